@@ -1,0 +1,209 @@
+"""Mistakes that only show between tables: names that do not exist, sums that do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+from needle_parsl import expressions
+from needle_parsl.errors import InputError
+from needle_parsl.refs import closest, split
+
+if TYPE_CHECKING:
+    from needle_parsl.analysis.tables import Analysis, Data, Sample, Source, Variation
+
+    Complain = Callable[[str, str], None]
+
+
+def check(analysis: Analysis, complain: Complain) -> None:
+    """Hold the tables of an analysis against each other.
+
+    Args:
+        analysis: What was read.
+        complain: Called with key and message for each mistake.
+    """
+    for part in (_names, _features, _split, _samples, _ratios, _parameters, _processes, _nuisances, _fit):
+        part(analysis, complain)
+
+
+def _known(name: str, known: Collection[str], what: str, key: str, complain: Complain) -> None:
+    if name not in known:
+        complain(key, f'"{name}" is no {what}{closest(name, known)}')
+
+
+def _expression(text: str | float, key: str, complain: Complain) -> expressions.Expression | None:
+    if not isinstance(text, str):
+        return expressions.number(text)
+    try:
+        return expressions.parse(text)
+    except InputError as error:
+        complain(key, str(error))
+        return None
+
+
+def _names(analysis: Analysis, complain: Complain) -> None:
+    """Names become folders and HDF5 groups."""
+    for key, name in [("name", analysis.name), *((f"samples.{s}", s) for s in analysis.samples)]:
+        if not name or not all(c.isalnum() or c in "-_+" for c in name):
+            complain(key, f'"{name}" is no name; use letters, digits, "-", "_" and "+"')
+
+
+def _features(analysis: Analysis, complain: Complain) -> None:
+    names = analysis.features.names
+    if not names:
+        complain("features.names", "is empty; name at least one column")
+    for name in sorted({n for n in names if names.count(n) > 1}):
+        complain("features.names", f'"{name}" stands there more than once')
+    if analysis.features.selection:
+        _expression(analysis.features.selection, "features.selection", complain)
+
+
+def _split(analysis: Analysis, complain: Complain) -> None:
+    total = analysis.split.train + analysis.split.combine + analysis.split.test
+    if total > 1 + 1e-9:
+        complain("split", f"train, combine and test add up to {total:g}; expected at most 1")
+
+
+def _samples(analysis: Analysis, complain: Complain) -> None:
+    for name, sample in analysis.samples.items():
+        key = f"samples.{name}"
+        _origin(analysis, sample, key, complain)
+        for part in ("selection", "weight"):
+            if text := getattr(sample, part):
+                _expression(text, f"{key}.{part}", complain)
+        for nuisance, variation in sample.variations.items():
+            _variation(analysis, variation, f"{key}.variations.{nuisance}", complain)
+
+
+def _origin(analysis: Analysis, source: Sample | Data, key: str, complain: Complain) -> None:
+    if bool(source.files) == bool(source.generate):
+        complain(key, "needs either files or generate")
+    _reference(analysis, source.generate, f"{key}.generate", complain)
+
+
+def _reference(analysis: Analysis, reference: str, key: str, complain: Complain) -> None:
+    if not reference:
+        return
+    try:
+        module, _ = split(reference)
+    except InputError as error:
+        complain(key, str(error))
+        return
+    if module.endswith(".py") and module != analysis.physics:
+        complain(key, f'"{module}" is not the analysis\' physics file ("{analysis.physics}")')
+
+
+def _variation(analysis: Analysis, variation: Variation, key: str, complain: Complain) -> None:
+    sides = (variation.up, variation.down)
+    if sides == (None, None):
+        complain(key, "needs up, down or both")
+    elif None in sides and variation.one_sided is None:
+        missing = "up" if variation.up is None else "down"
+        complain(f"{key}.{missing}", 'is missing; add it, or say one_sided = "mirror" or "none"')
+    elif None not in sides and variation.one_sided is not None:
+        complain(f"{key}.one_sided", "has no meaning where up and down are both given")
+    for side, source in (("up", variation.up), ("down", variation.down)):
+        if source is not None:
+            _varied(analysis, source, f"{key}.{side}", complain)
+
+
+def _varied(analysis: Analysis, source: Source, key: str, complain: Complain) -> None:
+    if source.files and source.generate:
+        complain(key, "needs either files or generate")
+    if not (source.files or source.generate or source.weight != ""):
+        complain(key, "varies nothing; give files, generate or weight")
+    _reference(analysis, source.generate, f"{key}.generate", complain)
+    if source.weight != "":
+        _expression(source.weight, f"{key}.weight", complain)
+
+
+def _ratios(analysis: Analysis, complain: Complain) -> None:
+    for part, names in (("reference", analysis.ratios.reference), ("targets", analysis.ratios.targets)):
+        if not names:
+            complain(f"ratios.{part}", "is empty; name at least one sample")
+        for name in names:
+            _known(name, analysis.samples, "sample", f"ratios.{part}", complain)
+
+
+def _parameters(analysis: Analysis, complain: Complain) -> None:
+    for name, parameter in analysis.model.parameters.items():
+        low, high = parameter.bounds
+        if not low < high:
+            complain(f"model.parameters.{name}.bounds", f"found [{low:g}, {high:g}], expected [smaller, larger]")
+        elif not low <= parameter.nominal <= high:
+            complain(f"model.parameters.{name}.nominal", f"{parameter.nominal:g} is outside [{low:g}, {high:g}]")
+    if not any(parameter.role == "poi" for parameter in analysis.model.parameters.values()):
+        complain("model.parameters", 'has no parameter with role = "poi"')
+
+
+def _processes(analysis: Analysis, complain: Complain) -> None:
+    if not analysis.model.processes:
+        complain("model.processes", "is empty; name at least one sample")
+    used: set[str] = set()
+    for name, multiplier in analysis.model.processes.items():
+        key = f"model.processes.{name}"
+        _known(name, analysis.samples, "sample", key, complain)
+        if name in analysis.samples and name not in analysis.ratios.targets and not analysis.reference_of(name):
+            complain(key, f'has no density ratio; add "{name}" to ratios.targets')
+        if (tree := _expression(multiplier, key, complain)) is not None:
+            used |= tree.names()
+            _multiplier(analysis, tree, key, complain)
+    for name, parameter in analysis.model.parameters.items():
+        if name not in used and analysis.model.processes:
+            role = "parameter of interest" if parameter.role == "poi" else "parameter"
+            complain(f"model.parameters.{name}", f"no process depends on this {role}")
+
+
+def _multiplier(analysis: Analysis, tree: expressions.Expression, key: str, complain: Complain) -> None:
+    unknown = sorted(tree.names() - set(analysis.model.parameters))
+    for name in unknown:
+        _known(name, analysis.model.parameters, "parameter of the model", key, complain)
+    try:
+        slopes = [tree.derivative(name) for name in tree.names()]
+        value = tree({name: p.nominal for name, p in analysis.model.parameters.items()}) if not unknown else 0.0
+    except InputError as error:
+        complain(key, str(error))
+        return
+    except (ArithmeticError, TypeError, ValueError):
+        value, slopes = float("nan"), []
+    if not unknown and not isinstance(value, (int, float)) or value != value:  # noqa: PLR0124  NaN differs from itself
+        complain(key, "has no number as its value at the nominal parameters")
+    del slopes
+
+
+def _nuisances(analysis: Analysis, complain: Complain) -> None:
+    varied = {nuisance for name in analysis.model.processes for nuisance in _variations(analysis, name)}
+    for name, nuisance in analysis.model.nuisances.items():
+        key = f"model.nuisances.{name}"
+        if name in analysis.model.parameters:
+            complain(key, "is a parameter of the model, too; choose another name")
+        if not nuisance.rate and name not in varied:
+            complain(key, f"has no effect: no process has variations.{name}, and there is no rate{closest(name, varied)}")
+        for process, sides in nuisance.rate.items():
+            _known(process, analysis.model.processes, "process of the model", f"{key}.rate", complain)
+            if min(sides) <= 0:
+                complain(f"{key}.rate.{process}", f"found {list(sides)}, expected relative yields above 0")
+    for name in sorted(varied - set(analysis.model.nuisances)):
+        complain("model.nuisances", f'"{name}" varies a sample but is not listed; add nuisances.{name} = {{}}')
+
+
+def _variations(analysis: Analysis, sample: str) -> Collection[str]:
+    return analysis.samples[sample].variations if sample in analysis.samples else ()
+
+
+def _fit(analysis: Analysis, complain: Complain) -> None:
+    if analysis.fit.data is not None and not isinstance(analysis.fit.data, tuple):
+        _origin(analysis, analysis.fit.data, "fit.data", complain)
+    scan = analysis.fit.scan
+    if scan is None:
+        return
+    if not scan.start < scan.stop:
+        complain("fit.scan", f"runs from {scan.start:g} to {scan.stop:g}; expected start below stop")
+    if scan.parameter:
+        _known(scan.parameter, analysis.model.parameters, "parameter of the model", "fit.scan.parameter", complain)
+    names = [scan.parameter] if scan.parameter else [n for n, p in analysis.model.parameters.items() if p.role == "poi"]
+    for name in names[:1]:
+        if name in analysis.model.parameters:
+            low, high = analysis.model.parameters[name].bounds
+            if scan.start < low or scan.stop > high:
+                complain("fit.scan", f"leaves the bounds [{low:g}, {high:g}] of {name}")

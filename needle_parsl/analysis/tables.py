@@ -1,0 +1,272 @@
+"""One frozen dataclass per table of `analysis.toml`; a default lives here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from needle_parsl.reading import within
+
+
+@dataclass(frozen=True)
+class Features:
+    """`[features]`: what the networks see."""
+
+    names: tuple[str, ...]
+    """Scalar columns, in the order of the network's inputs."""
+    selection: str = ""
+    """Events that are kept, as an expression in the columns; empty keeps all."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a varied sample's events come from: other files, other weights, or a function. What is not said is nominal."""
+
+    files: tuple[str, ...] = ()
+    """ROOT or Parquet files; `*` and `?` match."""
+    generate: str = ""
+    """A function `(generator, events) -> {column: array}` that makes the events, as `"physics.py:name"`."""
+    tree: str = ""
+    """The TTree to read; may be left out where a file has only one."""
+    weight: str | float = ""
+    """Column, expression or number."""
+
+
+@dataclass(frozen=True)
+class Variation:
+    """`[samples.NAME.variations.NUISANCE]`: a sample with one systematic effect at plus and minus one sigma."""
+
+    up: Source | None = None
+    """The sample at plus one sigma."""
+    down: Source | None = None
+    """The sample at minus one sigma."""
+    one_sided: Literal["mirror", "none"] | None = None
+    """What stands for a missing side: `mirror` inverts the other one, `none` is nominal."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`[samples.NAME]`: simulated events of one process."""
+
+    files: tuple[str, ...] = ()
+    """ROOT or Parquet files; `*` and `?` match."""
+    generate: str = ""
+    """A function `(generator, events) -> {column: array}` that makes the events, as `"physics.py:name"`."""
+    events: int = field(default=100_000, metadata=within(1))
+    """How many events `generate` is asked for."""
+    tree: str = ""
+    """The TTree to read; may be left out where a file has only one."""
+    weight: str | float = 1.0
+    """Column, expression or number; negative weights are allowed and reported."""
+    yield_: float | None = field(default=None, metadata=within(0.0, above=True))
+    """Expected events after selection; left out, it is the sum of the weights."""
+    selection: str = ""
+    """Events of the files that belong to this sample, as an expression in the columns."""
+    variations: dict[str, Variation] = field(default_factory=dict)
+    """Systematic variations, by nuisance parameter."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """`[split]`: which events serve which purpose, by a hash of the event's id."""
+
+    train: float = field(default=0.60, metadata=within(0.0, 1.0, above=True))
+    """Fraction for training; early stopping's validation comes out of it."""
+    combine: float = field(default=0.15, metadata=within(0.0, 1.0, above=True))
+    """Fraction for ensemble weights and renormalisation."""
+    test: float = field(default=0.25, metadata=within(0.0, 1.0, above=True))
+    """Fraction for closure, Asimov data and toys."""
+    id: tuple[str, ...] = ()
+    """Columns that together name an event; left out, it is the file's content and the row."""
+    min_events: int = field(default=1000, metadata=within(1))
+    """Effective events, (sum w)^2 / sum w^2, that each sample must have in each part."""
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """`[ratios]`: which density ratios are learned."""
+
+    reference: tuple[str, ...]
+    """Sample or samples in the denominator, each with its yield."""
+    targets: tuple[str, ...]
+    """Samples in the numerator; one equal to the reference has ratio 1 and is not trained."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """`[training]`: the networks and how they are trained."""
+
+    network: Literal["mlp"] = "mlp"
+    """The architecture."""
+    layers: int = field(default=4, metadata=within(1, 100))
+    """Hidden layers."""
+    nodes: int = field(default=100, metadata=within(1, 100_000))
+    """Width of a hidden layer."""
+    loss: Literal["carl"] = "carl"
+    """What is minimised: `carl` is the weighted binary cross-entropy (arXiv:1506.02169)."""
+    optimizer: Literal["adamw"] = "adamw"
+    """The minimiser."""
+    learning_rate: float = field(default=1e-3, metadata=within(0.0, above=True))
+    """Step size at the start."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """How the step size changes over the epochs."""
+    weight_decay: float = field(default=1e-4, metadata=within(0.0))
+    """Decoupled weight decay of AdamW."""
+    batch_size: int = field(default=1024, metadata=within(1))
+    """Events in a step."""
+    epochs: int = field(default=50, metadata=within(1))
+    """Passes over the training events, at most."""
+    patience: int = field(default=5, metadata=within(1))
+    """Epochs without a better validation loss after which a member stops."""
+    validation: float = field(default=0.1, metadata=within(0.0, 0.9, above=True))
+    """Fraction of the training events that early stopping looks at."""
+    members: int = field(default=10, metadata=within(1))
+    """Networks per ratio and fold."""
+    folds: int = field(default=1, metadata=within(1, 100))
+    """With more than one, each member is trained once per fold, without the fold's events."""
+    bootstrap: bool = True
+    """Whether a member sees a Poisson bootstrap of the training events, the same draw in every ratio."""
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """`[ensemble]`: how members become one ratio."""
+
+    combine: Literal["mean_ratio"] = "mean_ratio"
+    """`mean_ratio` averages the ratios of the members."""
+    calibration: Literal["none"] = "none"
+    """A calibration of the combined ratio."""
+    quorum: float = field(default=0.8, metadata=within(0.0, 1.0, above=True))
+    """Fraction of the members that must have trained."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """`[model] parameters.NAME`: a parameter of the physics."""
+
+    nominal: float = 1.0
+    """Where Asimov data is made and fits start."""
+    bounds: tuple[float, float] = (0.0, 10.0)
+    """Smallest and largest value."""
+    role: Literal["poi", "free"] = "poi"
+    """`poi`: an interval is made; `free`: only fitted along."""
+
+
+@dataclass(frozen=True)
+class Nuisance:
+    """`[model] nuisances.NAME`: a systematic uncertainty with a unit-Gaussian constraint."""
+
+    interpolation: Literal["poly6_exp", "code4"] = "poly6_exp"
+    """Between and beyond the variations: polynomial of degree six, then exponential; pyhf calls it code 4."""
+    rate: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Relative yields [up, down] by process; where missing, they come from the yields of the variations."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """`[model]`: the statistical model."""
+
+    parameters: dict[str, Parameter]
+    """The physics parameters, by name."""
+    processes: dict[str, str | float]
+    """For each sample in the data its multiplier, an expression in the parameters."""
+    nuisances: dict[str, Nuisance] = field(default_factory=dict)
+    """The nuisance parameters, by name."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """`[fit] data`: observed events; a plain list stands for its files."""
+
+    files: tuple[str, ...] = ()
+    """ROOT or Parquet files; `*` and `?` match."""
+    generate: str = ""
+    """A function `(generator, events) -> {column: array}` that makes pseudo-data, as `"physics.py:name"`."""
+    events: int = field(default=1000, metadata=within(1))
+    """How many events `generate` is asked for."""
+    tree: str = ""
+    """The TTree to read; may be left out where a file has only one."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """`[fit] scan`: where the profile likelihood is evaluated."""
+
+    start: float
+    """Smallest value."""
+    stop: float
+    """Largest value."""
+    points: int = field(default=41, metadata=within(5, 100_000))
+    """How many values, ends included."""
+    parameter: str = ""
+    """Which parameter; left out, the first parameter of interest."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """`[fit]`: what is fitted."""
+
+    data: Data | tuple[str, ...] | None = None
+    """Observed events: a list of files, or a table."""
+    blind: bool = True
+    """Whether observed data is left alone; expected results only."""
+    scan: Scan | None = None
+    """The profile scan; left out, 41 points over four standard errors to each side of the best fit."""
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """`[intervals]`: what is said about the parameter of interest."""
+
+    method: Literal["profile"] = "profile"
+    """`profile`: where t = -2 ln of the profile likelihood ratio stays below its chi-squared quantile."""
+    level: tuple[float, ...] = field(default=(0.68, 0.95), metadata=within(0.01, 0.9999))
+    """Confidence levels."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A whole `analysis.toml`."""
+
+    name: str
+    """The run directory is called after it."""
+    features: Features
+    samples: dict[str, Sample]
+    ratios: Ratios
+    model: Model
+    seed: int = field(default=1, metadata=within(0, 2**63 - 1))
+    """Everything random follows from it."""
+    physics: str = ""
+    """The user's Python file."""
+    split: Split = field(default_factory=Split)
+    training: Training = field(default_factory=Training)
+    ensemble: Ensemble = field(default_factory=Ensemble)
+    fit: Fit = field(default_factory=Fit)
+    intervals: Intervals = field(default_factory=Intervals)
+
+    def reference_of(self, target: str) -> bool:
+        """Whether a target is the reference itself, so that its ratio is 1."""
+        return self.ratios.reference == (target,)
+
+    def poi(self) -> str:
+        """Name the parameter that is scanned."""
+        if self.fit.scan and self.fit.scan.parameter:
+            return self.fit.scan.parameter
+        return next(name for name, parameter in self.model.parameters.items() if parameter.role == "poi")
+
+    def data(self) -> Data | None:
+        """Where the observed events are; None without data, and as long as the analysis is blind."""
+        if self.fit.data is None or self.fit.blind:
+            return None
+        return self.fit.data if isinstance(self.fit.data, Data) else Data(files=self.fit.data)
+
+    def varied(self) -> list[tuple[str, str, str, Source]]:
+        """List the varied samples that the model uses, as (sample, nuisance, "up" or "down", source)."""
+        return [
+            (sample, nuisance, side, source)
+            for sample in self.model.processes
+            for nuisance, variation in self.samples[sample].variations.items()
+            if nuisance in self.model.nuisances
+            for side, source in (("up", variation.up), ("down", variation.down))
+            if source is not None
+        ]

@@ -1,0 +1,235 @@
+"""The commands of `needle`. Everything heavy is imported inside them, so that `needle --help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from needle_parsl import __version__
+from needle_parsl.errors import InputError, NeedleError
+
+if TYPE_CHECKING:
+    from needle_parsl.workflow.running import Outcome, Prepared
+
+app = typer.Typer(
+    name="needle",
+    help="Neural simulation-based inference at scale: from simulated events to confidence intervals.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+sites_app = typer.Typer(help="List the machines that needle knows, or show one.")
+app.add_typer(sites_app, name="sites")
+
+AnalysisFile = Annotated[Path, typer.Argument(help="An analysis.toml, or the folder that holds it.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, or its name under runs/.")]
+SiteName = Annotated[str, typer.Option("--site", help="The machine: a name from 'needle sites', or a TOML file.")]
+Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override one key; may be repeated.")]
+Out = Annotated[Path | None, typer.Option("--out", help="The run directory; by default runs/NAME.")]
+Until = Annotated[str | None, typer.Option("--until", metavar="STAGE", help="The last stage to run.")]
+Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
+
+
+def _version(value: bool) -> None:  # noqa: FBT001  Typer calls it like this
+    if value:
+        typer.echo(f"needle {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def needle(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Neural simulation-based inference at scale: from simulated events to confidence intervals."""
+    del version
+
+
+@app.command()
+def check(analysis: AnalysisFile, settings: Settings = [], as_json: Json = False) -> None:  # noqa: B006  Typer's way
+    """Look for every mistake in an analysis and its input files, before anything runs."""
+    from needle_parsl.analysis import load
+    from needle_parsl.cli import terminal
+    from needle_parsl.workflow import probing
+
+    try:
+        loaded = load(analysis, settings)
+        inputs, looked = probing.probe(loaded)
+    except InputError as error:
+        if as_json:
+            _print_json({"ok": False, "problems": str(error).splitlines()})
+            raise typer.Exit(2) from error
+        raise
+    facts = {"ok": True, "problems": [], "files": dict(looked.files), "exact": inputs.exact}
+    _print_json(facts) if as_json else terminal.checked(loaded.path, len(looked.files))
+
+
+@app.command("plan")
+def plan_command(
+    analysis: AnalysisFile,
+    site: SiteName = "local",
+    out: Out = None,
+    settings: Settings = [],  # noqa: B006
+    until: Until = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a run would do, and what of it is already done."""
+    from needle_parsl.cli import terminal
+
+    prepared = _prepare(analysis, site, out, settings, until)
+    todo = prepared.todo()
+    stages = {
+        stage: {"tasks": count, "to_do": sum(task.stage == stage for task in todo)}
+        for stage, count in prepared.plan.stages().items()
+    }
+    facts = {"run": str(prepared.root), "networks": prepared.plan.networks, "stages": stages}
+    _print_json(facts) if as_json else terminal.planned(facts)
+
+
+@app.command()
+def run(
+    analysis: AnalysisFile,
+    site: SiteName = "local",
+    out: Out = None,
+    settings: Settings = [],  # noqa: B006
+    until: Until = None,
+    as_json: Json = False,
+) -> None:
+    """Run an analysis, from events to the report; what is already done is not done again."""
+    from needle_parsl.cli import terminal
+    from needle_parsl.workflow import running
+
+    prepared = _prepare(analysis, site, out, settings, until)
+    with terminal.progress(prepared, quiet=as_json) as on_end:
+        outcome = running.run(prepared, on_end)
+    facts = _outcome(prepared, outcome)
+    _print_json(facts) if as_json else terminal.ended(facts)
+    if outcome.failed:
+        raise typer.Exit(2 if outcome.wrong_input else 1)
+
+
+@app.command()
+def status(run_name: RunName, as_json: Json = False) -> None:
+    """Say how far a run is."""
+    from needle_parsl.cli import terminal
+    from needle_parsl.workflow import running
+
+    state = running.state(_find(run_name))
+    _print_json(state) if as_json else terminal.status(state)
+
+
+@app.command()
+def report(run_name: RunName, as_json: Json = False) -> None:
+    """Print the results of a run and the path of its report."""
+    from needle_parsl import rundir
+    from needle_parsl.cli import terminal
+
+    root = _find(run_name)
+    if not (root / "report" / "index.html").exists():
+        raise InputError(f'{root}: has no report yet; "needle run" makes it')
+    facts = {**rundir.read_json(root / "report" / "summary.json"), "report": str(root / "report" / "index.html")}
+    _print_json(facts) if as_json else terminal.results(facts)
+
+
+@sites_app.callback(invoke_without_command=True)
+def sites(context: typer.Context, as_json: Json = False) -> None:
+    """List the machines that needle knows."""
+    if context.invoked_subcommand:
+        return
+    from needle_parsl import site
+    from needle_parsl.cli import terminal
+
+    found = []
+    for name, path in site.known().items():
+        try:
+            description = site.load(name).description
+        except InputError as error:
+            description = f"cannot be used: {error}"
+        found.append({"name": name, "description": description, "file": str(path)})
+    _print_json(found) if as_json else terminal.sites(found)
+
+
+@sites_app.command("show")
+def sites_show(name: Annotated[str, typer.Argument(help="The name of a site.")], as_json: Json = False) -> None:
+    """Show a site's settings, with defaults and environment variables filled in."""
+    from dataclasses import asdict
+
+    from needle_parsl import reading, site
+
+    settings = asdict(site.load(name))
+    _print_json(settings) if as_json else typer.echo(reading.dump(settings), nl=False)
+
+
+def _prepare(analysis: Path, site_name: str, out: Path | None, settings: list[str], until: str | None) -> Prepared:
+    """Read analysis and site, with the mistakes of both, and look at the files."""
+    from needle_parsl import rundir
+    from needle_parsl import site as sites
+    from needle_parsl.analysis import load
+    from needle_parsl.workflow import running
+
+    problems, read = [], []
+    for reader in (lambda: load(analysis, settings), lambda: sites.load(site_name)):
+        try:
+            read.append(reader())
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError("\n".join(problems))
+    loaded, site = read
+    root = out or Path(site.scratch) / "runs" / loaded.analysis.name
+    rundir.check(root)
+    return running.prepare(root, loaded, site, until)
+
+
+def _outcome(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
+    """Gather what `needle run` prints at its end."""
+    from needle_parsl import rundir
+
+    facts: dict[str, Any] = {
+        "run": str(prepared.root),
+        "done": len(outcome.done),
+        "reused": len(prepared.done),
+        "failed": [{"stage": r.stage, "what": r.what, "reason": r.reason} for r in outcome.failed],
+    }
+    folder = prepared.root / "report"
+    reported = any(task.stage == "report" for task in prepared.plan.tasks)
+    if reported and not outcome.failed and (folder / "summary.json").exists():
+        facts["results"] = {**rundir.read_json(folder / "summary.json"), "report": str(folder / "index.html")}
+    return facts
+
+
+def _find(run_name: str) -> Path:
+    for path in (Path(run_name), Path("runs") / run_name):
+        if (path / "run.json").exists():
+            return path
+    raise InputError(f'there is no run "{run_name}", neither as a folder nor under runs/')
+
+
+def _print_json(facts: object) -> None:
+    typer.echo(json.dumps(facts, indent=2))
+
+
+def main() -> None:
+    """Run `needle`; exit with 0 done, 1 failed, 2 wrong input, 130 interrupted."""
+    sys.exit(_guarded())
+
+
+def _guarded() -> int:
+    import click
+
+    try:
+        return int(app(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except InputError as error:
+        typer.echo(str(error), err=True)
+        return 2
+    except NeedleError as error:
+        typer.echo(str(error), err=True)
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        typer.echo("interrupted; the same command goes on from here", err=True)
+        return 130

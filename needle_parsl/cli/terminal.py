@@ -1,0 +1,105 @@
+"""What people see: tables, progress bars and results, drawn with Rich. Facts come in, nothing is computed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from needle_parsl.plan import Task
+    from needle_parsl.workflow.records import Record
+    from needle_parsl.workflow.running import Prepared
+
+OUT, ERR = Console(soft_wrap=True, highlight=False), Console(stderr=True, highlight=False)
+
+
+def checked(path: Path, files: int) -> None:
+    """Say that an analysis is in order."""
+    OUT.print(f"{path}: no mistakes found ({files} input files looked at)")
+
+
+def planned(facts: Mapping[str, Any]) -> None:
+    """Show a plan, stage by stage."""
+    table = Table("stage", box=None, pad_edge=False)
+    for name in ("tasks", "done", "to do"):
+        table.add_column(name, justify="right")
+    for stage, counts in facts["stages"].items():
+        total, todo = counts["tasks"], counts["to_do"]
+        table.add_row(stage, str(total), str(total - todo), str(todo))
+    OUT.print(table)
+    OUT.print(f"{facts['networks']} networks; run directory {facts['run']}")
+
+
+@contextmanager
+def progress(prepared: Prepared, *, quiet: bool) -> Iterator[Callable[[Task, Record], None]]:
+    """Show a bar per stage while a run goes on; quiet where nobody looks at a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    todo = Counter(task.stage for task in prepared.todo())
+    with Progress(*columns, console=ERR, disable=quiet or not ERR.is_terminal) as bars:
+        rows = {
+            stage: bars.add_task(stage, total=count, completed=count - todo[stage], start=False)
+            for stage, count in prepared.plan.stages().items()
+        }
+
+        def on_end(task: Task, record: Record) -> None:
+            bars.start_task(rows[task.stage])
+            bars.advance(rows[task.stage])
+            if record.reason:
+                bars.console.print(f"[red]failed[/] {task.stage} {escape(task.name)}: {escape(record.reason)}")
+
+        yield on_end
+
+
+def ended(facts: Mapping[str, Any]) -> None:
+    """Say how a run ended."""
+    if "results" in facts:
+        results(facts["results"])
+    failures = Counter((entry["stage"], entry["reason"]) for entry in facts["failed"])
+    first = {(entry["stage"], entry["reason"]): entry["what"] for entry in reversed(facts["failed"])}
+    for (stage, reason), count in failures.items():
+        others = f" and {count - 1} more" if count > 1 else ""
+        ERR.print(f"failed: {stage} {first[stage, reason]}{others}: {escape(reason)}", soft_wrap=True)
+    OUT.print(f"{facts['done']} tasks done, {facts['reused']} reused, {len(facts['failed'])} failed; {facts['run']}")
+    if facts["failed"]:
+        ERR.print("after mending the cause, the same command goes on from here")
+
+
+def results(facts: Mapping[str, Any]) -> None:
+    """Print the interval and the path of the report."""
+    error = f" ± {facts['error']:.3f}" if facts["error"] is not None else ""
+    kind = "observed" if facts["dataset"] == "observed" else "expected"
+    OUT.print(f"[bold]{facts['parameter']} = {facts['value']:.3f}{error}[/] ({kind})")
+    for level, pieces in facts["intervals"].items():
+        shown = " ".join(f"[{low:.3f}, {high:.3f}]" for low, high in pieces) or "none"
+        OUT.print(f"{100 * float(level):g} % interval: {escape(shown)}")
+    OUT.print(f"report: {facts['report']}")
+
+
+def status(state: Mapping[str, Any]) -> None:
+    """Show how far a run is."""
+    tasks = state["tasks"]
+    OUT.print(f"{state['name']}: {state['status']}, {tasks['done'] + tasks['reused']} of {tasks['total']} tasks done, "
+              f"{tasks['failed']} failed")  # fmt: skip
+    table = Table("stage", box=None, pad_edge=False)
+    for name in ("tasks", "done", "seconds"):
+        table.add_column(name, justify="right")
+    for stage, counts in state["stages"].items():
+        table.add_row(stage, str(counts["tasks"]), str(counts["done"]), f"{counts['seconds']:.1f}")
+    OUT.print(table)
+
+
+def sites(found: Sequence[Mapping[str, str]]) -> None:
+    """List the sites."""
+    table = Table("site", "what it is", "file", box=None, pad_edge=False)
+    for entry in found:
+        table.add_row(entry["name"], escape(entry["description"]), entry["file"])
+    OUT.print(table)

@@ -1,0 +1,1 @@
+"""Events: from files to arrays, and from arrays to the training store."""

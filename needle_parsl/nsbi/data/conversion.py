@@ -1,0 +1,133 @@
+"""From input files to events: selection, features, weights and ids, in bounded chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from needle_parsl import expressions
+from needle_parsl.errors import InputError
+from needle_parsl.nsbi.data import hashing, readers
+from needle_parsl.nsbi.data.events import Events
+from needle_parsl.nsbi.data.readers import Columns
+
+STEP = 100_000
+"""Rows read at a time: chunks of this size stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One file to read."""
+
+    path: str
+    tree: str
+    label: str
+    """What the ids of its events are made from, where no column names them: the digest of its content."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to make of the rows of a sample's files."""
+
+    sample: str
+    features: tuple[str, ...]
+    weight: str | float
+    selections: tuple[str, ...]
+    """Expressions that must all hold."""
+    id: tuple[str, ...]
+    """Columns that name an event; empty: content of the file and row."""
+
+    def columns(self) -> list[str]:
+        """List the columns that must be read, in a fixed order."""
+        names = set(self.features) | set(self.id)
+        for text in (*self.selections, self.weight):
+            names |= expressions.parse(text).names() if isinstance(text, str) else set()
+        return sorted(names)
+
+
+def convert(files: tuple[InputFile, ...], recipe: Recipe, most: int | None = None) -> Events:
+    """Read a sample.
+
+    Args:
+        files: Where its events are.
+        recipe: What to keep of them.
+        most: Rows to look at per file; None reads all.
+
+    Returns:
+        The selected events, in the order of the files.
+
+    Raises:
+        InputError: A file, column or value is bad, or nothing is left; the message names file, sample and column.
+    """
+    parts = [part for file in files for part in _read(file, recipe, most)]
+    events = Events.join(parts, recipe.features)
+    if len(events) == 0:
+        raise InputError(f"sample {recipe.sample}: no event is left {_after(recipe)}")
+    if events.weight.sum() <= 0:
+        raise InputError(f"sample {recipe.sample}: the weights add up to {events.weight.sum():g}; expected more than 0")
+    return events
+
+
+def _after(recipe: Recipe) -> str:
+    selections = " and ".join(f'"{expressions.shorten(s)}"' for s in recipe.selections)
+    return f"after the selection {selections}" if selections else "in its files"
+
+
+def _read(file: InputFile, recipe: Recipe, most: int | None) -> Iterator[Events]:
+    path, names, row = Path(file.path), recipe.columns(), 0
+    with readers.open_file(path, file.tree) as reader:
+        readers.require(reader, path, names)
+        for chunk in reader.iterate(names, STEP) if names else [{}]:
+            rows = len(next(iter(chunk.values()), ()))
+            yield _chunk(chunk, np.arange(row, row + rows, dtype=np.uint64), file, recipe)
+            row += rows
+            if most is not None and row >= most:
+                return
+
+
+def _chunk(columns: Columns, rows: hashing.Hashes, file: InputFile, recipe: Recipe) -> Events:
+    keep = np.ones(len(rows), dtype=bool)
+    for text in recipe.selections:
+        keep &= np.broadcast_to(_evaluate(text, columns, file, recipe), keep.shape).astype(bool)
+    kept = {name: column[keep] for name, column in columns.items()}
+    x = np.empty((int(keep.sum()), len(recipe.features)), dtype=np.float32)
+    for place, name in enumerate(recipe.features):
+        x[:, place] = _finite(kept[name], f'column "{name}"', file, recipe)
+    weight = recipe.weight if isinstance(recipe.weight, float) else _evaluate(recipe.weight, kept, file, recipe)
+    weight = _finite(np.broadcast_to(np.asarray(weight), (len(x),)), "the weight", file, recipe)
+    return Events(recipe.features, x, weight.astype(np.float64), _ids(kept, rows[keep], file, recipe))
+
+
+def _ids(columns: Columns, rows: hashing.Hashes, file: InputFile, recipe: Recipe) -> hashing.Hashes:
+    if not recipe.id:
+        return hashing.mix(rows, hashing.key("file", file.label))
+    try:
+        return hashing.identify([columns[name] for name in recipe.id])
+    except ValueError as error:
+        raise InputError(f"{file.path}: sample {recipe.sample}: an id column of {list(recipe.id)} {error}") from error
+
+
+def _evaluate(text: str, columns: Columns, file: InputFile, recipe: Recipe) -> np.typing.NDArray[np.generic]:
+    try:
+        return np.asarray(expressions.parse(text)(columns))
+    except (TypeError, ValueError, np.exceptions.DTypePromotionError) as error:
+        raise InputError(
+            f'{file.path}: sample {recipe.sample}: "{expressions.shorten(text)}" cannot be computed: {error}'
+        ) from error
+
+
+def _finite(
+    column: np.typing.NDArray[np.generic], what: str, file: InputFile, recipe: Recipe
+) -> np.typing.NDArray[np.generic]:
+    if column.dtype.kind not in "biuf":
+        raise InputError(f"{file.path}: sample {recipe.sample}: {what} holds no numbers ({column.dtype})")
+    bad = int((~np.isfinite(column)).sum()) if column.dtype.kind == "f" else 0
+    if bad:
+        raise InputError(
+            f"{file.path}: sample {recipe.sample}: {what} is NaN or infinite in {bad} of {len(column)} events; "
+            "mend the file, or select these events away"
+        )
+    return column

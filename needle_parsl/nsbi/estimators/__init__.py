@@ -1,0 +1,1 @@
+"""Estimators: from trained members to density ratios."""

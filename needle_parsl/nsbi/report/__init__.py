@@ -1,0 +1,1 @@
+"""The report: from numbers to one page."""

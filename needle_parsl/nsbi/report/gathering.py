@@ -1,0 +1,139 @@
+"""What the report shows, gathered into one record of plain numbers and arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from needle_parsl.nsbi.data.events import Events
+from needle_parsl.nsbi.statistics.dataset import Dataset
+from needle_parsl.nsbi.training import packs as pack_files
+
+Floats = npt.NDArray[np.float64]
+FEW = 1000
+"""Effective events below which the report warns."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One line of the table of events."""
+
+    name: str
+    events: int
+    sum_of_weights: float
+    negative: int
+    effective: dict[str, float]
+    """By part: train, combine, test."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that the page and its figures need."""
+
+    name: str
+    seed: int
+    headline: str
+    poi: str
+    blinded: bool
+    observed: int | None
+    """Observed events; None without them."""
+    feature_names: tuple[str, ...]
+    samples: list[Sample]
+    histories: dict[str, list[Floats]]
+    """By ratio, for each network the training and validation loss by epoch, shape (E, 2)."""
+    failed: list[str]
+    """Networks that did not train, with the reason."""
+    diagnostics: dict[str, Any]
+    fits: dict[str, Any]
+    scans: dict[str, Any]
+    dataset: Dataset
+    """The Asimov events with their log ratios."""
+    exact: dict[str, Floats]
+    """Exact log ratios of these events, where they are known."""
+    seconds: dict[str, float]
+    """Work by stage."""
+    summary: dict[str, Any]
+    """The numbers by which a run is judged; `report --json` and `expected.json` use these names."""
+
+
+def gather(
+    name: str,
+    seed: int,
+    headline: str,
+    poi: str,
+    *,
+    blinded: bool,
+    observed: int | None,
+    parts: Mapping[str, Mapping[str, Events]],
+    packs: Mapping[str, Path],
+    diagnostics: dict[str, Any],
+    fits: dict[str, Any],
+    scans: dict[str, Any],
+    exact: tuple[Dataset, dict[str, Floats]],
+    seconds: Sequence[tuple[str, float]],
+) -> Facts:
+    """Put the results of all stages together."""
+    samples = [_sample(store, split) for store, split in parts.items()]
+    histories, failed = _histories(packs)
+    return Facts(
+        name, seed, headline, poi, blinded, observed, _features(parts), samples, histories, failed, diagnostics, fits, scans, *exact,
+        {stage: sum(s for other, s in seconds if other == stage) for stage in dict.fromkeys(st for st, _ in seconds)},
+        _summary(headline, poi, histories, failed, diagnostics, fits, scans),
+    )  # fmt: skip
+
+
+def _sample(name: str, split: Mapping[str, Events]) -> Sample:
+    weight = np.concatenate([events.weight for events in split.values()])
+    effective = {part: events.effective() for part, events in split.items()}
+    return Sample(name, len(weight), float(weight.sum()), int((weight < 0).sum()), effective)
+
+
+def _features(parts: Mapping[str, Mapping[str, Events]]) -> tuple[str, ...]:
+    return next(iter(next(iter(parts.values())).values())).names
+
+
+def _histories(packs: Mapping[str, Path]) -> tuple[dict[str, list[Floats]], list[str]]:
+    histories: dict[str, list[Floats]] = {}
+    failed = []
+    for name, path in packs.items():
+        ratio = name.rpartition(".")[0]
+        for member in pack_files.read(path).members:
+            histories.setdefault(ratio, []).append(member.history)
+            if member.reason:
+                failed.append(f"{ratio}, member {member.member}, fold {member.fold}: {member.reason}")
+    return histories, failed
+
+
+def _summary(
+    headline: str,
+    poi: str,
+    histories: Mapping[str, list[Floats]],
+    failed: Sequence[str],
+    diagnostics: Mapping[str, Any],
+    fits: Mapping[str, Any],
+    scans: Mapping[str, Any],
+) -> dict[str, Any]:
+    fit, scan = fits[headline]["parameters"][poi], scans["scan"]
+    found: dict[str, Any] = {
+        "dataset": headline,
+        "parameter": poi,
+        "value": fit["value"],
+        "error": fit["error"],
+        "intervals": scan["intervals"],
+        "converged": all(f["converged"] for f in fits.values()),
+        "networks": sum(len(rows) for rows in histories.values()),
+        "networks_failed": len(failed),
+        "worst_normalisation": max((abs(d["normalisation"]["value"] - 1) for d in diagnostics.values()), default=0.0),
+    }
+    for name in fits:
+        parameter = fits[name]["parameters"][poi]
+        found[f"{name}_value"], found[f"{name}_error"] = parameter["value"], parameter["error"]
+    if "exact" in fits and found["exact_error"] and found["asimov_error"]:
+        found["exact_shift"] = (found["asimov_value"] - found["exact_value"]) / found["exact_error"]
+        found["exact_error_ratio"] = found["asimov_error"] / found["exact_error"]
+    return found

@@ -1,0 +1,1 @@
+"""Inference: from density ratios to parameters and intervals."""

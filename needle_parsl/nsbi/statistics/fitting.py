@@ -1,0 +1,125 @@
+"""Minimising -ln L with iminuit, and the record of a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from iminuit import Minuit
+
+from needle_parsl.nsbi.statistics.model import WALL, Rates
+
+Floats = npt.NDArray[np.float64]
+Objective = Callable[[Floats], tuple[float, Floats]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A fit."""
+
+    parameters: tuple[str, ...]
+    converged: bool
+    """The minimum is valid, its error matrix positive, and no nuisance parameter is on its wall."""
+    nll: float
+    """-ln L without ln n!."""
+    values: Floats
+    covariance: Floats
+    at_bound: tuple[str, ...]
+
+    def record(self, floored: int, normalisations: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+        """Write the fit as in `fits/*.json`; at a bound the symmetric error has no meaning and is null."""
+        errors = np.sqrt(np.maximum(np.diag(self.covariance), 0.0))
+        return {
+            "converged": self.converged,
+            "nll": self.nll,
+            "parameters": {
+                name: {
+                    "value": float(value),
+                    "error": None if name in self.at_bound else float(error),
+                    "minos": None,
+                    "ensemble_error": None,
+                    "total_error": None,
+                }
+                for name, value, error in zip(self.parameters, self.values, errors, strict=True)
+            },
+            "covariance": self.covariance.tolist(),
+            "at_bound": list(self.at_bound),
+            "floored_events": floored,
+            "normalisation": {process: dict(values) for process, values in normalisations.items()},
+        }
+
+
+class _Memo:
+    """Value and gradient of the last point, since Minuit asks for them one after the other."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self.point: bytes = b""
+        self.answer: tuple[float, Floats] = (0.0, np.empty(0))
+
+    def __call__(self, theta: Floats) -> tuple[float, Floats]:
+        if self.point != theta.tobytes():
+            self.point, self.answer = theta.tobytes(), self.objective(theta)
+        return self.answer
+
+    def value(self, theta: Floats) -> float:
+        return self(theta)[0]
+
+    def gradient(self, theta: Floats) -> Floats:
+        return self(theta)[1]
+
+
+def minimise(
+    objective: Objective | Callable[[Floats], float],
+    rates: Rates,
+    *,
+    exact_gradient: bool = True,
+    start: Floats | None = None,
+    fixed: Mapping[str, float] | None = None,
+) -> Result:
+    """Minimise -ln L within the bounds of the parameters.
+
+    Args:
+        objective: Gives -ln L, with its gradient if `exact_gradient`.
+        rates: Names, starting values and bounds.
+        exact_gradient: Whether the objective gives its gradient.
+        start: Where to start; left out, at the nominal values.
+        fixed: Parameters that are held, with their values.
+    """
+    values = np.array(rates.start if start is None else start, dtype=np.float64)
+    for name, value in (fixed or {}).items():
+        values[rates.parameters.index(name)] = value
+    if exact_gradient:
+        memo = _Memo(objective)  # type: ignore[arg-type]
+        minuit = Minuit(memo.value, values, grad=memo.gradient, name=rates.parameters)
+    else:
+        minuit = Minuit(objective, values, name=rates.parameters)
+    minuit.errordef, minuit.strategy, minuit.tol = Minuit.LIKELIHOOD, 1, 0.01
+    minuit.limits = rates.limits
+    for name in fixed or {}:
+        minuit.fixed[name] = True
+    minuit.migrad()
+    minuit.hesse()
+    return _result(minuit, rates)
+
+
+def _result(minuit: Minuit, rates: Rates) -> Result:
+    values = np.array(minuit.values)
+    free = [not minuit.fixed[name] for name in rates.parameters]
+    near = [_near(v, limits) for v, limits in zip(values, rates.limits, strict=True)]
+    at_bound = tuple(
+        n for n, close, moves in zip(rates.parameters[: rates.physics], near, free, strict=False) if close and moves
+    )
+    on_wall = any(near[rates.physics :])
+    size = len(values)
+    covariance = np.zeros((size, size)) if minuit.covariance is None else np.array(minuit.covariance)
+    converged = bool(minuit.valid and minuit.covariance is not None and np.isfinite(minuit.fval) and not on_wall)
+    return Result(rates.parameters, converged, float(minuit.fval), values, covariance, at_bound)
+
+
+def _near(value: float, limits: tuple[float, float]) -> bool:
+    low, high = limits
+    return bool(min(value - low, high - value) < 1e-4 * min(high - low, WALL))

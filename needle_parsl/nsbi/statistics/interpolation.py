@@ -1,0 +1,61 @@
+"""How yields and ratios respond to a nuisance parameter between and beyond its variations, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+FLOOR = 1e-6
+"""Responses at plus and minus one sigma are at least this, so that their logarithms exist."""
+
+
+class Poly6Exp:
+    """Polynomial of degree six within one sigma, exponential outside, with two continuous derivatives.
+
+        I(alpha) = up^alpha (alpha >= 1),  down^-alpha (alpha <= -1),  1 + sum_n a_n alpha^n (inside)
+
+    It is HistFactory's code 4 with alpha_0 = 1, not pyhf's code 4p.
+
+    Args:
+        up: Response at alpha = 1, any shape.
+        down: Response at alpha = -1, same shape.
+
+    References:
+        K. Cranmer et al., HistFactory, CERN-OPEN-2012-016.
+    """
+
+    def __init__(self, up: Floats, down: Floats) -> None:
+        u, d = np.maximum(up, FLOOR), np.maximum(down, FLOOR)
+        self.log_up, self.log_down = np.log(u), np.log(d)
+        u1, d1 = u * self.log_up, -d * self.log_down
+        u2, d2 = u * self.log_up**2, d * self.log_down**2
+        s0, a0, s1, a1, s2, a2 = (u + d) / 2, (u - d) / 2, (u1 + d1) / 2, (u1 - d1) / 2, (u2 + d2) / 2, (u2 - d2) / 2
+        self.coefficients = np.stack(
+            [
+                (15 * a0 - 7 * s1 + a2) / 8,
+                (-24 + 24 * s0 - 9 * a1 + s2) / 8,
+                (-5 * a0 + 5 * s1 - a2) / 4,
+                (12 - 12 * s0 + 7 * a1 - s2) / 4,
+                (3 * a0 - 3 * s1 + a2) / 8,
+                (-8 + 8 * s0 - 5 * a1 + s2) / 8,
+            ]
+        )
+
+    def __call__(self, alpha: float) -> tuple[Floats, Floats]:
+        """Give the response and its derivative with respect to alpha."""
+        if abs(alpha) >= 1:
+            slope = self.log_up if alpha > 0 else -self.log_down
+            value = np.exp(alpha * slope)
+            return value, value * slope
+        value, slope = np.zeros_like(self.log_up), np.zeros_like(self.log_up)
+        for n in range(6, 0, -1):
+            value = alpha * (value + self.coefficients[n - 1])
+            slope = alpha * slope + n * self.coefficients[n - 1]
+        return 1.0 + value, slope
+
+
+INTERPOLATIONS: dict[str, Callable[[Floats, Floats], Poly6Exp]] = {"poly6_exp": Poly6Exp, "code4": Poly6Exp}
+"""Each takes the responses at plus and minus one sigma."""

@@ -1,0 +1,128 @@
+"""Profile scans and the confidence intervals they give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.interpolate import CubicSpline
+from scipy.stats import chi2
+
+from needle_parsl.nsbi.statistics.fitting import Objective, Result, minimise
+from needle_parsl.nsbi.statistics.model import Rates
+
+Floats = npt.NDArray[np.float64]
+AUTOMATIC = 41
+"""Points of a scan whose range the user left open."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a scan."""
+
+    value: float
+    nll: float
+    converged: bool
+
+
+def profile(objective: Objective, rates: Rates, best: Result, parameter: str, grid: Floats) -> list[Point]:
+    """Minimise over all other parameters at each value of one; each fit starts from its neighbour's solution.
+
+    Args:
+        objective: Gives -ln L and its gradient.
+        rates: The model.
+        best: The free fit.
+        parameter: What is scanned.
+        grid: Its values, ascending.
+
+    Returns:
+        One point per value.
+    """
+    middle = int(np.searchsorted(grid, best.values[rates.parameters.index(parameter)]))
+    found: dict[int, Point] = {}
+    for places in (range(middle, len(grid)), range(middle - 1, -1, -1)):
+        start = best.values
+        for place in places:
+            fit = minimise(objective, rates, start=start, fixed={parameter: float(grid[place])})
+            start = fit.values if fit.converged else start
+            found[place] = Point(float(grid[place]), fit.nll, fit.converged)
+    return [found[place] for place in range(len(grid))]
+
+
+def automatic(
+    scan: Callable[[Floats], list[Point]], best: Result, index: int, limits: tuple[float, float], level: float
+) -> list[Point]:
+    """Scan over four standard errors to each side, and farther where t does not reach the level within the bounds.
+
+    Args:
+        scan: Evaluates a grid.
+        best: The free fit.
+        index: Place of the parameter.
+        limits: Its bounds.
+        level: The largest confidence level that is asked for.
+    """
+    middle, width = best.values[index], 4 * float(np.sqrt(max(best.covariance[index, index], 0.0)))
+    width = width or (limits[1] - limits[0]) / 10
+    need = float(chi2.ppf(level, 1))
+    low, high = middle - width, middle + width
+    while True:
+        points = scan(np.linspace(max(low, limits[0]), min(high, limits[1]), AUTOMATIC))
+        t = statistic(points, best.nll)
+        short_low, short_high = t[0] < need and low > limits[0], t[-1] < need and high < limits[1]
+        if not (short_low or short_high):
+            return points
+        low, high = low - width * short_low, high + width * short_high
+        width *= 2
+
+
+def statistic(points: Sequence[Point], nll: float) -> Floats:
+    """Compute t = -2 ln of the profile likelihood ratio, against the lowest value met."""
+    values = np.array([point.nll for point in points])
+    return 2 * (values - min(nll, float(values.min())))
+
+
+def below(grid: Floats, t: Floats, level: float) -> list[list[float]]:
+    """Find where t stays below the chi-squared quantile of a level; the pieces may be several.
+
+    Args:
+        grid: Ascending values, shape (N,).
+        t: Test statistic there, shape (N,).
+        level: Confidence level.
+
+    Returns:
+        Pieces [low, high]; a piece that reaches an end of the grid ends there.
+    """
+    height = t - float(chi2.ppf(level, 1))
+    roots = CubicSpline(grid, height).roots(extrapolate=False)
+    edges = [float(grid[0]), *sorted(float(r) for r in roots if grid[0] < r < grid[-1]), float(grid[-1])]
+    curve = CubicSpline(grid, height)
+    pieces: list[list[float]] = []
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        if curve((low + high) / 2) < 0:
+            if pieces and pieces[-1][1] == low:
+                pieces[-1][1] = high
+            else:
+                pieces.append([low, high])
+    return pieces
+
+
+def record(
+    parameter: str, points: Sequence[Point], best: Result, levels: Sequence[float], limits: tuple[float, float]
+) -> dict[str, Any]:
+    """Write a scan as in `fits/scan.json`; `open` lists the levels whose interval leaves the scanned range."""
+    grid = np.array([point.value for point in points])
+    good = np.array([point.converged for point in points])
+    t = statistic(points, best.nll)
+    intervals = {f"{level:g}": below(grid[good], t[good], level) if good.sum() > 4 else [] for level in levels}
+    ends = [end for end, bound in ((grid[0], limits[0]), (grid[-1], limits[1])) if abs(end - bound) > 1e-12]
+    return {
+        "parameter": parameter,
+        "points": [
+            {parameter: p.value, "t": float(value), "converged": p.converged} for p, value in zip(points, t, strict=True)
+        ],
+        "intervals": intervals,
+        "open": [level for level, pieces in intervals.items() if any(end in piece for piece in pieces for end in ends)],
+    }

@@ -1,0 +1,1 @@
+"""Networks: from a store to trained members."""

@@ -1,0 +1,47 @@
+"""Network architectures, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What fixes the parameters of a network."""
+
+    network: str
+    features: int
+    layers: int
+    nodes: int
+
+
+class MLP(nn.Module):
+    """A multilayer perceptron that gives one logit per event."""
+
+    def __init__(self, features: int, layers: int, nodes: int) -> None:
+        super().__init__()
+        widths = [features, *[nodes] * layers]
+        hidden = [
+            part for a, b in zip(widths[:-1], widths[1:], strict=True) for part in (nn.Linear(a, b), nn.SiLU())
+        ]
+        self.stack = nn.Sequential(*hidden, nn.Linear(widths[-1], 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map standardised features (N, F) to logits (N,)."""
+        logits: torch.Tensor = self.stack(x)
+        return logits.squeeze(-1)
+
+
+def build(shape: Shape, seed: int = 0) -> nn.Module:
+    """Make a network with initial weights that follow from the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return NETWORKS[shape.network](shape.features, shape.layers, shape.nodes)
+
+
+NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {"mlp": MLP}
+"""Each takes features, layers and nodes."""

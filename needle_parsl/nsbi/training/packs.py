@@ -1,0 +1,86 @@
+"""A pack file: the members that one task has trained, stacked, with their histories. HDF5, never a pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from needle_parsl.nsbi.training.networks import Shape
+from needle_parsl.nsbi.training.views import Scaler
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A member after training."""
+
+    member: int
+    fold: int
+    seed: int
+    weights: npt.NDArray[np.float32]
+    """Parameters of the best epoch as one vector, shape (P,)."""
+    history: npt.NDArray[np.float64]
+    """Training and validation loss by epoch, shape (E, 2)."""
+    best_epoch: int
+    """Counted from 0."""
+    reason: str
+    """Why it failed; empty if it did not."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """The content of a pack file."""
+
+    shape: Shape
+    scaler: Scaler
+    members: tuple[Trained, ...]
+
+
+def write(path: Path, pack: Pack) -> None:
+    """Write a pack; shorter histories are filled with NaN."""
+    members = pack.members
+    epochs = max(len(m.history) for m in members)
+    history = np.full((len(members), epochs, 2), np.nan)
+    for row, m in zip(history, members, strict=True):
+        row[: len(m.history)] = m.history
+    with h5py.File(path, "w") as file:
+        file.attrs["shape"] = json.dumps(asdict(pack.shape))
+        file["shift"], file["width"] = pack.scaler.shift, pack.scaler.width
+        file["weights"], file["history"] = np.stack([m.weights for m in members]), history
+        file["seed"] = np.array([m.seed for m in members], np.uint64)
+        for name in ("member", "fold", "best_epoch"):
+            file[name] = np.array([getattr(m, name) for m in members], np.int64)
+        file["reason"] = np.array([m.reason.encode() for m in members], "S200")
+
+
+def read(path: Path) -> Pack:
+    """Read a pack."""
+    with h5py.File(path, "r") as file:
+        columns = {name: file[name][...] for name in ("member", "fold", "seed", "weights", "history", "best_epoch")}
+        reasons = [reason.decode() for reason in file["reason"][...]]
+        shape = Shape(**json.loads(file.attrs["shape"]))
+        scaler = Scaler(file["shift"][...], file["width"][...])
+    members = tuple(
+        Trained(
+            int(columns["member"][k]),
+            int(columns["fold"][k]),
+            int(columns["seed"][k]),
+            columns["weights"][k],
+            columns["history"][k][~np.isnan(columns["history"][k]).all(axis=1)],
+            int(columns["best_epoch"][k]),
+            reason,
+        )
+        for k, reason in enumerate(reasons)
+    )
+    return Pack(shape, scaler, members)
+
+
+def join(packs: Sequence[Pack]) -> Pack:
+    """Put packs of one ratio together, in canonical order of member and fold."""
+    members = sorted((m for pack in packs for m in pack.members), key=lambda m: (m.member, m.fold))
+    return Pack(packs[0].shape, packs[0].scaler, tuple(members))

@@ -1,0 +1,20 @@
+"""The plan: an analysis turned into tasks with keys. Pure; knows no machine and opens no file."""
+
+from needle_parsl.plan.graph import OBSERVED, Inputs, Plan, build, sources
+from needle_parsl.plan.specs import STAGES, Convert, File, Generate, Physics, Task, content, digest
+
+__all__ = [
+    "OBSERVED",
+    "STAGES",
+    "Convert",
+    "File",
+    "Generate",
+    "Inputs",
+    "Physics",
+    "Plan",
+    "Task",
+    "build",
+    "content",
+    "digest",
+    "sources",
+]

@@ -1,0 +1,285 @@
+"""From an analysis to its tasks, in an order in which each comes after what it needs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+from needle_parsl.analysis import Analysis, Data, Sample, Source
+from needle_parsl.errors import InputError
+from needle_parsl.nsbi.data.hashing import key
+from needle_parsl.nsbi.physics import Density
+from needle_parsl.nsbi.statistics.model import Shape
+from needle_parsl.plan import specs
+from needle_parsl.plan.specs import STAGES, VERSIONS, Physics, Share, Spec, Task
+from needle_parsl.refs import closest
+
+OBSERVED = "observed"
+"""Observed events are converted like a sample of this name."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a look into the files has told."""
+
+    files: Mapping[str, tuple[specs.File, ...]]
+    """Input files with their digests by sample or varied sample; those of observed data by `observed`."""
+    physics: Physics
+    exact: bool
+    """Whether `physics.py` knows the densities."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All tasks of a run."""
+
+    tasks: tuple[Task, ...]
+    networks: int
+
+    def stages(self) -> dict[str, int]:
+        """Count the tasks by stage, in order."""
+        counts = Counter(task.stage for task in self.tasks)
+        return {stage: counts[stage] for stage in STAGES if stage in counts}
+
+    def until(self, stage: str) -> Plan:
+        """Keep the stages up to one.
+
+        Raises:
+            InputError: There is no such stage.
+        """
+        if stage not in STAGES:
+            raise InputError(f'--until {stage}: there is no such stage{closest(stage, STAGES)}')
+        kept = STAGES[: STAGES.index(stage) + 1]
+        return replace(self, tasks=tuple(task for task in self.tasks if task.stage in kept))
+
+
+@dataclass
+class _Graph:
+    """Tasks as they are added."""
+
+    analysis: Analysis
+    inputs: Inputs
+    pack: int
+    tasks: list[Task] = field(default_factory=list)
+    networks: int = 0
+
+    def add(self, stage: str, name: str, spec: Spec, *after: Task) -> Task:
+        keys = tuple(task.key for task in after)
+        task = Task(stage, name, specs.digest([stage, VERSIONS[stage], name, specs.content(spec), keys]), spec, keys)
+        self.tasks.append(task)
+        return task
+
+    def salt(self, *labels: object) -> int:
+        return key(self.analysis.seed, *labels)
+
+    @property
+    def splitting(self) -> specs.Splitting:
+        return specs.Splitting(self.analysis.split, self.salt("split"))
+
+    def share(self, sample: str) -> Share:
+        return Share(Density(sample), self.analysis.samples[sample].yield_)
+
+
+def build(analysis: Analysis, inputs: Inputs, pack: int) -> Plan:
+    """Plan a run.
+
+    Args:
+        analysis: What the user wrote.
+        inputs: What a look into the files has told.
+        pack: Members that one training task holds, at most.
+
+    Returns:
+        The tasks; every task comes after those it needs.
+    """
+    graph = _Graph(analysis, inputs, pack)
+    stores = _stores(graph)
+    ratios = _ratios(analysis)
+    packs = {ratio.name: _packs(graph, ratio, stores) for ratio in ratios}
+    estimators = {ratio.name: _combine(graph, ratio, packs[ratio.name], stores) for ratio in ratios}
+    checks = [_diagnose(graph, ratio, estimators[ratio.name], stores) for ratio in ratios]
+    asimov = _evaluate(graph, "asimov", stores, estimators)
+    observed = _evaluate(graph, OBSERVED, stores, estimators) if OBSERVED in stores else None
+    fits, scans = _fits(graph, asimov, observed)
+    _report(graph, stores, packs, checks, fits, scans)
+    order = {stage: place for place, stage in enumerate(STAGES)}
+    return Plan(tuple(sorted(graph.tasks, key=lambda task: order[task.stage])), graph.networks)
+
+
+def sources(analysis: Analysis) -> dict[str, Sample | Data]:
+    """List everything that is converted, by the name of its store: samples, varied samples, observed data."""
+    used = dict.fromkeys((*analysis.model.processes, *analysis.ratios.targets, *analysis.ratios.reference))
+    found: dict[str, Sample | Data] = {name: analysis.samples[name] for name in used}
+    for name, nuisance, side, source in analysis.varied():
+        found[Density(name, nuisance, side).name] = _completed(analysis.samples[name], source)
+    if data := analysis.data():
+        found[OBSERVED] = data
+    return found
+
+
+def _stores(graph: _Graph) -> dict[str, Task]:
+    """Generate and convert: one store per source."""
+    return {name: _convert(graph, name, source) for name, source in sources(graph.analysis).items()}
+
+
+def _completed(sample: Sample, source: Source) -> Sample:
+    """What a variation does not say is nominal."""
+    moved = bool(source.files or source.generate)
+    return replace(
+        sample,
+        files=source.files if moved else sample.files,
+        generate=source.generate if moved else sample.generate,
+        tree=source.tree or sample.tree,
+        weight=source.weight if source.weight != "" else sample.weight,
+    )
+
+
+def _convert(graph: _Graph, name: str, sample: Sample | Data) -> Task:
+    analysis, features = graph.analysis, graph.analysis.features
+    if sample.generate:
+        seed = graph.salt("generate", name)
+        made = specs.Generate(sample.generate, graph.inputs.physics, sample.events, seed)
+        before = [graph.add("generate", name, made)]
+        files: tuple[specs.File, ...] = (specs.File("", before[0].key),)
+    else:
+        before, files = [], graph.inputs.files[name]
+    weight, selection = (sample.weight, sample.selection) if isinstance(sample, Sample) else (1.0, "")
+    kept = tuple(text for text in (selection, features.selection) if text)
+    spec = specs.Convert(
+        name, files, sample.tree, features.names, weight, kept, analysis.split.id, graph.salt("split")
+    )
+    return graph.add("convert", name, spec, *before)
+
+
+def _ratios(analysis: Analysis) -> list[specs.Ratio]:
+    """Every ratio that is trained: targets over the reference, varied samples over their nominal one."""
+    samples = analysis.samples
+    reference = tuple(Share(Density(name), samples[name].yield_) for name in analysis.ratios.reference)
+    targets = [name for name in dict.fromkeys(analysis.ratios.targets) if not analysis.reference_of(name)]
+    varied = [
+        specs.Ratio(Density(name, nuisance, side), (Share(Density(name), samples[name].yield_),))
+        for name, nuisance, side, _ in analysis.varied()
+    ]
+    return [specs.Ratio(Density(name), reference) for name in targets] + varied
+
+
+def _needed(ratio: specs.Ratio, stores: Mapping[str, Task]) -> list[Task]:
+    return [stores[ratio.name], *(stores[share.density.name] for share in ratio.denominator)]
+
+
+def _packs(graph: _Graph, ratio: specs.Ratio, stores: Mapping[str, Task]) -> list[Task]:
+    """Cut the members of a ratio into packs; a member is what its name says, whatever pack it is in."""
+    training = graph.analysis.training
+    members = [
+        specs.Member(
+            member,
+            fold,
+            graph.salt("member", ratio.name, member, fold),
+            graph.salt("bootstrap", member) if training.bootstrap else None,
+        )
+        for member, fold in product(range(training.members), range(training.folds))
+    ]
+    graph.networks += len(members)
+    packs = []
+    for number, start in enumerate(range(0, len(members), graph.pack)):
+        spec = specs.Train(
+            ratio,
+            graph.splitting,
+            replace(training, members=1),
+            graph.salt("fold"),
+            graph.salt("validation"),
+            tuple(members[start : start + graph.pack]),
+        )
+        packs.append(graph.add("train", f"{ratio.name}.{number:04d}", spec, *_needed(ratio, stores)))
+    return packs
+
+
+def _combine(graph: _Graph, ratio: specs.Ratio, packs: list[Task], stores: Mapping[str, Task]) -> Task:
+    ensemble = graph.analysis.ensemble
+    names = tuple(task.name for task in packs)
+    spec = specs.Combine(ratio, graph.splitting, names, ensemble.combine, ensemble.quorum)
+    return graph.add("combine", ratio.name, spec, *packs, *_needed(ratio, stores))
+
+
+def _diagnose(graph: _Graph, ratio: specs.Ratio, estimator: Task, stores: Mapping[str, Task]) -> Task:
+    physics = graph.inputs.physics if graph.inputs.exact else None
+    spec = specs.Diagnose(ratio, graph.splitting, physics)
+    return graph.add("diagnose", ratio.name, spec, estimator, *_needed(ratio, stores))
+
+
+def _evaluate(graph: _Graph, dataset: str, stores: Mapping[str, Task], estimators: Mapping[str, Task]) -> Task:
+    analysis = graph.analysis
+    samples = tuple(graph.share(name) for name in analysis.model.processes)
+    varied = tuple(Density(name, nuisance, side) for name, nuisance, side, _ in analysis.varied())
+    ratios = {name: task for name, task in estimators.items() if _in_model(analysis, name)}
+    spec = specs.Evaluate(dataset, graph.splitting, samples, varied, tuple(ratios))
+    read = [share.density.name for share in samples] + [density.name for density in varied]
+    read += [OBSERVED] if dataset == OBSERVED else []
+    return graph.add("evaluate", dataset, spec, *(stores[name] for name in read), *ratios.values())
+
+
+def _in_model(analysis: Analysis, ratio: str) -> bool:
+    return ratio in analysis.model.processes or ratio not in analysis.samples
+
+
+def _shapes(analysis: Analysis) -> tuple[Shape, ...]:
+    sides: dict[tuple[str, str], dict[str, str]] = {}
+    for name, nuisance, side, _ in analysis.varied():
+        sides.setdefault((name, nuisance), {})[side] = Density(name, nuisance, side).name
+    return tuple(
+        Shape(
+            name,
+            nuisance,
+            found.get("up", ""),
+            found.get("down", ""),
+            analysis.samples[name].variations[nuisance].one_sided or "",
+        )
+        for (name, nuisance), found in sides.items()
+    )
+
+
+def _fits(graph: _Graph, asimov: Task, observed: Task | None) -> tuple[list[Task], list[Task]]:
+    """Fit and scan each dataset; `scan` is the headline's, `scan_asimov` the expected one beside it."""
+    analysis = graph.analysis
+    fits, scans = [], []
+    for dataset in [asimov] if observed is None else [observed, asimov]:
+        spec = specs.Fit(dataset.name, analysis.model, _shapes(analysis), analysis.poi())
+        needs = [dataset, asimov] if dataset is observed else [asimov]
+        fits.append(graph.add("fit", dataset.name, spec, *needs))
+        scan = replace(spec, scan=analysis.fit.scan, intervals=analysis.intervals)
+        scans.append(graph.add("interval", "scan_asimov" if scans else "scan", scan, *needs))
+    if graph.inputs.exact:
+        reference = tuple(graph.share(name) for name in analysis.ratios.reference)
+        exact = specs.Fit("asimov", analysis.model, _shapes(analysis), analysis.poi(), physics=graph.inputs.physics,
+                          reference=reference)  # fmt: skip
+        fits.append(graph.add("fit", "exact", exact, asimov))
+    return fits, scans
+
+
+def _report(
+    graph: _Graph,
+    stores: Mapping[str, Task],
+    packs: Mapping[str, list[Task]],
+    checks: list[Task],
+    fits: list[Task],
+    scans: list[Task],
+) -> None:
+    analysis = graph.analysis
+    spec = specs.Report(
+        name=analysis.name,
+        seed=analysis.seed,
+        stores=tuple(stores),
+        ratios=tuple(packs),
+        packs=tuple(task.name for tasks in packs.values() for task in tasks),
+        fits=tuple(task.name for task in fits),
+        scans=tuple(task.name for task in scans),
+        headline=fits[0].name,
+        poi=analysis.poi(),
+        splitting=graph.splitting,
+        reference=tuple(graph.share(name) for name in analysis.ratios.reference),
+        physics=graph.inputs.physics if graph.inputs.exact else None,
+        blinded=analysis.fit.data is not None and analysis.data() is None,
+    )
+    trained = [task for tasks in packs.values() for task in tasks]
+    graph.add("report", "report", spec, *stores.values(), *trained, *checks, *fits, *scans)

@@ -1,0 +1,225 @@
+"""What a task needs to know, as frozen records, and the key that says whether it is already done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+from needle_parsl.analysis import Intervals, Model, Scan, Split, Training
+from needle_parsl.nsbi.physics import Density
+from needle_parsl.nsbi.statistics.model import Shape
+
+NOT_IN_KEY = {"key": False}
+"""Metadata of fields that say where something is, not what it is."""
+
+VERSIONS = {
+    "generate": 1, "convert": 1, "train": 1, "combine": 1, "diagnose": 1, "evaluate": 1, "fit": 1, "interval": 1, "report": 1,
+}  # fmt: skip
+"""The stages in their order. Raise a version when its task gives other results, and what is done is done again."""
+STAGES = tuple(VERSIONS)
+
+
+@dataclass(frozen=True)
+class Physics:
+    """The user's Python file; it travels as text."""
+
+    source: str
+    path: str = field(metadata=NOT_IN_KEY)
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Run a user's generator function in a process of its own."""
+
+    reference: str
+    physics: Physics
+    events: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class File:
+    """An input file."""
+
+    path: str = field(metadata=NOT_IN_KEY)
+    """Empty for the file that the sample's generator writes."""
+    digest: str
+    """Of its content; the key of the generator's task for a generated file."""
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Turn one sample's files into a store."""
+
+    sample: str
+    files: tuple[File, ...]
+    tree: str
+    features: tuple[str, ...]
+    weight: str | float
+    selections: tuple[str, ...]
+    id: tuple[str, ...]
+    salt: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """A density and the expected events it stands for."""
+
+    density: Density
+    yield_: float | None
+    """None: the sum of the weights."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A density ratio that is learned."""
+
+    numerator: Density
+    denominator: tuple[Share, ...]
+
+    @property
+    def name(self) -> str:
+        """A ratio is called after its numerator."""
+        return self.numerator.name
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """How events are split."""
+
+    split: Split
+    salt: int
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network to train."""
+
+    member: int
+    fold: int
+    seed: int
+    bootstrap: int | None
+    """Salt of its bootstrap weights."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train the members of one pack."""
+
+    ratio: Ratio
+    splitting: Splitting
+    training: Training
+    """With `members` set to 1, since the number of the others changes nothing here."""
+    fold_salt: int
+    validation_salt: int
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
+class Combine:
+    """Make one estimator of all members of a ratio."""
+
+    ratio: Ratio
+    splitting: Splitting
+    packs: tuple[str, ...]
+    combine: str
+    quorum: float
+
+
+@dataclass(frozen=True)
+class Diagnose:
+    """Measure an estimator."""
+
+    ratio: Ratio
+    splitting: Splitting
+    physics: Physics | None
+    """Given where it knows the exact densities."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Compute all log ratios of a dataset."""
+
+    dataset: str
+    """`asimov`, or `observed`."""
+    splitting: Splitting
+    samples: tuple[Share, ...]
+    """The processes, in the order of the model; the yields come from them in any case."""
+    varied: tuple[Density, ...]
+    ratios: tuple[str, ...]
+    """Names of the estimators."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fit a dataset, or scan a parameter."""
+
+    dataset: str
+    model: Model
+    shapes: tuple[Shape, ...]
+    poi: str
+    scan: Scan | None = None
+    intervals: Intervals | None = None
+    """Given for a scan."""
+    physics: Physics | None = None
+    """Given for the fit with exact densities."""
+    reference: tuple[Share, ...] = ()
+    """Given with `physics`."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write the report; everything is named, and found by its place."""
+
+    name: str
+    seed: int
+    stores: tuple[str, ...]
+    ratios: tuple[str, ...]
+    packs: tuple[str, ...]
+    fits: tuple[str, ...]
+    scans: tuple[str, ...]
+    headline: str
+    """`asimov` or `observed`."""
+    poi: str
+    splitting: Splitting
+    reference: tuple[Share, ...]
+    physics: Physics | None
+    """Given where it knows the exact densities."""
+    blinded: bool
+    """Observed data was given and left alone."""
+
+
+Spec = Generate | Convert | Train | Combine | Diagnose | Evaluate | Fit | Report
+
+
+@dataclass(frozen=True)
+class Task:
+    """One piece of work."""
+
+    stage: str
+    name: str
+    """Of its output: the sample, ratio, pack, dataset or fit."""
+    key: str
+    """Says what the output is made from; equal keys, equal outputs."""
+    spec: Spec
+    after: tuple[str, ...]
+    """Keys of the tasks whose outputs it reads."""
+
+
+def content(value: Any) -> Any:  # noqa: ANN401  specs nest lists, dicts and numbers
+    """Turn a spec into plain values, without the fields that only say where something is."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: content(getattr(value, f.name)) for f in fields(value) if f.metadata.get("key", True)}
+    if isinstance(value, (list, tuple)):
+        return [content(item) for item in value]
+    if isinstance(value, dict):
+        return {name: content(item) for name, item in value.items()}
+    return value
+
+
+def digest(value: Any) -> str:  # noqa: ANN401
+    """Fingerprint plain values: 16 bytes of BLAKE2b over canonical JSON, as hex."""
+    text = json.dumps(content(value), sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

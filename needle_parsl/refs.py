@@ -1,0 +1,85 @@
+"""References in a config, `"physics.py:signal"` or `"package.module:name"`, turned into Python objects."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from needle_parsl.errors import InputError
+
+
+def closest(name: str, known: object) -> str:
+    """Say which of the known names is meant, as a half-sentence; empty if none is near.
+
+    Args:
+        name: What was written.
+        known: An iterable of the names that exist.
+    """
+    names = [str(k) for k in known]  # type: ignore[attr-defined]
+    near = get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f'; did you mean "{near[0]}"?'
+    return f" (known: {', '.join(names)})" if 0 < len(names) <= 12 else ""
+
+
+def split(reference: str) -> tuple[str, str]:
+    """Cut `"physics.py:signal"` into file or module, and attribute.
+
+    Raises:
+        InputError: There is no colon, or one side is empty.
+    """
+    module, _, attribute = reference.rpartition(":")
+    if not module or not attribute.isidentifier():
+        raise InputError(f'"{reference}" is no reference; write "physics.py:name" or "module:name"')
+    return module, attribute
+
+
+def load_source(source: str, path: str) -> types.ModuleType:
+    """Execute a user's file that may have travelled as text.
+
+    Modules next to the file can be imported by it, where the folder exists on this machine.
+
+    Args:
+        source: The text of the file.
+        path: Where it came from, for tracebacks and sibling imports.
+    """
+    module = types.ModuleType(Path(path).stem)
+    module.__file__ = path
+    folder = str(Path(path).parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    # Dataclasses and pickling look a class up by its module's name.
+    sys.modules.setdefault(module.__name__, module)
+    exec(compile(source, path, "exec"), module.__dict__)  # noqa: S102  the user's own code, named in the user's own file
+    return module
+
+
+def resolve(reference: str, source: str = "", path: str = "") -> Any:  # noqa: ANN401  a user's object can be anything
+    """Find the object behind a reference.
+
+    Args:
+        reference: `"physics.py:name"` (taken from `source`) or `"package.module:name"`.
+        source: The text of the analysis' `physics` file.
+        path: That file's path.
+
+    Raises:
+        InputError: The module cannot be imported or has no such name.
+    """
+    module_name, attribute = split(reference)
+    try:
+        is_file = module_name.endswith(".py")
+        module = load_source(source, path) if is_file else importlib.import_module(module_name)
+    except Exception as error:
+        raise InputError(f"{module_name} cannot be imported: {type(error).__name__}: {error}") from error
+    if not hasattr(module, attribute):
+        raise InputError(f'{module_name} has no "{attribute}"{closest(attribute, public(module))}')
+    return getattr(module, attribute)
+
+
+def public(module: types.ModuleType) -> list[str]:
+    """List the names that a module offers."""
+    return sorted(name for name in vars(module) if not name.startswith("_"))

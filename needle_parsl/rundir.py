@@ -1,0 +1,110 @@
+"""The run directory: the only owner of paths, and of how a file comes into being."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from needle_parsl.errors import InputError
+
+RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS = "run.json", "analysis.toml", "site.toml", "ledger.jsonl", "physics.py", "logs"
+
+
+PLACES = {
+    "generate": "generated/{}.root",
+    "convert": "events/{}.h5",
+    "train": "packs/{}.h5",
+    "combine": "estimators/{}/estimator.h5",
+    "diagnose": "estimators/{}/diagnostics.json",
+    "evaluate": "ratios/{}.h5",
+    "fit": "fits/{}.json",
+    "interval": "fits/{}.json",
+    "report": "{}",
+}
+"""Where the outputs of each stage go, by their name."""
+
+
+def place(stage: str, name: str) -> str:
+    """Place an output, relative to the run directory: `place("convert", "background.jes.up")`."""
+    return PLACES[stage].format(name)
+
+
+def check(root: Path) -> None:
+    """Refuse a run directory that is a file, or holds something that is no run.
+
+    Raises:
+        InputError: It is one of these.
+    """
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root}: is a file; choose another --out")
+    if root.is_dir() and any(root.iterdir()) and not (root / RUN).exists():
+        raise InputError(f"{root}: holds files that are no needle run; choose another --out")
+
+
+def create(root: Path) -> None:
+    """Make a run directory, private to its user.
+
+    Raises:
+        InputError: It cannot be made.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (root / LOGS).mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{root}: cannot be made: {error.strerror}") from error
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary name next to `path`, and rename it to `path` if all went well; works for folders, too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        if temporary.is_dir() and path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file under a temporary name, then rename it."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401  whatever JSON can say
+    """Write a JSON file under a temporary name, then rename it."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401  whatever JSON can say
+    """Read a JSON file.
+
+    Raises:
+        InputError: It is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+
+
+def digest(path: Path) -> str:
+    """Fingerprint a file, or all files of a folder with their names: 16 bytes of BLAKE2b, as hex."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    total = hashlib.blake2b(digest_size=16)
+    for file_path in sorted(p for p in path.rglob("*") if p.is_file()):
+        total.update(f"{file_path.relative_to(path)} {digest(file_path)}\n".encode())
+    return total.hexdigest()

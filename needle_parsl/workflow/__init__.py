@@ -1,0 +1,1 @@
+"""The machine: Parsl, futures and files, without torch."""

@@ -1,0 +1,46 @@
+"""Parsl, configured from a site."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from needle_parsl.site import Site
+
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+LABEL = "tasks"
+
+
+@contextmanager
+def started(site: Site, logs: Path) -> Iterator[Any]:
+    """Start Parsl for a run, and end it after the last task.
+
+    Args:
+        site: The machine.
+        logs: Where Parsl writes its own files.
+
+    Yields:
+        The data flow kernel, which apps are made for.
+    """
+    # One thread per task, before NumPy is imported: tasks are the parallelism, and sums keep their order.
+    for name in ONE_THREAD:
+        os.environ.setdefault(name, "1")
+    import parsl
+
+    with parsl.load(_config(site, logs)) as kernel:
+        yield kernel
+
+
+def _config(site: Site, logs: Path) -> Any:  # noqa: ANN401  Parsl has no types
+    from parsl.config import Config
+    from parsl.executors import ThreadPoolExecutor
+
+    return Config(
+        executors=[ThreadPoolExecutor(label=LABEL, max_threads=site.workers())],
+        run_dir=str(logs / "parsl"),
+        exit_mode="wait",
+        strategy="none",
+    )

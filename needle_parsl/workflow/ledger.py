@@ -1,0 +1,54 @@
+"""The ledger: one line per finished task, appended; what is done is decided here, never by a file that exists."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from needle_parsl import rundir
+from needle_parsl.workflow.records import Record
+
+_APPENDING = threading.Lock()
+
+
+def append(root: Path, record: Record) -> None:
+    """Add a line; the newest line of a key counts."""
+    line = json.dumps(asdict(record), separators=(",", ":"))
+    with _APPENDING, (root / rundir.LEDGER).open("a", encoding="utf-8") as file:
+        # A line that a killed process tore off must not swallow this one.
+        file.write(line + "\n" if _ends_with_newline(root) else "\n" + line + "\n")
+
+
+def _ends_with_newline(root: Path) -> bool:
+    with (root / rundir.LEDGER).open("rb") as file:
+        size = file.seek(0, 2)
+        if size == 0:
+            return True
+        file.seek(-1, 2)
+        return file.read(1) == b"\n"
+
+
+def read(root: Path) -> dict[str, Record]:
+    """Read the newest record of each key; lines that are no records are passed over."""
+    path = root / rundir.LEDGER
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    records = [record for line in lines if (record := _parse(line))]
+    return {record.key: record for record in records}
+
+
+def _parse(line: str) -> Record | None:
+    try:
+        entry = json.loads(line)
+        record = Record(**entry)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    right = all(isinstance(getattr(record, f.name), (int, float) if f.name == "seconds" else str) for f in fields(Record))
+    return record if right else None
+
+
+def holds(root: Path, record: Record) -> bool:
+    """Whether a task is done and its output is still what it was."""
+    path = root / record.output
+    return not record.reason and path.exists() and rundir.digest(path) == record.digest

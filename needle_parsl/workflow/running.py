@@ -1,0 +1,187 @@
+"""A run from analysis to report: what is done, what is to do, and `run.json`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from needle_parsl import __version__, plan, reading, rundir
+from needle_parsl.analysis.file import Loaded
+from needle_parsl.errors import InputError, NeedleError
+from needle_parsl.plan import Plan, Task
+from needle_parsl.site import Site
+from needle_parsl.workflow import ledger, probing
+from needle_parsl.workflow.records import Record
+
+PACKAGES = ("parsl", "torch", "numpy", "scipy", "iminuit", "uproot", "awkward", "h5py", "pyarrow")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that could start now."""
+
+    root: Path
+    loaded: Loaded
+    site: Site
+    plan: Plan
+    done: dict[str, Record]
+    """Records whose outputs are still what they were, by key."""
+    looked: probing.Looked
+
+    def todo(self) -> list[Task]:
+        """List the tasks that are not done."""
+        return [task for task in self.plan.tasks if task.key not in self.done]
+
+
+@dataclass
+class Outcome:
+    """How a run ended."""
+
+    done: list[Record] = field(default_factory=list)
+    failed: list[Record] = field(default_factory=list)
+    wrong_input: bool = False
+    """A task found that the input is wrong."""
+
+
+def prepare(root: Path, loaded: Loaded, site: Site, until: str | None = None) -> Prepared:
+    """Look at the input, plan, and find what is already done. Writes nothing.
+
+    Raises:
+        InputError: Something about the input is wrong, or the run directory is of a newer needle.
+    """
+    before = state(root) if (root / rundir.RUN).exists() else {}
+    inputs, looked = probing.probe(loaded, before.get("inputs"))
+    planned = plan.build(loaded.analysis, inputs, site.pack)
+    planned = planned.until(until) if until else planned
+    records = ledger.read(root)
+    done = {
+        task.key: records[task.key]
+        for task in planned.tasks
+        if task.key in records and ledger.holds(root, records[task.key])
+    }
+    return Prepared(root, loaded, site, planned, done, looked)
+
+
+def state(root: Path) -> dict[str, Any]:
+    """Read `run.json`.
+
+    Raises:
+        InputError: It is missing, damaged, or no run's.
+    """
+    found = rundir.read_json(root / rundir.RUN)
+    if not isinstance(found, dict) or "status" not in found:
+        raise InputError(f"{root / rundir.RUN}: is no run's; choose another run")
+    return found
+
+
+def run(prepared: Prepared, on_end: Callable[[Task, Record], None]) -> Outcome:
+    """Run what is to do.
+
+    Args:
+        prepared: From `prepare`.
+        on_end: Called for each task as it ends, from another thread.
+
+    Returns:
+        What was done and what failed; tasks after a failed one are not run.
+    """
+    root, outcome, todo = prepared.root, Outcome(), prepared.todo()
+    started = time.time()
+    _begin(prepared, started)
+
+    def finished(task: Task, record: Record | None, error: BaseException | None) -> None:
+        if record is None and _not_run(task, error):
+            return
+        ended = record or Record(task.key, task.stage, task.name, "", 0.0, "", "", _reason(task, error, root))
+        ledger.append(root, ended)
+        (outcome.failed if ended.reason else outcome.done).append(ended)
+        outcome.wrong_input |= isinstance(error, InputError)
+        on_end(task, ended)
+
+    status = "interrupted"
+    try:
+        if todo:
+            from needle_parsl.workflow import flow  # Parsl is not loaded when nothing is to do
+
+            flow.run(root, todo, prepared.done, prepared.site, finished)
+        status = "failed" if outcome.failed else "done"
+    finally:
+        _write_state(prepared, status, started, outcome)
+    return outcome
+
+
+def _begin(prepared: Prepared, started: float) -> None:
+    """Write what is run, as it was understood."""
+    root, loaded = prepared.root, prepared.loaded
+    rundir.create(root)
+    rundir.write_text(root / rundir.ANALYSIS, reading.dump(loaded.table))
+    rundir.write_text(root / rundir.SITE, reading.dump(asdict(prepared.site)))
+    if loaded.source:
+        rundir.write_text(root / rundir.PHYSICS, loaded.source)
+    _write_state(prepared, "running", started, Outcome())
+
+
+def _write_state(prepared: Prepared, status: str, started: float, outcome: Outcome) -> None:
+    loaded, total = prepared.loaded, len(prepared.plan.tasks)
+    stages = {
+        stage: {"tasks": count, "done": 0, "seconds": 0.0} for stage, count in prepared.plan.stages().items()
+    }
+    for record in [*prepared.done.values(), *outcome.done]:
+        stages[record.stage]["done"] += 1
+        stages[record.stage]["seconds"] = round(stages[record.stage]["seconds"] + record.seconds, 3)
+    rundir.write_json(
+        prepared.root / rundir.RUN,
+        {
+            "name": loaded.analysis.name,
+            "status": status,
+            "analysis": str(loaded.path.resolve()),
+            "seed": loaded.analysis.seed,
+            "needle": __version__,
+            "versions": versions(),
+            "started": started,
+            "seconds": round(time.time() - started, 3),
+            "tasks": {
+                "total": total,
+                "done": len(outcome.done),
+                "failed": len(outcome.failed),
+                "reused": len(prepared.done),
+            },
+            "networks": prepared.plan.networks,
+            "stages": stages,
+            "inputs": asdict(prepared.looked),
+        },
+    )
+
+
+def versions() -> dict[str, str]:
+    """List the versions that results may depend on, without importing anything."""
+    found = {"python": sys.version.split()[0]}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _not_run(task: Task, error: BaseException | None) -> bool:
+    """Whether a task did not run because one before it failed; a generator's own program is part of its task."""
+    from parsl.app.errors import BashExitFailure
+    from parsl.dataflow.errors import DependencyError
+
+    own = task.stage == "generate" and isinstance(error and error.__cause__, BashExitFailure)
+    return isinstance(error, DependencyError) and not own
+
+
+def _reason(task: Task, error: BaseException | None, root: Path) -> str:
+    """Say in one line why a task failed."""
+    if task.stage == "generate":
+        log = root / rundir.LOGS / f"{task.stage}.{task.name}.stderr"
+        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        return f"{lines[-1] if lines else error} (see {log})"
+    return str(error) if isinstance(error, NeedleError) else f"{type(error).__name__}: {error}"
