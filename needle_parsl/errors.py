@@ -1,4 +1,12 @@
-"""What needle raises on purpose. Each exception takes its message only, so that it survives the way back from a worker."""
+"""What needle raises on purpose, and the words for it.
+
+Each exception takes its message only, so that it survives the way back from a worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class NeedleError(Exception):
@@ -11,3 +19,17 @@ class InputError(NeedleError):
 
 class TaskError(NeedleError):
     """A task could not do its work although its input is right (exit code 1)."""
+
+
+def closest(name: str, known: Iterable[object]) -> str:
+    """Say which of the known names is meant, as a half-sentence; empty if none is near.
+
+    Args:
+        name: What was written.
+        known: The names that exist.
+    """
+    names = [str(k) for k in known]
+    near = get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f'; did you mean "{near[0]}"?'
+    return f" (known: {', '.join(names)})" if 0 < len(names) <= 12 else ""

@@ -103,9 +103,9 @@ def _quotient_rule(a: Expression, b: Expression, da: Expression, db: Expression)
 
 def _numpy(name: str) -> Callable[..., Value]:
     def call(*arguments: Value) -> Value:
-        import numpy
+        import numpy as np
 
-        return getattr(numpy, name)(*arguments)
+        return getattr(np, name)(*arguments)
 
     return call
 
@@ -146,7 +146,11 @@ class _Parser:
         return self.tokens[self.place][1] if self.place < len(self.tokens) else ""
 
     def take(self, *choices: str) -> str | None:
-        if self.tokens[self.place : self.place + 1] and self.tokens[self.place][0] != "string" and self.peek() in choices:
+        if (
+            self.tokens[self.place : self.place + 1]
+            and self.tokens[self.place][0] != "string"
+            and self.peek() in choices
+        ):
             self.place += 1
             return self.tokens[self.place - 1][1]
         return None

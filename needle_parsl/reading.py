@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from needle_parsl.errors import InputError
-from needle_parsl.refs import closest
+from needle_parsl.errors import InputError, closest
 
 T = TypeVar("T")
 MISSING = object()
@@ -215,7 +214,9 @@ def describe(kind: Any) -> str:  # noqa: ANN401
     if origin is Literal:
         return " or ".join(f'"{a}"' if isinstance(a, str) else str(a) for a in arguments)
     if origin is tuple:
-        return f"a list of {_plural(arguments[0])}" if arguments[-1] is Ellipsis else f"a list of {len(arguments)} values"
+        return (
+            f"a list of {_plural(arguments[0])}" if arguments[-1] is Ellipsis else f"a list of {len(arguments)} values"
+        )
     return NAMES.get(origin or kind, "a table")
 
 

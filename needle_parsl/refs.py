@@ -5,25 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 import types
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from needle_parsl.errors import InputError
-
-
-def closest(name: str, known: object) -> str:
-    """Say which of the known names is meant, as a half-sentence; empty if none is near.
-
-    Args:
-        name: What was written.
-        known: An iterable of the names that exist.
-    """
-    names = [str(k) for k in known]  # type: ignore[attr-defined]
-    near = get_close_matches(name, names, n=1, cutoff=0.6)
-    if near:
-        return f'; did you mean "{near[0]}"?'
-    return f" (known: {', '.join(names)})" if 0 < len(names) <= 12 else ""
+from needle_parsl.errors import InputError, closest
 
 
 def split(reference: str) -> tuple[str, str]:

@@ -13,7 +13,14 @@ from typing import Any
 
 from needle_parsl.errors import InputError
 
-RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS = "run.json", "analysis.toml", "site.toml", "ledger.jsonl", "physics.py", "logs"
+RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS = (
+    "run.json",
+    "analysis.toml",
+    "site.toml",
+    "ledger.jsonl",
+    "physics.py",
+    "logs",
+)
 
 
 PLACES = {

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from needle_parsl import reading, shipped
-from needle_parsl.errors import InputError
-from needle_parsl.refs import closest
+from needle_parsl.errors import InputError, closest
 from needle_parsl.reading import within
 
 VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")

@@ -16,19 +16,17 @@ FEATURES = ("x1", "x2", "x3", "x4")
 MEAN = {"signal": np.array([0.8, -0.5, 0.4, 0.0]), "background": np.zeros(4)}
 WIDTH = {"signal": np.array([0.8, 0.9, 1.0, 0.8]), "background": np.ones(4)}
 SHIFT = {"signal": np.array([0.10, 0.0, 0.05, 0.0]), "background": np.array([0.10, 0.05, 0.0, 0.05])}
-YIELD = {"signal": 200.0, "background": 1000.0}
+YIELD = {"signal": 80.0, "background": 400.0}
 """As in analysis.toml; pseudo-data is made from it at mu = 1."""
 
 
-def log_density(
-    process: str, x: npt.NDArray[np.float64], nuisances: Mapping[str, float]
-) -> npt.NDArray[np.float64]:
+def log_density(process: str, x: npt.NDArray[np.float64], nuisances: Mapping[str, float]) -> npt.NDArray[np.float64]:
     """Give ln p(x | alpha) of a process; x has shape (N, 4)."""
     mean = MEAN[process] + nuisances.get("jes", 0.0) * SHIFT[process]
     width = WIDTH[process]
-    density: npt.NDArray[np.float64] = -0.5 * (((x - mean) / width) ** 2).sum(axis=1) - np.log(
-        width * np.sqrt(2 * np.pi)
-    ).sum()
+    density: npt.NDArray[np.float64] = (
+        -0.5 * (((x - mean) / width) ** 2).sum(axis=1) - np.log(width * np.sqrt(2 * np.pi)).sum()
+    )
     return density
 
 

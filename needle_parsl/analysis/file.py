@@ -56,7 +56,7 @@ def match(path: Path, patterns: tuple[str, ...]) -> list[str]:
     found: list[str] = []
     for pattern in patterns:
         full = str(path.parent / Path(pattern).expanduser())
-        matches = sorted(glob(full)) if has_magic(full) else [full] * Path(full).is_file()
+        matches = sorted(glob(full)) if has_magic(full) else [full] * Path(full).is_file()  # noqa: PTH207  patterns may be absolute
         if not matches:
             raise InputError("no file matches" if has_magic(full) else "no such file")
         found += [m for m in matches if m not in found]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from needle_parsl import expressions
-from needle_parsl.errors import InputError
-from needle_parsl.refs import closest, split
+from needle_parsl.errors import InputError, closest
+from needle_parsl.refs import split
 
 if TYPE_CHECKING:
     from needle_parsl.analysis.tables import Analysis, Data, Sample, Source, Variation
@@ -166,7 +166,7 @@ def _multiplier(analysis: Analysis, tree: expressions.Expression, key: str, comp
         return
     except (ArithmeticError, TypeError, ValueError):
         value, slopes = float("nan"), []
-    if not unknown and not isinstance(value, (int, float)) or value != value:  # noqa: PLR0124  NaN differs from itself
+    if (not unknown and not isinstance(value, (int, float))) or value != value:  # noqa: PLR0124  NaN differs from itself
         complain(key, "has no number as its value at the nominal parameters")
     del slopes
 
@@ -178,7 +178,9 @@ def _nuisances(analysis: Analysis, complain: Complain) -> None:
         if name in analysis.model.parameters:
             complain(key, "is a parameter of the model, too; choose another name")
         if not nuisance.rate and name not in varied:
-            complain(key, f"has no effect: no process has variations.{name}, and there is no rate{closest(name, varied)}")
+            complain(
+                key, f"has no effect: no process has variations.{name}, and there is no rate{closest(name, varied)}"
+            )
         for process, sides in nuisance.rate.items():
             _known(process, analysis.model.processes, "process of the model", f"{key}.rate", complain)
             if min(sides) <= 0:

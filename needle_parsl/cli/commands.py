@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -15,6 +16,7 @@ from needle_parsl.errors import InputError, NeedleError
 if TYPE_CHECKING:
     from needle_parsl.workflow.running import Outcome, Prepared
 
+T = TypeVar("T")
 app = typer.Typer(
     name="needle",
     help="Neural simulation-based inference at scale: from simulated events to confidence intervals.",
@@ -33,7 +35,7 @@ Until = Annotated[str | None, typer.Option("--until", metavar="STAGE", help="The
 Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
 
 
-def _version(value: bool) -> None:  # noqa: FBT001  Typer calls it like this
+def _version(value: bool) -> None:
     if value:
         typer.echo(f"needle {__version__}")
         raise typer.Exit
@@ -169,18 +171,22 @@ def _prepare(analysis: Path, site_name: str, out: Path | None, settings: list[st
     from needle_parsl.analysis import load
     from needle_parsl.workflow import running
 
-    problems, read = [], []
-    for reader in (lambda: load(analysis, settings), lambda: sites.load(site_name)):
-        try:
-            read.append(reader())
-        except InputError as error:
-            problems.append(str(error))
-    if problems:
+    problems: list[str] = []
+    loaded = _or_note(problems, lambda: load(analysis, settings))
+    site = _or_note(problems, lambda: sites.load(site_name))
+    if loaded is None or site is None:
         raise InputError("\n".join(problems))
-    loaded, site = read
     root = out or Path(site.scratch) / "runs" / loaded.analysis.name
     rundir.check(root)
     return running.prepare(root, loaded, site, until)
+
+
+def _or_note(problems: list[str], read: Callable[[], T]) -> T | None:
+    try:
+        return read()
+    except InputError as error:
+        problems.append(str(error))
+        return None
 
 
 def _outcome(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:

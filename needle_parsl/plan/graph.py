@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 from needle_parsl.analysis import Analysis, Data, Sample, Source
-from needle_parsl.errors import InputError
+from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.data.hashing import key
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.statistics.model import Shape
 from needle_parsl.plan import specs
 from needle_parsl.plan.specs import STAGES, VERSIONS, Physics, Share, Spec, Task
-from needle_parsl.refs import closest
 
 OBSERVED = "observed"
 """Observed events are converted like a sample of this name."""
@@ -50,7 +49,7 @@ class Plan:
             InputError: There is no such stage.
         """
         if stage not in STAGES:
-            raise InputError(f'--until {stage}: there is no such stage{closest(stage, STAGES)}')
+            raise InputError(f"--until {stage}: there is no such stage{closest(stage, STAGES)}")
         kept = STAGES[: STAGES.index(stage) + 1]
         return replace(self, tasks=tuple(task for task in self.tasks if task.stage in kept))
 
@@ -102,7 +101,7 @@ def build(analysis: Analysis, inputs: Inputs, pack: int) -> Plan:
     asimov = _evaluate(graph, "asimov", stores, estimators)
     observed = _evaluate(graph, OBSERVED, stores, estimators) if OBSERVED in stores else None
     fits, scans = _fits(graph, asimov, observed)
-    _report(graph, stores, packs, checks, fits, scans)
+    _report(graph, stores, ratios, packs, checks, fits, scans)
     order = {stage: place for place, stage in enumerate(STAGES)}
     return Plan(tuple(sorted(graph.tasks, key=lambda task: order[task.stage])), graph.networks)
 
@@ -146,9 +145,7 @@ def _convert(graph: _Graph, name: str, sample: Sample | Data) -> Task:
         before, files = [], graph.inputs.files[name]
     weight, selection = (sample.weight, sample.selection) if isinstance(sample, Sample) else (1.0, "")
     kept = tuple(text for text in (selection, features.selection) if text)
-    spec = specs.Convert(
-        name, files, sample.tree, features.names, weight, kept, analysis.split.id, graph.salt("split")
-    )
+    spec = specs.Convert(name, files, sample.tree, features.names, weight, kept, analysis.split.id, graph.salt("split"))
     return graph.add("convert", name, spec, *before)
 
 
@@ -242,17 +239,17 @@ def _shapes(analysis: Analysis) -> tuple[Shape, ...]:
 def _fits(graph: _Graph, asimov: Task, observed: Task | None) -> tuple[list[Task], list[Task]]:
     """Fit and scan each dataset; `scan` is the headline's, `scan_asimov` the expected one beside it."""
     analysis = graph.analysis
-    fits, scans = [], []
+    fits: list[Task] = []
+    scans: list[Task] = []
     for dataset in [asimov] if observed is None else [observed, asimov]:
-        spec = specs.Fit(dataset.name, analysis.model, _shapes(analysis), analysis.poi())
+        spec = specs.Fit(dataset.name, analysis.model, _shapes(analysis))
         needs = [dataset, asimov] if dataset is observed else [asimov]
         fits.append(graph.add("fit", dataset.name, spec, *needs))
-        scan = replace(spec, scan=analysis.fit.scan, intervals=analysis.intervals)
+        scan = specs.Interval(spec, analysis.poi(), analysis.fit.scan, analysis.intervals)
         scans.append(graph.add("interval", "scan_asimov" if scans else "scan", scan, *needs))
     if graph.inputs.exact:
         reference = tuple(graph.share(name) for name in analysis.ratios.reference)
-        exact = specs.Fit("asimov", analysis.model, _shapes(analysis), analysis.poi(), physics=graph.inputs.physics,
-                          reference=reference)  # fmt: skip
+        exact = specs.Exact(specs.Fit(asimov.name, analysis.model, _shapes(analysis)), graph.inputs.physics, reference)
         fits.append(graph.add("fit", "exact", exact, asimov))
     return fits, scans
 
@@ -260,6 +257,7 @@ def _fits(graph: _Graph, asimov: Task, observed: Task | None) -> tuple[list[Task
 def _report(
     graph: _Graph,
     stores: Mapping[str, Task],
+    ratios: list[specs.Ratio],
     packs: Mapping[str, list[Task]],
     checks: list[Task],
     fits: list[Task],
@@ -269,17 +267,16 @@ def _report(
     spec = specs.Report(
         name=analysis.name,
         seed=analysis.seed,
-        stores=tuple(stores),
-        ratios=tuple(packs),
+        stores=tuple(name for name in stores if name != OBSERVED),
+        ratios=tuple(ratios),
         packs=tuple(task.name for tasks in packs.values() for task in tasks),
         fits=tuple(task.name for task in fits),
         scans=tuple(task.name for task in scans),
         headline=fits[0].name,
         poi=analysis.poi(),
         splitting=graph.splitting,
-        reference=tuple(graph.share(name) for name in analysis.ratios.reference),
         physics=graph.inputs.physics if graph.inputs.exact else None,
         blinded=analysis.fit.data is not None and analysis.data() is None,
     )
-    trained = [task for tasks in packs.values() for task in tasks]
-    graph.add("report", "report", spec, *stores.values(), *trained, *checks, *fits, *scans)
+    before = [*stores.values(), *(task for tasks in packs.values() for task in tasks), *checks, *fits, *scans]
+    graph.add("report", "report", spec, *before)

@@ -154,19 +154,31 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Fit:
-    """Fit a dataset, or scan a parameter."""
+    """Fit a dataset."""
 
     dataset: str
+    """`asimov`, or `observed`."""
     model: Model
     shapes: tuple[Shape, ...]
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Fit a dataset with the exact densities."""
+
+    fit: Fit
+    physics: Physics
+    reference: tuple[Share, ...]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Scan a parameter over a dataset."""
+
+    fit: Fit
     poi: str
-    scan: Scan | None = None
-    intervals: Intervals | None = None
-    """Given for a scan."""
-    physics: Physics | None = None
-    """Given for the fit with exact densities."""
-    reference: tuple[Share, ...] = ()
-    """Given with `physics`."""
+    scan: Scan | None
+    intervals: Intervals
 
 
 @dataclass(frozen=True)
@@ -176,7 +188,8 @@ class Report:
     name: str
     seed: int
     stores: tuple[str, ...]
-    ratios: tuple[str, ...]
+    """Simulated samples and varied samples."""
+    ratios: tuple[Ratio, ...]
     packs: tuple[str, ...]
     fits: tuple[str, ...]
     scans: tuple[str, ...]
@@ -184,14 +197,13 @@ class Report:
     """`asimov` or `observed`."""
     poi: str
     splitting: Splitting
-    reference: tuple[Share, ...]
     physics: Physics | None
     """Given where it knows the exact densities."""
     blinded: bool
     """Observed data was given and left alone."""
 
 
-Spec = Generate | Convert | Train | Combine | Diagnose | Evaluate | Fit | Report
+Spec = Generate | Convert | Train | Combine | Diagnose | Evaluate | Fit | Exact | Interval | Report
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,9 @@ def _apps(kernel: Any, root: str) -> dict[str, Callable[..., Future[Record]]]:  
     where = {"data_flow_kernel": kernel, "executors": [executors.LABEL]}
     program, record = bash_app(tasks.generate, **where), python_app(tasks.generated, **where)
 
-    def generate(task: Task, *before: Any) -> Future[Record]:  # noqa: ANN401  records or their futures
+    def generate(task: Task) -> Future[Record]:
         logs = {name: f"{root}/{rundir.LOGS}/generate.{task.name}.{name}" for name in ("stdout", "stderr")}
-        future: Future[Record] = record(root, task, time.time(), program(root, task, *before, **logs))
+        future: Future[Record] = record(root, task, time.time(), program(root, task, **logs))
         return future
 
     apps: dict[str, Callable[..., Future[Record]]] = {"generate": generate}

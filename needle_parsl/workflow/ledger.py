@@ -44,7 +44,9 @@ def _parse(line: str) -> Record | None:
         record = Record(**entry)
     except (ValueError, TypeError, RecursionError):
         return None
-    right = all(isinstance(getattr(record, f.name), (int, float) if f.name == "seconds" else str) for f in fields(Record))
+    right = all(
+        isinstance(getattr(record, f.name), (int, float) if f.name == "seconds" else str) for f in fields(Record)
+    )
     return record if right else None
 
 

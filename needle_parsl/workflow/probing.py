@@ -74,7 +74,12 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
         if isinstance(task.spec, plan.Convert)
     ]
     split = analysis.split
-    fractions = {"train": split.train, "combine": split.combine, "test": split.test, "salt": key(analysis.seed, "split")}
+    fractions = {
+        "train": split.train,
+        "combine": split.combine,
+        "test": split.test,
+        "salt": key(analysis.seed, "split"),
+    }
     return {"looks": looks, "physics": [physics.source, physics.path],
             "fractions": fractions, "least": split.min_events}  # fmt: skip
 

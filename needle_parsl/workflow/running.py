@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -128,9 +127,7 @@ def _begin(prepared: Prepared, started: float) -> None:
 
 def _write_state(prepared: Prepared, status: str, started: float, outcome: Outcome) -> None:
     loaded, total = prepared.loaded, len(prepared.plan.tasks)
-    stages = {
-        stage: {"tasks": count, "done": 0, "seconds": 0.0} for stage, count in prepared.plan.stages().items()
-    }
+    stages = {stage: {"tasks": count, "done": 0, "seconds": 0.0} for stage, count in prepared.plan.stages().items()}
     for record in [*prepared.done.values(), *outcome.done]:
         stages[record.stage]["done"] += 1
         stages[record.stage]["seconds"] = round(stages[record.stage]["seconds"] + record.seconds, 3)

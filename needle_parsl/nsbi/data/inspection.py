@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from needle_parsl import refs
-from needle_parsl.errors import InputError
+from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.data import conversion, generation
 from needle_parsl.nsbi.data.conversion import InputFile, Recipe
 from needle_parsl.nsbi.data.events import Events, Fractions
@@ -73,16 +73,14 @@ def _has_density(source: str, path: str) -> bool:
         raise InputError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
 
 
-def _sample(
-    item: Look, physics: tuple[str, str], digests: dict[str, str], fractions: Fractions, least: int
-) -> None:
+def _sample(item: Look, physics: tuple[str, str], digests: dict[str, str], fractions: Fractions, least: int) -> None:
     if item.generate:
         columns = generation.generate(item.generate, *physics, TRIAL, seed=0)
         missing = [name for name in item.recipe.columns() if name not in columns]
         if missing:
             raise InputError(
                 "\n".join(
-                    f'sample {item.recipe.sample}: {item.generate} makes no column "{m}"{refs.closest(m, columns)}'
+                    f'sample {item.recipe.sample}: {item.generate} makes no column "{m}"{closest(m, columns)}'
                     for m in missing
                 )
             )
@@ -96,7 +94,7 @@ def _sample(
 def _enough(events: Events, sample: str, fractions: Fractions, least: int) -> None:
     few = []
     for part in ("train", "combine", "test"):
-        effective = events.part(part, fractions).effective()  # type: ignore[arg-type]
+        effective = events.part(part, fractions).effective()
         if effective < least:
             few.append(f"{effective:.0f} in {part}")
     if few:

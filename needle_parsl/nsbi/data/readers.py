@@ -10,11 +10,23 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from needle_parsl.errors import InputError
-from needle_parsl.refs import closest
+from needle_parsl.errors import InputError, closest
 
 Columns = dict[str, npt.NDArray[np.generic]]
-FLAT = {"bool", "float", "double", "char", "unsigned char", "short", "int", "long", "string", "std::string", "char*", "TString"}
+FLAT = {
+    "bool",
+    "float",
+    "double",
+    "char",
+    "unsigned char",
+    "short",
+    "int",
+    "long",
+    "string",
+    "std::string",
+    "char*",
+    "TString",
+}
 
 
 class Reader(Protocol):

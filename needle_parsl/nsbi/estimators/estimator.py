@@ -99,9 +99,16 @@ def write(path: Path, estimator: Estimator) -> None:
     """Write an estimator; no pickle, so that reading somebody's file runs nothing of theirs."""
     with h5py.File(path, "w") as file:
         file.attrs["ratio"], file.attrs["combine"] = estimator.ratio, estimator.combine
-        file.attrs["features"], file.attrs["shape"] = json.dumps(estimator.features), json.dumps(asdict(estimator.shape))
+        file.attrs["features"], file.attrs["shape"] = (
+            json.dumps(estimator.features),
+            json.dumps(asdict(estimator.shape)),
+        )
         file.attrs["log_norm"] = estimator.log_norm
-        file["shift"], file["width"], file["weights"] = estimator.scaler.shift, estimator.scaler.width, estimator.weights
+        file["shift"], file["width"], file["weights"] = (
+            estimator.scaler.shift,
+            estimator.scaler.width,
+            estimator.weights,
+        )
 
 
 def read(path: Path) -> Estimator:

@@ -26,24 +26,26 @@ def likelihood(facts: Facts) -> Figure:
     figure, (axes,) = _panels(1, width=6.4, height=4.4)
     for colour, (name, scan) in zip(COLOURS, facts.scans.items(), strict=False):
         points = [p for p in scan["points"] if p["converged"]]
-        label = _words(facts.headline if name == "scan" else "asimov")
+        label = _words(facts.subject.headline if name == "scan" else "asimov")
         axes.plot([p[scan["parameter"]] for p in points], [p["t"] for p in points], color=colour, label=label)
         for level, pieces in scan["intervals"].items():
             for low, high in pieces if name == "scan" else ():
                 height = chi2.ppf(float(level), 1)
                 axes.hlines(height, low, high, color=colour, linestyle="--", linewidth=1)
-                axes.annotate(f"{float(level):.0%}", (high, height), xytext=(4, -3), textcoords="offset points", fontsize=9)
+                axes.annotate(
+                    f"{float(level):.0%}", (high, height), xytext=(4, -3), textcoords="offset points", fontsize=9
+                )
     if "exact" in facts.fits:
         _parabola(axes, facts)
     levels = [float(level) for level in facts.scans["scan"]["intervals"]]
-    axes.set(xlabel=facts.poi, ylabel=r"$t = -2\,\ln\lambda$", ylim=(0, 2.2 * chi2.ppf(max(levels), 1)))
+    axes.set(xlabel=facts.subject.poi, ylabel=r"$t = -2\,\ln\lambda$", ylim=(0, 2.2 * chi2.ppf(max(levels), 1)))
     axes.legend(frameon=False)
     return figure
 
 
 def _parabola(axes: Axes, facts: Facts) -> None:
     """The exact densities' fit of the same Asimov events, as the parabola of its value and error."""
-    exact = facts.fits["exact"]["parameters"][facts.poi]
+    exact = facts.fits["exact"]["parameters"][facts.subject.poi]
     if exact["error"]:
         low, high = axes.get_xlim()
         grid = np.linspace(low, high, 200)

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from needle_parsl.nsbi.data.events import Events
+from needle_parsl.nsbi.data.events import Events, Part
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.training import packs as pack_files
 
 Floats = npt.NDArray[np.float64]
+PARTS: tuple[Part, ...] = ("train", "combine", "test")
 FEW = 1000
 """Effective events below which the report warns."""
 
@@ -32,14 +33,23 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """Everything that the page and its figures need."""
+class Subject:
+    """What the report is about."""
 
     name: str
     seed: int
     headline: str
+    """`asimov` or `observed`."""
     poi: str
     blinded: bool
+    """Observed data was given and left alone."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that the page and its figures need."""
+
+    subject: Subject
     observed: int | None
     """Observed events; None without them."""
     feature_names: tuple[str, ...]
@@ -62,29 +72,50 @@ class Facts:
 
 
 def gather(
-    name: str,
-    seed: int,
-    headline: str,
-    poi: str,
+    subject: Subject,
     *,
-    blinded: bool,
     observed: int | None,
     parts: Mapping[str, Mapping[str, Events]],
     packs: Mapping[str, Path],
     diagnostics: dict[str, Any],
     fits: dict[str, Any],
     scans: dict[str, Any],
-    exact: tuple[Dataset, dict[str, Floats]],
+    dataset: Dataset,
+    exact: dict[str, Floats],
     seconds: Sequence[tuple[str, float]],
 ) -> Facts:
-    """Put the results of all stages together."""
+    """Put the results of all stages together.
+
+    Args:
+        subject: What the report is about.
+        observed: How many observed events there are, if any.
+        parts: Events by store and purpose.
+        packs: Files of the trained members, by their names.
+        diagnostics: By ratio.
+        fits: By name.
+        scans: By name.
+        dataset: The Asimov events with their log ratios.
+        exact: Exact log ratios of these events, where they are known.
+        seconds: Stage and seconds of each task.
+    """
     samples = [_sample(store, split) for store, split in parts.items()]
     histories, failed = _histories(packs)
+    stages = dict.fromkeys(stage for stage, _ in seconds)
     return Facts(
-        name, seed, headline, poi, blinded, observed, _features(parts), samples, histories, failed, diagnostics, fits, scans, *exact,
-        {stage: sum(s for other, s in seconds if other == stage) for stage in dict.fromkeys(st for st, _ in seconds)},
-        _summary(headline, poi, histories, failed, diagnostics, fits, scans),
-    )  # fmt: skip
+        subject,
+        observed,
+        _features(parts),
+        samples,
+        histories,
+        failed,
+        diagnostics,
+        fits,
+        scans,
+        dataset,
+        exact,
+        {stage: sum(s for other, s in seconds if other == stage) for stage in stages},
+        _summary(subject, histories, failed, diagnostics, fits, scans),
+    )
 
 
 def _sample(name: str, split: Mapping[str, Events]) -> Sample:
@@ -110,17 +141,17 @@ def _histories(packs: Mapping[str, Path]) -> tuple[dict[str, list[Floats]], list
 
 
 def _summary(
-    headline: str,
-    poi: str,
+    subject: Subject,
     histories: Mapping[str, list[Floats]],
     failed: Sequence[str],
     diagnostics: Mapping[str, Any],
     fits: Mapping[str, Any],
     scans: Mapping[str, Any],
 ) -> dict[str, Any]:
-    fit, scan = fits[headline]["parameters"][poi], scans["scan"]
+    poi = subject.poi
+    fit, scan = fits[subject.headline]["parameters"][poi], scans["scan"]
     found: dict[str, Any] = {
-        "dataset": headline,
+        "dataset": subject.headline,
         "parameter": poi,
         "value": fit["value"],
         "error": fit["error"],

@@ -51,7 +51,9 @@ def warnings(facts: Facts) -> list[str]:
     for name, numbers in facts.diagnostics.items():
         value, error = numbers["normalisation"]["value"], numbers["normalisation"]["error"]
         if abs(value - 1) > max(3 * error, 0.01):
-            found.append(f"The ratio {name} is not normalised: its mean over the reference is {value:.4f} ± {error:.4f}.")
+            found.append(
+                f"The ratio {name} is not normalised: its mean over the reference is {value:.4f} ± {error:.4f}."
+            )
     return found
 
 
@@ -61,7 +63,7 @@ def _figures(folder: Path, facts: Facts) -> list[dict[str, Any]]:
 
     pictures = []
     for name, (caption, draw) in FIGURES.items():
-        if name == "training" and not facts.histories or name == "ratios" and not facts.dataset.ratios:
+        if (name == "training" and not facts.histories) or (name == "ratios" and not facts.dataset.ratios):
             continue
         figure, buffer = draw(facts), io.BytesIO()
         figure.savefig(buffer, format="png", dpi=160)

@@ -6,10 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 import numpy.typing as npt
+
+from needle_parsl.nsbi.data.events import Events
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.estimators.estimator import Estimator  # brings torch, which fits do without
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,6 +37,29 @@ class Dataset:
     """Expected events by sample and by varied sample, `background.jes.up`; empty for observed events."""
 
 
+def asimov(parts: Mapping[str, Events], yields: Mapping[str, float], ratios: Mapping[str, Estimator]) -> Dataset:
+    """Make an Asimov data set: the test events of every process, weighted to its expected events.
+
+    Args:
+        parts: Test events by process.
+        yields: Expected events by process and varied sample.
+        ratios: The estimators.
+    """
+    x = np.concatenate([events.x for events in parts.values()])
+    weight = [events.weight * (yields[name] / events.weight.sum()) for name, events in parts.items()]
+    sample = np.repeat(np.arange(len(parts)), [len(events) for events in parts.values()])
+    return Dataset(x, np.concatenate(weight), sample, tuple(parts), _log_ratios(x, ratios), yields)
+
+
+def observed(events: Events, ratios: Mapping[str, Estimator]) -> Dataset:
+    """Make the data set of observed events."""
+    return Dataset(events.x, events.weight, np.full(len(events), -1), (), _log_ratios(events.x, ratios), {})
+
+
+def _log_ratios(x: npt.NDArray[np.float32], ratios: Mapping[str, Estimator]) -> dict[str, Floats]:
+    return {name: estimator.log_ratio(x) for name, estimator in ratios.items()}
+
+
 def write(path: Path, dataset: Dataset) -> None:
     """Write a dataset as HDF5."""
     with h5py.File(path, "w") as file:
@@ -43,7 +72,7 @@ def write(path: Path, dataset: Dataset) -> None:
 def read(path: Path) -> Dataset:
     """Read a dataset."""
     with h5py.File(path, "r") as file:
-        group = file["log_ratio"] if "log_ratio" in file else {}
+        group = file.get("log_ratio", {})
         return Dataset(
             file["x"][...],
             file["weight"][...],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 from scipy.stats import chi2
 
+from needle_parsl.analysis import Scan
 from needle_parsl.nsbi.statistics.fitting import Objective, Result, minimise
 from needle_parsl.nsbi.statistics.model import Rates
 
@@ -52,18 +54,35 @@ def profile(objective: Objective, rates: Rates, best: Result, parameter: str, gr
     return [found[place] for place in range(len(grid))]
 
 
-def automatic(
-    scan: Callable[[Floats], list[Point]], best: Result, index: int, limits: tuple[float, float], level: float
-) -> list[Point]:
-    """Scan over four standard errors to each side, and farther where t does not reach the level within the bounds.
+def scan(
+    objective: Objective, rates: Rates, best: Result, parameter: str, where: Scan | None, levels: Sequence[float]
+) -> dict[str, Any]:
+    """Scan a parameter and read its confidence intervals off, as in `fits/scan.json`.
 
     Args:
-        scan: Evaluates a grid.
+        objective: Gives -ln L and its gradient.
+        rates: The model.
         best: The free fit.
-        index: Place of the parameter.
-        limits: Its bounds.
-        level: The largest confidence level that is asked for.
+        parameter: What is scanned.
+        where: The user's grid; None chooses one.
+        levels: Confidence levels.
     """
+    index = rates.parameters.index(parameter)
+
+    def evaluate(grid: Floats) -> list[Point]:
+        return profile(objective, rates, best, parameter, grid)
+
+    if where:
+        points = evaluate(np.linspace(where.start, where.stop, where.points))
+    else:
+        points = _automatic(evaluate, best, index, rates.limits[index], max(levels))
+    return _record(parameter, points, best, levels, rates.limits[index])
+
+
+def _automatic(
+    scan: Callable[[Floats], list[Point]], best: Result, index: int, limits: tuple[float, float], level: float
+) -> list[Point]:
+    """Scan over four standard errors to each side, and farther where t does not reach the level within the bounds."""
     middle, width = best.values[index], 4 * float(np.sqrt(max(best.covariance[index, index], 0.0)))
     width = width or (limits[1] - limits[0]) / 10
     need = float(chi2.ppf(level, 1))
@@ -100,7 +119,7 @@ def below(grid: Floats, t: Floats, level: float) -> list[list[float]]:
     edges = [float(grid[0]), *sorted(float(r) for r in roots if grid[0] < r < grid[-1]), float(grid[-1])]
     curve = CubicSpline(grid, height)
     pieces: list[list[float]] = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         if curve((low + high) / 2) < 0:
             if pieces and pieces[-1][1] == low:
                 pieces[-1][1] = high
@@ -109,10 +128,10 @@ def below(grid: Floats, t: Floats, level: float) -> list[list[float]]:
     return pieces
 
 
-def record(
+def _record(
     parameter: str, points: Sequence[Point], best: Result, levels: Sequence[float], limits: tuple[float, float]
 ) -> dict[str, Any]:
-    """Write a scan as in `fits/scan.json`; `open` lists the levels whose interval leaves the scanned range."""
+    """`open` lists the levels whose interval leaves the scanned range."""
     grid = np.array([point.value for point in points])
     good = np.array([point.converged for point in points])
     t = statistic(points, best.nll)
@@ -121,7 +140,8 @@ def record(
     return {
         "parameter": parameter,
         "points": [
-            {parameter: p.value, "t": float(value), "converged": p.converged} for p, value in zip(points, t, strict=True)
+            {parameter: p.value, "t": float(value), "converged": p.converged}
+            for p, value in zip(points, t, strict=True)
         ],
         "intervals": intervals,
         "open": [level for level, pieces in intervals.items() if any(end in piece for piece in pieces for end in ends)],

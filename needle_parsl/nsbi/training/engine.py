@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from needle_parsl.analysis import Training
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.training import networks
 from needle_parsl.nsbi.training.losses import LOSSES
@@ -33,6 +34,15 @@ class Settings:
     batch_size: int
     epochs: int
     patience: int
+
+    @staticmethod
+    def of(table: Training, features: int) -> Settings:
+        """Take what concerns one member from the user's table."""
+        shape = networks.Shape(table.network, features, table.layers, table.nodes)
+        return Settings(
+            shape, table.loss, table.optimizer, table.learning_rate, table.schedule, table.weight_decay, table.batch_size,
+            table.epochs, table.patience,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,7 @@ def _epochs(
     generator = torch.Generator().manual_seed(seed % 2**63)
     for _ in range(settings.epochs):
         total = 0.0
-        for rows in torch.randperm(len(fitting.x), generator=generator).split(settings.batch_size):
+        for rows in torch.split(torch.randperm(len(fitting.x), generator=generator), settings.batch_size):
             optimizer.zero_grad()
             value = loss(network(fitting.x[rows]), fitting.label[rows], fitting.weight[rows])
             value.backward()  # type: ignore[no-untyped-call]
@@ -98,7 +108,7 @@ def _epochs(
 def evaluate_loss(network: nn.Module, events: Batchable, loss: str) -> float:
     """Compute the loss over all events, without gradients."""
     with torch.no_grad():
-        logits = torch.cat([network(x) for x in events.x.split(CHUNK)])
+        logits = torch.cat([network(x) for x in torch.split(events.x, CHUNK)])
         return float(LOSSES[loss](logits, events.label, events.weight))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -25,9 +26,7 @@ class MLP(nn.Module):
     def __init__(self, features: int, layers: int, nodes: int) -> None:
         super().__init__()
         widths = [features, *[nodes] * layers]
-        hidden = [
-            part for a, b in zip(widths[:-1], widths[1:], strict=True) for part in (nn.Linear(a, b), nn.SiLU())
-        ]
+        hidden = [part for a, b in pairwise(widths) for part in (nn.Linear(a, b), nn.SiLU())]
         self.stack = nn.Sequential(*hidden, nn.Linear(widths[-1], 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,132 @@
+"""What tasks read: stores, yields, datasets and likelihoods, from a run directory. Imports the science only inside functions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from needle_parsl import refs, rundir
+from needle_parsl.plan import specs
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.data.conversion import InputFile, Recipe
+    from needle_parsl.nsbi.data.events import Events, Part
+    from needle_parsl.nsbi.physics import Density, LogDensity
+    from needle_parsl.nsbi.statistics.dataset import Dataset, Floats
+    from needle_parsl.nsbi.statistics.exact import ExactLikelihood
+    from needle_parsl.nsbi.statistics.likelihood import Likelihood
+
+Ratioed = specs.Train | specs.Combine | specs.Diagnose
+"""Specs of tasks that work on the events of one ratio."""
+
+
+def path(root: str, stage: str, name: str) -> Path:
+    """Locate the output of a task."""
+    return Path(root) / rundir.place(stage, name)
+
+
+def recipe(spec: specs.Convert) -> Recipe:
+    """Translate a spec into the words of `nsbi.data`."""
+    from needle_parsl.nsbi.data.conversion import Recipe
+
+    return Recipe(spec.sample, spec.features, spec.weight, spec.selections, spec.id)
+
+
+def files(root: str, spec: specs.Convert) -> tuple[InputFile, ...]:
+    """Locate the files of a sample; one without a path is what the sample's generator wrote."""
+    from needle_parsl.nsbi.data.conversion import InputFile
+    from needle_parsl.nsbi.data.generation import TREE
+
+    own = str(path(root, "generate", spec.sample))
+    return tuple(InputFile(f.path or own, spec.tree if f.path else TREE, f.digest) for f in spec.files)
+
+
+def store(root: str, name: str) -> Events:
+    """Read all events of a store."""
+    from needle_parsl.nsbi.data import events
+
+    return events.read(path(root, "convert", name))
+
+
+def part(root: str, name: str, splitting: specs.Splitting, purpose: Part) -> Events:
+    """Read the events of a store that serve one purpose."""
+    from needle_parsl.nsbi.data.events import Fractions
+
+    split = splitting.split
+    return store(root, name).part(purpose, Fractions(split.train, split.combine, split.test, splitting.salt))
+
+
+def total(root: str, name: str) -> float:
+    """Read the sum of the weights of a store."""
+    from needle_parsl.nsbi.data import events
+
+    return events.sum_of_weights(path(root, "convert", name))
+
+
+def shares(root: str, wanted: tuple[specs.Share, ...]) -> list[tuple[Density, float]]:
+    """Give each density its expected events; what the user did not state is the sum of the weights."""
+    return [(share.density, share.yield_ or total(root, share.density.name)) for share in wanted]
+
+
+def yields(root: str, spec: specs.Evaluate) -> dict[str, float]:
+    """Give expected events; a variation's are the nominal ones times the ratio of the sums of weights."""
+    nominal = {density.name: expected for density, expected in shares(root, spec.samples)}
+    varied = {d.name: nominal[d.sample] * total(root, d.name) / total(root, d.sample) for d in spec.varied}
+    return nominal | varied
+
+
+def both(root: str, spec: Ratioed, purpose: Part) -> tuple[Events, Events]:
+    """Read numerator and denominator of a ratio; each sample of the denominator counts by its yield."""
+    from needle_parsl.nsbi.data.events import Events
+
+    numerator = part(root, spec.ratio.name, spec.splitting, purpose)
+    below = []
+    for density, expected in shares(root, spec.ratio.denominator):
+        sample = part(root, density.name, spec.splitting, purpose)
+        below.append(replace(sample, weight=sample.weight * (expected / total(root, density.name))))
+    return numerator, Events.join(below, numerator.names)
+
+
+def log_density(physics: specs.Physics) -> LogDensity:
+    """Load `log_density` of the user's Python file."""
+    found: LogDensity = refs.resolve("physics.py:log_density", physics.source, physics.path)
+    return found
+
+
+def exact_log_ratio(root: str, physics: specs.Physics, ratio: specs.Ratio, events: Events | Dataset) -> Floats:
+    """Compute the exact log ratio of events."""
+    from needle_parsl.nsbi.estimators.exact import log_mixture
+
+    density, x = log_density(physics), events.x.astype("float64")
+    above, below = [(ratio.numerator, 1.0)], shares(root, ratio.denominator)
+    return log_mixture(density, above, x) - log_mixture(density, below, x)
+
+
+def dataset(root: str, name: str) -> Dataset:
+    """Read a dataset with its log ratios."""
+    from needle_parsl.nsbi.statistics import dataset
+
+    return dataset.read(path(root, "evaluate", name))
+
+
+def likelihood(root: str, spec: specs.Fit) -> Likelihood:
+    """Build the likelihood of a dataset; the Asimov events are the simulation behind Z_j."""
+    from needle_parsl.nsbi.statistics.likelihood import Likelihood
+    from needle_parsl.nsbi.statistics.model import Rates
+
+    simulation = dataset(root, "asimov")
+    data = simulation if spec.dataset == "asimov" else dataset(root, spec.dataset)
+    rates = Rates.build(spec.model, spec.shapes, simulation.yields)
+    interpolations = {name: nuisance.interpolation for name, nuisance in spec.model.nuisances.items()}
+    return Likelihood.build(rates, interpolations, spec.shapes, data, simulation)
+
+
+def exact_likelihood(root: str, spec: specs.Exact, learned: Likelihood) -> ExactLikelihood:
+    """Build the likelihood with exact densities for the events, yields and constraints of the learned one."""
+    from needle_parsl.nsbi.estimators.exact import log_mixture
+    from needle_parsl.nsbi.statistics.exact import ExactLikelihood
+
+    density, data = log_density(spec.physics), dataset(root, spec.fit.dataset)
+    log_reference = log_mixture(density, shares(root, spec.reference), data.x.astype("float64"))
+    return ExactLikelihood(learned.rates, data, density, log_reference)
