@@ -122,6 +122,9 @@ OPERATORS: dict[str, Callable[..., Value]] = {
     **FUNCTIONS,
 }  # fmt: skip
 
+RESERVED = frozenset({"and", "or", "not", *FUNCTIONS})
+"""Words that cannot be names."""
+
 DERIVATIVES: dict[str, Callable[..., Expression]] = {
     "+": lambda _a, _b, da, db: apply("+", da, db),
     "-": lambda _a, _b, da, db: apply("-", da, db),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import sys
+import threading
 import types
 from pathlib import Path
 from typing import Any
 
 from needle_parsl.errors import InputError, closest
+
+_LOADING = threading.Lock()
 
 
 def split(reference: str) -> tuple[str, str]:
@@ -32,14 +36,21 @@ def load_source(source: str, path: str) -> types.ModuleType:
         source: The text of the file.
         path: Where it came from, for tracebacks and sibling imports.
     """
-    module = types.ModuleType(Path(path).stem)
-    module.__file__ = path
-    folder = str(Path(path).parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
-    # Dataclasses and pickling look a class up by its module's name.
-    sys.modules.setdefault(module.__name__, module)
-    exec(compile(source, path, "exec"), module.__dict__)  # noqa: S102  the user's own code, named in the user's own file
+    # The name holds the content: two analyses may each have a physics.py, and dataclasses look their module up by name.
+    name = f"{Path(path).stem}_{hashlib.blake2b(source.encode(), digest_size=8).hexdigest()}"
+    with _LOADING:
+        if name in sys.modules:
+            return sys.modules[name]
+        module = sys.modules[name] = types.ModuleType(name)
+        module.__file__ = path
+        folder = str(Path(path).parent)
+        if folder not in sys.path:
+            sys.path.append(folder)
+        try:
+            exec(compile(source, path, "exec"), module.__dict__)  # noqa: S102  the user's own code, named by the user
+        except BaseException:
+            del sys.modules[name]
+            raise
     return module
 
 

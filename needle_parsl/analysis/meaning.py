@@ -42,10 +42,16 @@ def _expression(text: str | float, key: str, complain: Complain) -> expressions.
 
 
 def _names(analysis: Analysis, complain: Complain) -> None:
-    """Names become folders and HDF5 groups."""
+    """Names of runs and samples become folders, names of parameters stand in expressions."""
     for key, name in [("name", analysis.name), *((f"samples.{s}", s) for s in analysis.samples)]:
         if not name or not all(c.isalnum() or c in "-_+" for c in name):
             complain(key, f'"{name}" is no name; use letters, digits, "-", "_" and "+"')
+    for part in ("parameters", "nuisances"):
+        for name in getattr(analysis.model, part):
+            if not (name.isascii() and name.isidentifier()) or name in expressions.RESERVED:
+                complain(
+                    f"model.{part}.{name}", "is no name; use letters, digits and _, and no word of the expressions"
+                )
 
 
 def _features(analysis: Analysis, complain: Complain) -> None:

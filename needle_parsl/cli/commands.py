@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from needle_parsl.workflow.running import Outcome, Prepared
 
 T = TypeVar("T")
+INTERRUPTED = 130
 app = typer.Typer(
     name="needle",
     help="Neural simulation-based inference at scale: from simulated events to confidence intervals.",
@@ -105,7 +107,12 @@ def run(
 
     prepared = _prepare(analysis, site, out, settings, until)
     with terminal.progress(prepared, quiet=as_json) as on_end:
-        outcome = running.run(prepared, on_end)
+        try:
+            outcome = running.run(prepared, on_end)
+        except KeyboardInterrupt:
+            typer.echo("interrupted; the same command goes on from here", err=True)
+            # Threads cannot be ended otherwise. Every file has its final name or none, so that nothing is lost.
+            os._exit(INTERRUPTED)
     facts = _outcome(prepared, outcome)
     _print_json(facts) if as_json else terminal.ended(facts)
     if outcome.failed:
@@ -219,23 +226,13 @@ def _print_json(facts: object) -> None:
 
 def main() -> None:
     """Run `needle`; exit with 0 done, 1 failed, 2 wrong input, 130 interrupted."""
-    sys.exit(_guarded())
-
-
-def _guarded() -> int:
-    import click
-
     try:
-        return int(app(standalone_mode=False) or 0)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        app()
     except InputError as error:
         typer.echo(str(error), err=True)
-        return 2
+        sys.exit(2)
     except NeedleError as error:
         typer.echo(str(error), err=True)
-        return 1
-    except (KeyboardInterrupt, click.Abort):
-        typer.echo("interrupted; the same command goes on from here", err=True)
-        return 130
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -31,7 +31,12 @@ def started(site: Site, logs: Path) -> Iterator[Any]:
     import parsl
 
     with parsl.load(_config(site, logs)) as kernel:
-        yield kernel
+        try:
+            yield kernel
+        except KeyboardInterrupt:
+            # Parsl would first run everything that waits; tasks that run already come to their end.
+            kernel.executors[LABEL].executor.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _config(site: Site, logs: Path) -> Any:  # noqa: ANN401  Parsl has no types

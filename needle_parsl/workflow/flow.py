@@ -30,16 +30,20 @@ def run(root: Path, todo: list[Task], done: Mapping[str, Record], site: Site, fi
         site: The machine.
         finished: Called for each task as it ends, from Parsl's threads.
     """
-    window = threading.BoundedSemaphore(site.window)
+    window, stopped = threading.BoundedSemaphore(site.window), threading.Event()
     futures: dict[str, Record | Future[Record]] = dict(done)
     with executors.started(site, root / rundir.LOGS) as kernel:
         apps = _apps(kernel, str(root.resolve()))
-        for task in todo:
-            window.acquire()
-            future = apps[task.stage](task, *(futures[key] for key in task.after))
-            future.add_done_callback(_Ending(task, window, finished))
-            futures[task.key] = future
-        wait([future for future in futures.values() if isinstance(future, Future)])
+        try:
+            for task in todo:
+                window.acquire()
+                future = apps[task.stage](task, *(futures[key] for key in task.after))
+                future.add_done_callback(_Ending(task, window, stopped, finished))
+                futures[task.key] = future
+            wait([future for future in futures.values() if isinstance(future, Future)])
+        except KeyboardInterrupt:
+            stopped.set()
+            raise
 
 
 def _apps(kernel: Any, root: str) -> dict[str, Callable[..., Future[Record]]]:  # noqa: ANN401  Parsl has no types
@@ -67,9 +71,12 @@ class _Ending:
 
     task: Task
     window: threading.BoundedSemaphore
+    stopped: threading.Event
+    """Set when the user interrupts: tasks that end without a result from then on were never run."""
     finished: Finished
 
     def __call__(self, future: Future[Record]) -> None:
         self.window.release()
         error = future.exception()
-        self.finished(self.task, None if error else future.result(), error)
+        if error is None or not self.stopped.is_set():
+            self.finished(self.task, None if error else future.result(), error)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,7 @@ class Prepared:
 
 @dataclass
 class Outcome:
-    """How a run ended."""
+    """How a run goes, and in the end went."""
 
     done: list[Record] = field(default_factory=list)
     failed: list[Record] = field(default_factory=list)
@@ -89,32 +91,23 @@ def run(prepared: Prepared, on_end: Callable[[Task, Record], None]) -> Outcome:
     Returns:
         What was done and what failed; tasks after a failed one are not run.
     """
-    root, outcome, todo = prepared.root, Outcome(), prepared.todo()
-    started = time.time()
-    _begin(prepared, started)
-
-    def finished(task: Task, record: Record | None, error: BaseException | None) -> None:
-        if record is None and _not_run(task, error):
-            return
-        ended = record or Record(task.key, task.stage, task.name, "", 0.0, "", "", _reason(task, error, root))
-        ledger.append(root, ended)
-        (outcome.failed if ended.reason else outcome.done).append(ended)
-        outcome.wrong_input |= isinstance(error, InputError)
-        on_end(task, ended)
-
+    root, todo = prepared.root, prepared.todo()
+    journal = _Journal(prepared, on_end)
+    _begin(prepared)
+    journal.state("running")
     status = "interrupted"
     try:
         if todo:
             from needle_parsl.workflow import flow  # Parsl is not loaded when nothing is to do
 
-            flow.run(root, todo, prepared.done, prepared.site, finished)
-        status = "failed" if outcome.failed else "done"
+            flow.run(root, todo, prepared.done, prepared.site, journal.finished)
+        status = "failed" if journal.outcome.failed else "done"
     finally:
-        _write_state(prepared, status, started, outcome)
-    return outcome
+        journal.state(status)
+    return journal.outcome
 
 
-def _begin(prepared: Prepared, started: float) -> None:
+def _begin(prepared: Prepared) -> None:
     """Write what is run, as it was understood."""
     root, loaded = prepared.root, prepared.loaded
     rundir.create(root)
@@ -122,39 +115,68 @@ def _begin(prepared: Prepared, started: float) -> None:
     rundir.write_text(root / rundir.SITE, reading.dump(asdict(prepared.site)))
     if loaded.source:
         rundir.write_text(root / rundir.PHYSICS, loaded.source)
-    _write_state(prepared, "running", started, Outcome())
 
 
-def _write_state(prepared: Prepared, status: str, started: float, outcome: Outcome) -> None:
-    loaded, total = prepared.loaded, len(prepared.plan.tasks)
-    stages = {stage: {"tasks": count, "done": 0, "seconds": 0.0} for stage, count in prepared.plan.stages().items()}
-    for record in [*prepared.done.values(), *outcome.done]:
-        stages[record.stage]["done"] += 1
-        stages[record.stage]["seconds"] = round(stages[record.stage]["seconds"] + record.seconds, 3)
-    rundir.write_json(
-        prepared.root / rundir.RUN,
-        {
-            "name": loaded.analysis.name,
+class _Journal:
+    """Writes down each task as it ends: a line in the ledger, and `run.json` at most once a second."""
+
+    def __init__(self, prepared: Prepared, on_end: Callable[[Task, Record], None]) -> None:
+        self.prepared, self.on_end, self.outcome = prepared, on_end, Outcome()
+        self.lock, self.started, self.written = threading.Lock(), time.time(), 0.0
+
+    def finished(self, task: Task, record: Record | None, error: BaseException | None) -> None:
+        """Note a task that has ended; one that never ran, because one before it failed, is not noted."""
+        if record is None and _not_run(task, error):
+            return
+        root, outcome = self.prepared.root, self.outcome
+        ended = record or Record(task.key, task.stage, task.name, "", 0.0, "", "", _reason(task, error, root))
+        with self.lock:
+            ledger.append(root, ended)
+            (outcome.failed if ended.reason else outcome.done).append(ended)
+            outcome.wrong_input |= isinstance(error, InputError)
+            if time.time() - self.written > 1:
+                self.state("running")
+        self.on_end(task, ended)
+
+    def state(self, status: str) -> None:
+        """Write `run.json`."""
+        prepared, outcome, analysis = self.prepared, self.outcome, self.prepared.loaded.analysis
+        self.written = time.time()
+        facts = {
+            "name": analysis.name,
             "status": status,
-            "analysis": str(loaded.path.resolve()),
-            "seed": loaded.analysis.seed,
+            "analysis": str(prepared.loaded.path.resolve()),
+            "seed": analysis.seed,
             "needle": __version__,
             "versions": versions(),
-            "started": started,
-            "seconds": round(time.time() - started, 3),
+            "started": self.started,
+            "seconds": round(self.written - self.started, 3),
             "tasks": {
-                "total": total,
+                "total": len(prepared.plan.tasks),
                 "done": len(outcome.done),
                 "failed": len(outcome.failed),
                 "reused": len(prepared.done),
             },
             "networks": prepared.plan.networks,
-            "stages": stages,
+            "stages": _stages(prepared.plan, [*prepared.done.values(), *outcome.done]),
             "inputs": asdict(prepared.looked),
-        },
-    )
+        }
+        rundir.write_json(prepared.root / rundir.RUN, facts)
 
 
+def _stages(planned: Plan, records: list[Record]) -> dict[str, dict[str, float]]:
+    """Count tasks, and add up seconds, by stage."""
+    return {
+        stage: {
+            "tasks": count,
+            "done": sum(r.stage == stage for r in records),
+            "seconds": round(sum(r.seconds for r in records if r.stage == stage), 3),
+        }
+        for stage, count in planned.stages().items()
+    }
+
+
+@cache
 def versions() -> dict[str, str]:
     """List the versions that results may depend on, without importing anything."""
     found = {"python": sys.version.split()[0]}
