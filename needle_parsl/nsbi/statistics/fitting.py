@@ -101,6 +101,9 @@ def minimise(
     minuit.limits = rates.limits
     for name in fixed or {}:
         minuit.fixed[name] = True
+    if minuit.nfit == 0:  # a scan of the only parameter: there is nothing to minimise
+        value = float(minuit.fcn(values))
+        return Result(rates.parameters, bool(np.isfinite(value)), value, values, np.zeros((len(values),) * 2), ())
     minuit.migrad()
     minuit.hesse()
     return _result(minuit, rates)

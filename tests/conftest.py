@@ -1,0 +1,132 @@
+"""Fixtures: sample data, a small analysis on ROOT files of known densities, and the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SAMPLE_DATA = Path(os.environ.get("NEEDLE_SAMPLE_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def sample_data() -> Path:
+    """The folder of public sample files."""
+    if not SAMPLE_DATA.is_dir():
+        pytest.skip(f"sample data is not there: {SAMPLE_DATA} (set NEEDLE_SAMPLE_DATA)")
+    return SAMPLE_DATA
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A finished command."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def needle(tmp_path: Path) -> Callable[..., Ended]:
+    """Run the command line as users do: in a process of its own, in an empty folder."""
+
+    def call(*arguments: str | Path, env: dict[str, str] | None = None, cwd: Path = tmp_path) -> Ended:
+        ended = subprocess.run(
+            [sys.executable, "-m", "needle_parsl", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            env={**os.environ, "COLUMNS": "200", **(env or {})},
+            check=False,
+            timeout=300,
+        )
+        return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+    return call
+
+
+SMALL = """
+name    = "small"
+seed    = 5
+physics = "physics.py"
+
+[features]
+names     = ["x1", "x2", "x3", "x4"]
+selection = "x1 > -10"
+
+[samples.signal]
+files  = ["signal_*.root"]
+weight = "weight"
+yield  = 80.0
+[samples.background]
+files  = ["background.root"]
+weight = "weight"
+yield  = 400.0
+[samples.background.variations.jes]
+up   = { files = ["background_jes_up.root"] }
+down = { files = ["background_jes_down.root"] }
+
+[ratios]
+reference = ["background"]
+targets   = ["signal", "background"]
+
+[training]
+layers        = 1
+nodes         = 8
+learning_rate = 1e-2
+batch_size    = 500
+epochs        = 3
+members       = 3
+folds         = 2
+
+[split]
+min_events = 300
+
+[model]
+parameters.mu        = { nominal = 1.0, bounds = [0.0, 5.0], role = "poi" }
+processes.signal     = "mu"
+processes.background = "1"
+nuisances.jes        = {}
+nuisances.lumi       = { rate = { signal = [1.02, 0.98] } }
+
+[fit]
+data  = ["observed.parquet"]
+blind = false
+"""
+
+
+@pytest.fixture(scope="session")
+def small_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ROOT and Parquet files of the Gaussian app's processes, 3,000 events each, and an analysis of them."""
+    import pyarrow as pa
+    import uproot
+    from pyarrow import parquet
+
+    from needle_parsl import refs
+
+    folder = tmp_path_factory.mktemp("small")
+    source = (ROOT / "apps" / "gaussian" / "physics.py").read_text()
+    physics = refs.load_source(source, str(ROOT / "apps" / "gaussian" / "physics.py"))
+    generator = np.random.default_rng(1)
+    names = {"signal_1": "signal", "signal_2": "signal"}
+    for name in ("signal_1", "signal_2", "background", "background_jes_up", "background_jes_down"):
+        columns = getattr(physics, names.get(name, name))(generator, 1500 if name in names else 3000)
+        with uproot.recreate(folder / f"{name}.root") as file:
+            file.mktree("events", {key: column.dtype for key, column in columns.items()})
+            file["events"].extend(columns)
+    parquet.write_table(pa.table(physics.observed(generator, 0)), folder / "observed.parquet")
+    (folder / "physics.py").write_text(source)
+    (folder / "analysis.toml").write_text(SMALL)
+    return folder

@@ -1,0 +1,87 @@
+"""Combining: facts that hold for every combiner, renormalisation, quorum, and the file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from needle_parsl.errors import TaskError
+from needle_parsl.nsbi.data.events import Events
+from needle_parsl.nsbi.estimators import diagnostics, estimator
+from needle_parsl.nsbi.estimators.ensembles import COMBINERS
+from needle_parsl.nsbi.estimators.exact import log_mixture
+from needle_parsl.nsbi.physics import Density
+from needle_parsl.nsbi.training import networks, packs, views
+
+SHAPE = networks.Shape("mlp", features=2, layers=1, nodes=4)
+P = 4 * 2 + 4 + 4 + 1
+RNG = np.random.default_rng(3)
+EVENTS = Events(("a", "b"), RNG.normal(size=(5000, 2)).astype(np.float32), RNG.uniform(0.5, 1.5, 5000), np.arange(5000, dtype=np.uint64))  # fmt: skip
+MEMBERS = tuple(
+    packs.Trained(m, 0, m, RNG.normal(0, 0.4, P).astype(np.float32), np.ones((1, 2)), 0, "") for m in range(5)
+)
+PACK = packs.Pack(SHAPE, views.Scaler(np.zeros(2), np.ones(2)), MEMBERS)
+
+
+@pytest.mark.parametrize("name", COMBINERS)
+def test_identical_members_give_the_member(name: str) -> None:
+    log_ratios = np.tile(RNG.normal(size=7), (4, 1))
+    np.testing.assert_allclose(COMBINERS[name](log_ratios), log_ratios[0])
+
+
+@pytest.mark.parametrize("name", COMBINERS)
+def test_order_of_members_does_not_matter(name: str) -> None:
+    log_ratios = RNG.normal(size=(4, 7))
+    np.testing.assert_allclose(COMBINERS[name](log_ratios), COMBINERS[name](log_ratios[::-1]))
+
+
+def test_mean_ratio() -> None:
+    log_ratios = RNG.normal(size=(4, 7))
+    np.testing.assert_allclose(COMBINERS["mean_ratio"](log_ratios), np.log(np.exp(log_ratios).mean(axis=0)))
+
+
+def test_renormalised_on_its_events() -> None:
+    made = estimator.compose("r", PACK, EVENTS, "mean_ratio", 1.0)
+    mean, error = estimator.normalisation(made, EVENTS)
+    assert mean == pytest.approx(1, abs=1e-12)
+    assert error == pytest.approx(np.exp(made.log_ratio(EVENTS.x)).std() / np.sqrt(EVENTS.effective()), rel=0.05)
+
+
+def test_failed_members_are_left_out_down_to_the_quorum() -> None:
+    broken = replace(MEMBERS[0], reason="diverged in epoch 3", weights=np.full(P, np.nan, np.float32))
+    pack = replace(PACK, members=(broken, *MEMBERS[1:]))
+    made = estimator.compose("r", pack, EVENTS, "mean_ratio", 0.8)
+    assert len(made.weights) == 4
+    assert np.isfinite(made.log_ratio(EVENTS.x)).all()
+    with pytest.raises(TaskError, match=r"ratio r: 4 of 5 members have trained, the quorum is 0.9; .*epoch 3"):
+        estimator.compose("r", pack, EVENTS, "mean_ratio", 0.9)
+
+
+def test_chunks_do_not_show_and_the_file_reads_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = estimator.compose("r", PACK, EVENTS, "mean_ratio", 1.0)
+    estimator.write(tmp_path / "e.h5", made)
+    monkeypatch.setattr(estimator, "CHUNK", 999)
+    np.testing.assert_allclose(estimator.read(tmp_path / "e.h5").log_ratio(EVENTS.x), made.log_ratio(EVENTS.x), atol=1e-6)
+    assert len(made.log_ratio(EVENTS.x[:0])) == 0
+
+
+def test_diagnostics_against_a_known_truth() -> None:
+    made = estimator.compose("r", PACK, EVENTS, "mean_ratio", 1.0)
+    truth = made.log_ratio(EVENTS.x) + 0.1
+    found = diagnostics.diagnose(made, EVENTS, EVENTS, (truth, truth))
+    assert found["exact"]["mean_square_error"] == pytest.approx(0.01)
+    assert found["exact"]["bias"] == pytest.approx(-0.1)
+    assert found["effective_events"]["numerator"] == pytest.approx(EVENTS.effective())
+    assert diagnostics.diagnose(made, EVENTS, EVENTS, None)["exact"] is None
+
+
+def test_log_mixture_of_known_densities() -> None:
+    def log_density(process, x, nuisances):
+        return x[:, 0] if process == "a" else np.full(len(x), nuisances.get("k", 0.0))
+
+    x = np.linspace(-1, 1, 5)[:, None]
+    found = log_mixture(log_density, [(Density("a"), 1.0), (Density("b", "k", "down"), 3.0)], x)
+    np.testing.assert_allclose(found, np.log(0.25 * np.exp(x[:, 0]) + 0.75 * np.exp(-1)))

@@ -1,0 +1,267 @@
+"""Likelihood, fits and intervals, against pyhf, differences and analytic answers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import optimize, stats
+
+from needle_parsl.analysis import Model, Nuisance, Parameter, Scan
+from needle_parsl.nsbi.statistics import dataset, fitting, intervals
+from needle_parsl.nsbi.statistics.interpolation import FLOOR, INTERPOLATIONS
+from needle_parsl.nsbi.statistics.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.model import WALL, Rates, Shape
+
+RNG = np.random.default_rng(7)
+UP, DOWN = RNG.uniform(0.3, 3, 50), RNG.uniform(0.3, 3, 50)
+
+
+@pytest.mark.parametrize("name", INTERPOLATIONS)
+@pytest.mark.parametrize("alpha", [-3.0, -1.0, -0.7, 0.0, 0.2, 1.0, 2.5])
+def test_interpolation_equals_pyhfs_code_4(name: str, alpha: float) -> None:
+    from pyhf.interpolators import code4
+
+    histograms = [[[list(DOWN), [1.0] * 50, list(UP)]]]
+    expected = np.asarray(code4(histograms)(np.array([[alpha]]))).ravel()
+    np.testing.assert_allclose(INTERPOLATIONS[name](UP, DOWN)(alpha)[0], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", INTERPOLATIONS)
+def test_interpolation_meets_its_variations_and_is_smooth(name: str) -> None:
+    curve, h = INTERPOLATIONS[name](UP, DOWN), 1e-6
+    np.testing.assert_allclose(curve(0.0)[0], 1)
+    np.testing.assert_allclose(curve(1.0)[0], UP)
+    np.testing.assert_allclose(curve(-1.0)[0], DOWN)
+    for alpha in (-2.0, -1.0, -0.3, 0.4, 1.0, 1.7):
+        slope = (curve(alpha + h)[0] - curve(alpha - h)[0]) / (2 * h)
+        np.testing.assert_allclose(curve(alpha)[1], slope, rtol=1e-6, atol=1e-7)
+
+
+def test_interpolation_floors_what_has_no_logarithm() -> None:
+    value, slope = INTERPOLATIONS["poly6_exp"](np.array([0.0]), np.array([1.0]))(2.0)
+    assert value[0] == pytest.approx(FLOOR**2)
+    assert np.isfinite(slope).all()
+
+
+# --- a model with everything: two parameters, two shape nuisances (one of them one-sided), one rate nuisance
+
+TABLE = Model(
+    parameters={"mu": Parameter(1.0, (0.0, 5.0)), "k": Parameter(1.0, (0.2, 3.0), role="free")},
+    processes={"s": "mu", "b": "k", "i": "0.3 * mu * k + 0.1"},
+    nuisances={"jes": Nuisance(), "jer": Nuisance(), "lumi": Nuisance(rate={"s": (1.03, 0.97), "b": (1.02, 0.98)})},
+)
+SHAPES = (
+    Shape("b", "jes", "b.jes.up", "b.jes.down", ""),
+    Shape("s", "jes", "s.jes.up", "s.jes.down", ""),
+    Shape("s", "jer", "s.jer.up", "", "mirror"),
+)
+YIELDS = {"s": 80.0, "b": 400.0, "i": 20.0, "b.jes.up": 420.0, "b.jes.down": 390.0, "s.jes.up": 84.0, "s.jes.down": 76.0, "s.jer.up": 81.0}  # fmt: skip
+
+
+def simulated(n: int = 600) -> dataset.Dataset:
+    names = [name for name in YIELDS if "." in name]
+    ratios = {"s": RNG.normal(0, 0.5, n), "i": RNG.normal(0, 0.3, n)} | {name: RNG.normal(0, 0.1, n) for name in names}
+    weight = RNG.uniform(0.5, 1.5, n)
+    return dataset.Dataset(np.zeros((n, 1), np.float32), weight, np.arange(n) % 3, ("s", "b", "i"), ratios, YIELDS)
+
+
+def build(data: dataset.Dataset | None = None) -> Likelihood:
+    simulation = simulated()
+    rates = Rates.build(TABLE, SHAPES, YIELDS)
+    names = {name: nuisance.interpolation for name, nuisance in TABLE.nuisances.items()}
+    return Likelihood.build(rates, names, SHAPES, data or simulation, simulation)
+
+
+def naive(likelihood: Likelihood, data: dataset.Dataset, simulation: dataset.Dataset, theta: np.ndarray) -> float:
+    """-ln L of METHOD 7, event by event, straight from the formula."""
+    mu, k, jes, jer, lumi = theta
+    f = {"s": mu, "b": k, "i": 0.3 * mu * k + 0.1}
+
+    def curve(up, down, alpha):
+        return float(INTERPOLATIONS["poly6_exp"](np.array([up]), np.array([down]))(alpha)[0][0])
+
+    def g(process, ratios, e):
+        value = 1.0
+        if process in "sb":
+            value *= curve(math.exp(ratios[f"{process}.jes.up"][e]), math.exp(ratios[f"{process}.jes.down"][e]), jes)
+        if process == "s":
+            value *= curve(math.exp(ratios["s.jer.up"][e]), math.exp(-ratios["s.jer.up"][e]), jer)
+        return value
+
+    gain = {"s": curve(1.05, 0.95, jes) * curve(81 / 80, 80 / 81, jer) * curve(1.03, 0.97, lumi),
+            "b": curve(1.05, 0.975, jes) * curve(1.02, 0.98, lumi), "i": 1.0}  # fmt: skip
+    z = {}
+    for place, process in enumerate(simulation.samples):
+        own = [e for e in range(len(simulation.weight)) if simulation.sample[e] == place]
+        total = sum(simulation.weight[e] for e in own)
+        z[process] = sum(simulation.weight[e] * g(process, simulation.ratios, e) for e in own) / total
+    nu = {p: f[p] * YIELDS[p] * gain[p] for p in f}
+    value = sum(nu.values()) + 0.5 * (jes**2 + jer**2 + lumi**2)
+    for e, w in enumerate(data.weight):
+        r = {"s": math.exp(data.ratios["s"][e]), "b": 1.0, "i": math.exp(data.ratios["i"][e])}
+        value -= w * math.log(sum(nu[p] / z[p] * r[p] * g(p, data.ratios, e) for p in f))
+    return value
+
+
+POINTS = [np.array([1.0, 1.0, 0, 0, 0]), np.array([0.4, 1.5, 0.7, -0.5, 0.3]), np.array([2.0, 0.8, -1.8, 1.4, -2.2])]
+
+
+@pytest.mark.parametrize("theta", POINTS)
+def test_likelihood_is_the_formula(theta: np.ndarray) -> None:
+    simulation = simulated()
+    rates = Rates.build(TABLE, SHAPES, YIELDS)
+    names = dict.fromkeys(TABLE.nuisances, "poly6_exp")
+    likelihood = Likelihood.build(rates, names, SHAPES, simulation, simulation)
+    assert likelihood(theta)[0] == pytest.approx(naive(likelihood, simulation, simulation, theta), rel=1e-11)
+
+
+@pytest.mark.parametrize("theta", POINTS)
+def test_gradient_agrees_with_differences(theta: np.ndarray) -> None:
+    likelihood = build()
+    numeric = optimize.approx_fprime(theta + 1e-9, lambda t: likelihood(t)[0], 1e-6)
+    np.testing.assert_allclose(likelihood(theta)[1], numeric, atol=2e-3, rtol=1e-5)
+
+
+def test_renormalisation_keeps_the_density_normalised() -> None:
+    """Over its own simulated events, lambda_j averages to the yield, wherever the nuisances are."""
+    likelihood = build()
+    for alpha in (np.zeros(3), np.array([1.5, -2.0, 0.0]), np.array([-3.0, 3.0, 1.0])):
+        for simulation in likelihood.simulation:
+            product, _ = simulation.responses(alpha, len(simulation.weight))
+            assert simulation.weight @ product / simulation(alpha)[0] == pytest.approx(1)
+
+
+def test_without_renormalisation_the_response_is_not_normalised() -> None:
+    """So that the test above is not trivially true."""
+    simulation = build().simulation[0]
+    assert abs(simulation(np.array([-3.0, 3.0, 0.0]))[0] - 1) > 0.01
+
+
+def test_a_stated_rate_wins_over_the_variations_yields() -> None:
+    table = Model(TABLE.parameters, TABLE.processes, {**TABLE.nuisances, "jes": Nuisance(rate={"b": (1.5, 0.5)})})
+    gains = Rates.build(table, SHAPES, YIELDS).gains(np.array([1, 1, 1.0, 0, 0]))[0]
+    np.testing.assert_allclose(gains, [84 / 80, 1.5, 1.0])
+
+
+# --- fits with analytic answers: one process without shape is a counting experiment
+
+
+def counting(n: float, b: float = 50.0, s: float = 20.0, sigma: float = 0.0, bounds: tuple[float, float] = (0.0, 5.0)) -> Likelihood:
+    nuisances = {"bkg": Nuisance(rate={"b": (1 + sigma, 1 / (1 + sigma))})} if sigma else {}
+    table = Model({"mu": Parameter(1.0, bounds)}, {"s": "mu", "b": "1"}, nuisances)
+    events = dataset.Dataset(np.zeros((1, 1), np.float32), np.array([float(n)]), np.array([-1]), (), {"s": np.zeros(1)}, {})
+    simulation = dataset.Dataset(np.zeros((2, 1), np.float32), np.ones(2), np.array([0, 1]), ("s", "b"), {"s": np.zeros(2)}, {})  # fmt: skip
+    rates = Rates.build(table, (), {"s": s, "b": b})
+    return Likelihood.build(rates, dict.fromkeys(nuisances, "poly6_exp"), (), events, simulation)
+
+
+def fit(likelihood: Likelihood) -> fitting.Result:
+    return fitting.minimise(likelihood, likelihood.rates)
+
+
+def test_counting_experiment_has_its_analytic_estimate_and_error() -> None:
+    found = fit(counting(80))
+    assert found.converged
+    assert found.values[0] == pytest.approx((80 - 50) / 20, abs=1e-4)
+    assert math.sqrt(found.covariance[0, 0]) == pytest.approx(math.sqrt(80) / 20, rel=1e-3)
+    assert found.nll == pytest.approx(80 - 80 * math.log(80), abs=1e-6)
+
+
+def test_counting_interval_agrees_with_root_finding() -> None:
+    likelihood = counting(80)
+    scan = intervals.scan(likelihood, likelihood.rates, fit(likelihood), "mu", None, [0.68, 0.95])
+
+    def t(mu: float) -> float:
+        nu = 50 + 20 * mu
+        return 2 * (nu - 80 * math.log(nu) - 80 + 80 * math.log(80))
+
+    for level in (0.68, 0.95):
+        height = stats.chi2.ppf(level, 1)
+        low = optimize.brentq(lambda mu: t(mu) - height, 0, 1.5)  # noqa: B023
+        high = optimize.brentq(lambda mu: t(mu) - height, 1.5, 5)  # noqa: B023
+        assert scan["intervals"][f"{level:g}"] == [[pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4)]]
+    assert all(point["t"] == pytest.approx(t(point["mu"]), abs=1e-5) for point in scan["points"])
+    assert scan["open"] == []
+
+
+def test_profile_widens_by_the_systematic_error() -> None:
+    """A rate uncertainty adds in quadrature, to first order: sigma^2 = n / s^2 + (sigma b / s)^2."""
+    found = fit(counting(7000, b=5000, s=2000, sigma=0.02))
+    assert math.sqrt(found.covariance[0, 0]) == pytest.approx(math.sqrt(7000 / 2000**2 + (0.02 * 2.5) ** 2), rel=0.02)
+
+
+def test_at_a_bound_the_error_is_null_and_the_interval_begins_there() -> None:
+    likelihood = counting(40)
+    found = fit(likelihood)
+    record = found.record(0, {})
+    assert record["at_bound"] == ["mu"]
+    assert record["parameters"]["mu"]["error"] is None
+    scan = intervals.scan(likelihood, likelihood.rates, found, "mu", None, [0.95])
+    assert scan["intervals"]["0.95"][0][0] == 0
+    assert scan["open"] == []
+
+
+def test_nuisance_on_its_wall_is_a_failed_fit() -> None:
+    found = fit(counting(5000, sigma=0.01, bounds=(0.9, 1.1)))
+    assert abs(found.values[1]) > 0.99 * WALL
+    assert not found.converged
+
+
+def test_users_range_that_is_too_narrow_is_said() -> None:
+    likelihood = counting(80)
+    scan = intervals.scan(likelihood, likelihood.rates, fit(likelihood), "mu", Scan(1.4, 1.6, 11), [0.68])
+    assert scan["open"] == ["0.68"]
+
+
+def test_automatic_range_grows_until_the_level_is_reached() -> None:
+    likelihood = counting(80, bounds=(0.0, 50.0))
+    scan = intervals.scan(likelihood, likelihood.rates, fit(likelihood), "mu", None, [0.99999])
+    assert scan["points"][-1]["t"] > stats.chi2.ppf(0.99999, 1)
+
+
+def test_disjoint_pieces_are_found() -> None:
+    grid = np.linspace(-2, 2, 81)
+    pieces = intervals.below(grid, 10 * (grid**2 - 1) ** 2, 0.68)
+    assert len(pieces) == 2
+    edge = math.sqrt(1 + math.sqrt(stats.chi2.ppf(0.68, 1) / 10))
+    assert pieces[1][1] == pytest.approx(edge, abs=1e-3)
+
+
+def test_gradient_and_differences_find_the_same_minimum() -> None:
+    likelihood = build()
+    exact = fitting.minimise(likelihood, likelihood.rates)
+    numeric = fitting.minimise(lambda t: likelihood(t)[0], likelihood.rates, exact_gradient=False)
+    assert exact.converged
+    np.testing.assert_allclose(exact.values, numeric.values, atol=2e-3)
+    assert exact.nll <= numeric.nll + 1e-5
+
+
+def test_asimov_fit_returns_its_truth() -> None:
+    """Events of one process with exact ratios: the estimate is the truth, whatever the nuisances could do."""
+    n = 4000
+    x = np.concatenate([RNG.normal(1, 1, n), RNG.normal(0, 1, n)])
+    ratios = {"s": x - 0.5, "b.up": 0.2 * x - 0.02, "b.down": -0.2 * x - 0.02}
+    yields = {"s": 100.0, "b": 500.0, "b.up": 520.0, "b.down": 480.0}
+    # weights that make the sample's own moments agree with the densities are not there: a tolerance of its statistics
+    weight = np.repeat([100 / n, 500 / n], n)
+    data = dataset.Dataset(x[:, None].astype(np.float32), weight, np.repeat([0, 1], n), ("s", "b"), ratios, yields)
+    table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu", "b": "1"}, {"jes": Nuisance()})
+    shapes = (Shape("b", "jes", "b.up", "b.down", ""),)
+    rates = Rates.build(table, shapes, yields)
+    found = fit(Likelihood.build(rates, {"jes": "poly6_exp"}, shapes, data, data))
+    error = math.sqrt(found.covariance[0, 0])
+    assert found.converged
+    assert abs(found.values[0] - 1) < 4 * error * math.sqrt(600 / n)
+
+
+def test_dataset_reads_back(tmp_path) -> None:
+    data = simulated(20)
+    dataset.write(tmp_path / "d.h5", data)
+    found = dataset.read(tmp_path / "d.h5")
+    assert found.samples == data.samples
+    assert found.yields == data.yields
+    np.testing.assert_array_equal(found.sample, data.sample)
+    for name, values in data.ratios.items():
+        np.testing.assert_array_equal(found.ratios[name], values)

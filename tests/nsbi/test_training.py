@@ -1,0 +1,159 @@
+"""Training: the loss is minimal at the true ratio, a member is itself wherever it is trained, and equals Lightning's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from needle_parsl.nsbi.data.events import Events
+from needle_parsl.nsbi.training import engine, losses, networks, packs, views
+
+SHAPE = networks.Shape("mlp", features=2, layers=1, nodes=8)
+SETTINGS = engine.Settings(SHAPE, "carl", "adamw", 1e-2, "constant", 1e-4, 256, 4, 10)
+
+
+def gaussian(n: int, mean: float, seed: int, start: int = 0) -> Events:
+    x = np.random.default_rng(seed).normal(mean, 1, (n, 2)).astype(np.float32)
+    return Events(("a", "b"), x, np.ones(n), np.arange(start, start + n, dtype=np.uint64))
+
+
+DATA = views.RatioEvents.build(gaussian(2000, 0.5, 1), gaussian(3000, 0.0, 2, start=10_000))
+
+
+def member(number: int = 0, fold: int = 0, folds: int = 1, bootstrap: int | None = 11) -> engine.Member:
+    view = views.MemberView(fold, folds, 5, 0.2, 6, bootstrap)
+    return engine.Member(number, fold, 100 + number, view)
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_minimum_is_at_the_true_log_ratio(name: str) -> None:
+    """In a cell with weights p_1 and p_0 the gradient vanishes at ln p_1 / p_0, and only there."""
+    for p1, p0 in ((0.7, 0.2), (0.1, 0.9), (1e-3, 0.5)):
+        logit = torch.tensor([np.log(p1 / p0)] * 2, requires_grad=True)
+        label, weight = torch.tensor([1.0, 0.0], dtype=torch.float64), torch.tensor([p1, p0], dtype=torch.float64)
+        losses.LOSSES[name](logit, label, weight).backward()
+        assert float(logit.grad.sum()) == pytest.approx(0, abs=1e-12)
+        values = [float(losses.LOSSES[name](logit.detach() + d, label, weight)) for d in (-0.1, 0.0, 0.1)]
+        assert values[1] < min(values[0], values[2])
+
+
+def test_classes_are_balanced_and_parts_are_disjoint() -> None:
+    fitting, validation = views.look(DATA, member().view)
+    for part in (fitting, validation):
+        sums = [float(part.weight[part.label == kind].sum()) for kind in (0, 1)]
+        assert sums[0] == pytest.approx(sums[1], rel=1e-5)
+        assert float(part.weight.mean()) == pytest.approx(1, rel=1e-5)
+    without, _ = views.look(DATA, replace(member().view, bootstrap_salt=None))
+    assert len(without.x) + len(validation.x) == 5000
+    assert len(fitting.x) < len(without.x)  # a Poisson(1) bootstrap leaves out e^-1 of the events
+
+
+def test_folds_leave_their_events_out() -> None:
+    sizes = [sum(len(p.x) for p in views.look(DATA, member(fold=f, folds=3, bootstrap=None).view)) for f in range(3)]
+    assert sum(sizes) == 2 * 5000
+
+
+def test_bootstrap_is_the_same_draw_for_an_event_in_every_ratio() -> None:
+    events = gaussian(1000, 0.0, 3)
+    view = member().view
+    alone = views.look(views.RatioEvents.build(events, gaussian(500, 1, 4, 5000)), view)[0]
+    other = views.look(views.RatioEvents.build(events, gaussian(700, 2, 5, 9000)), view)[0]
+    first, second = alone.weight[alone.label == 1], other.weight[other.label == 1]
+    torch.testing.assert_close(first / first.sum(), second / second.sum())
+
+
+def test_a_member_is_itself_whatever_was_trained_before() -> None:
+    alone = engine.train(DATA, member(1), SETTINGS)
+    torch.manual_seed(12345)
+    engine.train(DATA, member(0), SETTINGS)
+    again = engine.train(DATA, member(1), SETTINGS)
+    np.testing.assert_array_equal(alone.weights, again.weights)
+    np.testing.assert_array_equal(alone.history, again.history)
+    assert not np.array_equal(alone.weights, engine.train(DATA, member(2), SETTINGS).weights)
+
+
+def test_training_leaves_the_users_random_state_alone() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    engine.train(DATA, member(), replace(SETTINGS, epochs=1))
+    torch.testing.assert_close(torch.rand(3), expected)
+
+
+def test_best_epoch_is_kept_and_patience_ends_training() -> None:
+    trained = engine.train(DATA, member(), replace(SETTINGS, epochs=60, patience=3, learning_rate=0.05))
+    assert len(trained.history) < 60
+    assert trained.best_epoch == int(trained.history[:, 1].argmin()) == len(trained.history) - 4
+    network = networks.build(SHAPE)
+    torch.nn.utils.vector_to_parameters(torch.from_numpy(trained.weights), network.parameters())
+    loss = engine.evaluate_loss(network, views.look(DATA, member().view)[1], "carl")
+    assert loss == pytest.approx(trained.history[trained.best_epoch, 1], abs=1e-7)
+
+
+def test_divergence_is_a_record_after_one_retry() -> None:
+    broken = replace(DATA, x=torch.full_like(DATA.x, float("inf")))
+    trained = engine.train(broken, member(), SETTINGS)
+    assert trained.reason == "diverged in epoch 1"
+    assert trained.seed != member().seed
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
+def test_a_member_equals_lightning_training_it_alone() -> None:
+    """Same start, same order of events: Lightning's Trainer ends at the same weights."""
+    import lightning
+
+    fitting, _ = views.look(DATA, member().view)
+
+    class Alone(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = networks.build(SHAPE, member().seed)
+
+        def training_step(self, rows: torch.Tensor) -> torch.Tensor:
+            return losses.carl(self.network(fitting.x[rows]), fitting.label[rows], fitting.weight[rows])
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.AdamW(self.parameters(), lr=1e-2, weight_decay=1e-4)
+
+    generator = torch.Generator().manual_seed(member().seed)
+
+    class Order(torch.utils.data.IterableDataset[torch.Tensor]):
+        def __iter__(self):
+            return iter(torch.randperm(len(fitting.x), generator=generator).split(256))
+
+    module = Alone()
+    trainer = lightning.Trainer(
+        max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False
+    )  # fmt: skip
+    trainer.fit(module, torch.utils.data.DataLoader(Order(), batch_size=None))
+    trained = engine.train(DATA, member(), replace(SETTINGS, epochs=3))
+    assert trained.best_epoch == 2  # so that best weights are last weights
+    expected = torch.nn.utils.parameters_to_vector(module.network.parameters()).detach().numpy()
+    np.testing.assert_allclose(trained.weights, expected, atol=1e-6)
+
+
+def test_pack_reads_back(tmp_path: Path) -> None:
+    trained = tuple(engine.train(DATA, member(k), replace(SETTINGS, epochs=1 + k)) for k in range(3))
+    broken = replace(trained[0], member=3, reason="diverged in epoch 2")
+    packs.write(tmp_path / "p.h5", packs.Pack(SHAPE, DATA.scaler, (*trained, broken)))
+    found = packs.read(tmp_path / "p.h5")
+    assert found.shape == SHAPE
+    np.testing.assert_array_equal(found.scaler.width, DATA.scaler.width)
+    for ours, theirs in zip((*trained, broken), found.members, strict=True):
+        np.testing.assert_array_equal(ours.weights, theirs.weights)
+        np.testing.assert_array_equal(ours.history, theirs.history)
+        assert (ours.member, ours.seed, ours.best_epoch, ours.reason) == (
+            theirs.member, theirs.seed, theirs.best_epoch, theirs.reason,
+        )  # fmt: skip
+    assert [m.member for m in packs.join([found]).members] == [0, 1, 2, 3]
+
+
+def test_scaler_standardises_and_bears_a_constant_feature() -> None:
+    x = np.column_stack([np.random.default_rng(1).normal(5, 3, 1000), np.full(1000, -25.0)]).astype(np.float32)
+    scaled = views.Scaler.fit(x)(x)
+    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(scaled.std(axis=0), [1, 0], atol=1e-5)

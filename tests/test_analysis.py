@@ -1,0 +1,91 @@
+"""Mistakes in an analysis, each with the words that a newcomer needs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from needle_parsl.analysis import load
+from needle_parsl.errors import InputError
+
+
+def problems(path: Path, *settings: str) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        load(path, list(settings))
+    return [line.removeprefix(f"{path / 'analysis.toml'}: ") for line in str(caught.value).splitlines()]
+
+
+def test_good_analysis(small_inputs: Path) -> None:
+    loaded = load(small_inputs)
+    assert loaded.analysis.poi() == "mu"
+    assert loaded.analysis.reference_of("background")
+    assert [name for name, *_ in loaded.analysis.varied()] == ["background", "background"]
+    assert "log_density" in loaded.source
+
+
+def test_blind_analysis_has_no_data(small_inputs: Path) -> None:
+    assert load(small_inputs, ["fit.blind=true"]).analysis.data() is None
+    assert load(small_inputs).analysis.data() is not None
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("training.membrs=3", 'training.membrs: unknown key; did you mean "members"?'),
+        ("training.members='x'", 'training.members: found "x", expected a whole number'),
+        ("samples.signal.files=['nothing_*.root']", 'samples.signal.files: "nothing_*.root": no file matches'),
+        ("samples.signal.files=['no.root']", 'samples.signal.files: "no.root": no such file'),
+        ("samples.signal.files=[]", "samples.signal: needs either files or generate"),
+        ("samples.signal.generate='physics.py:signal'", "samples.signal: needs either files or generate"),
+        ("samples.signal.selection='x1 >'", 'samples.signal.selection: cannot read "x1 >": the end was not expected here'),
+        ("ratios.targets=['sinal', 'signal']", 'ratios.targets: "sinal" is no sample; did you mean "signal"?'),
+        ("model.processes.sgnal='mu'", 'model.processes.sgnal: "sgnal" is no sample; did you mean "signal"?'),
+        ("model.processes.signal='nu'", 'model.processes.signal: "nu" is no parameter of the model (known: mu)'),
+        ("model.processes.signal='mu > 1'", 'model.processes.signal: ">" has no derivative; a multiplier is arithmetic in the parameters'),
+        ("model.parameters.mu.nominal=7", "model.parameters.mu.nominal: 7 is outside [0, 5]"),
+        ("model.parameters.mu.bounds=[3, 1]", "model.parameters.mu.bounds: found [3, 1], expected [smaller, larger]"),
+        ("model.parameters.k={}", "model.parameters.k: no process depends on this parameter of interest"),
+        ("model.nuisances.jer={}", "model.nuisances.jer: has no effect: no process has variations.jer, and there is no rate; did you mean \"jes\"?"),
+        ("model.nuisances.jex={rate={backgrund=[1.1, 0.9]}}", 'model.nuisances.jex.rate: "backgrund" is no process of the model; did you mean "background"?'),
+        ("model.nuisances.x={rate={signal=[1.1, 0.0]}}", "model.nuisances.x.rate.signal: found [1.1, 0.0], expected relative yields above 0"),
+        ("split.train=0.9", "split: train, combine and test add up to 1.3; expected at most 1"),
+        ("fit.scan={start=-1, stop=2}", "fit.scan: leaves the bounds [0, 5] of mu"),
+        ("fit.scan={start=2, stop=1}", "fit.scan: runs from 2 to 1; expected start below stop"),
+        ("physics='no.py'", "physics: "),
+        ("features.names=['x1', 'x1']", 'features.names: "x1" stands there more than once'),
+        ("name='a/b'", 'name: "a/b" is no name; use letters, digits, "-", "_" and "+"'),
+        ("samples.background.variations.jes.one_sided='mirror'", "samples.background.variations.jes.one_sided: has no meaning where up and down are both given"),
+    ],
+)  # fmt: skip
+def test_one_mistake_gives_one_sentence(small_inputs: Path, setting: str, said: str) -> None:
+    found = problems(small_inputs, setting)
+    assert any(line.startswith(said) for line in found), found
+
+
+def test_mistakes_of_all_kinds_are_reported_together(small_inputs: Path) -> None:
+    found = problems(
+        small_inputs, "training.membrs=3", "training.epochs='x'", "samples.signal.files=['no.root']", "ratios.reference=['b']"
+    )
+    assert [line.split(":")[0] for line in found] == [
+        "training.membrs", "training.epochs", "ratios.reference", "samples.signal.files",
+    ]  # fmt: skip
+
+
+def test_missing_table_is_one_mistake_not_many(small_inputs: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(small_inputs, tmp_path / "copy")
+    text = (folder / "analysis.toml").read_text()
+    start, stop = text.index("[model]"), text.index("[fit]")
+    (folder / "analysis.toml").write_text(text[:start] + text[stop:])
+    assert problems(folder) == ["model: is missing; expected a table"]
+
+
+def test_one_sided_variation_must_say_what_the_other_side_is(small_inputs: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(small_inputs, tmp_path / "copy")
+    text = (folder / "analysis.toml").read_text().replace('down = { files = ["background_jes_down.root"] }\n', "")
+    (folder / "analysis.toml").write_text(text)
+    assert problems(folder) == [
+        'samples.background.variations.jes.down: is missing; add it, or say one_sided = "mirror" or "none"'
+    ]
+    assert load(folder, ["samples.background.variations.jes.one_sided='mirror'"])

@@ -1,0 +1,127 @@
+"""What people get wrong: each is answered in a sentence, with exit code 2, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uproot
+
+Needle = Callable[..., Any]
+
+
+def refused(needle: Needle, folder: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
+    """Run, and insist on a clean refusal."""
+    before = {p for p in folder.parent.rglob("*") if "__pycache__" not in p.parts}
+    ended = needle("run", folder / "analysis.toml", *arguments, env=env)
+    assert ended.code == 2, ended
+    assert "Traceback" not in ended.err
+    assert ended.out == ""
+    assert {p for p in folder.parent.rglob("*") if "__pycache__" not in p.parts} == before
+    return str(ended.err)
+
+
+@pytest.fixture
+def analysis(small_inputs: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(small_inputs, tmp_path / "analysis")
+
+
+def rewrite(path: Path, **columns: np.ndarray) -> None:
+    """Write a sample's file again, with other columns."""
+    with uproot.open(path) as file:
+        old = file["events"].arrays(library="np")
+    new = {**old, **columns}
+    with uproot.recreate(path) as file:
+        file.mktree("events", {key: column.dtype for key, column in new.items()})
+        file["events"].extend(new)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("training.membrs=3", 'training.membrs: unknown key; did you mean "members"?'),
+        ("training.members=many", 'training.members: found "many", expected a whole number'),
+        ("samples.signal.files=['no.root']", 'samples.signal.files: "no.root": no such file'),
+        ("samples.signal.tree=evnts", 'signal_1.root: has no tree "evnts"; did you mean "events"?'),
+        ("features.names=['x1', 'x9']", 'has no column "x9"; did you mean "x1"?'),
+        ("samples.signal.selection='x1 > 1e6'", 'sample signal: no event is left after the selection "x1 > 1e6" and "x1 > -10"'),
+        ("samples.signal.weight='0 * weight'", "sample signal: the weights add up to 0; expected more than 0"),
+        ("model.processes.top='1'", 'model.processes.top: "top" is no sample'),
+        ("split.min_events=100000", "sample signal: has too few effective events: "),
+        ("physics='analysis.toml'", "cannot be imported"),
+    ],
+)  # fmt: skip
+def test_mistake_in_the_analysis(needle: Needle, analysis: Path, setting: str, said: str) -> None:
+    found = refused(needle, analysis, "--set", setting)
+    assert said in found
+    assert "analysis.toml: " in found
+
+
+def test_nan_in_a_feature(needle: Needle, analysis: Path) -> None:
+    x1 = np.full(3000, 0.5)
+    x1[17] = np.nan
+    rewrite(analysis / "background.root", x1=x1)
+    found = refused(needle, analysis, "--set", "features.selection=''")
+    assert 'background.root: sample background: column "x1" is NaN or infinite in 1 of 3000 events' in found
+
+
+def test_empty_file(needle: Needle, analysis: Path) -> None:
+    (analysis / "background.root").write_bytes(b"")
+    assert "background.root: is empty (0 bytes)" in refused(needle, analysis)
+
+
+def test_file_without_events(needle: Needle, analysis: Path) -> None:
+    with uproot.recreate(analysis / "background.root") as file:
+        file.mktree("events", dict.fromkeys(("x1", "x2", "x3", "x4", "weight"), "f8"))
+    assert "sample background: no event is left" in refused(needle, analysis)
+
+
+def test_mistakes_of_several_files_are_reported_together(needle: Needle, analysis: Path) -> None:
+    (analysis / "background.root").write_bytes(b"")
+    rewrite(analysis / "signal_2.root", x2=np.full(1500, np.nan))
+    found = refused(needle, analysis)
+    assert "background.root: is empty" in found
+    assert 'sample signal: column "x2" is NaN' in found
+
+
+def test_mistakes_in_analysis_and_site_are_reported_together(needle: Needle, analysis: Path) -> None:
+    found = refused(needle, analysis, "--set", "training.membrs=3", "--site", "perlmuter")
+    assert "training.membrs: unknown key" in found
+    assert 'there is no site "perlmuter"' in found
+
+
+def test_unset_variable_in_a_site_file(needle: Needle, analysis: Path) -> None:
+    (analysis / "my.toml").write_text('description = "x"\nscratch = "$NEEDLE_NOT_SET/x"\n')
+    found = refused(needle, analysis, "--site", str(analysis / "my.toml"))
+    assert "scratch: needs the environment variable NEEDLE_NOT_SET, which is not set" in found
+
+
+def test_no_toml_at_all(needle: Needle, analysis: Path) -> None:
+    (analysis / "analysis.toml").write_text("name = ")
+    assert "is not valid TOML" in refused(needle, analysis)
+
+
+def test_run_directory_that_is_somebody_elses(needle: Needle, analysis: Path) -> None:
+    (analysis / "thesis").mkdir()
+    (analysis / "thesis" / "thesis.tex").touch()
+    assert "holds files that are no needle run" in refused(needle, analysis, "--out", str(analysis / "thesis"))
+
+
+def test_check_gives_the_problems_as_json(needle: Needle, analysis: Path) -> None:
+    ended = needle("check", analysis, "--json", "--set", "training.membrs=3", "--set", "training.epochs=x")
+    assert ended.code == 2
+    assert ended.json()["ok"] is False
+    assert len(ended.json()["problems"]) == 2
+    assert needle("check", analysis, "--json").json()["ok"] is True
+
+
+@pytest.mark.parametrize("arguments", [["status", "nothing"], ["report", "nothing"], ["sites", "show", "locl"], ["run"], ["rnu"]])
+def test_commands_without_their_object(needle: Needle, arguments: list[str]) -> None:
+    ended = needle(*arguments)
+    assert ended.code == 2
+    assert "Traceback" not in ended.err
+    assert ended.err

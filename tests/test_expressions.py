@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from needle_parsl import expressions
+from needle_parsl.errors import InputError
+
+X = np.array([1.0, 2.0, 3.0, 4.0])
+COLUMNS = {"x": X, "n_jets": np.array([0, 1, 2, 3]), "label": np.array(["a", "b", "a", "c"], dtype=object)}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x > 2", X > 2),
+        ("x >= 2 and n_jets < 3", [False, True, True, False]),
+        ("not x > 2 or label == 'c'", [True, True, False, True]),
+        ('label != "a"', [False, True, False, True]),
+        ("1 < x <= 3", [False, True, True, False]),
+        ("2 + 3 * x", 2 + 3 * X),
+        ("(2 + 3) * x", 5 * X),
+        ("-x**2", -(X**2)),
+        ("2**-x", 2**-X),
+        ("2**3**2", 512.0),
+        ("x - 1 - 1", X - 2),
+        ("8 / 4 / 2", 1.0),
+        ("sqrt(x) * sqrt(x)", X),
+        ("abs(-x) + exp(log(x))", 2 * X),
+        ("1e2 + .5 + 1.", 101.5),
+    ],
+)
+def test_value_is_what_python_says(text: str, expected: object) -> None:
+    np.testing.assert_allclose(expressions.parse(text)(COLUMNS), expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x >", "the end was not expected"),
+        ("x > 2)", '")" was not expected'),
+        ("(x", "the end was not expected"),
+        ("x ; y", '";" is not part of the language'),
+        ("x.__class__()", '"x.__class__" is no function'),
+        ("eval('1')", '"eval" is no function'),
+        ("sqrt(x, x)", '"," is not part of the language'),
+        ("", "the end was not expected"),
+        ("1e999", "too large"),
+        ("and", '"and" was not expected'),
+        ("(" * 100 + "x" + ")" * 100, "nested deeper"),
+        ("2" + "**2" * 100, "nested deeper"),
+        ("x" + "+x" * 300, "more than 256"),
+        ("x" * 100_000, "at most 4000"),
+    ],
+)
+def test_what_is_not_in_the_grammar_is_refused(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=".") as caught:
+        expressions.parse(text)
+    assert said in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+def test_longest_allowed_expression_can_be_evaluated() -> None:
+    text = "x" + "+x" * 127
+    np.testing.assert_allclose(expressions.parse(text)({"x": 1.0}), 128)
+    assert expressions.parse(text).names() == {"x"}
+    assert float(expressions.parse(text).derivative("x")({"x": 1.0})) == 128
+
+
+def test_names() -> None:
+    assert expressions.parse("mu - sqrt(mu) + k*2 + 'text'").names() == {"mu", "k"}
+
+
+@pytest.mark.parametrize(
+    "text", ["mu", "mu - sqrt(mu)", "1 - sqrt(mu)", "mu**2 * k / (1 + mu)", "-exp(-mu) * log(mu)", "3", "(2*mu)**0.5"]
+)
+def test_derivative_agrees_with_differences(text: str) -> None:
+    tree, h = expressions.parse(text), 1e-6
+    slope = (tree({"mu": 1.3 + h, "k": 2.0}) - tree({"mu": 1.3 - h, "k": 2.0})) / (2 * h)
+    assert tree.derivative("mu")({"mu": 1.3, "k": 2.0}) == pytest.approx(slope, abs=1e-8)
+
+
+@pytest.mark.parametrize("text", ["mu > 1", "2**mu", "abs(mu)"])
+def test_what_has_no_derivative_is_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        expressions.parse(text).derivative("mu")
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(alphabet="xy12.()+-*/<>=!'\" andortsq", max_size=60))
+def test_any_text_is_read_or_refused_cleanly(text: str) -> None:
+    try:
+        tree = expressions.parse(text)
+    except InputError as error:
+        assert len(str(error)) < 200
+    else:
+        assert all(isinstance(name, str) for name in tree.names())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.floats(-10, 10), st.floats(0.1, 10))
+def test_arithmetic_equals_pythons(a: float, b: float) -> None:
+    found = expressions.parse("a + b * a - a / b + -a")({"a": a, "b": b})
+    assert math.isclose(found, a + b * a - a / b + -a)

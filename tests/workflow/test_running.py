@@ -1,0 +1,193 @@
+"""The whole line on small files: a run, a second run, a changed key, equal bits, failures, and wrong input."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+Needle = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def finished(small_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a finished run."""
+    import subprocess
+    import sys
+
+    folder = tmp_path_factory.mktemp("finished")
+    subprocess.run([sys.executable, "-m", "needle_parsl", "run", str(small_inputs)], cwd=folder, check=True, timeout=300)
+    return folder / "runs" / "small"
+
+
+def copied(finished: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(finished, tmp_path / "runs" / "small")
+
+
+def test_run_directory_has_its_contract(finished: Path) -> None:
+    names = {str(p.relative_to(finished)) for p in finished.rglob("*") if p.is_file() and "logs" not in p.parts}
+    assert {
+        "run.json", "analysis.toml", "site.toml", "ledger.jsonl", "events/signal.h5", "events/background.jes.up.h5",
+        "packs/signal.0000.h5", "estimators/signal/estimator.h5", "estimators/signal/diagnostics.json",
+        "fits/asimov.json", "fits/observed.json", "fits/scan.json", "fits/exact.json", "report/index.html",
+        "report/summary.json", "report/likelihood.png", "report/likelihood.pdf",
+    } <= names  # fmt: skip
+    assert not [name for name in names if name.endswith(".tmp")]
+    assert finished.stat().st_mode & 0o777 == 0o700
+
+
+def test_fit_and_scan_have_their_contract(finished: Path) -> None:
+    fit = json.loads((finished / "fits" / "asimov.json").read_text())
+    assert {"converged", "nll", "parameters", "covariance", "at_bound", "floored_events"} <= set(fit)
+    assert list(fit["parameters"]) == ["mu", "jes", "lumi"]
+    assert set(fit["parameters"]["mu"]) == {"value", "error", "minos", "ensemble_error", "total_error"}
+    assert np.array(fit["covariance"]).shape == (3, 3)
+    scan = json.loads((finished / "fits" / "scan.json").read_text())
+    assert scan["parameter"] == "mu"
+    assert scan["dataset"] == "observed"
+    assert {"mu", "t", "converged"} == set(scan["points"][0])
+    assert set(scan["intervals"]) == {"0.68", "0.95"}
+
+
+def test_pack_and_store_are_plain_hdf5(finished: Path) -> None:
+    with h5py.File(finished / "packs" / "signal.0000.h5") as file:
+        assert file["weights"].shape == (6, 8 * 4 + 8 + 8 + 1)
+        assert file["member"][...].tolist() == [0, 0, 1, 1, 2, 2]
+        assert file["fold"][...].tolist() == [0, 1, 0, 1, 0, 1]
+    with h5py.File(finished / "events" / "signal.h5") as file:
+        assert file["x"].shape == (3000, 4)
+        assert json.loads(file.attrs["features"]) == ["x1", "x2", "x3", "x4"]
+
+
+def test_report_is_one_file_that_says_what_it_should(finished: Path) -> None:
+    page = (finished / "report" / "index.html").read_text()
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert page.count("data:image/png;base64") == 4
+    for words in ("mu =", "68 % interval", "effective events of", "Learned against exact"):
+        assert words in page
+
+
+def test_second_run_does_nothing(finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle) -> None:
+    root = copied(finished, tmp_path)
+    before = (root / "ledger.jsonl").read_bytes()
+    logs = sorted((root / "logs").rglob("*"))
+    again = needle("run", small_inputs, "--json")
+    assert again.code == 0
+    assert (again.json()["done"], again.json()["reused"]) == (0, json.loads((finished / "run.json").read_text())["tasks"]["total"])
+    assert (root / "ledger.jsonl").read_bytes() == before
+    assert sorted((root / "logs").rglob("*")) == logs  # Parsl has not even been started
+
+
+def test_touched_files_are_looked_at_again_and_nothing_is_redone(
+    finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle
+) -> None:
+    copied(finished, tmp_path)
+    os.utime(small_inputs / "background.root")
+    assert needle("run", small_inputs, "--json").json()["done"] == 0
+
+
+def test_changed_key_redoes_only_what_depends_on_it(
+    finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle
+) -> None:
+    root = copied(finished, tmp_path)
+    stages = needle("plan", small_inputs, "--json", "--set", "intervals.level=[0.9]").json()["stages"]
+    assert {stage for stage, counts in stages.items() if counts["to_do"]} == {"interval", "report"}
+    ended = needle("run", small_inputs, "--json", "--set", "intervals.level=[0.9]")
+    assert ended.json()["done"] == 3
+    assert set(json.loads((root / "fits" / "scan.json").read_text())["intervals"]) == {"0.9"}
+
+
+@pytest.mark.parametrize("name", ["packs/signal.0000.h5", "fits/asimov.json"])
+def test_flipped_bit_is_found_and_the_file_made_again(
+    finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle, name: str
+) -> None:
+    root = copied(finished, tmp_path)
+    content = bytearray((root / name).read_bytes())
+    good = bytes(content)
+    content[len(content) // 2] ^= 1
+    (root / name).write_bytes(bytes(content))
+    assert needle("run", small_inputs, "--json").json()["done"] == 1
+    assert name.endswith(".h5") or (root / name).read_bytes() == good
+
+
+def payload(root: Path) -> dict[str, Any]:
+    """Everything that must not depend on how the work was spread."""
+    found: dict[str, Any] = {p.name: p.read_bytes() for p in sorted((root / "fits").glob("*.json"))}
+    for folder in ("events", "packs", "estimators", "ratios"):
+        for path in sorted((root / folder).rglob("*.h5")):
+            with h5py.File(path) as file:
+                file.visititems(lambda name, item, path=path: found.update(
+                    {f"{path.name}/{name}": item[...].tobytes()} if isinstance(item, h5py.Dataset) else {}))  # fmt: skip
+    return found
+
+
+@pytest.mark.parametrize(("threads", "pack"), [(1, 8), (2, 1), (4, 3)])
+def test_equal_bits_whatever_the_threads_and_packs(
+    finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle, threads: int, pack: int
+) -> None:
+    (tmp_path / "mine.toml").write_text(f'description = "t"\nworkers_per_node = {threads}\npack = {pack}\n')
+    ended = needle("run", small_inputs, "--site", tmp_path / "mine.toml", "--out", "other", "--json")
+    assert ended.code == 0, ended.err
+    ours, theirs = payload(finished), payload(tmp_path / "other")
+    members = [name for name in ours if name.startswith(("signal.0", "background.jes.up.0", "background.jes.down.0"))]
+    for name in ours.keys() - set(members):
+        assert ours[name] == theirs[name], name
+
+
+def test_until_and_then_the_rest(small_inputs: Path, tmp_path: Path, needle: Needle) -> None:
+    first = needle("run", small_inputs, "--until", "convert", "--json")
+    assert (first.code, first.json()["done"]) == (0, 5)
+    assert "results" not in first.json()
+    assert not (tmp_path / "runs" / "small" / "packs").exists()
+    state = needle("status", "small", "--json").json()
+    assert (state["status"], state["stages"]["convert"]["done"]) == ("done", 5)
+    rest = needle("run", small_inputs, "--json")
+    assert (rest.code, rest.json()["reused"]) == (0, 5)
+
+
+def test_failed_task_is_blamed_and_the_rest_goes_on(small_inputs: Path, tmp_path: Path, needle: Needle) -> None:
+    """A learning rate that makes every member diverge leaves the ensembles without quorum."""
+    ended = needle("run", small_inputs, "--set", "training.learning_rate=1e30")
+    assert ended.code == 1
+    assert "ratio signal: 0 of 6 members have trained, the quorum is 0.8" in ended.err
+    assert "diverged in epoch 1" in ended.err
+    assert "Traceback" not in ended.err
+    state = needle("status", "small", "--json").json()
+    assert (state["status"], state["tasks"]["failed"]) == ("failed", 3)
+    assert state["stages"]["convert"]["done"] == 5
+    mended = needle("run", small_inputs, "--json")
+    assert (mended.code, mended.json()["reused"]) == (0, 5)
+
+
+def test_generator_that_fails_is_blamed_with_its_own_words(tmp_path: Path, needle: Needle) -> None:
+    physics = (
+        "import numpy as np\n"
+        "def s(g, n):\n    if n > 100: raise RuntimeError('the generator is out of tape')\n    return {'x': g.normal(size=n)}\n"
+        "def b(g, n): return {'x': g.normal(size=n)}\n"
+    )
+    (tmp_path / "physics.py").write_text(physics)
+    (tmp_path / "analysis.toml").write_text(
+        'name = "n"\nphysics = "physics.py"\n[features]\nnames = ["x"]\n'
+        '[samples.s]\ngenerate = "physics.py:s"\n[samples.b]\ngenerate = "physics.py:b"\n'
+        '[ratios]\nreference = ["b"]\ntargets = ["s"]\n[model]\nparameters.mu = {}\nprocesses = { s = "mu", b = 1.0 }\n'
+    )
+    ended = needle("run", "analysis.toml", "--until", "convert")
+    assert ended.code == 1
+    assert "generate s: physics.py:s failed: RuntimeError: the generator is out of tape" in ended.err
+    assert "1 failed" in ended.out
+    ledger = (tmp_path / "runs" / "n" / "ledger.jsonl").read_text()
+    assert [json.loads(line)["reason"] != "" for line in ledger.splitlines()].count(True) == 1
+
+
+def test_blind_by_default_once_data_is_given(finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle) -> None:
+    root = copied(finished, tmp_path)
+    assert needle("run", small_inputs, "--json", "--set", "fit.blind=true").code == 0
+    assert json.loads((root / "fits" / "scan.json").read_text())["dataset"] == "asimov"
+    assert "the analysis is blind" in (root / "report" / "index.html").read_text()
