@@ -66,7 +66,11 @@ def test_one_mistake_gives_one_sentence(small_inputs: Path, setting: str, said: 
 
 def test_mistakes_of_all_kinds_are_reported_together(small_inputs: Path) -> None:
     found = problems(
-        small_inputs, "training.membrs=3", "training.epochs='x'", "samples.signal.files=['no.root']", "ratios.reference=['b']"
+        small_inputs,
+        "training.membrs=3",
+        "training.epochs='x'",
+        "samples.signal.files=['no.root']",
+        "ratios.reference=['b']",
     )
     assert [line.split(":")[0] for line in found] == [
         "training.membrs", "training.epochs", "ratios.reference", "samples.signal.files",

@@ -47,7 +47,7 @@ def rewrite(path: Path, **columns: np.ndarray) -> None:
         ("training.members=many", 'training.members: found "many", expected a whole number'),
         ("samples.signal.files=['no.root']", 'samples.signal.files: "no.root": no such file'),
         ("samples.signal.tree=evnts", 'signal_1.root: has no tree "evnts"; did you mean "events"?'),
-        ("features.names=['x1', 'x9']", 'has no column "x9"; did you mean "x1"?'),
+        ("features.names=['x1', 'x22']", 'sample signal: has no column "x22"; did you mean "x2"?'),
         ("samples.signal.selection='x1 > 1e6'", 'sample signal: no event is left after the selection "x1 > 1e6" and "x1 > -10"'),
         ("samples.signal.weight='0 * weight'", "sample signal: the weights add up to 0; expected more than 0"),
         ("model.processes.top='1'", 'model.processes.top: "top" is no sample'),
@@ -119,7 +119,9 @@ def test_check_gives_the_problems_as_json(needle: Needle, analysis: Path) -> Non
     assert needle("check", analysis, "--json").json()["ok"] is True
 
 
-@pytest.mark.parametrize("arguments", [["status", "nothing"], ["report", "nothing"], ["sites", "show", "locl"], ["run"], ["rnu"]])
+@pytest.mark.parametrize(
+    "arguments", [["status", "nothing"], ["report", "nothing"], ["sites", "show", "locl"], ["run"], ["rnu"]]
+)
 def test_commands_without_their_object(needle: Needle, arguments: list[str]) -> None:
     ended = needle(*arguments)
     assert ended.code == 2

@@ -58,7 +58,7 @@ def test_value_is_what_python_says(text: str, expected: object) -> None:
     ],
 )
 def test_what_is_not_in_the_grammar_is_refused(text: str, said: str) -> None:
-    with pytest.raises(InputError, match=".") as caught:
+    with pytest.raises(InputError) as caught:
         expressions.parse(text)
     assert said in str(caught.value)
     assert len(str(caught.value)) < 200
@@ -94,11 +94,13 @@ def test_what_has_no_derivative_is_refused(text: str) -> None:
 @given(st.text(alphabet="xy12.()+-*/<>=!'\" andortsq", max_size=60))
 def test_any_text_is_read_or_refused_cleanly(text: str) -> None:
     try:
-        tree = expressions.parse(text)
+        names = expressions.parse(text).names()
     except InputError as error:
-        assert len(str(error)) < 200
+        names, said = frozenset(), str(error)
     else:
-        assert all(isinstance(name, str) for name in tree.names())
+        said = ""
+    assert len(said) < 200
+    assert all(isinstance(name, str) for name in names)
 
 
 @settings(max_examples=200, deadline=None)

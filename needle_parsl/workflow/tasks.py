@@ -137,7 +137,9 @@ def fit(root: str, task: Task, *_before: Record) -> Record:
             found = minimise(exact, learned.rates, exact_gradient=False).record(0, {})
         else:
             best = minimise(learned, learned.rates)
-            found = best.record(learned.floored(best.values), learned.normalisations(best.values))
+            sample = inputs.dataset(root, "asimov").sample if spec.dataset == "asimov" else None
+            finite = None if sample is None else learned.simulation_errors(best.values, best.covariance, sample)
+            found = best.record(learned.floored(best.values), learned.normalisations(best.values), finite)
         rundir.write_json(out.path, found)
     return out.record(root)
 

@@ -42,7 +42,9 @@ def recipe(**changes: object) -> Recipe:
 
 
 def convert(*paths: Path, **changes: object) -> Events:
-    return conversion.convert(tuple(InputFile(str(p), "", f"digest{i}") for i, p in enumerate(paths)), recipe(**changes))
+    return conversion.convert(
+        tuple(InputFile(str(p), "", f"digest{i}") for i, p in enumerate(paths)), recipe(**changes)
+    )
 
 
 @pytest.mark.parametrize("kind", ["root", "parquet"])
@@ -75,7 +77,9 @@ def test_store_does_not_depend_on_how_the_files_are_cut(tmp_path: Path) -> None:
 
 def test_parts_are_disjoint_complete_and_as_large_as_asked(tmp_path: Path) -> None:
     n = 20_000
-    all_events = convert(write(tmp_path, "a", {"pt": np.ones(n), "n": np.ones(n), "w": np.ones(n), "event": np.arange(n)}), selections=())
+    all_events = convert(
+        write(tmp_path, "a", {"pt": np.ones(n), "n": np.ones(n), "w": np.ones(n), "event": np.arange(n)}), selections=()
+    )
     fractions = Fractions(0.6, 0.15, 0.25, salt=3)
     parts = {name: all_events.part(name, fractions) for name in ("train", "combine", "test")}  # type: ignore[arg-type]
     assert sorted(np.concatenate([p.id for p in parts.values()]).tolist()) == list(range(n))
@@ -190,7 +194,9 @@ def test_the_same_events_from_ttree_rntuple_and_parquet(sample_data: Path) -> No
         with readers.open_file(path, tree) as reader:
             names = [f for f in features if reader.columns().get(f) == "flat"]
         file = (InputFile(str(path), tree, "same"),)
-        found.append(conversion.convert(file, recipe(features=tuple(names), weight=1.0, selections=(), id=("run", "event"))))
+        found.append(
+            conversion.convert(file, recipe(features=tuple(names), weight=1.0, selections=(), id=("run", "event")))
+        )
     shared = set.intersection(*({*f.names} for f in found))
     assert {"MET_pt", "PV_npvs"} <= shared
     for name in shared:

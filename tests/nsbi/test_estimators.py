@@ -64,7 +64,9 @@ def test_chunks_do_not_show_and_the_file_reads_back(tmp_path: Path, monkeypatch:
     made = estimator.compose("r", PACK, EVENTS, "mean_ratio", 1.0)
     estimator.write(tmp_path / "e.h5", made)
     monkeypatch.setattr(estimator, "CHUNK", 999)
-    np.testing.assert_allclose(estimator.read(tmp_path / "e.h5").log_ratio(EVENTS.x), made.log_ratio(EVENTS.x), atol=1e-6)
+    np.testing.assert_allclose(
+        estimator.read(tmp_path / "e.h5").log_ratio(EVENTS.x), made.log_ratio(EVENTS.x), atol=1e-6
+    )
     assert len(made.log_ratio(EVENTS.x[:0])) == 0
 
 

@@ -74,7 +74,7 @@ def build(data: dataset.Dataset | None = None) -> Likelihood:
     return Likelihood.build(rates, names, SHAPES, data or simulation, simulation)
 
 
-def naive(likelihood: Likelihood, data: dataset.Dataset, simulation: dataset.Dataset, theta: np.ndarray) -> float:
+def naive(data: dataset.Dataset, simulation: dataset.Dataset, theta: np.ndarray) -> float:
     """-ln L of METHOD 7, event by event, straight from the formula."""
     mu, k, jes, jer, lumi = theta
     f = {"s": mu, "b": k, "i": 0.3 * mu * k + 0.1}
@@ -114,7 +114,7 @@ def test_likelihood_is_the_formula(theta: np.ndarray) -> None:
     rates = Rates.build(TABLE, SHAPES, YIELDS)
     names = dict.fromkeys(TABLE.nuisances, "poly6_exp")
     likelihood = Likelihood.build(rates, names, SHAPES, simulation, simulation)
-    assert likelihood(theta)[0] == pytest.approx(naive(likelihood, simulation, simulation, theta), rel=1e-11)
+    assert likelihood(theta)[0] == pytest.approx(naive(simulation, simulation, theta), rel=1e-11)
 
 
 @pytest.mark.parametrize("theta", POINTS)
@@ -148,10 +148,14 @@ def test_a_stated_rate_wins_over_the_variations_yields() -> None:
 # --- fits with analytic answers: one process without shape is a counting experiment
 
 
-def counting(n: float, b: float = 50.0, s: float = 20.0, sigma: float = 0.0, bounds: tuple[float, float] = (0.0, 5.0)) -> Likelihood:
+def counting(
+    n: float, b: float = 50.0, s: float = 20.0, sigma: float = 0.0, bounds: tuple[float, float] = (0.0, 5.0)
+) -> Likelihood:
     nuisances = {"bkg": Nuisance(rate={"b": (1 + sigma, 1 / (1 + sigma))})} if sigma else {}
     table = Model({"mu": Parameter(1.0, bounds)}, {"s": "mu", "b": "1"}, nuisances)
-    events = dataset.Dataset(np.zeros((1, 1), np.float32), np.array([float(n)]), np.array([-1]), (), {"s": np.zeros(1)}, {})
+    events = dataset.Dataset(
+        np.zeros((1, 1), np.float32), np.array([float(n)]), np.array([-1]), (), {"s": np.zeros(1)}, {}
+    )
     simulation = dataset.Dataset(np.zeros((2, 1), np.float32), np.ones(2), np.array([0, 1]), ("s", "b"), {"s": np.zeros(2)}, {})  # fmt: skip
     rates = Rates.build(table, (), {"s": s, "b": b})
     return Likelihood.build(rates, dict.fromkeys(nuisances, "poly6_exp"), (), events, simulation)
@@ -265,3 +269,23 @@ def test_dataset_reads_back(tmp_path) -> None:
     np.testing.assert_array_equal(found.sample, data.sample)
     for name, values in data.ratios.items():
         np.testing.assert_array_equal(found.ratios[name], values)
+
+
+def test_finite_simulation_scatters_as_estimated() -> None:
+    """Asimov data sets of 300 independent simulations scatter around the truth by the estimated error."""
+    table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu", "b": "1"}, {})
+    rates = Rates.build(table, (), {"s": 100.0, "b": 500.0})
+    values, estimates = [], []
+    for replica in range(300):
+        x = np.random.default_rng(replica).normal(np.repeat([1.0, 0.0], 200), 1)
+        sample = np.repeat([0, 1], 200)
+        data = dataset.Dataset(
+            x[:, None], np.repeat([100 / 200, 500 / 200], 200), sample, ("s", "b"), {"s": x - 0.5}, {}
+        )
+        likelihood = Likelihood.build(rates, {}, (), data, data)
+        found = fit(likelihood)
+        values.append(found.values[0])
+        estimates.append(likelihood.simulation_errors(found.values, found.covariance, sample)[0])
+    # the standard deviation of 300 values is known to 4 %
+    assert np.std(values) == pytest.approx(np.mean(estimates), rel=4 * 0.04)
+    assert abs(np.mean(values) - 1) < 4 * np.std(values) / np.sqrt(300) + 0.02

@@ -23,7 +23,9 @@ def finished(small_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     import sys
 
     folder = tmp_path_factory.mktemp("finished")
-    subprocess.run([sys.executable, "-m", "needle_parsl", "run", str(small_inputs)], cwd=folder, check=True, timeout=300)
+    subprocess.run(
+        [sys.executable, "-m", "needle_parsl", "run", str(small_inputs)], cwd=folder, check=True, timeout=300
+    )
     return folder / "runs" / "small"
 
 
@@ -47,7 +49,14 @@ def test_fit_and_scan_have_their_contract(finished: Path) -> None:
     fit = json.loads((finished / "fits" / "asimov.json").read_text())
     assert {"converged", "nll", "parameters", "covariance", "at_bound", "floored_events"} <= set(fit)
     assert list(fit["parameters"]) == ["mu", "jes", "lumi"]
-    assert set(fit["parameters"]["mu"]) == {"value", "error", "minos", "ensemble_error", "total_error"}
+    assert set(fit["parameters"]["mu"]) == {
+        "value",
+        "error",
+        "minos",
+        "ensemble_error",
+        "total_error",
+        "simulation_error",
+    }
     assert np.array(fit["covariance"]).shape == (3, 3)
     scan = json.loads((finished / "fits" / "scan.json").read_text())
     assert scan["parameter"] == "mu"
@@ -80,7 +89,10 @@ def test_second_run_does_nothing(finished: Path, small_inputs: Path, tmp_path: P
     logs = sorted((root / "logs").rglob("*"))
     again = needle("run", small_inputs, "--json")
     assert again.code == 0
-    assert (again.json()["done"], again.json()["reused"]) == (0, json.loads((finished / "run.json").read_text())["tasks"]["total"])
+    assert (again.json()["done"], again.json()["reused"]) == (
+        0,
+        json.loads((finished / "run.json").read_text())["tasks"]["total"],
+    )
     assert (root / "ledger.jsonl").read_bytes() == before
     assert sorted((root / "logs").rglob("*")) == logs  # Parsl has not even been started
 
@@ -186,7 +198,9 @@ def test_generator_that_fails_is_blamed_with_its_own_words(tmp_path: Path, needl
     assert [json.loads(line)["reason"] != "" for line in ledger.splitlines()].count(True) == 1
 
 
-def test_blind_by_default_once_data_is_given(finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle) -> None:
+def test_blind_by_default_once_data_is_given(
+    finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle
+) -> None:
     root = copied(finished, tmp_path)
     assert needle("run", small_inputs, "--json", "--set", "fit.blind=true").code == 0
     assert json.loads((root / "fits" / "scan.json").read_text())["dataset"] == "asimov"

@@ -79,7 +79,7 @@ def _after(recipe: Recipe) -> str:
 def _read(file: InputFile, recipe: Recipe, most: int | None) -> Iterator[Events]:
     path, names, row = Path(file.path), recipe.columns(), 0
     with readers.open_file(path, file.tree) as reader:
-        readers.require(reader, path, names)
+        readers.require(reader, f"{path}: sample {recipe.sample}", names)
         for chunk in reader.iterate(names, STEP) if names else [{}]:
             rows = len(next(iter(chunk.values()), ()))
             yield _chunk(chunk, np.arange(row, row + rows, dtype=np.uint64), file, recipe)

@@ -161,16 +161,21 @@ def open_file(path: Path, tree: str = "") -> Reader:
     return READERS[path.suffix](path, tree)
 
 
-def require(reader: Reader, path: Path, names: list[str]) -> None:
+def require(reader: Reader, where: str, names: list[str]) -> None:
     """Check that a file has the columns that will be read.
+
+    Args:
+        reader: The open file.
+        where: File and sample, for the message.
+        names: The columns.
 
     Raises:
         InputError: Columns are missing or not flat; one line for each.
     """
     columns = reader.columns()
-    wrong = [f'{path}: has no column "{name}"{closest(name, columns)}' for name in names if name not in columns]
+    wrong = [f'{where}: has no column "{name}"{closest(name, columns)}' for name in names if name not in columns]
     wrong += [
-        f'{path}: column "{name}" is not flat ({columns[name]}); it has several values per event'
+        f'{where}: column "{name}" is not flat ({columns[name]}); it has several values per event'
         for name in names
         if columns.get(name, "flat") != "flat"
     ]

@@ -29,9 +29,21 @@ class Result:
     covariance: Floats
     at_bound: tuple[str, ...]
 
-    def record(self, floored: int, normalisations: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-        """Write the fit as in `fits/*.json`; at a bound the symmetric error has no meaning and is null."""
+    def record(
+        self,
+        floored: int,
+        normalisations: Mapping[str, Mapping[str, float]],
+        simulation_errors: Floats | None = None,
+    ) -> dict[str, Any]:
+        """Write the fit as in `fits/*.json`; at a bound the symmetric error has no meaning and is null.
+
+        Args:
+            floored: Events without positive density.
+            normalisations: Z_j and its error by process.
+            simulation_errors: What the finite number of simulated events is worth, for each parameter.
+        """
         errors = np.sqrt(np.maximum(np.diag(self.covariance), 0.0))
+        extra = [None] * len(errors) if simulation_errors is None else simulation_errors
         return {
             "converged": self.converged,
             "nll": self.nll,
@@ -42,8 +54,9 @@ class Result:
                     "minos": None,
                     "ensemble_error": None,
                     "total_error": None,
+                    "simulation_error": None if simulation is None else float(simulation),
                 }
-                for name, value, error in zip(self.parameters, self.values, errors, strict=True)
+                for name, value, error, simulation in zip(self.parameters, self.values, errors, extra, strict=True)
             },
             "covariance": self.covariance.tolist(),
             "at_bound": list(self.at_bound),

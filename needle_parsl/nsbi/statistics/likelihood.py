@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +60,19 @@ class Simulation:
         z = float(self.weight @ product)
         error = float(np.sqrt((self.weight**2 * (product - z) ** 2).sum()))
         return z, {k: float(self.weight @ (product * log)) / z for k, log in logs.items()}, error
+
+
+class Point(NamedTuple):
+    """What the likelihood is made of, at one theta."""
+
+    expected: float
+    """nu."""
+    expected_slopes: Floats
+    """d nu / d theta, shape (P,)."""
+    density: Floats
+    """lambda_e, shape (N,)."""
+    density_slopes: Floats
+    """d lambda_e / d theta, shape (P, N)."""
 
 
 @dataclass(frozen=True)
@@ -119,42 +133,61 @@ class Likelihood:
         Args:
             theta: In the order of `rates.parameters`.
         """
-        physics, alpha = self.rates.physics, theta[self.rates.physics :]
+        at, alpha = self.rates_and_densities(theta), theta[self.rates.physics :]
+        share = np.where(at.density > FLOOR, self.weight / np.maximum(at.density, FLOOR), 0.0)
+        value = at.expected - self.weight @ np.log(np.maximum(at.density, FLOOR)) + 0.5 * float(alpha @ alpha)
+        gradient = at.expected_slopes - at.density_slopes @ share
+        gradient[self.rates.physics :] += alpha
+        return float(value), gradient
+
+    def rates_and_densities(self, theta: Floats) -> Point:
+        """Compute nu and lambda_e with their derivatives."""
+        physics, alpha, events = self.rates.physics, theta[self.rates.physics :], len(self.weight)
         f, df = self.rates.factors(theta)
         gains, log_gains = self.rates.gains(theta)
         expected = self.rates.yields * gains
-        densities, log_slopes, z_slopes = self._densities(expected, alpha)
-        lam = f @ densities
-        share = np.where(lam > FLOOR, self.weight / np.maximum(lam, FLOOR), 0.0)
-        value = f @ expected - self.weight @ np.log(np.maximum(lam, FLOOR)) + 0.5 * float(alpha @ alpha)
-        gradient = np.empty(len(theta))
-        gradient[:physics] = df @ expected - df @ (densities @ share)
-        for k in range(len(alpha)):
-            slope = f @ (expected * log_gains[k]) + alpha[k]
-            for j, density in enumerate(densities):
-                bend = log_gains[k, j] - z_slopes[j].get(k, 0.0) + log_slopes[j].get(k, 0.0)
-                slope -= f[j] * float(share @ (density * bend))
-            gradient[physics + k] = slope
-        return float(value), gradient
-
-    def _densities(
-        self, expected: Floats, alpha: Floats
-    ) -> tuple[Floats, list[dict[int, Floats]], list[dict[int, float]]]:
-        """nu_j G_j r_j prod g_jk / Z_j of shape (J, N), and the logarithmic slopes of prod g_jk and Z_j."""
-        densities, log_slopes, z_slopes = np.empty((len(expected), len(self.weight))), [], []
-        for j, yields in enumerate(expected):
-            product, logs = self.responses[j](alpha, len(self.weight))
+        slopes = np.zeros((len(theta), events))
+        density = np.zeros(events)
+        for j in range(len(f)):
+            product, logs = self.responses[j](alpha, events)
             z, z_logs, _ = self.simulation[j](alpha)
-            densities[j] = yields / z * self.ratio[j] * product
-            log_slopes.append(logs)
-            z_slopes.append(z_logs)
-        return densities, log_slopes, z_slopes
+            one = expected[j] / z * self.ratio[j] * product
+            density += f[j] * one
+            slopes[:physics] += np.outer(df[:, j], one)
+            for k in range(len(alpha)):
+                slopes[physics + k] += f[j] * one * (log_gains[k, j] - z_logs.get(k, 0.0) + logs.get(k, 0.0))
+        by_parameter = np.concatenate([df @ expected, log_gains @ (f * expected)])
+        return Point(float(f @ expected), by_parameter, density, slopes)
+
+    def simulation_errors(self, theta: Floats, covariance: Floats, sample: npt.NDArray[np.int64]) -> Floats:
+        """Estimate how far the fit of an Asimov data set is off because its simulated events are finite.
+
+            V = C S C,  S = sum_j sum_{e in j} w_e^2 (s_e - s_j)(s_e - s_j)^T,  s_e = d ln lambda_e / d theta
+
+        The sum of the weights of a process is fixed, hence the mean s_j. The events that trained are not in it.
+
+        Args:
+            theta: The best fit.
+            covariance: C, of the fit.
+            sample: The process of each event.
+
+        Returns:
+            One error per parameter.
+        """
+        at = self.rates_and_densities(theta)
+        scores = at.density_slopes / np.maximum(at.density, FLOOR)
+        total = np.zeros_like(covariance)
+        for process in np.unique(sample):
+            own = sample == process
+            mean = np.average(scores[:, own], axis=1, weights=np.abs(self.weight[own]))
+            pulls = self.weight[own] * (scores[:, own] - mean[:, None])
+            total += pulls @ pulls.T
+        errors: Floats = np.sqrt(np.diag(covariance @ total @ covariance))
+        return errors
 
     def floored(self, theta: Floats) -> int:
         """Count the events whose density is not positive."""
-        f, _ = self.rates.factors(theta)
-        expected = self.rates.yields * self.rates.gains(theta)[0]
-        return int((f @ self._densities(expected, theta[self.rates.physics :])[0] <= FLOOR).sum())
+        return int((self.rates_and_densities(theta).density <= FLOOR).sum())
 
     def normalisations(self, theta: Floats) -> dict[str, dict[str, float]]:
         """Report Z_j and its statistical error by process; f_j nu_j G_j times the error is the yield in doubt."""
