@@ -93,3 +93,21 @@ def test_one_sided_variation_must_say_what_the_other_side_is(small_inputs: Path,
         'samples.background.variations.jes.down: is missing; add it, or say one_sided = "mirror" or "none"'
     ]
     assert load(folder, ["samples.background.variations.jes.one_sided='mirror'"])
+
+
+def test_names_in_the_tables_are_those_of_the_registries() -> None:
+    """The tables cannot import torch to ask; this keeps the two lists one."""
+    from typing import get_args, get_type_hints
+
+    from needle_parsl.analysis import Ensemble, Nuisance, Training
+    from needle_parsl.nsbi.estimators.ensembles import COMBINERS
+    from needle_parsl.nsbi.statistics.interpolation import INTERPOLATIONS
+    from needle_parsl.nsbi.training.engine import OPTIMIZERS, SCHEDULES
+    from needle_parsl.nsbi.training.losses import LOSSES
+    from needle_parsl.nsbi.training.networks import NETWORKS
+
+    for table, key, registry in [
+        (Training, "network", NETWORKS), (Training, "loss", LOSSES), (Training, "optimizer", OPTIMIZERS),
+        (Training, "schedule", SCHEDULES), (Ensemble, "combine", COMBINERS), (Nuisance, "interpolation", INTERPOLATIONS),
+    ]:  # fmt: skip
+        assert set(get_args(get_type_hints(table)[key])) == set(registry), key

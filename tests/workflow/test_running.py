@@ -164,7 +164,7 @@ def test_until_and_then_the_rest(small_inputs: Path, tmp_path: Path, needle: Nee
     assert (rest.code, rest.json()["reused"]) == (0, 5)
 
 
-def test_failed_task_is_blamed_and_the_rest_goes_on(small_inputs: Path, tmp_path: Path, needle: Needle) -> None:
+def test_failed_task_is_blamed_and_the_rest_goes_on(small_inputs: Path, needle: Needle) -> None:
     """A learning rate that makes every member diverge leaves the ensembles without quorum."""
     ended = needle("run", small_inputs, "--set", "training.learning_rate=1e30")
     assert ended.code == 1
