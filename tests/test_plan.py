@@ -26,7 +26,7 @@ def test_counts(small_inputs: Path) -> None:
     made = build(small_inputs)
     assert made.networks == 3 * 3 * 2  # (signal, jes up, jes down) x members x folds
     assert made.stages() == {
-        "convert": 5, "train": 6, "combine": 3, "diagnose": 3, "evaluate": 2, "fit": 3, "interval": 2, "report": 1,
+        "convert": 5, "train": 6, "combine": 3, "diagnose": 3, "evaluate": 2, "fit": 3, "interval": 3, "report": 1,
     }  # fmt: skip
 
 

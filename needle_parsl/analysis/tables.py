@@ -196,7 +196,7 @@ class Scan:
     """Smallest value."""
     stop: float
     """Largest value."""
-    points: int = field(default=41, metadata=within(5, 100_000))
+    points: int = field(default=25, metadata=within(5, 100_000))
     """How many values, ends included."""
     parameter: str = ""
     """Which parameter; left out, the first parameter of interest."""
@@ -211,7 +211,7 @@ class Fit:
     blind: bool = True
     """Whether observed data is left alone; expected results only."""
     scan: Scan | None = None
-    """The profile scan; left out, 41 points over four standard errors to each side of the best fit."""
+    """The profile scan; left out, 25 points over four standard errors to each side of the best fit."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from needle_parsl.workflow.records import Record
     from needle_parsl.workflow.running import Prepared
 
+MOST = 5
+"""Sentences about what is weak that are printed; the report has all."""
 OUT, ERR = Console(soft_wrap=True, highlight=False), Console(stderr=True, highlight=False)
 
 
@@ -81,6 +83,10 @@ def results(facts: Mapping[str, Any]) -> None:
     for level, pieces in facts["intervals"].items():
         shown = " ".join(f"[{low:.3f}, {high:.3f}]" for low, high in pieces) or "none"
         OUT.print(f"{100 * float(level):g} % interval: {escape(shown)}")
+    for line in facts["weak"][:MOST]:
+        OUT.print(f"weak: {escape(line)}")
+    if len(facts["weak"]) > MOST:
+        OUT.print(f"weak: {len(facts['weak']) - MOST} more in the report")
     OUT.print(f"report: {facts['report']}")
 
 

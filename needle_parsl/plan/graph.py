@@ -237,7 +237,7 @@ def _shapes(analysis: Analysis) -> tuple[Shape, ...]:
 
 
 def _fits(graph: _Graph, asimov: Task, observed: Task | None) -> tuple[list[Task], list[Task]]:
-    """Fit and scan each dataset; `scan` is the headline's, `scan_asimov` the expected one beside it."""
+    """Fit and scan each dataset; `scan` is the headline's, `scan_asimov` and `scan_exact` stand beside it."""
     analysis = graph.analysis
     fits: list[Task] = []
     scans: list[Task] = []
@@ -251,6 +251,8 @@ def _fits(graph: _Graph, asimov: Task, observed: Task | None) -> tuple[list[Task
         reference = tuple(graph.share(name) for name in analysis.ratios.reference)
         exact = specs.Exact(specs.Fit(asimov.name, analysis.model, _shapes(analysis)), graph.inputs.physics, reference)
         fits.append(graph.add("fit", "exact", exact, asimov))
+        scan = specs.Interval(exact.fit, analysis.poi(), analysis.fit.scan, analysis.intervals, exact)
+        scans.append(graph.add("interval", "scan_exact", scan, asimov))
     return fits, scans
 
 

@@ -179,6 +179,8 @@ class Interval:
     poi: str
     scan: Scan | None
     intervals: Intervals
+    exact: Exact | None = None
+    """Given for a scan with the exact densities."""
 
 
 @dataclass(frozen=True)

@@ -133,8 +133,7 @@ def fit(root: str, task: Task, *_before: Record) -> Record:
     with writing(root, task) as out:
         learned = inputs.likelihood(root, spec.fit if isinstance(spec, specs.Exact) else spec)
         if isinstance(spec, specs.Exact):
-            exact = inputs.exact_likelihood(root, spec, learned)
-            found = minimise(exact, learned.rates, exact_gradient=False).record(0, {})
+            found = minimise(inputs.exact_likelihood(root, spec, learned), learned.rates).record(0, {})
         else:
             best = minimise(learned, learned.rates)
             sample = inputs.dataset(root, "asimov").sample if spec.dataset == "asimov" else None
@@ -152,8 +151,9 @@ def interval(root: str, task: Task, *_before: Record) -> Record:
     spec: specs.Interval = task.spec  # type: ignore[assignment]
     with writing(root, task) as out:
         learned = inputs.likelihood(root, spec.fit)
-        best = minimise(learned, learned.rates)
-        scan = intervals.scan(learned, learned.rates, best, spec.poi, spec.scan, spec.intervals.level)
+        objective = inputs.exact_likelihood(root, spec.exact, learned) if spec.exact else learned
+        best = minimise(objective, learned.rates)
+        scan = intervals.scan(objective, learned.rates, best, spec.poi, spec.scan, spec.intervals.level)
         rundir.write_json(out.path, {**scan, "dataset": spec.fit.dataset})
     return out.record(root)
 

@@ -38,7 +38,7 @@ def test_run_directory_has_its_contract(finished: Path) -> None:
     assert {
         "run.json", "analysis.toml", "site.toml", "ledger.jsonl", "events/signal.h5", "events/background.jes.up.h5",
         "packs/signal.0000.h5", "estimators/signal/estimator.h5", "estimators/signal/diagnostics.json",
-        "fits/asimov.json", "fits/observed.json", "fits/scan.json", "fits/exact.json", "report/index.html",
+        "fits/asimov.json", "fits/observed.json", "fits/scan.json", "fits/exact.json", "fits/scan_exact.json", "report/index.html",
         "report/summary.json", "report/likelihood.png", "report/likelihood.pdf",
     } <= names  # fmt: skip
     assert not [name for name in names if name.endswith(".tmp")]
@@ -112,7 +112,7 @@ def test_changed_key_redoes_only_what_depends_on_it(
     stages = needle("plan", small_inputs, "--json", "--set", "intervals.level=[0.9]").json()["stages"]
     assert {stage for stage, counts in stages.items() if counts["to_do"]} == {"interval", "report"}
     ended = needle("run", small_inputs, "--json", "--set", "intervals.level=[0.9]")
-    assert ended.json()["done"] == 3
+    assert ended.json()["done"] == 4
     assert set(json.loads((root / "fits" / "scan.json").read_text())["intervals"]) == {"0.9"}
 
 

@@ -26,8 +26,11 @@ def likelihood(facts: Facts) -> Figure:
     figure, (axes,) = _panels(1, width=6.4, height=4.4)
     for colour, (name, scan) in zip(COLOURS, facts.scans.items(), strict=False):
         points = [p for p in scan["points"] if p["converged"]]
-        label = _words(facts.subject.headline if name == "scan" else "asimov")
-        axes.plot([p[scan["parameter"]] for p in points], [p["t"] for p in points], color=colour, label=label)
+        style = ":" if name == "scan_exact" else "-"
+        label = CURVES[facts.subject.headline if name == "scan" else name]
+        axes.plot(
+            [p[scan["parameter"]] for p in points], [p["t"] for p in points], color=colour, linestyle=style, label=label
+        )
         for level, pieces in scan["intervals"].items():
             for low, high in pieces if name == "scan" else ():
                 height = chi2.ppf(float(level), 1)
@@ -35,23 +38,16 @@ def likelihood(facts: Facts) -> Figure:
                 axes.annotate(
                     f"{float(level):.0%}", (high, height), xytext=(4, -3), textcoords="offset points", fontsize=9
                 )
-    if "exact" in facts.fits:
-        _parabola(axes, facts)
-    levels = [float(level) for level in facts.scans["scan"]["intervals"]]
-    axes.set(xlabel=facts.subject.poi, ylabel=r"$t = -2\,\ln\lambda$", ylim=(0, 2.2 * chi2.ppf(max(levels), 1)))
-    axes.legend(frameon=False)
+    scan = facts.scans["scan"]
+    height = 2.2 * chi2.ppf(max(float(level) for level in scan["intervals"]), 1)
+    shown = [
+        p[scan["parameter"]] for s in facts.scans.values() for p in s["points"] if p["converged"] and p["t"] < height
+    ]
+    axes.set(xlabel=facts.subject.poi, ylabel=r"$t = -2\,\ln\lambda$", ylim=(0, height))
+    if shown:
+        axes.set_xlim(min(shown), max(shown))
+    axes.legend(frameon=False, loc="upper center")
     return figure
-
-
-def _parabola(axes: Axes, facts: Facts) -> None:
-    """The exact densities' fit of the same Asimov events, as the parabola of its value and error."""
-    exact = facts.fits["exact"]["parameters"][facts.subject.poi]
-    if exact["error"]:
-        low, high = axes.get_xlim()
-        grid = np.linspace(low, high, 200)
-        t = ((grid - exact["value"]) / exact["error"]) ** 2
-        axes.plot(grid, t, color="black", linestyle=":", label="Asimov, exact densities (parabola)")
-        axes.set_xlim(low, high)
 
 
 def training(facts: Facts) -> Figure:
@@ -125,9 +121,12 @@ def _panels(count: int, width: float = 3.3, height: float = 2.9) -> tuple[Figure
     return figure, axes
 
 
-def _words(dataset: str) -> str:
-    return {"asimov": "Asimov, learned ratios", "observed": "observed, learned ratios"}[dataset]
-
+CURVES = {
+    "asimov": "Asimov, learned ratios",
+    "observed": "observed, learned ratios",
+    "scan_asimov": "Asimov, learned ratios",
+    "scan_exact": "Asimov, exact densities",
+}
 
 FIGURES: dict[str, tuple[str, Callable[[Facts], Figure]]] = {
     "likelihood": ("Profile likelihood ratio, with the confidence intervals of the headline scan", likelihood),

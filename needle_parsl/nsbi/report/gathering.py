@@ -16,8 +16,6 @@ from needle_parsl.nsbi.training import packs as pack_files
 
 Floats = npt.NDArray[np.float64]
 PARTS: tuple[Part, ...] = ("train", "combine", "test")
-FEW = 1000
-"""Effective events below which the report warns."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,6 @@ class Facts:
     """Exact log ratios of these events, where they are known."""
     seconds: dict[str, float]
     """Work by stage."""
-    summary: dict[str, Any]
-    """The numbers by which a run is judged; `report --json` and `expected.json` use these names."""
 
 
 def gather(
@@ -114,7 +110,6 @@ def gather(
         dataset,
         exact,
         {stage: sum(s for other, s in seconds if other == stage) for stage in stages},
-        _summary(subject, histories, failed, diagnostics, fits, scans),
     )
 
 
@@ -138,33 +133,3 @@ def _histories(packs: Mapping[str, Path]) -> tuple[dict[str, list[Floats]], list
             if member.reason:
                 failed.append(f"{ratio}, member {member.member}, fold {member.fold}: {member.reason}")
     return histories, failed
-
-
-def _summary(
-    subject: Subject,
-    histories: Mapping[str, list[Floats]],
-    failed: Sequence[str],
-    diagnostics: Mapping[str, Any],
-    fits: Mapping[str, Any],
-    scans: Mapping[str, Any],
-) -> dict[str, Any]:
-    poi = subject.poi
-    fit, scan = fits[subject.headline]["parameters"][poi], scans["scan"]
-    found: dict[str, Any] = {
-        "dataset": subject.headline,
-        "parameter": poi,
-        "value": fit["value"],
-        "error": fit["error"],
-        "intervals": scan["intervals"],
-        "converged": all(f["converged"] for f in fits.values()),
-        "networks": sum(len(rows) for rows in histories.values()),
-        "networks_failed": len(failed),
-        "worst_normalisation": max((abs(d["normalisation"]["value"] - 1) for d in diagnostics.values()), default=0.0),
-    }
-    for name in fits:
-        parameter = fits[name]["parameters"][poi]
-        found[f"{name}_value"], found[f"{name}_error"] = parameter["value"], parameter["error"]
-    if "exact" in fits and found["exact_error"] and found["asimov_error"]:
-        found["exact_shift"] = (found["asimov_value"] - found["exact_value"]) / found["exact_error"]
-        found["exact_error_ratio"] = found["asimov_error"] / found["exact_error"]
-    return found

@@ -25,8 +25,8 @@ class ExactLikelihood:
     log_reference: Floats
     """ln p_ref of the events, shape (N,), so that the value can be compared with the learned one."""
 
-    def __call__(self, theta: Floats) -> float:
-        """Give -ln L."""
+    def __call__(self, theta: Floats) -> tuple[float, None]:
+        """Give -ln L, without a gradient."""
         physics = self.rates.physics
         alpha = dict(zip(self.rates.parameters[physics:], map(float, theta[physics:]), strict=True))
         f, _ = self.rates.factors(theta)
@@ -37,4 +37,4 @@ class ExactLikelihood:
             for nu, process in zip(expected, self.rates.processes, strict=True)
         )
         constraint = 0.5 * float(theta[physics:] @ theta[physics:])
-        return float(expected.sum() - self.data.weight @ np.log(np.maximum(lam, FLOOR)) + constraint)
+        return float(expected.sum() - self.data.weight @ np.log(np.maximum(lam, FLOOR)) + constraint), None

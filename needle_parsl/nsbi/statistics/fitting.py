@@ -13,7 +13,8 @@ from iminuit import Minuit
 from needle_parsl.nsbi.statistics.model import WALL, Rates
 
 Floats = npt.NDArray[np.float64]
-Objective = Callable[[Floats], tuple[float, Floats]]
+Objective = Callable[[Floats], tuple[float, Floats | None]]
+"""Gives -ln L and its gradient; None where the gradient is not known, and is then taken by differences."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ class _Memo:
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
         self.point: bytes = b""
-        self.answer: tuple[float, Floats] = (0.0, np.empty(0))
+        self.answer: tuple[float, Floats | None] = (0.0, None)
 
-    def __call__(self, theta: Floats) -> tuple[float, Floats]:
+    def __call__(self, theta: Floats) -> tuple[float, Floats | None]:
         if self.point != theta.tobytes():
             self.point, self.answer = theta.tobytes(), self.objective(theta)
         return self.answer
@@ -81,36 +82,34 @@ class _Memo:
     def value(self, theta: Floats) -> float:
         return self(theta)[0]
 
-    def gradient(self, theta: Floats) -> Floats:
+    def gradient(self, theta: Floats) -> Floats | None:
         return self(theta)[1]
 
 
 def minimise(
-    objective: Objective | Callable[[Floats], float],
+    objective: Objective,
     rates: Rates,
     *,
-    exact_gradient: bool = True,
     start: Floats | None = None,
     fixed: Mapping[str, float] | None = None,
+    errors: bool = True,
 ) -> Result:
     """Minimise -ln L within the bounds of the parameters.
 
     Args:
-        objective: Gives -ln L, with its gradient if `exact_gradient`.
+        objective: Gives -ln L and its gradient.
         rates: Names, starting values and bounds.
-        exact_gradient: Whether the objective gives its gradient.
         start: Where to start; left out, at the nominal values.
         fixed: Parameters that are held, with their values.
+        errors: Whether the error matrix is wanted; without it, a point of a scan costs a third.
     """
     values = np.array(rates.start if start is None else start, dtype=np.float64)
     for name, value in (fixed or {}).items():
         values[rates.parameters.index(name)] = value
-    if exact_gradient:
-        memo = _Memo(objective)  # type: ignore[arg-type]
-        minuit = Minuit(memo.value, values, grad=memo.gradient, name=rates.parameters)
-    else:
-        minuit = Minuit(objective, values, name=rates.parameters)
-    minuit.errordef, minuit.strategy, minuit.tol = Minuit.LIKELIHOOD, 1, 0.01
+    memo = _Memo(objective)
+    gradient = None if memo.gradient(values) is None else memo.gradient
+    minuit = Minuit(memo.value, values, grad=gradient, name=rates.parameters)
+    minuit.errordef, minuit.strategy, minuit.tol = Minuit.LIKELIHOOD, int(errors), 0.01
     minuit.limits = rates.limits
     for name in fixed or {}:
         minuit.fixed[name] = True
@@ -118,7 +117,8 @@ def minimise(
         value = float(minuit.fcn(values))
         return Result(rates.parameters, bool(np.isfinite(value)), value, values, np.zeros((len(values),) * 2), ())
     minuit.migrad()
-    minuit.hesse()
+    if errors:
+        minuit.hesse()
     return _result(minuit, rates)
 
 

@@ -17,7 +17,7 @@ from needle_parsl.nsbi.statistics.fitting import Objective, Result, minimise
 from needle_parsl.nsbi.statistics.model import Rates
 
 Floats = npt.NDArray[np.float64]
-AUTOMATIC = 41
+AUTOMATIC = 25
 """Points of a scan whose range the user left open."""
 
 
@@ -48,7 +48,7 @@ def profile(objective: Objective, rates: Rates, best: Result, parameter: str, gr
     for places in (range(middle, len(grid)), range(middle - 1, -1, -1)):
         start = best.values
         for place in places:
-            fit = minimise(objective, rates, start=start, fixed={parameter: float(grid[place])})
+            fit = minimise(objective, rates, start=start, fixed={parameter: float(grid[place])}, errors=False)
             start = fit.values if fit.converged else start
             found[place] = Point(float(grid[place]), fit.nll, fit.converged)
     return [found[place] for place in range(len(grid))]
