@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
+from scipy.interpolate import CubicSpline
 from scipy.stats import chi2
 
 from needle_parsl.nsbi.report.gathering import Facts
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Floats = npt.NDArray[np.float64]
 COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70")
 """Told apart by colour-blind readers, too (M. Petroff, arXiv:2107.02270)."""
 MOST = 12
@@ -22,32 +25,37 @@ PAD = 0.04
 
 
 def likelihood(facts: Facts) -> Figure:
-    """Draw the profile likelihood scans with their intervals."""
+    """Draw the profile likelihood scans with their intervals: their points, and the curve that intervals are read from."""
     figure, (axes,) = _panels(1, width=6.4, height=4.4)
-    for colour, (name, scan) in zip(COLOURS, facts.scans.items(), strict=False):
-        points = [p for p in scan["points"] if p["converged"]]
-        style = ":" if name == "scan_exact" else "-"
-        label = CURVES[facts.subject.headline if name == "scan" else name]
-        axes.plot(
-            [p[scan["parameter"]] for p in points], [p["t"] for p in points], color=colour, linestyle=style, label=label
-        )
-        for level, pieces in scan["intervals"].items():
-            for low, high in pieces if name == "scan" else ():
-                height = chi2.ppf(float(level), 1)
-                axes.hlines(height, low, high, color=colour, linestyle="--", linewidth=1)
-                axes.annotate(
-                    f"{float(level):.0%}", (high, height), xytext=(4, -3), textcoords="offset points", fontsize=9
-                )
-    scan = facts.scans["scan"]
-    height = 2.2 * chi2.ppf(max(float(level) for level in scan["intervals"]), 1)
-    shown = [
-        p[scan["parameter"]] for s in facts.scans.values() for p in s["points"] if p["converged"] and p["t"] < height
-    ]
+    levels = facts.scans["scan"]["intervals"]
+    height = 2.2 * float(chi2.ppf(max(float(level) for level in levels), 1))
+    shown = [_curve(axes, facts, name, colour, height) for colour, name in zip(COLOURS, facts.scans, strict=False)]
+    for level, pieces in levels.items():
+        t = float(chi2.ppf(float(level), 1))
+        for low, high in pieces:
+            axes.hlines(t, low, high, color=COLOURS[0], linestyle="--", linewidth=1)
+            axes.annotate(f"{float(level):.4g}", (high, t), xytext=(4, -3), textcoords="offset points", fontsize=9)
+    ends = np.concatenate(shown)
+    if len(ends):
+        axes.set_xlim(ends.min(), ends.max())
     axes.set(xlabel=facts.subject.poi, ylabel=r"$t = -2\,\ln\lambda$", ylim=(0, height))
-    if shown:
-        axes.set_xlim(min(shown), max(shown))
     axes.legend(frameon=False, loc="upper center")
     return figure
+
+
+def _curve(axes: Axes, facts: Facts, name: str, colour: str, height: float) -> Floats:
+    """Draw one scan; return where it is below the top of the figure."""
+    scan = facts.scans[name]
+    points = np.array([[p[scan["parameter"]], p["t"]] for p in scan["points"] if p["converged"]]).reshape(-1, 2)
+    label = CURVES[facts.subject.headline if name == "scan" else name]
+    if len(points) < 5:
+        return np.empty(0)
+    grid = np.linspace(points[0, 0], points[-1, 0], 400)
+    t = CubicSpline(*points.T)(grid)
+    axes.plot(grid, t, color=colour, linestyle=":" if name == "scan_exact" else "-", label=label)
+    axes.plot(*points.T, ".", color=colour, markersize=3)
+    below: Floats = grid[t < height]
+    return below
 
 
 def training(facts: Facts) -> Figure:
@@ -98,7 +106,7 @@ def features(facts: Facts) -> Figure:
     return figure
 
 
-def _by_process(axes: Axes, facts: Facts, values: np.typing.NDArray[np.float64], window: tuple[float, ...]) -> None:
+def _by_process(axes: Axes, facts: Facts, values: Floats, window: tuple[float, ...]) -> None:
     low, high = window if window[1] > window[0] else (window[0] - 0.5, window[0] + 0.5)
     edges = np.linspace(low, high, 41)
     for colour, (place, sample) in zip(COLOURS, enumerate(facts.dataset.samples), strict=False):
