@@ -69,7 +69,7 @@ def resolve(reference: str, source: str = "", path: str = "") -> Any:  # noqa: A
     try:
         is_file = module_name.endswith(".py")
         module = load_source(source, path) if is_file else importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{module_name} cannot be imported: {type(error).__name__}: {error}") from error
     if not hasattr(module, attribute):
         raise InputError(f'{module_name} has no "{attribute}"{closest(attribute, public(module))}')

@@ -50,7 +50,8 @@ def check(root: Path) -> None:
     """
     if root.exists() and not root.is_dir():
         raise InputError(f"{root}: is a file; choose another --out")
-    if root.is_dir() and any(root.iterdir()) and not (root / RUN).exists():
+    known = (root / RUN).exists() or (root / LEDGER).exists()
+    if root.is_dir() and any(root.iterdir()) and not known:
         raise InputError(f"{root}: holds files that are no needle run; choose another --out")
 
 
@@ -103,7 +104,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  whatever JSON can say
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+        raise InputError(f"{path}: cannot be read ({error}); remove it, and the next run makes it again") from error
 
 
 def digest(path: Path) -> str:

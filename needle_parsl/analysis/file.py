@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from glob import glob, has_magic
+from glob import escape, glob, has_magic
 from pathlib import Path
 
 from needle_parsl import reading
@@ -48,19 +48,37 @@ def load(path: Path, settings: list[str] | None = None) -> Loaded:
 
 
 def match(path: Path, patterns: tuple[str, ...]) -> list[str]:
-    """List the files that patterns name, relative to the analysis' folder, in canonical order.
+    """List the files that patterns name, absolute and without repetition, in canonical order.
+
+    Args:
+        path: The analysis; patterns are relative to its folder.
+        patterns: Names, in which `*`, `?` and `[...]` match.
 
     Raises:
-        InputError: A pattern matches nothing, or a file does not exist.
+        InputError: A pattern matches nothing, or something that is no readable file.
     """
     found: list[str] = []
     for pattern in patterns:
-        full = str(path.parent / Path(pattern).expanduser())
-        matches = sorted(glob(full)) if has_magic(full) else [full] * Path(full).is_file()  # noqa: PTH207  patterns may be absolute
-        if not matches:
-            raise InputError("no file matches" if has_magic(full) else "no such file")
-        found += [m for m in matches if m not in found]
+        try:
+            full = str(Path(escape(str(path.parent.resolve()))) / Path(pattern).expanduser())
+            matches = sorted(glob(full)) if has_magic(pattern) else [str(path.parent / Path(pattern).expanduser())]  # noqa: PTH207  patterns may be absolute
+            resolved = [_readable(Path(m)) for m in matches]
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+        if not resolved:
+            raise InputError("no file matches")
+        found += [file for file in resolved if file not in found]
     return found
+
+
+def _readable(path: Path) -> str:
+    """Insist on a file that this user can read."""
+    if path.is_dir():
+        raise InputError(f"{path.name} is a folder; name the files in it" if path.name else "is a folder")
+    if not path.is_file():
+        raise InputError(f"{path.name} leads nowhere" if path.is_symlink() else "no such file")
+    with path.open("rb"):
+        return str(path.resolve())
 
 
 def _files_exist(analysis: Analysis, path: Path, reader: reading.Reader) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
     from needle_parsl.analysis.tables import Analysis, Data, Sample, Source, Variation
 
     Complain = Callable[[str, str], None]
+
+LONGEST = 100
+"""Characters of a name."""
+OBSERVED = "observed"
+"""What observed data is called in a run directory."""
 
 
 def check(analysis: Analysis, complain: Complain) -> None:
@@ -46,6 +53,10 @@ def _names(analysis: Analysis, complain: Complain) -> None:
     for key, name in [("name", analysis.name), *((f"samples.{s}", s) for s in analysis.samples)]:
         if not name or not all(c.isalnum() or c in "-_+" for c in name):
             complain(key, f'"{name}" is no name; use letters, digits, "-", "_" and "+"')
+        elif len(name) > LONGEST:
+            complain(key, f"has {len(name)} characters; expected at most {LONGEST}, since files are called after it")
+    if OBSERVED in analysis.samples:
+        complain(f"samples.{OBSERVED}", "is the name of the data that [fit] names; choose another name")
     for part in ("parameters", "nuisances"):
         for name in getattr(analysis.model, part):
             if not (name.isascii() and name.isidentifier()) or name in expressions.RESERVED:
@@ -74,9 +85,9 @@ def _samples(analysis: Analysis, complain: Complain) -> None:
     for name, sample in analysis.samples.items():
         key = f"samples.{name}"
         _origin(analysis, sample, key, complain)
-        for part in ("selection", "weight"):
-            if text := getattr(sample, part):
-                _expression(text, f"{key}.{part}", complain)
+        _expression(sample.weight, f"{key}.weight", complain)
+        if sample.selection:
+            _expression(sample.selection, f"{key}.selection", complain)
         for nuisance, variation in sample.variations.items():
             _variation(analysis, variation, f"{key}.variations.{nuisance}", complain)
 
@@ -138,8 +149,11 @@ def _parameters(analysis: Analysis, complain: Complain) -> None:
             complain(f"model.parameters.{name}.bounds", f"found [{low:g}, {high:g}], expected [smaller, larger]")
         elif not low <= parameter.nominal <= high:
             complain(f"model.parameters.{name}.nominal", f"{parameter.nominal:g} is outside [{low:g}, {high:g}]")
-    if not any(parameter.role == "poi" for parameter in analysis.model.parameters.values()):
+    pois = [name for name, parameter in analysis.model.parameters.items() if parameter.role == "poi"]
+    if not pois:
         complain("model.parameters", 'has no parameter with role = "poi"')
+    for name in pois[1:]:
+        complain(f"model.parameters.{name}", f'only {pois[0]} can have an interval; give {name} role = "free"')
 
 
 def _processes(analysis: Analysis, complain: Complain) -> None:
@@ -165,16 +179,25 @@ def _multiplier(analysis: Analysis, tree: expressions.Expression, key: str, comp
     for name in unknown:
         _known(name, analysis.model.parameters, "parameter of the model", key, complain)
     try:
-        slopes = [tree.derivative(name) for name in tree.names()]
-        value = tree({name: p.nominal for name, p in analysis.model.parameters.items()}) if not unknown else 0.0
+        for name in tree.names():
+            tree.derivative(name)
+        value = 0.0 if unknown else _at_nominal(analysis, tree)
     except InputError as error:
         complain(key, str(error))
         return
-    except (ArithmeticError, TypeError, ValueError):
-        value, slopes = float("nan"), []
-    if (not unknown and not isinstance(value, (int, float))) or value != value:  # noqa: PLR0124  NaN differs from itself
+    if not math.isfinite(value):
         complain(key, "has no number as its value at the nominal parameters")
-    del slopes
+    elif value < 0:
+        complain(key, f"is {value:g} at the nominal parameters; expected 0 or more events")
+
+
+def _at_nominal(analysis: Analysis, tree: expressions.Expression) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            return float(tree({name: p.nominal for name, p in analysis.model.parameters.items()}))
+        except (ArithmeticError, TypeError, ValueError):
+            return math.nan
 
 
 def _nuisances(analysis: Analysis, complain: Complain) -> None:
@@ -200,8 +223,13 @@ def _variations(analysis: Analysis, sample: str) -> Collection[str]:
 
 
 def _fit(analysis: Analysis, complain: Complain) -> None:
-    if analysis.fit.data is not None and not isinstance(analysis.fit.data, tuple):
+    if isinstance(analysis.fit.data, tuple):
+        if not analysis.fit.data:
+            complain("fit.data", "is empty; name at least one file, or leave it out")
+    elif analysis.fit.data is not None:
         _origin(analysis, analysis.fit.data, "fit.data", complain)
+    if not analysis.intervals.level:
+        complain("intervals.level", "is empty; name at least one confidence level")
     scan = analysis.fit.scan
     if scan is None:
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -108,7 +109,8 @@ def run(
     prepared = _prepare(analysis, site, out, settings, until)
     with terminal.progress(prepared, quiet=as_json) as on_end:
         try:
-            outcome = running.run(prepared, on_end)
+            with contextlib.redirect_stdout(sys.stderr):  # what users' modules print is no answer
+                outcome = running.run(prepared, on_end)
         except KeyboardInterrupt:
             typer.echo("interrupted; the same command goes on from here", err=True)
             # Threads cannot be ended otherwise. Every file has its final name or none, so that nothing is lost.
@@ -134,10 +136,11 @@ def report(run_name: RunName, as_json: Json = False) -> None:
     """Print the results of a run and the path of its report."""
     from needle_parsl import rundir
     from needle_parsl.cli import terminal
+    from needle_parsl.workflow import running
 
     root = _find(run_name)
-    if not (root / "report" / "index.html").exists():
-        raise InputError(f'{root}: has no report yet; "needle run" makes it')
+    if running.state(root)["stages"].get("report", {}).get("done") != 1:
+        raise InputError(f'{root}: its last run has not come to a report; "needle run" makes it')
     facts = {**rundir.read_json(root / "report" / "summary.json"), "report": str(root / "report" / "index.html")}
     _print_json(facts) if as_json else terminal.results(facts)
 
@@ -183,7 +186,7 @@ def _prepare(analysis: Path, site_name: str, out: Path | None, settings: list[st
     site = _or_note(problems, lambda: sites.load(site_name))
     if loaded is None or site is None:
         raise InputError("\n".join(problems))
-    root = out or Path(site.scratch) / "runs" / loaded.analysis.name
+    root = out or Path(site.scratch).expanduser() / "runs" / loaded.analysis.name
     rundir.check(root)
     return running.prepare(root, loaded, site, until)
 
@@ -233,6 +236,10 @@ def main() -> None:
         sys.exit(2)
     except NeedleError as error:
         typer.echo(str(error), err=True)
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"{where}{error.strerror or error}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

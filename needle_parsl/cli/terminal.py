@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 MOST = 5
 """Sentences about what is weak that are printed; the report has all."""
-OUT, ERR = Console(soft_wrap=True, highlight=False), Console(stderr=True, highlight=False)
+OUT = Console(soft_wrap=True, highlight=False, markup=False)
+ERR = Console(soft_wrap=True, highlight=False, markup=False, stderr=True)
 
 
 def checked(path: Path, files: int) -> None:
@@ -56,7 +57,7 @@ def progress(prepared: Prepared, *, quiet: bool) -> Iterator[Callable[[Task, Rec
             bars.start_task(rows[task.stage])
             bars.advance(rows[task.stage])
             if record.reason:
-                bars.console.print(f"[red]failed[/] {task.stage} {escape(task.name)}: {escape(record.reason)}")
+                bars.console.print(f"failed: {task.stage} {task.name}: {record.reason}")
 
         yield on_end
 
@@ -69,7 +70,7 @@ def ended(facts: Mapping[str, Any]) -> None:
     first = {(entry["stage"], entry["reason"]): entry["what"] for entry in reversed(facts["failed"])}
     for (stage, reason), count in failures.items():
         others = f" and {count - 1} more" if count > 1 else ""
-        ERR.print(f"failed: {stage} {first[stage, reason]}{others}: {escape(reason)}", soft_wrap=True)
+        ERR.print(f"failed: {stage} {first[stage, reason]}{others}: {reason}")
     OUT.print(f"{facts['done']} tasks done, {facts['reused']} reused, {len(facts['failed'])} failed; {facts['run']}")
     if facts["failed"]:
         ERR.print("after mending the cause, the same command goes on from here")
@@ -79,12 +80,13 @@ def results(facts: Mapping[str, Any]) -> None:
     """Print the interval and the path of the report."""
     error = f" ± {facts['error']:.3f}" if facts["error"] is not None else ""
     kind = "observed" if facts["dataset"] == "observed" else "expected"
-    OUT.print(f"[bold]{facts['parameter']} = {facts['value']:.3f}{error}[/] ({kind})")
+    failed = "" if facts["converged"] else "; A FIT DID NOT CONVERGE"
+    OUT.print(f"{facts['parameter']} = {facts['value']:.3f}{error} ({kind}{failed})", style="bold")
     for level, pieces in facts["intervals"].items():
         shown = " ".join(f"[{low:.3f}, {high:.3f}]" for low, high in pieces) or "none"
-        OUT.print(f"{100 * float(level):g} % interval: {escape(shown)}")
+        OUT.print(f"{100 * float(level):g} % interval: {shown}")
     for line in facts["weak"][:MOST]:
-        OUT.print(f"weak: {escape(line)}")
+        OUT.print(f"weak: {line}")
     if len(facts["weak"]) > MOST:
         OUT.print(f"weak: {len(facts['weak']) - MOST} more in the report")
     OUT.print(f"report: {facts['report']}")

@@ -27,6 +27,8 @@ class Physics:
 
     source: str
     path: str = field(metadata=NOT_IN_KEY)
+    imported: tuple[str, ...] = ()
+    """Digests of the user's other modules that it imports, or that the analysis names."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from needle_parsl.nsbi.statistics.dataset import Dataset, Floats
     from needle_parsl.nsbi.statistics.exact import ExactLikelihood
     from needle_parsl.nsbi.statistics.likelihood import Likelihood
+    from needle_parsl.nsbi.statistics.model import Rates
 
 Ratioed = specs.Train | specs.Combine | specs.Diagnose
 """Specs of tasks that work on the events of one ratio."""
@@ -90,8 +91,9 @@ def both(root: str, spec: Ratioed, purpose: Part) -> tuple[Events, Events]:
 
 def log_density(physics: specs.Physics) -> LogDensity:
     """Load `log_density` of the user's Python file."""
-    found: LogDensity = refs.resolve("physics.py:log_density", physics.source, physics.path)
-    return found
+    from needle_parsl.nsbi.estimators.exact import guarded
+
+    return guarded(refs.resolve("physics.py:log_density", physics.source, physics.path))
 
 
 def exact_log_ratio(root: str, physics: specs.Physics, ratio: specs.Ratio, events: Events | Dataset) -> Floats:
@@ -111,15 +113,25 @@ def dataset(root: str, name: str) -> Dataset:
 
 
 def likelihood(root: str, spec: specs.Fit) -> Likelihood:
-    """Build the likelihood of a dataset; the Asimov events are the simulation behind Z_j."""
+    """Build the likelihood of a dataset; the simulated test events are behind Z_j, too."""
     from needle_parsl.nsbi.statistics.likelihood import Likelihood
     from needle_parsl.nsbi.statistics.model import Rates
 
     simulation = dataset(root, "asimov")
-    data = simulation if spec.dataset == "asimov" else dataset(root, spec.dataset)
     rates = Rates.build(spec.model, spec.shapes, simulation.yields)
+    data = fitted(root, spec, rates)
     interpolations = {name: nuisance.interpolation for name, nuisance in spec.model.nuisances.items()}
     return Likelihood.build(rates, interpolations, spec.shapes, data, simulation)
+
+
+def fitted(root: str, spec: specs.Fit, rates: Rates) -> Dataset:
+    """Read the events of a fit; Asimov events are weighted to the nominal parameters."""
+    from needle_parsl.nsbi.statistics.dataset import at
+
+    found = dataset(root, spec.dataset)
+    if spec.dataset != "asimov":
+        return found
+    return at(found, dict(zip(rates.processes, rates.factors(rates.start)[0], strict=True)))
 
 
 def exact_likelihood(root: str, spec: specs.Exact, learned: Likelihood) -> ExactLikelihood:
@@ -127,6 +139,6 @@ def exact_likelihood(root: str, spec: specs.Exact, learned: Likelihood) -> Exact
     from needle_parsl.nsbi.estimators.exact import log_mixture
     from needle_parsl.nsbi.statistics.exact import ExactLikelihood
 
-    density, data = log_density(spec.physics), dataset(root, spec.fit.dataset)
+    density, data = log_density(spec.physics), fitted(root, spec.fit, learned.rates)
     log_reference = log_mixture(density, shares(root, spec.reference), data.x.astype("float64"))
     return ExactLikelihood(learned.rates, data, density, log_reference)

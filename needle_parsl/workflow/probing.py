@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ class Looked:
     """Digest of each input file, by absolute path."""
     exact: bool
     """Whether `physics.py` knows the densities."""
+    code: Mapping[str, str]
+    """Digests of the user's other modules, by absolute path."""
 
 
 def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[plan.Inputs, Looked]:
@@ -35,31 +38,48 @@ def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[
 
     Args:
         loaded: The analysis.
-        remembered: A `Looked` as a table.
+        remembered: A `Looked` as a table; anything else is as good as nothing.
 
     Raises:
         InputError: Something is wrong with the files; one line per mistake.
     """
-    paths = {
-        name: [str(Path(p).resolve()) for p in match(loaded.path, source.files)]
-        for name, source in plan.sources(loaded.analysis).items()
-    }
+    paths = {name: match(loaded.path, source.files) for name, source in plan.sources(loaded.analysis).items()}
     request = _request(loaded, paths)
-    signature = plan.digest([request, [_state(p) for found in paths.values() for p in found]])
-    if remembered and remembered.get("signature") == signature:
-        looked = Looked(**remembered)
-    else:
+    inputs = [path for found in paths.values() for path in found]
+    looked = _recall(remembered)
+    if looked is None or looked.signature != _signature(request, [*inputs, *looked.code]):
         answer = _ask(request)
         if answer["problems"]:
             raise InputError("\n".join(f"{loaded.path}: {problem}" for problem in answer["problems"]))
-        looked = Looked(signature, answer["files"], answer["exact"])
+        signature = _signature(request, [*inputs, *answer["code"]])
+        looked = Looked(signature, answer["files"], answer["exact"], answer["code"])
     files = {name: tuple(plan.File(p, looked.files[p]) for p in found) for name, found in paths.items()}
-    return plan.Inputs(files, _physics(loaded), looked.exact), looked
+    return plan.Inputs(files, _physics(loaded, tuple(looked.code.values())), looked.exact), looked
 
 
-def _physics(loaded: Loaded) -> plan.Physics:
+def _recall(remembered: Mapping[str, Any] | None) -> Looked | None:
+    try:
+        return Looked(**(remembered or {}))
+    except TypeError:
+        return None
+
+
+def _signature(request: Mapping[str, Any], paths: list[str]) -> str:
+    return plan.digest([request, [_state(path) for path in paths]])
+
+
+def _state(path: str) -> list[object]:
+    """Size and time of a file; nothing for one that has gone."""
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return [path]
+    return [path, stat.st_size, stat.st_mtime_ns]
+
+
+def _physics(loaded: Loaded, imported: tuple[str, ...] = ()) -> plan.Physics:
     path = str((loaded.path.parent / loaded.analysis.physics).resolve()) if loaded.source else ""
-    return plan.Physics(loaded.source, path)
+    return plan.Physics(loaded.source, path, imported)
 
 
 def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
@@ -67,34 +87,34 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
     analysis, physics = loaded.analysis, _physics(loaded)
     unknown = {name: tuple(plan.File(p, "") for p in found) for name, found in paths.items()}
     tasks = plan.build(analysis, plan.Inputs(unknown, physics, exact=False), pack=1).tasks
-    generators = {task.name: task.spec.reference for task in tasks if isinstance(task.spec, plan.Generate)}
-    looks = [
-        {**plan.content(task.spec), "paths": paths[task.name], "generate": generators.get(task.name, "")}
-        for task in tasks
-        if isinstance(task.spec, plan.Convert)
-    ]
+    generators = {task.name: task.spec for task in tasks if isinstance(task.spec, plan.Generate)}
     split = analysis.split
-    fractions = {
-        "train": split.train,
-        "combine": split.combine,
-        "test": split.test,
-        "salt": key(analysis.seed, "split"),
-    }
-    return {"looks": looks, "physics": [physics.source, physics.path],
-            "fractions": fractions, "least": split.min_events}  # fmt: skip
 
+    def look(name: str, spec: plan.Convert) -> dict[str, Any]:
+        made = generators.get(name)
+        own = {"generate": made.reference, "events": made.events} if made else {"generate": "", "events": 0}
+        return {**plan.content(spec), "paths": paths[name], **own}
 
-def _state(path: str) -> list[object]:
-    stat = Path(path).stat()
-    return [path, stat.st_size, stat.st_mtime_ns]
+    return {
+        "looks": [look(task.name, task.spec) for task in tasks if isinstance(task.spec, plan.Convert)],
+        "physics": [physics.source, physics.path],
+        "fractions": {"train": split.train, "combine": split.combine, "test": split.test, "salt": key(analysis.seed, "split")},
+        "least": split.min_events,
+    }  # fmt: skip
 
 
 def _ask(request: Mapping[str, Any]) -> dict[str, Any]:
-    child = subprocess.run(
-        [sys.executable, "-m", PROGRAM], input=json.dumps(request), capture_output=True, text=True, check=False
-    )
-    if child.returncode != 0:
-        last = (child.stderr.strip().splitlines() or ["no message"])[-1]
-        raise TaskError(f"the look into the input files ended with exit code {child.returncode}: {last}")
-    answer: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "answer.json"  # the user's module may print what it likes
+        child = subprocess.run(
+            [sys.executable, "-m", PROGRAM, str(output)],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if child.returncode != 0 or not output.exists():
+            last = (child.stderr.strip().splitlines() or ["no message"])[-1]
+            raise TaskError(f"the look into the input files ended with exit code {child.returncode}: {last}")
+        answer: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
     return answer

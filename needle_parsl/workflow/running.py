@@ -59,7 +59,7 @@ def prepare(root: Path, loaded: Loaded, site: Site, until: str | None = None) ->
     before = state(root) if (root / rundir.RUN).exists() else {}
     inputs, looked = probing.probe(loaded, before.get("inputs"))
     planned = plan.build(loaded.analysis, inputs, site.pack)
-    planned = planned.until(until) if until else planned
+    planned = planned if until is None else planned.until(until)
     records = ledger.read(root)
     done = {
         task.key: records[task.key]
@@ -76,8 +76,10 @@ def state(root: Path) -> dict[str, Any]:
         InputError: It is missing, damaged, or no run's.
     """
     found = rundir.read_json(root / rundir.RUN)
-    if not isinstance(found, dict) or "status" not in found:
-        raise InputError(f"{root / rundir.RUN}: is no run's; choose another run")
+    if not isinstance(found, dict) or not {"name", "status", "tasks", "stages"} <= set(found):
+        raise InputError(
+            f"{root / rundir.RUN}: is damaged or no run's; remove it, and the next run goes on from its ledger"
+        )
     return found
 
 

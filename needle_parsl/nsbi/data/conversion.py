@@ -65,7 +65,8 @@ def convert(files: tuple[InputFile, ...], recipe: Recipe, most: int | None = Non
     parts = [part for file in files for part in _read(file, recipe, most)]
     events = Events.join(parts, recipe.features)
     if len(events) == 0:
-        raise InputError(f"sample {recipe.sample}: no event is left {_after(recipe)}")
+        raise InputError(f"sample {recipe.sample}: no event is left in {_listed(files)}{_after(recipe)}")
+    _unique(events, recipe)
     if events.weight.sum() <= 0:
         raise InputError(f"sample {recipe.sample}: the weights add up to {events.weight.sum():g}; expected more than 0")
     return events
@@ -73,7 +74,22 @@ def convert(files: tuple[InputFile, ...], recipe: Recipe, most: int | None = Non
 
 def _after(recipe: Recipe) -> str:
     selections = " and ".join(f'"{expressions.shorten(s)}"' for s in recipe.selections)
-    return f"after the selection {selections}" if selections else "in its files"
+    return f" after the selection {selections}" if selections else ""
+
+
+def _listed(files: tuple[InputFile, ...]) -> str:
+    more = f" and {len(files) - 1} more files" if len(files) > 1 else ""
+    return f"{files[0].path}{more}"
+
+
+def _unique(events: Events, recipe: Recipe) -> None:
+    """Two events of one name would share their fate in every split and bootstrap."""
+    repeated = len(events) - len(np.unique(events.id))
+    if recipe.id and repeated:
+        raise InputError(
+            f"sample {recipe.sample}: {repeated} of {len(events)} events repeat the id of another; "
+            f"name more columns in split.id than {list(recipe.id)}, or leave it out"
+        )
 
 
 def _read(file: InputFile, recipe: Recipe, most: int | None) -> Iterator[Events]:
@@ -88,10 +104,22 @@ def _read(file: InputFile, recipe: Recipe, most: int | None) -> Iterator[Events]
                 return
 
 
+def select(columns: Columns, recipe: Recipe, where: str) -> Events:
+    """Apply a recipe to columns that are in memory.
+
+    Args:
+        columns: Arrays of shape (N,).
+        recipe: What to keep of them.
+        where: Where they come from, for messages.
+    """
+    rows = len(next(iter(columns.values())))
+    return _chunk(columns, np.arange(rows, dtype=np.uint64), InputFile(where, "", ""), recipe)
+
+
 def _chunk(columns: Columns, rows: hashing.Hashes, file: InputFile, recipe: Recipe) -> Events:
     keep = np.ones(len(rows), dtype=bool)
     for text in recipe.selections:
-        keep &= np.broadcast_to(_evaluate(text, columns, file, recipe), keep.shape).astype(bool)
+        keep &= np.broadcast_to(_condition(text, columns, file, recipe), keep.shape)
     kept = {name: column[keep] for name, column in columns.items()}
     x = np.empty((int(keep.sum()), len(recipe.features)), dtype=np.float32)
     for place, name in enumerate(recipe.features):
@@ -112,11 +140,29 @@ def _ids(columns: Columns, rows: hashing.Hashes, file: InputFile, recipe: Recipe
 
 def _evaluate(text: str, columns: Columns, file: InputFile, recipe: Recipe) -> np.typing.NDArray[np.generic]:
     try:
-        return np.asarray(expressions.parse(text)(columns))
-    except (TypeError, ValueError, np.exceptions.DTypePromotionError) as error:
+        with np.errstate(all="ignore"):
+            return np.asarray(expressions.parse(text)({name: _wide(column) for name, column in columns.items()}))
+    except (TypeError, ValueError, ArithmeticError, np.exceptions.DTypePromotionError) as error:
         raise InputError(
             f'{file.path}: sample {recipe.sample}: "{expressions.shorten(text)}" cannot be computed: {error}'
         ) from error
+
+
+def _wide(column: np.typing.NDArray[np.generic]) -> np.typing.NDArray[np.generic]:
+    """Widen numbers to 64 bits before arithmetic: counters of 8 bits, or without a sign, would wrap around."""
+    if column.dtype.kind in "biu":
+        return column.astype(np.int64)
+    return column.astype(np.float64) if column.dtype.kind == "f" else column
+
+
+def _condition(text: str, columns: Columns, file: InputFile, recipe: Recipe) -> np.typing.NDArray[np.bool_]:
+    found = _evaluate(text, columns, file, recipe)
+    if found.dtype.kind not in "biuf":
+        raise InputError(
+            f'{file.path}: sample {recipe.sample}: the selection "{expressions.shorten(text)}" is no condition; '
+            "compare the column with something"
+        )
+    return found.astype(bool)
 
 
 def _finite(

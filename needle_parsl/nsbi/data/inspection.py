@@ -5,11 +5,10 @@ It runs in a child process, so that the process that submits imports neither upr
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,8 @@ class Look:
     tree: str
     generate: str
     """The generator function, if it has one instead of files."""
+    events: int
+    """How many events it is asked for."""
 
 
 def look(looks: list[Look], physics: tuple[str, str], fractions: Fractions, least: int) -> dict[str, Any]:
@@ -47,15 +48,43 @@ def look(looks: list[Look], physics: tuple[str, str], fractions: Fractions, leas
         least: Effective events that every part of a sample must have.
 
     Returns:
-        `problems`: one line each; `files`: digest by path; `exact`: whether `physics.py` has `log_density`.
+        `problems`: one line each; `files`: digest by path; `exact`: whether `physics.py` has `log_density`;
+        `code`: digests of the user's other modules that were imported on the way.
     """
     problems: list[str] = []
+    before = set(sys.modules)
     exact = _guard(problems, lambda: _has_density(*physics)) if physics[0] else False
     digests = {path: _digest(Path(path)) for path in sorted({path for item in looks for path in item.files})}
+    for item in looks:
+        _guard(problems, lambda item=item: _distinct(item, digests))  # type: ignore[misc]
     if not problems:
         for item in looks:
             _guard(problems, lambda item=item: _sample(item, physics, digests, fractions, least))  # type: ignore[misc]
-    return {"problems": list(dict.fromkeys(problems)), "files": digests, "exact": bool(exact)}
+    own = {str(Path(physics[1]).parent)} if physics[0] else set()
+    named = {item.generate.rpartition(":")[0] for item in looks}
+    code = {path: _digest(Path(path)) for path in _imported(set(sys.modules) - before, own, named)}
+    return {"problems": list(dict.fromkeys(problems)), "files": digests, "exact": bool(exact), "code": code}
+
+
+def _imported(modules: set[str], folders: set[str], named: set[str]) -> list[str]:
+    """List the files of modules that the user wrote: beside `physics.py`, or named in the analysis."""
+    found = []
+    for name in sorted(modules):
+        path = getattr(sys.modules.get(name), "__file__", None) or ""
+        beside = any(Path(path).is_relative_to(folder) for folder in folders)
+        if path and Path(path).is_file() and (name in named or (beside and "site-packages" not in path)):
+            found.append(path)
+    return found
+
+
+def _distinct(item: Look, digests: Mapping[str, str]) -> None:
+    seen: dict[str, str] = {}
+    for path in item.files:
+        other = seen.setdefault(digests[path], path)
+        if other != path:
+            raise InputError(
+                f"sample {item.recipe.sample}: {path} has the same content as {other}; its events would count twice"
+            )
 
 
 def _guard(problems: list[str], work: Callable[[], Any]) -> Any:  # noqa: ANN401
@@ -69,26 +98,36 @@ def _guard(problems: list[str], work: Callable[[], Any]) -> Any:  # noqa: ANN401
 def _has_density(source: str, path: str) -> bool:
     try:
         return hasattr(refs.load_source(source, path), "log_density")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def _sample(item: Look, physics: tuple[str, str], digests: dict[str, str], fractions: Fractions, least: int) -> None:
     if item.generate:
-        columns = generation.generate(item.generate, *physics, TRIAL, seed=0)
-        missing = [name for name in item.recipe.columns() if name not in columns]
-        if missing:
-            raise InputError(
-                "\n".join(
-                    f'sample {item.recipe.sample}: {item.generate} makes no column "{m}"{closest(m, columns)}'
-                    for m in missing
-                )
-            )
+        _generated(item, physics, fractions, least)
         return
     files = tuple(InputFile(path, item.tree, digests[path]) for path in item.files)
     events = conversion.convert(files, item.recipe, ROWS)
     if item.recipe.sample != "observed":
         _enough(events, item.recipe.sample, fractions, least)
+
+
+def _generated(item: Look, physics: tuple[str, str], fractions: Fractions, least: int) -> None:
+    """Try a generator with a few events, and judge from them how many effective ones there will be."""
+    columns = generation.generate(item.generate, *physics, TRIAL, seed=0)
+    sample = item.recipe.sample
+    missing = [name for name in item.recipe.columns() if name not in columns]
+    if missing:
+        lines = [f'sample {sample}: {item.generate} makes no column "{m}"{closest(m, columns)}' for m in missing]
+        raise InputError("\n".join(lines))
+    trial = conversion.select(columns, item.recipe, item.generate)
+    expected = trial.effective() * item.events / TRIAL
+    smallest = min(fractions.train, fractions.combine, fractions.test) * expected
+    if sample != "observed" and smallest < least:
+        raise InputError(
+            f"sample {sample}: {item.events} generated events leave about {smallest:.0f} effective ones in the smallest "
+            f"part; expected at least {least}; ask for more events, or set split.min_events lower"
+        )
 
 
 def _enough(events: Events, sample: str, fractions: Fractions, least: int) -> None:
@@ -109,8 +148,8 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def main() -> None:
-    """Read a request as JSON from standard input, and answer as the last line of standard output."""
+def main(output: str) -> None:
+    """Read a request as JSON from standard input, and write the answer to a file."""
     request = json.load(sys.stdin)
     looks = [
         Look(
@@ -118,13 +157,13 @@ def main() -> None:
             tuple(r["paths"]),
             r["tree"],
             r["generate"],
+            r["events"],
         )
         for r in request["looks"]
     ]
-    with contextlib.redirect_stdout(sys.stderr):  # what the user's module prints is no answer
-        answer = look(looks, tuple(request["physics"]), Fractions(**request["fractions"]), request["least"])
-    sys.stdout.write(json.dumps(answer) + "\n")
+    answer = look(looks, tuple(request["physics"]), Fractions(**request["fractions"]), request["least"])
+    Path(output).write_text(json.dumps(answer), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -175,7 +175,7 @@ def require(reader: Reader, where: str, names: list[str]) -> None:
     columns = reader.columns()
     wrong = [f'{where}: has no column "{name}"{closest(name, columns)}' for name in names if name not in columns]
     wrong += [
-        f'{where}: column "{name}" is not flat ({columns[name]}); it has several values per event'
+        f'{where}: column "{name}" is not flat ({columns[name]}); expected one number or text per event'
         for name in names
         if columns.get(name, "flat") != "flat"
     ]
@@ -185,6 +185,8 @@ def require(reader: Reader, where: str, names: list[str]) -> None:
 
 def _flat(kind: str) -> bool:
     """Whether a C++ type is one value per event."""
+    if kind.startswith("ROOT::RNTupleCardinality"):  # a counter of a collection
+        return True
     plain = kind.replace("unsigned ", "").replace("std::", "").removesuffix("_t")
     return kind in FLAT or plain in FLAT or plain.lstrip("u").rstrip("0123456789") in FLAT or plain.endswith("Float16")
 

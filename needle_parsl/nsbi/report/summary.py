@@ -45,11 +45,11 @@ def numbers(facts: Facts) -> dict[str, Any]:
 def sentences(facts: Facts) -> list[str]:
     """Say what is weak: few events, failed networks, fits that did not converge, ratios that are not normalised."""
     return [
-        *(line for sample in facts.samples for line in _weak_sample(sample)),
-        *(f"Not trained: {line}." for line in facts.failed),
         *(line for name, fit in facts.fits.items() for line in _weak_fit(name, fit)),
         *(f"The {level} interval of '{n}' leaves the scanned range." for n, s in facts.scans.items() for level in s["open"]),
+        *(f"Not trained: {line}." for line in facts.failed),
         *(line for name, numbers in facts.diagnostics.items() for line in _weak_ratio(name, numbers["normalisation"])),
+        *(line for sample in facts.samples for line in _weak_sample(sample)),
     ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ class Dataset:
     x: npt.NDArray[np.float32]
     """Features, shape (N, F)."""
     weight: Floats
-    """Shape (N,): the samples' yields for simulation, 1 for observed events."""
+    """Shape (N,); a simulated process adds up to its yield, an observed event counts 1."""
     sample: npt.NDArray[np.int64]
     """Index into `samples`, shape (N,); -1 for observed events."""
     samples: tuple[str, ...]
@@ -38,7 +38,7 @@ class Dataset:
 
 
 def asimov(parts: Mapping[str, Events], yields: Mapping[str, float], ratios: Mapping[str, Estimator]) -> Dataset:
-    """Make an Asimov data set: the test events of every process, weighted to its expected events.
+    """Make the simulation behind Asimov data: the test events of every process, weighted to its nominal yield.
 
     Args:
         parts: Test events by process.
@@ -49,6 +49,12 @@ def asimov(parts: Mapping[str, Events], yields: Mapping[str, float], ratios: Map
     weight = [events.weight * (yields[name] / events.weight.sum()) for name, events in parts.items()]
     sample = np.repeat(np.arange(len(parts)), [len(events) for events in parts.values()])
     return Dataset(x, np.concatenate(weight), sample, tuple(parts), _log_ratios(x, ratios), yields)
+
+
+def at(simulation: Dataset, multipliers: Mapping[str, float]) -> Dataset:
+    """Weight simulated events to a point of the model: every process by its multiplier there."""
+    factors = np.array([multipliers[name] for name in simulation.samples])
+    return replace(simulation, weight=simulation.weight * factors[simulation.sample])
 
 
 def observed(events: Events, ratios: Mapping[str, Estimator]) -> Dataset:

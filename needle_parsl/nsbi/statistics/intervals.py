@@ -19,6 +19,10 @@ from needle_parsl.nsbi.statistics.model import Rates
 Floats = npt.NDArray[np.float64]
 AUTOMATIC = 25
 """Points of a scan whose range the user left open."""
+FEWEST = 5
+"""Converged points that a curve can be drawn through."""
+REFINEMENTS, TOLERANCE = 8, 1e-3
+"""How often, and to what t, the edges of an interval are fitted again."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ def scan(
         levels: Confidence levels.
     """
     index = rates.parameters.index(parameter)
+    limits = rates.limits[index]
 
     def evaluate(grid: Floats) -> list[Point]:
         return profile(objective, rates, best, parameter, grid)
@@ -75,8 +80,39 @@ def scan(
     if where:
         points = evaluate(np.linspace(where.start, where.stop, where.points))
     else:
-        points = _automatic(evaluate, best, index, rates.limits[index], max(levels))
-    return _record(parameter, points, best, levels, rates.limits[index])
+        points = _automatic(evaluate, best, index, limits, max(levels))
+    lowest = min([best.nll, *(point.nll for point in points if point.converged)])
+    own = Point(float(best.values[index]), best.nll, best.converged)
+    inside = points[0].value <= own.value <= points[-1].value
+    intervals = {
+        f"{level:g}": _refined(evaluate, [*points, own] if inside else points, lowest, level) for level in levels
+    }
+    ends = [e for e, bound in zip((points[0].value, points[-1].value), limits, strict=True) if abs(e - bound) > 1e-12]
+    return {
+        "parameter": parameter,
+        "points": [{parameter: p.value, "t": 2 * (p.nll - lowest), "converged": p.converged} for p in points],
+        "intervals": intervals,
+        "open": [level for level, pieces in intervals.items() if any(e in piece for piece in pieces for e in ends)],
+    }
+
+
+def _refined(
+    evaluate: Callable[[Floats], list[Point]], points: Sequence[Point], lowest: float, level: float
+) -> list[list[float]]:
+    """Read an interval off, and fit again at its edges until t there is that of the level: grids may be coarse."""
+    known = {point.value: point for point in points if point.converged}
+    for _ in range(REFINEMENTS):
+        if len(known) < FEWEST:
+            return []
+        grid = np.array(sorted(known))
+        pieces = below(grid, 2 * (np.array([known[x].nll for x in grid]) - lowest), level)
+        edges = [edge for piece in pieces for edge in piece if edge not in known]
+        new = [point for point in evaluate(np.array(edges)) if point.converged] if edges else []
+        known |= {point.value: point for point in new}
+        need = float(chi2.ppf(level, 1))
+        if all(abs(2 * (point.nll - lowest) - need) < TOLERANCE for point in new):
+            break
+    return pieces
 
 
 def _automatic(
@@ -89,18 +125,13 @@ def _automatic(
     low, high = middle - width, middle + width
     while True:
         points = scan(np.linspace(max(low, limits[0]), min(high, limits[1]), AUTOMATIC))
-        t = statistic(points, best.nll)
+        values = np.array([point.nll for point in points])
+        t = 2 * (values - min(best.nll, float(values.min())))
         short_low, short_high = t[0] < need and low > limits[0], t[-1] < need and high < limits[1]
         if not (short_low or short_high):
             return points
         low, high = low - width * short_low, high + width * short_high
         width *= 2
-
-
-def statistic(points: Sequence[Point], nll: float) -> Floats:
-    """Compute t = -2 ln of the profile likelihood ratio, against the lowest value met."""
-    values = np.array([point.nll for point in points])
-    return 2 * (values - min(nll, float(values.min())))
 
 
 def below(grid: Floats, t: Floats, level: float) -> list[list[float]]:
@@ -126,23 +157,3 @@ def below(grid: Floats, t: Floats, level: float) -> list[list[float]]:
             else:
                 pieces.append([low, high])
     return pieces
-
-
-def _record(
-    parameter: str, points: Sequence[Point], best: Result, levels: Sequence[float], limits: tuple[float, float]
-) -> dict[str, Any]:
-    """`open` lists the levels whose interval leaves the scanned range."""
-    grid = np.array([point.value for point in points])
-    good = np.array([point.converged for point in points])
-    t = statistic(points, best.nll)
-    intervals = {f"{level:g}": below(grid[good], t[good], level) if good.sum() > 4 else [] for level in levels}
-    ends = [end for end, bound in ((grid[0], limits[0]), (grid[-1], limits[1])) if abs(end - bound) > 1e-12]
-    return {
-        "parameter": parameter,
-        "points": [
-            {parameter: p.value, "t": float(value), "converged": p.converged}
-            for p, value in zip(points, t, strict=True)
-        ],
-        "intervals": intervals,
-        "open": [level for level, pieces in intervals.items() if any(end in piece for piece in pieces for end in ends)],
-    }

@@ -177,7 +177,7 @@ class Likelihood:
         at = self.rates_and_densities(theta)
         scores = at.density_slopes / np.maximum(at.density, FLOOR)
         total = np.zeros_like(covariance)
-        for process in np.unique(sample):
+        for process in np.unique(sample[self.weight != 0]):
             own = sample == process
             mean = np.average(scores[:, own], axis=1, weights=np.abs(self.weight[own]))
             pulls = self.weight[own] * (scores[:, own] - mean[:, None])
