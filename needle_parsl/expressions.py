@@ -27,7 +27,7 @@ LONGEST = 4_000
 """Characters that an expression may have."""
 MOST_TOKENS = 256
 """Names, numbers and operators that an expression may have; a bound on the depth of its tree, too."""
-DEEPEST = 64
+DEEPEST = 32
 """Levels that an expression may be nested."""
 
 TOKEN = re.compile(

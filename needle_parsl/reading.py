@@ -14,6 +14,7 @@ from needle_parsl.errors import InputError, closest
 
 T = TypeVar("T")
 MISSING = object()
+LARGEST = 1e308
 NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a number", dict: "a table", tuple: "a list"}
 
 
@@ -28,8 +29,8 @@ def load(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: cannot be read as text: {getattr(error, 'strerror', None) or error}") from error
+    except ValueError as error:  # TOML's own, or a number with thousands of digits
         raise InputError(f"{path}: is not valid TOML: {error}") from error
     except RecursionError as error:
         raise InputError(f"{path}: is nested too deeply") from error
@@ -61,7 +62,7 @@ def override(table: dict[str, Any], settings: list[str]) -> None:
 def _typed(text: str) -> Any:  # noqa: ANN401  whatever TOML can say
     try:
         found = tomllib.loads(f"x = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
     return found["x"] if list(found) == ["x"] else text
 
@@ -87,15 +88,19 @@ class Reader:
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.keys: list[str] = []
+        self.broken: list[str] = []
         self.problems: list[str] = []
 
     def complain(self, key: str, message: str) -> None:
-        """Note a mistake at a key; what follows from a mistake at the same place is not said again."""
-        if any(key == known or key.startswith(f"{known}.") for known in self.keys):
+        """Note a mistake at a key; what follows from a missing or wrong value there is not said again."""
+        if any(key == broken or key.startswith(f"{broken}.") for broken in self.broken):
             return
-        self.keys.append(key)
         self.problems.append(f"{self.file}: {key}: {message}")
+
+    def lack(self, key: str, message: str) -> None:
+        """Note that there is no usable value at a key."""
+        self.complain(key, message)
+        self.broken.append(key)
 
     def finish(self) -> None:
         """Raise all mistakes at once, if there are any."""
@@ -118,7 +123,7 @@ class Reader:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if name not in table:
             if required:
-                self.complain(key, f"is missing; expected {describe(kind)}")
+                self.lack(key, f"is missing; expected {describe(kind)}")
             return placeholder(kind) if required else MISSING
         value = self.value(kind, table[name], key)
         if value is MISSING:
@@ -150,8 +155,9 @@ class Reader:
         if origin is dict:
             return self.mapping(arguments[1], value, key)
         if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value) if math.isfinite(value) else self.refuse(kind, value, key)
-        return value if type(value) is kind else self.refuse(kind, value, key)
+            return float(value) if abs(value) <= LARGEST else self.refuse(kind, value, key)
+        fits = type(value) is kind and not (kind is int and abs(value) >= 2**63)
+        return value if fits else self.refuse(kind, value, key)
 
     def either(self, kinds: list[Any], value: Any, key: str) -> Any:  # noqa: ANN401
         """Read a value that may have several types, by the first whose shape fits."""
@@ -174,7 +180,7 @@ class Reader:
             return self.refuse(kind, value, key)
         kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
         if len(kinds) != len(value):
-            self.complain(key, f"found {len(value)} values, expected {len(kinds)}")
+            self.lack(key, f"found {len(value)} values, expected {len(kinds)}")
             return MISSING
         read = [self.value(k, v, f"{key}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True))]
         return MISSING if any(item is MISSING for item in read) else tuple(read)
@@ -190,7 +196,7 @@ class Reader:
         """Complain about a value of the wrong type."""
         hint = closest(value, get_args(kind)) if get_origin(kind) is Literal and isinstance(value, str) else ""
         meant = hint if hint.startswith(";") else ""
-        self.complain(key, f"found {_shown(value)}, expected {describe(kind)}{meant}")
+        self.lack(key, f"found {_shown(value)}, expected {describe(kind)}{meant}")
         return MISSING
 
 
@@ -257,7 +263,7 @@ def _shown(value: Any) -> str:  # noqa: ANN401
         return f'"{value[:60]}"'
     if isinstance(value, (list, Mapping)):
         return "a list" if isinstance(value, list) else "a table"
-    return str(value)
+    return str(value) if not isinstance(value, int) or abs(value) < LARGEST else "a number beyond all bounds"
 
 
 def dump(table: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,7 +51,8 @@ def check(root: Path) -> None:
     if root.exists() and not root.is_dir():
         raise InputError(f"{root}: is a file; choose another --out")
     known = (root / RUN).exists() or (root / LEDGER).exists()
-    if root.is_dir() and any(root.iterdir()) and not known:
+    foreign = root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir())
+    if foreign and not known:
         raise InputError(f"{root}: holds files that are no needle run; choose another --out")
 
 
@@ -62,8 +63,9 @@ def create(root: Path) -> None:
         InputError: It cannot be made.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (root / LOGS).mkdir(exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
+        if not (root / RUN).exists():
+            root.chmod(0o700)
     except OSError as error:
         raise InputError(f"{root}: cannot be made: {error.strerror}") from error
 
@@ -72,7 +74,7 @@ def create(root: Path) -> None:
 def atomic(path: Path) -> Iterator[Path]:
     """Give a temporary name next to `path`, and rename it to `path` if all went well; works for folders, too."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
         if temporary.is_dir() and path.exists():

@@ -37,7 +37,8 @@ class Site:
 
     def workers(self) -> int:
         """Count the tasks that run at a time."""
-        return self.workers_per_node or len(os.sched_getaffinity(0))
+        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return self.workers_per_node or allowed or 1
 
 
 def folders() -> list[Path]:

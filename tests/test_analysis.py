@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from needle_parsl.analysis import load
+from needle_parsl.analysis.file import match
 from needle_parsl.errors import InputError
 
 
@@ -46,7 +47,7 @@ def test_blind_analysis_has_no_data(small_inputs: Path) -> None:
         ("model.processes.signal='mu > 1'", 'model.processes.signal: ">" has no derivative; a multiplier is arithmetic in the parameters'),
         ("model.parameters.mu.nominal=7", "model.parameters.mu.nominal: 7 is outside [0, 5]"),
         ("model.parameters.mu.bounds=[3, 1]", "model.parameters.mu.bounds: found [3, 1], expected [smaller, larger]"),
-        ("model.parameters.k={}", "model.parameters.k: no process depends on this parameter of interest"),
+        ("model.parameters.k={}", 'model.parameters.k: only mu can have an interval; give k role = "free"'),
         ("model.nuisances.jer={}", "model.nuisances.jer: has no effect: no process has variations.jer, and there is no rate; did you mean \"jes\"?"),
         ("model.nuisances.jex={rate={backgrund=[1.1, 0.9]}}", 'model.nuisances.jex.rate: "backgrund" is no process of the model; did you mean "background"?'),
         ("model.nuisances.x={rate={signal=[1.1, 0.0]}}", "model.nuisances.x.rate.signal: found [1.1, 0.0], expected relative yields above 0"),
@@ -54,6 +55,15 @@ def test_blind_analysis_has_no_data(small_inputs: Path) -> None:
         ("fit.scan={start=-1, stop=2}", "fit.scan: leaves the bounds [0, 5] of mu"),
         ("fit.scan={start=2, stop=1}", "fit.scan: runs from 2 to 1; expected start below stop"),
         ("physics='no.py'", "physics: "),
+        ("model.processes.signal='mu - 2'", "model.processes.signal: is -1 at the nominal parameters; expected 0 or more events"),
+        ("model.processes.signal='sqrt(mu - 1)'", "model.processes.signal: has no number as its value at mu = 0; change it, or the bounds of mu"),
+        ("model.processes.signal='1 / mu'", "model.processes.signal: has no number as its value at mu = 0"),
+        ("samples.observed.files=['background.root']", "samples.observed: is the name of the data that [fit] names"),
+        ("intervals.level=[]", "intervals.level: is empty"),
+        ("fit.data=[]", "fit.data: is empty"),
+        ("samples.signal.weight=''", "samples.signal.weight: cannot read"),
+        ("samples.signal.files=['.']", 'samples.signal.files: ".": '),
+        ("samples.signal.files=['~nobody-here/a.root']", 'samples.signal.files: "~nobody-here/a.root": cannot be opened'),
         ("features.names=['x1', 'x1']", 'features.names: "x1" stands there more than once'),
         ("name='a/b'", 'name: "a/b" is no name; use letters, digits, "-", "_" and "+"'),
         ("samples.background.variations.jes.one_sided='mirror'", "samples.background.variations.jes.one_sided: has no meaning where up and down are both given"),
@@ -111,3 +121,25 @@ def test_names_in_the_tables_are_those_of_the_registries() -> None:
         (Training, "schedule", SCHEDULES), (Ensemble, "combine", COMBINERS), (Nuisance, "interpolation", INTERPOLATIONS),
     ]:  # fmt: skip
         assert set(get_args(get_type_hints(table)[key])) == set(registry), key
+
+
+def test_brackets_in_the_folder_are_no_pattern(small_inputs: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(small_inputs, tmp_path / "run [v2] ?")
+    assert load(folder).analysis.name == "small"
+
+
+def test_one_file_by_two_names_is_one_file(small_inputs: Path) -> None:
+    patterns = ("background.root", f"../{small_inputs.name}/background.root", "backg*d.root")
+    assert match(small_inputs / "analysis.toml", patterns) == [str((small_inputs / "background.root").resolve())]
+
+
+def test_independent_mistakes_of_one_sample_are_all_said(small_inputs: Path) -> None:
+    found = problems(small_inputs, "samples.signal.generate='physics.py:signal'", "samples.signal.weight='w +'")
+    assert [line.split(":")[0] for line in found] == ["samples.signal", "samples.signal.weight"]
+
+
+@pytest.mark.parametrize("value", ["1" * 5000, "1" * 400, "[" * 3000, "2026-11-22", "0x" + "f" * 5000, "nan", "{a=1}"])
+def test_odd_values_are_refused_cleanly(small_inputs: Path, value: str) -> None:
+    found = problems(small_inputs, f"training.learning_rate={value}", f"training.epochs={value}")
+    assert {line.split(":")[0] for line in found} == {"training.learning_rate", "training.epochs"}
+    assert all(len(line) < 200 for line in found)

@@ -48,7 +48,7 @@ def rewrite(path: Path, **columns: np.ndarray) -> None:
         ("samples.signal.files=['no.root']", 'samples.signal.files: "no.root": no such file'),
         ("samples.signal.tree=evnts", 'signal_1.root: has no tree "evnts"; did you mean "events"?'),
         ("features.names=['x1', 'x22']", 'sample signal: has no column "x22"; did you mean "x2"?'),
-        ("samples.signal.selection='x1 > 1e6'", 'sample signal: no event is left after the selection "x1 > 1e6" and "x1 > -10"'),
+        ("samples.signal.selection='x1 > 1e6'", 'after the selection "x1 > 1e6" and "x1 > -10"'),
         ("samples.signal.weight='0 * weight'", "sample signal: the weights add up to 0; expected more than 0"),
         ("model.processes.top='1'", 'model.processes.top: "top" is no sample'),
         ("split.min_events=100000", "sample signal: has too few effective events: "),

@@ -63,7 +63,7 @@ def match(path: Path, patterns: tuple[str, ...]) -> list[str]:
             full = str(Path(escape(str(path.parent.resolve()))) / Path(pattern).expanduser())
             matches = sorted(glob(full)) if has_magic(pattern) else [str(path.parent / Path(pattern).expanduser())]  # noqa: PTH207  patterns may be absolute
             resolved = [_readable(Path(m)) for m in matches]
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise InputError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
         if not resolved:
             raise InputError("no file matches")
@@ -107,6 +107,6 @@ def _physics(analysis: Analysis, path: Path, reader: reading.Reader) -> str:
         return ""
     try:
         return (path.parent / analysis.physics).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reader.complain("physics", f'"{analysis.physics}" cannot be read: {error}')
         return ""

@@ -12,7 +12,7 @@ from needle_parsl.errors import InputError, closest
 from needle_parsl.refs import split
 
 if TYPE_CHECKING:
-    from needle_parsl.analysis.tables import Analysis, Data, Sample, Source, Variation
+    from needle_parsl.analysis.tables import Analysis, Data, Sample, Scan, Source, Variation
 
     Complain = Callable[[str, str], None]
 
@@ -181,21 +181,32 @@ def _multiplier(analysis: Analysis, tree: expressions.Expression, key: str, comp
     try:
         for name in tree.names():
             tree.derivative(name)
-        value = 0.0 if unknown else _at_nominal(analysis, tree)
     except InputError as error:
         complain(key, str(error))
         return
-    if not math.isfinite(value):
-        complain(key, "has no number as its value at the nominal parameters")
-    elif value < 0:
+    if not unknown:
+        _values(analysis, tree, key, complain)
+
+
+def _values(analysis: Analysis, tree: expressions.Expression, key: str, complain: Complain) -> None:
+    """Evaluate a multiplier where fits will go: at the nominal parameters, and along the bounds of each."""
+    parameters = analysis.model.parameters
+    nominal = {name: parameter.nominal for name, parameter in parameters.items()}
+    if (value := _value(tree, nominal)) < 0:
         complain(key, f"is {value:g} at the nominal parameters; expected 0 or more events")
+    for name in sorted(tree.names()):
+        low, high = parameters[name].bounds
+        for x in (nominal[name], low, *(low + (high - low) * i / 8 for i in range(1, 8)), high):
+            if not math.isfinite(_value(tree, nominal | {name: x})):
+                complain(key, f"has no number as its value at {name} = {x:g}; change it, or the bounds of {name}")
+                return
 
 
-def _at_nominal(analysis: Analysis, tree: expressions.Expression) -> float:
+def _value(tree: expressions.Expression, values: dict[str, float]) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         try:
-            return float(tree({name: p.nominal for name, p in analysis.model.parameters.items()}))
+            return float(tree(values))
         except (ArithmeticError, TypeError, ValueError):
             return math.nan
 
@@ -230,16 +241,18 @@ def _fit(analysis: Analysis, complain: Complain) -> None:
         _origin(analysis, analysis.fit.data, "fit.data", complain)
     if not analysis.intervals.level:
         complain("intervals.level", "is empty; name at least one confidence level")
-    scan = analysis.fit.scan
-    if scan is None:
-        return
+    if analysis.fit.scan:
+        _scan(analysis, analysis.fit.scan, complain)
+
+
+def _scan(analysis: Analysis, scan: Scan, complain: Complain) -> None:
     if not scan.start < scan.stop:
         complain("fit.scan", f"runs from {scan.start:g} to {scan.stop:g}; expected start below stop")
+    parameters = analysis.model.parameters
     if scan.parameter:
-        _known(scan.parameter, analysis.model.parameters, "parameter of the model", "fit.scan.parameter", complain)
-    names = [scan.parameter] if scan.parameter else [n for n, p in analysis.model.parameters.items() if p.role == "poi"]
-    for name in names[:1]:
-        if name in analysis.model.parameters:
-            low, high = analysis.model.parameters[name].bounds
-            if scan.start < low or scan.stop > high:
-                complain("fit.scan", f"leaves the bounds [{low:g}, {high:g}] of {name}")
+        _known(scan.parameter, parameters, "parameter of the model", "fit.scan.parameter", complain)
+    name = scan.parameter or next((n for n, p in parameters.items() if p.role == "poi"), "")
+    if name in parameters:
+        low, high = parameters[name].bounds
+        if scan.start < low or scan.stop > high:
+            complain("fit.scan", f"leaves the bounds [{low:g}, {high:g}] of {name}")

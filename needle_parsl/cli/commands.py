@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 INTERRUPTED = 130
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 app = typer.Typer(
     name="needle",
     help="Neural simulation-based inference at scale: from simulated events to confidence intervals.",
@@ -107,14 +108,14 @@ def run(
     from needle_parsl.workflow import running
 
     prepared = _prepare(analysis, site, out, settings, until)
-    with terminal.progress(prepared, quiet=as_json) as on_end:
-        try:
-            with contextlib.redirect_stdout(sys.stderr):  # what users' modules print is no answer
-                outcome = running.run(prepared, on_end)
-        except KeyboardInterrupt:
-            typer.echo("interrupted; the same command goes on from here", err=True)
-            # Threads cannot be ended otherwise. Every file has its final name or none, so that nothing is lost.
-            os._exit(INTERRUPTED)
+    try:
+        # What users' modules print is no answer.
+        with terminal.progress(prepared, quiet=as_json) as on_end, contextlib.redirect_stdout(sys.stderr):
+            outcome = running.run(prepared, on_end)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from here", err=True)
+        # Threads cannot be ended otherwise. Every file has its final name or none, so that nothing is lost.
+        os._exit(INTERRUPTED)
     facts = _outcome(prepared, outcome)
     _print_json(facts) if as_json else terminal.ended(facts)
     if outcome.failed:
@@ -229,6 +230,8 @@ def _print_json(facts: object) -> None:
 
 def main() -> None:
     """Run `needle`; exit with 0 done, 1 failed, 2 wrong input, 130 interrupted."""
+    # Before NumPy is imported: tasks are the parallelism, and a sum over one thread always has the same bits.
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     try:
         app()
     except InputError as error:

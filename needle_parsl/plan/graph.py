@@ -75,7 +75,8 @@ class _Graph:
 
     @property
     def splitting(self) -> specs.Splitting:
-        return specs.Splitting(self.analysis.split, self.salt("split"))
+        split = self.analysis.split
+        return specs.Splitting(split.train, split.combine, split.test, self.salt("split"))
 
     def share(self, sample: str) -> Share:
         return Share(Density(sample), self.analysis.samples[sample].yield_)
@@ -152,10 +153,14 @@ def _convert(graph: _Graph, name: str, sample: Sample | Data) -> Task:
 def _ratios(analysis: Analysis) -> list[specs.Ratio]:
     """Every ratio that is trained: targets over the reference, varied samples over their nominal one."""
     samples = analysis.samples
-    reference = tuple(Share(Density(name), samples[name].yield_) for name in analysis.ratios.reference)
+    # Classes are balanced: a yield only matters where several samples make up the denominator.
+    several = len(analysis.ratios.reference) > 1
+    reference = tuple(
+        Share(Density(name), samples[name].yield_ if several else None) for name in analysis.ratios.reference
+    )
     targets = [name for name in dict.fromkeys(analysis.ratios.targets) if not analysis.reference_of(name)]
     varied = [
-        specs.Ratio(Density(name, nuisance, side), (Share(Density(name), samples[name].yield_),))
+        specs.Ratio(Density(name, nuisance, side), (Share(Density(name), None),))
         for name, nuisance, side, _ in analysis.varied()
     ]
     return [specs.Ratio(Density(name), reference) for name in targets] + varied
@@ -182,7 +187,7 @@ def _packs(graph: _Graph, ratio: specs.Ratio, stores: Mapping[str, Task]) -> lis
     for number, start in enumerate(range(0, len(members), graph.pack)):
         spec = specs.Train(
             ratio,
-            graph.splitting,
+            replace(graph.splitting, combine=0.0, test=0.0),
             replace(training, members=1),
             graph.salt("fold"),
             graph.salt("validation"),
@@ -195,7 +200,7 @@ def _packs(graph: _Graph, ratio: specs.Ratio, stores: Mapping[str, Task]) -> lis
 def _combine(graph: _Graph, ratio: specs.Ratio, packs: list[Task], stores: Mapping[str, Task]) -> Task:
     ensemble = graph.analysis.ensemble
     names = tuple(task.name for task in packs)
-    spec = specs.Combine(ratio, graph.splitting, names, ensemble.combine, ensemble.quorum)
+    spec = specs.Combine(ratio, replace(graph.splitting, test=0.0), names, ensemble.combine, ensemble.quorum)
     return graph.add("combine", ratio.name, spec, *packs, *_needed(ratio, stores))
 
 
@@ -207,12 +212,13 @@ def _diagnose(graph: _Graph, ratio: specs.Ratio, estimator: Task, stores: Mappin
 
 def _evaluate(graph: _Graph, dataset: str, stores: Mapping[str, Task], estimators: Mapping[str, Task]) -> Task:
     analysis = graph.analysis
-    samples = tuple(graph.share(name) for name in analysis.model.processes)
-    varied = tuple(Density(name, nuisance, side) for name, nuisance, side, _ in analysis.varied())
+    simulated = dataset != OBSERVED
+    samples = tuple(graph.share(name) for name in analysis.model.processes) if simulated else ()
+    varied = tuple(Density(name, nuisance, side) for name, nuisance, side, _ in analysis.varied()) if simulated else ()
     ratios = {name: task for name, task in estimators.items() if _in_model(analysis, name)}
     spec = specs.Evaluate(dataset, graph.splitting, samples, varied, tuple(ratios))
     read = [share.density.name for share in samples] + [density.name for density in varied]
-    read += [OBSERVED] if dataset == OBSERVED else []
+    read += [] if simulated else [OBSERVED]
     return graph.add("evaluate", dataset, spec, *(stores[name] for name in read), *ratios.values())
 
 

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
-from needle_parsl.analysis import Intervals, Model, Scan, Split, Training
+from needle_parsl.analysis import Intervals, Model, Scan, Training
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.statistics.model import Shape
 
@@ -89,9 +89,11 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Splitting:
-    """How events are split."""
+    """How events are split; a task knows only of the fractions that move its own events."""
 
-    split: Split
+    train: float
+    combine: float
+    test: float
     salt: int
 
 

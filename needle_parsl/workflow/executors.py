@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 from needle_parsl.site import Site
 
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 LABEL = "tasks"
 
 
@@ -25,15 +23,12 @@ def started(site: Site, logs: Path) -> Iterator[Any]:
     Yields:
         The data flow kernel, which apps are made for.
     """
-    # One thread per task, before NumPy is imported: tasks are the parallelism, and sums keep their order.
-    for name in ONE_THREAD:
-        os.environ.setdefault(name, "1")
     import parsl
 
     with parsl.load(_config(site, logs)) as kernel:
         try:
             yield kernel
-        except KeyboardInterrupt:
+        except BaseException:
             # Parsl would first run everything that waits; tasks that run already come to their end.
             kernel.executors[LABEL].executor.shutdown(wait=False, cancel_futures=True)
             raise

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +30,19 @@ def run(root: Path, todo: list[Task], done: Mapping[str, Record], site: Site, fi
         site: The machine.
         finished: Called for each task as it ends, from Parsl's threads.
     """
-    window, stopped = threading.BoundedSemaphore(site.window), threading.Event()
     futures: dict[str, Record | Future[Record]] = dict(done)
+    endings = _Endings(len(todo), site.window, finished)
     with executors.started(site, root / rundir.LOGS) as kernel:
         apps = _apps(kernel, str(root.resolve()))
         try:
             for task in todo:
-                window.acquire()
+                endings.window.acquire()
                 future = apps[task.stage](task, *(futures[key] for key in task.after))
-                future.add_done_callback(_Ending(task, window, stopped, finished))
+                future.add_done_callback(partial(endings.note, task))
                 futures[task.key] = future
-            wait([future for future in futures.values() if isinstance(future, Future)])
-        except KeyboardInterrupt:
-            stopped.set()
+            endings.wait()
+        except BaseException:
+            endings.stopped.set()
             raise
 
 
@@ -54,7 +54,7 @@ def _apps(kernel: Any, root: str) -> dict[str, Callable[..., Future[Record]]]:  
     program, record = bash_app(tasks.generate, **where), python_app(tasks.generated, **where)
 
     def generate(task: Task) -> Future[Record]:
-        logs = {name: f"{root}/{rundir.LOGS}/generate.{task.name}.{name}" for name in ("stdout", "stderr")}
+        logs = {name: (f"{root}/{rundir.LOGS}/generate.{task.name}.{name}", "w") for name in ("stdout", "stderr")}
         future: Future[Record] = record(root, task, time.time(), program(root, task, **logs))
         return future
 
@@ -65,18 +65,41 @@ def _apps(kernel: Any, root: str) -> dict[str, Callable[..., Future[Record]]]:  
     return apps
 
 
-@dataclass(frozen=True)
-class _Ending:
-    """What happens when a task's future is done."""
+class _Endings:
+    """Notes each task as it ends. What goes wrong while one is noted, such as a full disk, ends the run."""
 
-    task: Task
-    window: threading.BoundedSemaphore
-    stopped: threading.Event
-    """Set when the user interrupts: tasks that end without a result from then on were never run."""
-    finished: Finished
+    def __init__(self, tasks: int, window: int, finished: Finished) -> None:
+        self.window, self.finished = threading.BoundedSemaphore(window), finished
+        self.left, self.noting = tasks, threading.Lock()
+        self.all_ended = threading.Event()
+        self.stopped = threading.Event()
+        """Set when the run is given up: tasks that end without a result from then on were never run."""
+        self.error: BaseException | None = None
+        if not tasks:
+            self.all_ended.set()
 
-    def __call__(self, future: Future[Record]) -> None:
-        self.window.release()
-        error = future.exception()
-        if error is None or not self.stopped.is_set():
-            self.finished(self.task, None if error else future.result(), error)
+    def note(self, task: Task, future: Future[Record]) -> None:
+        """Pass a task's end on; called in Parsl's threads, where an exception would be lost."""
+        try:
+            error = future.exception()
+            if error is None or not self.stopped.is_set():
+                self.finished(task, None if error else future.result(), error)
+        except BaseException as error:  # noqa: BLE001  raised again in the thread of the flow
+            self.error = self.error or error
+            self.stopped.set()
+        finally:
+            self.window.release()
+            with self.noting:
+                self.left -= 1
+                if self.left == 0 or self.error:
+                    self.all_ended.set()
+
+    def wait(self) -> None:
+        """Return when every task has been noted.
+
+        Raises:
+            BaseException: What went wrong while one was noted.
+        """
+        self.all_ended.wait()
+        if self.error:
+            raise self.error

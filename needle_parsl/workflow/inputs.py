@@ -54,8 +54,8 @@ def part(root: str, name: str, splitting: specs.Splitting, purpose: Part) -> Eve
     """Read the events of a store that serve one purpose."""
     from needle_parsl.nsbi.data.events import Fractions
 
-    split = splitting.split
-    return store(root, name).part(purpose, Fractions(split.train, split.combine, split.test, splitting.salt))
+    s = splitting
+    return store(root, name).part(purpose, Fractions(s.train, s.combine, s.test, s.salt))
 
 
 def total(root: str, name: str) -> float:
@@ -141,4 +141,5 @@ def exact_likelihood(root: str, spec: specs.Exact, learned: Likelihood) -> Exact
 
     density, data = log_density(spec.physics), fitted(root, spec.fit, learned.rates)
     log_reference = log_mixture(density, shares(root, spec.reference), data.x.astype("float64"))
-    return ExactLikelihood(learned.rates, data, density, log_reference)
+    shapes = {name: [s.nuisance for s in spec.fit.shapes if s.process == name] for name in learned.rates.processes}
+    return ExactLikelihood(learned.rates, data, density, shapes, log_reference)

@@ -76,7 +76,8 @@ def state(root: Path) -> dict[str, Any]:
         InputError: It is missing, damaged, or no run's.
     """
     found = rundir.read_json(root / rundir.RUN)
-    if not isinstance(found, dict) or not {"name", "status", "tasks", "stages"} <= set(found):
+    whole = isinstance(found, dict) and {"name", "status", "tasks", "stages"} <= set(found)
+    if not whole or not {"total", "done", "failed", "reused"} <= set(found["tasks"]):
         raise InputError(
             f"{root / rundir.RUN}: is damaged or no run's; remove it, and the next run goes on from its ledger"
         )
@@ -95,8 +96,9 @@ def run(prepared: Prepared, on_end: Callable[[Task, Record], None]) -> Outcome:
     """
     root, todo = prepared.root, prepared.todo()
     journal = _Journal(prepared, on_end)
+    rundir.create(root)
+    journal.state("running")  # first: it says that this folder is a run's
     _begin(prepared)
-    journal.state("running")
     status = "interrupted"
     try:
         if todo:
@@ -112,7 +114,7 @@ def run(prepared: Prepared, on_end: Callable[[Task, Record], None]) -> Outcome:
 def _begin(prepared: Prepared) -> None:
     """Write what is run, as it was understood."""
     root, loaded = prepared.root, prepared.loaded
-    rundir.create(root)
+    (root / rundir.LOGS).mkdir(exist_ok=True)
     rundir.write_text(root / rundir.ANALYSIS, reading.dump(loaded.table))
     rundir.write_text(root / rundir.SITE, reading.dump(asdict(prepared.site)))
     if loaded.source:
@@ -204,5 +206,7 @@ def _reason(task: Task, error: BaseException | None, root: Path) -> str:
     if task.stage == "generate":
         log = root / rundir.LOGS / f"{task.stage}.{task.name}.stderr"
         lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-        return f"{lines[-1] if lines else error} (see {log})"
+        own = [line for line in lines[3:] if line.strip()]  # Parsl writes the command line first, in three lines
+        code = getattr(error and error.__cause__, "exitcode", None)
+        return f"{own[-1] if own else f'its process ended with exit code {code}'} (see {log})"
     return str(error) if isinstance(error, NeedleError) else f"{type(error).__name__}: {error}"

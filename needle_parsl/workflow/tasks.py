@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from needle_parsl import rundir
+from needle_parsl.errors import InputError
 from needle_parsl.plan import Task, specs
 from needle_parsl.workflow import inputs
 from needle_parsl.workflow.records import Output, Record, writing
@@ -21,7 +22,7 @@ TRAINING = threading.Lock()
 """torch's global random state is one per process, so that threads train one after the other."""
 
 
-def generate(root: str, task: Task, stdout: str, stderr: str) -> str:  # noqa: ARG001  Parsl takes the two log files
+def generate(root: str, task: Task, stdout: object, stderr: object) -> str:  # noqa: ARG001  Parsl takes the two log files
     """Give the command line of a generator, which is a process of its own."""
     spec: specs.Generate = task.spec  # type: ignore[assignment]
     physics = str(Path(root) / rundir.PHYSICS) if spec.physics.source else ""
@@ -41,19 +42,19 @@ def convert(root: str, task: Task, *_before: Record) -> Record:
 
     spec: specs.Convert = task.spec  # type: ignore[assignment]
     with writing(root, task) as out:
+        for file in spec.files:
+            if file.path and rundir.digest(Path(file.path)) != file.digest:
+                raise InputError(f"{file.path}: has changed since it was looked at; run the same command again")
         events.write(out.path, conversion.convert(inputs.files(root, spec), inputs.recipe(spec)), spec.salt)
     return out.record(root)
 
 
 def train(root: str, task: Task, *_before: Record) -> Record:
     """Train the members of a pack."""
-    import torch
-
     from needle_parsl.nsbi.training import engine, packs
     from needle_parsl.nsbi.training.views import RatioEvents
 
     spec: specs.Train = task.spec  # type: ignore[assignment]
-    torch.set_num_threads(1)
     with TRAINING, writing(root, task) as out:
         events = RatioEvents.build(*inputs.both(root, spec, "train"))
         settings = engine.Settings.of(spec.training, features=events.x.shape[1])

@@ -13,7 +13,7 @@ import uproot
 from pyarrow import parquet
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import conversion, events, generation, readers
+from needle_parsl.nsbi.data import conversion, events, generation, inspection, readers
 from needle_parsl.nsbi.data.conversion import InputFile, Recipe
 from needle_parsl.nsbi.data.events import Events, Fractions
 
@@ -120,7 +120,7 @@ NAN = np.where(np.arange(1000) == 500, np.nan, COLUMNS["pt"])
         ({"pt": NAN}, {"selections": ()}, 'sample s: column "pt" is NaN or infinite in 1 of'),
         ({"w": NAN}, {"selections": ("n < 100",)}, "sample s: the weight is NaN or infinite in 1 of 1000 events"),
         ({"w": np.zeros(1000)}, {}, "sample s: the weights add up to 0; expected more than 0"),
-        ({}, {"selections": ("pt > 1000",)}, 'sample s: no event is left after the selection "pt > 1000"'),
+        ({}, {"selections": ("pt > 1000",)}, 'after the selection "pt > 1000"'),
         ({}, {"features": ("pt", "m")}, 'has no column "m"'),
         ({}, {"selections": ("ptt > 3",)}, 'has no column "ptt"; did you mean "pt"?'),
         ({"event": COLUMNS["pt"]}, {}, "an id column of ['event'] holds something else than whole numbers"),
@@ -209,7 +209,7 @@ def test_the_same_events_from_ttree_rntuple_and_parquet(sample_data: Path) -> No
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("nano_dy_empty.root", "no event is left in its files"),
+        ("nano_dy_empty.root", "sample s: no event is left in .*nano_dy_empty.root"),
         ("nano_dy_malformed.parquet", "is no readable Parquet file"),
         ("bad_delphes.root", "contains no tree"),
     ],
@@ -235,3 +235,66 @@ def test_generator_is_held_to_its_contract() -> None:
     ]:  # fmt: skip
         with pytest.raises(InputError, match=said):
             generation.generate(f"physics.py:{name}", source, "physics.py", 5, seed=3)
+
+
+def test_counters_do_not_wrap_around(tmp_path: Path) -> None:
+    """Unsigned and small integers are widened before arithmetic."""
+    n = np.arange(1000, dtype=np.uint32) % 5
+    path = write(
+        tmp_path, "a", {**COLUMNS, "a": n, "b": np.full(1000, 3, np.uint32), "w8": np.full(1000, 100, np.int8)}
+    )
+    assert len(convert(path, selections=("a - b >= 0",))) == int((n >= 3).sum())
+    assert len(convert(path, selections=("-a < 0",))) == int((n > 0).sum())
+    assert set(convert(path, weight="w8 + w8").weight) == {200.0}
+
+
+def test_text_is_no_condition(tmp_path: Path) -> None:
+    path = write(tmp_path, "a", {**COLUMNS, "label": ["a", "b"] * 500}, "parquet")
+    for text in ("label", "'a'"):
+        with pytest.raises(InputError, match="is no condition"):
+            convert(path, selections=(text,))
+
+
+@pytest.mark.parametrize("text", ["pt > 1/0", "pt > 10**400"])
+def test_arithmetic_that_fails_is_a_sentence(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match="cannot be computed"):
+        convert(write(tmp_path, "a", COLUMNS), selections=(text,))
+
+
+def test_value_beyond_float32_is_refused(tmp_path: Path) -> None:
+    large = np.where(np.arange(1000) == 7, 1e39, 1.0)
+    with pytest.raises(InputError, match="largest float32"):
+        convert(write(tmp_path, "a", {**COLUMNS, "pt": large}), selections=())
+
+
+def test_repeated_ids_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "a", {**COLUMNS, "event": np.arange(1000) // 2})
+    with pytest.raises(InputError, match="500 of 1000 events repeat the id"):
+        convert(path, selections=())
+
+
+def test_a_look_at_part_of_a_file_does_not_judge_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is sorted by process may have a sample's events at its end."""
+    path = write(tmp_path, "a", COLUMNS)
+    monkeypatch.setattr(conversion, "STEP", 100)
+    monkeypatch.setattr(inspection, "ROWS", 300)
+    wanted = recipe(selections=("event >= 900",))
+    look = inspection.Look(wanted, (str(path),), "", "", 0)
+    assert inspection.look([look], ("", ""), Fractions(0.6, 0.2, 0.2, 1), 50)["problems"] == []
+    assert len(convert(path, selections=("event >= 900",))) == 100
+
+
+def test_look_reports_every_sample_and_the_modules_behind_physics(tmp_path: Path) -> None:
+    (tmp_path / "shift_of_mine.py").write_text("SHIFT = 1.0\n")
+    source = "import shift_of_mine\nprint('hello')\ndef s(g, n): return {'pt': g.normal(size=n)}\ndef log_density(p, x, a): ...\n"
+    looks = [
+        inspection.Look(recipe(features=("pt",), weight=1.0, selections=(), id=()), (), "", "physics.py:s", 100),
+        inspection.Look(
+            recipe(features=("mass",), weight=1.0, selections=(), id=(), sample="t"), (), "", "physics.py:s", 10**6
+        ),
+    ]
+    found = inspection.look(looks, (source, str(tmp_path / "physics.py")), Fractions(0.6, 0.2, 0.2, 1), 1000)
+    assert found["exact"] is True
+    assert [Path(p).name for p in found["code"]] == ["shift_of_mine.py"]
+    assert any("sample s: 100 generated events leave about 20 effective ones" in p for p in found["problems"])
+    assert any('sample t: physics.py:s makes no column "mass"' in p for p in found["problems"])

@@ -124,13 +124,19 @@ def test_gradient_agrees_with_differences(theta: np.ndarray) -> None:
     np.testing.assert_allclose(likelihood(theta)[1], numeric, atol=2e-3, rtol=1e-5)
 
 
-def test_renormalisation_keeps_the_density_normalised() -> None:
-    """Over its own simulated events, lambda_j averages to the yield, wherever the nuisances are."""
-    likelihood = build()
-    for alpha in (np.zeros(3), np.array([1.5, -2.0, 0.0]), np.array([-3.0, 3.0, 1.0])):
-        for simulation in likelihood.simulation:
-            product, _ = simulation.responses(alpha, len(simulation.weight))
-            assert simulation.weight @ product / simulation(alpha)[0] == pytest.approx(1)
+@pytest.mark.parametrize("alpha", [(0.0, 0.0), (1.5, -2.0), (-3.0, 3.0)])
+def test_renormalisation_keeps_the_density_normalised(alpha: tuple[float, float]) -> None:
+    """Of one process whose own events are the data, lambda averages to the yield, wherever the nuisances are."""
+    table = Model({"mu": Parameter()}, {"s": "mu"}, {"jes": Nuisance(), "jer": Nuisance()})
+    shapes = tuple(shape for shape in SHAPES if shape.process == "s")
+    data = simulated()
+    own = data.sample == 0
+    events = dataset.Dataset(data.x[own], data.weight[own], np.zeros(own.sum(), int), ("s",), {k: v[own] for k, v in data.ratios.items()} | {"s": np.zeros(own.sum())}, YIELDS)  # fmt: skip
+    rates = Rates.build(table, shapes, YIELDS)
+    likelihood = Likelihood.build(rates, dict.fromkeys(table.nuisances, "poly6_exp"), shapes, events, events)
+    at = likelihood.rates_and_densities(np.array([1.0, *alpha]))
+    assert np.average(at.density, weights=events.weight) == pytest.approx(at.expected)
+    assert at.density.std() > 0 or alpha == (0.0, 0.0)
 
 
 def test_without_renormalisation_the_response_is_not_normalised() -> None:
@@ -271,21 +277,70 @@ def test_dataset_reads_back(tmp_path) -> None:
         np.testing.assert_array_equal(found.ratios[name], values)
 
 
-def test_finite_simulation_scatters_as_estimated() -> None:
-    """Asimov data sets of 300 independent simulations scatter around the truth by the estimated error."""
-    table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu", "b": "1"}, {})
-    rates = Rates.build(table, (), {"s": 100.0, "b": 500.0})
+@pytest.mark.parametrize("nuisances", [{}, {"jes": Nuisance()}], ids=["statistics only", "with a shape"])
+def test_finite_simulation_scatters_as_estimated(nuisances: dict[str, Nuisance]) -> None:
+    """Asimov data sets of 300 independent simulations scatter around the truth by the estimated errors."""
+    table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu", "b": "1"}, nuisances)
+    yields = {"s": 100.0, "b": 500.0, "b.up": 500.0, "b.down": 500.0}
+    shapes = tuple(Shape("b", name, "b.up", "b.down", "") for name in nuisances)
+    rates = Rates.build(table, shapes, yields)
     values, estimates = [], []
     for replica in range(300):
-        x = np.random.default_rng(replica).normal(np.repeat([1.0, 0.0], 200), 1)
-        sample = np.repeat([0, 1], 200)
-        data = dataset.Dataset(
-            x[:, None], np.repeat([100 / 200, 500 / 200], 200), sample, ("s", "b"), {"s": x - 0.5}, {}
-        )
-        likelihood = Likelihood.build(rates, {}, (), data, data)
+        x = np.random.default_rng(replica).normal(np.repeat([1.0, 0.0], 400), 1)
+        sample = np.repeat([0, 1], 400)
+        ratios = {"s": x - 0.5, "b.up": 0.3 * x - 0.045, "b.down": -0.3 * x - 0.045}
+        data = dataset.Dataset(x[:, None], np.repeat([100 / 400, 500 / 400], 400), sample, ("s", "b"), ratios, yields)
+        likelihood = Likelihood.build(rates, dict.fromkeys(nuisances, "poly6_exp"), shapes, data, data)
         found = fit(likelihood)
-        values.append(found.values[0])
-        estimates.append(likelihood.simulation_errors(found.values, found.covariance, sample)[0])
-    # the standard deviation of 300 values is known to 4 %
-    assert np.std(values) == pytest.approx(np.mean(estimates), rel=4 * 0.04)
-    assert abs(np.mean(values) - 1) < 4 * np.std(values) / np.sqrt(300) + 0.02
+        values.append(found.values)
+        estimates.append(likelihood.simulation_errors(found.values, found.covariance, sample))
+    # the standard deviation of 300 values is known to 4 %, and the estimate is of first order
+    np.testing.assert_allclose(np.std(values, axis=0), np.mean(estimates, axis=0), rtol=4 * 0.04)
+
+
+@pytest.mark.parametrize(("nominal", "multiplier"), [(1.0, "mu"), (2.5, "mu"), (0.5, "3 * mu"), (1.0, "mu**2 + 0.5")])
+def test_asimov_data_is_made_at_the_nominal_parameters(nominal: float, multiplier: str) -> None:
+    """With exact ratios, the fit returns the nominal value, whatever it and the multiplier are."""
+    n = 3000
+    x = np.concatenate([np.random.default_rng(1).normal(1, 1, n), np.random.default_rng(2).normal(0, 1, n)])
+    table = Model({"mu": Parameter(nominal, (0.0, 8.0))}, {"s": multiplier, "b": "1"}, {})
+    yields = {"s": 100.0, "b": 500.0}
+    simulation = dataset.Dataset(x[:, None], np.repeat([100 / n, 500 / n], n), np.repeat([0, 1], n), ("s", "b"), {"s": x - 0.5}, yields)  # fmt: skip
+    rates = Rates.build(table, (), yields)
+    data = dataset.at(simulation, dict(zip(rates.processes, rates.factors(rates.start)[0], strict=True)))
+    likelihood = Likelihood.build(rates, {}, (), data, simulation)
+    found = fit(likelihood)
+    error = likelihood.simulation_errors(found.values, found.covariance, data.sample)[0]
+    assert abs(found.values[0] - nominal) < 4 * error
+    assert error < 0.3 * math.sqrt(found.covariance[0, 0])
+
+
+@pytest.mark.parametrize("points", [5, 7, 13, 60])
+def test_a_coarse_scan_gives_the_same_interval(points: int) -> None:
+    likelihood = counting(80)
+    best = fit(likelihood)
+    fine = intervals.scan(likelihood, likelihood.rates, best, "mu", None, [0.68, 0.95])["intervals"]
+    coarse = intervals.scan(likelihood, likelihood.rates, best, "mu", Scan(0.0, 5.0, points), [0.68, 0.95])["intervals"]
+    for level in fine:
+        np.testing.assert_allclose(coarse[level], fine[level], atol=2e-4)
+
+
+def test_interval_that_ends_at_a_lost_point_is_open() -> None:
+    points = [intervals.Point(x, (x - 1) ** 2, x < 1.3) for x in np.linspace(0, 2, 21)]
+    scan = {p.value: p for p in points}
+    best = fitting.Result(("mu",), True, 0.0, np.array([1.0]), np.eye(1), ())
+    likelihood = counting(80)
+    found = intervals.scan(
+        lambda t: (float((t[0] - 1) ** 2) if t[0] < 1.3 else math.nan, np.array([2 * (t[0] - 1)])),
+        likelihood.rates, best, "mu", Scan(0.0, 2.0, 21), [0.95],
+    )  # fmt: skip
+    assert len(scan) == 21
+    assert found["open"] == ["0.95"]
+
+
+def test_multiplier_without_a_slope_at_the_bound_can_be_scanned() -> None:
+    table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu - mu**0.5 + 1", "b": "1"}, {})
+    rates = Rates.build(table, (), {"s": 20.0, "b": 50.0})
+    f, slopes = rates.factors(np.array([0.0]))
+    assert f.tolist() == [1.0, 1.0]
+    assert not np.isfinite(slopes[0, 0])

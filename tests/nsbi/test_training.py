@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.training import engine, losses, networks, packs, views
 
@@ -52,9 +53,13 @@ def test_classes_are_balanced_and_parts_are_disjoint() -> None:
     assert len(fitting.x) < len(without.x)  # a Poisson(1) bootstrap leaves out e^-1 of the events
 
 
-def test_folds_leave_their_events_out() -> None:
-    sizes = [sum(len(p.x) for p in views.look(DATA, member(fold=f, folds=3, bootstrap=None).view)) for f in range(3)]
-    assert sum(sizes) == 2 * 5000
+@pytest.mark.parametrize("fold", range(3))
+def test_folds_leave_their_own_events_out(fold: int) -> None:
+    view = member(fold=fold, folds=3, bootstrap=None).view
+    own = {tuple(row) for row in DATA.x[hashing.fold(DATA.id, 3, view.fold_salt) == fold].tolist()}
+    seen = [{tuple(row) for row in part.x.tolist()} for part in views.look(DATA, view)]
+    assert not own & (seen[0] | seen[1])
+    assert len(own) + len(seen[0]) + len(seen[1]) == 5000
 
 
 def test_bootstrap_is_the_same_draw_for_an_event_in_every_ratio() -> None:
@@ -88,7 +93,7 @@ def test_best_epoch_is_kept_and_patience_ends_training() -> None:
     trained = engine.train(DATA, member(), replace(SETTINGS, epochs=60, patience=3, learning_rate=0.05))
     assert len(trained.history) < 60
     assert trained.best_epoch == int(trained.history[:, 1].argmin()) == len(trained.history) - 4
-    network = networks.build(SHAPE)
+    network = networks.empty(SHAPE)
     torch.nn.utils.vector_to_parameters(torch.from_numpy(trained.weights), network.parameters())
     loss = engine.evaluate_loss(network, views.look(DATA, member().view)[1], "carl")
     assert loss == pytest.approx(trained.history[trained.best_epoch, 1], abs=1e-7)
@@ -157,3 +162,26 @@ def test_scaler_standardises_and_bears_a_constant_feature() -> None:
     scaled = views.Scaler.fit(x)(x)
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(scaled.std(axis=0), [1, 0], atol=1e-5)
+
+
+def test_a_network_to_be_filled_touches_no_random_state() -> None:
+    """Evaluation runs beside training in other threads."""
+    before = torch.random.get_rng_state()
+    networks.empty(SHAPE)
+    torch.testing.assert_close(torch.random.get_rng_state(), before)
+    assert [p.shape for p in networks.empty(SHAPE).parameters()] == [
+        p.shape for p in networks.build(SHAPE, 1).parameters()
+    ]
+
+
+def test_a_class_without_weight_is_a_record_with_a_reason() -> None:
+    trained = engine.train(replace(DATA, weight=np.where(DATA.label, 0.0, 1.0)), member(), SETTINGS)
+    assert trained.reason == "the weights of its numerator add up to 0"
+    assert trained.weights.shape == (2 * 8 + 8 + 8 + 1,)
+
+
+def test_history_of_nan_survives_the_file(tmp_path: Path) -> None:
+    broken = packs.Trained(0, 0, 1, np.zeros(33, np.float32), np.full((1, 2), np.nan), 0, "diverged in epoch 1")
+    good = engine.train(DATA, member(1), replace(SETTINGS, epochs=2))
+    packs.write(tmp_path / "p.h5", packs.Pack(SHAPE, DATA.scaler, (broken, good)))
+    assert [m.history.shape for m in packs.read(tmp_path / "p.h5").members] == [(1, 2), (2, 2)]

@@ -205,3 +205,139 @@ def test_blind_by_default_once_data_is_given(
     assert needle("run", small_inputs, "--json", "--set", "fit.blind=true").code == 0
     assert json.loads((root / "fits" / "scan.json").read_text())["dataset"] == "asimov"
     assert "the analysis is blind" in (root / "report" / "index.html").read_text()
+
+
+GENERATED = (
+    'name = "n"\nphysics = "physics.py"\n[features]\nnames = ["x"]\n[split]\nmin_events = 10\n'
+    '[samples.s]\ngenerate = "physics.py:s"\nevents = 500\n[samples.b]\ngenerate = "physics.py:b"\nevents = 500\n'
+    '[ratios]\nreference = ["b"]\ntargets = ["s"]\n[training]\nmembers = 2\nepochs = 1\nlayers = 1\nnodes = 4\n'
+    '[model]\nparameters.mu = {}\nprocesses = { s = "mu", b = 1.0 }\nnuisances.lumi = { rate = { s = [1.1, 0.9] } }\n'
+)
+PHYSICS = (
+    "import numpy as np\nfrom helper_of_mine import SHIFT\nprint('hello from physics')\n"
+    "def s(g, n): return {'x': g.normal(SHIFT, 1, size=n)}\ndef b(g, n): return {'x': g.normal(size=n)}\n"
+)
+
+
+@pytest.fixture
+def generated(tmp_path: Path) -> Path:
+    (tmp_path / "analysis.toml").write_text(GENERATED)
+    (tmp_path / "physics.py").write_text(PHYSICS)
+    (tmp_path / "helper_of_mine.py").write_text("SHIFT = 0.5\n")
+    return tmp_path
+
+
+def test_changed_helper_of_physics_is_seen(generated: Path, needle: Needle) -> None:
+    first = needle("run", "analysis.toml", "--until", "convert", "--json")
+    assert (first.code, first.json()["done"]) == (0, 4), first.err
+    assert needle("run", "analysis.toml", "--until", "convert", "--json").json()["done"] == 0
+    (generated / "helper_of_mine.py").write_text("SHIFT = 0.75\n")
+    assert needle("run", "analysis.toml", "--until", "convert", "--json").json()["done"] == 4
+
+
+def test_density_sees_the_nuisances_that_change_its_shape_and_no_others(generated: Path, needle: Needle) -> None:
+    density = (
+        "def log_density(p, x, a):\n    assert not a, a\n    return -0.5 * (x[:, 0] - (SHIFT if p == 's' else 0))**2\n"
+    )
+    (generated / "physics.py").write_text(PHYSICS + density)
+    ended = needle("run", "analysis.toml", "--json")
+    assert ended.code == 0, ended.err
+    assert "exact_shift" in ended.json()["results"]  # and what physics.py prints is not on standard output
+
+
+@pytest.mark.parametrize(
+    ("density", "said"),
+    [
+        ("return {}['b']", 'log_density of "s" failed: KeyError'),
+        ("return x", 'log_density of "s" has shape ('),
+        ("return x[:, 0] * np.nan", 'log_density of "s" is NaN'),
+    ],
+)
+def test_wrong_density_is_named(generated: Path, needle: Needle, density: str, said: str) -> None:
+    (generated / "physics.py").write_text(PHYSICS + f"def log_density(p, x, a): {density}\n")
+    ended = needle("run", "analysis.toml")
+    assert ended.code == 2
+    assert said in ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    "line", ["import sys; sys.exit(0)", "raise SystemExit('no')", "import nothing_of_that_name", "1/0"]
+)
+def test_physics_that_cannot_be_imported(generated: Path, needle: Needle, line: str) -> None:
+    (generated / "physics.py").write_text(line + "\n")
+    ended = needle("check", "analysis.toml")
+    assert ended.code == 2
+    assert "physics.py: cannot be imported" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_silent_death_of_a_generator_is_said(generated: Path, needle: Needle) -> None:
+    source = PHYSICS + "def s(g, n):\n    import os\n    if n > 100: os._exit(9)\n    return b(g, n)\n"
+    (generated / "physics.py").write_text(source)
+    ended = needle("run", "analysis.toml", "--until", "convert")
+    assert ended.code == 1
+    assert "generate s: its process ended with exit code 9" in ended.err
+
+
+def test_report_of_another_configuration_is_not_shown(
+    finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle
+) -> None:
+    copied(finished, tmp_path)
+    assert needle("report", "small", "--json").json()["parameter"] == "mu"
+    assert needle("run", small_inputs, "--until", "convert").code == 0
+    ended = needle("report", "small")
+    assert ended.code == 2
+    assert "has not come to a report" in ended.err
+
+
+def test_diverged_member_within_the_quorum_leaves_a_report(finished: Path, tmp_path: Path) -> None:
+    """One network of six is replaced by a diverged one; the figures and the page bear it."""
+    from dataclasses import replace
+
+    from needle_parsl import plan
+    from needle_parsl.analysis import load
+    from needle_parsl.nsbi.training import packs
+    from needle_parsl.workflow import probing, tasks
+
+    root = copied(finished, tmp_path)
+    path = root / "packs" / "signal.0000.h5"
+    pack = packs.read(path)
+    broken = replace(pack.members[0], history=np.full((1, 2), np.nan), reason="diverged in epoch 1")
+    packs.write(path, replace(pack, members=(broken, *pack.members[1:])))
+    loaded = load(Path(json.loads((root / "run.json").read_text())["analysis"]))
+    inputs, _ = probing.probe(loaded, json.loads((root / "run.json").read_text())["inputs"])
+    (task,) = (t for t in plan.build(loaded.analysis, inputs, 8).tasks if t.stage == "report")
+    tasks.report(str(root), task)
+    assert "Not trained: signal, member 0, fold 0: diverged in epoch 1." in (root / "report" / "index.html").read_text()
+
+
+def test_full_disk_while_a_task_is_noted_ends_the_run_as_failed(
+    small_inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception in one of Parsl's threads would otherwise be lost, and the run be called done."""
+    from needle_parsl.analysis import load
+    from needle_parsl.site import Site
+    from needle_parsl.workflow import ledger, running
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "ledger.jsonl")
+
+    monkeypatch.setattr(ledger, "append", full)
+    prepared = running.prepare(tmp_path / "run", load(small_inputs), Site("t", workers_per_node=1), "convert")
+    with pytest.raises(OSError, match="No space left"):
+        running.run(prepared, lambda *_: None)
+    assert running.state(tmp_path / "run")["status"] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"status": "done"}', "[]", "{", '{"name": "x", "status": "done", "tasks": {}, "stages": {}, "inputs": 3}'],
+)
+def test_damaged_run_file_is_a_sentence(tmp_path: Path, needle: Needle, content: str) -> None:
+    (tmp_path / "runs" / "x").mkdir(parents=True)
+    (tmp_path / "runs" / "x" / "run.json").write_text(content)
+    for command in ("status", "report"):
+        ended = needle(command, "x")
+        assert "Traceback" not in ended.err
+        assert ended.code == 2

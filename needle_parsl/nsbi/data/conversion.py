@@ -48,13 +48,12 @@ class Recipe:
         return sorted(names)
 
 
-def convert(files: tuple[InputFile, ...], recipe: Recipe, most: int | None = None) -> Events:
+def convert(files: tuple[InputFile, ...], recipe: Recipe) -> Events:
     """Read a sample.
 
     Args:
         files: Where its events are.
         recipe: What to keep of them.
-        most: Rows to look at per file; None reads all.
 
     Returns:
         The selected events, in the order of the files.
@@ -62,8 +61,11 @@ def convert(files: tuple[InputFile, ...], recipe: Recipe, most: int | None = Non
     Raises:
         InputError: A file, column or value is bad, or nothing is left; the message names file, sample and column.
     """
-    parts = [part for file in files for part in _read(file, recipe, most)]
-    events = Events.join(parts, recipe.features)
+    return judge(Events.join([part for file in files for part in read(file, recipe)], recipe.features), files, recipe)
+
+
+def judge(events: Events, files: tuple[InputFile, ...], recipe: Recipe) -> Events:
+    """Refuse a sample that is empty as a whole, repeats its ids, or has no positive sum of weights."""
     if len(events) == 0:
         raise InputError(f"sample {recipe.sample}: no event is left in {_listed(files)}{_after(recipe)}")
     _unique(events, recipe)
@@ -92,16 +94,15 @@ def _unique(events: Events, recipe: Recipe) -> None:
         )
 
 
-def _read(file: InputFile, recipe: Recipe, most: int | None) -> Iterator[Events]:
+def read(file: InputFile, recipe: Recipe) -> Iterator[Events]:
+    """Read one file, chunk by chunk, so that a caller may stop early."""
     path, names, row = Path(file.path), recipe.columns(), 0
     with readers.open_file(path, file.tree) as reader:
         readers.require(reader, f"{path}: sample {recipe.sample}", names)
-        for chunk in reader.iterate(names, STEP) if names else [{}]:
-            rows = len(next(iter(chunk.values()), ()))
+        for chunk in reader.iterate(names, STEP):
+            rows = len(next(iter(chunk.values())))
             yield _chunk(chunk, np.arange(row, row + rows, dtype=np.uint64), file, recipe)
             row += rows
-            if most is not None and row >= most:
-                return
 
 
 def select(columns: Columns, recipe: Recipe, where: str) -> Events:
@@ -123,7 +124,13 @@ def _chunk(columns: Columns, rows: hashing.Hashes, file: InputFile, recipe: Reci
     kept = {name: column[keep] for name, column in columns.items()}
     x = np.empty((int(keep.sum()), len(recipe.features)), dtype=np.float32)
     for place, name in enumerate(recipe.features):
-        x[:, place] = _finite(kept[name], f'column "{name}"', file, recipe)
+        column = _finite(kept[name], f'column "{name}"', file, recipe)
+        with np.errstate(over="ignore"):
+            x[:, place] = column
+        if not np.isfinite(x[:, place]).all():
+            raise InputError(
+                f'{file.path}: sample {recipe.sample}: column "{name}" has values beyond 3.4e38, the largest float32'
+            )
     weight = recipe.weight if isinstance(recipe.weight, float) else _evaluate(recipe.weight, kept, file, recipe)
     weight = _finite(np.broadcast_to(np.asarray(weight), (len(x),)), "the weight", file, recipe)
     return Events(recipe.features, x, weight.astype(np.float64), _ids(kept, rows[keep], file, recipe))
@@ -162,7 +169,8 @@ def _condition(text: str, columns: Columns, file: InputFile, recipe: Recipe) -> 
             f'{file.path}: sample {recipe.sample}: the selection "{expressions.shorten(text)}" is no condition; '
             "compare the column with something"
         )
-    return found.astype(bool)
+    kept: np.typing.NDArray[np.bool_] = np.nan_to_num(found).astype(bool)  # NaN is no yes
+    return kept
 
 
 def _finite(

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,11 @@ def _sample(item: Look, physics: tuple[str, str], digests: dict[str, str], fract
         _generated(item, physics, fractions, least)
         return
     files = tuple(InputFile(path, item.tree, digests[path]) for path in item.files)
-    events = conversion.convert(files, item.recipe, ROWS)
+    chunks = [list(islice(conversion.read(file, item.recipe), ROWS // conversion.STEP)) for file in files]
+    if any(len(parts) == ROWS // conversion.STEP for parts in chunks):
+        return  # not read to its end: conversion judges the sample as a whole
+    events = Events.join([part for parts in chunks for part in parts], item.recipe.features)
+    conversion.judge(events, files, item.recipe)
     if item.recipe.sample != "observed":
         _enough(events, item.recipe.sample, fractions, least)
 

@@ -15,6 +15,7 @@ from needle_parsl.errors import InputError, closest
 Columns = dict[str, npt.NDArray[np.generic]]
 FLAT = {
     "bool",
+    "Double32",
     "float",
     "double",
     "char",

@@ -31,7 +31,7 @@ def diagnose(
     """
     mean, error = normalisation(estimator, denominator)
     learned = (estimator.log_ratio(numerator.x), estimator.log_ratio(denominator.x))
-    spread = estimator.members(denominator.x[:20_000]).std(axis=0)
+    spread = estimator.members(denominator.x[:: 1 + len(denominator) // 20_000]).std(axis=0)
     weighted = Events(denominator.names, denominator.x, denominator.weight * np.exp(learned[1]), denominator.id)
     return {
         "ratio": estimator.ratio,

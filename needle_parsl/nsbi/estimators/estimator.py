@@ -42,7 +42,7 @@ class Estimator:
 
     def members(self, x: npt.NDArray[np.float32]) -> Floats:
         """Evaluate each member: features (N, F) to log ratios (M, N)."""
-        network = networks.build(self.shape)
+        network = networks.empty(self.shape)
         inputs = torch.from_numpy(self.scaler(x))
         rows = []
         with torch.no_grad():
@@ -84,7 +84,10 @@ def compose(ratio: str, pack: Pack, denominator: Events, combine: str, quorum: f
         )
     weights = np.stack([m.weights for m in trained])
     raw = Estimator(ratio, denominator.names, pack.shape, pack.scaler, weights, combine, 0.0)
-    return replace(raw, log_norm=float(np.log(normalisation(raw, denominator)[0])))
+    mean, _ = normalisation(raw, denominator)
+    if not (mean > 0 and np.isfinite(mean)):
+        raise TaskError(f"ratio {ratio}: its mean over the reference is {mean:g}; it cannot be renormalised")
+    return replace(raw, log_norm=float(np.log(mean)))
 
 
 def normalisation(estimator: Estimator, denominator: Events) -> tuple[float, float]:

@@ -59,18 +59,20 @@ def _curve(axes: Axes, facts: Facts, name: str, colour: str, height: float) -> F
 
 
 def training(facts: Facts) -> Figure:
-    """Draw the validation loss of every network, above the best one of its ratio, and the mean of the training losses."""
+    """Draw the validation loss of every network that trained, above the best one of its ratio."""
     ratios = list(facts.histories)[:MOST]
     figure, panels = _panels(len(ratios))
     for axes, ratio in zip(panels, ratios, strict=True):
-        histories = facts.histories[ratio]
-        best = min(float(np.nanmin(h[:, 1])) for h in histories)
-        for history in histories:
-            axes.plot(np.arange(1, len(history) + 1), history[:, 1] - best, color=COLOURS[0], alpha=0.5, linewidth=1)
+        histories = [h[:, 1] for h in facts.histories[ratio] if np.isfinite(h).all()]
         axes.set_title(ratio, fontsize=9)
         axes.set(xlabel="epoch", ylabel="validation loss above the best")
+        if not histories:
+            continue
+        best = min(float(h.min()) for h in histories)
+        for history in histories:
+            axes.plot(np.arange(1, len(history) + 1), history - best, color=COLOURS[0], alpha=0.5, linewidth=1)
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-        spread = np.nanpercentile(np.concatenate([h[:, 1] for h in histories]) - best, 97)
+        spread = float(np.percentile(np.concatenate(histories) - best, 97)) or 1.0
         axes.set_ylim(-PAD * spread, (1 + PAD) * spread)
     return figure
 

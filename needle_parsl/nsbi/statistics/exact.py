@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,18 +23,20 @@ class ExactLikelihood:
     rates: Rates
     data: Dataset
     log_density: LogDensity
+    shapes: Mapping[str, Sequence[str]]
+    """The nuisances that change the shape of each process, as in the learned model."""
     log_reference: Floats
     """ln p_ref of the events, shape (N,), so that the value can be compared with the learned one."""
 
     def __call__(self, theta: Floats) -> tuple[float, None]:
         """Give -ln L, without a gradient."""
         physics = self.rates.physics
-        alpha = dict(zip(self.rates.parameters[physics:], map(float, theta[physics:]), strict=True))
+        alpha = dict(zip(self.rates.parameters, map(float, theta), strict=True))
         f, _ = self.rates.factors(theta)
         expected = f * self.rates.yields * self.rates.gains(theta)[0]
         x = self.data.x.astype(np.float64)
         lam = sum(
-            nu * np.exp(self.log_density(process, x, alpha) - self.log_reference)
+            nu * np.exp(self.log_density(process, x, {k: alpha[k] for k in self.shapes[process]}) - self.log_reference)
             for nu, process in zip(expected, self.rates.processes, strict=True)
         )
         constraint = 0.5 * float(theta[physics:] @ theta[physics:])

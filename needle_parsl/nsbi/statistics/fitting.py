@@ -125,7 +125,7 @@ def minimise(
 def _result(minuit: Minuit, rates: Rates) -> Result:
     values = np.array(minuit.values)
     free = [not minuit.fixed[name] for name in rates.parameters]
-    near = [_near(v, limits) for v, limits in zip(values, rates.limits, strict=True)]
+    near = [_near(*at) for at in zip(values, rates.limits, np.array(minuit.errors), strict=True)]
     at_bound = tuple(
         n for n, close, moves in zip(rates.parameters[: rates.physics], near, free, strict=False) if close and moves
     )
@@ -136,6 +136,7 @@ def _result(minuit: Minuit, rates: Rates) -> Result:
     return Result(rates.parameters, converged, float(minuit.fval), values, covariance, at_bound)
 
 
-def _near(value: float, limits: tuple[float, float]) -> bool:
+def _near(value: float, limits: tuple[float, float], error: float) -> bool:
+    """Whether a value is on its bound, as far as the fit can tell."""
     low, high = limits
-    return bool(min(value - low, high - value) < 1e-4 * min(high - low, WALL))
+    return bool(min(value - low, high - value) < max(1e-3 * error, 1e-6 * min(high - low, WALL)))

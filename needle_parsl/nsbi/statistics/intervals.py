@@ -87,13 +87,26 @@ def scan(
     intervals = {
         f"{level:g}": _refined(evaluate, [*points, own] if inside else points, lowest, level) for level in levels
     }
-    ends = [e for e, bound in zip((points[0].value, points[-1].value), limits, strict=True) if abs(e - bound) > 1e-12]
     return {
         "parameter": parameter,
-        "points": [{parameter: p.value, "t": 2 * (p.nll - lowest), "converged": p.converged} for p in points],
+        "points": [{parameter: p.value, "t": _t(p, lowest), "converged": p.converged} for p in points],
         "intervals": intervals,
-        "open": [level for level, pieces in intervals.items() if any(e in piece for piece in pieces for e in ends)],
+        "open": [level for level, pieces in intervals.items() if _is_open(pieces, points, limits)],
     }
+
+
+def _t(point: Point, lowest: float) -> float | None:
+    return 2 * (point.nll - lowest) if np.isfinite(point.nll) else None
+
+
+def _is_open(pieces: list[list[float]], points: Sequence[Point], limits: tuple[float, float]) -> bool:
+    """Whether an interval ends where the scan does rather than where t says, or spans a point that did not converge."""
+    good = [point.value for point in points if point.converged]
+    ends = [e for e, bound in zip((good[:1], good[-1:]), limits, strict=True) if e and abs(e[0] - bound) > 1e-12]
+    lost = [point.value for point in points if not point.converged]
+    return any(
+        [piece[0]] in ends or [piece[1]] in ends or any(piece[0] <= x <= piece[1] for x in lost) for piece in pieces
+    )
 
 
 def _refined(
@@ -126,7 +139,7 @@ def _automatic(
     while True:
         points = scan(np.linspace(max(low, limits[0]), min(high, limits[1]), AUTOMATIC))
         values = np.array([point.nll for point in points])
-        t = 2 * (values - min(best.nll, float(values.min())))
+        t = 2 * (values - min(best.nll, float(np.nanmin(values))))
         short_low, short_high = t[0] < need and low > limits[0], t[-1] < need and high < limits[1]
         if not (short_low or short_high):
             return points

@@ -73,6 +73,8 @@ class Point(NamedTuple):
     """lambda_e, shape (N,)."""
     density_slopes: Floats
     """d lambda_e / d theta, shape (P, N)."""
+    components: Floats
+    """The processes' parts of lambda_e, shape (J, N)."""
 
 
 @dataclass(frozen=True)
@@ -147,42 +149,51 @@ class Likelihood:
         gains, log_gains = self.rates.gains(theta)
         expected = self.rates.yields * gains
         slopes = np.zeros((len(theta), events))
-        density = np.zeros(events)
+        components = np.zeros((len(f), events))
         for j in range(len(f)):
             product, logs = self.responses[j](alpha, events)
             z, z_logs, _ = self.simulation[j](alpha)
             one = expected[j] / z * self.ratio[j] * product
-            density += f[j] * one
+            components[j] = f[j] * one
             slopes[:physics] += np.outer(df[:, j], one)
             for k in range(len(alpha)):
-                slopes[physics + k] += f[j] * one * (log_gains[k, j] - z_logs.get(k, 0.0) + logs.get(k, 0.0))
+                slopes[physics + k] += components[j] * (log_gains[k, j] - z_logs.get(k, 0.0) + logs.get(k, 0.0))
         by_parameter = np.concatenate([df @ expected, log_gains @ (f * expected)])
-        return Point(float(f @ expected), by_parameter, density, slopes)
+        return Point(float(f @ expected), by_parameter, components.sum(axis=0), slopes, components)
 
     def simulation_errors(self, theta: Floats, covariance: Floats, sample: npt.NDArray[np.int64]) -> Floats:
         """Estimate how far the fit of an Asimov data set is off because its simulated events are finite.
 
-            V = C S C,  S = sum_j sum_{e in j} w_e^2 (s_e - s_j)(s_e - s_j)^T,  s_e = d ln lambda_e / d theta
+            V = C S C,  S = sum_j sum_{e in j} p_e p_e^T,  p_e = w_e (s_e - s_j) - c_j omega_e q_e
+            s_e = d ln lambda_e / d theta,  omega_e = w_e / sum_j w,  c_j = sum_all w lambda_j / lambda
+            q_e = (prod_k g_k / Z_j) (d ln g / d alpha - d ln Z_j / d alpha)
 
-        The sum of the weights of a process is fixed, hence the mean s_j. The events that trained are not in it.
+        The sum of the weights of a process is fixed, hence its mean s_j. The same events estimate Z_j, hence the second
+        term. The events that trained the ratios are not in it.
 
         Args:
             theta: The best fit.
             covariance: C, of the fit.
-            sample: The process of each event.
+            sample: The process of each event, in the order of the model.
 
         Returns:
             One error per parameter.
         """
+        physics, alpha = self.rates.physics, theta[self.rates.physics :]
         at = self.rates_and_densities(theta)
-        scores = at.density_slopes / np.maximum(at.density, FLOOR)
+        density = np.maximum(at.density, FLOOR)
         total = np.zeros_like(covariance)
-        for process in np.unique(sample[self.weight != 0]):
-            own = sample == process
-            mean = np.average(scores[:, own], axis=1, weights=np.abs(self.weight[own]))
-            pulls = self.weight[own] * (scores[:, own] - mean[:, None])
+        for j, simulation in enumerate(self.simulation):
+            weight, scores = self.weight[sample == j], at.density_slopes[:, sample == j] / density[sample == j]
+            mean = scores @ weight / weight.sum() if weight.sum() else np.zeros(len(theta))
+            pulls = weight * (scores - mean[:, None])
+            product, logs = simulation.responses(alpha, len(simulation.weight))
+            z, z_logs, _ = simulation(alpha)
+            share = float(self.weight @ (at.components[j] / density))
+            for k, log in logs.items():
+                pulls[physics + k] -= share * simulation.weight * product / z * (log - z_logs[k])
             total += pulls @ pulls.T
-        errors: Floats = np.sqrt(np.diag(covariance @ total @ covariance))
+        errors: Floats = np.sqrt(np.maximum(np.diag(covariance @ total @ covariance), 0.0))
         return errors
 
     def floored(self, theta: Floats) -> int:

@@ -85,9 +85,10 @@ class Rates:
 
     def factors(self, theta: Floats) -> tuple[Floats, Floats]:
         """Give f_j, shape (J,), and its derivatives by the physics parameters, shape (physics, J)."""
-        values = dict(zip(self.parameters[: self.physics], map(float, theta), strict=False))
-        f = np.array([float(m(values)) for m in self.multipliers])
-        slopes = [[float(s(values)) for s in row] for row in self.slopes]
+        values = dict(zip(self.parameters[: self.physics], theta, strict=False))
+        with np.errstate(all="ignore"):  # a slope may be infinite at a bound, as that of sqrt(mu) at 0
+            f = np.array([float(m(values)) for m in self.multipliers])
+            slopes = [[float(s(values)) for s in row] for row in self.slopes]
         return f, np.array(slopes).reshape(len(f), self.physics).T
 
     def gains(self, theta: Floats) -> tuple[Floats, Floats]:

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from needle_parsl.analysis import Training
+from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.training import networks
 from needle_parsl.nsbi.training.losses import LOSSES
@@ -58,7 +60,11 @@ class Member:
 
 def train(events: RatioEvents, member: Member, settings: Settings) -> Trained:
     """Train a member; one that diverges is tried once more with another seed, then recorded as diverged."""
-    fitting, validation = look(events, member.view)
+    try:
+        fitting, validation = look(events, member.view)
+    except TaskError as error:
+        start = _vector(networks.build(settings.shape, member.seed % 2**63))
+        return Trained(member.member, member.fold, member.seed, start, np.empty((0, 2)), 0, str(error))
     trained = _attempt(fitting, validation, member, settings, member.seed)
     if trained.reason:
         trained = _attempt(fitting, validation, member, settings, hashing.key("retry", member.seed))
@@ -67,7 +73,7 @@ def train(events: RatioEvents, member: Member, settings: Settings) -> Trained:
 
 def _attempt(fitting: Batchable, validation: Batchable, member: Member, settings: Settings, seed: int) -> Trained:
     network = networks.build(settings.shape, seed % 2**63)
-    best = nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+    best = _vector(network)
     history: list[tuple[float, float]] = []
     best_loss, best_epoch, reason = math.inf, 0, ""
     for epoch, losses in enumerate(_epochs(network, fitting, validation, settings, seed)):
@@ -77,10 +83,15 @@ def _attempt(fitting: Batchable, validation: Batchable, member: Member, settings
             break
         if losses[1] < best_loss:
             best_loss, best_epoch = losses[1], epoch
-            best = nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+            best = _vector(network)
         elif epoch - best_epoch >= settings.patience:
             break
-    return Trained(member.member, member.fold, seed, best.numpy(), np.array(history), best_epoch, reason)
+    return Trained(member.member, member.fold, seed, best, np.array(history), best_epoch, reason)
+
+
+def _vector(network: nn.Module) -> npt.NDArray[np.float32]:
+    vector: npt.NDArray[np.float32] = nn.utils.parameters_to_vector(network.parameters()).detach().numpy().copy()
+    return vector
 
 
 def _epochs(

@@ -35,11 +35,18 @@ class MLP(nn.Module):
         return logits.squeeze(-1)
 
 
-def build(shape: Shape, seed: int = 0) -> nn.Module:
-    """Make a network with initial weights that follow from the seed alone."""
+def build(shape: Shape, seed: int) -> nn.Module:
+    """Make a network with initial weights that follow from the seed alone. Not for two threads at a time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return NETWORKS[shape.network](shape.features, shape.layers, shape.nodes)
+
+
+def empty(shape: Shape) -> nn.Module:
+    """Make a network whose weights will be filled in; touches no random state, which other threads may be using."""
+    with torch.device("meta"):
+        network = NETWORKS[shape.network](shape.features, shape.layers, shape.nodes)
+    return network.to_empty(device="cpu")
 
 
 NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {"mlp": MLP}

@@ -53,6 +53,7 @@ def write(path: Path, pack: Pack) -> None:
         file["shift"], file["width"] = pack.scaler.shift, pack.scaler.width
         file["weights"], file["history"] = np.stack([m.weights for m in members]), history
         file["seed"] = np.array([m.seed for m in members], np.uint64)
+        file["epochs"] = np.array([len(m.history) for m in members], np.int64)
         for name in ("member", "fold", "best_epoch"):
             file[name] = np.array([getattr(m, name) for m in members], np.int64)
         file["reason"] = np.array([m.reason.encode() for m in members], "S200")
@@ -61,7 +62,9 @@ def write(path: Path, pack: Pack) -> None:
 def read(path: Path) -> Pack:
     """Read a pack."""
     with h5py.File(path, "r") as file:
-        columns = {name: file[name][...] for name in ("member", "fold", "seed", "weights", "history", "best_epoch")}
+        columns = {
+            name: file[name][...] for name in ("member", "fold", "seed", "weights", "history", "epochs", "best_epoch")
+        }
         reasons = [reason.decode() for reason in file["reason"][...]]
         shape = Shape(**json.loads(file.attrs["shape"]))
         scaler = Scaler(file["shift"][...], file["width"][...])
@@ -71,7 +74,7 @@ def read(path: Path) -> Pack:
             int(columns["fold"][k]),
             int(columns["seed"][k]),
             columns["weights"][k],
-            columns["history"][k][~np.isnan(columns["history"][k]).all(axis=1)],
+            columns["history"][k][: columns["epochs"][k]],
             int(columns["best_epoch"][k]),
             reason,
         )

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events
 
@@ -83,6 +84,9 @@ def look(events: RatioEvents, view: MemberView) -> tuple[Batchable, Batchable]:
     """Give a member its training and its validation events.
 
     The fold is left out of both. Validation events carry no bootstrap weight: they only decide when to stop.
+
+    Raises:
+        TaskError: The weights of a class do not add up to more than 0.
     """
     outside = np.ones(len(events.id), dtype=bool)
     if view.folds > 1:
@@ -101,7 +105,10 @@ def _balanced(events: RatioEvents, keep: npt.NDArray[np.bool_], weight: Floats) 
     """Give both classes the same sum of weights, with mean weight 1, so that the logit is ln p_1 / p_0."""
     label, kept = events.label[keep], weight[keep].copy()
     for kind in (True, False):
-        kept[label == kind] *= len(kept) / (2 * kept[label == kind].sum())
+        total = kept[label == kind].sum()
+        if not total > 0:
+            raise TaskError(f"the weights of its {'numerator' if kind else 'denominator'} add up to {total:g}")
+        kept[label == kind] *= len(kept) / (2 * total)
     rows = torch.from_numpy(np.flatnonzero(keep))
     return Batchable(
         events.x.index_select(0, rows), torch.from_numpy(label.astype(np.float32)), torch.from_numpy(kept).float()
