@@ -59,7 +59,7 @@ def override(table: dict[str, Any], settings: list[str]) -> None:
         place[last] = _typed(text)
 
 
-def _typed(text: str) -> Any:  # noqa: ANN401  whatever TOML can say
+def _typed(text: str) -> Any:
     try:
         found = tomllib.loads(f"x = {text}")
     except (ValueError, RecursionError):
@@ -117,7 +117,7 @@ class Reader:
         read = {f.name: self.field(hints[f.name], f, value, _join(key, name)) for name, f in fields.items()}
         return kind(**{name: item for name, item in read.items() if item is not MISSING})
 
-    def field(self, kind: Any, field: dataclasses.Field[Any], table: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401
+    def field(self, kind: Any, field: dataclasses.Field[Any], table: Mapping[str, Any], key: str) -> Any:
         """Read one key of a table, with its bounds."""
         name = key_of(field)
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -132,7 +132,7 @@ class Reader:
             self.bounds(value, field.metadata, key)
         return value
 
-    def bounds(self, value: Any, limits: Mapping[str, Any], key: str) -> None:  # noqa: ANN401
+    def bounds(self, value: Any, limits: Mapping[str, Any], key: str) -> None:
         """Check a number, or each number of a list, against its limits."""
         for item in value if isinstance(value, tuple) else (value,):
             if not isinstance(item, (int, float)):
@@ -141,7 +141,7 @@ class Reader:
             if item < low or item > high or (limits["above"] and item == low):
                 self.complain(key, f"found {item}, expected a number {_range(low, high, above=limits['above'])}")
 
-    def value(self, kind: Any, value: Any, key: str) -> Any:  # noqa: ANN401, PLR0911  one line per kind of type
+    def value(self, kind: Any, value: Any, key: str) -> Any:  # noqa: PLR0911  one line per kind of type
         """Read a value of a declared type; MISSING, with a complaint, if it does not fit."""
         origin, arguments = get_origin(kind), get_args(kind)
         if origin in (Union, types.UnionType):
@@ -159,7 +159,7 @@ class Reader:
         fits = type(value) is kind and not (kind is int and abs(value) >= 2**63)
         return value if fits else self.refuse(kind, value, key)
 
-    def either(self, kinds: list[Any], value: Any, key: str) -> Any:  # noqa: ANN401
+    def either(self, kinds: list[Any], value: Any, key: str) -> Any:
         """Read a value that may have several types, by the first whose shape fits."""
         for kind in kinds:
             if _fits(kind, value):
@@ -168,13 +168,13 @@ class Reader:
             return self.value(next(k for k in kinds if dataclasses.is_dataclass(k)), value, key)
         return self.refuse(Union[tuple(kinds)], value, key)  # noqa: UP007  built at run time
 
-    def nested(self, kind: type[Any], value: Any, key: str) -> Any:  # noqa: ANN401
+    def nested(self, kind: type[Any], value: Any, key: str) -> Any:
         """Read a sub-table."""
         if not isinstance(value, Mapping):
             return self.refuse(kind, value, key)
         return self.table(kind, value, key)
 
-    def sequence(self, kind: Any, arguments: tuple[Any, ...], value: Any, key: str) -> Any:  # noqa: ANN401
+    def sequence(self, kind: Any, arguments: tuple[Any, ...], value: Any, key: str) -> Any:
         """Read a list of one type, or a list of fixed length."""
         if not isinstance(value, list):
             return self.refuse(kind, value, key)
@@ -185,14 +185,14 @@ class Reader:
         read = [self.value(k, v, f"{key}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True))]
         return MISSING if any(item is MISSING for item in read) else tuple(read)
 
-    def mapping(self, kind: Any, value: Any, key: str) -> Any:  # noqa: ANN401
+    def mapping(self, kind: Any, value: Any, key: str) -> Any:
         """Read a table whose keys the user chooses."""
         if not isinstance(value, Mapping):
             return self.refuse(dict, value, key)
         read = {name: self.value(kind, item, _join(key, name)) for name, item in value.items()}
         return {name: placeholder(kind) if item is MISSING else item for name, item in read.items()}
 
-    def refuse(self, kind: Any, value: Any, key: str) -> Any:  # noqa: ANN401
+    def refuse(self, kind: Any, value: Any, key: str) -> Any:
         """Complain about a value of the wrong type."""
         hint = closest(value, get_args(kind)) if get_origin(kind) is Literal and isinstance(value, str) else ""
         meant = hint if hint.startswith(";") else ""
@@ -200,7 +200,7 @@ class Reader:
         return MISSING
 
 
-def placeholder(kind: Any) -> Any:  # noqa: ANN401
+def placeholder(kind: Any) -> Any:
     """Make an empty value of a type, so that the search for mistakes can go on after one."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return Reader("").table(kind, {})
@@ -212,7 +212,7 @@ def placeholder(kind: Any) -> Any:  # noqa: ANN401
     return (origin or kind)()
 
 
-def describe(kind: Any) -> str:  # noqa: ANN401
+def describe(kind: Any) -> str:
     """Say a type in the words of a config file."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
@@ -226,13 +226,13 @@ def describe(kind: Any) -> str:  # noqa: ANN401
     return NAMES.get(origin or kind, "a table")
 
 
-def _plural(kind: Any) -> str:  # noqa: ANN401
+def _plural(kind: Any) -> str:
     return {"text": "texts", "a whole number": "whole numbers", "a number": "numbers", "a table": "tables"}.get(
         describe(kind), describe(kind)
     )
 
 
-def _fits(kind: Any, value: Any) -> bool:  # noqa: ANN401
+def _fits(kind: Any, value: Any) -> bool:
     """Whether a value has the outer shape of a type, so that its complaints are about that type."""
     origin = get_origin(kind)
     if origin is Literal:
@@ -256,7 +256,7 @@ def _range(low: float, high: float, *, above: bool) -> str:
     return f"above {low:g} and at most {high:g}" if above else f"from {low:g} to {high:g}"
 
 
-def _shown(value: Any) -> str:  # noqa: ANN401
+def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -273,7 +273,7 @@ def dump(table: Mapping[str, Any]) -> str:
     return tomli_w.dumps(_said(table))
 
 
-def _said(value: Any) -> Any:  # noqa: ANN401  whatever TOML can say
+def _said(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _said(item) for name, item in value.items() if item is not None}
     return [_said(item) for item in value] if isinstance(value, (list, tuple)) else value

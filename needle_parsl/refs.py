@@ -54,7 +54,7 @@ def load_source(source: str, path: str) -> types.ModuleType:
     return module
 
 
-def resolve(reference: str, source: str = "", path: str = "") -> Any:  # noqa: ANN401  a user's object can be anything
+def resolve(reference: str, source: str = "", path: str = "") -> Any:
     """Find the object behind a reference.
 
     Args:

@@ -92,12 +92,12 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:  # noqa: ANN401  whatever JSON can say
+def write_json(path: Path, value: Any) -> None:
     """Write a JSON file under a temporary name, then rename it."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:  # noqa: ANN401  whatever JSON can say
+def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:

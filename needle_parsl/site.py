@@ -76,7 +76,7 @@ def _expanded(table: Mapping[str, Any], reader: reading.Reader, key: str = "") -
     return {name: _expand(value, reader, f"{key}.{name}" if key else name) for name, value in table.items()}
 
 
-def _expand(value: Any, reader: reading.Reader, key: str) -> Any:  # noqa: ANN401  whatever TOML can say
+def _expand(value: Any, reader: reading.Reader, key: str) -> Any:
     if isinstance(value, Mapping):
         return _expanded(value, reader, key)
     if isinstance(value, list):

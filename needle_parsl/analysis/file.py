@@ -60,15 +60,20 @@ def match(path: Path, patterns: tuple[str, ...]) -> list[str]:
     found: list[str] = []
     for pattern in patterns:
         try:
-            full = str(Path(escape(str(path.parent.resolve()))) / Path(pattern).expanduser())
-            matches = sorted(glob(full)) if has_magic(pattern) else [str(path.parent / Path(pattern).expanduser())]  # noqa: PTH207  patterns may be absolute
-            resolved = [_readable(Path(m)) for m in matches]
+            resolved = [_readable(Path(name)) for name in _names(path.parent, pattern)]
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
         if not resolved:
             raise InputError("no file matches")
         found += [file for file in resolved if file not in found]
     return found
+
+
+def _names(folder: Path, pattern: str) -> list[str]:
+    full = str(Path(escape(str(folder.resolve()))) / Path(pattern).expanduser())
+    if has_magic(pattern):
+        return sorted(glob(full, recursive=True))  # noqa: PTH207  Path.glob takes no absolute patterns
+    return [str(folder / Path(pattern).expanduser())]
 
 
 def _readable(path: Path) -> str:

@@ -33,7 +33,9 @@ app.add_typer(sites_app, name="sites")
 AnalysisFile = Annotated[Path, typer.Argument(help="An analysis.toml, or the folder that holds it.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, or its name under runs/.")]
 SiteName = Annotated[str, typer.Option("--site", help="The machine: a name from 'needle sites', or a TOML file.")]
-Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override one key; may be repeated.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key; may be repeated.")
+]
 Out = Annotated[Path | None, typer.Option("--out", help="The run directory; by default runs/NAME.")]
 Until = Annotated[str | None, typer.Option("--until", metavar="STAGE", help="The last stage to run.")]
 Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
@@ -54,7 +56,7 @@ def needle(
 
 
 @app.command()
-def check(analysis: AnalysisFile, settings: Settings = [], as_json: Json = False) -> None:  # noqa: B006  Typer's way
+def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = False) -> None:
     """Look for every mistake in an analysis and its input files, before anything runs."""
     from needle_parsl.analysis import load
     from needle_parsl.cli import terminal
@@ -77,7 +79,7 @@ def plan_command(
     analysis: AnalysisFile,
     site: SiteName = "local",
     out: Out = None,
-    settings: Settings = [],  # noqa: B006
+    settings: Settings = None,
     until: Until = None,
     as_json: Json = False,
 ) -> None:
@@ -99,7 +101,7 @@ def run(
     analysis: AnalysisFile,
     site: SiteName = "local",
     out: Out = None,
-    settings: Settings = [],  # noqa: B006
+    settings: Settings = None,
     until: Until = None,
     as_json: Json = False,
 ) -> None:
@@ -175,7 +177,9 @@ def sites_show(name: Annotated[str, typer.Argument(help="The name of a site.")],
     _print_json(settings) if as_json else typer.echo(reading.dump(settings), nl=False)
 
 
-def _prepare(analysis: Path, site_name: str, out: Path | None, settings: list[str], until: str | None) -> Prepared:
+def _prepare(
+    analysis: Path, site_name: str, out: Path | None, settings: list[str] | None, until: str | None
+) -> Prepared:
     """Read analysis and site, with the mistakes of both, and look at the files."""
     from needle_parsl import rundir
     from needle_parsl import site as sites

@@ -126,11 +126,12 @@ def _stores(graph: _Graph) -> dict[str, Task]:
 def _completed(sample: Sample, source: Source) -> Sample:
     """What a variation does not say is nominal."""
     moved = bool(source.files or source.generate)
+    has_tree = not source.files or any(not name.endswith(".parquet") for name in source.files)
     return replace(
         sample,
         files=source.files if moved else sample.files,
         generate=source.generate if moved else sample.generate,
-        tree=source.tree or sample.tree,
+        tree=source.tree or (sample.tree if has_tree else ""),
         weight=source.weight if source.weight != "" else sample.weight,
     )
 

@@ -226,7 +226,7 @@ class Task:
     """Keys of the tasks whose outputs it reads."""
 
 
-def content(value: Any) -> Any:  # noqa: ANN401  specs nest lists, dicts and numbers
+def content(value: Any) -> Any:
     """Turn a spec into plain values, without the fields that only say where something is."""
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: content(getattr(value, f.name)) for f in fields(value) if f.metadata.get("key", True)}
@@ -237,7 +237,7 @@ def content(value: Any) -> Any:  # noqa: ANN401  specs nest lists, dicts and num
     return value
 
 
-def digest(value: Any) -> str:  # noqa: ANN401
+def digest(value: Any) -> str:
     """Fingerprint plain values: 16 bytes of BLAKE2b over canonical JSON, as hex."""
     text = json.dumps(content(value), sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -34,7 +34,7 @@ def started(site: Site, logs: Path) -> Iterator[Any]:
             raise
 
 
-def _config(site: Site, logs: Path) -> Any:  # noqa: ANN401  Parsl has no types
+def _config(site: Site, logs: Path) -> Any:
     from parsl.config import Config
     from parsl.executors import ThreadPoolExecutor
 

@@ -46,7 +46,7 @@ def run(root: Path, todo: list[Task], done: Mapping[str, Record], site: Site, fi
             raise
 
 
-def _apps(kernel: Any, root: str) -> dict[str, Callable[..., Future[Record]]]:  # noqa: ANN401  Parsl has no types
+def _apps(kernel: Any, root: str) -> dict[str, Callable[..., Future[Record]]]:
     """Make Parsl apps of the tasks, by stage."""
     from parsl import bash_app, python_app
 

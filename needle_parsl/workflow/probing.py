@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,9 @@ def _physics(loaded: Loaded, imported: tuple[str, ...] = ()) -> plan.Physics:
 
 
 def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
-    """Ask what conversion will be asked: the same specs, with the paths and without digests."""
+    """Ask what conversion will be asked: the same specs, with the paths, without digests and without the trainings."""
     analysis, physics = loaded.analysis, _physics(loaded)
+    analysis = replace(analysis, training=replace(analysis.training, members=1, folds=1))
     unknown = {name: tuple(plan.File(p, "") for p in found) for name, found in paths.items()}
     tasks = plan.build(analysis, plan.Inputs(unknown, physics, exact=False), pack=1).tasks
     generators = {task.name: task.spec for task in tasks if isinstance(task.spec, plan.Generate)}

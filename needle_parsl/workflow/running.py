@@ -75,13 +75,13 @@ def state(root: Path) -> dict[str, Any]:
     Raises:
         InputError: It is missing, damaged, or no run's.
     """
-    found = rundir.read_json(root / rundir.RUN)
+    found: Any = rundir.read_json(root / rundir.RUN)
     whole = isinstance(found, dict) and {"name", "status", "tasks", "stages"} <= set(found)
     if not whole or not {"total", "done", "failed", "reused"} <= set(found["tasks"]):
         raise InputError(
             f"{root / rundir.RUN}: is damaged or no run's; remove it, and the next run goes on from its ledger"
         )
-    return found
+    return dict(found)
 
 
 def run(prepared: Prepared, on_end: Callable[[Task, Record], None]) -> Outcome:

@@ -63,7 +63,7 @@ def train(root: str, task: Task, *_before: Record) -> Record:
     return out.record(root)
 
 
-def _member(spec: specs.Train, member: specs.Member) -> Any:  # noqa: ANN401  imported lazily
+def _member(spec: specs.Train, member: specs.Member) -> Any:
     from needle_parsl.nsbi.training.engine import Member
     from needle_parsl.nsbi.training.views import MemberView
 

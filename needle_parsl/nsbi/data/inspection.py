@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,10 @@ def look(looks: list[Look], physics: tuple[str, str], fractions: Fractions, leas
     exact = _guard(problems, lambda: _has_density(*physics)) if physics[0] else False
     digests = {path: _digest(Path(path)) for path in sorted({path for item in looks for path in item.files})}
     for item in looks:
-        _guard(problems, lambda item=item: _distinct(item, digests))  # type: ignore[misc]
+        _guard(problems, partial(_distinct, item, digests))
     if not problems:
         for item in looks:
-            _guard(problems, lambda item=item: _sample(item, physics, digests, fractions, least))  # type: ignore[misc]
+            _guard(problems, partial(_sample, item, physics, digests, fractions, least))
     own = {str(Path(physics[1]).parent)} if physics[0] else set()
     named = {item.generate.rpartition(":")[0] for item in looks}
     code = {path: _digest(Path(path)) for path in _imported(set(sys.modules) - before, own, named)}
@@ -88,7 +89,7 @@ def _distinct(item: Look, digests: Mapping[str, str]) -> None:
             )
 
 
-def _guard(problems: list[str], work: Callable[[], Any]) -> Any:  # noqa: ANN401
+def _guard(problems: list[str], work: Callable[[], Any]) -> Any:
     try:
         return work()
     except InputError as error:

@@ -66,7 +66,7 @@ class RootFile:
         self.tree = self._find(tree)
         self.entries = int(self.tree.num_entries)
 
-    def _find(self, tree: str) -> Any:  # noqa: ANN401  uproot has no types
+    def _find(self, tree: str) -> Any:
         trees = self.file.keys(cycle=False, filter_classname=["TTree", "*RNTuple*"])
         trees = list(dict.fromkeys(trees))
         if tree and tree not in trees:
@@ -121,7 +121,7 @@ class ParquetFile:
         """Map each column to "flat" or its Arrow type."""
         from pyarrow import types
 
-        def flat(kind: Any) -> bool:  # noqa: ANN401  pyarrow has no types
+        def flat(kind: Any) -> bool:
             return not types.is_nested(kind) and not types.is_temporal(kind)
 
         return {field.name: "flat" if flat(field.type) else str(field.type) for field in self.file.schema_arrow}
@@ -192,14 +192,14 @@ def _flat(kind: str) -> bool:
     return kind in FLAT or plain in FLAT or plain.lstrip("u").rstrip("0123456789") in FLAT or plain.endswith("Float16")
 
 
-def _array(column: Any) -> npt.NDArray[np.generic]:  # noqa: ANN401  pyarrow has no types
+def _array(column: Any) -> npt.NDArray[np.generic]:
     if hasattr(column, "dictionary_decode"):
         column = column.dictionary_decode()
     array: npt.NDArray[np.generic] = column.to_numpy(zero_copy_only=False)
     return array
 
 
-def _guarded(path: Path, what: str, read: Callable[[], Any]) -> Any:  # noqa: ANN401
+def _guarded(path: Path, what: str, read: Callable[[], Any]) -> Any:
     """Turn what a library raises about a bad file into a sentence."""
     try:
         return read()
