@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,19 +43,25 @@ def planned(facts: Mapping[str, Any]) -> None:
 @contextmanager
 def progress(prepared: Prepared, *, quiet: bool) -> Iterator[Callable[[Task, Record], None]]:
     """Show a bar per stage while a run goes on; quiet where nobody looks at a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[seconds]:7.1f} s of work"),
+    )
     todo = Counter(task.stage for task in prepared.todo())
+    seconds: dict[str, float] = defaultdict(float)
     with Progress(*columns, console=ERR, disable=quiet or not ERR.is_terminal) as bars:
         rows = {
-            stage: bars.add_task(stage, total=count, completed=count - todo[stage], start=False)
+            stage: bars.add_task(stage, total=count, completed=count - todo[stage], seconds=0.0)
             for stage, count in prepared.plan.stages().items()
         }
 
         def on_end(task: Task, record: Record) -> None:
-            bars.start_task(rows[task.stage])
-            bars.advance(rows[task.stage])
+            seconds[task.stage] += record.seconds
+            bars.update(rows[task.stage], advance=1, seconds=seconds[task.stage])
             if record.reason:
                 bars.console.print(f"failed: {task.stage} {task.name}: {record.reason}")
 
@@ -81,7 +87,9 @@ def results(facts: Mapping[str, Any]) -> None:
     error = f" ± {facts['error']:.3f}" if facts["error"] is not None else ""
     kind = "observed" if facts["dataset"] == "observed" else "expected"
     failed = "" if facts["converged"] else "; A FIT DID NOT CONVERGE"
-    OUT.print(f"{facts['parameter']} = {facts['value']:.3f}{error} ({kind}{failed})", style="bold")
+    finite = facts["simulation_error"]
+    extra = f" ± {finite:.2g} from the finite number of simulated events" if finite is not None else ""
+    OUT.print(f"{facts['parameter']} = {facts['value']:.3f}{error}{extra} ({kind}{failed})", style="bold")
     for level, pieces in facts["intervals"].items():
         shown = " ".join(f"[{low:.3f}, {high:.3f}]" for low, high in pieces) or "none"
         OUT.print(f"{100 * float(level):g} % interval: {shown}")
@@ -107,7 +115,8 @@ def status(state: Mapping[str, Any]) -> None:
 
 def sites(found: Sequence[Mapping[str, str]]) -> None:
     """List the sites."""
-    table = Table("site", "what it is", "file", box=None, pad_edge=False)
+    table = Table("site", "what it is", box=None, pad_edge=False)
+    table.add_column("file", overflow="fold")
     for entry in found:
         table.add_row(entry["name"], escape(entry["description"]), entry["file"])
     OUT.print(table)
