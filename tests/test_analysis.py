@@ -143,3 +143,9 @@ def test_odd_values_are_refused_cleanly(small_inputs: Path, value: str) -> None:
     found = problems(small_inputs, f"training.learning_rate={value}", f"training.epochs={value}")
     assert {line.split(":")[0] for line in found} == {"training.learning_rate", "training.epochs"}
     assert all(len(line) < 200 for line in found)
+
+
+def test_nothing_to_fit_is_a_mistake(small_inputs: Path) -> None:
+    assert problems(small_inputs, "fit.asimov=false", "fit.blind=true") == [
+        "fit.asimov: is false and there is no data that may be looked at; nothing would be fitted"
+    ]

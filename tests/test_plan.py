@@ -97,3 +97,9 @@ def test_large_plan(small_inputs: Path) -> None:
     made = build(small_inputs, "training.members=2000", pack=1)
     assert made.networks == 12_000
     assert time.process_time() - started < 30  # far above what it takes; a plan must not be quadratic
+
+
+def test_observed_alone(small_inputs: Path) -> None:
+    names = {(task.stage, task.name) for task in build(small_inputs, "fit.asimov=false").tasks}
+    assert {name for stage, name in names if stage in ("fit", "interval")} == {"observed", "scan"}
+    assert ("evaluate", "asimov") in names  # the simulation behind Z_j

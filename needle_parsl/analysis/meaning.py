@@ -239,6 +239,8 @@ def _fit(analysis: Analysis, complain: Complain) -> None:
             complain("fit.data", "is empty; name at least one file, or leave it out")
     elif analysis.fit.data is not None:
         _origin(analysis, analysis.fit.data, "fit.data", complain)
+    if not analysis.fit.asimov and analysis.data() is None:
+        complain("fit.asimov", "is false and there is no data that may be looked at; nothing would be fitted")
     if not analysis.intervals.level:
         complain("intervals.level", "is empty; name at least one confidence level")
     if analysis.fit.scan:

@@ -206,6 +206,8 @@ class Scan:
 class Fit:
     """`[fit]`: what is fitted."""
 
+    asimov: bool = True
+    """Whether the expected result, from simulation at the nominal parameters, is fitted, too."""
     data: Data | tuple[str, ...] | None = None
     """Observed events: a list of files, or a table."""
     blind: bool = True

@@ -248,13 +248,14 @@ def _fits(graph: _Graph, asimov: Task, observed: Task | None) -> tuple[list[Task
     analysis = graph.analysis
     fits: list[Task] = []
     scans: list[Task] = []
-    for dataset in [asimov] if observed is None else [observed, asimov]:
+    datasets = ([observed] if observed else []) + ([asimov] if analysis.fit.asimov else [])
+    for dataset in datasets:
         spec = specs.Fit(dataset.name, analysis.model, _shapes(analysis))
         needs = [dataset, asimov] if dataset is observed else [asimov]
         fits.append(graph.add("fit", dataset.name, spec, *needs))
         scan = specs.Interval(spec, analysis.poi(), analysis.fit.scan, analysis.intervals)
         scans.append(graph.add("interval", "scan_asimov" if scans else "scan", scan, *needs))
-    if graph.inputs.exact:
+    if graph.inputs.exact and asimov in datasets:
         reference = tuple(graph.share(name) for name in analysis.ratios.reference)
         exact = specs.Exact(specs.Fit(asimov.name, analysis.model, _shapes(analysis)), graph.inputs.physics, reference)
         fits.append(graph.add("fit", "exact", exact, asimov))

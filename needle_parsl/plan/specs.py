@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from needle_parsl.analysis import Intervals, Model, Scan, Training
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.statistics.model import Shape
 
+S = TypeVar("S")
 NOT_IN_KEY = {"key": False}
 """Metadata of fields that say where something is, not what it is."""
 
@@ -224,6 +225,11 @@ class Task:
     spec: Spec
     after: tuple[str, ...]
     """Keys of the tasks whose outputs it reads."""
+
+    def of(self, kind: type[S]) -> S:
+        """Give the spec to the function of its stage, which knows its kind."""
+        assert isinstance(self.spec, kind)
+        return self.spec
 
 
 def content(value: Any) -> Any:

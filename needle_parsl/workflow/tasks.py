@@ -24,7 +24,7 @@ TRAINING = threading.Lock()
 
 def generate(root: str, task: Task, stdout: object, stderr: object) -> str:  # noqa: ARG001  Parsl takes the two log files
     """Give the command line of a generator, which is a process of its own."""
-    spec: specs.Generate = task.spec  # type: ignore[assignment]
+    spec = task.of(specs.Generate)
     physics = str(Path(root) / rundir.PHYSICS) if spec.physics.source else ""
     program = [sys.executable, "-m", "needle_parsl.nsbi.data.generation"]
     output = str(inputs.path(root, task.stage, task.name))
@@ -40,7 +40,7 @@ def convert(root: str, task: Task, *_before: Record) -> Record:
     """Turn one sample's files into a store."""
     from needle_parsl.nsbi.data import conversion, events
 
-    spec: specs.Convert = task.spec  # type: ignore[assignment]
+    spec = task.of(specs.Convert)
     with writing(root, task) as out:
         for file in spec.files:
             if file.path and rundir.digest(Path(file.path)) != file.digest:
@@ -54,7 +54,7 @@ def train(root: str, task: Task, *_before: Record) -> Record:
     from needle_parsl.nsbi.training import engine, packs
     from needle_parsl.nsbi.training.views import RatioEvents
 
-    spec: specs.Train = task.spec  # type: ignore[assignment]
+    spec = task.of(specs.Train)
     with TRAINING, writing(root, task) as out:
         events = RatioEvents.build(*inputs.both(root, spec, "train"))
         settings = engine.Settings.of(spec.training, features=events.x.shape[1])
@@ -83,7 +83,7 @@ def combine(root: str, task: Task, *_before: Record) -> Record:
     from needle_parsl.nsbi.estimators import estimator
     from needle_parsl.nsbi.training import packs
 
-    spec: specs.Combine = task.spec  # type: ignore[assignment]
+    spec = task.of(specs.Combine)
     with writing(root, task) as out:
         pack = packs.join([packs.read(inputs.path(root, "train", name)) for name in spec.packs])
         _, denominator = inputs.both(root, spec, "combine")
@@ -95,7 +95,7 @@ def diagnose(root: str, task: Task, *_before: Record) -> Record:
     """Measure an estimator on test events."""
     from needle_parsl.nsbi.estimators import diagnostics, estimator
 
-    spec: specs.Diagnose = task.spec  # type: ignore[assignment]
+    spec = task.of(specs.Diagnose)
     physics = spec.physics
     with writing(root, task) as out:
         made = estimator.read(inputs.path(root, "combine", spec.ratio.name))
@@ -114,7 +114,7 @@ def evaluate(root: str, task: Task, *_before: Record) -> Record:
     from needle_parsl.nsbi.estimators import estimator
     from needle_parsl.nsbi.statistics import dataset
 
-    spec: specs.Evaluate = task.spec  # type: ignore[assignment]
+    spec = task.of(specs.Evaluate)
     with writing(root, task) as out:
         ratios = {name: estimator.read(inputs.path(root, "combine", name)) for name in spec.ratios}
         if spec.dataset == "asimov":
@@ -130,11 +130,12 @@ def fit(root: str, task: Task, *_before: Record) -> Record:
     """Fit a dataset, with learned ratios or with exact densities."""
     from needle_parsl.nsbi.statistics.fitting import minimise
 
-    spec: specs.Fit | specs.Exact = task.spec  # type: ignore[assignment]
+    exact = task.spec if isinstance(task.spec, specs.Exact) else None
+    spec = exact.fit if exact else task.of(specs.Fit)
     with writing(root, task) as out:
-        learned = inputs.likelihood(root, spec.fit if isinstance(spec, specs.Exact) else spec)
-        if isinstance(spec, specs.Exact):
-            found = minimise(inputs.exact_likelihood(root, spec, learned), learned.rates).record(0, {})
+        learned = inputs.likelihood(root, spec)
+        if exact:
+            found = minimise(inputs.exact_likelihood(root, exact, learned), learned.rates).record(0, {})
         else:
             best = minimise(learned, learned.rates)
             sample = inputs.dataset(root, "asimov").sample if spec.dataset == "asimov" else None
@@ -149,7 +150,7 @@ def interval(root: str, task: Task, *_before: Record) -> Record:
     from needle_parsl.nsbi.statistics import intervals
     from needle_parsl.nsbi.statistics.fitting import minimise
 
-    spec: specs.Interval = task.spec  # type: ignore[assignment]
+    spec = task.of(specs.Interval)
     with writing(root, task) as out:
         learned = inputs.likelihood(root, spec.fit)
         objective = inputs.exact_likelihood(root, spec.exact, learned) if spec.exact else learned
@@ -163,7 +164,7 @@ def report(root: str, task: Task, *before: Record) -> Record:
     """Write the report: a page, its figures, and the numbers it shows."""
     from needle_parsl.nsbi.report import gathering, page
 
-    spec: specs.Report = task.spec  # type: ignore[assignment]
+    spec = task.of(specs.Report)
 
     def numbers(stage: str, names: tuple[str, ...]) -> dict[str, Any]:
         return {name: rundir.read_json(inputs.path(root, stage, name)) for name in names}

@@ -217,6 +217,7 @@ def test_nuisance_on_its_wall_is_a_failed_fit() -> None:
     found = fit(counting(5000, sigma=0.01, bounds=(0.9, 1.1)))
     assert abs(found.values[1]) > 0.99 * WALL
     assert not found.converged
+    assert found.record(0, {})["on_wall"] == ["bkg"]
 
 
 def test_users_range_that_is_too_narrow_is_said() -> None:

@@ -38,8 +38,8 @@ def likelihood(facts: Facts) -> Figure:
     ends = np.concatenate(shown)
     if len(ends):
         axes.set_xlim(ends.min(), ends.max())
+        axes.legend(frameon=False, loc="upper center")
     axes.set(xlabel=facts.subject.poi, ylabel=r"$t = -2\,\ln\lambda$", ylim=(0, height))
-    axes.legend(frameon=False, loc="upper center")
     return figure
 
 

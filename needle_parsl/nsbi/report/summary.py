@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from needle_parsl.nsbi.report.gathering import Facts, Sample
+from needle_parsl.nsbi.statistics.model import WALL
 
 FEW = 1000
 """Effective events below which a sample is called small."""
@@ -66,7 +67,8 @@ def _weak_sample(sample: Sample) -> Iterator[str]:
 
 def _weak_fit(name: str, fit: Mapping[str, Any]) -> Iterator[str]:
     if not fit["converged"]:
-        yield f"The fit '{name}' did not converge."
+        walls = " and ".join(fit["on_wall"])
+        yield f"The fit '{name}' did not converge{f': {walls} ran away to {WALL:g} sigma' if walls else ''}."
     for parameter in fit["at_bound"]:
         yield f"In the fit '{name}', {parameter} is at its bound."
     if fit["floored_events"]:

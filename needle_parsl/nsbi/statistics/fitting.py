@@ -29,6 +29,9 @@ class Result:
     values: Floats
     covariance: Floats
     at_bound: tuple[str, ...]
+    """Physics parameters on a bound."""
+    on_wall: tuple[str, ...] = ()
+    """Nuisance parameters at the end of their range, which no good fit reaches."""
 
     def record(
         self,
@@ -61,6 +64,7 @@ class Result:
             },
             "covariance": self.covariance.tolist(),
             "at_bound": list(self.at_bound),
+            "on_wall": list(self.on_wall),
             "floored_events": floored,
             "normalisation": {process: dict(values) for process, values in normalisations.items()},
         }
@@ -129,11 +133,13 @@ def _result(minuit: Minuit, rates: Rates) -> Result:
     at_bound = tuple(
         n for n, close, moves in zip(rates.parameters[: rates.physics], near, free, strict=False) if close and moves
     )
-    on_wall = any(near[rates.physics :])
+    on_wall = tuple(
+        n for n, close in zip(rates.parameters[rates.physics :], near[rates.physics :], strict=True) if close
+    )
     size = len(values)
     covariance = np.zeros((size, size)) if minuit.covariance is None else np.array(minuit.covariance)
     converged = bool(minuit.valid and minuit.covariance is not None and np.isfinite(minuit.fval) and not on_wall)
-    return Result(rates.parameters, converged, float(minuit.fval), values, covariance, at_bound)
+    return Result(rates.parameters, converged, float(minuit.fval), values, covariance, at_bound, on_wall)
 
 
 def _near(value: float, limits: tuple[float, float], error: float) -> bool:
