@@ -43,9 +43,7 @@ def load_source(source: str, path: str) -> types.ModuleType:
             return sys.modules[name]
         module = sys.modules[name] = types.ModuleType(name)
         module.__file__ = path
-        folder = str(Path(path).parent)
-        if folder not in sys.path:
-            sys.path.append(folder)
+        _reach(path)
         try:
             exec(compile(source, path, "exec"), module.__dict__)  # noqa: S102  the user's own code, named by the user
         except BaseException:
@@ -60,12 +58,13 @@ def resolve(reference: str, source: str = "", path: str = "") -> Any:
     Args:
         reference: `"physics.py:name"` (taken from `source`) or `"package.module:name"`.
         source: The text of the analysis' `physics` file.
-        path: That file's path.
+        path: That file, or the analysis; modules beside it can be imported.
 
     Raises:
         InputError: The module cannot be imported or has no such name.
     """
     module_name, attribute = split(reference)
+    _reach(path)
     try:
         is_file = module_name.endswith(".py")
         module = load_source(source, path) if is_file else importlib.import_module(module_name)
@@ -74,6 +73,13 @@ def resolve(reference: str, source: str = "", path: str = "") -> Any:
     if not hasattr(module, attribute):
         raise InputError(f'{module_name} has no "{attribute}"{closest(attribute, public(module))}')
     return getattr(module, attribute)
+
+
+def _reach(path: str) -> None:
+    """Let modules beside a file be imported."""
+    folder = str(Path(path).parent)
+    if path and folder not in sys.path:
+        sys.path.append(folder)
 
 
 def public(module: types.ModuleType) -> list[str]:

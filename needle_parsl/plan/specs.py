@@ -28,6 +28,7 @@ class Physics:
 
     source: str
     path: str = field(metadata=NOT_IN_KEY)
+    """That file, or the analysis without one; modules beside it can be imported."""
     imported: tuple[str, ...] = ()
     """Digests of the user's other modules that it imports, or that the analysis names."""
 

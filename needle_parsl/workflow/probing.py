@@ -78,8 +78,8 @@ def _state(path: str) -> list[object]:
 
 
 def _physics(loaded: Loaded, imported: tuple[str, ...] = ()) -> plan.Physics:
-    path = str((loaded.path.parent / loaded.analysis.physics).resolve()) if loaded.source else ""
-    return plan.Physics(loaded.source, path, imported)
+    path = loaded.path.parent / (loaded.analysis.physics or loaded.path.name)
+    return plan.Physics(loaded.source, str(path.resolve()), imported)
 
 
 def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:

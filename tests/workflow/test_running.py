@@ -241,6 +241,18 @@ def test_changed_helper_of_physics_is_seen(generated: Path, needle: Needle) -> N
     assert needle("run", "analysis.toml", "--until", "convert", "--json").json()["done"] == 4
 
 
+def test_module_beside_the_analysis_is_found_from_anywhere(tmp_path: Path, needle: Needle) -> None:
+    folder = tmp_path / "an analysis"
+    folder.mkdir()
+    (folder / "generators_of_mine.py").write_text(PHYSICS.replace("from helper_of_mine import SHIFT", "SHIFT = 1.0"))
+    text = GENERATED.replace('physics = "physics.py"\n', "").replace("physics.py:", "generators_of_mine:")
+    (folder / "analysis.toml").write_text(text)
+    ended = needle("run", folder, "--until", "convert", "--json")
+    assert (ended.code, ended.json()["done"]) == (0, 4), ended.err
+    (folder / "generators_of_mine.py").write_text(PHYSICS.replace("from helper_of_mine import SHIFT", "SHIFT = 2.0"))
+    assert needle("run", folder, "--until", "convert", "--json").json()["done"] == 4
+
+
 def test_density_sees_the_nuisances_that_change_its_shape_and_no_others(generated: Path, needle: Needle) -> None:
     density = (
         "def log_density(p, x, a):\n    assert not a, a\n    return -0.5 * (x[:, 0] - (SHIFT if p == 's' else 0))**2\n"
