@@ -26,8 +26,9 @@ app = typer.Typer(
     help="Neural simulation-based inference at scale: from simulated events to confidence intervals.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help answers in half the time
 )
-sites_app = typer.Typer(help="List the machines that needle knows, or show one.")
+sites_app = typer.Typer(help="List the machines that needle knows, or show one.", rich_markup_mode=None)
 app.add_typer(sites_app, name="sites")
 
 AnalysisFile = Annotated[Path, typer.Argument(help="An analysis.toml, or the folder that holds it.")]
@@ -57,7 +58,7 @@ def needle(
 
 @app.command()
 def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = False) -> None:
-    """Look for every mistake in an analysis and its input files, before anything runs."""
+    """Look for every mistake in an analysis and its files."""
     from needle_parsl.analysis import load
     from needle_parsl.cli import terminal
     from needle_parsl.workflow import probing
@@ -105,7 +106,10 @@ def run(
     until: Until = None,
     as_json: Json = False,
 ) -> None:
-    """Run an analysis, from events to the report; what is already done is not done again."""
+    """Run an analysis, from events to the report.
+
+    What is already done is not done again.
+    """
     from needle_parsl.cli import terminal
     from needle_parsl.workflow import running
 
