@@ -146,9 +146,11 @@ class _Parser:
         self.text, self.tokens, self.place, self.depth = text, _tokens(text), 0, 0
 
     def peek(self) -> str:
+        """Look at the next token; empty at the end."""
         return self.tokens[self.place][1] if self.place < len(self.tokens) else ""
 
     def take(self, *choices: str) -> str | None:
+        """Consume the next token if it is one of the choices."""
         if (
             self.tokens[self.place : self.place + 1]
             and self.tokens[self.place][0] != "string"
@@ -159,16 +161,19 @@ class _Parser:
         return None
 
     def refuse(self) -> InputError:
+        """Say that the next token does not fit."""
         found = f'"{self.peek()}"' if self.peek() else "the end"
         return InputError(f'cannot read "{shorten(self.text)}": {found} was not expected here')
 
     def left(self, inner: Callable[[], Expression], *operators: str) -> Expression:
+        """Read operands joined by left-associative operators."""
         tree = inner()
         while operator := self.take(*operators):
             tree = Expression(operator, (tree, inner()))
         return tree
 
     def either(self) -> Expression:
+        """Read `or`; every level of nesting passes here."""
         self.depth += 1
         if self.depth > DEEPEST:
             raise InputError(f'"{shorten(self.text)}" is nested deeper than {DEEPEST} levels')
@@ -177,9 +182,11 @@ class _Parser:
         return tree
 
     def both(self) -> Expression:
+        """Read `and`."""
         return self.left(self.negation, "and")
 
     def negation(self) -> Expression:
+        """Read `not`."""
         flips = 0
         while self.take("not"):
             flips += 1
@@ -187,6 +194,7 @@ class _Parser:
         return Expression("not", (tree,)) if flips % 2 else tree
 
     def comparison(self) -> Expression:
+        """Read a chain of comparisons as the `and` of its links."""
         left = self.sum()
         links: list[Expression] = []
         while operator := self.take("<", "<=", ">", ">=", "==", "!="):
@@ -201,12 +209,15 @@ class _Parser:
         return tree
 
     def sum(self) -> Expression:
+        """Read `+` and `-`."""
         return self.left(self.term, "+", "-")
 
     def term(self) -> Expression:
+        """Read `*` and `/`."""
         return self.left(self.unary, "*", "/")
 
     def unary(self) -> Expression:
+        """Read signs."""
         signs = 0
         while self.take("-"):
             signs += 1
@@ -214,6 +225,7 @@ class _Parser:
         return Expression("negative", (tree,)) if signs % 2 else tree
 
     def power(self) -> Expression:
+        """Read `**`, which associates to the right."""
         base = self.atom()
         if not self.take("**"):
             return base
@@ -225,6 +237,7 @@ class _Parser:
         return tree
 
     def atom(self) -> Expression:
+        """Read a number, text, name, call or bracket."""
         if self.take("("):
             return self.closed(self.either())
         if self.place == len(self.tokens):
@@ -240,11 +253,13 @@ class _Parser:
         return self.call(text) if self.take("(") else Expression("name", (text,))
 
     def call(self, function: str) -> Expression:
+        """Read the argument of a function, whose bracket is open."""
         if function not in FUNCTIONS:
             raise InputError(f'"{function}" is no function; there are {", ".join(FUNCTIONS)}')
         return Expression(function, (self.closed(self.either()),))
 
     def closed(self, tree: Expression) -> Expression:
+        """Insist on a closing bracket."""
         if not self.take(")"):
             raise self.refuse()
         return tree

@@ -7,12 +7,17 @@ import math
 import tomllib
 import types
 from collections.abc import Mapping
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from needle_parsl.errors import InputError, closest
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 MISSING = object()
 LARGEST = 1e308
 NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a number", dict: "a table", tuple: "a list"}
@@ -109,7 +114,7 @@ class Reader:
 
     def table(self, kind: type[T], value: Mapping[str, Any], key: str = "") -> T:
         """Read a table into a dataclass; what is wrong in it is noted and stands in as its default."""
-        fields = {key_of(field): field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+        fields = {key_of(field): field for field in dataclasses.fields(kind)}
         hints = get_type_hints(kind)
         for name in value:
             if name not in fields:
@@ -166,7 +171,7 @@ class Reader:
                 return self.value(kind, value, key)
         if any(dataclasses.is_dataclass(kind) for kind in kinds) and isinstance(value, Mapping):
             return self.value(next(k for k in kinds if dataclasses.is_dataclass(k)), value, key)
-        return self.refuse(Union[tuple(kinds)], value, key)  # noqa: UP007  built at run time
+        return self.refuse(reduce(or_, kinds), value, key)
 
     def nested(self, kind: type[Any], value: Any, key: str) -> Any:
         """Read a sub-table."""

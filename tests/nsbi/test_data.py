@@ -38,7 +38,7 @@ def write(folder: Path, name: str, columns: dict[str, object], kind: str = "root
 
 def recipe(**changes: object) -> Recipe:
     fields = {"sample": "s", "features": ("pt", "n"), "weight": "w", "selections": ("pt > 20",), "id": ("event",)}
-    return Recipe(**{**fields, **changes})  # type: ignore[arg-type]
+    return Recipe(**{**fields, **changes})
 
 
 def convert(*paths: Path, **changes: object) -> Events:
@@ -81,7 +81,7 @@ def test_parts_are_disjoint_complete_and_as_large_as_asked(tmp_path: Path) -> No
         write(tmp_path, "a", {"pt": np.ones(n), "n": np.ones(n), "w": np.ones(n), "event": np.arange(n)}), selections=()
     )
     fractions = Fractions(0.6, 0.15, 0.25, salt=3)
-    parts = {name: all_events.part(name, fractions) for name in ("train", "combine", "test")}  # type: ignore[arg-type]
+    parts = {name: all_events.part(name, fractions) for name in ("train", "combine", "test")}
     assert sorted(np.concatenate([p.id for p in parts.values()]).tolist()) == list(range(n))
     for name, part in parts.items():
         share = getattr(fractions, name)

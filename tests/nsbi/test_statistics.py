@@ -187,10 +187,12 @@ def test_counting_interval_agrees_with_root_finding() -> None:
         nu = 50 + 20 * mu
         return 2 * (nu - 80 * math.log(nu) - 80 + 80 * math.log(80))
 
+    def above(mu: float, height: float) -> float:
+        return t(mu) - height
+
     for level in (0.68, 0.95):
         height = stats.chi2.ppf(level, 1)
-        low = optimize.brentq(lambda mu: t(mu) - height, 0, 1.5)  # noqa: B023
-        high = optimize.brentq(lambda mu: t(mu) - height, 1.5, 5)  # noqa: B023
+        low, high = (optimize.brentq(above, *ends, args=(height,)) for ends in ((0, 1.5), (1.5, 5)))
         assert scan["intervals"][f"{level:g}"] == [[pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4)]]
     assert all(point["t"] == pytest.approx(t(point["mu"]), abs=1e-5) for point in scan["points"])
     assert scan["open"] == []

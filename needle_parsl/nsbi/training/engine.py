@@ -109,7 +109,7 @@ def _epochs(
         for rows in torch.split(torch.randperm(len(fitting.x), generator=generator), settings.batch_size):
             optimizer.zero_grad()
             value = loss(network(fitting.x[rows]), fitting.label[rows], fitting.weight[rows])
-            value.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(value)
             optimizer.step()
             total += float(value.detach()) * len(rows)
         schedule.step()
