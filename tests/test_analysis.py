@@ -52,7 +52,7 @@ def test_blind_analysis_has_no_data(small_inputs: Path) -> None:
         ("model.nuisances.jex={rate={backgrund=[1.1, 0.9]}}", 'model.nuisances.jex.rate: "backgrund" is no process of the model; did you mean "background"?'),
         ("model.nuisances.x={rate={signal=[1.1, 0.0]}}", "model.nuisances.x.rate.signal: found [1.1, 0.0], expected relative yields above 0"),
         ("split.train=0.9", "split: train, combine and test add up to 1.3; expected at most 1"),
-        ("fit.scan={start=-1, stop=2}", "fit.scan: leaves the bounds [0, 5] of mu"),
+        ("fit.scan={start=-1, stop=2}", "fit.scan: -1 leaves the bounds [0, 5] of mu"),
         ("fit.scan={start=2, stop=1}", "fit.scan: runs from 2 to 1; expected start below stop"),
         ("physics='no.py'", "physics: "),
         ("model.processes.signal='mu - 2'", "model.processes.signal: is -1 at the nominal parameters; expected 0 or more events"),

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from needle_parsl import expressions
+from needle_parsl.analysis.tables import WALL, Grid
 from needle_parsl.errors import InputError, closest
 from needle_parsl.refs import split
 
 if TYPE_CHECKING:
-    from needle_parsl.analysis.tables import Analysis, Data, Sample, Scan, Source, Variation
+    from needle_parsl.analysis.tables import Analysis, Data, Plane, Sample, Scan, Source, Toys, Variation
 
     Complain = Callable[[str, str], None]
 
@@ -20,6 +21,8 @@ LONGEST = 100
 """Characters of a name."""
 OBSERVED = "observed"
 """What observed data is called in a run directory."""
+LEAST_GRID = 3
+"""Values of a Neyman grid, at least."""
 
 
 def check(analysis: Analysis, complain: Complain) -> None:
@@ -29,7 +32,8 @@ def check(analysis: Analysis, complain: Complain) -> None:
         analysis: What was read.
         complain: Called with key and message for each mistake.
     """
-    for part in (_names, _features, _split, _samples, _ratios, _parameters, _processes, _nuisances, _fit):
+    model = (_ratios, _parameters, _processes, _nuisances)
+    for part in (_names, _features, _split, _samples, *model, _fit, _toys, _intervals):
         part(analysis, complain)
 
 
@@ -149,7 +153,7 @@ def _parameters(analysis: Analysis, complain: Complain) -> None:
             complain(f"model.parameters.{name}.bounds", f"found [{low:g}, {high:g}], expected [smaller, larger]")
         elif not low <= parameter.nominal <= high:
             complain(f"model.parameters.{name}.nominal", f"{parameter.nominal:g} is outside [{low:g}, {high:g}]")
-    pois = [name for name, parameter in analysis.model.parameters.items() if parameter.role == "poi"]
+    pois = _interesting(analysis)
     if not pois:
         complain("model.parameters", 'has no parameter with role = "poi"')
     for name in pois[1:]:
@@ -241,20 +245,105 @@ def _fit(analysis: Analysis, complain: Complain) -> None:
         _origin(analysis, analysis.fit.data, "fit.data", complain)
     if not analysis.fit.asimov and analysis.data() is None:
         complain("fit.asimov", "is false and there is no data that may be looked at; nothing would be fitted")
-    if not analysis.intervals.level:
-        complain("intervals.level", "is empty; name at least one confidence level")
     if analysis.fit.scan:
         _scan(analysis, analysis.fit.scan, complain)
+    if analysis.fit.plane:
+        _plane(analysis, analysis.fit.plane, complain)
 
 
 def _scan(analysis: Analysis, scan: Scan, complain: Complain) -> None:
-    if not scan.start < scan.stop:
-        complain("fit.scan", f"runs from {scan.start:g} to {scan.stop:g}; expected start below stop")
-    parameters = analysis.model.parameters
+    _ascending("fit.scan", scan.start, scan.stop, complain)
     if scan.parameter:
-        _known(scan.parameter, parameters, "parameter of the model", "fit.scan.parameter", complain)
-    name = scan.parameter or next((n for n, p in parameters.items() if p.role == "poi"), "")
-    if name in parameters:
-        low, high = parameters[name].bounds
-        if scan.start < low or scan.stop > high:
-            complain("fit.scan", f"leaves the bounds [{low:g}, {high:g}] of {name}")
+        _parameter(analysis, scan.parameter, "fit.scan.parameter", complain)
+    name = scan.parameter or next(iter(_interesting(analysis)), "")
+    _inside(analysis, name, (scan.start, scan.stop), "fit.scan", complain)
+
+
+def _ascending(key: str, start: float, stop: float, complain: Complain) -> None:
+    if not start < stop:
+        complain(key, f"runs from {start:g} to {stop:g}; expected start below stop")
+
+
+def _interesting(analysis: Analysis) -> list[str]:
+    return [name for name, parameter in analysis.model.parameters.items() if parameter.role == "poi"]
+
+
+def _parameter(analysis: Analysis, name: str, key: str, complain: Complain) -> None:
+    _known(name, analysis.model.parameters, "parameter of the model", key, complain)
+
+
+def _inside(analysis: Analysis, name: str, values: Collection[float], key: str, complain: Complain) -> None:
+    """Values of a parameter must be within its bounds; nuisance parameters end at their walls."""
+    parameters = analysis.model.parameters
+    if name not in parameters and name not in analysis.model.nuisances:
+        return  # said elsewhere
+    low, high = parameters[name].bounds if name in parameters else (-WALL, WALL)
+    outside = [value for value in values if not low <= value <= high]
+    if outside:
+        complain(key, f"{outside[0]:g} leaves the bounds [{low:g}, {high:g}] of {name}")
+
+
+def _plane(analysis: Analysis, plane: Plane, complain: Complain) -> None:
+    known = (*analysis.model.parameters, *analysis.model.nuisances)
+    for name in plane.parameters:
+        _known(name, known, "parameter of the model", "fit.plane.parameters", complain)
+    if plane.parameters[0] == plane.parameters[1]:
+        complain("fit.plane.parameters", f'names "{plane.parameters[0]}" twice; expected two parameters')
+    for name, (low, high) in zip(plane.parameters, plane.ranges or (), strict=False):
+        _ascending("fit.plane.ranges", low, high, complain)
+        _inside(analysis, name, (low, high), "fit.plane.ranges", complain)
+
+
+def _toys(analysis: Analysis, complain: Complain) -> None:
+    toys = analysis.toys
+    if toys is None:
+        return
+    _reference(analysis, toys.generate, "toys.generate", complain)
+    if toys.generate and toys.source == "model":
+        complain("toys.generate", 'has no meaning with source = "model", which throws from the learned ratios')
+    if not toys.at:
+        complain("toys.at", "is empty; name at least one point, { } is the nominal one")
+    for place, point in enumerate(toys.at):
+        _thrown(analysis, toys, point, f"toys.at[{place}]", complain)
+
+
+def _thrown(analysis: Analysis, toys: Toys, point: Mapping[str, float], key: str, complain: Complain) -> None:
+    known = (*analysis.model.parameters, *analysis.model.nuisances)
+    for name, value in point.items():
+        _known(name, known, "parameter of the model", f"{key}.{name}", complain)
+        _inside(analysis, name, (value,), f"{key}.{name}", complain)
+    if toys.source == "simulation" and not toys.generate and all(name in known for name in point):
+        _drawable(analysis, point, key, complain)
+
+
+def _drawable(analysis: Analysis, point: Mapping[str, float], key: str, complain: Complain) -> None:
+    """Test events can only stand for nominal shapes, and only for processes that add events."""
+    remedy = 'name a function in toys.generate, or set toys.source = "model"'
+    shapes = {nuisance for _, nuisance, _, _ in analysis.varied()}
+    for name in sorted(name for name in shapes & set(point) if point[name] != 0):
+        complain(f"{key}.{name}", f"is not 0, and simulated events have no shape in between their variations; {remedy}")
+    values = {n: point.get(n, p.nominal) for n, p in analysis.model.parameters.items()}
+    for process, multiplier in analysis.model.processes.items():
+        tree = _expression(multiplier, f"model.processes.{process}", lambda *_: None)
+        if tree is not None and tree.names() <= set(values) and _value(tree, values) < 0:
+            complain(
+                key, f"gives {process} the multiplier {_value(tree, values):g}, and events cannot be drawn less than never; {remedy}"
+            )  # fmt: skip
+
+
+def _intervals(analysis: Analysis, complain: Complain) -> None:
+    intervals = analysis.intervals
+    if not intervals.level:
+        complain("intervals.level", "is empty; name at least one confidence level")
+    if intervals.parameter:
+        _parameter(analysis, intervals.parameter, "intervals.parameter", complain)
+    name = intervals.parameter or next(iter(_interesting(analysis)), "")
+    if isinstance(intervals.grid, Grid):
+        _ascending("intervals.grid", intervals.grid.start, intervals.grid.stop, complain)
+        _inside(analysis, name, (intervals.grid.start, intervals.grid.stop), "intervals.grid", complain)
+    elif intervals.grid is not None:
+        _inside(analysis, name, intervals.grid, "intervals.grid", complain)
+    if intervals.method == "neyman" and intervals.grid is None:
+        complain("intervals.grid", 'is missing; method = "neyman" needs values, as a list or { start, stop, points }')
+    elif intervals.method == "neyman" and len(set(analysis.grid())) < LEAST_GRID:
+        complain("intervals.grid", f"has {len(set(analysis.grid()))} values; expected at least {LEAST_GRID}")

@@ -7,6 +7,9 @@ from typing import Literal
 
 from needle_parsl.reading import within
 
+WALL = 5.0
+"""Nuisance parameters stay within this many sigma; a fit that ends there has failed."""
+
 
 @dataclass(frozen=True)
 class Features:
@@ -189,6 +192,35 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """Equally spaced values of a parameter."""
+
+    start: float
+    """Smallest value."""
+    stop: float
+    """Largest value."""
+    points: int = field(default=20, metadata=within(3, 100_000))
+    """How many values, ends included."""
+
+    def values(self) -> tuple[float, ...]:
+        """List them."""
+        step = (self.stop - self.start) / (self.points - 1)
+        return (*(self.start + i * step for i in range(self.points - 1)), self.stop)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """`[fit] plane`: two parameters whose profile likelihood is evaluated together."""
+
+    parameters: tuple[str, str]
+    """Their names; nuisance parameters may be among them."""
+    points: int = field(default=15, metadata=within(5, 1000))
+    """How many values of each."""
+    ranges: tuple[tuple[float, float], tuple[float, float]] | None = None
+    """Smallest and largest value of each; left out, three standard errors to each side of the best fit."""
+
+
+@dataclass(frozen=True)
 class Scan:
     """`[fit] scan`: where the profile likelihood is evaluated."""
 
@@ -214,14 +246,42 @@ class Fit:
     """Whether observed data is left alone; expected results only."""
     scan: Scan | None = None
     """The profile scan; left out, 25 points over four standard errors to each side of the best fit."""
+    plane: Plane | None = None
+    """A profile scan of two parameters."""
+    minos: bool = True
+    """Whether MINOS intervals of the parameters of interest are found."""
+
+
+@dataclass(frozen=True)
+class Toys:
+    """`[toys]`: data sets thrown at known parameters, for bias, pulls and coverage."""
+
+    source: Literal["simulation", "model"] = "simulation"
+    """`simulation`: from test events, or from `generate`; `model`: from the learned ratios, blind to their errors."""
+    generate: str = ""
+    """A function `(generator, parameters) -> {column: array}` that makes one data set, as `"physics.py:name"`."""
+    at: tuple[dict[str, float], ...] = ({},)
+    """Where toys are thrown, as tables of parameters; what is not named is nominal."""
+    count: int = field(default=200, metadata=within(2, 10_000_000))
+    """Toys at each of these."""
+    block: int = field(default=100, metadata=within(1, 1_000_000))
+    """Toys that one task throws and fits."""
+    pool: float = field(default=5.0, metadata=within(0.0))
+    """Effective simulated events behind each expected event of a toy, at least; fewer are refused."""
 
 
 @dataclass(frozen=True)
 class Intervals:
     """`[intervals]`: what is said about the parameter of interest."""
 
-    method: Literal["profile"] = "profile"
-    """`profile`: where t = -2 ln of the profile likelihood ratio stays below its chi-squared quantile."""
+    method: Literal["profile", "neyman"] = "profile"
+    """`profile`: t = -2 ln of the profile likelihood ratio against chi-squared; `neyman`: against toys, too."""
+    parameter: str = ""
+    """Which parameter; left out, the first parameter of interest."""
+    grid: Grid | tuple[float, ...] | None = None
+    """Values at which `neyman` throws toys: a list, or `{ start, stop, points }`."""
+    toys_per_point: int = field(default=1000, metadata=within(10, 10_000_000))
+    """Toys at each value of the grid; they are thrown from the model, with nuisance parameters as the data has them there."""
     level: tuple[float, ...] = field(default=(0.68, 0.95), metadata=within(0.01, 0.9999))
     """Confidence levels."""
 
@@ -244,6 +304,7 @@ class Analysis:
     training: Training = field(default_factory=Training)
     ensemble: Ensemble = field(default_factory=Ensemble)
     fit: Fit = field(default_factory=Fit)
+    toys: Toys | None = None
     intervals: Intervals = field(default_factory=Intervals)
 
     def reference_of(self, target: str) -> bool:
@@ -251,10 +312,19 @@ class Analysis:
         return self.ratios.reference == (target,)
 
     def poi(self) -> str:
-        """Name the parameter that is scanned."""
+        """Name the parameter that gets an interval."""
+        if self.intervals.parameter:
+            return self.intervals.parameter
         if self.fit.scan and self.fit.scan.parameter:
             return self.fit.scan.parameter
         return next(name for name, parameter in self.model.parameters.items() if parameter.role == "poi")
+
+    def grid(self) -> tuple[float, ...]:
+        """List the values at which the Neyman construction throws toys, ascending; none without it."""
+        if self.intervals.method != "neyman" or self.intervals.grid is None:
+            return ()
+        grid = self.intervals.grid
+        return grid.values() if isinstance(grid, Grid) else tuple(sorted(set(grid)))
 
     def data(self) -> Data | None:
         """Where the observed events are; None without data, and as long as the analysis is blind."""

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 
 from needle_parsl.analysis import Analysis, Data, Sample, Source
 from needle_parsl.errors import InputError, closest
-from needle_parsl.nsbi.data.hashing import key
 from needle_parsl.nsbi.physics import Density
-from needle_parsl.nsbi.statistics.model import Shape
-from needle_parsl.plan import specs
-from needle_parsl.plan.specs import STAGES, VERSIONS, Physics, Share, Spec, Task
+from needle_parsl.plan import inference, specs
+from needle_parsl.plan.growing import Graph, Inputs
+from needle_parsl.plan.specs import STAGES, Share, Task
 
 OBSERVED = "observed"
 """Observed events are converted like a sample of this name."""
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a look into the files has told."""
-
-    files: Mapping[str, tuple[specs.File, ...]]
-    """Input files with their digests by sample or varied sample; those of observed data by `observed`."""
-    physics: Physics
-    exact: bool
-    """Whether `physics.py` knows the densities."""
 
 
 @dataclass(frozen=True)
@@ -54,34 +42,6 @@ class Plan:
         return replace(self, tasks=tuple(task for task in self.tasks if task.stage in kept))
 
 
-@dataclass
-class _Graph:
-    """Tasks as they are added."""
-
-    analysis: Analysis
-    inputs: Inputs
-    pack: int
-    tasks: list[Task] = field(default_factory=list)
-    networks: int = 0
-
-    def add(self, stage: str, name: str, spec: Spec, *after: Task) -> Task:
-        keys = tuple(task.key for task in after)
-        task = Task(stage, name, specs.digest([stage, VERSIONS[stage], name, specs.content(spec), keys]), spec, keys)
-        self.tasks.append(task)
-        return task
-
-    def salt(self, *labels: object) -> int:
-        return key(self.analysis.seed, *labels)
-
-    @property
-    def splitting(self) -> specs.Splitting:
-        split = self.analysis.split
-        return specs.Splitting(split.train, split.combine, split.test, self.salt("split"))
-
-    def share(self, sample: str) -> Share:
-        return Share(Density(sample), self.analysis.samples[sample].yield_)
-
-
 def build(analysis: Analysis, inputs: Inputs, pack: int) -> Plan:
     """Plan a run.
 
@@ -93,7 +53,7 @@ def build(analysis: Analysis, inputs: Inputs, pack: int) -> Plan:
     Returns:
         The tasks; every task comes after those it needs.
     """
-    graph = _Graph(analysis, inputs, pack)
+    graph = Graph(analysis, inputs, pack)
     stores = _stores(graph)
     ratios = _ratios(analysis)
     packs = {ratio.name: _packs(graph, ratio, stores) for ratio in ratios}
@@ -101,7 +61,7 @@ def build(analysis: Analysis, inputs: Inputs, pack: int) -> Plan:
     checks = [_diagnose(graph, ratio, estimators[ratio.name], stores) for ratio in ratios]
     asimov = _evaluate(graph, "asimov", stores, estimators)
     observed = _evaluate(graph, OBSERVED, stores, estimators) if OBSERVED in stores else None
-    fits, scans = _fits(graph, asimov, observed)
+    fits, scans = inference.fits(graph, asimov, observed)
     _report(graph, stores, ratios, packs, checks, fits, scans)
     order = {stage: place for place, stage in enumerate(STAGES)}
     return Plan(tuple(sorted(graph.tasks, key=lambda task: order[task.stage])), graph.networks)
@@ -118,7 +78,7 @@ def sources(analysis: Analysis) -> dict[str, Sample | Data]:
     return found
 
 
-def _stores(graph: _Graph) -> dict[str, Task]:
+def _stores(graph: Graph) -> dict[str, Task]:
     """Generate and convert: one store per source."""
     return {name: _convert(graph, name, source) for name, source in sources(graph.analysis).items()}
 
@@ -136,7 +96,7 @@ def _completed(sample: Sample, source: Source) -> Sample:
     )
 
 
-def _convert(graph: _Graph, name: str, sample: Sample | Data) -> Task:
+def _convert(graph: Graph, name: str, sample: Sample | Data) -> Task:
     analysis, features = graph.analysis, graph.analysis.features
     if sample.generate:
         seed = graph.salt("generate", name)
@@ -171,7 +131,7 @@ def _needed(ratio: specs.Ratio, stores: Mapping[str, Task]) -> list[Task]:
     return [stores[ratio.name], *(stores[share.density.name] for share in ratio.denominator)]
 
 
-def _packs(graph: _Graph, ratio: specs.Ratio, stores: Mapping[str, Task]) -> list[Task]:
+def _packs(graph: Graph, ratio: specs.Ratio, stores: Mapping[str, Task]) -> list[Task]:
     """Cut the members of a ratio into packs; a member is what its name says, whatever pack it is in."""
     training = graph.analysis.training
     members = [
@@ -198,20 +158,20 @@ def _packs(graph: _Graph, ratio: specs.Ratio, stores: Mapping[str, Task]) -> lis
     return packs
 
 
-def _combine(graph: _Graph, ratio: specs.Ratio, packs: list[Task], stores: Mapping[str, Task]) -> Task:
+def _combine(graph: Graph, ratio: specs.Ratio, packs: list[Task], stores: Mapping[str, Task]) -> Task:
     ensemble = graph.analysis.ensemble
     names = tuple(task.name for task in packs)
     spec = specs.Combine(ratio, replace(graph.splitting, test=0.0), names, ensemble.combine, ensemble.quorum)
     return graph.add("combine", ratio.name, spec, *packs, *_needed(ratio, stores))
 
 
-def _diagnose(graph: _Graph, ratio: specs.Ratio, estimator: Task, stores: Mapping[str, Task]) -> Task:
+def _diagnose(graph: Graph, ratio: specs.Ratio, estimator: Task, stores: Mapping[str, Task]) -> Task:
     physics = graph.inputs.physics if graph.inputs.exact else None
     spec = specs.Diagnose(ratio, graph.splitting, physics)
     return graph.add("diagnose", ratio.name, spec, estimator, *_needed(ratio, stores))
 
 
-def _evaluate(graph: _Graph, dataset: str, stores: Mapping[str, Task], estimators: Mapping[str, Task]) -> Task:
+def _evaluate(graph: Graph, dataset: str, stores: Mapping[str, Task], estimators: Mapping[str, Task]) -> Task:
     analysis = graph.analysis
     simulated = dataset != OBSERVED
     samples = tuple(graph.share(name) for name in analysis.model.processes) if simulated else ()
@@ -227,45 +187,8 @@ def _in_model(analysis: Analysis, ratio: str) -> bool:
     return ratio in analysis.model.processes or ratio not in analysis.samples
 
 
-def _shapes(analysis: Analysis) -> tuple[Shape, ...]:
-    sides: dict[tuple[str, str], dict[str, str]] = {}
-    for name, nuisance, side, _ in analysis.varied():
-        sides.setdefault((name, nuisance), {})[side] = Density(name, nuisance, side).name
-    return tuple(
-        Shape(
-            name,
-            nuisance,
-            found.get("up", ""),
-            found.get("down", ""),
-            analysis.samples[name].variations[nuisance].one_sided or "",
-        )
-        for (name, nuisance), found in sides.items()
-    )
-
-
-def _fits(graph: _Graph, asimov: Task, observed: Task | None) -> tuple[list[Task], list[Task]]:
-    """Fit and scan each dataset; `scan` is the headline's, `scan_asimov` and `scan_exact` stand beside it."""
-    analysis = graph.analysis
-    fits: list[Task] = []
-    scans: list[Task] = []
-    datasets = ([observed] if observed else []) + ([asimov] if analysis.fit.asimov else [])
-    for dataset in datasets:
-        spec = specs.Fit(dataset.name, analysis.model, _shapes(analysis))
-        needs = [dataset, asimov] if dataset is observed else [asimov]
-        fits.append(graph.add("fit", dataset.name, spec, *needs))
-        scan = specs.Interval(spec, analysis.poi(), analysis.fit.scan, analysis.intervals)
-        scans.append(graph.add("interval", "scan_asimov" if scans else "scan", scan, *needs))
-    if graph.inputs.exact and asimov in datasets:
-        reference = tuple(graph.share(name) for name in analysis.ratios.reference)
-        exact = specs.Exact(specs.Fit(asimov.name, analysis.model, _shapes(analysis)), graph.inputs.physics, reference)
-        fits.append(graph.add("fit", "exact", exact, asimov))
-        scan = specs.Interval(exact.fit, analysis.poi(), analysis.fit.scan, analysis.intervals, exact)
-        scans.append(graph.add("interval", "scan_exact", scan, asimov))
-    return fits, scans
-
-
 def _report(
-    graph: _Graph,
+    graph: Graph,
     stores: Mapping[str, Task],
     ratios: list[specs.Ratio],
     packs: Mapping[str, list[Task]],

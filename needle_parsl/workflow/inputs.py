@@ -142,4 +142,4 @@ def exact_likelihood(root: str, spec: specs.Exact, learned: Likelihood) -> Exact
     density, data = log_density(spec.physics), fitted(root, spec.fit, learned.rates)
     log_reference = log_mixture(density, shares(root, spec.reference), data.x.astype("float64"))
     shapes = {name: [s.nuisance for s in spec.fit.shapes if s.process == name] for name in learned.rates.processes}
-    return ExactLikelihood(learned.rates, data, density, shapes, log_reference)
+    return ExactLikelihood(learned.rates, data, density, shapes, log_reference, learned.auxiliary)

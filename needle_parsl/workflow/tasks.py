@@ -139,8 +139,8 @@ def fit(root: str, task: Task, *_before: Record) -> Record:
         else:
             best = minimise(learned, learned.rates)
             sample = inputs.dataset(root, "asimov").sample if spec.dataset == "asimov" else None
-            finite = None if sample is None else learned.simulation_errors(best.values, best.covariance, sample)
-            found = best.record(learned.floored(best.values), learned.normalisations(best.values), finite)
+            finite = None if sample is None else learned.simulation_errors(best.theta, best.theta_covariance, sample)
+            found = best.record(learned.floored(best.theta), learned.normalisations(best.theta), finite)
         rundir.write_json(out.path, found)
     return out.record(root)
 
@@ -155,7 +155,7 @@ def interval(root: str, task: Task, *_before: Record) -> Record:
         learned = inputs.likelihood(root, spec.fit)
         objective = inputs.exact_likelihood(root, spec.exact, learned) if spec.exact else learned
         best = minimise(objective, learned.rates)
-        scan = intervals.scan(objective, learned.rates, best, spec.poi, spec.scan, spec.intervals.level)
+        scan = intervals.scan(objective, best, spec.poi, spec.scan, spec.intervals.level)
         rundir.write_json(out.path, {**scan, "dataset": spec.fit.dataset})
     return out.record(root)
 

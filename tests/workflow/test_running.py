@@ -53,6 +53,7 @@ def test_fit_and_scan_have_their_contract(finished: Path) -> None:
         "value",
         "error",
         "minos",
+        "statistical_error",
         "ensemble_error",
         "total_error",
         "simulation_error",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
 from needle_parsl.nsbi.data.events import Events
+from needle_parsl.nsbi.estimators.closure import calibration, closure
 from needle_parsl.nsbi.estimators.estimator import Estimator, normalisation
 
 Floats = npt.NDArray[np.float64]
+MOST = 20_000
+"""Events on which the members are evaluated one by one."""
 
 
 def diagnose(
@@ -27,12 +32,13 @@ def diagnose(
     Returns:
         `normalisation`: E_ref[r] and its error; `effective_events` of numerator, denominator, and of the denominator
         weighted with r; `member_spread`: root mean square over events of the members' standard deviation of ln r;
-        `exact`: mean square error of ln r and its bias, null where the truth is not known.
+        `closure` by feature and of ln r; `calibration` of the score; `exact`: mean square error of ln r, its bias, and
+        the mean square error of a single member, null where the truth is not known.
     """
     mean, error = normalisation(estimator, denominator)
     learned = (estimator.log_ratio(numerator.x), estimator.log_ratio(denominator.x))
-    spread = estimator.members(denominator.x[:: 1 + len(denominator) // 20_000]).std(axis=0)
-    weighted = Events(denominator.names, denominator.x, denominator.weight * np.exp(learned[1]), denominator.id)
+    spread = estimator.members(denominator.x[:: 1 + len(denominator) // MOST]).std(axis=0)
+    reweighted = denominator.weight * np.exp(learned[1])
     return {
         "ratio": estimator.ratio,
         "members": len(estimator.weights),
@@ -40,19 +46,45 @@ def diagnose(
         "effective_events": {
             "numerator": numerator.effective(),
             "denominator": denominator.effective(),
-            "reweighted_denominator": weighted.effective(),
+            "reweighted_denominator": replace(denominator, weight=reweighted).effective(),
         },
         "member_spread": float(np.sqrt((spread**2).mean())),
-        "exact": None if exact is None else _against(learned, exact, numerator, denominator),
+        "closure": closure(_columns(numerator, denominator, learned), numerator.weight, reweighted),
+        "calibration": _calibration(learned, numerator, denominator),
+        "exact": None if exact is None else _against(estimator, learned, exact, (numerator, denominator)),
     }
 
 
+def _columns(
+    numerator: Events, denominator: Events, learned: tuple[Floats, Floats]
+) -> dict[str, tuple[Floats, Floats]]:
+    """Give what is histogrammed: every feature, and ln r."""
+    features = {
+        name: (numerator.x[:, place].astype(np.float64), denominator.x[:, place].astype(np.float64))
+        for place, name in enumerate(numerator.names)
+    }
+    return {**features, "ln r": learned}
+
+
+def _calibration(learned: tuple[Floats, Floats], numerator: Events, denominator: Events) -> dict[str, Any]:
+    weights = [events.weight / events.weight.sum() for events in (numerator, denominator)]
+    label = np.arange(len(numerator) + len(denominator)) < len(numerator)
+    return calibration(expit(np.concatenate(learned)), label, np.concatenate(weights))
+
+
 def _against(
-    learned: tuple[Floats, Floats], exact: tuple[Floats, Floats], numerator: Events, denominator: Events
+    estimator: Estimator,
+    learned: tuple[Floats, Floats],
+    exact: tuple[Floats, Floats],
+    samples: tuple[Events, Events],
 ) -> dict[str, float]:
     """Compare with the truth, both classes with equal weight."""
-    total, bias = 0.0, 0.0
-    for ours, truth, events in zip(learned, exact, (numerator, denominator), strict=True):
-        total += float(np.average((ours - truth) ** 2, weights=np.abs(events.weight))) / 2
-        bias += float(np.average(ours - truth, weights=np.abs(events.weight))) / 2
-    return {"mean_square_error": total, "bias": bias}
+    total, bias, single = 0.0, 0.0, 0.0
+    for ours, truth, events in zip(learned, exact, samples, strict=True):
+        weight = np.abs(events.weight)
+        total += float(np.average((ours - truth) ** 2, weights=weight)) / 2
+        bias += float(np.average(ours - truth, weights=weight)) / 2
+        some = slice(None, None, 1 + len(events) // MOST)
+        errors = (estimator.members(events.x[some]) - truth[some]) ** 2
+        single += float(np.average(errors.mean(axis=0), weights=weight[some])) / 2
+    return {"mean_square_error": total, "bias": bias, "single_member": single}

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from needle_parsl.analysis import WALL
 from needle_parsl.nsbi.report.gathering import Facts, Sample
-from needle_parsl.nsbi.statistics.model import WALL
 
 FEW = 1000
 """Effective events below which a sample is called small."""

@@ -27,6 +27,8 @@ class ExactLikelihood:
     """The nuisances that change the shape of each process, as in the learned model."""
     log_reference: Floats
     """ln p_ref of the events, shape (N,), so that the value can be compared with the learned one."""
+    auxiliary: Floats
+    """Where the constraints stand, shape (K,)."""
 
     def __call__(self, theta: Floats) -> tuple[float, None]:
         """Give -ln L, without a gradient."""
@@ -39,5 +41,6 @@ class ExactLikelihood:
             nu * np.exp(self.log_density(process, x, {k: alpha[k] for k in self.shapes[process]}) - self.log_reference)
             for nu, process in zip(expected, self.rates.processes, strict=True)
         )
-        constraint = 0.5 * float(theta[physics:] @ theta[physics:])
+        pull = theta[physics:] - self.auxiliary
+        constraint = 0.5 * float(pull @ pull)
         return float(expected.sum() - self.data.weight @ np.log(np.maximum(lam, FLOOR)) + constraint), None

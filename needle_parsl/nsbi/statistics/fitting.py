@@ -2,36 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from iminuit import Minuit
 
-from needle_parsl.nsbi.statistics.model import WALL, Rates
+from needle_parsl.analysis import WALL
+from needle_parsl.nsbi.statistics.model import Rates
 
 Floats = npt.NDArray[np.float64]
 Objective = Callable[[Floats], tuple[float, Floats | None]]
 """Gives -ln L and its gradient; None where the gradient is not known, and is then taken by differences."""
+SPREAD = (0.1, 0.5, 0.9)
+"""Where between its bounds a fit is started again in a coordinate in which the rate is not monotonic."""
 
 
 @dataclass(frozen=True)
 class Result:
     """A fit."""
 
-    parameters: tuple[str, ...]
+    rates: Rates
+    """Of the model that was fitted."""
     converged: bool
     """The minimum is valid, its error matrix positive, and no nuisance parameter is on its wall."""
     nll: float
     """-ln L without ln n!."""
-    values: Floats
-    covariance: Floats
-    at_bound: tuple[str, ...]
+    theta: Floats
+    """The minimum, in the coordinates of the fit."""
+    theta_covariance: Floats
+    """Of theta; zeros if it was not asked for."""
+    at_bound: tuple[str, ...] = ()
     """Physics parameters on a bound."""
     on_wall: tuple[str, ...] = ()
     """Nuisance parameters at the end of their range, which no good fit reaches."""
+    minos: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Where -ln L, minimised over all other parameters, is 1/2 above its minimum, by parameter."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Name the parameters, physics first."""
+        return self.rates.parameters
+
+    @property
+    def values(self) -> Floats:
+        """Give the minimum in the parameters, shape (P,)."""
+        return self.rates.outward(self.theta)
+
+    @property
+    def covariance(self) -> Floats:
+        """Give the covariance of the parameters, to first order, shape (P, P)."""
+        stretch = self.rates.stretch(self.theta)
+        return self.theta_covariance * np.outer(stretch, stretch)
+
+    def value(self, name: str) -> float:
+        """Give the best value of a parameter."""
+        return float(self.values[self.parameters.index(name)])
+
+    def error(self, name: str) -> float:
+        """Give the standard error of a parameter; NaN at a bound, where it has no meaning."""
+        place = self.parameters.index(name)
+        return np.nan if name in self.at_bound else float(np.sqrt(max(self.covariance[place, place], 0.0)))
+
+    def statistical_errors(self) -> dict[str, float]:
+        """Give the errors of the physics parameters with the nuisance parameters held at their best fit.
+
+        The inverse of their block of the inverse covariance; empty where the covariance cannot be inverted.
+        """
+        if self.at_bound or not self.converged:
+            return {}
+        held = np.linalg.inv(np.linalg.inv(self.covariance)[: self.rates.physics, : self.rates.physics])
+        return dict(zip(self.parameters, np.sqrt(np.diag(held)).tolist(), strict=False))
 
     def record(
         self,
@@ -46,21 +89,22 @@ class Result:
             normalisations: Z_j and its error by process.
             simulation_errors: What the finite number of simulated events is worth, for each parameter.
         """
-        errors = np.sqrt(np.maximum(np.diag(self.covariance), 0.0))
-        extra = [None] * len(errors) if simulation_errors is None else simulation_errors
+        extra = [None] * len(self.values) if simulation_errors is None else simulation_errors
+        statistical = self.statistical_errors()
         return {
             "converged": self.converged,
             "nll": self.nll,
             "parameters": {
                 name: {
-                    "value": float(value),
-                    "error": None if name in self.at_bound else float(error),
-                    "minos": None,
+                    "value": self.value(name),
+                    "error": None if name in self.at_bound else self.error(name),
+                    "statistical_error": statistical.get(name),
+                    "minos": list(self.minos[name]) if name in self.minos else None,
                     "ensemble_error": None,
                     "total_error": None,
                     "simulation_error": None if simulation is None else float(simulation),
                 }
-                for name, value, error, simulation in zip(self.parameters, self.values, errors, extra, strict=True)
+                for name, simulation in zip(self.parameters, extra, strict=True)
             },
             "covariance": self.covariance.tolist(),
             "at_bound": list(self.at_bound),
@@ -97,49 +141,89 @@ def minimise(
     start: Floats | None = None,
     fixed: Mapping[str, float] | None = None,
     errors: bool = True,
+    minos: Sequence[str] = (),
 ) -> Result:
-    """Minimise -ln L within the bounds of the parameters.
+    """Minimise -ln L within the bounds of the parameters, from several starts where one may miss the minimum.
 
     Args:
-        objective: Gives -ln L and its gradient.
+        objective: Gives -ln L and its gradient, as a function of theta.
         rates: Names, starting values and bounds.
-        start: Where to start; left out, at the nominal values.
+        start: The theta to start from first; left out, the nominal one.
         fixed: Parameters that are held, with their values.
         errors: Whether the error matrix is wanted; without it, a point of a scan costs a third.
+        minos: Parameters whose MINOS interval is wanted.
     """
-    values = np.array(rates.start if start is None else start, dtype=np.float64)
-    for name, value in (fixed or {}).items():
-        values[rates.parameters.index(name)] = value
+    held = {name: rates.inward(name, value) for name, value in (fixed or {}).items()}
+    first = np.array(rates.start if start is None else start, dtype=np.float64)
+    best: Minuit | None = None
+    bends = any(bend and name not in held for name, bend in zip(rates.parameters, rates.curved, strict=True))
+    for theta in (first, *_others(rates, first)):
+        found = _descend(objective, rates, theta, held, strategy=int(errors))
+        if best is None or (not found.valid, found.fval) < (not best.valid, best.fval):
+            best = found
+        if found.nfit == 0 or (found.valid and not bends):
+            break
+    assert best is not None
+    return _result(best, rates, errors=errors, minos=minos)
+
+
+def _others(rates: Rates, first: Floats) -> list[Floats]:
+    """Start again along the curved parameters; along all physics parameters if none is curved."""
+    moved = rates.curved if rates.curved.any() else np.arange(len(first)) < rates.physics
+    low, high = np.array(rates.limits()).T
+    return [np.where(moved, low + fraction * (high - low), first) for fraction in SPREAD]
+
+
+def _descend(objective: Objective, rates: Rates, start: Floats, held: Mapping[str, float], strategy: int) -> Minuit:
     memo = _Memo(objective)
+    values = np.array([held.get(name, value) for name, value in zip(rates.parameters, start, strict=True)])
     gradient = None if memo.gradient(values) is None else memo.gradient
     minuit = Minuit(memo.value, values, grad=gradient, name=rates.parameters)
-    minuit.errordef, minuit.strategy, minuit.tol = Minuit.LIKELIHOOD, int(errors), 0.01
-    minuit.limits = rates.limits
-    for name in fixed or {}:
+    minuit.errordef, minuit.strategy, minuit.tol = Minuit.LIKELIHOOD, strategy, 0.01
+    minuit.limits = rates.limits()
+    for name in held:
         minuit.fixed[name] = True
-    if minuit.nfit == 0:  # a scan of the only parameter: there is nothing to minimise
-        value = float(minuit.fcn(values))
-        return Result(rates.parameters, bool(np.isfinite(value)), value, values, np.zeros((len(values),) * 2), ())
-    minuit.migrad()
+    if minuit.nfit:  # else a scan of the only parameter: there is nothing to minimise
+        minuit.migrad()
+    return minuit
+
+
+def _result(minuit: Minuit, rates: Rates, *, errors: bool, minos: Sequence[str]) -> Result:
+    theta, covariance = np.array(minuit.values), np.zeros((len(rates.parameters),) * 2)
+    if minuit.nfit == 0:
+        value = float(minuit.fcn(theta))
+        return Result(rates, bool(np.isfinite(value)), value, theta, covariance)
     if errors:
         minuit.hesse()
-    return _result(minuit, rates)
-
-
-def _result(minuit: Minuit, rates: Rates) -> Result:
-    values = np.array(minuit.values)
     free = [not minuit.fixed[name] for name in rates.parameters]
-    near = [_near(*at) for at in zip(values, rates.limits, np.array(minuit.errors), strict=True)]
-    at_bound = tuple(
-        n for n, close, moves in zip(rates.parameters[: rates.physics], near, free, strict=False) if close and moves
-    )
-    on_wall = tuple(
-        n for n, close in zip(rates.parameters[rates.physics :], near[rates.physics :], strict=True) if close
-    )
-    size = len(values)
-    covariance = np.zeros((size, size)) if minuit.covariance is None else np.array(minuit.covariance)
-    converged = bool(minuit.valid and minuit.covariance is not None and np.isfinite(minuit.fval) and not on_wall)
-    return Result(rates.parameters, converged, float(minuit.fval), values, covariance, at_bound, on_wall)
+    near = [_near(*at) for at in zip(theta, rates.limits(), np.array(minuit.errors), strict=True)]
+    ends = [name for name, close, moves in zip(rates.parameters, near, free, strict=True) if close and moves]
+    at_bound = tuple(name for name in ends if name in rates.parameters[: rates.physics])
+    on_wall = tuple(name for name in ends if name not in at_bound)
+    good = bool(minuit.valid and minuit.covariance is not None and np.isfinite(minuit.fval) and not on_wall)
+    if minuit.covariance is not None:
+        covariance = np.array(minuit.covariance)
+    intervals = _minos(minuit, rates, [name for name in minos if good and name not in at_bound])
+    return Result(rates, good, float(minuit.fval), theta, covariance, at_bound, on_wall, intervals)
+
+
+def _minos(minuit: Minuit, rates: Rates, names: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Give the intervals that MINOS found; a side that ends at a bound ends there."""
+    found = {}
+    if names:
+        minuit.minos(*names)
+    for name in names:
+        place, errors = rates.parameters.index(name), minuit.merrors[name]
+        ends = np.tile(np.array(minuit.values), (2, 1))
+        ends[:, place] += errors.lower, errors.upper
+        good = (errors.lower_valid or errors.at_lower_limit) and (errors.upper_valid or errors.at_upper_limit)
+        if good:
+            low, high = (float(rates.outward(end)[place]) for end in ends)
+            found[name] = (
+                rates.bounds[place][0] if errors.at_lower_limit else low,
+                rates.bounds[place][1] if errors.at_upper_limit else high,
+            )
+    return found
 
 
 def _near(value: float, limits: tuple[float, float], error: float) -> bool:

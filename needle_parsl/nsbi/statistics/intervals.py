@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,7 +14,6 @@ from scipy.stats import chi2
 
 from needle_parsl.analysis import Scan
 from needle_parsl.nsbi.statistics.fitting import Objective, Result, minimise
-from needle_parsl.nsbi.statistics.model import Rates
 
 Floats = npt.NDArray[np.float64]
 AUTOMATIC = 25
@@ -34,55 +33,68 @@ class Point:
     converged: bool
 
 
-def profile(objective: Objective, rates: Rates, best: Result, parameter: str, grid: Floats) -> list[Point]:
+def profile(
+    objective: Objective,
+    best: Result,
+    parameter: str,
+    grid: Floats,
+    held: Mapping[str, float] | None = None,
+) -> list[Point]:
     """Minimise over all other parameters at each value of one; each fit starts from its neighbour's solution.
 
     Args:
         objective: Gives -ln L and its gradient.
-        rates: The model.
         best: The free fit.
         parameter: What is scanned.
         grid: Its values, ascending.
+        held: Parameters that are not minimised over, with their values.
 
     Returns:
         One point per value.
     """
-    middle = int(np.searchsorted(grid, best.values[rates.parameters.index(parameter)]))
+    middle = int(np.searchsorted(grid, best.value(parameter)))
     found: dict[int, Point] = {}
     for places in (range(middle, len(grid)), range(middle - 1, -1, -1)):
-        start = best.values
+        start = best.theta
         for place in places:
-            fit = minimise(objective, rates, start=start, fixed={parameter: float(grid[place])}, errors=False)
-            start = fit.values if fit.converged else start
+            fixed = {**(held or {}), parameter: float(grid[place])}
+            fit = minimise(objective, best.rates, start=start, fixed=fixed, errors=False)
+            start = fit.theta if fit.converged else start
             found[place] = Point(float(grid[place]), fit.nll, fit.converged)
     return [found[place] for place in range(len(grid))]
 
 
 def scan(
-    objective: Objective, rates: Rates, best: Result, parameter: str, where: Scan | None, levels: Sequence[float]
+    objective: Objective,
+    best: Result,
+    parameter: str,
+    where: Scan | None,
+    levels: Sequence[float],
+    held: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Scan a parameter and read its confidence intervals off, as in `fits/scan.json`.
 
     Args:
         objective: Gives -ln L and its gradient.
-        rates: The model.
         best: The free fit.
         parameter: What is scanned.
         where: The user's grid; None chooses one.
         levels: Confidence levels.
+        held: Parameters that are not minimised over, with their values: the nuisance parameters at their best fit for the
+            statistical error alone.
     """
-    index = rates.parameters.index(parameter)
-    limits = rates.limits[index]
+    rates = best.rates
+    limits = rates.bounds[rates.parameters.index(parameter)]
 
     def evaluate(grid: Floats) -> list[Point]:
-        return profile(objective, rates, best, parameter, grid)
+        return profile(objective, best, parameter, grid, held)
 
     if where:
         points = evaluate(np.linspace(where.start, where.stop, where.points))
     else:
-        points = _automatic(evaluate, best, index, limits, max(levels))
+        points = _automatic(evaluate, best, parameter, limits, max(levels))
     lowest = min([best.nll, *(point.nll for point in points if point.converged)])
-    own = Point(float(best.values[index]), best.nll, best.converged)
+    own = Point(best.value(parameter), best.nll, best.converged)
     inside = points[0].value <= own.value <= points[-1].value
     intervals = {
         f"{level:g}": _refined(evaluate, [*points, own] if inside else points, lowest, level) for level in levels
@@ -129,10 +141,10 @@ def _refined(
 
 
 def _automatic(
-    scan: Callable[[Floats], list[Point]], best: Result, index: int, limits: tuple[float, float], level: float
+    scan: Callable[[Floats], list[Point]], best: Result, parameter: str, limits: tuple[float, float], level: float
 ) -> list[Point]:
     """Scan over four standard errors to each side, and farther where t does not reach the level within the bounds."""
-    middle, width = best.values[index], 4 * float(np.sqrt(max(best.covariance[index, index], 0.0)))
+    middle, width = best.value(parameter), 4 * np.nan_to_num(best.error(parameter))
     width = width or (limits[1] - limits[0]) / 10
     need = float(chi2.ppf(level, 1))
     low, high = middle - width, middle + width

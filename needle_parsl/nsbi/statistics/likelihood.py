@@ -1,6 +1,6 @@
 """The extended unbinned likelihood of a mixture of learned density ratios, with its exact gradient.
 
-    -ln L(theta) = nu - sum_e w_e ln lambda_e + 1/2 sum_k alpha_k^2
+    -ln L(theta) = nu - sum_e w_e ln lambda_e + 1/2 sum_k (alpha_k - a_k)^2
     nu       = sum_j f_j nu_j G_j
     lambda_e = sum_j f_j nu_j G_j r_je prod_k g_jk(x_e, alpha_k) / Z_j
     Z_j      = E_pj[ prod_k g_jk(x, alpha_k) ]
@@ -15,19 +15,21 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.interpolation import INTERPOLATIONS, Poly6Exp
+from needle_parsl.nsbi.statistics.interpolation import INTERPOLATIONS, Poly6Exp, Rows
 from needle_parsl.nsbi.statistics.model import Rates, Shape
 
 Floats = npt.NDArray[np.float64]
 FLOOR = 1e-30
 """lambda_e is at least this inside the logarithm; events below are counted."""
+FEWEST = 4096
+"""Events behind a thinned Z_j, at least."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,21 @@ class Responses:
             logs[k] = slope / value
         return product, logs
 
+    def nuisances(self) -> int:
+        """Count the nuisance parameters up to the last one that matters here."""
+        return 1 + max((k for k, _ in self.curves), default=-1)
+
+    def take(self, rows: Rows) -> Responses:
+        """Keep the responses of some events."""
+        return Responses(tuple((k, curve.take(rows)) for k, curve in self.curves))
+
 
 @dataclass(frozen=True)
 class Simulation:
-    """Events of one process with weights that add up to 1, for Z_j."""
+    """Events that stand for the density of one process, for Z_j."""
 
     weight: Floats
+    """Shape (N,); they add up to 1."""
     responses: Responses
 
     def __call__(self, alpha: Floats) -> tuple[float, dict[int, float], float]:
@@ -60,6 +71,21 @@ class Simulation:
         z = float(self.weight @ product)
         error = float(np.sqrt((self.weight**2 * (product - z) ** 2).sum()))
         return z, {k: float(self.weight @ (product * log)) / z for k, log in logs.items()}, error
+
+    def thinned(self, events: float) -> Simulation:
+        """Keep as many events, in their order, as make the error of Z_j small against that of a data set's size.
+
+            n = max(4096, 10 nu Var(prod_k g_jk)),  the variance being that at alpha = 1
+
+        Args:
+            events: nu, expected in a data set.
+        """
+        product, _ = self.responses(np.ones(self.responses.nuisances()), len(self.weight))
+        mean = self.weight @ product / self.weight.sum()
+        spread = self.weight @ (product / mean - 1) ** 2 / self.weight.sum()
+        rows = slice(int(max(FEWEST, 10 * events * spread)))
+        weight = self.weight[rows]
+        return Simulation(weight * (self.weight.sum() / weight.sum()), self.responses.take(rows))
 
 
 class Point(NamedTuple):
@@ -90,6 +116,8 @@ class Likelihood:
     """By process."""
     simulation: tuple[Simulation, ...]
     """By process."""
+    auxiliary: Floats
+    """a_k, where the constraint of each nuisance parameter stands: 0 in data, thrown in toys; shape (K,)."""
 
     @staticmethod
     def build(rates: Rates, interpolations: Mapping[str, str], shapes: tuple[Shape, ...], data: Dataset,
@@ -127,7 +155,25 @@ class Likelihood:
             tuple(np.exp(data.ratios.get(process, ones)) for process in rates.processes),
             tuple(responses(process, data.ratios) for process in rates.processes),
             tuple(own(process) for process in rates.processes),
+            np.zeros(len(nuisances)),
         )
+
+    def take(self, rows: Rows, auxiliary: Floats) -> Likelihood:
+        """Make the likelihood of a toy: some of the events, each counted once, and constraints where they were thrown.
+
+        Args:
+            rows: Which events; one that was drawn twice stands there twice.
+            auxiliary: a_k, shape (K,).
+        """
+        ratio = tuple(r[rows] for r in self.ratio)
+        responses = tuple(r.take(rows) for r in self.responses)
+        ones = np.ones(len(ratio[0]))
+        return replace(self, weight=ones, ratio=ratio, responses=responses, auxiliary=auxiliary)
+
+    def thinned(self, theta: Floats) -> Likelihood:
+        """Let fewer events stand behind Z_j: as many as toys thrown at theta need."""
+        expected = self.rates_and_densities(theta).expected
+        return replace(self, simulation=tuple(s.thinned(expected) for s in self.simulation))
 
     def __call__(self, theta: Floats) -> tuple[float, Floats]:
         """Give -ln L and its gradient.
@@ -135,11 +181,11 @@ class Likelihood:
         Args:
             theta: In the order of `rates.parameters`.
         """
-        at, alpha = self.rates_and_densities(theta), theta[self.rates.physics :]
+        at, pull = self.rates_and_densities(theta), theta[self.rates.physics :] - self.auxiliary
         share = np.where(at.density > FLOOR, self.weight / np.maximum(at.density, FLOOR), 0.0)
-        value = at.expected - self.weight @ np.log(np.maximum(at.density, FLOOR)) + 0.5 * float(alpha @ alpha)
+        value = at.expected - self.weight @ np.log(np.maximum(at.density, FLOOR)) + 0.5 * float(pull @ pull)
         gradient = at.expected_slopes - at.density_slopes @ share
-        gradient[self.rates.physics :] += alpha
+        gradient[self.rates.physics :] += pull
         return float(value), gradient
 
     def rates_and_densities(self, theta: Floats) -> Point:
@@ -173,11 +219,11 @@ class Likelihood:
 
         Args:
             theta: The best fit.
-            covariance: C, of the fit.
+            covariance: C, of theta.
             sample: The process of each event, in the order of the model.
 
         Returns:
-            One error per parameter.
+            One error per parameter, shape (P,).
         """
         physics, alpha = self.rates.physics, theta[self.rates.physics :]
         at = self.rates_and_densities(theta)
@@ -194,7 +240,7 @@ class Likelihood:
                 pulls[physics + k] -= share * simulation.weight * product / z * (log - z_logs[k])
             total += pulls @ pulls.T
         errors: Floats = np.sqrt(np.maximum(np.diag(covariance @ total @ covariance), 0.0))
-        return errors
+        return errors * self.rates.stretch(theta)
 
     def floored(self, theta: Floats) -> int:
         """Count the events whose density is not positive."""

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl import expressions
+from needle_parsl.analysis import WALL
 from needle_parsl.analysis import Model as ModelTable
+from needle_parsl.nsbi.statistics.coordinates import in_root, rooted
 from needle_parsl.nsbi.statistics.interpolation import INTERPOLATIONS, Poly6Exp
 
 Floats = npt.NDArray[np.float64]
-WALL = 5.0
-"""Nuisance parameters stay within this many sigma; a fit that ends there has failed."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,28 @@ class Shape:
 
 @dataclass(frozen=True)
 class Rates:
-    """Expected events: nu_j(theta) = f_j(mu) nu_j prod_k G_jk(alpha_k)."""
+    """Expected events: nu_j(theta) = f_j(mu) nu_j prod_k G_jk(alpha_k).
+
+    theta is in the coordinates of the fit, `inward` and `outward` lead there from the parameters and back.
+    """
 
     parameters: tuple[str, ...]
     """Physics parameters, then nuisance parameters."""
     physics: int
     """How many are physics parameters."""
+    curved: npt.NDArray[np.bool_]
+    """Which parameters, mu, are fitted as s with mu = s^2; shape (P,)."""
     start: Floats
-    limits: tuple[tuple[float, float], ...]
+    """The nominal theta, shape (P,)."""
+    bounds: tuple[tuple[float, float], ...]
+    """Smallest and largest value of each parameter."""
     processes: tuple[str, ...]
     yields: Floats
     """Nominal, shape (J,)."""
     multipliers: tuple[expressions.Expression, ...]
+    """In the coordinates of the fit."""
     slopes: tuple[tuple[expressions.Expression, ...], ...]
-    """Derivative of each multiplier (J) by each physics parameter."""
+    """Derivative of each multiplier (J) by each physics coordinate."""
     responses: tuple[Poly6Exp, ...]
     """G_jk: one per nuisance, over the processes."""
 
@@ -66,16 +74,18 @@ class Rates:
             yields: Expected events by sample and varied sample.
         """
         physics, nuisances, processes = tuple(table.parameters), tuple(table.nuisances), tuple(table.processes)
-        multipliers = tuple(_parse(text) for text in table.processes.values())
+        multipliers, curved = _polynomial([_parse(text) for text in table.processes.values()], physics)
+        curved += [False] * len(nuisances)
         sides = _sides(table, shapes, yields)
         return Rates(
             parameters=(*physics, *nuisances),
             physics=len(physics),
-            start=np.array([p.nominal for p in table.parameters.values()] + [0.0] * len(nuisances)),
-            limits=(*(p.bounds for p in table.parameters.values()), *[(-WALL, WALL)] * len(nuisances)),
+            curved=np.array(curved),
+            start=_inward([p.nominal for p in table.parameters.values()] + [0.0] * len(nuisances), curved),
+            bounds=(*(p.bounds for p in table.parameters.values()), *[(-WALL, WALL)] * len(nuisances)),
             processes=processes,
             yields=np.array([yields[name] for name in processes]),
-            multipliers=multipliers,
+            multipliers=tuple(multipliers),
             slopes=tuple(tuple(m.derivative(name) for name in physics) for m in multipliers),
             responses=tuple(
                 INTERPOLATIONS[table.nuisances[k].interpolation](*np.array([sides[j, k] for j in processes]).T)
@@ -83,8 +93,32 @@ class Rates:
             ),
         )
 
+    def inward(self, name: str, value: float) -> float:
+        """Turn a parameter's value into the coordinate of the fit."""
+        return float(_inward(value, self.curved[self.parameters.index(name)]))
+
+    def outward(self, theta: Floats) -> Floats:
+        """Turn coordinates of the fit, shape (P,), into parameters."""
+        return np.where(self.curved, theta**2, theta)
+
+    def stretch(self, theta: Floats) -> Floats:
+        """Give d parameter / d theta, shape (P,)."""
+        return np.where(self.curved, 2 * theta, 1.0)
+
+    def limits(self) -> list[tuple[float, float]]:
+        """Give the smallest and the largest theta."""
+        low, high = (_inward(side, self.curved).tolist() for side in zip(*self.bounds, strict=True))
+        return list(zip(low, high, strict=True))
+
+    def at(self, values: Mapping[str, float]) -> Floats:
+        """Give theta at values of parameters; what is not named is nominal."""
+        theta = self.start.copy()
+        for name, value in values.items():
+            theta[self.parameters.index(name)] = self.inward(name, value)
+        return theta
+
     def factors(self, theta: Floats) -> tuple[Floats, Floats]:
-        """Give f_j, shape (J,), and its derivatives by the physics parameters, shape (physics, J)."""
+        """Give f_j, shape (J,), and its derivatives by the physics coordinates, shape (physics, J)."""
         values = dict(zip(self.parameters[: self.physics], theta, strict=False))
         with np.errstate(all="ignore"):  # a slope may be infinite at a bound, as that of sqrt(mu) at 0
             f = np.array([float(m(values)) for m in self.multipliers])
@@ -99,6 +133,21 @@ class Rates:
             total = total * value
             logs.append(slope / value)
         return total, np.array(logs).reshape(len(self.responses), len(self.processes))
+
+
+def _polynomial(
+    multipliers: list[expressions.Expression], physics: tuple[str, ...]
+) -> tuple[list[expressions.Expression], list[bool]]:
+    """Rewrite multipliers in the roots of the parameters that stand under a square root; say which these are."""
+    curved = [any(rooted(m, name) for m in multipliers) for name in physics]
+    for name in (name for name, bends in zip(physics, curved, strict=True) if bends):
+        multipliers = [in_root(m, name) for m in multipliers]
+    return multipliers, curved
+
+
+def _inward(values: npt.ArrayLike, curved: npt.ArrayLike) -> Floats:
+    given = np.asarray(values, dtype=np.float64)
+    return np.where(curved, np.sqrt(np.maximum(given, 0.0)), given)
 
 
 def _parse(text: str | float) -> expressions.Expression:

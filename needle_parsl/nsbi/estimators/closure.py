@@ -1,0 +1,132 @@
+"""Reweighting closure: do reference events, weighted with the learned ratio, look like the numerator?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import chi2
+
+Floats = npt.NDArray[np.float64]
+BINS = 25
+"""Bins of a histogram, at most."""
+LEAST = 25.0
+"""Effective events of both samples in a bin, at least; fewer are merged, so that chi-squared has its distribution."""
+
+
+def closure(
+    columns: Mapping[str, tuple[Floats, Floats]], target: Floats, reweighted: Floats
+) -> dict[str, dict[str, Any]]:
+    """Compare histograms of the numerator with those of the reweighted reference, column by column.
+
+        chi2 = sum_b (P_b - Q_b)^2 / (sigma_P,b^2 + sigma_Q,b^2),  sigma^2 = sum w^2,  ndf = bins - 1
+
+    Both are normalised to one, which costs the degree of freedom.
+
+    Args:
+        columns: By name, the values of the numerator's events, shape (N,), and of the reference's, shape (R,).
+        target: Weights of the numerator, shape (N,).
+        reweighted: Weights of the reference times r, shape (R,).
+
+    Returns:
+        By name: `edges` (B + 1), `target`, `reweighted` and their `_error`s (B), `chi2`, `ndf`, `p_value`.
+    """
+    return {name: _compare(above, below, target, reweighted) for name, (above, below) in columns.items()}
+
+
+def _compare(above: Floats, below: Floats, target: Floats, reweighted: Floats) -> dict[str, Any]:
+    edges = _edges(above, below, target, reweighted)
+    p, sigma_p = histogram(above, target, edges)
+    q, sigma_q = histogram(below, reweighted, edges)
+    variance = sigma_p**2 + sigma_q**2
+    value = float((np.divide((p - q) ** 2, variance, out=np.zeros_like(p), where=variance > 0)).sum())
+    ndf = len(p) - 1
+    return {
+        "edges": edges.tolist(),
+        "target": p.tolist(),
+        "target_error": sigma_p.tolist(),
+        "reweighted": q.tolist(),
+        "reweighted_error": sigma_q.tolist(),
+        "chi2": value,
+        "ndf": ndf,
+        "p_value": float(chi2.sf(value, ndf)) if ndf else None,
+    }
+
+
+def histogram(values: Floats, weight: Floats, edges: Floats) -> tuple[Floats, Floats]:
+    """Fill a histogram that is normalised to one; what is outside counts in the outermost bins.
+
+    Returns:
+        Shares and their errors, sqrt(sum of w^2) over the total, shape (B,).
+    """
+    counts, squares = _sums(values, weight, edges)
+    return counts / weight.sum(), np.sqrt(squares) / abs(weight.sum())
+
+
+def _sums(values: Floats, weight: Floats, edges: Floats) -> tuple[Floats, Floats]:
+    """Add up weights and their squares in each bin."""
+    place, bins = _bins(values, edges), len(edges) - 1
+    return np.bincount(place, weight, bins).astype(np.float64), np.bincount(place, weight**2, bins).astype(np.float64)
+
+
+def _bins(values: Floats, edges: Floats) -> npt.NDArray[np.intp]:
+    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+
+
+def _edges(above: Floats, below: Floats, target: Floats, reweighted: Floats) -> Floats:
+    """Cut into bins of equal numbers of events, each with enough effective ones of both samples."""
+    both = np.concatenate([above, below])
+    edges = np.unique(np.quantile(both, np.linspace(0, 1, BINS + 1)))
+    if len(edges) < 2:  # a constant column
+        return np.array([edges[0], edges[0] + 1.0])
+    while len(edges) > 2:
+        poor = np.minimum(_effective(above, target, edges), _effective(below, reweighted, edges))
+        worst = int(np.argmin(poor))
+        if poor[worst] >= LEAST:
+            break
+        edges = np.delete(edges, min(max(worst, 1), len(edges) - 2))
+    return edges
+
+
+def _effective(values: Floats, weight: Floats, edges: Floats) -> Floats:
+    total, squares = _sums(values, weight, edges)
+    return np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0)
+
+
+def calibration(score: Floats, label: npt.NDArray[np.bool_], weight: Floats) -> dict[str, Any]:
+    """Compare the score of a classifier with the fraction of numerator events that have it.
+
+        chi2 = sum_b (fraction_b - score_b)^2 / sigma_b^2,  ndf = bins
+
+    Args:
+        score: s = r / (1 + r), shape (N,).
+        label: Whether an event is from the numerator, shape (N,).
+        weight: With equal sums in both classes, shape (N,).
+
+    Returns:
+        Per bin `score`, `fraction` and `error`; `chi2`, `ndf`, `p_value`, and the expected and maximum calibration error,
+        `ece` = sum_b W_b |fraction_b - score_b| / W and `mce`.
+    """
+    above, below = score[label], score[~label]
+    edges = _edges(above, below, weight[label], weight[~label])
+    place = _bins(score, edges)
+    total = np.bincount(place, weight)
+    fraction = np.bincount(place, weight * label) / total
+    mean = np.bincount(place, weight * score) / total
+    # Of the residual w (y - s): the spread of the score within a bin is no calibration error.
+    residual = weight * (label - score)
+    error = np.sqrt(np.bincount(place, residual**2)) / np.abs(total)
+    value = float(np.divide((fraction - mean) ** 2, error**2, out=np.zeros_like(mean), where=error > 0).sum())
+    gap = np.abs(fraction - mean)
+    return {
+        "score": mean.tolist(),
+        "fraction": fraction.tolist(),
+        "error": error.tolist(),
+        "chi2": value,
+        "ndf": len(mean),
+        "p_value": float(chi2.sf(value, len(mean))),
+        "ece": float((np.abs(total) * gap).sum() / np.abs(total).sum()),
+        "mce": float(gap.max()),
+    }

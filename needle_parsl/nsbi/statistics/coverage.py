@@ -1,0 +1,83 @@
+"""What toys of known truth say of a measurement: bias, pulls, and how often its intervals hold the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import chi2
+
+from needle_parsl.nsbi.statistics.toys import Block
+
+Floats = npt.NDArray[np.float64]
+
+
+def points(
+    block: Block, parameter: str, levels: Sequence[float], critical: Mapping[float, float] | None = None
+) -> list[dict[str, Any]]:
+    """Sum up the toys of one truth, as in `intervals/coverage.json`.
+
+    An interval holds the truth if t there is at most the chi-squared quantile (profile), or the critical value (Neyman).
+
+    Args:
+        block: All toys of this truth.
+        parameter: The parameter of interest.
+        levels: Confidence levels.
+        critical: Critical value of t at this truth by level, where a belt has it.
+
+    Returns:
+        One entry per method and level. Toys whose fits failed are counted and are in no other number.
+    """
+    good = block.converged
+    common: dict[str, Any] = {
+        parameter: block.column(parameter)[0],
+        "toys": int(good.sum()),
+        "failed": int((~good).sum()),
+    }
+    common |= {"events": float(block.events.mean()), **_estimates(block, parameter)}
+    common |= {"pool_effective": block.effective if np.isfinite(block.effective) else None, "vetoed": block.vetoed}
+    heights = [("profile", level, float(chi2.ppf(level, 1))) for level in levels]
+    heights += [("neyman", level, value) for level, value in (critical or {}).items()]
+    return [
+        {**common, "method": method, "level": level, **_share(block.t[good] <= height)}
+        for method, level, height in heights
+    ]
+
+
+def _share(held: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """Give the covered fraction and its binomial error; at 0 and 1 that of half a toy more, which is not 0."""
+    n = max(len(held), 1)
+    share = float(held.mean()) if len(held) else 0.0
+    inside = min(max(share, 0.5 / n), 1 - 0.5 / n)
+    return {"coverage": share, "error": float(np.sqrt(inside * (1 - inside) / n))}
+
+
+def _estimates(block: Block, parameter: str) -> dict[str, Any]:
+    """Bias, spread and pulls; a fit on a bound has a value, and no error to pull with."""
+    truth, values, errors = block.column(parameter)
+    good = block.converged
+    inside = good & np.isfinite(errors) & (errors > 0)
+    pulls = (values[inside] - truth) / errors[inside]
+    shift, spread = _mean(values[good] - truth)
+    mean, width = _mean(pulls)
+    n, count = max(int(good.sum()), 1), max(len(pulls), 1)
+    return {
+        "bias": shift,
+        "bias_error": None if spread is None else spread / np.sqrt(n),
+        "spread": spread,
+        "mean_error": float(errors[inside].mean()) if inside.any() else None,
+        "at_bound": int((good & ~np.isfinite(errors)).sum()),
+        "pull_mean": mean,
+        "pull_mean_error": None if width is None else width / np.sqrt(count),
+        "pull_width": width,
+        "pull_width_error": None if width is None else width / np.sqrt(2 * count),
+    }
+
+
+def _mean(values: Floats) -> tuple[float | None, float | None]:
+    """Give mean and standard deviation; None where there are not enough values."""
+    if len(values) < 2:
+        return None, None
+    return float(values.mean()), float(values.std(ddof=1))

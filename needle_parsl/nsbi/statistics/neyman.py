@@ -1,0 +1,143 @@
+"""The Neyman construction with toys: critical values of t on a grid, and the parameter values that data accept.
+
+A value mu is accepted at a confidence level if t_mu of the data is at most the quantile of t_mu over toys thrown at mu.
+
+References:
+    G. J. Feldman, R. D. Cousins, arXiv:physics/9711021; ATLAS, arXiv:2412.01548.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.interpolate import CubicSpline
+from scipy.stats import chi2
+
+from needle_parsl.errors import InputError, TaskError
+from needle_parsl.nsbi.statistics.toys import Block
+
+Floats = npt.NDArray[np.float64]
+TIE = 1e-4
+"""t that differ by less are equal: the minimiser's own error, which would split the ties of discrete data."""
+FINE = 2000
+"""Points between which the edges of intervals are sought."""
+PER_POINT = ("critical", "critical_error", "accepted")
+"""What a point of the grid has at each level."""
+
+
+def critical(t: Floats, level: float) -> tuple[float, float]:
+    """Find the critical value of a test statistic and its statistical error.
+
+    Args:
+        t: Of the toys, shape (T,).
+        level: Confidence level; at least this fraction of the toys is at or below the critical value.
+
+    Returns:
+        The value, and half the distance of the order statistics one binomial standard deviation to each side.
+    """
+    ordered, n = np.sort(t), len(t)
+    step = np.sqrt(level * (1 - level) * n)
+    places = np.clip(np.ceil([level * n, level * n - step, level * n + step]).astype(int) - 1, 0, n - 1)
+    value, low, high = ordered[places]
+    return float(value), float(high - low) / 2
+
+
+def belt(
+    parameter: str,
+    grid: Floats,
+    toys: Sequence[Block],
+    observed: Floats,
+    levels: Sequence[float],
+    bounds: tuple[float, float],
+) -> dict[str, Any]:
+    """Construct the confidence belt and read the intervals off, as in `intervals/neyman.json`.
+
+    Args:
+        parameter: Its name.
+        grid: Its values, ascending, shape (G,).
+        toys: Those thrown at each value.
+        observed: t of the data at each value, shape (G,).
+        levels: Confidence levels.
+        bounds: Of the parameter; an interval that ends at the grid's end, and not at a bound, is open.
+
+    Raises:
+        InputError: At some level no value of the grid is accepted.
+        TaskError: No toy at some value has converged.
+    """
+    statistics = [_statistics(parameter, value, block) for value, block in zip(grid, toys, strict=True)]
+    levelled = {f"{level:g}": _at_level(parameter, grid, statistics, observed, level) for level in levels}
+    points = [
+        {
+            parameter: float(grid[place]),
+            "t": float(observed[place]),
+            "toys": len(t),
+            "failed": len(toys[place].t) - len(t),
+            "p_value": float((t >= observed[place] - TIE).mean()),
+            **{key: {name: found[key][place] for name, found in levelled.items()} for key in PER_POINT},
+        }
+        for place, t in enumerate(statistics)
+    ]
+    return {
+        "parameter": parameter,
+        "points": points,
+        "intervals": {name: found["intervals"] for name, found in levelled.items()},
+        "open": [name for name, found in levelled.items() if _open(found["intervals"], grid, bounds)],
+        "asymptotic": {f"{level:g}": float(chi2.ppf(level, 1)) for level in levels},
+    }
+
+
+def _statistics(parameter: str, value: float, block: Block) -> Floats:
+    t = block.t[block.converged]
+    if not len(t):
+        raise TaskError(f"no toy thrown at {parameter} = {value:g} has a fit that converged")
+    return t
+
+
+def _at_level(
+    parameter: str, grid: Floats, statistics: Sequence[Floats], observed: Floats, level: float
+) -> dict[str, Any]:
+    values, errors = np.array([critical(t, level) for t in statistics]).T
+    accepted = observed <= values + TIE
+    if not accepted.any():
+        raise InputError(
+            f"intervals.grid: no value is accepted at level {level:g}; t of the data is smallest at {parameter} = "
+            f"{grid[int(np.argmin(observed))]:g}, give the grid more points near there"
+        )
+    return {
+        "critical": values.tolist(),
+        "critical_error": errors.tolist(),
+        "accepted": accepted.tolist(),
+        "intervals": pieces(grid, observed, values + TIE),
+    }
+
+
+def pieces(grid: Floats, observed: Floats, values: Floats) -> list[list[float]]:
+    """Find where the data's t is at most critical; the pieces may be several.
+
+    Between the points of the grid t follows a cubic spline, since it is smooth, and the critical values straight lines.
+
+    Args:
+        grid: Ascending, shape (G,).
+        observed: t of the data, shape (G,).
+        values: Critical values, shape (G,).
+
+    Returns:
+        Pieces [low, high]; one that reaches an end of the grid ends there.
+    """
+    fine = np.unique(np.concatenate([grid, np.linspace(grid[0], grid[-1], FINE)]))
+    excess = CubicSpline(grid, observed)(fine) - np.interp(fine, grid, values)
+    edges = [float(fine[0])] if excess[0] <= 0 else []
+    for (a, b), (left, right) in zip(pairwise(fine), pairwise(excess), strict=True):
+        if (left <= 0) != (right <= 0):
+            edges.append(float(a + (b - a) * left / (left - right)))
+    edges += [float(fine[-1])] if excess[-1] <= 0 else []
+    return [[low, high] for low, high in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _open(intervals: Sequence[Sequence[float]], grid: Floats, bounds: tuple[float, float]) -> bool:
+    ends = {float(end) for end, bound in zip((grid[0], grid[-1]), bounds, strict=True) if end != bound}
+    return any(edge in ends for piece in intervals for edge in piece)

@@ -1,0 +1,220 @@
+"""Toys: data sets thrown from weighted events at known parameters, and what a fit makes of each.
+
+Every toy has a seed of its own, so that blocks may be cut anywhere and run in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from needle_parsl.errors import InputError
+from needle_parsl.nsbi.statistics.dataset import Dataset
+from needle_parsl.nsbi.statistics.fitting import minimise
+from needle_parsl.nsbi.statistics.likelihood import Likelihood, Simulation
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Events that toys are drawn from."""
+
+    likelihood: Likelihood
+    """Of all the events; the likelihood of a toy takes rows of it."""
+    weight: Floats
+    """Expected number of each event in a toy, shape (N,)."""
+    vetoed: float
+    """Expected events of negative density, which cannot be drawn and were left out."""
+
+    @property
+    def expected(self) -> float:
+        """Count the expected events of a toy."""
+        return float(self.weight.sum())
+
+    @property
+    def effective(self) -> float:
+        """Count the effective events, (sum w)^2 / sum w^2."""
+        return self.expected**2 / float((self.weight**2).sum()) if self.expected else 0.0
+
+
+def model_pool(events: Likelihood, weight: Floats, theta: Floats) -> Pool:
+    """Throw from the reference: each event as often as the learned model says, w_e nu R(x_e | theta).
+
+    The same events stand behind Z_j, each with its ratio, so that the model is normalised on the pool wherever a fit goes.
+
+    Args:
+        events: Likelihood over simulated events of the reference.
+        weight: Their weights, shape (N,), of any sum.
+        theta: The truth of the toys.
+    """
+    share = weight / weight.sum()
+    simulation = tuple(
+        Simulation(share * ratio, responses) for ratio, responses in zip(events.ratio, events.responses, strict=True)
+    )
+    own = Likelihood(events.rates, events.weight, events.ratio, events.responses, simulation, events.auxiliary)
+    wanted = share * own.rates_and_densities(theta).density
+    return Pool(own.thinned(theta), np.maximum(wanted, 0.0), float(-np.minimum(wanted, 0.0).sum()))
+
+
+def simulation_pool(events: Likelihood, simulated: Dataset, theta: Floats) -> Pool:
+    """Throw from the simulation of each process, whatever its learned ratio says: a Poisson bootstrap.
+
+    Args:
+        events: Likelihood over the simulated events of all processes.
+        simulated: These events, every process weighted to its nominal yield.
+        theta: The truth of the toys; shapes are nominal.
+
+    Raises:
+        InputError: Events with negative weights, or a process with a negative multiplier, cannot be drawn.
+    """
+    rates = events.rates
+    factors, gains = rates.factors(theta)[0], rates.gains(theta)[0]
+    weight = simulated.weight * (factors * gains)[simulated.sample]
+    if (weight < 0).any():
+        names = [name for j, name in enumerate(rates.processes) if (weight[simulated.sample == j] < 0).any()]
+        raise InputError(
+            f"toys: {int((weight < 0).sum())} simulated events of {', '.join(names)} have negative weights there and cannot "
+            'be drawn; name a function in toys.generate, or set toys.source = "model"'
+        )
+    return Pool(events.thinned(theta), weight, 0.0)
+
+
+def sufficient(pool: Pool, least: float) -> Pool:
+    """Insist on a pool that is large against a toy.
+
+    Args:
+        pool: Where toys are to be drawn from.
+        least: Effective events per expected event, at least.
+
+    Raises:
+        InputError: It is too small; the message says how large it is.
+    """
+    if pool.effective < least * pool.expected:
+        raise InputError(
+            f"toys: {pool.effective:.0f} effective simulated events stand behind toys of {pool.expected:.0f} expected events, "
+            f"less than {least:g} for each; use more events for split.test, or set toys.pool lower"
+        )
+    return pool
+
+
+def resampled(pool: Pool, theta: Floats, seeds: Sequence[int]) -> Iterator[Likelihood]:
+    """Draw toys from a pool: as many events as Poisson says, then which ones.
+
+    It is the law of one Poisson number per event, without a look at every event.
+
+    Args:
+        pool: The events.
+        theta: The truth; the auxiliary observations are thrown around it.
+        seeds: One per toy.
+    """
+    edges = np.cumsum(pool.weight)
+    for seed in seeds:
+        generator = np.random.default_rng(seed)
+        auxiliary = thrown(theta[pool.likelihood.rates.physics :], generator)
+        places = generator.random(generator.poisson(edges[-1])) * edges[-1]
+        yield pool.likelihood.take(np.searchsorted(edges, places, side="right"), auxiliary)
+
+
+def thrown(alpha: Floats, generator: np.random.Generator) -> Floats:
+    """Throw the auxiliary observations, unit Gaussians around the true nuisance parameters; shape (K,)."""
+    return alpha + generator.standard_normal(len(alpha))
+
+
+def cut(events: Likelihood, counts: Sequence[int], auxiliary: Sequence[Floats]) -> Iterator[Likelihood]:
+    """Cut the events of many toys, one behind the other, into toys.
+
+    Args:
+        events: Likelihood over all of them.
+        counts: Events of each toy.
+        auxiliary: a_k of each toy, shape (K,).
+    """
+    ends = np.cumsum([0, *counts])
+    for start, stop, own in zip(ends, ends[1:], auxiliary, strict=False):
+        yield events.take(slice(int(start), int(stop)), own)
+
+
+class Fitted(NamedTuple):
+    """What the fits of one toy say."""
+
+    events: int
+    values: Floats
+    """Best values of the parameters, shape (P,)."""
+    errors: Floats
+    """Standard errors, shape (P,); NaN at a bound."""
+    t: float
+    """-2 ln of the profile likelihood ratio at the true value of the parameter of interest."""
+    nll: float
+    converged: bool
+
+
+def fit(toy: Likelihood, parameter: str, truth: Floats) -> Fitted:
+    """Fit a toy twice: with the parameter of interest at its true value, and freely from there.
+
+    Args:
+        toy: Its likelihood.
+        parameter: The parameter of interest.
+        truth: theta, shape (P,).
+    """
+    rates = toy.rates
+    value = float(rates.outward(truth)[rates.parameters.index(parameter)])
+    held = minimise(toy, rates, start=truth, fixed={parameter: value}, errors=False)
+    free = minimise(toy, rates, start=held.theta)
+    errors = np.array([free.error(name) for name in rates.parameters])
+    t = max(2 * (held.nll - free.nll), 0.0)
+    return Fitted(len(toy.weight), free.values, errors, t, free.nll, held.converged and free.converged)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Fitted toys of one truth."""
+
+    parameters: tuple[str, ...]
+    truth: Floats
+    """Values of the parameters, shape (P,)."""
+    effective: float
+    """Effective events of the pool; infinite where every toy has events of its own."""
+    vetoed: float
+    """Share of the expected events that could not be drawn, being of negative density."""
+    events: npt.NDArray[np.int64]
+    """Shape (T,)."""
+    values: Floats
+    """Shape (T, P)."""
+    errors: Floats
+    """Shape (T, P); NaN at a bound."""
+    t: Floats
+    """Shape (T,)."""
+    nll: Floats
+    """Shape (T,)."""
+    converged: npt.NDArray[np.bool_]
+    """Shape (T,)."""
+
+    @staticmethod
+    def of(toys: Iterable[Likelihood], parameter: str, truth: Floats, effective: float, vetoed: float) -> Block:
+        """Fit toys, one after the other."""
+        rates, rows = None, []
+        for toy in toys:
+            rates = toy.rates
+            rows.append(fit(toy, parameter, truth))
+        assert rates is not None
+        events, values, errors, t, nll, converged = map(np.array, zip(*rows, strict=True))
+        return Block(
+            rates.parameters, rates.outward(truth), effective, vetoed, events, values, errors, t, nll, converged
+        )
+
+    @staticmethod
+    def join(blocks: Sequence[Block]) -> Block:
+        """Put blocks of one truth behind each other."""
+        first = blocks[0]
+        columns = ("events", "values", "errors", "t", "nll", "converged")
+        joined = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in columns}
+        return Block(first.parameters, first.truth, first.effective, first.vetoed, **joined)
+
+    def column(self, parameter: str) -> tuple[float, Floats, Floats]:
+        """Give truth, best values (T,) and standard errors (T,) of a parameter."""
+        place = self.parameters.index(parameter)
+        return float(self.truth[place]), self.values[:, place], self.errors[:, place]

@@ -1,0 +1,55 @@
+"""A plan in the making: what it is made from, and its tasks as they are added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from needle_parsl.analysis import Analysis
+from needle_parsl.nsbi.data.hashing import key
+from needle_parsl.nsbi.physics import Density
+from needle_parsl.plan import specs
+from needle_parsl.plan.specs import VERSIONS, Physics, Share, Spec, Task
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a look into the files has told."""
+
+    files: Mapping[str, tuple[specs.File, ...]]
+    """Input files with their digests by sample or varied sample; those of observed data by `observed`."""
+    physics: Physics
+    exact: bool
+    """Whether `physics.py` knows the densities."""
+
+
+@dataclass
+class Graph:
+    """Tasks as they are added, each after those it needs."""
+
+    analysis: Analysis
+    inputs: Inputs
+    pack: int
+    tasks: list[Task] = field(default_factory=list)
+    networks: int = 0
+
+    def add(self, stage: str, name: str, spec: Spec, *after: Task) -> Task:
+        """Add a task; its key says what it is and what comes before it."""
+        keys = tuple(task.key for task in after)
+        task = Task(stage, name, specs.digest([stage, VERSIONS[stage], name, specs.content(spec), keys]), spec, keys)
+        self.tasks.append(task)
+        return task
+
+    def salt(self, *labels: object) -> int:
+        """Make a seed of names."""
+        return key(self.analysis.seed, *labels)
+
+    @property
+    def splitting(self) -> specs.Splitting:
+        """Give the fractions of the events that serve each purpose."""
+        split = self.analysis.split
+        return specs.Splitting(split.train, split.combine, split.test, self.salt("split"))
+
+    def share(self, sample: str) -> Share:
+        """Give a nominal sample with its expected events."""
+        return Share(Density(sample), self.analysis.samples[sample].yield_)
