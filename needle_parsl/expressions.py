@@ -1,10 +1,10 @@
-"""The expression language of selections, weights and multipliers: a small grammar of our own, never `eval`.
+"""The expression language of selections, weights, derived columns and multipliers: a small grammar of our own, never `eval`.
 
     or   := and ("or" and)*            cmp  := sum (("<" | "<=" | ">" | ">=" | "==" | "!=") sum)*
     and  := not ("and" not)*           sum  := term (("+" | "-") term)*
     not  := "not" not | cmp            term := unary (("*" | "/") unary)*
     unary := "-" unary | power         power := atom ("**" unary)?
-    atom := number | "string" | name | function "(" or ")" | "(" or ")"
+    atom := number | "string" | name | function "(" or ("," or)* ")" | "(" or ")"
 
 A chain of comparisons means what it means in Python: `20 < pt < 50` is `20 < pt and pt < 50`.
 """
@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
-from needle_parsl.errors import InputError
+from needle_parsl.errors import InputError, closest
 
 if TYPE_CHECKING:
     Value = Any  # a float, a string or an array of shape (N,)
@@ -32,7 +33,7 @@ DEEPEST = 32
 
 TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<string>'[^']*'|\"[^\"]*\")"
-    r"|(?P<name>[A-Za-z_][A-Za-z0-9_.]*)|(?P<operator>\*\*|<=|>=|==|!=|[-+*/<>()]))"
+    r"|(?P<name>[A-Za-z_][A-Za-z0-9_.]*)|(?P<operator>\*\*|<=|>=|==|!=|[-+*/<>(),]))"
 )
 
 
@@ -110,8 +111,41 @@ def _numpy(name: str) -> Callable[..., Value]:
     return call
 
 
-FUNCTIONS: dict[str, Callable[..., Value]] = {name: _numpy(name) for name in ("sqrt", "abs", "log", "exp")}
-"""What may be called in an expression, each with one argument."""
+@dataclass(frozen=True)
+class Function:
+    """What may be called in an expression."""
+
+    call: Callable[..., Value]
+    least: int = 1
+    """Arguments that it needs."""
+    most: int = 1
+    """Arguments that it takes."""
+
+    def arity(self) -> str:
+        """Say how many arguments it takes."""
+        if self.least < self.most:
+            return f"{self.least} or more arguments"
+        return f"{self.least} argument{'s' if self.least > 1 else ''}"
+
+
+def _pairwise(name: str) -> Callable[..., Value]:
+    return lambda *arguments: reduce(_numpy(name), arguments)
+
+
+ONE_ARGUMENT = (
+    "abs", "sign", "floor", "ceil", "sqrt", "exp", "log", "log10", "isfinite", "sin", "cos", "tan", "arcsin", "arccos",
+    "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh",
+)  # fmt: skip
+FUNCTIONS: dict[str, Function] = {
+    **{name: Function(_numpy(name)) for name in ONE_ARGUMENT},
+    "arctan2": Function(_numpy("arctan2"), 2, 2),
+    "atan2": Function(_numpy("arctan2"), 2, 2),
+    "hypot": Function(_numpy("hypot"), 2, 2),
+    "min": Function(_pairwise("minimum"), 2, MOST_TOKENS),
+    "max": Function(_pairwise("maximum"), 2, MOST_TOKENS),
+    "where": Function(_numpy("where"), 3, 3),
+}
+"""The functions, named as in NumPy; `where(condition, a, b)` is a where the condition holds, else b."""
 
 OPERATORS: dict[str, Callable[..., Value]] = {
     "or": _numpy("logical_or"), "and": _numpy("logical_and"), "not": _numpy("logical_not"),
@@ -119,7 +153,7 @@ OPERATORS: dict[str, Callable[..., Value]] = {
     "==": lambda a, b: a == b, "!=": lambda a, b: a != b,
     "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b,
     "**": lambda a, b: a**b, "negative": lambda a: -a,
-    **FUNCTIONS,
+    **{name: function.call for name, function in FUNCTIONS.items()},
 }  # fmt: skip
 
 RESERVED = frozenset({"and", "or", "not", *FUNCTIONS})
@@ -135,6 +169,10 @@ DERIVATIVES: dict[str, Callable[..., Expression]] = {
     "sqrt": lambda a, da: apply("/", da, apply("*", number(2.0), apply("sqrt", a))),
     "log": lambda a, da: apply("/", da, a),
     "exp": lambda a, da: apply("*", apply("exp", a), da),
+    "sin": lambda a, da: apply("*", apply("cos", a), da),
+    "cos": lambda a, da: apply("negative", apply("*", apply("sin", a), da)),
+    "sinh": lambda a, da: apply("*", apply("cosh", a), da),
+    "cosh": lambda a, da: apply("*", apply("sinh", a), da),
 }
 """For each operator: operands, then their derivatives, to the derivative."""
 
@@ -252,11 +290,20 @@ class _Parser:
             return Expression("string", (text[1:-1],))
         return self.call(text) if self.take("(") else Expression("name", (text,))
 
-    def call(self, function: str) -> Expression:
-        """Read the argument of a function, whose bracket is open."""
-        if function not in FUNCTIONS:
-            raise InputError(f'"{function}" is no function; there are {", ".join(FUNCTIONS)}')
-        return Expression(function, (self.closed(self.either()),))
+    def call(self, name: str) -> Expression:
+        """Read the arguments of a function, whose bracket is open."""
+        if name not in FUNCTIONS:
+            near = closest(name, FUNCTIONS) or f"; there are {', '.join(FUNCTIONS)}"
+            raise InputError(f'cannot read "{shorten(self.text)}": "{name}" is no function{near}')
+        arguments = [] if self.peek() == ")" else [self.either()]
+        while self.take(","):
+            arguments.append(self.either())
+        function = FUNCTIONS[name]
+        if not function.least <= len(arguments) <= function.most:
+            found = f"found {len(arguments)}, expected {function.arity()}"
+            raise InputError(f'cannot read "{shorten(self.text)}": {found} of "{name}"')
+        self.closed(arguments[-1])
+        return Expression(name, tuple(arguments))
 
     def closed(self, tree: Expression) -> Expression:
         """Insist on a closing bracket."""
@@ -306,3 +353,25 @@ def parse(text: str) -> Expression:
     if parser.place < len(parser.tokens):
         raise parser.refuse()
     return tree
+
+
+def ordered(definitions: Mapping[str, str], wanted: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """List the definitions that some names need, each after those it uses.
+
+    Args:
+        definitions: Expressions by name; they may use each other.
+        wanted: Names, of which some are defined.
+
+    Raises:
+        InputError: A definition needs itself; the message has the way round.
+    """
+    uses: dict[str, list[str]] = {}
+    left = sorted(set(wanted) & definitions.keys())
+    while left:
+        if (name := left.pop()) not in uses:
+            uses[name] = sorted(parse(definitions[name]).names() & definitions.keys())
+            left += uses[name]
+    try:
+        return tuple((name, definitions[name]) for name in TopologicalSorter(uses).static_order())
+    except CycleError as error:
+        raise InputError(f"needs itself: {' uses '.join(reversed(error.args[1]))}") from error

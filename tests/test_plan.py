@@ -81,6 +81,15 @@ def test_members_do_not_depend_on_the_packs(small_inputs: Path) -> None:
     assert members(1) == members(4) == members(100)
 
 
+def test_only_derived_columns_that_are_used_are_in_the_plan(small_inputs: Path) -> None:
+    derived = "features.derived={p='hypot(x1, x2)', q='p + x3', unused='x4 + 1'}"
+    made = build(small_inputs, derived, "samples.signal.weight='weight * q'")
+    specs = {task.name: task.spec for task in made.tasks if task.stage == "convert"}
+    assert [name for name, _ in specs["signal"].derived] == ["p", "q"]
+    assert specs["background"].derived == ()
+    assert changed(build(small_inputs), build(small_inputs, derived)) == set()
+
+
 def test_until(small_inputs: Path) -> None:
     assert set(build(small_inputs).until("train").stages()) == {"convert", "train"}
     with pytest.raises(InputError, match='did you mean "train"'):

@@ -77,6 +77,27 @@ def _features(analysis: Analysis, complain: Complain) -> None:
         complain("features.names", f'"{name}" stands there more than once')
     if analysis.features.selection:
         _expression(analysis.features.selection, "features.selection", complain)
+    _derived(analysis.features.derived, complain)
+
+
+def _derived(derived: dict[str, str], complain: Complain) -> None:
+    """Check each derived column, and then, if all can be read, that none needs itself."""
+    trees = []
+    for name, text in derived.items():
+        key = f"features.derived.{name}"
+        if not (name.isascii() and name.isidentifier()) or name in expressions.RESERVED:
+            complain(key, "is no name; use letters, digits and _, and no word of the expressions")
+        trees.append(tree := _expression(text, key, complain))
+        if tree is not None and not tree.names():
+            complain(key, "uses no column; it would be the same number in every event")
+    if None in trees:
+        return
+    for name in derived:
+        try:
+            expressions.ordered(derived, [name])
+        except InputError as error:
+            complain(f"features.derived.{name}", f"{error}; a derived column can only use others")
+            return
 
 
 def _split(analysis: Analysis, complain: Complain) -> None:

@@ -19,6 +19,8 @@ class Features:
     """Scalar columns, in the order of the network's inputs."""
     selection: str = ""
     """Events that are kept, as an expression in the columns; empty keeps all."""
+    derived: dict[str, str] = field(default_factory=dict)
+    """Columns that are computed, each an expression in the columns of the files and other derived ones."""
 
 
 @dataclass(frozen=True)

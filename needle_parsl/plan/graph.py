@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
+from needle_parsl import expressions
 from needle_parsl.analysis import Analysis, Data, Sample, Source
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.physics import Density
@@ -107,7 +108,12 @@ def _convert(graph: Graph, name: str, sample: Sample | Data) -> Task:
         before, files = [], graph.inputs.files[name]
     weight, selection = (sample.weight, sample.selection) if isinstance(sample, Sample) else (1.0, "")
     kept = tuple(text for text in (selection, features.selection) if text)
-    spec = specs.Convert(name, files, sample.tree, features.names, weight, kept, analysis.split.id, graph.salt("split"))
+    texts = [text for text in (*kept, weight) if isinstance(text, str)]
+    used = {*features.names, *analysis.split.id}.union(*(expressions.parse(text).names() for text in texts))
+    derived = expressions.ordered(features.derived, used)
+    spec = specs.Convert(
+        name, files, sample.tree, features.names, weight, kept, analysis.split.id, graph.salt("split"), derived
+    )
     return graph.add("convert", name, spec, *before)
 
 

@@ -65,6 +65,8 @@ class Convert:
     selections: tuple[str, ...]
     id: tuple[str, ...]
     salt: int
+    derived: tuple[tuple[str, str], ...]
+    """Names and expressions of the computed columns that are used, each after those it uses."""
 
 
 @dataclass(frozen=True)

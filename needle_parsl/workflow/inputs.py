@@ -31,7 +31,7 @@ def recipe(spec: specs.Convert) -> Recipe:
     """Translate a spec into the words of `nsbi.data`."""
     from needle_parsl.nsbi.data.conversion import Recipe
 
-    return Recipe(spec.sample, spec.features, spec.weight, spec.selections, spec.id)
+    return Recipe(spec.sample, spec.features, spec.weight, spec.selections, spec.id, spec.derived)
 
 
 def files(root: str, spec: specs.Convert) -> tuple[InputFile, ...]:

@@ -58,6 +58,33 @@ def test_conversion_keeps_what_the_selection_keeps(tmp_path: Path, kind: str) ->
     assert found.effective() == pytest.approx(found.weight.sum() ** 2 / (found.weight**2).sum())
 
 
+@pytest.mark.parametrize("kind", ["root", "parquet"])
+def test_derived_columns_serve_as_features_in_selections_and_weights(tmp_path: Path, kind: str) -> None:
+    derived = (("root", "sqrt(pt - 50)"), ("both", "min(root, n)"))
+    found = convert(
+        write(tmp_path, "a", COLUMNS, kind), features=("both", "pt"), selections=("root > 1",), weight="w * root", derived=derived
+    )  # fmt: skip
+    with np.errstate(invalid="ignore"):
+        root = np.sqrt(COLUMNS["pt"] - 50)  # NaN where the selection does not look
+    keep = root > 1
+    np.testing.assert_array_equal(found.x[:, 0], np.minimum(root, COLUMNS["n"])[keep].astype(np.float32))
+    np.testing.assert_array_equal(found.weight, (COLUMNS["w"] * root)[keep])
+
+
+@pytest.mark.parametrize(
+    ("derived", "said"),
+    [
+        ((("both", "pt + nn"),), 'sample s: has no column "nn"; did you mean "n"?'),
+        ((("pt", "n + w"),), 'has a column "pt" like the derived one; give the derived one another name'),
+        ((("both", "log(pt - 50)"),), 'column "both" is NaN or infinite in '),
+    ],
+)
+def test_derived_column_that_cannot_be_is_refused(tmp_path: Path, derived: object, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        convert(write(tmp_path, "a", COLUMNS), features=("both" if "both" in str(derived) else "pt",), derived=derived)
+    assert said in str(caught.value)
+
+
 def test_store_does_not_depend_on_how_the_files_are_cut(tmp_path: Path) -> None:
     whole = [write(tmp_path, "whole", COLUMNS)]
     pieces = [

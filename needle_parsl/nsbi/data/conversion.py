@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,13 +39,19 @@ class Recipe:
     """Expressions that must all hold."""
     id: tuple[str, ...]
     """Columns that name an event; empty: content of the file and row."""
+    derived: tuple[tuple[str, str], ...] = ()
+    """Names and expressions of computed columns, each after those it uses."""
 
     def columns(self) -> list[str]:
         """List the columns that must be read, in a fixed order."""
         names = set(self.features) | set(self.id)
-        for text in (*self.selections, self.weight):
+        for text in (*self.selections, self.weight, *(text for _, text in self.derived)):
             names |= expressions.parse(text).names() if isinstance(text, str) else set()
-        return sorted(names)
+        return sorted(names - {name for name, _ in self.derived})
+
+    def known(self, columns: Iterable[str]) -> list[str]:
+        """List the names that expressions may use: the columns of a file, and the derived ones."""
+        return [*columns, *(name for name, _ in self.derived)]
 
 
 def convert(files: tuple[InputFile, ...], recipe: Recipe) -> Events:
@@ -98,11 +104,20 @@ def read(file: InputFile, recipe: Recipe) -> Iterator[Events]:
     """Read one file, chunk by chunk, so that a caller may stop early."""
     path, names, row = Path(file.path), recipe.columns(), 0
     with readers.open_file(path, file.tree) as reader:
-        readers.require(reader, f"{path}: sample {recipe.sample}", names)
+        where = f"{path}: sample {recipe.sample}"
+        readers.require(reader, where, names, recipe.known(reader.columns()))
+        distinct(recipe, reader.columns(), where)
         for chunk in reader.iterate(names, STEP):
             rows = len(next(iter(chunk.values())))
             yield _chunk(chunk, np.arange(row, row + rows, dtype=np.uint64), file, recipe)
             row += rows
+
+
+def distinct(recipe: Recipe, columns: Container[str], where: str) -> None:
+    """Refuse a derived column that has the name of a column of the file: nobody could tell which is meant."""
+    for name, _ in recipe.derived:
+        if name in columns:
+            raise InputError(f'{where}: has a column "{name}" like the derived one; give the derived one another name')
 
 
 def select(columns: Columns, recipe: Recipe, where: str) -> Events:
@@ -118,6 +133,7 @@ def select(columns: Columns, recipe: Recipe, where: str) -> Events:
 
 
 def _chunk(columns: Columns, rows: hashing.Hashes, file: InputFile, recipe: Recipe) -> Events:
+    columns = _derive(columns, len(rows), file, recipe)
     keep = np.ones(len(rows), dtype=bool)
     for text in recipe.selections:
         keep &= np.broadcast_to(_condition(text, columns, file, recipe), keep.shape)
@@ -136,6 +152,13 @@ def _chunk(columns: Columns, rows: hashing.Hashes, file: InputFile, recipe: Reci
     return Events(recipe.features, x, weight.astype(np.float64), _ids(kept, rows[keep], file, recipe))
 
 
+def _derive(columns: Columns, rows: int, file: InputFile, recipe: Recipe) -> Columns:
+    """Add the derived columns; where events are selected away they may be NaN."""
+    for name, text in recipe.derived:
+        columns = {**columns, name: np.broadcast_to(_evaluate(text, columns, file, recipe), (rows,))}
+    return columns
+
+
 def _ids(columns: Columns, rows: hashing.Hashes, file: InputFile, recipe: Recipe) -> hashing.Hashes:
     if not recipe.id:
         return hashing.mix(rows, hashing.key("file", file.label))
@@ -146,9 +169,10 @@ def _ids(columns: Columns, rows: hashing.Hashes, file: InputFile, recipe: Recipe
 
 
 def _evaluate(text: str, columns: Columns, file: InputFile, recipe: Recipe) -> np.typing.NDArray[np.generic]:
+    tree = expressions.parse(text)
     try:
         with np.errstate(all="ignore"):
-            return np.asarray(expressions.parse(text)({name: _wide(column) for name, column in columns.items()}))
+            return np.asarray(tree({name: _wide(columns[name]) for name in tree.names()}))
     except (TypeError, ValueError, ArithmeticError, np.exceptions.DTypePromotionError) as error:
         raise InputError(
             f'{file.path}: sample {recipe.sample}: "{expressions.shorten(text)}" cannot be computed: {error}'

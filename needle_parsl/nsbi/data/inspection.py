@@ -124,8 +124,10 @@ def _generated(item: Look, physics: tuple[str, str], fractions: Fractions, least
     sample = item.recipe.sample
     missing = [name for name in item.recipe.columns() if name not in columns]
     if missing:
-        lines = [f'sample {sample}: {item.generate} makes no column "{m}"{closest(m, columns)}' for m in missing]
+        known = item.recipe.known(columns)
+        lines = [f'sample {sample}: {item.generate} makes no column "{m}"{closest(m, known)}' for m in missing]
         raise InputError("\n".join(lines))
+    conversion.distinct(item.recipe, columns, f"sample {sample}: {item.generate}")
     trial = conversion.select(columns, item.recipe, item.generate)
     expected = trial.effective() * item.events / TRIAL
     smallest = min(fractions.train, fractions.combine, fractions.test) * expected
@@ -159,7 +161,14 @@ def main(output: str) -> None:
     request = json.load(sys.stdin)
     looks = [
         Look(
-            Recipe(r["sample"], tuple(r["features"]), r["weight"], tuple(r["selections"]), tuple(r["id"])),
+            Recipe(
+                r["sample"],
+                tuple(r["features"]),
+                r["weight"],
+                tuple(r["selections"]),
+                tuple(r["id"]),
+                tuple((name, text) for name, text in r["derived"]),
+            ),
             tuple(r["paths"]),
             r["tree"],
             r["generate"],

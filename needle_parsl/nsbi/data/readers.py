@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -162,19 +162,22 @@ def open_file(path: Path, tree: str = "") -> Reader:
     return READERS[path.suffix](path, tree)
 
 
-def require(reader: Reader, where: str, names: list[str]) -> None:
+def require(reader: Reader, where: str, names: list[str], known: Iterable[str] = ()) -> None:
     """Check that a file has the columns that will be read.
 
     Args:
         reader: The open file.
         where: File and sample, for the message.
         names: The columns.
+        known: What may have been meant instead; by default the columns of the file.
 
     Raises:
         InputError: Columns are missing or not flat; one line for each.
     """
     columns = reader.columns()
-    wrong = [f'{where}: has no column "{name}"{closest(name, columns)}' for name in names if name not in columns]
+    wrong = [
+        f'{where}: has no column "{name}"{closest(name, known or columns)}' for name in names if name not in columns
+    ]
     wrong += [
         f'{where}: column "{name}" is not flat ({columns[name]}); expected one number or text per event'
         for name in names
