@@ -32,6 +32,9 @@ PLACES = {
     "evaluate": "ratios/{}.h5",
     "fit": "fits/{}.json",
     "interval": "fits/{}.json",
+    "toys": "toys/{}.h5",
+    "neyman": "intervals/{}.json",
+    "coverage": "intervals/{}.json",
     "report": "{}",
 }
 """Where the outputs of each stage go, by their name."""

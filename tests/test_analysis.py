@@ -60,6 +60,22 @@ def test_blind_analysis_has_no_data(small_inputs: Path) -> None:
         ("model.processes.signal='1 / mu'", "model.processes.signal: has no number as its value at mu = 0"),
         ("samples.observed.files=['background.root']", "samples.observed: is the name of the data that [fit] names"),
         ("intervals.level=[]", "intervals.level: is empty"),
+        ("intervals.method='neyman'", 'intervals.grid: is missing; method = "neyman" needs values'),
+        ("intervals={method='neyman', grid=[1.0, 1.0, 2.0]}", "intervals.grid: has 2 values; expected at least 3"),
+        ("intervals.grid=[0.0, 5.5]", "intervals.grid: 5.5 leaves the bounds [0, 5] of mu"),
+        ("intervals.grid={start=-1.0, stop=2.0}", "intervals.grid: -1 leaves the bounds [0, 5] of mu"),
+        ("intervals.grid={start=2.0, stop=1.0}", "intervals.grid: runs from 2 to 1; expected start below stop"),
+        ("intervals.parameter='nu'", 'intervals.parameter: "nu" is no parameter of the model (known: mu)'),
+        ("fit.plane={parameters=['mu', 'jex']}", 'fit.plane.parameters: "jex" is no parameter of the model; did you mean "jes"?'),
+        ("fit.plane={parameters=['mu', 'mu']}", 'fit.plane.parameters: names "mu" twice'),
+        ("fit.plane={parameters=['mu', 'jes'], ranges=[[0, 1], [-7, 0]]}", "fit.plane.ranges: -7 leaves the bounds [-5, 5] of jes"),
+        ("toys.at=[]", "toys.at: is empty"),
+        ("toys.at=[{mu=1.0, m=2}]", 'toys.at[0].m: "m" is no parameter of the model'),
+        ("toys.at=[{}, {mu=9}]", "toys.at[1].mu: 9 leaves the bounds [0, 5] of mu"),
+        ("toys.at=[{jes=1}]", "toys.at[0].jes: is not 0, and simulated events have no shape in between"),
+        ("toys.count=1", "toys.count: found 1, expected a number from 2"),
+        ("toys.generate='signal'", 'toys.generate: "signal" is no reference'),
+        ("toys={source='model', generate='physics.py:pseudo_data'}", "toys.generate: has no meaning with source"),
         ("fit.data=[]", "fit.data: is empty"),
         ("samples.signal.weight=''", "samples.signal.weight: cannot read"),
         ("samples.signal.files=['.']", 'samples.signal.files: ".": '),
@@ -76,6 +92,12 @@ def test_blind_analysis_has_no_data(small_inputs: Path) -> None:
 def test_one_mistake_gives_one_sentence(small_inputs: Path, setting: str, said: str) -> None:
     found = problems(small_inputs, setting)
     assert any(line.startswith(said) for line in found), found
+
+
+def test_toys_of_interference_cannot_be_drawn_from_samples(small_inputs: Path) -> None:
+    found = problems(small_inputs, "model.processes.signal='mu - sqrt(mu)'", "toys.at=[{mu=0.25}]")
+    said = "toys.at[0]: gives signal the multiplier -0.25, and events cannot be drawn less than never; "
+    assert found == [said + 'name a function in toys.generate, or set toys.source = "model"']
 
 
 def test_mistakes_of_all_kinds_are_reported_together(small_inputs: Path) -> None:

@@ -26,8 +26,33 @@ def test_counts(small_inputs: Path) -> None:
     made = build(small_inputs)
     assert made.networks == 3 * 3 * 2  # (signal, jes up, jes down) x members x folds
     assert made.stages() == {
-        "convert": 5, "train": 6, "combine": 3, "diagnose": 3, "evaluate": 2, "fit": 3, "interval": 3, "report": 1,
+        "convert": 5, "train": 6, "combine": 3, "diagnose": 3, "evaluate": 2, "fit": 3, "interval": 4, "report": 1,
     }  # fmt: skip
+
+
+TOYS = ("toys.count=25", "toys.block=10", "toys.at=[{mu=0.5}, {}]")
+NEYMAN = ("intervals.method='neyman'", "intervals.grid=[0.5, 1.0, 2.0]", "intervals.toys_per_point=20")
+
+
+def test_toys_are_cut_into_blocks(small_inputs: Path) -> None:
+    made = build(small_inputs, *TOYS, *NEYMAN)
+    names = [task.name for task in made.tasks if task.stage == "toys"]
+    assert names == [
+        *(f"neyman/mu={mu}.{n:04d}" for mu in ("0.5", "1", "2") for n in (0, 1)),
+        *(f"coverage/mu={mu}.{n:04d}" for mu in ("0.5", "1") for n in (0, 1, 2)),
+    ]
+    counts = [task.spec.count for task in made.tasks if task.name.startswith("coverage/mu=1.")]
+    assert counts == [10, 10, 5]
+    assert [task.name for task in made.tasks if task.stage == "evaluate"] == ["asimov", "observed", "reference"]
+
+
+def test_a_toys_seed_does_not_depend_on_the_others(small_inputs: Path) -> None:
+    """Another truth beside it, more toys, or another grid: what is there keeps its key."""
+    one = {t.name: t.key for t in build(small_inputs, *TOYS).tasks if t.stage == "toys"}
+    more = build(small_inputs, "toys.count=45", "toys.block=10", "toys.at=[{}, {mu=2}, {mu=0.5}]", *NEYMAN)
+    other = {t.name: t.key for t in more.tasks if t.stage == "toys"}
+    kept = [name for name in one if one[name] == other.get(name)]
+    assert kept == [name for name in one if not name.endswith(".0002")]  # the last block has become longer
 
 
 def test_every_task_comes_after_what_it_needs_and_has_its_own_key(small_inputs: Path) -> None:
@@ -55,6 +80,9 @@ def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> Non
         ("split.test=0.2", {"diagnose", "evaluate", "fit", "interval", "report"}),
         ("samples.background.yield=500.0", {"evaluate", "fit", "interval", "report"}),
         ("model.parameters.mu.nominal=2.0", {"fit", "interval", "report"}),
+        ("fit.minos=false", {"fit", "report"}),
+        ("fit.plane={parameters=['mu', 'jes']}", {"interval", "report"}),
+        ("toys.count=10", {"toys", "coverage", "report"}),
     ],
 )
 def test_a_changed_key_redoes_only_what_depends_on_it(small_inputs: Path, setting: str, stages: set[str]) -> None:
@@ -110,5 +138,5 @@ def test_large_plan(small_inputs: Path) -> None:
 
 def test_observed_alone(small_inputs: Path) -> None:
     names = {(task.stage, task.name) for task in build(small_inputs, "fit.asimov=false").tasks}
-    assert {name for stage, name in names if stage in ("fit", "interval")} == {"observed", "scan"}
+    assert {name for stage, name in names if stage in ("fit", "interval")} == {"observed", "scan", "scan_statistical"}
     assert ("evaluate", "asimov") in names  # the simulation behind Z_j

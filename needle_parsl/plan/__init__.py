@@ -2,7 +2,7 @@
 
 from needle_parsl.plan.graph import OBSERVED, Plan, build, sources
 from needle_parsl.plan.growing import Inputs
-from needle_parsl.plan.specs import STAGES, Convert, File, Generate, Physics, Task, content, digest
+from needle_parsl.plan.specs import STAGES, Convert, File, Generate, Physics, Task, Toys, content, digest
 
 __all__ = [
     "OBSERVED",
@@ -14,6 +14,7 @@ __all__ = [
     "Physics",
     "Plan",
     "Task",
+    "Toys",
     "build",
     "content",
     "digest",

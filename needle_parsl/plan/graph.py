@@ -17,6 +17,10 @@ from needle_parsl.plan.specs import STAGES, Share, Task
 
 OBSERVED = "observed"
 """Observed events are converted like a sample of this name."""
+ASIMOV = "asimov"
+"""Simulated events of all processes."""
+REFERENCE = "reference"
+"""Events of the reference, with the log ratios of the model."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,13 @@ def build(analysis: Analysis, inputs: Inputs, pack: int) -> Plan:
     packs = {ratio.name: _packs(graph, ratio, stores) for ratio in ratios}
     estimators = {ratio.name: _combine(graph, ratio, packs[ratio.name], stores) for ratio in ratios}
     checks = [_diagnose(graph, ratio, estimators[ratio.name], stores) for ratio in ratios]
-    asimov = _evaluate(graph, "asimov", stores, estimators)
+    asimov = _evaluate(graph, ASIMOV, stores, estimators)
     observed = _evaluate(graph, OBSERVED, stores, estimators) if OBSERVED in stores else None
-    fits, scans = inference.fits(graph, asimov, observed)
-    _report(graph, stores, ratios, packs, checks, fits, scans)
+    reference = _evaluate(graph, REFERENCE, stores, estimators) if inference.uses_reference(analysis) else None
+    datasets = inference.Datasets(asimov, observed, reference)
+    thrower = _thrower(graph, estimators)
+    measured = inference.measure(graph, datasets, thrower)
+    _report(graph, stores, ratios, packs, checks, measured)
     order = {stage: place for place, stage in enumerate(STAGES)}
     return Plan(tuple(sorted(graph.tasks, key=lambda task: order[task.stage])), graph.networks)
 
@@ -98,7 +105,6 @@ def _completed(sample: Sample, source: Source) -> Sample:
 
 
 def _convert(graph: Graph, name: str, sample: Sample | Data) -> Task:
-    analysis, features = graph.analysis, graph.analysis.features
     if sample.generate:
         seed = graph.salt("generate", name)
         made = specs.Generate(sample.generate, graph.inputs.physics, sample.events, seed)
@@ -106,15 +112,20 @@ def _convert(graph: Graph, name: str, sample: Sample | Data) -> Task:
         files: tuple[specs.File, ...] = (specs.File("", before[0].key),)
     else:
         before, files = [], graph.inputs.files[name]
+    return graph.add("convert", name, _conversion(graph, name, sample, files), *before)
+
+
+def _conversion(graph: Graph, name: str, sample: Sample | Data, files: tuple[specs.File, ...]) -> specs.Convert:
+    """Say what is kept of a sample's events."""
+    analysis, features = graph.analysis, graph.analysis.features
     weight, selection = (sample.weight, sample.selection) if isinstance(sample, Sample) else (1.0, "")
     kept = tuple(text for text in (selection, features.selection) if text)
     texts = [text for text in (*kept, weight) if isinstance(text, str)]
     used = {*features.names, *analysis.split.id}.union(*(expressions.parse(text).names() for text in texts))
     derived = expressions.ordered(features.derived, used)
-    spec = specs.Convert(
+    return specs.Convert(
         name, files, sample.tree, features.names, weight, kept, analysis.split.id, graph.salt("split"), derived
     )
-    return graph.add("convert", name, spec, *before)
 
 
 def _ratios(analysis: Analysis) -> list[specs.Ratio]:
@@ -180,17 +191,32 @@ def _diagnose(graph: Graph, ratio: specs.Ratio, estimator: Task, stores: Mapping
 def _evaluate(graph: Graph, dataset: str, stores: Mapping[str, Task], estimators: Mapping[str, Task]) -> Task:
     analysis = graph.analysis
     simulated = dataset != OBSERVED
-    samples = tuple(graph.share(name) for name in analysis.model.processes) if simulated else ()
-    varied = tuple(Density(name, nuisance, side) for name, nuisance, side, _ in analysis.varied()) if simulated else ()
-    ratios = {name: task for name, task in estimators.items() if _in_model(analysis, name)}
+    names = analysis.ratios.reference if dataset == REFERENCE else analysis.model.processes
+    samples = tuple(graph.share(name) for name in names) if simulated else ()
+    variations = analysis.varied() if dataset == ASIMOV else []
+    varied = tuple(Density(name, nuisance, side) for name, nuisance, side, _ in variations)
+    ratios = _of_model(analysis, estimators)
     spec = specs.Evaluate(dataset, graph.splitting, samples, varied, tuple(ratios))
     read = [share.density.name for share in samples] + [density.name for density in varied]
     read += [] if simulated else [OBSERVED]
     return graph.add("evaluate", dataset, spec, *(stores[name] for name in read), *ratios.values())
 
 
-def _in_model(analysis: Analysis, ratio: str) -> bool:
-    return ratio in analysis.model.processes or ratio not in analysis.samples
+def _of_model(analysis: Analysis, estimators: Mapping[str, Task]) -> dict[str, Task]:
+    """Keep the ratios of the model's processes and of their variations."""
+    known, samples = analysis.model.processes, analysis.samples
+    return {name: task for name, task in estimators.items() if name in known or name not in samples}
+
+
+def _thrower(graph: Graph, estimators: Mapping[str, Task]) -> inference.Thrower | None:
+    """Say how toys get events of their own, if the user has a function for that."""
+    toys = graph.analysis.toys
+    if toys is None or not toys.generate:
+        return None
+    ratios = _of_model(graph.analysis, estimators)
+    kept = replace(_conversion(graph, "toys", Data(generate=toys.generate), ()), id=())
+    spec = specs.Thrower(toys.generate, graph.inputs.physics, kept, tuple(ratios))
+    return inference.Thrower(spec, tuple(ratios.values()))
 
 
 def _report(
@@ -199,8 +225,7 @@ def _report(
     ratios: list[specs.Ratio],
     packs: Mapping[str, list[Task]],
     checks: list[Task],
-    fits: list[Task],
-    scans: list[Task],
+    measured: inference.Measured,
 ) -> None:
     analysis = graph.analysis
     spec = specs.Report(
@@ -209,13 +234,16 @@ def _report(
         stores=tuple(name for name in stores if name != OBSERVED),
         ratios=tuple(ratios),
         packs=tuple(task.name for tasks in packs.values() for task in tasks),
-        fits=tuple(task.name for task in fits),
-        scans=tuple(task.name for task in scans),
-        headline=fits[0].name,
+        fits=tuple(task.name for task in measured.fits),
+        scans=tuple(task.name for task in measured.scans),
+        plane=measured.plane is not None,
+        toys=inference.names(measured.toys),
+        belt=measured.belt is not None,
+        headline=measured.fits[0].name,
         poi=analysis.poi(),
         splitting=graph.splitting,
         physics=graph.inputs.physics if graph.inputs.exact else None,
         blinded=analysis.fit.data is not None and analysis.data() is None,
     )
-    before = [*stores.values(), *(task for tasks in packs.values() for task in tasks), *checks, *fits, *scans]
+    before = [*stores.values(), *(task for tasks in packs.values() for task in tasks), *checks, *measured.tasks()]
     graph.add("report", "report", spec, *before)

@@ -1,8 +1,11 @@
-"""The tasks of the inference: fits, scans, toys and intervals."""
+"""The tasks of the inference: fits, scans, toys, the confidence belt and coverage."""
 
 from __future__ import annotations
 
-from needle_parsl.analysis import Analysis
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from needle_parsl.analysis import Analysis, Toys
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.statistics.model import Shape
 from needle_parsl.plan import specs
@@ -10,25 +13,158 @@ from needle_parsl.plan.growing import Graph
 from needle_parsl.plan.specs import Task
 
 
-def fits(graph: Graph, asimov: Task, observed: Task | None) -> tuple[list[Task], list[Task]]:
-    """Fit and scan each dataset; `scan` is the headline's, `scan_asimov` and `scan_exact` stand beside it."""
-    analysis = graph.analysis
-    fits: list[Task] = []
-    scans: list[Task] = []
-    datasets = ([observed] if observed else []) + ([asimov] if analysis.fit.asimov else [])
-    for dataset in datasets:
-        spec = specs.Fit(dataset.name, analysis.model, _shapes(analysis))
-        needs = [dataset, asimov] if dataset is observed else [asimov]
-        fits.append(graph.add("fit", dataset.name, spec, *needs))
-        scan = specs.Interval(spec, analysis.poi(), analysis.fit.scan, analysis.intervals)
-        scans.append(graph.add("interval", "scan_asimov" if scans else "scan", scan, *needs))
-    if graph.inputs.exact and asimov in datasets:
+@dataclass(frozen=True)
+class Datasets:
+    """Events with their log ratios."""
+
+    asimov: Task
+    observed: Task | None
+    reference: Task | None
+    """Given where toys are thrown from the model."""
+
+
+@dataclass(frozen=True)
+class Thrower:
+    """A user's function that makes the events of toys."""
+
+    spec: specs.Thrower
+    estimators: tuple[Task, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the report shows of the inference."""
+
+    fits: list[Task]
+    """The headline's first."""
+    scans: list[Task]
+    plane: Task | None
+    toys: list[list[Task]]
+    """The blocks at each truth of `[toys]`."""
+    belt: Task | None
+    belt_toys: list[list[Task]]
+    """The blocks at each value of the grid."""
+    coverage: Task | None
+
+    def tasks(self) -> list[Task]:
+        """List the tasks that the report waits for."""
+        blocks = [task for tasks in (*self.toys, *self.belt_toys) for task in tasks]
+        return [*self.fits, *self.scans, *blocks, *(task for task in (self.plane, self.belt, self.coverage) if task)]
+
+
+def uses_reference(analysis: Analysis) -> bool:
+    """Whether toys are thrown from the learned model, and so from events of the reference."""
+    return bool(analysis.grid()) or (analysis.toys is not None and analysis.toys.source == "model")
+
+
+def measure(graph: Graph, datasets: Datasets, thrower: Thrower | None) -> Measured:
+    """Plan everything that follows the evaluation of the ratios."""
+    poi, shapes = graph.analysis.poi(), _shapes(graph.analysis)
+    minos = (poi,) if graph.analysis.fit.minos else ()
+    headline = datasets.observed or datasets.asimov
+    fit = specs.Fit(headline.name, graph.analysis.model, shapes)
+    needs = [headline] if headline is datasets.asimov else [headline, datasets.asimov]
+    fits, scans = _fits(graph, fit, needs, datasets, minos)
+    plane = graph.analysis.fit.plane
+    area = None
+    if plane:
+        area = graph.add("interval", "plane", specs.Area(fit, plane, graph.analysis.intervals.level), *needs)
+    belt, belt_toys = _belt(graph, fit, needs, datasets)
+    coverage, toys = _coverage(graph, replace(fit, dataset=datasets.asimov.name), datasets, thrower, belt)
+    return Measured(fits, scans, area, toys, belt, belt_toys, coverage)
+
+
+def _fits(
+    graph: Graph, fit: specs.Fit, needs: list[Task], datasets: Datasets, minos: tuple[str, ...]
+) -> tuple[list[Task], list[Task]]:
+    """Fit and scan: `scan` is the headline's; beside it those of statistics alone, of Asimov data, and of exact densities."""
+    analysis, asimov = graph.analysis, datasets.asimov
+    poi, grid, levels = analysis.poi(), analysis.fit.scan, analysis.intervals.level
+    fits = [graph.add("fit", fit.dataset, replace(fit, minos=minos), *needs)]
+    scans = [graph.add("interval", "scan", specs.Interval(fit, poi, grid, levels), *needs)]
+    if analysis.model.nuisances:
+        alone = specs.Interval(fit, poi, grid, levels, statistical=True)
+        scans.append(graph.add("interval", "scan_statistical", alone, *needs))
+    if not analysis.fit.asimov:
+        return fits, scans
+    expected = replace(fit, dataset=asimov.name)
+    if fit != expected:
+        fits.append(graph.add("fit", asimov.name, replace(expected, minos=minos), asimov))
+        scans.append(graph.add("interval", "scan_asimov", specs.Interval(expected, poi, grid, levels), asimov))
+    if graph.inputs.exact:
         reference = tuple(graph.share(name) for name in analysis.ratios.reference)
-        exact = specs.Exact(specs.Fit(asimov.name, analysis.model, _shapes(analysis)), graph.inputs.physics, reference)
+        exact = specs.Exact(expected, graph.inputs.physics, reference)
         fits.append(graph.add("fit", "exact", exact, asimov))
-        scan = specs.Interval(exact.fit, analysis.poi(), analysis.fit.scan, analysis.intervals, exact)
+        scan = specs.Interval(expected, poi, grid, levels, exact=exact)
         scans.append(graph.add("interval", "scan_exact", scan, asimov))
     return fits, scans
+
+
+def _belt(graph: Graph, fit: specs.Fit, needs: list[Task], datasets: Datasets) -> tuple[Task | None, list[list[Task]]]:
+    """Throw toys of the model at each value of the grid, with nuisance parameters as the data has them there."""
+    intervals, poi, grid = graph.analysis.intervals, graph.analysis.poi(), graph.analysis.grid()
+    if not grid or datasets.reference is None:
+        return None, []
+    toys = graph.analysis.toys or Toys()
+    spec = specs.Toys(fit, poi, (), True, "model", None, toys.pool, 0, 0, 0)
+    sizes, before = (intervals.toys_per_point, toys.block), [*needs, datasets.reference]
+    blocks = [_blocks(graph, f"neyman/{_label({poi: value})}", spec, {poi: value}, sizes, before) for value in grid]
+    belt = specs.Neyman(fit, poi, grid, names(blocks), intervals.level)
+    return graph.add("neyman", "neyman", belt, *needs, *(task for tasks in blocks for task in tasks)), blocks
+
+
+def _coverage(
+    graph: Graph, fit: specs.Fit, datasets: Datasets, thrower: Thrower | None, belt: Task | None
+) -> tuple[Task | None, list[list[Task]]]:
+    """Throw toys at each truth of `[toys]` and sum them up."""
+    toys = graph.analysis.toys
+    if toys is None:
+        return None, []
+    kind, made = toys.source, thrower.spec if thrower else None
+    spec = specs.Toys(fit, graph.analysis.poi(), (), False, kind, made, toys.pool, 0, 0, 0)
+    before = [datasets.asimov, *(thrower.estimators if thrower else ())]
+    if kind == "model" and datasets.reference:
+        before.append(datasets.reference)
+    truths = {_label(truth): truth for truth in (_truth(graph.analysis, point) for point in toys.at)}
+    blocks = [
+        _blocks(graph, f"coverage/{label}", spec, truth, (toys.count, toys.block), before)
+        for label, truth in truths.items()
+    ]
+    summed = specs.Coverage(graph.analysis.poi(), names(blocks), graph.analysis.intervals.level, belt is not None)
+    every = (task for tasks in blocks for task in tasks)
+    return graph.add("coverage", "coverage", summed, *every, *([belt] if belt else [])), blocks
+
+
+def names(blocks: list[list[Task]]) -> tuple[tuple[str, ...], ...]:
+    """Name the blocks of each truth."""
+    return tuple(tuple(task.name for task in tasks) for tasks in blocks)
+
+
+def _blocks(
+    graph: Graph,
+    name: str,
+    spec: specs.Toys,
+    truth: Mapping[str, float],
+    sizes: tuple[int, int],
+    before: list[Task],
+) -> list[Task]:
+    """Cut the toys of one truth into blocks; a toy is what its number and its truth say, whatever block it is in."""
+    total, size = sizes
+    whole = replace(spec, truth=tuple(truth.items()), salt=graph.salt("toys", name))
+    return [
+        graph.add("toys", f"{name}.{place:04d}", replace(whole, first=first, count=min(size, total - first)), *before)
+        for place, first in enumerate(range(0, total, size))
+    ]
+
+
+def _truth(analysis: Analysis, point: Mapping[str, float]) -> dict[str, float]:
+    """Complete a point of `[toys] at`: physics parameters are nominal if not named, nuisance parameters 0."""
+    physics = {name: point.get(name, parameter.nominal) for name, parameter in analysis.model.parameters.items()}
+    return physics | {name: point[name] for name in analysis.model.nuisances if point.get(name)}
+
+
+def _label(truth: Mapping[str, float]) -> str:
+    return ",".join(f"{name}={value:.12g}" for name, value in truth.items())
 
 
 def _shapes(analysis: Analysis) -> tuple[Shape, ...]:

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeVar
 
-from needle_parsl.analysis import Intervals, Model, Scan, Training
+from needle_parsl.analysis import Model, Plane, Scan, Training
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.statistics.model import Shape
 
@@ -16,7 +16,8 @@ NOT_IN_KEY = {"key": False}
 """Metadata of fields that say where something is, not what it is."""
 
 VERSIONS = {
-    "generate": 1, "convert": 1, "train": 1, "combine": 1, "diagnose": 2, "evaluate": 1, "fit": 2, "interval": 2, "report": 1,
+    "generate": 1, "convert": 1, "train": 1, "combine": 1, "diagnose": 2, "evaluate": 1, "fit": 2, "interval": 2,
+    "toys": 1, "neyman": 1, "coverage": 1, "report": 2,
 }  # fmt: skip
 """The stages in their order. Raise a version when its task gives other results, and what is done is done again."""
 STAGES = tuple(VERSIONS)
@@ -151,10 +152,10 @@ class Evaluate:
     """Compute all log ratios of a dataset."""
 
     dataset: str
-    """`asimov`, or `observed`."""
+    """`asimov`, `observed`, or `reference`: the events that toys of the learned model are drawn from."""
     splitting: Splitting
     samples: tuple[Share, ...]
-    """The processes, in the order of the model; the yields come from them in any case."""
+    """The processes, in the order of the model, or the samples of the reference; none for observed events."""
     varied: tuple[Density, ...]
     ratios: tuple[str, ...]
     """Names of the estimators."""
@@ -168,6 +169,8 @@ class Fit:
     """`asimov`, or `observed`."""
     model: Model
     shapes: tuple[Shape, ...]
+    minos: tuple[str, ...] = ()
+    """Parameters that get a MINOS interval."""
 
 
 @dataclass(frozen=True)
@@ -186,9 +189,80 @@ class Interval:
     fit: Fit
     poi: str
     scan: Scan | None
-    intervals: Intervals
+    levels: tuple[float, ...]
+    statistical: bool = False
+    """Whether nuisance parameters stay at their best fit."""
     exact: Exact | None = None
     """Given for a scan with the exact densities."""
+
+
+@dataclass(frozen=True)
+class Area:
+    """Scan two parameters over a dataset."""
+
+    fit: Fit
+    plane: Plane
+    levels: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Thrower:
+    """A user's function that makes a toy's events."""
+
+    reference: str
+    physics: Physics
+    kept: Convert
+    """What is kept of them."""
+    ratios: tuple[str, ...]
+    """Names of the estimators."""
+
+
+@dataclass(frozen=True)
+class Toys:
+    """Throw and fit a block of toys."""
+
+    fit: Fit
+    """The model; and the data that decide where nuisance parameters are, if they are profiled."""
+    poi: str
+    truth: tuple[tuple[str, float], ...]
+    """Values of parameters."""
+    profiled: bool
+    """Whether parameters that `truth` does not name are where a fit of the data has them; else they are nominal."""
+    source: str
+    """`model` or `simulation`."""
+    thrower: Thrower | None
+    """Given where toys of the simulation have events of their own."""
+    least: float
+    """Effective events of the pool per expected event."""
+    salt: int
+    """Of the toys of this truth; with the number of a toy it is its seed."""
+    first: int
+    """Number of the first toy."""
+    count: int
+
+
+@dataclass(frozen=True)
+class Neyman:
+    """Construct a confidence belt."""
+
+    fit: Fit
+    poi: str
+    grid: tuple[float, ...]
+    blocks: tuple[tuple[str, ...], ...]
+    """Names of the toys at each value."""
+    levels: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Sum up toys of known truth."""
+
+    poi: str
+    blocks: tuple[tuple[str, ...], ...]
+    """Names of the toys of each truth."""
+    levels: tuple[float, ...]
+    belt: bool
+    """Whether there is a confidence belt."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +277,12 @@ class Report:
     packs: tuple[str, ...]
     fits: tuple[str, ...]
     scans: tuple[str, ...]
+    plane: bool
+    """Whether two parameters were scanned together."""
+    toys: tuple[tuple[str, ...], ...]
+    """Names of the toys of each truth."""
+    belt: bool
+    """Whether there is a confidence belt."""
     headline: str
     """`asimov` or `observed`."""
     poi: str
@@ -213,7 +293,8 @@ class Report:
     """Observed data was given and left alone."""
 
 
-Spec = Generate | Convert | Train | Combine | Diagnose | Evaluate | Fit | Exact | Interval | Report
+Inference = Fit | Exact | Interval | Area | Toys | Neyman | Coverage
+Spec = Generate | Convert | Train | Combine | Diagnose | Evaluate | Inference | Report
 
 
 @dataclass(frozen=True)

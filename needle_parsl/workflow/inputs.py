@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from needle_parsl.nsbi.data.conversion import InputFile, Recipe
     from needle_parsl.nsbi.data.events import Events, Part
     from needle_parsl.nsbi.physics import Density, LogDensity
+    from needle_parsl.nsbi.report.gathering import Provenance
+    from needle_parsl.nsbi.statistics.blocks import Block
     from needle_parsl.nsbi.statistics.dataset import Dataset, Floats
     from needle_parsl.nsbi.statistics.exact import ExactLikelihood
     from needle_parsl.nsbi.statistics.likelihood import Likelihood
@@ -114,14 +116,35 @@ def dataset(root: str, name: str) -> Dataset:
 
 def likelihood(root: str, spec: specs.Fit) -> Likelihood:
     """Build the likelihood of a dataset; the simulated test events are behind Z_j, too."""
-    from needle_parsl.nsbi.statistics.likelihood import Likelihood
     from needle_parsl.nsbi.statistics.model import Rates
 
     simulation = dataset(root, "asimov")
     rates = Rates.build(spec.model, spec.shapes, simulation.yields)
-    data = fitted(root, spec, rates)
+    return likelihood_of(spec, rates, fitted(root, spec, rates), simulation)
+
+
+def likelihood_of(spec: specs.Fit, rates: Rates, data: Dataset, simulation: Dataset) -> Likelihood:
+    """Build the likelihood of events that are in memory."""
+    from needle_parsl.nsbi.statistics.likelihood import Likelihood
+
     interpolations = {name: nuisance.interpolation for name, nuisance in spec.model.nuisances.items()}
     return Likelihood.build(rates, interpolations, spec.shapes, data, simulation)
+
+
+def provenance(root: str) -> Provenance:
+    """Read what the run is made from, and with."""
+    from needle_parsl.nsbi.report.gathering import Provenance
+
+    state = rundir.read_json(Path(root) / rundir.RUN)
+    versions = {"needle": state["needle"], **state["versions"]}
+    return Provenance(versions, state["inputs"]["files"], (Path(root) / rundir.ANALYSIS).read_text(encoding="utf-8"))
+
+
+def blocks(root: str, names: tuple[str, ...]) -> Block:
+    """Read the blocks of one truth."""
+    from needle_parsl.nsbi.statistics import blocks
+
+    return blocks.Block.join([blocks.read(path(root, "toys", name)) for name in names])
 
 
 def fitted(root: str, spec: specs.Fit, rates: Rates) -> Dataset:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from needle_parsl import plan
+from needle_parsl.analysis import Analysis
 from needle_parsl.analysis.file import Loaded, match
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.data.hashing import key
@@ -88,6 +89,7 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
     analysis = replace(analysis, training=replace(analysis.training, members=1, folds=1))
     unknown = {name: tuple(plan.File(p, "") for p in found) for name, found in paths.items()}
     tasks = plan.build(analysis, plan.Inputs(unknown, physics, exact=False), pack=1).tasks
+    throwers = {t.spec.thrower for t in tasks if isinstance(t.spec, plan.Toys) and t.spec.thrower}
     generators = {task.name: task.spec for task in tasks if isinstance(task.spec, plan.Generate)}
     split = analysis.split
 
@@ -98,10 +100,20 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
 
     return {
         "looks": [look(task.name, task.spec) for task in tasks if isinstance(task.spec, plan.Convert)],
+        "throws": [
+            {**plan.content(thrower.kept), "reference": thrower.reference, "parameters": _nominal(analysis)}
+            for thrower in throwers
+        ],
         "physics": [physics.source, physics.path],
         "fractions": {"train": split.train, "combine": split.combine, "test": split.test, "salt": key(analysis.seed, "split")},
         "least": split.min_events,
     }  # fmt: skip
+
+
+def _nominal(analysis: Analysis) -> dict[str, float]:
+    """Give the values of all parameters where a function that throws toys is tried."""
+    physics = {name: parameter.nominal for name, parameter in analysis.model.parameters.items()}
+    return physics | dict.fromkeys(analysis.model.nuisances, 0.0)
 
 
 def _ask(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -117,9 +117,9 @@ def evaluate(root: str, task: Task, *_before: Record) -> Record:
     spec = task.of(specs.Evaluate)
     with writing(root, task) as out:
         ratios = {name: estimator.read(inputs.path(root, "combine", name)) for name in spec.ratios}
-        if spec.dataset == "asimov":
+        if spec.samples:
             parts = {s.density.name: inputs.part(root, s.density.name, spec.splitting, "test") for s in spec.samples}
-            made = dataset.asimov(parts, inputs.yields(root, spec), ratios)
+            made = dataset.simulated(parts, inputs.yields(root, spec), ratios)
         else:
             made = dataset.observed(inputs.store(root, spec.dataset), ratios)
         dataset.write(out.path, made)
@@ -137,7 +137,7 @@ def fit(root: str, task: Task, *_before: Record) -> Record:
         if exact:
             found = minimise(inputs.exact_likelihood(root, exact, learned), learned.rates).record(0, {})
         else:
-            best = minimise(learned, learned.rates)
+            best = minimise(learned, learned.rates, minos=spec.minos)
             sample = inputs.dataset(root, "asimov").sample if spec.dataset == "asimov" else None
             finite = None if sample is None else learned.simulation_errors(best.theta, best.theta_covariance, sample)
             found = best.record(learned.floored(best.theta), learned.normalisations(best.theta), finite)
@@ -146,17 +146,70 @@ def fit(root: str, task: Task, *_before: Record) -> Record:
 
 
 def interval(root: str, task: Task, *_before: Record) -> Record:
-    """Scan a parameter and read its confidence intervals off."""
-    from needle_parsl.nsbi.statistics import intervals
+    """Scan one parameter and read its confidence intervals off, or scan two."""
+    from needle_parsl.nsbi.statistics import intervals, planes
     from needle_parsl.nsbi.statistics.fitting import minimise
 
-    spec = task.of(specs.Interval)
+    spec = task.spec
+    assert isinstance(spec, (specs.Interval, specs.Area))
     with writing(root, task) as out:
         learned = inputs.likelihood(root, spec.fit)
-        objective = inputs.exact_likelihood(root, spec.exact, learned) if spec.exact else learned
+        exact = spec.exact if isinstance(spec, specs.Interval) else None
+        objective = inputs.exact_likelihood(root, exact, learned) if exact else learned
         best = minimise(objective, learned.rates)
-        scan = intervals.scan(objective, best, spec.poi, spec.scan, spec.intervals.level)
+        if isinstance(spec, specs.Area):
+            scan = planes.scan(objective, best, spec.plane, spec.levels)
+        else:
+            held = best.nuisances() if spec.statistical else None
+            scan = intervals.scan(objective, best, spec.poi, spec.scan, spec.levels, held)
         rundir.write_json(out.path, {**scan, "dataset": spec.fit.dataset})
+    return out.record(root)
+
+
+def toys(root: str, task: Task, *_before: Record) -> Record:
+    """Throw and fit a block of toys."""
+    from needle_parsl.nsbi.statistics import blocks
+    from needle_parsl.workflow import throwing
+
+    spec = task.of(specs.Toys)
+    with writing(root, task) as out:
+        thrown = throwing.throw(root, spec)
+        block = blocks.Block.of(thrown.toys, thrown.rates, spec.poi, thrown.truth, thrown.pool)
+        blocks.write(out.path, block)
+    return out.record(root)
+
+
+def neyman(root: str, task: Task, *_before: Record) -> Record:
+    """Construct the confidence belt, and read off what the data accept."""
+    import numpy as np
+
+    from needle_parsl.nsbi.statistics import intervals
+    from needle_parsl.nsbi.statistics import neyman as construction
+    from needle_parsl.nsbi.statistics.fitting import minimise
+
+    spec = task.of(specs.Neyman)
+    with writing(root, task) as out:
+        learned = inputs.likelihood(root, spec.fit)
+        best = minimise(learned, learned.rates)
+        grid = np.array(spec.grid)
+        observed = intervals.statistic(learned, best, spec.poi, grid)
+        toys = [inputs.blocks(root, names) for names in spec.blocks]
+        bounds = learned.rates.bounds[learned.rates.parameters.index(spec.poi)]
+        belt = construction.belt(spec.poi, grid, toys, observed, spec.levels, bounds)
+        rundir.write_json(out.path, {**belt, "dataset": spec.fit.dataset})
+    return out.record(root)
+
+
+def coverage(root: str, task: Task, *_before: Record) -> Record:
+    """Sum up toys of known truth."""
+    from needle_parsl.nsbi.statistics import coverage as summing
+
+    spec = task.of(specs.Coverage)
+    with writing(root, task) as out:
+        belt = rundir.read_json(inputs.path(root, "neyman", "neyman")) if spec.belt else None
+        toys = [inputs.blocks(root, names) for names in spec.blocks]
+        points = [point for block in toys for point in summing.points(block, spec.poi, spec.levels, belt)]
+        rundir.write_json(out.path, {"parameter": spec.poi, "points": points})
     return out.record(root)
 
 
@@ -172,6 +225,14 @@ def report(root: str, task: Task, *before: Record) -> Record:
     with writing(root, task) as out:
         data = inputs.dataset(root, "asimov")
         known = [ratio for ratio in spec.ratios if ratio.name in data.ratios] if spec.physics else []
+        inference = gathering.Inference(
+            numbers("fit", spec.fits),
+            numbers("interval", spec.scans),
+            rundir.read_json(inputs.path(root, "interval", "plane")) if spec.plane else None,
+            rundir.read_json(inputs.path(root, "neyman", "neyman")) if spec.belt else None,
+            rundir.read_json(inputs.path(root, "coverage", "coverage")) if spec.toys else None,
+            [inputs.blocks(root, names) for names in spec.toys],
+        )
         facts = gathering.gather(
             gathering.Subject(spec.name, spec.seed, spec.headline, spec.poi, spec.blinded),
             parts={
@@ -180,11 +241,11 @@ def report(root: str, task: Task, *before: Record) -> Record:
             observed=len(inputs.store(root, "observed")) if "observed" in spec.fits else None,
             packs={name: inputs.path(root, "train", name) for name in spec.packs},
             diagnostics=numbers("diagnose", tuple(ratio.name for ratio in spec.ratios)),
-            fits=numbers("fit", spec.fits),
-            scans=numbers("interval", spec.scans),
+            inference=inference,
             dataset=data,
             exact={r.name: inputs.exact_log_ratio(root, spec.physics, r, data) for r in known if spec.physics},
             seconds=[(record.stage, record.seconds) for record in before],
+            provenance=inputs.provenance(root),
         )
         page.write(out.path, facts)
     return out.record(root)
@@ -198,6 +259,9 @@ FUNCTIONS: dict[str, Callable[..., Record]] = {
     "evaluate": evaluate,
     "fit": fit,
     "interval": interval,
+    "toys": toys,
+    "neyman": neyman,
+    "coverage": coverage,
     "report": report,
 }
 """The stages whose tasks are Python functions; `generate` is a program."""

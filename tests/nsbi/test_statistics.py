@@ -346,3 +346,112 @@ def test_multiplier_without_a_slope_at_the_bound_can_be_scanned() -> None:
     f, slopes = rates.factors(np.array([0.0]))
     assert f.tolist() == [1.0, 1.0]
     assert slopes.tolist() == [[-1.0, 0.0]]  # in s = sqrt(mu)
+
+
+@pytest.mark.parametrize("theta", POINTS)
+def test_hessian_agrees_with_differences_of_the_gradient(theta: np.ndarray) -> None:
+    likelihood = build()
+    steps = 1e-5 * np.eye(len(theta))
+    numeric = np.array([(likelihood(theta + h)[1] - likelihood(theta - h)[1]) / 2e-5 for h in steps])
+    np.testing.assert_allclose(likelihood.hessian(theta), numeric, rtol=1e-6, atol=1e-5)
+
+
+def test_minos_of_a_counting_experiment_is_its_analytic_interval() -> None:
+    """-ln L is 1/2 above its minimum at the two roots of nu - n ln nu = n - n ln n + 1/2."""
+    likelihood = counting(80)
+    found = fitting.minimise(likelihood, likelihood.rates, minos=["mu"])
+
+    def excess(mu: float) -> float:
+        nu = 50 + 20 * mu
+        return nu - 80 * math.log(nu) - 80 + 80 * math.log(80) - 0.5
+
+    expected = [optimize.brentq(excess, *ends) for ends in ((0, 1.5), (1.5, 5))]
+    np.testing.assert_allclose(found.minos["mu"], expected, atol=2e-3)
+    assert found.record(0, {})["parameters"]["mu"]["minos"] == list(found.minos["mu"])
+
+
+def test_minos_ends_at_the_bound_and_is_null_on_it() -> None:
+    near = counting(53)  # one standard error below the best fit there is nothing
+    assert fitting.minimise(near, near.rates, minos=["mu"]).minos["mu"][0] == 0.0
+    on = counting(40)
+    assert fitting.minimise(on, on.rates, minos=["mu"]).minos == {}
+
+
+def test_statistical_error_leaves_the_systematic_one_out() -> None:
+    found = fit(counting(7000, b=5000, s=2000, sigma=0.02))
+    assert found.statistical_errors()["mu"] == pytest.approx(math.sqrt(7000) / 2000, rel=1e-3)
+    assert found.error("mu") == pytest.approx(math.sqrt(7000 / 2000**2 + (0.02 * 2.5) ** 2), rel=0.02)
+
+
+def test_scan_of_statistics_alone_is_the_narrower_one() -> None:
+    likelihood = counting(7000, b=5000, s=2000, sigma=0.02)
+    best = fit(likelihood)
+    alone, whole = (
+        intervals.scan(likelihood, best, "mu", None, [0.68], held)["intervals"]["0.68"][0]
+        for held in (best.nuisances(), None)
+    )
+    need = math.sqrt(stats.chi2.ppf(0.68, 1))
+    assert (alone[1] - alone[0]) / 2 == pytest.approx(need * math.sqrt(7000) / 2000, rel=0.01)
+    assert whole[1] - whole[0] > 1.3 * (alone[1] - alone[0])
+
+
+def interfering(mu: float, n: int = 20_000) -> tuple[Likelihood, np.ndarray]:
+    """S, SBI and B with exact ratios over Asimov data at mu, in one feature; and its events."""
+    x = np.linspace(-6, 7, n)
+    s, b = 60 * stats.norm.pdf(x, 1, 1), 300 * stats.norm.pdf(x, 0, 1)
+    sbi = s + b - 0.8 * np.sqrt(s * b)
+    step = x[1] - x[0]
+    yields = {"s": 60.0, "sbi": float(sbi.sum() * step), "b": 300.0}
+    ratios = {"s": np.log(s / 60 / (b / 300)), "sbi": np.log(sbi / yields["sbi"] / (b / 300))}
+    root = math.sqrt(mu)
+    density = (mu - root) * s + root * sbi + (1 - root) * b
+    data = dataset.Dataset(x[:, None], density * step, np.full(n, -1), (), ratios, yields)
+    simulation = dataset.Dataset(np.zeros((3, 1)), np.ones(3), np.arange(3), ("s", "sbi", "b"),
+                                 {"s": np.zeros(3), "sbi": np.zeros(3)}, yields)  # fmt: skip
+    table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu - sqrt(mu)", "sbi": "sqrt(mu)", "b": "1 - sqrt(mu)"})
+    return Likelihood.build(Rates.build(table, (), yields), {}, (), data, simulation), density
+
+
+@pytest.mark.parametrize("mu", [0.0, 0.1, 0.5, 1.0, 3.0])
+def test_interference_is_fitted_in_the_root_and_reported_in_mu(mu: float) -> None:
+    likelihood, _ = interfering(mu)
+    found = fit(likelihood)
+    assert found.converged
+    assert found.value("mu") == pytest.approx(mu, abs=2e-3)
+    assert ("mu" in found.at_bound) == (mu == 0)
+    grid = np.linspace(0, 5, 501)
+    brute = min(likelihood(likelihood.rates.at({"mu": value}))[0] for value in grid)
+    assert found.nll <= brute + 1e-6
+    if mu:
+        numeric = optimize.approx_fprime(
+            [mu],
+            lambda m: optimize.approx_fprime(m, lambda k: likelihood(likelihood.rates.at({"mu": k[0]}))[0], 1e-4),
+            1e-4,
+        )
+        assert found.error("mu") == pytest.approx(1 / math.sqrt(float(np.squeeze(numeric))), rel=0.05)
+
+
+def test_several_starts_find_the_deeper_of_two_minima() -> None:
+    """Between s = 0 and the far minimum lies a hill: from the nominal value alone, the fit ends on the wrong side."""
+    likelihood, _ = interfering(0.0)
+    lonely = fitting._descend(likelihood, likelihood.rates, likelihood.rates.at({"mu": 2.0}), {})
+    table_start = fitting.minimise(likelihood, likelihood.rates, start=likelihood.rates.at({"mu": 2.0}))
+    assert table_start.nll <= lonely.fval + 1e-9
+    assert table_start.value("mu") == pytest.approx(0, abs=1e-3)
+
+
+def test_plane_of_two_parameters_is_the_profile() -> None:
+    """Along the best value of the other parameter, t of the plane is at least that of the profile, and equal at its best."""
+    from needle_parsl.analysis import Plane
+    from needle_parsl.nsbi.statistics import planes
+
+    likelihood = counting(7000, b=5000, s=2000, sigma=0.02)
+    best = fit(likelihood)
+    found = planes.scan(likelihood, best, Plane(("mu", "bkg"), 15), [0.68])
+    assert len(found["points"]) == 15 * 15
+    assert all(point["converged"] for point in found["points"])
+    assert found["heights"]["0.68"] == pytest.approx(-2 * math.log(0.32))
+    inverse = np.linalg.inv(best.covariance)
+    for point in found["points"][::7]:
+        away = np.array([point["mu"], point["bkg"]]) - best.values
+        assert point["t"] == pytest.approx(float(away @ inverse @ away), rel=0.1, abs=0.05)

@@ -79,8 +79,15 @@ def test_pack_and_store_are_plain_hdf5(finished: Path) -> None:
 def test_report_is_one_file_that_says_what_it_should(finished: Path) -> None:
     page = (finished / "report" / "index.html").read_text()
     assert "http" not in page.replace("http://www.w3.org", "")
-    assert page.count("data:image/png;base64") == 4
-    for words in ("mu =", "68 % interval", "effective events of", "Learned against exact"):
+    assert page.count("data:image/png;base64") == 6
+    for words in (
+        "mu =",
+        "68 % profile interval",
+        "effective events of",
+        "Learned against exact",
+        "Provenance",
+        "h5py",
+    ):
         assert words in page
 
 
@@ -113,8 +120,84 @@ def test_changed_key_redoes_only_what_depends_on_it(
     stages = needle("plan", small_inputs, "--json", "--set", "intervals.level=[0.9]").json()["stages"]
     assert {stage for stage, counts in stages.items() if counts["to_do"]} == {"interval", "report"}
     ended = needle("run", small_inputs, "--json", "--set", "intervals.level=[0.9]")
-    assert ended.json()["done"] == 4
+    assert ended.json()["done"] == 5
     assert set(json.loads((root / "fits" / "scan.json").read_text())["intervals"]) == {"0.9"}
+
+
+TOYS = ("toys.generate=physics.py:pseudo_data", "toys.count=12", "toys.pool=1", "toys.at=[{mu=0.5}, {}]")
+NEYMAN = ("intervals.method=neyman", "intervals.grid=[0.0, 1.0, 2.0, 3.0]", "intervals.toys_per_point=12")
+
+
+def test_toys_belt_and_coverage(finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle) -> None:
+    """All of it once in whole blocks and once cut otherwise: equal bits; the report shows it."""
+    settings = [
+        part for text in (*TOYS, *NEYMAN, "fit.plane={parameters=['mu', 'jes'], points=5}") for part in ("--set", text)
+    ]
+    found = []
+    for block in (12, 5):
+        root = copied(finished, tmp_path / f"blocks of {block}")
+        ended = needle("run", small_inputs, "--json", *settings, "--set", f"toys.block={block}", "--out", root)
+        assert ended.code == 0, ended.err
+        found.append([(root / "intervals" / name).read_bytes() for name in ("neyman.json", "coverage.json")])
+    assert found[0] == found[1]
+    belt, coverage = map(json.loads, found[0])
+    assert [point["mu"] for point in belt["points"]] == [0, 1, 2, 3]
+    assert {"parameter", "points", "intervals", "open", "asymptotic", "dataset"} == set(belt)
+    assert set(belt["intervals"]) == {"0.68", "0.95"}
+    keys = {"mu", "level", "toys", "coverage", "error", "bias", "pull_mean", "pull_width"}
+    assert all(keys <= set(point) for point in coverage["points"])
+    assert {(p["mu"], p["method"]) for p in coverage["points"]} == {
+        (mu, method) for mu in (0.5, 1.0) for method in ("profile", "neyman")
+    }
+    summary = json.loads((root / "report" / "summary.json").read_text())
+    assert (summary["toys"], summary["neyman_intervals"]) == (24, belt["intervals"])
+    page = (root / "report" / "index.html").read_text()
+    assert page.count("data:image/png;base64") == 10
+    assert "Every toy has events of its own" in page
+    plane = json.loads((root / "fits" / "plane.json").read_text())
+    assert len(plane["points"]) == 25
+
+
+def test_toys_of_too_few_events_are_refused(finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle) -> None:
+    copied(finished, tmp_path)
+    ended = needle("run", small_inputs, "--set", "toys.count=4", "--set", "toys.pool=50")
+    assert ended.code == 2
+    assert "effective simulated events stand behind toys of 4" in ended.err
+    assert "less than 50 for each" in ended.err
+    assert "Traceback" not in ended.err
+    mended = needle("run", small_inputs, "--json", "--set", "toys.count=4", "--set", "toys.pool=1")
+    assert mended.code == 0, mended.err
+    assert mended.json()["results"]["toys"] == 4
+
+
+def test_belt_that_misses_the_data_is_refused(
+    finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle
+) -> None:
+    root = copied(finished, tmp_path)
+    settings = ["--set", "intervals.method=neyman", "--set", "intervals.grid=[4.6, 4.8, 5.0]"]
+    ended = needle("run", small_inputs, *settings, "--set", "intervals.toys_per_point=10", "--set", "toys.pool=0")
+    assert ended.code == 2
+    assert "intervals.grid: no value is accepted at level 0.68" in ended.err
+    assert not list((root / "intervals").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return {'x1': g.normal(size=3)}", 'physics.py:throw makes no column "x2"'),
+        ("raise ValueError('no phase space')", "physics.py:throw failed: ValueError: no phase space"),
+        ("return parameters", "physics.py:throw returned columns of different shapes"),
+    ],
+)
+def test_function_of_toys_is_tried_at_check(
+    small_inputs: Path, tmp_path: Path, needle: Needle, body: str, said: str
+) -> None:
+    folder = shutil.copytree(small_inputs, tmp_path / "analysis")
+    with (folder / "physics.py").open("a") as file:
+        file.write(f"\n\ndef throw(g, parameters):\n    {body}\n")
+    ended = needle("check", folder, "--set", "toys.generate=physics.py:throw")
+    assert ended.code == 2
+    assert said in ended.err
 
 
 @pytest.mark.parametrize("name", ["packs/signal.0000.h5", "fits/asimov.json"])

@@ -14,9 +14,10 @@ from needle_parsl import refs
 from needle_parsl.errors import InputError
 
 TREE = "events"
+Columns = dict[str, npt.NDArray[np.generic]]
 
 
-def generate(reference: str, source: str, path: str, events: int, seed: int) -> dict[str, npt.NDArray[np.generic]]:
+def generate(reference: str, source: str, path: str, events: int, seed: int) -> Columns:
     """Call a user's generator function.
 
     Args:
@@ -32,9 +33,34 @@ def generate(reference: str, source: str, path: str, events: int, seed: int) -> 
     Raises:
         InputError: The function is missing, raises, or does not return columns of one length.
     """
+    return _call(reference, source, path, np.random.default_rng(seed), events)
+
+
+def pseudo_data(
+    reference: str, source: str, path: str, generator: np.random.Generator, parameters: Mapping[str, float]
+) -> Columns:
+    """Call a user's function that makes one data set.
+
+    Args:
+        reference: `"physics.py:pseudo_data"` or `"module:name"`.
+        source: Text of the analysis' physics file.
+        path: That file's path.
+        generator: The only source of randomness.
+        parameters: Values of all parameters, physics and nuisance.
+
+    Returns:
+        Columns of shape (N,).
+
+    Raises:
+        InputError: The function is missing, raises, or does not return columns of one length.
+    """
+    return _call(reference, source, path, generator, parameters)
+
+
+def _call(reference: str, source: str, path: str, *arguments: object) -> Columns:
     function = refs.resolve(reference, source, path)
     try:
-        columns = function(np.random.default_rng(seed), events)
+        columns = function(*arguments)
     except Exception as error:
         raise InputError(f"{reference} failed: {type(error).__name__}: {error}") from error
     if not isinstance(columns, Mapping) or not columns:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from needle_parsl import refs
 from needle_parsl.errors import InputError, closest
@@ -40,7 +42,19 @@ class Look:
     """How many events it is asked for."""
 
 
-def look(looks: list[Look], physics: tuple[str, str], fractions: Fractions, least: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Throw:
+    """A function that makes the events of toys."""
+
+    recipe: Recipe
+    reference: str
+    parameters: Mapping[str, float]
+    """Where it is tried."""
+
+
+def look(
+    looks: list[Look], physics: tuple[str, str], fractions: Fractions, least: int, throws: Sequence[Throw] = ()
+) -> dict[str, Any]:
     """Look into everything that an analysis names.
 
     Args:
@@ -48,6 +62,7 @@ def look(looks: list[Look], physics: tuple[str, str], fractions: Fractions, leas
         physics: Text and path of the user's Python file; empty texts without one.
         fractions: How events are split.
         least: Effective events that every part of a sample must have.
+        throws: Functions that make the events of toys.
 
     Returns:
         `problems`: one line each; `files`: digest by path; `exact`: whether `physics.py` has `log_density`;
@@ -62,8 +77,10 @@ def look(looks: list[Look], physics: tuple[str, str], fractions: Fractions, leas
     if not problems:
         for item in looks:
             _guard(problems, partial(_sample, item, physics, digests, fractions, least))
+        for throw in throws:
+            _guard(problems, partial(_thrown, throw, physics))
     own = {str(Path(physics[1]).parent)} if physics[0] else set()
-    named = {item.generate.rpartition(":")[0] for item in looks}
+    named = {text.rpartition(":")[0] for text in (*(i.generate for i in looks), *(t.reference for t in throws))}
     code = {path: _digest(Path(path)) for path in _imported(set(sys.modules) - before, own, named)}
     return {"problems": list(dict.fromkeys(problems)), "files": digests, "exact": bool(exact), "code": code}
 
@@ -122,13 +139,7 @@ def _generated(item: Look, physics: tuple[str, str], fractions: Fractions, least
     """Try a generator with a few events, and judge from them how many effective ones there will be."""
     columns = generation.generate(item.generate, *physics, TRIAL, seed=0)
     sample = item.recipe.sample
-    missing = [name for name in item.recipe.columns() if name not in columns]
-    if missing:
-        known = item.recipe.known(columns)
-        lines = [f'sample {sample}: {item.generate} makes no column "{m}"{closest(m, known)}' for m in missing]
-        raise InputError("\n".join(lines))
-    conversion.distinct(item.recipe, columns, f"sample {sample}: {item.generate}")
-    trial = conversion.select(columns, item.recipe, item.generate)
+    trial = _tried(columns, item.recipe, item.generate)
     expected = trial.effective() * item.events / TRIAL
     smallest = min(fractions.train, fractions.combine, fractions.test) * expected
     if sample != "observed" and smallest < least:
@@ -136,6 +147,24 @@ def _generated(item: Look, physics: tuple[str, str], fractions: Fractions, least
             f"sample {sample}: {item.events} generated events leave about {smallest:.0f} effective ones in the smallest "
             f"part; expected at least {least}; ask for more events, or set split.min_events lower"
         )
+
+
+def _thrown(throw: Throw, physics: tuple[str, str]) -> None:
+    """Try a function that makes toys, at the nominal parameters."""
+    generator = np.random.default_rng(0)
+    columns = generation.pseudo_data(throw.reference, *physics, generator, throw.parameters)
+    _tried(columns, throw.recipe, throw.reference)
+
+
+def _tried(columns: generation.Columns, recipe: Recipe, reference: str) -> Events:
+    """Keep what a recipe says of what a function has made."""
+    missing = [name for name in recipe.columns() if name not in columns]
+    if missing:
+        known = recipe.known(columns)
+        lines = [f'sample {recipe.sample}: {reference} makes no column "{m}"{closest(m, known)}' for m in missing]
+        raise InputError("\n".join(lines))
+    conversion.distinct(recipe, columns, f"sample {recipe.sample}: {reference}")
+    return conversion.select(columns, recipe, reference)
 
 
 def _enough(events: Events, sample: str, fractions: Fractions, least: int) -> None:
@@ -156,27 +185,18 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+def _recipe(r: Mapping[str, Any]) -> Recipe:
+    derived = tuple((name, text) for name, text in r["derived"])
+    return Recipe(r["sample"], tuple(r["features"]), r["weight"], tuple(r["selections"]), tuple(r["id"]), derived)
+
+
 def main(output: str) -> None:
     """Read a request as JSON from standard input, and write the answer to a file."""
     request = json.load(sys.stdin)
-    looks = [
-        Look(
-            Recipe(
-                r["sample"],
-                tuple(r["features"]),
-                r["weight"],
-                tuple(r["selections"]),
-                tuple(r["id"]),
-                tuple((name, text) for name, text in r["derived"]),
-            ),
-            tuple(r["paths"]),
-            r["tree"],
-            r["generate"],
-            r["events"],
-        )
-        for r in request["looks"]
-    ]
-    answer = look(looks, tuple(request["physics"]), Fractions(**request["fractions"]), request["least"])
+    looks = [Look(_recipe(r), tuple(r["paths"]), r["tree"], r["generate"], r["events"]) for r in request["looks"]]
+    throws = [Throw(_recipe(r), r["reference"], r["parameters"]) for r in request["throws"]]
+    fractions = Fractions(**request["fractions"])
+    answer = look(looks, tuple(request["physics"]), fractions, request["least"], throws)
     Path(output).write_text(json.dumps(answer), encoding="utf-8")
 
 

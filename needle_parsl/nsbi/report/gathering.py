@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.data.events import Events, Part
+from needle_parsl.nsbi.statistics.blocks import Block
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.training import packs as pack_files
 
@@ -44,6 +45,36 @@ class Subject:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """What the numbers were made from, and with."""
+
+    versions: Mapping[str, str]
+    """By package."""
+    files: Mapping[str, str]
+    """Digest of each input file."""
+    analysis: str
+    """The resolved `analysis.toml`."""
+
+
+@dataclass(frozen=True)
+class Inference:
+    """What the fits have given."""
+
+    fits: dict[str, Any]
+    """By name."""
+    scans: dict[str, Any]
+    """By name."""
+    plane: dict[str, Any] | None
+    """A scan of two parameters."""
+    belt: dict[str, Any] | None
+    """The Neyman construction."""
+    coverage: dict[str, Any] | None
+    """Of the toys."""
+    toys: list[Block]
+    """One joined block per truth."""
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything that the page and its figures need."""
 
@@ -57,14 +88,14 @@ class Facts:
     failed: list[str]
     """Networks that did not train, with the reason."""
     diagnostics: dict[str, Any]
-    fits: dict[str, Any]
-    scans: dict[str, Any]
+    inference: Inference
     dataset: Dataset
     """The Asimov events with their log ratios."""
     exact: dict[str, Floats]
     """Exact log ratios of these events, where they are known."""
-    seconds: dict[str, float]
-    """Work by stage."""
+    seconds: dict[str, tuple[int, float]]
+    """Tasks, and seconds of their work, by stage."""
+    provenance: Provenance
 
 
 def gather(
@@ -74,11 +105,11 @@ def gather(
     parts: Mapping[str, Mapping[str, Events]],
     packs: Mapping[str, Path],
     diagnostics: dict[str, Any],
-    fits: dict[str, Any],
-    scans: dict[str, Any],
+    inference: Inference,
     dataset: Dataset,
     exact: dict[str, Floats],
     seconds: Sequence[tuple[str, float]],
+    provenance: Provenance,
 ) -> Facts:
     """Put the results of all stages together.
 
@@ -88,11 +119,11 @@ def gather(
         parts: Events by store and purpose.
         packs: Files of the trained members, by their names.
         diagnostics: By ratio.
-        fits: By name.
-        scans: By name.
+        inference: Fits, scans, toys and intervals.
         dataset: The Asimov events with their log ratios.
         exact: Exact log ratios of these events, where they are known.
         seconds: Stage and seconds of each task.
+        provenance: What the numbers were made from, and with.
     """
     samples = [_sample(store, split) for store, split in parts.items()]
     histories, failed = _histories(packs)
@@ -105,12 +136,16 @@ def gather(
         histories,
         failed,
         diagnostics,
-        fits,
-        scans,
+        inference,
         dataset,
         exact,
-        {stage: sum(s for other, s in seconds if other == stage) for stage in stages},
+        {stage: _work([s for other, s in seconds if other == stage]) for stage in stages},
+        provenance,
     )
+
+
+def _work(seconds: Sequence[float]) -> tuple[int, float]:
+    return len(seconds), sum(seconds)
 
 
 def _sample(name: str, split: Mapping[str, Events]) -> Sample:

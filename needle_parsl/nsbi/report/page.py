@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 
 from needle_parsl import __version__
-from needle_parsl.nsbi.report import summary
+from needle_parsl.nsbi.report import judging, summary
 from needle_parsl.nsbi.report.gathering import Facts
 
 
@@ -25,7 +25,8 @@ def write(folder: Path, facts: Facts) -> None:
         (files("needle_parsl.nsbi.report") / "page.html").read_text(encoding="utf-8")
     )
     numbers = summary.numbers(facts)
-    page = template.render(f=facts, summary=numbers, pictures=pictures, version=__version__)
+    findings = judging.judge(facts)
+    page = template.render(f=facts, summary=numbers, findings=findings, pictures=pictures, version=__version__)
     (folder / "index.html").write_text(page, encoding="utf-8")
     (folder / "summary.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
 
@@ -35,12 +36,13 @@ def _figures(folder: Path, facts: Facts) -> list[dict[str, Any]]:
     from needle_parsl.nsbi.report.figures import FIGURES
 
     pictures = []
-    for name, (caption, draw) in FIGURES.items():
-        if (name == "training" and not facts.histories) or (name == "ratios" and not facts.dataset.ratios):
+    for name, entry in FIGURES.items():
+        if not entry.shown(facts):
             continue
-        figure, buffer = draw(facts), io.BytesIO()
+        figure, buffer = entry.draw(facts), io.BytesIO()
         figure.savefig(buffer, format="png", dpi=160)
         figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
         (folder / f"{name}.png").write_bytes(buffer.getvalue())
-        pictures.append({"name": name, "caption": caption, "data": base64.b64encode(buffer.getvalue()).decode()})
+        data = base64.b64encode(buffer.getvalue()).decode()
+        pictures.append({"section": entry.section, "caption": entry.caption, "data": data})
     return pictures

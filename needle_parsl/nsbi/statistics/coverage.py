@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import chi2
 
-from needle_parsl.nsbi.statistics.toys import Block
+from needle_parsl.nsbi.statistics.blocks import Block
 
 Floats = npt.NDArray[np.float64]
 
 
 def points(
-    block: Block, parameter: str, levels: Sequence[float], critical: Mapping[float, float] | None = None
+    block: Block, parameter: str, levels: Sequence[float], belt: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     """Sum up the toys of one truth, as in `intervals/coverage.json`.
 
@@ -25,7 +25,7 @@ def points(
         block: All toys of this truth.
         parameter: The parameter of interest.
         levels: Confidence levels.
-        critical: Critical value of t at this truth by level, where a belt has it.
+        belt: As in `intervals/neyman.json`; at a truth on its grid the coverage of its intervals is given, too.
 
     Returns:
         One entry per method and level. Toys whose fits failed are counted and are in no other number.
@@ -39,11 +39,23 @@ def points(
     common |= {"events": float(block.events.mean()), **_estimates(block, parameter)}
     common |= {"pool_effective": block.effective if np.isfinite(block.effective) else None, "vetoed": block.vetoed}
     heights = [("profile", level, float(chi2.ppf(level, 1))) for level in levels]
-    heights += [("neyman", level, value) for level, value in (critical or {}).items()]
+    heights += [("neyman", float(level), value) for level, value in _critical(block, parameter, belt).items()]
     return [
         {**common, "method": method, "level": level, **_share(block.t[good] <= height)}
         for method, level, height in heights
     ]
+
+
+def _critical(block: Block, parameter: str, belt: Mapping[str, Any] | None) -> dict[str, float]:
+    """Interpolate the critical values of a belt at a truth, by level; nothing outside its grid."""
+    if belt is None:
+        return {}
+    truth = block.column(parameter)[0]
+    grid = [point[parameter] for point in belt["points"]]
+    if not grid[0] <= truth <= grid[-1]:
+        return {}
+    values = {level: [point["critical"][level] for point in belt["points"]] for level in belt["intervals"]}
+    return {level: float(np.interp(truth, grid, column)) for level, column in values.items()}
 
 
 def _share(held: npt.NDArray[np.bool_]) -> dict[str, float]:

@@ -37,12 +37,12 @@ class Dataset:
     """Expected events by sample and by varied sample, `background.jes.up`; empty for observed events."""
 
 
-def asimov(parts: Mapping[str, Events], yields: Mapping[str, float], ratios: Mapping[str, Estimator]) -> Dataset:
-    """Make the simulation behind Asimov data: the test events of every process, weighted to its nominal yield.
+def simulated(parts: Mapping[str, Events], yields: Mapping[str, float], ratios: Mapping[str, Estimator]) -> Dataset:
+    """Make the simulation behind Asimov data and toys: the test events of samples, each weighted to its nominal yield.
 
     Args:
-        parts: Test events by process.
-        yields: Expected events by process and varied sample.
+        parts: Test events by sample.
+        yields: Expected events by sample and varied sample.
         ratios: The estimators.
     """
     x = np.concatenate([events.x for events in parts.values()])

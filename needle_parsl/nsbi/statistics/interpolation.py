@@ -74,6 +74,16 @@ class Poly6Exp:
             slope = alpha * slope + n * self.coefficients[n - 1]
         return 1.0 + value, slope
 
+    def logarithm(self, alpha: float) -> tuple[Floats, Floats]:
+        """Give the first and second derivative of the response's logarithm with respect to alpha."""
+        if abs(alpha) >= 1:
+            return (self.log_up if alpha > 0 else -self.log_down), np.zeros_like(self.log_up)
+        value, slope = self(alpha)
+        bend = np.zeros_like(self.log_up)
+        for n in range(6, 1, -1):
+            bend = alpha * bend + n * (n - 1) * self.coefficients[n - 1]
+        return slope / value, bend / value - (slope / value) ** 2
+
 
 INTERPOLATIONS: dict[str, Callable[[Floats, Floats], Poly6Exp]] = {
     "poly6_exp": Poly6Exp.through,

@@ -64,6 +64,13 @@ def profile(
     return [found[place] for place in range(len(grid))]
 
 
+def statistic(objective: Objective, best: Result, parameter: str, grid: Floats) -> Floats:
+    """Give t = -2 ln of the profile likelihood ratio at each value, shape (G,); infinite where a fit did not converge."""
+    points = profile(objective, best, parameter, grid)
+    t = [max(2 * (point.nll - best.nll), 0.0) if point.converged else np.inf for point in points]
+    return np.array(t)
+
+
 def scan(
     objective: Objective,
     best: Result,

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl.nsbi.statistics import curvature
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.interpolation import INTERPOLATIONS, Poly6Exp, Rows
 from needle_parsl.nsbi.statistics.model import Rates, Shape
@@ -101,6 +102,8 @@ class Point(NamedTuple):
     """d lambda_e / d theta, shape (P, N)."""
     components: Floats
     """The processes' parts of lambda_e, shape (J, N)."""
+    unscaled: Floats
+    """The same without their multipliers f_j, shape (J, N)."""
 
 
 @dataclass(frozen=True)
@@ -182,9 +185,8 @@ class Likelihood:
             theta: In the order of `rates.parameters`.
         """
         at, pull = self.rates_and_densities(theta), theta[self.rates.physics :] - self.auxiliary
-        share = np.where(at.density > FLOOR, self.weight / np.maximum(at.density, FLOOR), 0.0)
         value = at.expected - self.weight @ np.log(np.maximum(at.density, FLOOR)) + 0.5 * float(pull @ pull)
-        gradient = at.expected_slopes - at.density_slopes @ share
+        gradient = at.expected_slopes - at.density_slopes @ self._share(at)
         gradient[self.rates.physics :] += pull
         return float(value), gradient
 
@@ -195,17 +197,27 @@ class Likelihood:
         gains, log_gains = self.rates.gains(theta)
         expected = self.rates.yields * gains
         slopes = np.zeros((len(theta), events))
-        components = np.zeros((len(f), events))
+        unscaled = np.zeros((len(f), events))
         for j in range(len(f)):
             product, logs = self.responses[j](alpha, events)
             z, z_logs, _ = self.simulation[j](alpha)
-            one = expected[j] / z * self.ratio[j] * product
-            components[j] = f[j] * one
-            slopes[:physics] += np.outer(df[:, j], one)
+            unscaled[j] = expected[j] / z * self.ratio[j] * product
+            own = f[j] * unscaled[j]
             for k in range(len(alpha)):
-                slopes[physics + k] += components[j] * (log_gains[k, j] - z_logs.get(k, 0.0) + logs.get(k, 0.0))
+                slopes[physics + k] += own * (log_gains[k, j] - z_logs.get(k, 0.0) + logs.get(k, 0.0))
+        slopes[:physics] = df @ unscaled
+        components = f[:, None] * unscaled
         by_parameter = np.concatenate([df @ expected, log_gains @ (f * expected)])
-        return Point(float(f @ expected), by_parameter, components.sum(axis=0), slopes, components)
+        return Point(float(f @ expected), by_parameter, components.sum(axis=0), slopes, components, unscaled)
+
+    def hessian(self, theta: Floats) -> Floats:
+        """Give the exact Hessian of -ln L, shape (P, P)."""
+        at = self.rates_and_densities(theta)
+        return curvature.hessian(self, theta, at, self._share(at))
+
+    def _share(self, at: Point) -> Floats:
+        """w_e / lambda_e; events without positive density have no slope."""
+        return np.where(at.density > FLOOR, self.weight / np.maximum(at.density, FLOOR), 0.0)
 
     def simulation_errors(self, theta: Floats, covariance: Floats, sample: npt.NDArray[np.int64]) -> Floats:
         """Estimate how far the fit of an Asimov data set is off because its simulated events are finite.

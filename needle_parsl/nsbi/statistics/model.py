@@ -61,6 +61,8 @@ class Rates:
     """In the coordinates of the fit."""
     slopes: tuple[tuple[expressions.Expression, ...], ...]
     """Derivative of each multiplier (J) by each physics coordinate."""
+    bends: tuple[tuple[tuple[expressions.Expression, ...], ...], ...]
+    """Second derivatives of each multiplier (J) by each pair of physics coordinates."""
     responses: tuple[Poly6Exp, ...]
     """G_jk: one per nuisance, over the processes."""
 
@@ -87,6 +89,9 @@ class Rates:
             yields=np.array([yields[name] for name in processes]),
             multipliers=tuple(multipliers),
             slopes=tuple(tuple(m.derivative(name) for name in physics) for m in multipliers),
+            bends=tuple(
+                tuple(tuple(m.derivative(a).derivative(b) for b in physics) for a in physics) for m in multipliers
+            ),
             responses=tuple(
                 INTERPOLATIONS[table.nuisances[k].interpolation](*np.array([sides[j, k] for j in processes]).T)
                 for k in nuisances
@@ -124,6 +129,18 @@ class Rates:
             f = np.array([float(m(values)) for m in self.multipliers])
             slopes = [[float(s(values)) for s in row] for row in self.slopes]
         return f, np.array(slopes).reshape(len(f), self.physics).T
+
+    def bends_at(self, theta: Floats) -> Floats:
+        """Give the second derivatives of f_j by the physics coordinates, shape (J, physics, physics)."""
+        values = dict(zip(self.parameters[: self.physics], theta, strict=False))
+        with np.errstate(all="ignore"):
+            found = [[[float(b(values)) for b in row] for row in rows] for rows in self.bends]
+        return np.array(found).reshape(len(self.bends), self.physics, self.physics)
+
+    def gain_bends(self, theta: Floats) -> Floats:
+        """Give d2 ln G_jk / d alpha_k^2, shape (K, J)."""
+        rows = [curve.logarithm(float(a))[1] for curve, a in zip(self.responses, theta[self.physics :], strict=True)]
+        return np.array(rows).reshape(len(self.responses), len(self.processes))
 
     def gains(self, theta: Floats) -> tuple[Floats, Floats]:
         """Give prod_k G_jk, shape (J,), and d ln G_jk / d alpha_k, shape (K, J)."""

@@ -18,7 +18,7 @@ from scipy.interpolate import CubicSpline
 from scipy.stats import chi2
 
 from needle_parsl.errors import InputError, TaskError
-from needle_parsl.nsbi.statistics.toys import Block
+from needle_parsl.nsbi.statistics.blocks import Block
 
 Floats = npt.NDArray[np.float64]
 TIE = 1e-4

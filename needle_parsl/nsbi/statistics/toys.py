@@ -1,20 +1,18 @@
-"""Toys: data sets thrown from weighted events at known parameters, and what a fit makes of each.
+"""Toys: data sets thrown at known parameters, from simulated events or from events of their own.
 
 Every toy has a seed of its own, so that blocks may be cut anywhere and run in any order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.fitting import minimise
 from needle_parsl.nsbi.statistics.likelihood import Likelihood, Simulation
 
 Floats = npt.NDArray[np.float64]
@@ -56,7 +54,7 @@ def model_pool(events: Likelihood, weight: Floats, theta: Floats) -> Pool:
     simulation = tuple(
         Simulation(share * ratio, responses) for ratio, responses in zip(events.ratio, events.responses, strict=True)
     )
-    own = Likelihood(events.rates, events.weight, events.ratio, events.responses, simulation, events.auxiliary)
+    own = replace(events, simulation=simulation)
     wanted = share * own.rates_and_densities(theta).density
     return Pool(own.thinned(theta), np.maximum(wanted, 0.0), float(-np.minimum(wanted, 0.0).sum()))
 
@@ -136,85 +134,3 @@ def cut(events: Likelihood, counts: Sequence[int], auxiliary: Sequence[Floats]) 
     ends = np.cumsum([0, *counts])
     for start, stop, own in zip(ends, ends[1:], auxiliary, strict=False):
         yield events.take(slice(int(start), int(stop)), own)
-
-
-class Fitted(NamedTuple):
-    """What the fits of one toy say."""
-
-    events: int
-    values: Floats
-    """Best values of the parameters, shape (P,)."""
-    errors: Floats
-    """Standard errors, shape (P,); NaN at a bound."""
-    t: float
-    """-2 ln of the profile likelihood ratio at the true value of the parameter of interest."""
-    nll: float
-    converged: bool
-
-
-def fit(toy: Likelihood, parameter: str, truth: Floats) -> Fitted:
-    """Fit a toy twice: with the parameter of interest at its true value, and freely from there.
-
-    Args:
-        toy: Its likelihood.
-        parameter: The parameter of interest.
-        truth: theta, shape (P,).
-    """
-    rates = toy.rates
-    value = float(rates.outward(truth)[rates.parameters.index(parameter)])
-    held = minimise(toy, rates, start=truth, fixed={parameter: value}, errors=False)
-    free = minimise(toy, rates, start=held.theta)
-    errors = np.array([free.error(name) for name in rates.parameters])
-    t = max(2 * (held.nll - free.nll), 0.0)
-    return Fitted(len(toy.weight), free.values, errors, t, free.nll, held.converged and free.converged)
-
-
-@dataclass(frozen=True)
-class Block:
-    """Fitted toys of one truth."""
-
-    parameters: tuple[str, ...]
-    truth: Floats
-    """Values of the parameters, shape (P,)."""
-    effective: float
-    """Effective events of the pool; infinite where every toy has events of its own."""
-    vetoed: float
-    """Share of the expected events that could not be drawn, being of negative density."""
-    events: npt.NDArray[np.int64]
-    """Shape (T,)."""
-    values: Floats
-    """Shape (T, P)."""
-    errors: Floats
-    """Shape (T, P); NaN at a bound."""
-    t: Floats
-    """Shape (T,)."""
-    nll: Floats
-    """Shape (T,)."""
-    converged: npt.NDArray[np.bool_]
-    """Shape (T,)."""
-
-    @staticmethod
-    def of(toys: Iterable[Likelihood], parameter: str, truth: Floats, effective: float, vetoed: float) -> Block:
-        """Fit toys, one after the other."""
-        rates, rows = None, []
-        for toy in toys:
-            rates = toy.rates
-            rows.append(fit(toy, parameter, truth))
-        assert rates is not None
-        events, values, errors, t, nll, converged = map(np.array, zip(*rows, strict=True))
-        return Block(
-            rates.parameters, rates.outward(truth), effective, vetoed, events, values, errors, t, nll, converged
-        )
-
-    @staticmethod
-    def join(blocks: Sequence[Block]) -> Block:
-        """Put blocks of one truth behind each other."""
-        first = blocks[0]
-        columns = ("events", "values", "errors", "t", "nll", "converged")
-        joined = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in columns}
-        return Block(first.parameters, first.truth, first.effective, first.vetoed, **joined)
-
-    def column(self, parameter: str) -> tuple[float, Floats, Floats]:
-        """Give truth, best values (T,) and standard errors (T,) of a parameter."""
-        place = self.parameters.index(parameter)
-        return float(self.truth[place]), self.values[:, place], self.errors[:, place]

@@ -1,0 +1,59 @@
+"""The figures of the report. Each takes the gathered facts and draws on axes of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from needle_parsl.nsbi.report.figures import likelihoods, ratios, toys
+from needle_parsl.nsbi.report.gathering import Facts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A figure's place in the report."""
+
+    section: str
+    caption: str
+    draw: Callable[[Facts], Figure]
+    shown: Callable[[Facts], bool] = lambda _: True
+    """Whether there is anything to draw."""
+
+
+FIGURES = {
+    "likelihood": Entry(
+        "likelihood", "Profile likelihood ratio, with the confidence intervals of the headline scan.", likelihoods.likelihood
+    ),
+    "plane": Entry(
+        "likelihood", "Profile likelihood ratio of two parameters; contours at chi-squared quantiles of two degrees of freedom.",
+        likelihoods.plane, lambda f: f.inference.plane is not None,
+    ),
+    "belt": Entry(
+        "interval", "Test statistic of the data, and the critical values of the Neyman construction. Shaded: the intervals.",
+        likelihoods.belt, lambda f: f.inference.belt is not None,
+    ),
+    "statistic": Entry(
+        "toys", "Test statistic at the truth over toys. Where it follows chi-squared, profile intervals cover.",
+        toys.statistic, lambda f: bool(f.inference.toys),
+    ),
+    "pulls": Entry("toys", "Pulls over toys: best value minus truth, over its error.", toys.pulls, lambda f: bool(f.inference.toys)),
+    "closure": Entry(
+        "ratios", "Reweighting closure on test events, the columns that agree worst: numerator, and reference weighted with r.",
+        ratios.closure, lambda f: bool(f.diagnostics),
+    ),
+    "calibration": Entry(
+        "ratios", "Calibration on test events, the ratios that are calibrated worst: points above 0, and r is too small there.",
+        ratios.calibration, lambda f: bool(f.diagnostics),
+    ),
+    "ratios": Entry("ratios", "Density ratios of the test events.", ratios.ratios, lambda f: bool(f.dataset.ratios)),
+    "training": Entry(
+        "training", "Validation loss of every network, relative to the best network of its ratio.", ratios.training,
+        lambda f: bool(f.histories),
+    ),
+    "features": Entry("data", "Features of the test events by process, each process normalised to one.", ratios.features),
+}  # fmt: skip
+"""By the names of their files, in the order of the page."""

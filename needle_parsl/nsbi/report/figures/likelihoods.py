@@ -1,0 +1,105 @@
+"""Figures of the likelihood: scans in one and two dimensions, and the confidence belt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+from scipy.stats import chi2
+
+from needle_parsl.nsbi.report.figures.canvas import COLOURS, Floats, panels
+from needle_parsl.nsbi.report.gathering import Facts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CURVES = {
+    "asimov": "Asimov, learned ratios",
+    "observed": "observed, learned ratios",
+    "scan_statistical": "nuisance parameters at their best fit",
+    "scan_asimov": "Asimov, learned ratios",
+    "scan_exact": "Asimov, exact densities",
+}
+STYLES = {"scan_exact": ":", "scan_statistical": "--"}
+
+
+def likelihood(facts: Facts) -> Figure:
+    """Draw the profile likelihood scans with their intervals: their points, and the curve that intervals are read from."""
+    figure, (axes,) = panels(1, width=6.4, height=4.4)
+    levels = facts.inference.scans["scan"]["intervals"]
+    height = 2.2 * float(chi2.ppf(max(float(level) for level in levels), 1))
+    shown = [
+        _curve(axes, facts, name, colour, height) for colour, name in zip(COLOURS, facts.inference.scans, strict=False)
+    ]
+    for level, pieces in levels.items():
+        t = float(chi2.ppf(float(level), 1))
+        for low, high in pieces:
+            axes.hlines(t, low, high, color=COLOURS[0], linestyle="--", linewidth=1)
+            axes.annotate(f"{float(level):.4g}", (high, t), xytext=(4, -3), textcoords="offset points", fontsize=9)
+    ends = np.concatenate(shown)
+    if len(ends):
+        axes.set_xlim(ends.min(), ends.max())
+        axes.legend(frameon=False, loc="upper center", fontsize=9)
+    axes.set(xlabel=facts.subject.poi, ylabel=r"$t = -2\,\ln\lambda$", ylim=(0, height))
+    return figure
+
+
+def _curve(axes: Axes, facts: Facts, name: str, colour: str, height: float) -> Floats:
+    """Draw one scan; return where it is below the top of the figure."""
+    scan = facts.inference.scans[name]
+    points = np.array([[p[scan["parameter"]], p["t"]] for p in scan["points"] if p["converged"]]).reshape(-1, 2)
+    label = CURVES[facts.subject.headline if name == "scan" else name]
+    if len(points) < 5:
+        return np.empty(0)
+    grid = np.linspace(points[0, 0], points[-1, 0], 400)
+    t = CubicSpline(*points.T)(grid)
+    axes.plot(grid, t, color=colour, linestyle=STYLES.get(name, "-"), label=label)
+    axes.plot(*points.T, ".", color=colour, markersize=3)
+    below: Floats = grid[t < height]
+    return below
+
+
+def plane(facts: Facts) -> Figure:
+    """Draw the contours of a scan of two parameters."""
+    assert facts.inference.plane is not None
+    x, y = facts.inference.plane["parameters"]
+    points = facts.inference.plane["points"]
+    columns = [np.unique([p[name] for p in points]) for name in (x, y)]
+    t = np.array([np.nan if p["t"] is None else p["t"] for p in points]).reshape(*map(len, columns)).T
+    figure, (axes,) = panels(1, width=6.4, height=4.4)
+    image = axes.pcolormesh(*columns, np.clip(t, 0, 12), cmap="Blues_r", shading="nearest", rasterized=True)
+    figure.colorbar(image, ax=axes, label=r"$t = -2\,\ln\lambda$")
+    heights = {height: f"{100 * float(level):g} %" for level, height in facts.inference.plane["heights"].items()}
+    lines = axes.contour(*columns, t, levels=sorted(heights), colors=COLOURS[2])
+    axes.clabel(lines, fmt=heights, fontsize=9)
+    axes.plot(facts.inference.plane["best"][x], facts.inference.plane["best"][y], "+", color=COLOURS[2], markersize=10)
+    axes.set(xlabel=x, ylabel=y)
+    return figure
+
+
+def belt(facts: Facts) -> Figure:
+    """Draw t of the data with the critical values that toys give, beside those of the chi-squared distribution."""
+    assert facts.inference.belt is not None
+    poi, points = facts.inference.belt["parameter"], facts.inference.belt["points"]
+    grid, t = (np.array([p[name] for p in points]) for name in (poi, "t"))
+    figure, (axes,) = panels(1, width=6.4, height=4.4)
+    fine = np.linspace(grid[0], grid[-1], 400)
+    label = "observed" if facts.subject.headline == "observed" else "Asimov"
+    axes.plot(fine, CubicSpline(grid, t)(fine), color="black", label=f"t, {label}")
+    axes.plot(grid, t, "o", color="black", markersize=3)
+    top = 0.0
+    for colour, (level, pieces) in zip(COLOURS, facts.inference.belt["intervals"].items(), strict=False):
+        critical = np.array([p["critical"][level] for p in points])
+        error = np.array([p["critical_error"][level] for p in points])
+        axes.errorbar(grid, critical, error, fmt="o-", color=colour, markersize=4, capsize=2,
+                      label=f"critical at {100 * float(level):g} %, toys")  # fmt: skip
+        axes.axhline(facts.inference.belt["asymptotic"][level], color=colour, linestyle=":", linewidth=1)
+        for low, high in pieces:
+            axes.axvspan(low, high, color=colour, alpha=0.08)
+        top = max(top, float((critical + error).max()))
+    axes.plot([], [], ":", color="grey", label="critical, chi-squared")
+    axes.set(xlabel=poi, ylabel=r"$t$", ylim=(0, 1.6 * top))
+    axes.legend(frameon=False, fontsize=9)
+    return figure

@@ -1,0 +1,126 @@
+"""Figures of the events, the trainings and the ratios."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, Floats, panels, split_panels
+from needle_parsl.nsbi.report.gathering import Facts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PAD = 0.04
+
+
+def training(facts: Facts) -> Figure:
+    """Draw the validation loss of every network that trained, above the best one of its ratio."""
+    ratios = list(facts.histories)[:MOST]
+    figure, cells = panels(len(ratios))
+    for axes, ratio in zip(cells, ratios, strict=True):
+        histories = [h[:, 1] for h in facts.histories[ratio] if np.isfinite(h).all()]
+        axes.set_title(ratio, fontsize=9)
+        axes.set(xlabel="epoch", ylabel="validation loss above the best")
+        if not histories:
+            continue
+        best = min(float(h.min()) for h in histories)
+        for history in histories:
+            axes.plot(np.arange(1, len(history) + 1), history - best, color=COLOURS[0], alpha=0.5, linewidth=1)
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+        spread = float(np.percentile(np.concatenate(histories) - best, 97)) or 1.0
+        axes.set_ylim(-PAD * spread, (1 + PAD) * spread)
+    return figure
+
+
+def ratios(facts: Facts) -> Figure:
+    """Draw learned against exact ln r where the truth is known, otherwise ln r of each process."""
+    names = list(facts.dataset.ratios)[:MOST]
+    figure, cells = panels(len(names))
+    for axes, name in zip(cells, names, strict=True):
+        learned = facts.dataset.ratios[name]
+        low, high = np.percentile(learned, [0.2, 99.8])
+        if name in facts.exact:
+            window = [low - PAD, high + PAD]
+            axes.hist2d(facts.exact[name], learned, bins=80, range=[window, window], weights=facts.dataset.weight,
+                        norm="log", cmap="Blues", rasterized=True)  # fmt: skip
+            axes.plot(window, window, color=COLOURS[2], linewidth=0.8)
+            axes.set(xlabel="exact ln r", ylabel="learned ln r")
+        else:
+            _by_process(axes, facts, learned, (low, high))
+            axes.set(xlabel="ln r", ylabel="fraction of the process")
+        axes.set_title(name, fontsize=9)
+    return figure
+
+
+def features(facts: Facts) -> Figure:
+    """Draw each feature of each process, normalised to one, in the test events."""
+    names = facts.dataset.x.shape[1]
+    figure, cells = panels(min(names, MOST))
+    for place, axes in enumerate(cells):
+        column = facts.dataset.x[:, place].astype(np.float64)
+        _by_process(axes, facts, column, tuple(np.percentile(column, [0.5, 99.5])))
+        axes.set(xlabel=facts.feature_names[place], ylabel="fraction of the process")
+    return figure
+
+
+def _by_process(axes: Axes, facts: Facts, values: Floats, window: tuple[float, ...]) -> None:
+    low, high = window if window[1] > window[0] else (window[0] - 0.5, window[0] + 0.5)
+    edges = np.linspace(low, high, 41)
+    for colour, (place, sample) in zip(COLOURS, enumerate(facts.dataset.samples), strict=False):
+        own = facts.dataset.sample == place
+        weight = facts.dataset.weight[own]
+        counts, _ = np.histogram(values[own], edges, weights=weight / weight.sum())
+        axes.stairs(counts, edges, color=colour, label=sample, linewidth=1.2)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def closure(facts: Facts) -> Figure:
+    """Draw numerator and reweighted reference in the columns that agree worst."""
+    worst = sorted(
+        (numbers["p_value"], ratio, column, numbers)
+        for ratio, found in facts.diagnostics.items()
+        for column, numbers in found["closure"].items()
+        if numbers["p_value"] is not None
+    )[:MOST]
+    figure, pairs = split_panels(len(worst))
+    for (upper, lower), (p_value, ratio, column, numbers) in zip(pairs, worst, strict=True):
+        edges = np.array(numbers["edges"])
+        width, middle = np.diff(edges), (edges[1:] + edges[:-1]) / 2
+        target, weighted, errors, weighted_errors = (
+            np.array(numbers[name]) for name in ("target", "reweighted", "target_error", "reweighted_error")
+        )
+        upper.stairs(target / width, edges, color=COLOURS[0], label="numerator")
+        upper.errorbar(middle, weighted / width, weighted_errors / width, fmt=".", color=COLOURS[2], markersize=4,
+                       label="reference x r")  # fmt: skip
+        upper.set_title(f"{ratio}: p = {p_value:.2g}", fontsize=9)
+        upper.set_ylim(0, 1.25 * max((target / width).max(), (weighted / width).max()))
+        scale = np.where(target > 0, target, np.nan)
+        lower.axhline(1, color=COLOURS[0], linewidth=1)
+        lower.stairs(1 + errors / scale, edges, baseline=1 - errors / scale, fill=True, color=COLOURS[0], alpha=0.25)
+        lower.errorbar(middle, weighted / scale, weighted_errors / scale, fmt=".", color=COLOURS[2], markersize=4)
+        lower.set(xlabel=column, ylabel="ratio", ylim=_around_one(weighted / scale, weighted_errors / scale))
+    pairs[0][0].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _around_one(values: Floats, errors: Floats) -> tuple[float, float]:
+    half = float(np.nanpercentile(np.abs(values - 1) + errors, 90)) * 1.5 or 0.1
+    return 1 - half, 1 + half
+
+
+def calibration(facts: Facts) -> Figure:
+    """Draw the fraction of numerator events above the score, for the ratios that are calibrated worst."""
+    worst = sorted(facts.diagnostics, key=lambda name: facts.diagnostics[name]["calibration"]["p_value"])[:MOST]
+    figure, axes = panels(len(worst))
+    for ax, name in zip(axes, worst, strict=True):
+        numbers = facts.diagnostics[name]["calibration"]
+        score, fraction, error = (np.array(numbers[key]) for key in ("score", "fraction", "error"))
+        ax.axhline(0, color=COLOURS[0], linewidth=1)
+        ax.errorbar(score, fraction - score, error, fmt=".", color=COLOURS[2], markersize=4)
+        ax.set_title(f"{name}: p = {numbers['p_value']:.2g}", fontsize=9)
+        ax.set(xlabel="score s", ylabel="numerator's fraction minus s")
+        ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    return figure

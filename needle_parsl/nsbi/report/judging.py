@@ -1,0 +1,260 @@
+"""Traffic lights: what is good and what is weak about a run, by subject, each with a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from needle_parsl.analysis import WALL
+from needle_parsl.nsbi.report.gathering import Facts, Sample
+
+Colour = Literal["green", "yellow", "red"]
+ORDER: tuple[Colour, ...] = ("green", "yellow", "red")
+FEW = {"yellow": 1000.0, "red": 100.0}
+"""Effective events of a part of a sample below which a light changes."""
+UNLIKELY = {"yellow": 1e-2, "red": 1e-6}
+"""p-values, corrected for the number of comparisons."""
+LOST = {"yellow": 0.0, "red": 0.1}
+"""Fraction of the networks that failed."""
+UNNORMALISED = {"yellow": 0.01, "red": 0.05}
+"""|E_ref[r] - 1|, where it is more than three statistical errors."""
+FINITE = {"yellow": 0.5, "red": 1.0}
+"""What the finite simulation is worth, over the statistical error."""
+SHIFTED = {"yellow": 0.2, "red": 0.5}
+"""Bias over toys, and learned minus exact, in standard errors; a bias counts beyond two of its own errors."""
+PULLED = {"yellow": 0.1, "red": 0.3}
+"""|pull width - 1|, beyond 2.5 of its own errors."""
+UNCOVERED = {"yellow": 2.5, "red": 5.0}
+"""|coverage - level| in binomial errors."""
+TOYS_LOST = {"yellow": 0.0, "red": 0.05}
+"""Fraction of the toys whose fit failed."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    subject: str
+    colour: Colour
+    sentence: str
+
+
+def judge(facts: Facts) -> list[Finding]:
+    """Look at everything; a subject without a weakness has one green finding that says what was looked at."""
+    found = []
+    for subject, (look, good) in SUBJECTS.items():
+        weak = [Finding(subject, colour, sentence) for colour, sentence in look(facts) if colour != "green"]
+        found += weak or [Finding(subject, "green", sentence) for sentence in (good(facts),) if sentence]
+    return found
+
+
+def lights(findings: list[Finding]) -> dict[str, Colour]:
+    """Give each subject the colour of its worst finding."""
+    colours: dict[str, Colour] = {}
+    for finding in findings:
+        colours[finding.subject] = max(colours.get(finding.subject, "green"), finding.colour, key=ORDER.index)
+    return colours
+
+
+Found = Iterator[tuple[Colour, str]]
+
+
+def above(value: float, limits: Mapping[str, float]) -> Colour:
+    """Colour a number that should be small."""
+    return "red" if value > limits["red"] else "yellow" if value > limits["yellow"] else "green"
+
+
+def below(value: float, limits: Mapping[str, float]) -> Colour:
+    """Colour a number that should be large."""
+    return "red" if value < limits["red"] else "yellow" if value < limits["yellow"] else "green"
+
+
+def _data(facts: Facts) -> Found:
+    for sample in facts.samples:
+        yield from _sample(sample)
+
+
+def _sample(sample: Sample) -> Found:
+    part, effective = min(sample.effective.items(), key=lambda item: item[1])
+    yield (
+        below(effective, FEW),
+        (
+            f"Only {effective:.0f} effective events of {sample.name} stand behind the part '{part}' "
+            f"({sample.events} events in all); every number that rests on them is as uncertain as they are few."
+        ),
+    )
+    if sample.negative:
+        yield "yellow", f"{sample.negative} of {sample.events} events of {sample.name} have negative weights."
+
+
+def _training(facts: Facts) -> Found:
+    total = sum(len(rows) for rows in facts.histories.values())
+    for line in facts.failed:
+        yield above(len(facts.failed) / max(total, 1), LOST), f"Not trained: {line}."
+
+
+def _normalisation(facts: Facts) -> Found:
+    for name, numbers in facts.diagnostics.items():
+        value, error = numbers["normalisation"]["value"], numbers["normalisation"]["error"]
+        if abs(value - 1) > 3 * error:
+            yield (
+                above(abs(value - 1), UNNORMALISED),
+                (f"The ratio {name} is not normalised: its mean over the reference is {value:.4f} ± {error:.4f}."),
+            )
+
+
+def _closure(facts: Facts) -> Found:
+    for name, numbers in facts.diagnostics.items():
+        tested = {column: n for column, n in numbers["closure"].items() if n["p_value"] is not None}
+        if not tested:
+            continue
+        column, worst = min(tested.items(), key=lambda item: item[1]["p_value"])
+        corrected = _corrected(worst["p_value"], len(tested) * len(facts.diagnostics))
+        yield (
+            below(corrected, UNLIKELY),
+            (
+                f"The reweighted reference of {name} does not look like the numerator in {column}: chi2 = {worst['chi2']:.0f} for "
+                f"{worst['ndf']} degrees of freedom, p = {corrected:.2g} as the worst of all columns."
+            ),
+        )
+
+
+def _corrected(p_value: float, tests: int) -> float:
+    """Give the probability that the smallest of so many p-values is as small as this (Sidak)."""
+    return float(-np.expm1(tests * np.log1p(-min(p_value, 1 - 1e-16))))
+
+
+def _calibration(facts: Facts) -> Found:
+    for name, numbers in facts.diagnostics.items():
+        found = numbers["calibration"]
+        corrected = _corrected(found["p_value"], len(facts.diagnostics))
+        yield (
+            below(corrected, UNLIKELY),
+            (
+                f"The ratio {name} is not calibrated: chi2 = {found['chi2']:.0f} for {found['ndf']} bins, p = {corrected:.2g} as "
+                f"the worst of all ratios; the expected calibration error is {found['ece']:.2g}."
+            ),
+        )
+
+
+def _fits(facts: Facts) -> Found:
+    for name, fit in facts.inference.fits.items():
+        if not fit["converged"]:
+            walls = " and ".join(fit["on_wall"])
+            yield "red", f"The fit '{name}' did not converge{f': {walls} ran away to {WALL:g} sigma' if walls else ''}."
+        for parameter in fit["at_bound"]:
+            yield "yellow", f"In the fit '{name}', {parameter} is at its bound; take its interval from the scan."
+        if fit["floored_events"]:
+            yield "yellow", f"In the fit '{name}', {fit['floored_events']} events have no positive density."
+    for name, scan in facts.inference.scans.items():
+        for level in scan["open"]:
+            yield "yellow", f"The {level} interval of '{name}' leaves the scanned range."
+    for level in facts.inference.belt["open"] if facts.inference.belt else ():
+        yield "yellow", f"The {level} interval of the Neyman construction leaves its grid."
+
+
+def _finite(facts: Facts) -> Found:
+    for name, fit in facts.inference.fits.items():
+        for parameter, numbers in fit["parameters"].items():
+            if numbers["simulation_error"] and numbers["error"]:
+                yield (
+                    above(numbers["simulation_error"] / numbers["error"], FINITE),
+                    (
+                        f"In the fit '{name}', the finite number of simulated events alone is worth "
+                        f"±{numbers['simulation_error']:.3g} on {parameter}, against a statistical error of "
+                        f"{numbers['error']:.3g}; intervals do not contain it."
+                    ),
+                )
+
+
+def _truth(facts: Facts) -> Found:
+    for poi, learned, exact in _compared(facts):
+        shift = (learned["value"] - exact["value"]) / exact["error"]
+        yield (
+            above(abs(shift), SHIFTED),
+            (
+                f"On the same Asimov events the learned fit of {poi} differs from the exact one by {shift:+.2f} standard errors."
+            ),
+        )
+
+
+def _compared(facts: Facts) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    if "exact" in facts.inference.fits and "asimov" in facts.inference.fits:
+        poi = facts.subject.poi
+        learned, exact = (facts.inference.fits[name]["parameters"][poi] for name in ("asimov", "exact"))
+        if learned["error"] and exact["error"]:
+            yield poi, learned, exact
+
+
+def _toys(facts: Facts) -> Found:
+    points = facts.inference.coverage["points"] if facts.inference.coverage else []
+    seen: set[float] = set()
+    for point in points:
+        value = point[facts.subject.poi]
+        if value not in seen:
+            seen.add(value)
+            yield from _estimates(facts.subject.poi, value, point)
+        off = abs(point["coverage"] - point["level"]) / point["error"]
+        yield (
+            above(off, UNCOVERED),
+            (
+                f"At {facts.subject.poi} = {value:g} the {point['method']} interval at {point['level']:g} covers in "
+                f"{100 * point['coverage']:.1f} ± {100 * point['error']:.1f} % of {point['toys']} toys."
+            ),
+        )
+
+
+def _estimates(poi: str, value: float, point: Mapping[str, Any]) -> Found:
+    total = point["toys"] + point["failed"]
+    yield (
+        above(point["failed"] / total, TOYS_LOST),
+        (f"At {poi} = {value:g} the fits of {point['failed']} of {total} toys failed; no number has them in it."),
+    )
+    if point["bias"] is not None and point["spread"]:
+        size = max(abs(point["bias"]) - 2 * point["bias_error"], 0.0) / point["spread"]
+        yield (
+            above(size, SHIFTED),
+            (
+                f"At {poi} = {value:g} toys are biased by {point['bias']:+.3g} ± {point['bias_error']:.2g}, "
+                f"{abs(point['bias']) / point['spread']:.2f} of their spread."
+            ),
+        )
+    if point["pull_width"] is not None:
+        excess = max(abs(point["pull_width"] - 1) - 2.5 * point["pull_width_error"], 0.0)
+        yield (
+            above(excess, PULLED),
+            (f"At {poi} = {value:g} pulls have the width {point['pull_width']:.2f} ± {point['pull_width_error']:.2f}."),
+        )
+
+
+def _good_fits(facts: Facts) -> str:
+    return f"{len(facts.inference.fits)} fits converged, away from bounds, and the intervals end within the scans."
+
+
+def _good_toys(facts: Facts) -> str:
+    if not facts.inference.coverage:
+        return ""
+    points = facts.inference.coverage["points"]
+    return (
+        f"Bias, pulls and coverage of {sum(len(block.t) for block in facts.inference.toys)} toys are as they should be, at "
+        f"{len({point[facts.subject.poi] for point in points})} true values of {facts.subject.poi}."
+    )
+
+
+SUBJECTS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
+    "events": (_data, lambda f: f"Every part of {len(f.samples)} samples has {FEW['yellow']:g} effective events or more."),
+    "training": (_training, lambda f: f"All {sum(map(len, f.histories.values()))} networks have trained."),
+    "normalisation": (
+        _normalisation, lambda f: "The mean of every ratio over its reference is 1 within errors." if f.diagnostics else "",
+    ),
+    "closure": (_closure, lambda f: "Every reweighted reference looks like its numerator." if f.diagnostics else ""),
+    "calibration": (_calibration, lambda f: "Every ratio is calibrated within errors." if f.diagnostics else ""),
+    "fits": (_fits, _good_fits),
+    "simulation": (_finite, lambda _: "The finite number of simulated events adds little to the errors of the Asimov fit."),
+    "truth": (_truth, lambda f: "Learned and exact fit agree." if any(_compared(f)) else ""),
+    "toys": (_toys, _good_toys),
+}  # fmt: skip
+"""By subject: what is looked at, and what to say if all of it is good; nothing if there was nothing to look at."""

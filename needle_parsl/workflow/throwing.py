@@ -1,0 +1,98 @@
+"""What a task of toys throws: from pools of simulated events, or from a user's function. Imports the science inside functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from needle_parsl.plan import specs
+from needle_parsl.workflow import inputs
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.statistics.likelihood import Likelihood
+    from needle_parsl.nsbi.statistics.model import Rates
+    from needle_parsl.nsbi.statistics.toys import Floats, Pool
+
+
+@dataclass(frozen=True)
+class Thrown:
+    """The toys of a task."""
+
+    toys: Iterator[Likelihood]
+    rates: Rates
+    truth: Floats
+    """theta, shape (P,)."""
+    pool: tuple[float, float]
+    """Effective and vetoed events of the pool; no toy shares events where the first is infinite."""
+
+
+def throw(root: str, spec: specs.Toys) -> Thrown:
+    """Throw the toys of a block.
+
+    Raises:
+        InputError: Toys cannot be drawn from these events, or a user's function does not make them.
+    """
+    from needle_parsl.nsbi.statistics.toys import resampled, sufficient
+
+    learned = inputs.likelihood(root, spec.fit)
+    truth = _truth(spec, learned)
+    if spec.thrower:
+        return Thrown(_generated(root, spec, spec.thrower, learned, truth), learned.rates, truth, (float("inf"), 0.0))
+    pool = sufficient(_pool(root, spec, learned, truth), spec.least)
+    return Thrown(resampled(pool, truth, _seeds(spec)), learned.rates, truth, (pool.effective, pool.vetoed))
+
+
+def _seeds(spec: specs.Toys) -> list[int]:
+    from needle_parsl.nsbi.data.hashing import key
+
+    return [key(spec.salt, number) for number in range(spec.first, spec.first + spec.count)]
+
+
+def _truth(spec: specs.Toys, learned: Likelihood) -> Floats:
+    """Give theta at the named values; the other parameters are nominal, or minimised over with the data."""
+    from needle_parsl.nsbi.statistics.fitting import minimise
+
+    values = dict(spec.truth)
+    if not spec.profiled:
+        return learned.rates.at(values)
+    return minimise(learned, learned.rates, fixed=values, errors=False).theta
+
+
+def _pool(root: str, spec: specs.Toys, learned: Likelihood, truth: Floats) -> Pool:
+    from needle_parsl.nsbi.statistics.toys import model_pool, simulation_pool
+
+    simulation = inputs.dataset(root, "asimov")
+    data = inputs.dataset(root, "reference") if spec.source == "model" else simulation
+    events = inputs.likelihood_of(spec.fit, learned.rates, data, simulation)
+    if spec.source == "model":
+        return model_pool(events, data.weight, truth)
+    return simulation_pool(events, simulation, truth)
+
+
+def _generated(
+    root: str, spec: specs.Toys, thrower: specs.Thrower, learned: Likelihood, truth: Floats
+) -> Iterator[Likelihood]:
+    """Let the user's function make every toy's events; the networks see all of a block at once."""
+    import numpy as np
+
+    from needle_parsl.nsbi.data import conversion, generation
+    from needle_parsl.nsbi.data.events import Events
+    from needle_parsl.nsbi.estimators import estimator
+    from needle_parsl.nsbi.statistics import dataset
+    from needle_parsl.nsbi.statistics.toys import cut, thrown
+
+    rates = learned.rates
+    parameters = dict(zip(rates.parameters, rates.outward(truth).tolist(), strict=True))
+    auxiliary, events = [], []
+    for seed in _seeds(spec):
+        generator = np.random.default_rng(seed)
+        auxiliary.append(thrown(truth[rates.physics :], generator))
+        made = generation.pseudo_data(
+            thrower.reference, thrower.physics.source, thrower.physics.path, generator, parameters
+        )
+        events.append(conversion.select(made, inputs.recipe(thrower.kept), thrower.reference))
+    ratios = {name: estimator.read(inputs.path(root, "combine", name)) for name in thrower.ratios}
+    joined = dataset.observed(Events.join(events, thrower.kept.features), ratios)
+    every = inputs.likelihood_of(spec.fit, rates, joined, inputs.dataset(root, "asimov"))
+    return cut(every.thinned(truth), [len(e) for e in events], auxiliary)

@@ -1,0 +1,129 @@
+"""The Neyman construction, against Feldman and Cousins."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy import stats
+from test_statistics import counting
+
+from needle_parsl.errors import InputError, TaskError
+from needle_parsl.nsbi.statistics import blocks, intervals, neyman
+from needle_parsl.nsbi.statistics.blocks import Block
+from needle_parsl.nsbi.statistics.fitting import minimise
+from needle_parsl.nsbi.statistics.toys import Pool, resampled
+
+B, LEVEL, TOYS = 3.0, 0.9, 1000
+TABLE = {0: (0.0, 1.08), 1: (0.0, 1.88), 2: (0.0, 3.04), 3: (0.0, 4.42), 4: (0.0, 5.60), 5: (0.0, 6.99),
+         6: (0.15, 8.47), 7: (0.89, 9.53), 8: (1.51, 10.99), 9: (1.88, 12.30), 10: (2.63, 13.50)}  # fmt: skip
+"""Table IV of arXiv:physics/9711021: b = 3.0, 90 %."""
+
+
+def exact_p(mu: float, n: int, b: float = B) -> float:
+    """The probability at mu of a count that is ranked as n or lower, by enumeration."""
+    counts = np.arange(80)
+    rank = stats.poisson.logpmf(counts, mu + b) - stats.poisson.logpmf(counts, np.maximum(counts, b))
+    return min(float(stats.poisson.pmf(counts, mu + b)[rank <= rank[n] + 1e-9].sum()), 1.0)
+
+
+def exact_interval(n: int, b: float = B) -> tuple[float, float]:
+    grid = np.arange(0, 16, 0.02)
+    accepted = grid[[exact_p(mu, n, b) > 1 - LEVEL for mu in grid]]
+    return accepted[0], accepted[-1]
+
+
+@pytest.mark.parametrize("n", TABLE)
+def test_enumeration_is_the_published_table(n: int) -> None:
+    assert exact_interval(n)[0] == pytest.approx(TABLE[n][0], abs=0.05)
+    if n:
+        assert exact_interval(n)[1] == pytest.approx(TABLE[n][1], abs=0.05)
+    else:  # the paper lengthens this one, so that no larger background gives a larger upper end
+        assert max(exact_interval(0, b)[1] for b in np.arange(B, B + 1, 0.02)) == pytest.approx(1.08, abs=0.05)
+
+
+@pytest.fixture(scope="module")
+def construction() -> tuple[np.ndarray, list[Block]]:
+    """Toys of a counting experiment thrown, fitted and gathered by the product; equal counts are fitted once."""
+    grid = np.arange(0.0, 15.01, 0.25)
+    made = []
+    for place, mu in enumerate(grid):
+        events = counting(1, b=B, s=1.0, bounds=(0.0, 60.0))
+        pool = Pool(events, np.array([mu + B]), 0.0)
+        truth = events.rates.at({"mu": mu})
+
+        @cache
+        def fitted(n: int, truth=truth) -> blocks.Fitted:
+            return blocks.fit(counting(n, b=B, s=1.0, bounds=(0.0, 60.0)), "mu", truth)
+
+        toys = resampled(pool, truth, [1000 * place + toy for toy in range(TOYS)])
+        rows = [fitted(len(toy.weight)) for toy in toys]
+        made.append(Block(("mu",), truth, math.inf, 0.0, *map(np.array, zip(*rows, strict=True))))
+    return grid, made
+
+
+@pytest.mark.parametrize("n", TABLE)
+def test_toys_accept_what_feldman_and_cousins_accept(construction: tuple[np.ndarray, list[Block]], n: int) -> None:
+    """Interval ends are within two errors of the quantile; of all 61 values, none is wrong by three."""
+    grid, toys = construction
+    data = counting(n, b=B, s=1.0, bounds=(0.0, 60.0))
+    best = minimise(data, data.rates)
+    observed = intervals.statistic(data, best, "mu", grid)
+    found = neyman.belt("mu", grid, toys, observed, [LEVEL], (0.0, 60.0))
+    wrong, error = [], math.sqrt(LEVEL * (1 - LEVEL) / TOYS)
+    for point in found["points"]:
+        p = exact_p(point["mu"], n)
+        if point["accepted"]["0.9"] != (p > 1 - LEVEL) and abs(p - (1 - LEVEL)) > 3 * error:
+            wrong.append((point["mu"], p))
+        assert point["p_value"] == pytest.approx(p, abs=5 * math.sqrt(p * (1 - p) / TOYS) + 5 / TOYS)
+    assert not wrong
+    step = grid[1] - grid[0]
+    for end in (end for piece in found["intervals"]["0.9"] for end in piece if end > 0):
+        around = [exact_p(mu, n) for mu in np.linspace(max(end - step, 0), end + step, 21)]
+        assert min(around) - 2 * error <= 1 - LEVEL <= max(around) + 2 * error
+
+
+@pytest.mark.parametrize("level", [0.5, 0.68, 0.9, 0.95])
+def test_critical_value_is_the_quantile_and_its_error_the_scatter(level: float) -> None:
+    found = np.array([neyman.critical(np.random.default_rng(seed).chisquare(1, 2000), level) for seed in range(300)])
+    assert found[:, 0].mean() == pytest.approx(stats.chi2.ppf(level, 1), rel=0.02)
+    assert found[:, 1].mean() == pytest.approx(found[:, 0].std(), rel=0.2)
+
+
+def block(t: np.ndarray, converged: np.ndarray | None = None) -> Block:
+    n = len(t)
+    good = np.ones(n, bool) if converged is None else converged
+    return Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), np.zeros((n, 1)), np.ones((n, 1)), t, t, good)
+
+
+def test_pieces_may_be_several() -> None:
+    grid = np.linspace(-2, 2, 41)
+    pieces = neyman.pieces(grid, 10 * (grid**2 - 1) ** 2, np.ones(41))
+    edge = [math.sqrt(1 - math.sqrt(0.1)), math.sqrt(1 + math.sqrt(0.1))]
+    np.testing.assert_allclose(pieces, [[-edge[1], -edge[0]], edge], atol=2e-3)
+
+
+def test_interval_that_ends_with_the_grid_is_open_unless_a_bound_is_there() -> None:
+    grid = np.linspace(0, 1, 5)
+    toys = [block(np.linspace(0, 4, 100))] * 5
+    for bounds, said in (((0.0, 5.0), ["0.9"]), ((0.0, 1.0), [])):
+        assert neyman.belt("mu", grid, toys, np.zeros(5), [0.9], bounds)["open"] == said
+
+
+def test_belt_without_an_accepted_value_names_the_best_one() -> None:
+    grid = np.array([1.0, 2.0, 3.0])
+    toys = [block(np.linspace(0, 4, 100))] * 3
+    with pytest.raises(InputError, match=r"no value is accepted at level 0\.9; .* smallest at mu = 2,"):
+        neyman.belt("mu", grid, toys, np.array([9.0, 5.0, 9.0]), [0.9], (0.0, 5.0))
+
+
+def test_failed_toys_are_counted_and_left_out() -> None:
+    t = np.concatenate([np.linspace(0, 4, 100), np.full(10, 99.0)])
+    toys = [block(t, t < 50)] * 3
+    found = neyman.belt("mu", np.arange(3.0), toys, np.zeros(3), [0.9], (0.0, 2.0))
+    assert (found["points"][0]["toys"], found["points"][0]["failed"]) == (100, 10)
+    assert found["points"][0]["critical"]["0.9"] < 4
+    with pytest.raises(TaskError, match="no toy thrown at mu = 0 has a fit that converged"):
+        neyman.belt("mu", np.arange(3.0), [block(t, t > 100)] * 3, np.zeros(3), [0.9], (0.0, 2.0))

@@ -1,0 +1,167 @@
+"""Toys: their law, their seeds, what cannot be drawn, and what their fits say."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+from test_statistics import SHAPES, TABLE, YIELDS, build, counting, simulated
+
+from needle_parsl.analysis import Model, Parameter
+from needle_parsl.errors import InputError
+from needle_parsl.nsbi.statistics import blocks, coverage, dataset, toys
+from needle_parsl.nsbi.statistics.blocks import Block
+from needle_parsl.nsbi.statistics.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.model import Rates
+
+CENTRE = np.array([1.0, 1.0, 0, 0, 0])
+
+
+def test_counts_are_poisson_event_by_event() -> None:
+    """Drawing the total, then the events, has the law of one Poisson number per event."""
+    events = build()
+    weight = np.random.default_rng(1).uniform(0, 0.2, len(events.weight))
+    pool = toys.Pool(replace(events, ratio=(np.arange(len(weight), dtype=float),) * 3), weight, 0.0)
+    counts = np.zeros((4000, len(weight)))
+    for toy, thrown in enumerate(toys.resampled(pool, CENTRE, range(len(counts)))):
+        np.add.at(counts[toy], thrown.ratio[0].astype(int), 1)
+    n = len(counts)
+    pulls = (counts.mean(axis=0) - weight) / np.sqrt(weight / n)
+    assert stats.kstest(pulls, "norm").pvalue > 1e-3
+    assert np.abs(counts.sum(axis=1).var() / weight.sum() - 1) < 5 * math.sqrt(2 / n)
+    covariance = np.cov(counts[:, 0], counts[:, 1])[0, 1]
+    assert abs(covariance) < 5 * math.sqrt(weight[0] * weight[1] / n)
+
+
+def test_auxiliary_observations_are_thrown_around_the_truth() -> None:
+    pool = toys.Pool(build(), np.full(600, 0.01), 0.0)
+    truth = np.array([1.0, 1.0, 0.5, -1.0, 0.0])
+    thrown = np.array([toy.auxiliary for toy in toys.resampled(pool, truth, range(3000))])
+    assert np.abs(thrown.mean(axis=0) - truth[2:]).max() < 5 / math.sqrt(3000)
+    np.testing.assert_allclose(np.cov(thrown.T), np.eye(3), atol=5 * math.sqrt(2 / 3000))
+
+
+def test_a_toy_is_what_its_seed_says_wherever_the_block_is_cut() -> None:
+    pool = toys.Pool(build(), np.full(600, 0.1), 0.0)
+    seeds = list(range(100, 112))
+    rates = pool.likelihood.rates
+
+    def fitted(seeds: list[int]) -> Block:
+        return Block.of(toys.resampled(pool, CENTRE, seeds), rates, "mu", CENTRE, (600.0, 0.0))
+
+    whole, cut = fitted(seeds), Block.join([fitted(seeds[:5]), fitted(seeds[5:])])
+    for name in blocks.COLUMNS:
+        np.testing.assert_array_equal(getattr(whole, name), getattr(cut, name))
+
+
+@pytest.mark.parametrize("theta", [CENTRE, np.array([0.4, 1.5, 2.5, -3.0, 0.3])])
+def test_model_is_normalised_on_its_own_pool_wherever_a_fit_goes(theta: np.ndarray) -> None:
+    """sum_e w_e lambda_e is nu up to E_ref[r_j], which Z_j takes in; fewer events behind Z_j cost what they should."""
+    events = build()
+    pool = toys.model_pool(events, events.weight, theta)
+    at = pool.likelihood.rates_and_densities(theta)
+    assert pool.expected == pytest.approx(at.expected, rel=1e-9)
+
+
+def gaussians(n: int, multipliers: dict[str, str]) -> tuple[Likelihood, dataset.Dataset]:
+    """A signal one standard deviation above the background, with exact ratios, and its simulation."""
+    generator = np.random.default_rng(7)
+    x = np.concatenate([generator.normal(1, 1, n), generator.normal(0, 1, n)])
+    data = dataset.Dataset(x[:, None].astype(np.float32), np.repeat([100 / n, 500 / n], n), np.repeat([0, 1], n),
+                           ("s", "b"), {"s": x - 0.5}, {"s": 100.0, "b": 500.0})  # fmt: skip
+    table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, multipliers, {})
+    rates = Rates.build(table, (), data.yields)
+    return Likelihood.build(rates, {}, (), data, data), data
+
+
+def test_simulation_is_weighted_to_the_truth() -> None:
+    likelihood, data = gaussians(2000, {"s": "mu", "b": "1"})
+    pool = toys.simulation_pool(likelihood, data, likelihood.rates.at({"mu": 2.5}))
+    assert pool.weight[data.sample == 0].sum() == pytest.approx(250)
+    assert pool.weight[data.sample == 1].sum() == pytest.approx(500)
+    assert pool.effective == pytest.approx(750**2 / (250**2 / 2000 + 500**2 / 2000))
+
+
+def test_what_cannot_be_drawn_is_refused() -> None:
+    likelihood, data = gaussians(100, {"s": "mu - sqrt(mu)", "b": "1"})
+    with pytest.raises(InputError, match=r"100 simulated events of s have negative weights .* toys.generate"):
+        toys.simulation_pool(likelihood, data, likelihood.rates.at({"mu": 0.25}))
+    pool = toys.simulation_pool(likelihood, data, likelihood.rates.at({"mu": 1.0}))
+    with pytest.raises(InputError, match=r"100 effective simulated events stand behind toys of 500 expected events"):
+        toys.sufficient(pool, 1.0)
+    assert toys.sufficient(pool, 0.1) is pool
+
+
+def test_negative_densities_are_vetoed_and_counted() -> None:
+    events = replace(build(), ratio=tuple(r * sign for r, sign in zip(build().ratio, (1, 1, -5), strict=True)))
+    wanted = replace(events, simulation=build().simulation).rates_and_densities(CENTRE).density
+    pool = toys.model_pool(events, events.weight, CENTRE)
+    assert (pool.weight >= 0).all()
+    assert (pool.vetoed > 0) == bool((wanted < 0).any())
+
+
+def test_estimates_of_gaussian_toys_are_unbiased_and_cover() -> None:
+    """Poisson toys of a counting experiment, 400 of them: within four errors of what theory says."""
+    likelihood = counting(1, b=500.0, s=200.0)
+    truth = likelihood.rates.at({"mu": 1.5})
+    pool = toys.Pool(likelihood, np.array([800.0]), 0.0)
+    block = Block.of(toys.resampled(pool, truth, range(400)), likelihood.rates, "mu", truth, (1.0, 0.0))
+    assert block.converged.all()
+    points = coverage.points(block, "mu", [0.68, 0.95])
+    assert [point["level"] for point in points] == [0.68, 0.95]
+    for point in points:
+        assert point["mu"] == pytest.approx(1.5)
+        assert abs(point["coverage"] - point["level"]) < 4 * point["error"]
+        assert abs(point["bias"]) < 4 * point["bias_error"]
+        assert abs(point["pull_width"] - 1) < 4 * point["pull_width_error"]
+        assert point["spread"] == pytest.approx(math.sqrt(800) / 200, rel=0.2)
+
+
+def test_coverage_counts_failures_and_knows_the_belt() -> None:
+    n = 100
+    t = np.linspace(0, 4, n)
+    values = np.linspace(-1, 1, n)[:, None]
+    good = np.arange(n) < 90
+    block = Block(("mu",), np.array([0.5]), math.inf, 0.0, np.full(n, 7), values, np.ones((n, 1)), t, t, good)
+    belt = {"points": [{"mu": 0.0, "critical": {"0.9": 1.0}}, {"mu": 1.0, "critical": {"0.9": 3.0}}],
+            "intervals": {"0.9": []}}  # fmt: skip
+    profile, neyman = coverage.points(block, "mu", [0.9], belt)
+    assert (profile["toys"], profile["failed"]) == (90, 10)
+    assert profile["coverage"] == pytest.approx((t[good] <= stats.chi2.ppf(0.9, 1)).mean())
+    assert neyman["coverage"] == pytest.approx((t[good] <= 2.0).mean())
+    assert neyman["method"] == "neyman"
+    outside = replace(block, truth=np.array([2.0]))
+    assert len(coverage.points(outside, "mu", [0.9], belt)) == 1
+
+
+def test_full_coverage_still_has_an_error() -> None:
+    n = 50
+    block = Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), np.zeros((n, 1)), np.ones((n, 1)), np.zeros(n), np.zeros(n), np.ones(n, bool))  # fmt: skip
+    assert coverage.points(block, "mu", [0.9])[0]["error"] > 0
+
+
+def test_block_reads_back(tmp_path) -> None:
+    pool = toys.Pool(build(), np.full(600, 0.1), 0.0)
+    made = Block.of(toys.resampled(pool, CENTRE, [1, 2]), pool.likelihood.rates, "mu", CENTRE, (math.inf, 0.5))
+    blocks.write(tmp_path / "b.h5", made)
+    found = blocks.read(tmp_path / "b.h5")
+    assert (found.parameters, found.effective, found.vetoed) == (made.parameters, math.inf, 0.5)
+    for name in ("truth", *blocks.COLUMNS):
+        np.testing.assert_array_equal(getattr(found, name), getattr(made, name))
+
+
+def test_thinned_normalisation_keeps_its_total_and_its_order() -> None:
+    simulation = simulated(60_000)
+    rates = Rates.build(TABLE, SHAPES, YIELDS)
+    likelihood = Likelihood.build(rates, dict.fromkeys(TABLE.nuisances, "poly6_exp"), SHAPES, simulation, simulation)
+    thin = likelihood.thinned(CENTRE)
+    for whole, few in zip(likelihood.simulation, thin.simulation, strict=True):
+        assert 4096 <= len(few.weight) < len(whole.weight)
+        assert few.weight.sum() == pytest.approx(whole.weight.sum())
+    alpha = np.array([1.0, -0.5, 0.0])
+    for whole, few in zip(likelihood.simulation, thin.simulation, strict=True):
+        z, _, error = few(alpha)
+        assert abs(z - whole(alpha)[0]) < 5 * error + 1e-12
