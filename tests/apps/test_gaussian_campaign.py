@@ -1,0 +1,165 @@
+"""Slow proofs on the Gaussian app, run by hand: `./scripts/test -m campaign -s tests/apps/test_gaussian_campaign.py`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from needle_parsl import refs, shipped
+from needle_parsl.analysis import load
+from needle_parsl.nsbi.data import conversion, hashing
+from needle_parsl.nsbi.data.events import Events
+from needle_parsl.nsbi.estimators import estimator
+from needle_parsl.nsbi.estimators.exact import log_mixture
+from needle_parsl.nsbi.physics import Density
+from needle_parsl.nsbi.statistics import dataset, toys
+from needle_parsl.nsbi.statistics.exact import ExactLikelihood
+from needle_parsl.nsbi.statistics.fitting import minimise
+from needle_parsl.nsbi.statistics.likelihood import Likelihood, Responses, Simulation
+from needle_parsl.nsbi.training import engine, networks, packs
+from needle_parsl.nsbi.training.views import MemberView, RatioEvents
+from needle_parsl.workflow import probing
+
+pytestmark = pytest.mark.campaign
+APP = shipped.folder("apps") / "gaussian"
+PHYSICS = refs.load_source((APP / "physics.py").read_text(), str(APP / "physics.py"))
+NAMES = PHYSICS.FEATURES
+
+
+def drawn(process: str, n: int, seed: int) -> Events:
+    columns = PHYSICS.draw(process, np.random.default_rng(seed), n)
+    x = np.column_stack([columns[name] for name in NAMES]).astype(np.float32)
+    return Events(NAMES, x, np.ones(n), hashing.mix(np.arange(n, dtype=np.uint64), seed))
+
+
+def mean_square_errors(seed: int, members: int) -> tuple[float, float]:
+    """Of ln r of the first member, and of all."""
+    events = RatioEvents.build(drawn("signal", 30_000, 10 * seed), drawn("background", 30_000, 10 * seed + 1))
+    settings = engine.Settings(networks.Shape("mlp", 4, 2, 32), "carl", "adamw", 4e-3, "cosine", 1e-4, 1024, 10, 5)
+    views = [MemberView(0, 1, 1, 0.1, seed, hashing.key("bootstrap", seed, m)) for m in range(members)]
+    trained = tuple(
+        engine.train(events, engine.Member(m, 0, hashing.key(seed, m), view), settings) for m, view in enumerate(views)
+    )
+    tests = drawn("signal", 20_000, 5), drawn("background", 20_000, 6)
+    found = []
+    for kept in (trained[:1], trained):
+        made = estimator.compose(
+            "signal", packs.Pack(settings.shape, events.scaler, kept), drawn("background", 20_000, 7), "mean_ratio", 1.0
+        )
+        errors = []
+        for events_ in tests:
+            x = events_.x.astype(float)
+            truth = PHYSICS.log_density("signal", x, {}) - PHYSICS.log_density("background", x, {})
+            errors.append(float(((made.log_ratio(events_.x) - truth) ** 2).mean()))
+        found.append(float(np.mean(errors)))
+    return found[0], found[1]
+
+
+def test_ten_members_are_better_than_one() -> None:
+    found = [mean_square_errors(seed, 10) for seed in range(10)]
+    better = sum(ensemble < one for one, ensemble in found)
+    print(f"better in {better} of 10; mean square errors of ln r: {found}")
+    assert better >= 9
+
+
+@pytest.fixture(scope="module")
+def interference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interference app, up to its fits."""
+    import subprocess
+    import sys
+
+    folder = tmp_path_factory.mktemp("interference")
+    path = APP / "analysis_interference.toml"
+    subprocess.run([sys.executable, "-m", "needle_parsl", "run", str(path), "--until", "fit"], cwd=folder, check=True)
+    return folder / "runs" / "gaussian_interference"
+
+
+class Line:
+    """What the run has learned, ready to fit any data set of the app."""
+
+    def __init__(self, root: Path) -> None:
+        from needle_parsl import plan
+        from needle_parsl.workflow import inputs
+
+        loaded = load(APP / "analysis_interference.toml")
+        looked, _ = probing.probe(loaded)
+        tasks = plan.build(loaded.analysis, looked, 8).tasks
+        self.spec = next(task.spec for task in tasks if task.stage == "toys" and "coverage" in task.name)
+        self.simulation = dataset.read(root / "ratios" / "asimov.h5")
+        self.rates = inputs.likelihood(str(root), self.spec.fit).rates
+        thrower = self.spec.thrower
+        self.ratios = {name: estimator.read(root / "estimators" / name / "estimator.h5") for name in thrower.ratios}
+        self.recipe, self.inputs = inputs.recipe(thrower.kept), inputs
+
+    def both(self, data: dataset.Dataset, auxiliary: np.ndarray) -> tuple[Likelihood, ExactLikelihood]:
+        """The learned and the exact likelihood of the same events."""
+        learned = replace(
+            self.inputs.likelihood_of(self.spec.fit, self.rates, data, self.simulation), auxiliary=auxiliary
+        )
+        log_reference = log_mixture(PHYSICS.log_density, [(Density("background"), 1.0)], data.x.astype(float))
+        shapes = dict.fromkeys(self.rates.processes, ["jes"])
+        return learned, ExactLikelihood(self.rates, data, PHYSICS.log_density, shapes, log_reference, auxiliary)
+
+    def asimov(self, mu: float) -> dataset.Dataset:
+        f, _ = self.rates.factors(self.rates.at({"mu": mu}))
+        return dataset.at(self.simulation, dict(zip(self.rates.processes, f, strict=True)))
+
+    def thrown(self, mu: float, seed: int) -> tuple[dataset.Dataset, np.ndarray]:
+        generator = np.random.default_rng(seed)
+        auxiliary = toys.thrown(np.zeros(2), generator)
+        columns = PHYSICS.pseudo_data_interference(generator, {"mu": mu, "jes": 0.0, "lumi": 0.0})
+        return dataset.observed(conversion.select(columns, self.recipe, "toys"), self.ratios), auxiliary
+
+
+@pytest.mark.parametrize("mu", [0.1, 1.0, 3.0])
+def test_learned_fit_of_interference_agrees_with_the_exact_one(interference: Path, mu: float) -> None:
+    """On Asimov data at mu within 0.2 standard errors; over 50 data sets the mean difference, too."""
+    line = Line(interference)
+    learned, exact = (minimise(one, line.rates) for one in line.both(line.asimov(mu), np.zeros(2)))
+    width = (exact.value("mu") - learned.value("mu")) / exact.error("mu")
+    differences = []
+    for seed in range(50):
+        pair = [minimise(one.thinned(line.rates.at({"mu": mu})) if isinstance(one, Likelihood) else one, line.rates)
+                for one in line.both(*line.thrown(mu, seed))]  # fmt: skip
+        roots = [np.sqrt(found.value("mu")) for found in pair]
+        spread = np.sqrt(pair[1].theta_covariance[0, 0])
+        if spread > 0:
+            differences.append((roots[0] - roots[1]) / spread)
+    d = np.array(differences)
+    print(
+        f"mu = {mu}: Asimov {-width:+.3f} sigma; {len(d)} toys, in s: mean {d.mean():+.3f}, median |d| {np.median(np.abs(d)):.3f}, rms {d.std():.3f}"
+    )
+    assert abs(width) < 0.2
+    assert abs(np.median(d)) < 0.2
+
+
+def test_no_fit_runs_away_with_the_normalisation(interference: Path) -> None:
+    line = Line(interference)
+    counts = {"with Z": 0, "without Z": 0}
+    for seed in range(100):
+        data, auxiliary = line.thrown(1.0, 1000 + seed)
+        learned = line.both(data, auxiliary)[0].thinned(line.rates.at({"mu": 1.0}))
+        plain = replace(learned, simulation=tuple(Simulation(s.weight, Responses(())) for s in learned.simulation))
+        for name, one in (("with Z", learned), ("without Z", plain)):
+            found = minimise(one, line.rates)
+            counts[name] += bool(found.on_wall) or not found.converged
+    print(json.dumps(counts))
+    assert counts["with Z"] == 0
+
+
+def test_demo_covers(needle: Callable[..., Any], tmp_path: Path) -> None:
+    """200 toys from simulation: bias, pull width and coverage, within what 200 toys can tell."""
+    ended = needle("run", APP / "analysis.toml", "--until", "coverage", "--json")
+    assert ended.code == 0, ended.err
+    points = json.loads((tmp_path / "runs" / "gaussian" / "intervals" / "coverage.json").read_text())["points"]
+    print(json.dumps(points[:2]))
+    for point in points:
+        assert abs(point["coverage"] - point["level"]) < 3 * point["error"]
+        assert abs(point["bias"]) < 0.2 * point["spread"] + 2 * point["bias_error"]
+        assert abs(point["pull_width"] - 1) < 0.1 + 2 * point["pull_width_error"]
