@@ -103,7 +103,7 @@ class Line:
             self.inputs.likelihood_of(self.spec.fit, self.rates, data, self.simulation), auxiliary=auxiliary
         )
         log_reference = log_mixture(PHYSICS.log_density, [(Density("background"), 1.0)], data.x.astype(float))
-        shapes = dict.fromkeys(self.rates.processes, ["jes"])
+        shapes = dict.fromkeys(self.rates.processes, ("jes",))
         return learned, ExactLikelihood(self.rates, data, PHYSICS.log_density, shapes, log_reference, auxiliary)
 
     def asimov(self, mu: float) -> dataset.Dataset:
