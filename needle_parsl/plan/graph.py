@@ -63,7 +63,7 @@ def build(analysis: Analysis, inputs: Inputs, pack: int) -> Plan:
     ratios = _ratios(analysis)
     packs = {ratio.name: _packs(graph, ratio, stores) for ratio in ratios}
     estimators = {ratio.name: _combine(graph, ratio, packs[ratio.name], stores) for ratio in ratios}
-    checks = [_diagnose(graph, ratio, estimators[ratio.name], stores) for ratio in ratios]
+    checks = [_diagnose(graph, ratio, packs[ratio.name], estimators[ratio.name], stores) for ratio in ratios]
     asimov = _evaluate(graph, ASIMOV, stores, estimators)
     observed = _evaluate(graph, OBSERVED, stores, estimators) if OBSERVED in stores else None
     reference = _evaluate(graph, REFERENCE, stores, estimators) if inference.uses_reference(analysis) else None
@@ -182,10 +182,10 @@ def _combine(graph: Graph, ratio: specs.Ratio, packs: list[Task], stores: Mappin
     return graph.add("combine", ratio.name, spec, *packs, *_needed(ratio, stores))
 
 
-def _diagnose(graph: Graph, ratio: specs.Ratio, estimator: Task, stores: Mapping[str, Task]) -> Task:
+def _diagnose(graph: Graph, ratio: specs.Ratio, packs: list[Task], estimator: Task, stores: Mapping[str, Task]) -> Task:
     physics = graph.inputs.physics if graph.inputs.exact else None
-    spec = specs.Diagnose(ratio, graph.splitting, physics)
-    return graph.add("diagnose", ratio.name, spec, estimator, *_needed(ratio, stores))
+    spec = specs.Diagnose(ratio, graph.splitting, tuple(task.name for task in packs), physics)
+    return graph.add("diagnose", ratio.name, spec, estimator, *packs, *_needed(ratio, stores))
 
 
 def _evaluate(graph: Graph, dataset: str, stores: Mapping[str, Task], estimators: Mapping[str, Task]) -> Task:

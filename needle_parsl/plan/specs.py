@@ -143,6 +143,7 @@ class Diagnose:
 
     ratio: Ratio
     splitting: Splitting
+    packs: tuple[str, ...]
     physics: Physics | None
     """Given where it knows the exact densities."""
 

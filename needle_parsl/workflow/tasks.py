@@ -94,6 +94,7 @@ def combine(root: str, task: Task, *_before: Record) -> Record:
 def diagnose(root: str, task: Task, *_before: Record) -> Record:
     """Measure an estimator on test events."""
     from needle_parsl.nsbi.estimators import diagnostics, estimator
+    from needle_parsl.nsbi.training import packs
 
     spec = task.of(specs.Diagnose)
     physics = spec.physics
@@ -105,7 +106,9 @@ def diagnose(root: str, task: Task, *_before: Record) -> Record:
             if physics
             else None
         )  # fmt: skip
-        rundir.write_json(out.path, diagnostics.diagnose(made, above, below, exact))
+        pack = packs.join([packs.read(inputs.path(root, "train", name)) for name in spec.packs])
+        found = {**diagnostics.diagnose(made, above, below, exact), "training": diagnostics.training(pack)}
+        rundir.write_json(out.path, found)
     return out.record(root)
 
 

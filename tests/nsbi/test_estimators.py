@@ -80,6 +80,14 @@ def test_diagnostics_against_a_known_truth() -> None:
     assert diagnostics.diagnose(made, EVENTS, EVENTS, None)["exact"] is None
 
 
+def test_training_curves_are_numbers_or_null() -> None:
+    curves = np.array([[0.7, 0.69], [np.inf, np.nan]])
+    pack = replace(PACK, members=(replace(MEMBERS[0], history=curves, reason="diverged in epoch 2"), MEMBERS[1]))
+    first, second = diagnostics.training(pack)
+    assert (first["training_loss"], first["validation_loss"]) == ([0.7, None], [0.69, None])
+    assert (first["reason"], second["reason"]) == ("diverged in epoch 2", None)
+
+
 def test_log_mixture_of_known_densities() -> None:
     def log_density(process, x, nuisances):
         return x[:, 0] if process == "a" else np.full(len(x), nuisances.get("k", 0.0))

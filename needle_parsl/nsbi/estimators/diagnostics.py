@@ -12,6 +12,7 @@ from scipy.special import expit
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators.closure import calibration, closure
 from needle_parsl.nsbi.estimators.estimator import Estimator, normalisation
+from needle_parsl.nsbi.training.packs import Pack
 
 Floats = npt.NDArray[np.float64]
 MOST = 20_000
@@ -53,6 +54,28 @@ def diagnose(
         "calibration": _calibration(learned, numerator, denominator),
         "exact": None if exact is None else _against(estimator, learned, exact, (numerator, denominator)),
     }
+
+
+def training(pack: Pack) -> list[dict[str, Any]]:
+    """List the training of each member: its curves by epoch, where it was best, and why it failed, if it did.
+
+    A loss that is no number is null.
+    """
+    return [
+        {
+            "member": m.member,
+            "fold": m.fold,
+            "best_epoch": m.best_epoch,
+            "training_loss": [_finite(value) for value in m.history[:, 0]],
+            "validation_loss": [_finite(value) for value in m.history[:, 1]],
+            "reason": m.reason or None,
+        }
+        for m in pack.members
+    ]
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _columns(
