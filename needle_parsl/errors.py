@@ -5,7 +5,8 @@ Each exception takes its message only, so that it survives the way back from a w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 
@@ -13,12 +14,59 @@ class NeedleError(Exception):
     """A failure that needle foresaw; its message is written for the user."""
 
 
+@dataclass(frozen=True)
+class Problem:
+    """One mistake of the user: what is wrong and how to mend it, and where."""
+
+    message: str
+    file: str = ""
+    """The file that has to be mended; `--set` for an override of the command line."""
+    line: int | None = None
+    key: str = ""
+
+    def __str__(self) -> str:
+        """Say it in one line: `analysis.toml:12: features.names: is empty; name at least one column`."""
+        file = f"{self.file}:{self.line}" if self.line else self.file
+        place = f"{file} {self.key}" if file == "--set" else ": ".join(part for part in (file, self.key) if part)
+        return f"{place}: {self.message}" if place else self.message
+
+
 class InputError(NeedleError):
     """What the user wrote, or a file the user named, is wrong (exit code 2). One line per mistake."""
+
+    problems: tuple[Problem, ...] = ()
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem]) -> InputError:
+        """Make the error of several mistakes; each is said once."""
+        error = cls("\n".join(dict.fromkeys(map(str, problems))))
+        error.problems = tuple(dict.fromkeys(problems))
+        return error
+
+    def listed(self) -> tuple[Problem, ...]:
+        """List the mistakes; those that were raised as text have no place of their own."""
+        return self.problems or tuple(Problem(line) for line in str(self).splitlines())
 
 
 class TaskError(NeedleError):
     """A task could not do its work although its input is right (exit code 1)."""
+
+
+MOST_NAMES = 20
+"""Known names that a message lists."""
+
+
+def near(name: str, known: Iterable[object], cutoff: float = 0.6) -> str | None:
+    """Find the known name that is meant; None if none is near.
+
+    Args:
+        name: What was written.
+        known: The names that exist.
+        cutoff: How near it must be: 1 is the same.
+    """
+    names = {str(k).lower(): str(k) for k in known}
+    found = get_close_matches(name.lower(), names, n=1, cutoff=cutoff)
+    return names[found[0]] if found else None
 
 
 def closest(name: str, known: Iterable[object]) -> str:
@@ -29,7 +77,6 @@ def closest(name: str, known: Iterable[object]) -> str:
         known: The names that exist.
     """
     names = [str(k) for k in known]
-    near = get_close_matches(name, names, n=1, cutoff=0.6)
-    if near:
-        return f'; did you mean "{near[0]}"?'
-    return f" (known: {', '.join(names)})" if 0 < len(names) <= 12 else ""
+    if meant := near(name, names):
+        return f'; did you mean "{meant}"?'
+    return f" (known: {', '.join(names)})" if 0 < len(names) <= MOST_NAMES else ""

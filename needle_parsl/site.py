@@ -66,7 +66,7 @@ def load(name: str) -> Site:
     path = Path(name) if name.endswith(".toml") else sites.get(name)
     if path is None:
         raise InputError(f'there is no site "{name}"{closest(name, sites)}; "needle sites" lists them')
-    reader = reading.Reader(str(path))
+    reader = reading.Reader(reading.Places(path))
     site = reader.table(Site, _expanded(reading.load(path), reader))
     reader.finish()
     return site

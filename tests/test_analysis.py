@@ -15,7 +15,7 @@ from needle_parsl.errors import InputError
 def problems(path: Path, *settings: str) -> list[str]:
     with pytest.raises(InputError) as caught:
         load(path, list(settings))
-    return [line.removeprefix(f"{path / 'analysis.toml'}: ") for line in str(caught.value).splitlines()]
+    return [f"{problem.key}: {problem.message}" for problem in caught.value.problems]
 
 
 def test_good_analysis(small_inputs: Path) -> None:

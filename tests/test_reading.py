@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from needle_parsl import reading
-from needle_parsl.errors import InputError
+from needle_parsl.errors import InputError, Problem
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Outer:
 
 
 def read(table: dict[str, object]) -> Outer:
-    reader = reading.Reader("a.toml")
+    reader = reading.Reader(reading.Places("a.toml"))
     found = reader.table(Outer, table)
     reader.finish()
     return found
@@ -48,14 +48,36 @@ def test_defaults() -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({"nam": "n", "name": "n"}, 'a.toml: nam: unknown key; did you mean "name"?'),
+        ({"nam": "n"}, 'a.toml: nam: unknown key; did you mean "name"?'),
+        (
+            {"name": "n", "wdth": 1},
+            "a.toml: wdth: unknown key (known: name, yield, weight, kind, files, inner, many, flag, count)",
+        ),
+        ({"name": "n", "pair": 1}, 'a.toml: pair: unknown key; did you mean "inner.pair"?'),
+        (
+            {"name": "n", "inner": {"count": 1}},
+            'a.toml: inner.count: unknown key; "count" stands at the top of the file, above the first [table]',
+        ),
         ({}, "a.toml: name: is missing; expected text"),
         ({"name": 3}, "a.toml: name: found 3, expected text"),
-        ({"name": "n", "flag": 1}, "a.toml: flag: found 1, expected true or false"),
+        ({"name": "n", "flag": 1}, "a.toml: flag: found 1, expected true or false; write true"),
+        (
+            {"name": "n", "flag": "True"},
+            'a.toml: flag: found "True", expected true or false; write true, without quotation marks',
+        ),
+        (
+            {"name": "n", "count": "5"},
+            'a.toml: count: found "5", expected a whole number; write 5, without quotation marks',
+        ),
+        ({"name": "n", "count": 5.0}, "a.toml: count: found 5.0, expected a whole number; write 5"),
+        (
+            {"name": "n", "yield": "1e3"},
+            'a.toml: yield: found "1e3", expected a number; write 1e3, without quotation marks',
+        ),
         ({"name": "n", "count": True}, "a.toml: count: found true, expected a whole number"),
         ({"name": "n", "count": 11}, "a.toml: count: found 11, expected a number from 1 to 10"),
         ({"name": "n", "kind": "mpl"}, 'a.toml: kind: found "mpl", expected "mlp" or "flow"; did you mean "mlp"?'),
-        ({"name": "n", "files": "a"}, 'a.toml: files: found "a", expected a list of texts'),
+        ({"name": "n", "files": "a"}, 'a.toml: files: found "a", expected a list of texts; write ["a"]'),
         ({"name": "n", "files": ["a", 1]}, "a.toml: files[1]: found 1, expected text"),
         ({"name": "n", "inner": {"width": 0}}, "a.toml: inner.width: found 0.0, expected a number above 0"),
         ({"name": "n", "inner": {"pair": [1]}}, "a.toml: inner.pair: found 1 values, expected 2"),
@@ -75,13 +97,25 @@ def test_all_mistakes_at_once() -> None:
     with pytest.raises(InputError) as caught:
         read({"nmae": 1, "count": "x", "inner": {"pair": 1}, "many": {"a": 1}})
     assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == [
-        "nmae", "name", "inner.pair", "many.a", "count",
+        "nmae", "inner.pair", "many.a", "count",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"a = ", "is not valid TOML"), (b"\xff\xfe", "cannot be read as text"), (b"a = 1\nb = @", "line 2")],
+    [
+        (b"a = ", "is not valid TOML"),
+        (b"\xff\xfe", "cannot be read as text"),
+        (b"a = 1\nb = @", 'a.toml:2: is not valid TOML: Invalid value in "b = @"$'),
+        (b"a = True", "a.toml:1: .*; TOML writes true and false in small letters"),
+        (b"a = x1.root", "; TOML puts texts in quotation marks"),
+        (b"a = [1,", "a.toml: is not valid TOML: .*end of document"),
+        (b"a: 1", '; TOML writes "key = value"'),
+        (b"a = 0,5", "; TOML writes a decimal point"),
+        (b"a = None", "; TOML has no None; leave the key out"),
+        (b"#" * 11_000_000, "has 11000000 bytes"),
+        (b"a = " + b"[" * 100_000, "is nested too deeply"),
+    ],
 )
 def test_broken_file(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "a.toml").write_bytes(content)
@@ -96,18 +130,49 @@ def test_missing_file(tmp_path: Path) -> None:
         reading.load(tmp_path)
 
 
+def overridden(table: dict[str, object], *settings: str) -> dict[str, object]:
+    reader = reading.Reader(reading.Places("a.toml", settings))
+    reading.override(table, list(settings), Outer, reader)
+    reader.finish()
+    return table
+
+
 def test_override_is_typed_like_the_file() -> None:
-    table: dict[str, object] = {"training": {"members": 10}}
-    reading.override(table, ["training.members=50", "name=abc", "fit.blind = false", "f.names=['a', 'b']", "x=a b"])
-    assert table == {
-        "training": {"members": 50}, "name": "abc", "fit": {"blind": False}, "f": {"names": ["a", "b"]}, "x": "a b",
+    found = overridden(
+        {"inner": {"width": 10}}, "inner.width=50", "name=2024", "flag = false", "files=['a', 'b']", "kind=a b", "many.x.width=1", "weight=3"
+    )  # fmt: skip
+    assert found == {
+        "inner": {"width": 50}, "name": "2024", "flag": False, "files": ["a", "b"], "kind": "a b", "many": {"x": {"width": 1}},
+        "weight": 3,
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("setting", ["members", "=3", "a..b=1", "name.x=1"])
+@pytest.mark.parametrize("setting", ["members", "=3", "a..b=1", "name.x=1", "name.x.y=1"])
 def test_override_that_cannot_be_meant(setting: str) -> None:
     with pytest.raises(InputError, match="--set"):
-        reading.override({"name": "n"}, [setting])
+        overridden({"name": "n"}, setting)
+
+
+def test_problem_has_file_line_key_and_message(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('# first\nname = 3\n[inner]\nwidth = "x"\n')
+    reader = reading.Reader(reading.Places(tmp_path / "a.toml", ["count=x"]))
+    table = reading.load(tmp_path / "a.toml")
+    reading.override(table, ["count=x"], Outer, reader)
+    reader.table(Outer, table)
+    assert [(Path(p.file).name, p.line, p.key) for p in reader.problems] == [
+        ("a.toml", 2, "name"), ("a.toml", 4, "inner.width"), ("--set", None, "count"),
+    ]  # fmt: skip
+    assert str(reader.problems[1]) == f'{tmp_path / "a.toml"}:4: inner.width: found "x", expected a number'
+    assert str(reader.problems[2]) == '--set count: found "x", expected a whole number'
+
+
+def test_errors_survive_the_way_back_from_a_worker() -> None:
+    import pickle
+
+    error = pickle.loads(pickle.dumps(InputError.of([Problem("is wrong", "a.toml", 3, "name")])))
+    assert str(error) == "a.toml:3: name: is wrong"
+    assert error.listed() == (Problem("is wrong", "a.toml", 3, "name"),)
+    assert InputError("one\ntwo").listed() == (Problem("one"), Problem("two"))
 
 
 def test_dump_reads_back(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What the user wrote: one `analysis.toml`, read strictly into frozen tables."""
 
-from needle_parsl.analysis.file import load
+from needle_parsl.analysis.file import Loaded, load, read
 from needle_parsl.analysis.tables import (
     WALL,
     Analysis,
@@ -33,6 +33,7 @@ __all__ = [
     "Fit",
     "Grid",
     "Intervals",
+    "Loaded",
     "Model",
     "Nuisance",
     "Parameter",
@@ -46,4 +47,5 @@ __all__ = [
     "Training",
     "Variation",
     "load",
+    "read",
 ]

@@ -7,9 +7,10 @@ from glob import escape, glob, has_magic
 from pathlib import Path
 
 from needle_parsl import reading
-from needle_parsl.analysis import meaning
+from needle_parsl.analysis import meaning, unused
 from needle_parsl.analysis.tables import Analysis
-from needle_parsl.errors import InputError
+from needle_parsl.errors import InputError, Problem
+from needle_parsl.reading import Places, Reader
 
 
 @dataclass(frozen=True)
@@ -23,28 +24,46 @@ class Loaded:
     """The file; paths in it are relative to its folder."""
     source: str
     """The text of `physics.py`; empty without one."""
+    places: Places
+    """On which line each key is."""
+    problems: tuple[Problem, ...]
+    """Mistakes; what has one stands as its default."""
+    warnings: tuple[Problem, ...]
+    """What is allowed, and yet hardly meant."""
 
 
-def load(path: Path, settings: list[str] | None = None) -> Loaded:
-    """Read an analysis.
+def read(path: Path, settings: list[str] | None = None) -> Loaded:
+    """Read an analysis with its mistakes, so that those of its input files can be told in the same breath.
 
     Args:
         path: The TOML file, or a folder that holds an `analysis.toml`.
         settings: Overrides, as in `--set training.members=50`.
 
     Raises:
-        InputError: Anything is wrong; one line per mistake, with file and key.
+        InputError: It is no TOML file.
     """
     path = path / "analysis.toml" if path.is_dir() else path
     table = reading.load(path)
-    reading.override(table, settings or [])
-    reader = reading.Reader(str(path))
+    reader = Reader(Places(path, settings or []))
+    reading.override(table, settings or [], Analysis, reader)
     analysis = reader.table(Analysis, table)
     meaning.check(analysis, reader.complain)
+    unused.check(analysis, reader.warn)
     _files_exist(analysis, path, reader)
     source = _physics(analysis, path, reader)
-    reader.finish()
-    return Loaded(analysis, table, path, source)
+    return Loaded(analysis, table, path, source, reader.places, tuple(reader.problems), tuple(reader.warnings))
+
+
+def load(path: Path, settings: list[str] | None = None) -> Loaded:
+    """Read an analysis that has no mistakes; arguments as those of `read`.
+
+    Raises:
+        InputError: Anything is wrong; one line per mistake, with file, line and key.
+    """
+    loaded = read(path, settings)
+    if loaded.problems:
+        raise InputError.of(loaded.problems)
+    return loaded
 
 
 def match(path: Path, patterns: tuple[str, ...]) -> list[str]:
@@ -86,13 +105,14 @@ def _readable(path: Path) -> str:
         return str(path.resolve())
 
 
-def _files_exist(analysis: Analysis, path: Path, reader: reading.Reader) -> None:
+def _files_exist(analysis: Analysis, path: Path, reader: Reader) -> None:
     for key, patterns in _patterns(analysis):
         for pattern in patterns:
             try:
                 match(path, (pattern,))
             except InputError as error:
-                reader.complain(key, f'"{pattern}": {error}')
+                hint = "; environment variables are for site files, name the folder itself" if "$" in pattern else ""
+                reader.complain(key, f'"{pattern}": {error}{hint}')
 
 
 def _patterns(analysis: Analysis) -> list[tuple[str, tuple[str, ...]]]:
@@ -107,11 +127,12 @@ def _patterns(analysis: Analysis) -> list[tuple[str, tuple[str, ...]]]:
     return found
 
 
-def _physics(analysis: Analysis, path: Path, reader: reading.Reader) -> str:
+def _physics(analysis: Analysis, path: Path, reader: Reader) -> str:
     if not analysis.physics:
         return ""
     try:
         return (path.parent / analysis.physics).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        reader.complain("physics", f'"{analysis.physics}" cannot be read: {error}')
+        reason = getattr(error, "strerror", None) or error
+        reader.complain("physics", f'"{analysis.physics}" cannot be read: {reason}')
         return ""

@@ -7,13 +7,14 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from needle_parsl import __version__
-from needle_parsl.errors import InputError, NeedleError
+from needle_parsl.errors import InputError, NeedleError, Problem
 
 if TYPE_CHECKING:
     from needle_parsl.workflow.running import Outcome, Prepared
@@ -59,20 +60,25 @@ def needle(
 @app.command()
 def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = False) -> None:
     """Look for every mistake in an analysis and its files."""
-    from needle_parsl.analysis import load
+    from needle_parsl.analysis import read
     from needle_parsl.cli import terminal
     from needle_parsl.workflow import probing
 
     try:
-        loaded = load(analysis, settings)
+        loaded = read(analysis, settings)
         inputs, looked = probing.probe(loaded)
     except InputError as error:
         if as_json:
-            _print_json({"ok": False, "problems": str(error).splitlines()})
+            _print_json({"ok": False, "problems": [asdict(problem) for problem in error.listed()]})
             raise typer.Exit(2) from error
         raise
-    facts = {"ok": True, "problems": [], "files": dict(looked.files), "exact": inputs.exact}
-    _print_json(facts) if as_json else terminal.checked(loaded.path, len(looked.files))
+    warnings = [asdict(warning) for warning in loaded.warnings]
+    facts = {"ok": True, "problems": [], "warnings": warnings, "files": dict(looked.files), "exact": inputs.exact}
+    if as_json:
+        _print_json(facts)
+    else:
+        terminal.warned(loaded.warnings)
+        terminal.checked(loaded.path, len(looked.files))
 
 
 @app.command("plan")
@@ -173,8 +179,6 @@ def sites(context: typer.Context, as_json: Json = False) -> None:
 @sites_app.command("show")
 def sites_show(name: Annotated[str, typer.Argument(help="The name of a site.")], as_json: Json = False) -> None:
     """Show a site's settings, with defaults and environment variables filled in."""
-    from dataclasses import asdict
-
     from needle_parsl import reading, site
 
     settings = asdict(site.load(name))
@@ -187,24 +191,25 @@ def _prepare(
     """Read analysis and site, with the mistakes of both, and look at the files."""
     from needle_parsl import rundir
     from needle_parsl import site as sites
-    from needle_parsl.analysis import load
-    from needle_parsl.workflow import running
+    from needle_parsl.analysis import read
+    from needle_parsl.workflow import probing, running
 
-    problems: list[str] = []
-    loaded = _or_note(problems, lambda: load(analysis, settings))
+    problems: list[Problem] = []
+    loaded = _or_note(problems, lambda: read(analysis, settings))
     site = _or_note(problems, lambda: sites.load(site_name))
     if loaded is None or site is None:
-        raise InputError("\n".join(problems))
-    root = out or Path(site.scratch).expanduser() / "runs" / loaded.analysis.name
+        found = probing.mistakes(loaded) if loaded else []
+        raise InputError.of([*found, *problems])
+    root = out or Path(site.scratch).expanduser() / "runs" / (loaded.analysis.name or "unnamed")
     rundir.check(root)
     return running.prepare(root, loaded, site, until)
 
 
-def _or_note(problems: list[str], read: Callable[[], T]) -> T | None:
+def _or_note(problems: list[Problem], read: Callable[[], T]) -> T | None:
     try:
         return read()
     except InputError as error:
-        problems.append(str(error))
+        problems.extend(error.listed())
         return None
 
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from needle_parsl.errors import Problem
     from needle_parsl.plan import Task
     from needle_parsl.workflow.records import Record
     from needle_parsl.workflow.running import Prepared
@@ -26,6 +27,12 @@ ERR = Console(soft_wrap=True, highlight=False, markup=False, stderr=True)
 def checked(path: Path, files: int) -> None:
     """Say that an analysis is in order."""
     OUT.print(f"{path}: no mistakes found ({files} input files looked at)")
+
+
+def warned(warnings: Sequence[Problem]) -> None:
+    """Say what is allowed, and yet hardly meant."""
+    for warning in warnings:
+        ERR.print(f"warning: {warning}")
 
 
 def planned(facts: Mapping[str, Any]) -> None:

@@ -80,7 +80,7 @@ def sources(analysis: Analysis) -> dict[str, Sample | Data]:
     used = dict.fromkeys((*analysis.model.processes, *analysis.ratios.targets, *analysis.ratios.reference))
     found: dict[str, Sample | Data] = {name: analysis.samples[name] for name in used}
     for name, nuisance, side, source in analysis.varied():
-        found[Density(name, nuisance, side).name] = _completed(analysis.samples[name], source)
+        found[Density(name, nuisance, side).name] = completed(analysis.samples[name], source)
     if data := analysis.data():
         found[OBSERVED] = data
     return found
@@ -91,7 +91,7 @@ def _stores(graph: Graph) -> dict[str, Task]:
     return {name: _convert(graph, name, source) for name, source in sources(graph.analysis).items()}
 
 
-def _completed(sample: Sample, source: Source) -> Sample:
+def completed(sample: Sample, source: Source) -> Sample:
     """What a variation does not say is nominal."""
     moved = bool(source.files or source.generate)
     has_tree = not source.files or any(not name.endswith(".parquet") for name in source.files)

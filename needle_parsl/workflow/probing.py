@@ -7,15 +7,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from needle_parsl import plan
 from needle_parsl.analysis import Analysis
 from needle_parsl.analysis.file import Loaded, match
-from needle_parsl.errors import InputError, TaskError
+from needle_parsl.errors import InputError, Problem, TaskError
 from needle_parsl.nsbi.data.hashing import key
+from needle_parsl.plan.columns import key_of, wanted
 
 PROGRAM = "needle_parsl.nsbi.data.inspection"
 
@@ -42,20 +43,48 @@ def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[
         remembered: A `Looked` as a table; anything else is as good as nothing.
 
     Raises:
-        InputError: Something is wrong with the files; one line per mistake.
+        InputError: Something is wrong with the analysis or its files; one line per mistake.
     """
+    if loaded.problems:
+        raise InputError.of(mistakes(loaded))
     paths = {name: match(loaded.path, source.files) for name, source in plan.sources(loaded.analysis).items()}
     request = _request(loaded, paths)
     inputs = [path for found in paths.values() for path in found]
     looked = _recall(remembered)
     if looked is None or looked.signature != _signature(request, [*inputs, *looked.code]):
         answer = _ask(request)
-        if answer["problems"]:
-            raise InputError("\n".join(f"{loaded.path}: {problem}" for problem in answer["problems"]))
+        if wrong := _told(loaded, answer):
+            raise InputError.of(wrong)
         signature = _signature(request, [*inputs, *answer["code"]])
         looked = Looked(signature, answer["files"], answer["exact"], answer["code"])
     files = {name: tuple(plan.File(p, looked.files[p]) for p in found) for name, found in paths.items()}
     return plan.Inputs(files, _physics(loaded, tuple(looked.code.values())), looked.exact), looked
+
+
+def mistakes(loaded: Loaded) -> list[Problem]:
+    """List the mistakes of an analysis, with those of its columns: files are opened, and no event is read."""
+    columns = _columns(loaded)
+    return [*loaded.problems, *(_told(loaded, _ask({"columns": columns, "looks": []})) if columns else [])]
+
+
+def _columns(loaded: Loaded) -> list[dict[str, Any]]:
+    """Ask whether the files that exist have the columns that the analysis names."""
+    found = []
+    for item in wanted(loaded.analysis):
+        try:
+            files = match(loaded.path, item.files)
+        except InputError:
+            continue  # already a mistake of the analysis
+        if files:
+            found.append({**asdict(item), "files": files})
+    return found
+
+
+def _told(loaded: Loaded, answer: Mapping[str, Any]) -> list[Problem]:
+    """Give what a look has found its place in the analysis."""
+    located = [(key, message) for key, message in answer["columns"]]
+    located += [(key_of(loaded.analysis, subject), message) for subject, message in answer.get("problems", ())]
+    return [Problem(message, *loaded.places.find(key), key) for key, message in located]
 
 
 def _recall(remembered: Mapping[str, Any] | None) -> Looked | None:
@@ -99,6 +128,7 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
         return {**plan.content(spec), "paths": paths[name], **own}
 
     return {
+        "columns": _columns(loaded),
         "looks": [look(task.name, task.spec) for task in tasks if isinstance(task.spec, plan.Convert)],
         "throws": [
             {**plan.content(thrower.kept), "reference": thrower.reference, "parameters": _nominal(analysis)}

@@ -323,5 +323,5 @@ def test_look_reports_every_sample_and_the_modules_behind_physics(tmp_path: Path
     found = inspection.look(looks, (source, str(tmp_path / "physics.py")), Fractions(0.6, 0.2, 0.2, 1), 1000)
     assert found["exact"] is True
     assert [Path(p).name for p in found["code"]] == ["shift_of_mine.py"]
-    assert any("sample s: 100 generated events leave about 20 effective ones" in p for p in found["problems"])
-    assert any('sample t: physics.py:s makes no column "mass"' in p for p in found["problems"])
+    assert any("sample s: 100 generated events leave about 20 effective ones" in p for _, p in found["problems"])
+    assert any('sample t: physics.py:s makes no column "mass"' in p for _, p in found["problems"])

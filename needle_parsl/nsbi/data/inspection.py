@@ -19,7 +19,7 @@ import numpy as np
 
 from needle_parsl import refs
 from needle_parsl.errors import InputError, closest
-from needle_parsl.nsbi.data import conversion, generation
+from needle_parsl.nsbi.data import columns, conversion, generation
 from needle_parsl.nsbi.data.conversion import InputFile, Recipe
 from needle_parsl.nsbi.data.events import Events, Fractions
 
@@ -65,20 +65,20 @@ def look(
         throws: Functions that make the events of toys.
 
     Returns:
-        `problems`: one line each; `files`: digest by path; `exact`: whether `physics.py` has `log_density`;
+        `problems`: each a sample, or "physics", and a message; `files`: digest by path; `exact`: whether `physics.py` has `log_density`;
         `code`: digests of the user's other modules that were imported on the way.
     """
-    problems: list[str] = []
+    problems: list[tuple[str, str]] = []
     before = set(sys.modules)
-    exact = _guard(problems, lambda: _has_density(*physics)) if physics[0] else False
+    exact = _guard(problems, "physics", lambda: _has_density(*physics)) if physics[0] else False
     digests = {path: _digest(Path(path)) for path in sorted({path for item in looks for path in item.files})}
     for item in looks:
-        _guard(problems, partial(_distinct, item, digests))
+        _guard(problems, item.recipe.sample, partial(_distinct, item, digests))
     if not problems:
         for item in looks:
-            _guard(problems, partial(_sample, item, physics, digests, fractions, least))
+            _guard(problems, item.recipe.sample, partial(_sample, item, physics, digests, fractions, least))
         for throw in throws:
-            _guard(problems, partial(_thrown, throw, physics))
+            _guard(problems, "toys", partial(_thrown, throw, physics))
     own = {str(Path(physics[1]).parent)} if physics[0] else set()
     named = {text.rpartition(":")[0] for text in (*(i.generate for i in looks), *(t.reference for t in throws))}
     code = {path: _digest(Path(path)) for path in _imported(set(sys.modules) - before, own, named)}
@@ -106,11 +106,11 @@ def _distinct(item: Look, digests: Mapping[str, str]) -> None:
             )
 
 
-def _guard(problems: list[str], work: Callable[[], Any]) -> Any:
+def _guard(problems: list[tuple[str, str]], subject: str, work: Callable[[], Any]) -> Any:
     try:
         return work()
     except InputError as error:
-        problems.extend(str(error).splitlines())
+        problems.extend((subject, line) for line in str(error).splitlines())
         return None
 
 
@@ -137,7 +137,7 @@ def _sample(item: Look, physics: tuple[str, str], digests: dict[str, str], fract
 
 def _generated(item: Look, physics: tuple[str, str], fractions: Fractions, least: int) -> None:
     """Try a generator with a few events, and judge from them how many effective ones there will be."""
-    columns = generation.generate(item.generate, *physics, TRIAL, seed=0)
+    made = generation.generate(item.generate, *physics, TRIAL, seed=0)
     sample = item.recipe.sample
     trial = _tried(columns, item.recipe, item.generate)
     expected = trial.effective() * item.events / TRIAL
@@ -191,13 +191,21 @@ def _recipe(r: Mapping[str, Any]) -> Recipe:
 
 
 def main(output: str) -> None:
-    """Read a request as JSON from standard input, and write the answer to a file."""
+    """Read a request as JSON from standard input, and write the answer to a file.
+
+    Columns come first, since a misspelt one must not cost the time to read the events.
+    """
     request = json.load(sys.stdin)
+    wrong = columns.problems([columns.Source(**source) for source in request["columns"]])
+    answer = {"columns": wrong} if wrong or not request["looks"] else {"columns": [], **_looked(request)}
+    Path(output).write_text(json.dumps(answer), encoding="utf-8")
+
+
+def _looked(request: Mapping[str, Any]) -> dict[str, Any]:
     looks = [Look(_recipe(r), tuple(r["paths"]), r["tree"], r["generate"], r["events"]) for r in request["looks"]]
     throws = [Throw(_recipe(r), r["reference"], r["parameters"]) for r in request["throws"]]
-    fractions = Fractions(**request["fractions"])
-    answer = look(looks, tuple(request["physics"]), fractions, request["least"], throws)
-    Path(output).write_text(json.dumps(answer), encoding="utf-8")
+    source, path = request["physics"]
+    return look(looks, (source, path), Fractions(**request["fractions"]), request["least"], throws)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,50 @@
+"""What an analysis says without any effect on its result: allowed, and yet hardly meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from needle_parsl import expressions
+from needle_parsl.errors import InputError
+
+if TYPE_CHECKING:
+    from needle_parsl.analysis.tables import Analysis
+
+    Warn = Callable[[str, str], None]
+
+
+def check(analysis: Analysis, warn: Warn) -> None:
+    """Find samples, variations, data and derived columns that nothing uses.
+
+    Args:
+        analysis: What was read.
+        warn: Called with key and message for each of them.
+    """
+    model, used = analysis.model, {*analysis.model.processes, *analysis.ratios.targets, *analysis.ratios.reference}
+    for name in analysis.samples:
+        if name not in used:
+            warn(f"samples.{name}", "is not used: neither a process of the model nor in [ratios]")
+        elif name not in model.processes and analysis.samples[name].variations:
+            warn(f"samples.{name}.variations", f'is not used, since "{name}" is no process of the model')
+    if analysis.fit.data is not None and analysis.fit.blind:
+        warn("fit.data", "is left alone, since fit.blind is true; set fit.blind = false to look at the data")
+    named = {*analysis.features.names, *analysis.split.id}.union(*map(_columns, _expressions(analysis)))
+    for name in analysis.features.derived:
+        if name not in named:
+            warn(f"features.derived.{name}", "is not used; name it in features.names, a selection or a weight")
+
+
+def _expressions(analysis: Analysis) -> list[str | float]:
+    """List all selections, weights and derived columns."""
+    samples = analysis.samples.values()
+    sides = [side for s in samples for v in s.variations.values() for side in (v.up, v.down) if side is not None]
+    own = [text for s in samples for text in (s.selection, s.weight)]
+    return [analysis.features.selection, *analysis.features.derived.values(), *own, *(side.weight for side in sides)]
+
+
+def _columns(text: str | float) -> frozenset[str]:
+    try:
+        return expressions.parse(text).names() if isinstance(text, str) and text else frozenset()
+    except InputError:
+        return frozenset()

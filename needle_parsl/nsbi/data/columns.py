@@ -1,0 +1,63 @@
+"""Whether files have the columns that an analysis needs; opens the files, and reads no event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from needle_parsl.errors import InputError, closest
+from needle_parsl.nsbi.data import readers
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of one sample, and what is needed of them."""
+
+    store: str
+    """Name of the sample or varied sample."""
+    key: str
+    """Its table in the analysis."""
+    files: Sequence[str]
+    tree: str
+    names: Mapping[str, str]
+    """The key of the analysis that needs a column, by column."""
+    derived: Sequence[str]
+    """Names of the derived columns."""
+
+
+def problems(sources: Sequence[Source]) -> list[tuple[str, str]]:
+    """Look for columns that are missing or not flat, and for files that cannot be opened.
+
+    Returns:
+        The key that has to be mended and a message; a column that many files lack is said once.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for source in sources:
+        for path in source.files:
+            for key, what, hint in _of_file(source, path):
+                found.setdefault((key, what), [f"sample {source.store}: {path}", hint]).append(path)
+    return [(key, _said(what, *entry)) for (key, what), entry in found.items()]
+
+
+def _said(what: str, where: str, hint: str, *paths: str) -> str:
+    more = f" (and {len(paths) - 1} more file{'s' if len(paths) > 2 else ''})" if len(paths) > 1 else ""
+    return f"{where}{more}: {what}{hint}"
+
+
+def _of_file(source: Source, path: str) -> Iterator[tuple[str, str, str]]:
+    """Give key, what is wrong, and a hint, for each mistake that shows in a file."""
+    try:
+        with readers.open_file(Path(path), source.tree) as reader:
+            columns = reader.columns()
+    except InputError as error:
+        yield source.key, str(error).removeprefix(f"{path}: "), ""
+        return
+    for name, key in source.names.items():
+        if name not in columns:
+            yield key, f'has no column "{name}"', closest(name, [*columns, *source.derived])
+        elif columns[name] != "flat":
+            yield key, f'column "{name}" is not flat ({columns[name]}); expected one number or text per event', ""
+    for name in source.derived:
+        if name in columns:
+            yield f"features.derived.{name}", f'has a column "{name}", too; give the derived one another name', ""

@@ -1,0 +1,78 @@
+"""Which columns each sample's files must have, and the keys of the analysis that say so; works on a faulty analysis, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from needle_parsl import expressions
+from needle_parsl.analysis import Analysis, Data, Sample
+from needle_parsl.errors import InputError
+from needle_parsl.nsbi.physics import Density
+from needle_parsl.plan.graph import OBSERVED, completed
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is read from the files of a sample, a varied sample or observed data."""
+
+    store: str
+    """Its name: `background.jes.up`."""
+    key: str
+    """Its table: `samples.background.variations.jes.up`."""
+    files: tuple[str, ...]
+    """Patterns."""
+    tree: str
+    names: Mapping[str, str]
+    """The key that needs a column, by column."""
+    derived: tuple[str, ...]
+    """Names of the derived columns that are used."""
+
+
+def wanted(analysis: Analysis) -> Iterator[Wanted]:
+    """List what is read from files; what cannot be told, because of a mistake, is left out."""
+    used = dict.fromkeys((*analysis.model.processes, *analysis.ratios.targets, *analysis.ratios.reference))
+    for name in [name for name in used if name in analysis.samples]:
+        sample, key = analysis.samples[name], f"samples.{name}"
+        yield _wanted(analysis, name, key, sample, f"{key}.weight")
+        for nuisance, variation in sample.variations.items():
+            for side, source in (("up", variation.up), ("down", variation.down)):
+                if source is not None and nuisance in analysis.model.nuisances and name in analysis.model.processes:
+                    at = f"{key}.variations.{nuisance}.{side}"
+                    weight = f"{at if source.weight != '' else key}.weight"
+                    store = Density(name, nuisance, side).name
+                    yield _wanted(analysis, store, at, completed(sample, source), weight)
+    if data := analysis.data():
+        yield _wanted(analysis, OBSERVED, "fit.data", data, "")
+
+
+def _wanted(analysis: Analysis, store: str, key: str, source: Sample | Data, weight: str) -> Wanted:
+    features = analysis.features
+    found = {name: f"features.names[{i}]" for i, name in enumerate(features.names)}
+    found |= {name: f"split.id[{i}]" for i, name in enumerate(analysis.split.id) if name not in found}
+    texts = {"features.selection": features.selection}
+    if isinstance(source, Sample):
+        own = f"samples.{store.partition('.')[0]}.selection"
+        texts |= {own: source.selection, weight: source.weight if isinstance(source.weight, str) else ""}
+    for at, text in texts.items():
+        found |= {name: at for name in _names(text) if name not in found}
+    try:
+        derived = dict(expressions.ordered(features.derived, found))
+    except InputError:
+        derived = features.derived
+    for name, text in derived.items():
+        found |= {inner: f"features.derived.{name}" for inner in _names(text) if inner not in found}
+    needed = {name: at for name, at in found.items() if name not in features.derived}
+    return Wanted(store, key, source.files, source.tree, needed, tuple(derived))
+
+
+def _names(text: str) -> list[str]:
+    try:
+        return sorted(expressions.parse(text).names()) if text else []
+    except InputError:
+        return []
+
+
+def key_of(analysis: Analysis, store: str) -> str:
+    """Give the table of a sample, a varied sample or observed data by its name; "physics" is its own."""
+    return next((item.key for item in wanted(analysis) if item.store == store), store)
