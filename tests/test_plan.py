@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -129,11 +130,26 @@ def test_blind_plan_leaves_the_data_alone(small_inputs: Path) -> None:
     assert not any("observed" in name for _, name in names)
 
 
-def test_large_plan(small_inputs: Path) -> None:
-    started = time.process_time()
-    made = build(small_inputs, "training.members=2000", pack=1)
-    assert made.networks == 12_000
-    assert time.process_time() - started < 30  # far above what it takes; a plan must not be quadratic
+LARGE = """
+import resource, time
+from pathlib import Path
+from needle_parsl import plan
+from needle_parsl.analysis import load
+loaded = load(Path({folder!r}), ["training.members=16667", "training.folds=2"])
+files = {{name: (plan.File("f", name),) for name in plan.sources(loaded.analysis)}}
+started = time.process_time()
+made = plan.build(loaded.analysis, plan.Inputs(files, plan.Physics(loaded.source, "p"), exact=True), 8)
+print(made.networks, time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+"""
+
+
+def test_a_hundred_thousand_members_are_planned_in_5_seconds_and_a_gigabyte(small_inputs: Path) -> None:
+    program = LARGE.format(folder=str(small_inputs))
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    networks, seconds, gigabytes = map(float, ended.stdout.split())
+    assert networks >= 100_000
+    assert seconds < 5
+    assert gigabytes < 1
 
 
 def test_observed_alone(small_inputs: Path) -> None:

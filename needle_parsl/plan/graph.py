@@ -161,12 +161,13 @@ def _packs(graph: Graph, ratio: specs.Ratio, stores: Mapping[str, Task]) -> list
         for member, fold in product(range(training.members), range(training.folds))
     ]
     graph.networks += len(members)
+    splitting, alone = replace(graph.splitting, combine=0.0, test=0.0), replace(training, members=1)
     packs = []
     for number, start in enumerate(range(0, len(members), graph.pack)):
         spec = specs.Train(
             ratio,
-            replace(graph.splitting, combine=0.0, test=0.0),
-            replace(training, members=1),
+            splitting,
+            alone,
             graph.salt("fold"),
             graph.salt("validation"),
             tuple(members[start : start + graph.pack]),

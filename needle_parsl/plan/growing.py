@@ -36,7 +36,7 @@ class Graph:
     def add(self, stage: str, name: str, spec: Spec, *after: Task) -> Task:
         """Add a task; its key says what it is and what comes before it."""
         keys = tuple(task.key for task in after)
-        task = Task(stage, name, specs.digest([stage, VERSIONS[stage], name, specs.content(spec), keys]), spec, keys)
+        task = Task(stage, name, specs.digest([stage, VERSIONS[stage], name, spec, keys]), spec, keys)
         self.tasks.append(task)
         return task
 
