@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,19 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from needle_parsl import __version__
+from needle_parsl.cli.options import (
+    AnalysisFile,
+    App,
+    DataFile,
+    Json,
+    Out,
+    Probe,
+    RunName,
+    Settings,
+    ShownSite,
+    SiteName,
+    Until,
+)
 from needle_parsl.errors import InputError, NeedleError, Problem
 
 if TYPE_CHECKING:
@@ -21,6 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 INTERRUPTED = 130
+DEBUG = "--debug"
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 app = typer.Typer(
     name="needle",
@@ -32,16 +47,6 @@ app = typer.Typer(
 sites_app = typer.Typer(help="List the machines that needle knows, or show one.", rich_markup_mode=None)
 app.add_typer(sites_app, name="sites")
 
-AnalysisFile = Annotated[Path, typer.Argument(help="An analysis.toml, or the folder that holds it.")]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, or its name under runs/.")]
-SiteName = Annotated[str, typer.Option("--site", help="The machine: a name from 'needle sites', or a TOML file.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one key; may be repeated.")
-]
-Out = Annotated[Path | None, typer.Option("--out", help="The run directory; by default runs/NAME.")]
-Until = Annotated[str | None, typer.Option("--until", metavar="STAGE", help="The last stage to run.")]
-Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
-
 
 def _version(value: bool) -> None:
     if value:
@@ -52,9 +57,43 @@ def _version(value: bool) -> None:
 @app.callback()
 def needle(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error; works in any place.")] = False,
 ) -> None:
     """Neural simulation-based inference at scale: from simulated events to confidence intervals."""
-    del version
+    del version, debug  # `main` takes --debug out of the arguments
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the new analysis.")],
+    data: DataFile = None,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="Further data files.")] = None,
+    app_name: App = None,
+    as_json: Json = False,
+) -> None:
+    """Start an analysis: a copy of an app (--from), or an analysis.toml written from data files (--data)."""
+    from needle_parsl import starting
+    from needle_parsl.cli import terminal
+
+    files = [*(data or []), *(more or [])]
+    if (app_name is None) == (not data):
+        raise InputError(f"say either --data FILE... or --from APP; the apps are {', '.join(starting.apps())}")
+    written = starting.from_data(folder, files) if app_name is None else starting.from_app(folder, app_name)
+    problems = _mistakes(folder)
+    facts = {"written": [str(path) for path in written], "problems": [asdict(problem) for problem in problems]}
+    _print_json(facts) if as_json else terminal.started(folder, written, problems)
+
+
+def _mistakes(folder: Path) -> tuple[Problem, ...]:
+    """Check an analysis."""
+    from needle_parsl.analysis import read
+    from needle_parsl.workflow import probing
+
+    try:
+        probing.probe(read(folder))
+    except InputError as error:
+        return error.listed()
+    return ()
 
 
 @app.command()
@@ -88,12 +127,13 @@ def plan_command(
     out: Out = None,
     settings: Settings = None,
     until: Until = None,
+    probe: Probe = False,
     as_json: Json = False,
 ) -> None:
     """Show what a run would do, and what of it is already done."""
     from needle_parsl.cli import terminal
 
-    prepared = _prepare(analysis, site, out, settings, until)
+    prepared = _prepare(analysis, site, out, settings, until, afresh=probe)
     todo = prepared.todo()
     stages = {
         stage: {"tasks": count, "to_do": sum(task.stage == stage for task in todo)}
@@ -177,7 +217,7 @@ def sites(context: typer.Context, as_json: Json = False) -> None:
 
 
 @sites_app.command("show")
-def sites_show(name: Annotated[str, typer.Argument(help="The name of a site.")], as_json: Json = False) -> None:
+def sites_show(name: ShownSite, as_json: Json = False) -> None:
     """Show a site's settings, with defaults and environment variables filled in."""
     from needle_parsl import reading, site
 
@@ -186,7 +226,13 @@ def sites_show(name: Annotated[str, typer.Argument(help="The name of a site.")],
 
 
 def _prepare(
-    analysis: Path, site_name: str, out: Path | None, settings: list[str] | None, until: str | None
+    analysis: Path,
+    site_name: str,
+    out: Path | None,
+    settings: list[str] | None,
+    until: str | None,
+    *,
+    afresh: bool = False,
 ) -> Prepared:
     """Read analysis and site, with the mistakes of both, and look at the files."""
     from needle_parsl import rundir
@@ -202,7 +248,7 @@ def _prepare(
         raise InputError.of([*found, *problems])
     root = out or Path(site.scratch).expanduser() / "runs" / (loaded.analysis.name or "unnamed")
     rundir.check(root)
-    return running.prepare(root, loaded, site, until)
+    return running.prepare(root, loaded, site, until, afresh=afresh)
 
 
 def _or_note(problems: list[Problem], read: Callable[[], T]) -> T | None:
@@ -245,17 +291,24 @@ def main() -> None:
     """Run `needle`; exit with 0 done, 1 failed, 2 wrong input, 130 interrupted."""
     # Before NumPy is imported: tasks are the parallelism, and a sum over one thread always has the same bits.
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    debug = DEBUG in sys.argv
     try:
-        app()
-    except InputError as error:
-        typer.echo(str(error), err=True)
-        sys.exit(2)
-    except NeedleError as error:
-        typer.echo(str(error), err=True)
-        sys.exit(1)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        typer.echo(f"{where}{error.strerror or error}", err=True)
-        sys.exit(1)
+        app(args=[argument for argument in sys.argv[1:] if argument != DEBUG])
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except Exception as error:  # noqa: BLE001  what needle itself does wrong is a sentence, too
+        if debug:
+            traceback.print_exc()
+        typer.echo(_said(error, debug=debug), err=True)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+
+
+def _said(error: Exception, *, debug: bool) -> str:
+    """Give what users read of an error."""
+    if isinstance(error, NeedleError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    more = "" if debug else f"; the same command with {DEBUG} shows where"
+    return f"needle itself failed, please report it: {type(error).__name__}: {error}{more}"

@@ -35,6 +35,15 @@ def warned(warnings: Sequence[Problem]) -> None:
         ERR.print(f"warning: {warning}")
 
 
+def started(folder: Path, written: Sequence[Path], problems: Sequence[Problem]) -> None:
+    """Say what a new analysis consists of, and what comes next."""
+    for path in written:
+        OUT.print(f"wrote {path}")
+    for problem in problems:
+        ERR.print(f"to mend: {problem}")
+    OUT.print(f'next: read it, then "needle check {folder}"')
+
+
 def planned(facts: Mapping[str, Any]) -> None:
     """Show a plan, stage by stage."""
     table = Table("stage", box=None, pad_edge=False)

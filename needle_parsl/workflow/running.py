@@ -50,14 +50,21 @@ class Outcome:
     """A task found that the input is wrong."""
 
 
-def prepare(root: Path, loaded: Loaded, site: Site, until: str | None = None) -> Prepared:
+def prepare(root: Path, loaded: Loaded, site: Site, until: str | None = None, *, afresh: bool = False) -> Prepared:
     """Look at the input, plan, and find what is already done. Writes nothing.
+
+    Args:
+        root: The run directory.
+        loaded: The analysis.
+        site: The machine.
+        until: The last stage.
+        afresh: Whether files and modules are looked at although nothing seems to have changed.
 
     Raises:
         InputError: Something about the input is wrong, or the run directory is of a newer needle.
     """
     before = state(root) if (root / rundir.RUN).exists() else {}
-    inputs, looked = probing.probe(loaded, before.get("inputs"))
+    inputs, looked = probing.probe(loaded, None if afresh else before.get("inputs"))
     planned = plan.build(loaded.analysis, inputs, site.pack)
     planned = planned if until is None else planned.until(until)
     records = ledger.read(root)

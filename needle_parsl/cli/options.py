@@ -1,0 +1,71 @@
+"""Arguments and options that commands share, and what the shell completes for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def sites(incomplete: str) -> list[str]:
+    """Complete the name of a site."""
+    from needle_parsl import site
+
+    return [name for name in site.known() if name.startswith(incomplete)]
+
+
+def runs(incomplete: str) -> list[str]:
+    """Complete the name of a run under `runs/`."""
+    from needle_parsl import rundir
+
+    return sorted(path.parent.name for path in Path("runs").glob(f"{incomplete}*/{rundir.RUN}"))
+
+
+def stages(incomplete: str) -> list[str]:
+    """Complete a stage."""
+    from needle_parsl import rundir  # the plan knows the stages, too, but takes NumPy with it
+
+    return [stage for stage in rundir.PLACES if stage.startswith(incomplete)]
+
+
+def apps(incomplete: str) -> list[str]:
+    """Complete the name of an app."""
+    from needle_parsl import shipped
+
+    return [path.parent.name for path in sorted(shipped.folder("apps").glob(f"{incomplete}*/analysis.toml"))]
+
+
+def keys(incomplete: str) -> list[str]:
+    """Complete a key of the analysis; the names of samples and parameters are the user's own."""
+    from needle_parsl import reading
+    from needle_parsl.analysis import Analysis
+    from needle_parsl.reading.schema import NAME
+
+    found = (key.path for key in reading.keys(Analysis) if NAME not in key.path)
+    return [f"{key}=" for key in found if key.startswith(incomplete)]
+
+
+AnalysisFile = Annotated[Path, typer.Argument(help="An analysis.toml, or the folder that holds it.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run directory, or its name under runs/.", autocompletion=runs)
+]
+SiteName = Annotated[
+    str,
+    typer.Option("--site", help="The machine: a name from 'needle sites', or a TOML file.", autocompletion=sites),
+]
+ShownSite = Annotated[str, typer.Argument(help="The name of a site.", autocompletion=sites)]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one key; may be repeated.", autocompletion=keys),
+]
+Out = Annotated[Path | None, typer.Option("--out", help="The run directory; by default runs/NAME.")]
+Until = Annotated[
+    str | None, typer.Option("--until", metavar="STAGE", help="The last stage to run.", autocompletion=stages)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
+Probe = Annotated[bool, typer.Option("--probe", help="Look into all files and modules again, not from memory.")]
+App = Annotated[
+    str | None, typer.Option("--from", metavar="APP", help="An app to copy: its name or folder.", autocompletion=apps)
+]
+DataFile = Annotated[list[Path] | None, typer.Option("--data", metavar="FILE...", help="Data files to start from.")]
