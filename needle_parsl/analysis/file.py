@@ -48,7 +48,8 @@ def read(path: Path, settings: list[str] | None = None) -> Loaded:
     reading.override(table, settings or [], Analysis, reader)
     analysis = reader.table(Analysis, table)
     meaning.check(analysis, reader.complain)
-    unused.check(analysis, reader.warn)
+    for key, message in unused.found(analysis):
+        reader.warn(key, message)
     _files_exist(analysis, path, reader)
     source = _physics(analysis, path, reader)
     return Loaded(analysis, table, path, source, reader.places, tuple(reader.problems), tuple(reader.warnings))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from needle_parsl import expressions
@@ -11,28 +11,21 @@ from needle_parsl.errors import InputError
 if TYPE_CHECKING:
     from needle_parsl.analysis.tables import Analysis
 
-    Warn = Callable[[str, str], None]
 
-
-def check(analysis: Analysis, warn: Warn) -> None:
-    """Find samples, variations, data and derived columns that nothing uses.
-
-    Args:
-        analysis: What was read.
-        warn: Called with key and message for each of them.
-    """
+def found(analysis: Analysis) -> Iterator[tuple[str, str]]:
+    """Find samples, variations, data and derived columns that nothing uses; give the key and a message for each."""
     model, used = analysis.model, {*analysis.model.processes, *analysis.ratios.targets, *analysis.ratios.reference}
     for name in analysis.samples:
         if name not in used:
-            warn(f"samples.{name}", "is not used: neither a process of the model nor in [ratios]")
+            yield f"samples.{name}", "is not used: neither a process of the model nor in [ratios]"
         elif name not in model.processes and analysis.samples[name].variations:
-            warn(f"samples.{name}.variations", f'is not used, since "{name}" is no process of the model')
+            yield f"samples.{name}.variations", f'is not used, since "{name}" is no process of the model'
     if analysis.fit.data is not None and analysis.fit.blind:
-        warn("fit.data", "is left alone, since fit.blind is true; set fit.blind = false to look at the data")
+        yield "fit.data", "is left alone, since fit.blind is true; set fit.blind = false to look at the data"
     named = {*analysis.features.names, *analysis.split.id}.union(*map(_columns, _expressions(analysis)))
     for name in analysis.features.derived:
         if name not in named:
-            warn(f"features.derived.{name}", "is not used; name it in features.names, a selection or a weight")
+            yield f"features.derived.{name}", "is not used; name it in features.names, a selection or a weight"
 
 
 def _expressions(analysis: Analysis) -> list[str | float]:

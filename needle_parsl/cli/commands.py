@@ -71,7 +71,7 @@ def init(
     app_name: App = None,
     as_json: Json = False,
 ) -> None:
-    """Start an analysis: a copy of an app (--from), or an analysis.toml written from data files (--data)."""
+    """Start an analysis, from an app or from data files."""
     from needle_parsl import starting
     from needle_parsl.cli import terminal
 
@@ -134,13 +134,12 @@ def plan_command(
     from needle_parsl.cli import terminal
 
     prepared = _prepare(analysis, site, out, settings, until, afresh=probe)
-    todo = prepared.todo()
-    stages = {
-        stage: {"tasks": count, "to_do": sum(task.stage == stage for task in todo)}
-        for stage, count in prepared.plan.stages().items()
-    }
-    facts = {"run": str(prepared.root), "networks": prepared.plan.networks, "stages": stages}
-    _print_json(facts) if as_json else terminal.planned(facts)
+    facts = _plan(prepared)
+    if as_json:
+        _print_json(facts)
+    else:
+        terminal.warned(prepared.loaded.warnings)
+        terminal.planned(facts)
 
 
 @app.command()
@@ -160,6 +159,7 @@ def run(
     from needle_parsl.workflow import running
 
     prepared = _prepare(analysis, site, out, settings, until)
+    terminal.warned(prepared.loaded.warnings)
     try:
         # What users' modules print is no answer.
         with terminal.progress(prepared, quiet=as_json) as on_end, contextlib.redirect_stdout(sys.stderr):
@@ -259,14 +259,40 @@ def _or_note(problems: list[Problem], read: Callable[[], T]) -> T | None:
         return None
 
 
+def _plan(prepared: Prepared) -> dict[str, Any]:
+    """Gather what `needle plan` prints: tasks by stage, and the networks in the packs."""
+    from needle_parsl import plan
+
+    todo = {task.key for task in prepared.todo()}
+    stages: dict[str, dict[str, int]] = {}
+    for stage, count in prepared.plan.stages().items():
+        tasks = [task for task in prepared.plan.tasks if task.stage == stage]
+        stages[stage] = {"tasks": count, "to_do": sum(task.key in todo for task in tasks)}
+        if stage == "train":
+            sizes = [(len(task.of(plan.Train).members), task.key in todo) for task in tasks]
+            stages[stage] |= {
+                "networks": sum(n for n, _ in sizes),
+                "networks_to_do": sum(n for n, left in sizes if left),
+            }
+    return {
+        "analysis": str(prepared.loaded.path),
+        "run": str(prepared.root),
+        "networks": prepared.plan.networks,
+        "stages": stages,
+        "warnings": [asdict(warning) for warning in prepared.loaded.warnings],
+    }
+
+
 def _outcome(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
     """Gather what `needle run` prints at its end."""
     from needle_parsl import rundir
+    from needle_parsl.workflow import records
 
     facts: dict[str, Any] = {
         "run": str(prepared.root),
         "done": len(outcome.done),
         "reused": len(prepared.done),
+        "warnings": records.warnings([*prepared.done.values(), *outcome.done]),
         "failed": [{"stage": r.stage, "what": r.what, "reason": r.reason} for r in outcome.failed],
     }
     folder = prepared.root / "report"

@@ -49,11 +49,22 @@ def planned(facts: Mapping[str, Any]) -> None:
     table = Table("stage", box=None, pad_edge=False)
     for name in ("tasks", "done", "to do"):
         table.add_column(name, justify="right")
-    for stage, counts in facts["stages"].items():
-        total, todo = counts["tasks"], counts["to_do"]
-        table.add_row(stage, str(total), str(total - todo), str(todo))
+    table.add_column("", style="dim")
+    stages = facts["stages"]
+    total = {name: sum(counts[name] for counts in stages.values()) for name in ("tasks", "to_do")}
+    for stage, counts in [*stages.items(), ("total", total)]:
+        tasks, todo = counts["tasks"], counts["to_do"]
+        table.add_row(stage, str(tasks), str(tasks - todo), str(todo), _networks(counts))
     OUT.print(table)
-    OUT.print(f"{facts['networks']} networks; run directory {facts['run']}")
+    left = "nothing is to do" if not total["to_do"] else f"{total['to_do']} tasks are to do"
+    OUT.print(f"{facts['analysis']} in {facts['run']}: {facts['networks']} networks; {left}")
+
+
+def _networks(counts: Mapping[str, int]) -> str:
+    """Say how the networks are packed."""
+    if not counts.get("networks"):
+        return ""
+    return f"{counts['networks']} networks in {counts['tasks']} packs, {counts['networks_to_do']} to train"
 
 
 @contextmanager
@@ -90,6 +101,8 @@ def ended(facts: Mapping[str, Any]) -> None:
         results(facts["results"])
     failures = Counter((entry["stage"], entry["reason"]) for entry in facts["failed"])
     first = {(entry["stage"], entry["reason"]): entry["what"] for entry in reversed(facts["failed"])}
+    for line in facts["warnings"]:
+        ERR.print(f"warning: {line}")
     for (stage, reason), count in failures.items():
         others = f" and {count - 1} more" if count > 1 else ""
         ERR.print(f"failed: {stage} {first[stage, reason]}{others}: {reason}")

@@ -2,7 +2,18 @@
 
 from needle_parsl.plan.graph import OBSERVED, Plan, build, sources
 from needle_parsl.plan.growing import Inputs
-from needle_parsl.plan.specs import STAGES, Convert, File, Generate, Physics, Task, Toys, content, digest
+from needle_parsl.plan.specs import (
+    STAGES,
+    Convert,
+    File,
+    Generate,
+    Physics,
+    Task,
+    Toys,
+    Train,
+    content,
+    digest,
+)
 
 __all__ = [
     "OBSERVED",
@@ -15,6 +26,7 @@ __all__ = [
     "Plan",
     "Task",
     "Toys",
+    "Train",
     "build",
     "content",
     "digest",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from needle_parsl import expressions
-from needle_parsl.analysis import Analysis, Data, Sample, Source
+from needle_parsl.analysis import Analysis, Data, Sample, Source, unused
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.plan import inference, specs
@@ -245,6 +245,7 @@ def _report(
         splitting=graph.splitting,
         physics=graph.inputs.physics if graph.inputs.exact else None,
         blinded=analysis.fit.data is not None and analysis.data() is None,
+        warnings=tuple(f"{name}: {message}" for name, message in unused.found(analysis)),
     )
     before = [*stores.values(), *(task for tasks in packs.values() for task in tasks), *checks, *measured.tasks()]
     graph.add("report", "report", spec, *before)

@@ -293,6 +293,8 @@ class Report:
     """Given where it knows the exact densities."""
     blinded: bool
     """Observed data was given and left alone."""
+    warnings: tuple[str, ...]
+    """What the analysis says without any effect."""
 
 
 Inference = Fit | Exact | Interval | Area | Toys | Neyman | Coverage

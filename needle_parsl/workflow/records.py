@@ -6,13 +6,15 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from needle_parsl import rundir
 from needle_parsl.plan import Task
+from needle_parsl.workflow import hearing
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Record:
     """Of the output; empty for a failed task."""
     reason: str = ""
     """Why it failed; empty for a task that is done."""
+    warnings: str = ""
+    """What was warned of while it ran: a line for each kind, "3 RuntimeWarning: ...", with how often."""
 
 
 @dataclass
@@ -42,6 +46,8 @@ class Output:
     path: Path
     """A temporary name while it is written."""
     started: float = field(default_factory=time.time)
+    heard: Counter[str] = field(default_factory=Counter)
+    """Warnings so far."""
 
     def record(self, root: str) -> Record:
         """Record the finished output."""
@@ -49,12 +55,33 @@ class Output:
         worker = f"{socket.gethostname()}:{os.getpid()}:{threading.current_thread().name}"
         seconds = round(time.time() - self.started, 3)
         digest = rundir.digest(Path(root) / place)
-        return Record(self.task.key, self.task.stage, self.task.name, worker, seconds, place, digest)
+        warnings = "\n".join(f"{count} {text}" for text, count in sorted(self.heard.items()))
+        return Record(self.task.key, self.task.stage, self.task.name, worker, seconds, place, digest, warnings=warnings)
 
 
 @contextmanager
 def writing(root: str, task: Task) -> Iterator[Output]:
     """Give a task a temporary name to write to; the output has its own name only if all went well."""
     started = time.time()
-    with rundir.atomic(Path(root) / rundir.place(task.stage, task.name)) as temporary:
-        yield Output(task, temporary, started)
+    with hearing.listening() as heard, rundir.atomic(Path(root) / rundir.place(task.stage, task.name)) as temporary:
+        yield Output(task, temporary, started, heard)
+
+
+def warnings(records: Iterable[Record]) -> list[str]:
+    """Sum up what was warned of: a sentence for each kind, with how often and where first."""
+    counts: Counter[str] = Counter()
+    places: dict[str, list[str]] = {}
+    for record in records:
+        for line in record.warnings.splitlines():
+            count, _, text = line.partition(" ")
+            counts[text] += int(count) if count.isdecimal() else 1
+            places.setdefault(text, []).append(f"{record.stage} {record.what}")
+    return [f"{text} ({_often(counts[text])}, in {_first(places[text])})" for text in sorted(counts)]
+
+
+def _often(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _first(places: list[str]) -> str:
+    return f"{places[0]} and {len(places) - 1} more tasks" if len(places) > 1 else places[0]

@@ -16,7 +16,7 @@ from needle_parsl import rundir
 from needle_parsl.errors import InputError
 from needle_parsl.plan import Task, specs
 from needle_parsl.workflow import inputs
-from needle_parsl.workflow.records import Output, Record, writing
+from needle_parsl.workflow.records import Output, Record, warnings, writing
 
 TRAINING = threading.Lock()
 """torch's global random state is one per process, so that threads train one after the other."""
@@ -237,7 +237,9 @@ def report(root: str, task: Task, *before: Record) -> Record:
             [inputs.blocks(root, names) for names in spec.toys],
         )
         facts = gathering.gather(
-            gathering.Subject(spec.name, spec.seed, spec.headline, spec.poi, spec.blinded),
+            gathering.Subject(
+                spec.name, spec.seed, spec.headline, spec.poi, spec.blinded, (*spec.warnings, *warnings(before))
+            ),
             parts={
                 name: {p: inputs.part(root, name, spec.splitting, p) for p in gathering.PARTS} for name in spec.stores
             },

@@ -139,7 +139,7 @@ def _generated(item: Look, physics: tuple[str, str], fractions: Fractions, least
     """Try a generator with a few events, and judge from them how many effective ones there will be."""
     made = generation.generate(item.generate, *physics, TRIAL, seed=0)
     sample = item.recipe.sample
-    trial = _tried(columns, item.recipe, item.generate)
+    trial = _tried(made, item.recipe, item.generate)
     expected = trial.effective() * item.events / TRIAL
     smallest = min(fractions.train, fractions.combine, fractions.test) * expected
     if sample != "observed" and smallest < least:

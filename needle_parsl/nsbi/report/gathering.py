@@ -42,6 +42,8 @@ class Subject:
     poi: str
     blinded: bool
     """Observed data was given and left alone."""
+    warnings: tuple[str, ...] = ()
+    """What needle and its libraries warned of on the way."""
 
 
 @dataclass(frozen=True)

@@ -39,4 +39,4 @@ def numbers(facts: Facts) -> dict[str, Any]:
         found["exact_error_ratio"] = found["asimov_error"] / found["exact_error"]
     findings = judging.judge(facts)
     weak = [finding.sentence for finding in findings if finding.colour != "green"]
-    return {**found, "lights": judging.lights(findings), "weak": weak}
+    return {**found, "lights": judging.lights(findings), "weak": weak, "warnings": list(facts.subject.warnings)}
