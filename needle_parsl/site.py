@@ -21,19 +21,19 @@ class Site:
     """A whole site file."""
 
     description: str
-    """What machine this is, in one line."""
+    """What machine this is, in one line. Example: `"Perlmutter at NERSC, GPU nodes"`."""
     scheduler: Literal["local"] = "local"
     """Who gives out the nodes."""
     executor: Literal["threads"] = "threads"
     """How tasks run: `threads` of the process that runs `needle`."""
     workers_per_node: int = field(default=0, metadata=within(0, 1024))
-    """Tasks at a time; 0 is one per core."""
+    """Tasks at a time; 0 is one per core. Unit: tasks."""
     pack: int = field(default=8, metadata=within(1, 100_000))
-    """Members that one training task holds."""
+    """Members that one training task holds. Unit: networks."""
     window: int = field(default=1000, metadata=within(1))
-    """Tasks that are submitted at a time."""
+    """Tasks that are submitted at a time. Unit: tasks."""
     scratch: str = "."
-    """The folder that holds `runs/`; `$NAME` stands for an environment variable."""
+    """The folder that holds `runs/`; `$NAME` stands for an environment variable. Example: `"$SCRATCH/needle"`."""
 
     def workers(self) -> int:
         """Count the tasks that run at a time."""

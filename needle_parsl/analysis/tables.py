@@ -16,11 +16,12 @@ class Features:
     """`[features]`: what the networks see."""
 
     names: tuple[str, ...]
-    """Scalar columns, in the order of the network's inputs."""
+    """Scalar columns, in the order of the network's inputs. Example: `["m4l", "mjj", "pt"]`."""
     selection: str = ""
-    """Events that are kept, as an expression in the columns; empty keeps all."""
+    """Events that are kept, as an expression in the columns; empty keeps all. Example: `"pt > 20 and n_jets >= 2"`."""
     derived: dict[str, str] = field(default_factory=dict)
-    """Columns that are computed, each an expression in the columns of the files and other derived ones."""
+    """Columns that are computed, each an expression in the columns of the files and other derived ones.
+    Example: `{ pt_ratio = "pt1 / max(pt2, 1)" }`."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Source:
     tree: str = ""
     """The TTree to read; may be left out where a file has only one."""
     weight: str | float = ""
-    """Column, expression or number."""
+    """Column, expression or number. Example: `"weight * jes_up"`."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,11 @@ class Variation:
     """`[samples.NAME.variations.NUISANCE]`: a sample with one systematic effect at plus and minus one sigma."""
 
     up: Source | None = None
-    """The sample at plus one sigma."""
+    """The sample at plus one sigma. Example: `{ files = ["inputs/signal_jes_up.root"] }`."""
     down: Source | None = None
-    """The sample at minus one sigma."""
+    """The sample at minus one sigma. Example: `{ weight = "weight * jes_down" }`."""
     one_sided: Literal["mirror", "none"] | None = None
-    """What stands for a missing side: `mirror` inverts the other one, `none` is nominal."""
+    """What stands for a missing side: `mirror` inverts the other one, `none` is nominal. Example: `"mirror"`."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,15 @@ class Sample:
     generate: str = ""
     """A function `(generator, events) -> {column: array}` that makes the events, as `"physics.py:name"`."""
     events: int = field(default=100_000, metadata=within(1))
-    """How many events `generate` is asked for."""
+    """How many events `generate` is asked for. Unit: events."""
     tree: str = ""
     """The TTree to read; may be left out where a file has only one."""
     weight: str | float = 1.0
-    """Column, expression or number; negative weights are allowed and reported."""
+    """Column, expression or number; negative weights are allowed and reported. Example: `"weight"`."""
     yield_: float | None = field(default=None, metadata=within(0.0, above=True))
-    """Expected events after selection; left out, it is the sum of the weights."""
+    """Expected events after selection; left out, it is the sum of the weights. Unit: events. Example: `120.0`."""
     selection: str = ""
-    """Events of the files that belong to this sample, as an expression in the columns."""
+    """Events of the files that belong to this sample, as an expression in the columns. Example: `"label == 1"`."""
     variations: dict[str, Variation] = field(default_factory=dict)
     """Systematic variations, by nuisance parameter."""
 
@@ -76,15 +77,16 @@ class Split:
     """`[split]`: which events serve which purpose, by a hash of the event's id."""
 
     train: float = field(default=0.60, metadata=within(0.0, 1.0, above=True))
-    """Fraction for training; early stopping's validation comes out of it."""
+    """Fraction for training; early stopping's validation comes out of it. Unit: fraction of the events."""
     combine: float = field(default=0.15, metadata=within(0.0, 1.0, above=True))
-    """Fraction for ensemble weights and renormalisation."""
+    """Fraction for ensemble weights and renormalisation. Unit: fraction of the events."""
     test: float = field(default=0.25, metadata=within(0.0, 1.0, above=True))
-    """Fraction for closure, Asimov data and toys."""
+    """Fraction for closure, Asimov data and toys. Unit: fraction of the events."""
     id: tuple[str, ...] = ()
-    """Columns that together name an event; left out, it is the file's content and the row."""
+    """Columns that together name an event; left out, it is the file's content and the row.
+    Example: `["run", "event"]`."""
     min_events: int = field(default=1000, metadata=within(1))
-    """Effective events, (sum w)^2 / sum w^2, that each sample must have in each part."""
+    """Effective events, (sum w)^2 / sum w^2, that each sample must have in each part. Unit: effective events."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,10 @@ class Ratios:
     """`[ratios]`: which density ratios are learned."""
 
     reference: tuple[str, ...]
-    """Sample or samples in the denominator, each with its yield."""
+    """Sample or samples in the denominator, each with its yield. Example: `["background"]`."""
     targets: tuple[str, ...]
-    """Samples in the numerator; one equal to the reference has ratio 1 and is not trained."""
+    """Samples in the numerator; one equal to the reference has ratio 1 and is not trained.
+    Example: `["signal", "background"]`."""
 
 
 @dataclass(frozen=True)
@@ -104,31 +107,31 @@ class Training:
     network: Literal["mlp"] = "mlp"
     """The architecture."""
     layers: int = field(default=4, metadata=within(1, 100))
-    """Hidden layers."""
+    """Hidden layers. Unit: layers."""
     nodes: int = field(default=100, metadata=within(1, 100_000))
-    """Width of a hidden layer."""
+    """Width of a hidden layer. Unit: nodes."""
     loss: Literal["carl"] = "carl"
     """What is minimised: `carl` is the weighted binary cross-entropy (arXiv:1506.02169)."""
     optimizer: Literal["adamw"] = "adamw"
     """The minimiser."""
     learning_rate: float = field(default=1e-3, metadata=within(0.0, above=True))
-    """Step size at the start."""
+    """Step size at the start. Unit: per step."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """How the step size changes over the epochs."""
     weight_decay: float = field(default=1e-4, metadata=within(0.0))
-    """Decoupled weight decay of AdamW."""
+    """Decoupled weight decay of AdamW. Unit: per step."""
     batch_size: int = field(default=1024, metadata=within(1))
-    """Events in a step."""
+    """Events in a step. Unit: events."""
     epochs: int = field(default=50, metadata=within(1))
-    """Passes over the training events, at most."""
+    """Passes over the training events, at most. Unit: epochs."""
     patience: int = field(default=5, metadata=within(1))
-    """Epochs without a better validation loss after which a member stops."""
+    """Epochs without a better validation loss after which a member stops. Unit: epochs."""
     validation: float = field(default=0.1, metadata=within(0.0, 0.9, above=True))
-    """Fraction of the training events that early stopping looks at."""
+    """Fraction of the training events that early stopping looks at. Unit: fraction of the training events."""
     members: int = field(default=10, metadata=within(1))
-    """Networks per ratio and fold."""
+    """Networks per ratio and fold. Unit: networks."""
     folds: int = field(default=1, metadata=within(1, 100))
-    """With more than one, each member is trained once per fold, without the fold's events."""
+    """With more than one, each member is trained once per fold, without the fold's events. Unit: folds."""
     bootstrap: bool = True
     """Whether a member sees a Poisson bootstrap of the training events, the same draw in every ratio."""
 
@@ -142,7 +145,7 @@ class Ensemble:
     calibration: Literal["none"] = "none"
     """A calibration of the combined ratio."""
     quorum: float = field(default=0.8, metadata=within(0.0, 1.0, above=True))
-    """Fraction of the members that must have trained."""
+    """Fraction of the members that must have trained. Unit: fraction of the members."""
 
 
 @dataclass(frozen=True)
@@ -150,9 +153,9 @@ class Parameter:
     """`[model] parameters.NAME`: a parameter of the physics."""
 
     nominal: float = 1.0
-    """Where Asimov data is made and fits start."""
+    """Where Asimov data is made and fits start. Unit: that of the parameter."""
     bounds: tuple[float, float] = (0.0, 10.0)
-    """Smallest and largest value."""
+    """Smallest and largest value. Unit: that of the parameter."""
     role: Literal["poi", "free"] = "poi"
     """`poi`: an interval is made; `free`: only fitted along."""
 
@@ -164,7 +167,8 @@ class Nuisance:
     interpolation: Literal["poly6_exp", "code4"] = "poly6_exp"
     """Between and beyond the variations: polynomial of degree six, then exponential; pyhf calls it code 4."""
     rate: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Relative yields [up, down] by process; where missing, they come from the yields of the variations."""
+    """Relative yields [up, down] by process; where missing, they come from the yields of the variations.
+    Unit: relative to the nominal yield. Example: `{ signal = [1.02, 0.98] }`."""
 
 
 @dataclass(frozen=True)
@@ -172,11 +176,12 @@ class Model:
     """`[model]`: the statistical model."""
 
     parameters: dict[str, Parameter]
-    """The physics parameters, by name."""
+    """The physics parameters, by name. Example: `{ mu = { nominal = 1.0, bounds = [0.0, 5.0] } }`."""
     processes: dict[str, str | float]
-    """For each sample in the data its multiplier, an expression in the parameters."""
+    """For each sample in the data its multiplier, an expression in the parameters.
+    Example: `{ signal = "mu", background = "1" }`."""
     nuisances: dict[str, Nuisance] = field(default_factory=dict)
-    """The nuisance parameters, by name."""
+    """The nuisance parameters, by name. Example: `{ jes = {} }`."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +193,7 @@ class Data:
     generate: str = ""
     """A function `(generator, events) -> {column: array}` that makes pseudo-data, as `"physics.py:name"`."""
     events: int = field(default=1000, metadata=within(1))
-    """How many events `generate` is asked for."""
+    """How many events `generate` is asked for. Unit: events."""
     tree: str = ""
     """The TTree to read; may be left out where a file has only one."""
 
@@ -198,11 +203,11 @@ class Grid:
     """Equally spaced values of a parameter."""
 
     start: float
-    """Smallest value."""
+    """Smallest value. Unit: that of the parameter. Example: `0.0`."""
     stop: float
-    """Largest value."""
+    """Largest value. Unit: that of the parameter. Example: `3.0`."""
     points: int = field(default=20, metadata=within(3, 100_000))
-    """How many values, ends included."""
+    """How many values, ends included. Unit: values."""
 
     def values(self) -> tuple[float, ...]:
         """List them."""
@@ -215,11 +220,12 @@ class Plane:
     """`[fit] plane`: two parameters whose profile likelihood is evaluated together."""
 
     parameters: tuple[str, str]
-    """Their names; nuisance parameters may be among them."""
+    """Their names; nuisance parameters may be among them. Example: `["mu", "jes"]`."""
     points: int = field(default=15, metadata=within(5, 1000))
-    """How many values of each."""
+    """How many values of each. Unit: values."""
     ranges: tuple[tuple[float, float], tuple[float, float]] | None = None
-    """Smallest and largest value of each; left out, three standard errors to each side of the best fit."""
+    """Smallest and largest value of each; left out, three standard errors to each side of the best fit.
+    Unit: those of the parameters. Example: `[[0.0, 3.0], [-2.0, 2.0]]`."""
 
 
 @dataclass(frozen=True)
@@ -227,13 +233,13 @@ class Scan:
     """`[fit] scan`: where the profile likelihood is evaluated."""
 
     start: float
-    """Smallest value."""
+    """Smallest value. Unit: that of the parameter. Example: `0.0`."""
     stop: float
-    """Largest value."""
+    """Largest value. Unit: that of the parameter. Example: `3.0`."""
     points: int = field(default=25, metadata=within(5, 100_000))
-    """How many values, ends included."""
+    """How many values, ends included. Unit: values."""
     parameter: str = ""
-    """Which parameter; left out, the first parameter of interest."""
+    """Which parameter; left out, the first parameter of interest. Example: `"mu"`."""
 
 
 @dataclass(frozen=True)
@@ -243,13 +249,14 @@ class Fit:
     asimov: bool = True
     """Whether the expected result, from simulation at the nominal parameters, is fitted, too."""
     data: Data | tuple[str, ...] | None = None
-    """Observed events: a list of files, or a table."""
+    """Observed events: a list of files, or a table. Example: `["data/*.root"]`."""
     blind: bool = True
     """Whether observed data is left alone; expected results only."""
     scan: Scan | None = None
-    """The profile scan; left out, 25 points over four standard errors to each side of the best fit."""
+    """The profile scan; left out, 25 points over four standard errors to each side of the best fit.
+    Example: `{ start = 0.0, stop = 3.0, points = 25 }`."""
     plane: Plane | None = None
-    """A profile scan of two parameters."""
+    """A profile scan of two parameters. Example: `{ parameters = ["mu", "jes"] }`."""
     minos: bool = True
     """Whether MINOS intervals of the parameters of interest are found."""
 
@@ -263,13 +270,15 @@ class Toys:
     generate: str = ""
     """A function `(generator, parameters) -> {column: array}` that makes one data set, as `"physics.py:name"`."""
     at: tuple[dict[str, float], ...] = ({},)
-    """Where toys are thrown, as tables of parameters; what is not named is nominal."""
+    """Where toys are thrown, as tables of parameters; what is not named is nominal.
+    Unit: those of the parameters. Example: `[{ mu = 0.0 }, { mu = 1.0, jes = 1.0 }]`."""
     count: int = field(default=200, metadata=within(2, 10_000_000))
-    """Toys at each of these."""
+    """Toys at each of these. Unit: toys."""
     block: int = field(default=100, metadata=within(1, 1_000_000))
-    """Toys that one task throws and fits."""
+    """Toys that one task throws and fits. Unit: toys."""
     pool: float = field(default=5.0, metadata=within(0.0))
-    """Effective simulated events behind each expected event of a toy, at least; fewer are refused."""
+    """Effective simulated events behind each expected event of a toy, at least; fewer are refused.
+    Unit: events per event."""
 
 
 @dataclass(frozen=True)
@@ -279,13 +288,15 @@ class Intervals:
     method: Literal["profile", "neyman"] = "profile"
     """`profile`: t = -2 ln of the profile likelihood ratio against chi-squared; `neyman`: against toys, too."""
     parameter: str = ""
-    """Which parameter; left out, the first parameter of interest."""
+    """Which parameter; left out, the first parameter of interest. Example: `"mu"`."""
     grid: Grid | tuple[float, ...] | None = None
-    """Values at which `neyman` throws toys: a list, or `{ start, stop, points }`."""
+    """Values at which `neyman` throws toys: a list, or `{ start, stop, points }`.
+    Unit: that of the parameter. Example: `[0.0, 0.5, 1.0, 1.5]`."""
     toys_per_point: int = field(default=1000, metadata=within(10, 10_000_000))
-    """Toys at each value of the grid; they are thrown from the model, with nuisance parameters as the data has them there."""
+    """Toys at each value of the grid; they are thrown from the model, with nuisance parameters as the data has them there.
+    Unit: toys."""
     level: tuple[float, ...] = field(default=(0.68, 0.95), metadata=within(0.01, 0.9999))
-    """Confidence levels."""
+    """Confidence levels. Unit: probability."""
 
 
 @dataclass(frozen=True)
@@ -293,15 +304,15 @@ class Analysis:
     """A whole `analysis.toml`."""
 
     name: str
-    """The run directory is called after it."""
+    """The run directory is called after it. Example: `"offshell"`."""
     features: Features
     samples: dict[str, Sample]
     ratios: Ratios
     model: Model
     seed: int = field(default=1, metadata=within(0, 2**63 - 1))
-    """Everything random follows from it."""
+    """Everything random follows from it. Unit: none."""
     physics: str = ""
-    """The user's Python file."""
+    """The user's Python file. Example: `"physics.py"`."""
     split: Split = field(default_factory=Split)
     training: Training = field(default_factory=Training)
     ensemble: Ensemble = field(default_factory=Ensemble)
