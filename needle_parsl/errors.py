@@ -31,6 +31,11 @@ class Problem:
         return f"{place}: {self.message}" if place else self.message
 
 
+def printable(text: str) -> str:
+    """Write what cannot be printed, such as the end of a line, as Python does: a message has one line."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class InputError(NeedleError):
     """What the user wrote, or a file the user named, is wrong (exit code 2). One line per mistake."""
 
@@ -38,14 +43,15 @@ class InputError(NeedleError):
 
     @classmethod
     def of(cls, problems: Sequence[Problem]) -> InputError:
-        """Make the error of several mistakes; each is said once."""
-        error = cls("\n".join(dict.fromkeys(map(str, problems))))
-        error.problems = tuple(dict.fromkeys(problems))
+        """Make the error of several mistakes; each is said once, in the order of the file."""
+        ordered = sorted(dict.fromkeys(problems), key=lambda problem: (problem.file, problem.line or 0))
+        error = cls("\n".join(map(str, ordered)))
+        error.problems = tuple(ordered)
         return error
 
     def listed(self) -> tuple[Problem, ...]:
         """List the mistakes; those that were raised as text have no place of their own."""
-        return self.problems or tuple(Problem(line) for line in str(self).splitlines())
+        return self.problems or tuple(Problem(line) for line in str(self).split("\n"))
 
 
 class TaskError(NeedleError):

@@ -38,8 +38,8 @@ def test_blind_analysis_has_no_data(small_inputs: Path) -> None:
         ("training.members='x'", 'training.members: found "x", expected a whole number'),
         ("samples.signal.files=['nothing_*.root']", 'samples.signal.files: "nothing_*.root": no file matches'),
         ("samples.signal.files=['no.root']", 'samples.signal.files: "no.root": no such file'),
-        ("samples.signal.files=[]", "samples.signal: needs either files or generate"),
-        ("samples.signal.generate='physics.py:signal'", "samples.signal: needs either files or generate"),
+        ("samples.signal.files=[]", "samples.signal.files: is missing; name files, or a function with generate"),
+        ("samples.signal.generate='physics.py:signal'", "samples.signal: has both files and generate; leave one of them out"),
         ("samples.signal.selection='x1 >'", 'samples.signal.selection: cannot read "x1 >": the end was not expected here'),
         ("ratios.targets=['sinal', 'signal']", 'ratios.targets: "sinal" is no sample; did you mean "signal"?'),
         ("model.processes.sgnal='mu'", 'model.processes.sgnal: "sgnal" is no sample; did you mean "signal"?'),
@@ -161,7 +161,7 @@ def test_one_file_by_two_names_is_one_file(small_inputs: Path) -> None:
 
 def test_independent_mistakes_of_one_sample_are_all_said(small_inputs: Path) -> None:
     found = problems(small_inputs, "samples.signal.generate='physics.py:signal'", "samples.signal.weight='w +'")
-    assert [line.split(":")[0] for line in found] == ["samples.signal", "samples.signal.weight"]
+    assert [line.split(":")[0] for line in found] == ["samples.signal.weight", "samples.signal"]
 
 
 @pytest.mark.parametrize("value", ["1" * 5000, "1" * 400, "[" * 3000, "2026-11-22", "0x" + "f" * 5000, "nan", "{a=1}"])

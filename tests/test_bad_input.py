@@ -94,9 +94,9 @@ def test_mistakes_in_keys_columns_and_files_are_reported_together(needle: Needle
     (analysis / "analysis.toml").write_text(text.replace('"x4"', '"x5"').replace("members", "membrs"))
     found = refused(needle, analysis).splitlines()
     assert len(found) == 3
-    assert 'analysis.toml:32: training.membrs: unknown key; did you mean "members"?' in found[0]
-    assert "analysis.toml:7: features.names[3]: sample signal: " in found[1]
-    assert "analysis.toml:14: samples.background: sample background: " in found[2]
+    assert "analysis.toml:7: features.names[3]: sample signal: " in found[0]
+    assert "analysis.toml:14: samples.background: sample background: " in found[1]
+    assert 'analysis.toml:32: training.membrs: unknown key; did you mean "members"?' in found[2]
 
 
 def test_mistakes_in_analysis_and_site_are_reported_together(needle: Needle, analysis: Path) -> None:

@@ -80,7 +80,7 @@ def test_defaults() -> None:
         ({"name": "n", "files": "a"}, 'a.toml: files: found "a", expected a list of texts; write ["a"]'),
         ({"name": "n", "files": ["a", 1]}, "a.toml: files[1]: found 1, expected text"),
         ({"name": "n", "inner": {"width": 0}}, "a.toml: inner.width: found 0.0, expected a number above 0"),
-        ({"name": "n", "inner": {"pair": [1]}}, "a.toml: inner.pair: found 1 values, expected 2"),
+        ({"name": "n", "inner": {"pair": [1]}}, "a.toml: inner.pair: found 1 value, expected 2"),
         ({"name": "n", "inner": 3}, "a.toml: inner: found 3, expected a table"),
         ({"name": "n", "many": {"b": {"wdth": 1}}}, 'a.toml: many.b.wdth: unknown key; did you mean "width"?'),
         ({"name": "n", "weight": []}, "a.toml: weight: found a list, expected text or a number"),

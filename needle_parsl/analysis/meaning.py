@@ -118,8 +118,10 @@ def _samples(analysis: Analysis, complain: Complain) -> None:
 
 
 def _origin(analysis: Analysis, source: Sample | Data, key: str, complain: Complain) -> None:
-    if bool(source.files) == bool(source.generate):
-        complain(key, "needs either files or generate")
+    if source.files and source.generate:
+        complain(key, "has both files and generate; leave one of them out")
+    elif not source.files and not source.generate:
+        complain(f"{key}.files", "is missing; name files, or a function with generate")
     _reference(analysis, source.generate, f"{key}.generate", complain)
 
 
@@ -132,7 +134,7 @@ def _reference(analysis: Analysis, reference: str, key: str, complain: Complain)
         complain(key, str(error))
         return
     if module.endswith(".py") and module != analysis.physics:
-        complain(key, f'"{module}" is not the analysis\' physics file ("{analysis.physics}")')
+        complain(key, f'"{module}" is not the analysis\' physics file; set physics = "{module}" at the top of the file')
 
 
 def _variation(analysis: Analysis, variation: Variation, key: str, complain: Complain) -> None:
@@ -151,7 +153,7 @@ def _variation(analysis: Analysis, variation: Variation, key: str, complain: Com
 
 def _varied(analysis: Analysis, source: Source, key: str, complain: Complain) -> None:
     if source.files and source.generate:
-        complain(key, "needs either files or generate")
+        complain(key, "has both files and generate; leave one of them out")
     if not (source.files or source.generate or source.weight != ""):
         complain(key, "varies nothing; give files, generate or weight")
     _reference(analysis, source.generate, f"{key}.generate", complain)
@@ -188,7 +190,8 @@ def _processes(analysis: Analysis, complain: Complain) -> None:
     for name, multiplier in analysis.model.processes.items():
         key = f"model.processes.{name}"
         _known(name, analysis.samples, "sample", key, complain)
-        if name in analysis.samples and name not in analysis.ratios.targets and not analysis.reference_of(name):
+        targets = analysis.ratios.targets
+        if name in analysis.samples and targets and name not in targets and not analysis.reference_of(name):
             complain(key, f'has no density ratio; add "{name}" to ratios.targets')
         if (tree := _expression(multiplier, key, complain)) is not None:
             used |= tree.names()

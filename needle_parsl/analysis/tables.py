@@ -350,6 +350,7 @@ class Analysis:
         return [
             (sample, nuisance, side, source)
             for sample in self.model.processes
+            if sample in self.samples  # a faulty analysis is asked, too
             for nuisance, variation in self.samples[sample].variations.items()
             if nuisance in self.model.nuisances
             for side, source in (("up", variation.up), ("down", variation.down))

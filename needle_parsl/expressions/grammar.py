@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from needle_parsl.errors import InputError, closest
+from needle_parsl.errors import InputError, closest, printable
 from needle_parsl.expressions.functions import FUNCTIONS
 from needle_parsl.expressions.tree import Expression, number
 
@@ -218,8 +218,8 @@ def _instead(token: Token) -> str:
 
 
 def shorten(text: str, most: int = 60) -> str:
-    """Cut a long text for a message."""
-    return text if len(text) <= most else text[: most - 3] + "..."
+    """Cut a long text for a message, which has one line."""
+    return printable(text if len(text) <= most else text[: most - 3] + "...")
 
 
 def parse(text: str) -> Expression:

@@ -23,6 +23,8 @@ class Wanted:
     files: tuple[str, ...]
     """Patterns."""
     tree: str
+    tree_key: str
+    """The key that names the tree."""
     names: Mapping[str, str]
     """The key that needs a column, by column."""
     derived: tuple[str, ...]
@@ -34,26 +36,29 @@ def wanted(analysis: Analysis) -> Iterator[Wanted]:
     used = dict.fromkeys((*analysis.model.processes, *analysis.ratios.targets, *analysis.ratios.reference))
     for name in [name for name in used if name in analysis.samples]:
         sample, key = analysis.samples[name], f"samples.{name}"
-        yield _wanted(analysis, name, key, sample, f"{key}.weight")
+        yield _wanted(analysis, name, key, sample, (f"{key}.tree", f"{key}.weight"))
         for nuisance, variation in sample.variations.items():
             for side, source in (("up", variation.up), ("down", variation.down)):
                 if source is not None and nuisance in analysis.model.nuisances and name in analysis.model.processes:
                     at = f"{key}.variations.{nuisance}.{side}"
-                    weight = f"{at if source.weight != '' else key}.weight"
+                    own = (at if source.tree else key, at if source.weight != "" else key)
                     store = Density(name, nuisance, side).name
-                    yield _wanted(analysis, store, at, completed(sample, source), weight)
+                    yield _wanted(
+                        analysis, store, at, completed(sample, source), (f"{own[0]}.tree", f"{own[1]}.weight")
+                    )
     if data := analysis.data():
-        yield _wanted(analysis, OBSERVED, "fit.data", data, "")
+        yield _wanted(analysis, OBSERVED, "fit.data", data, ("fit.data.tree", ""))
 
 
-def _wanted(analysis: Analysis, store: str, key: str, source: Sample | Data, weight: str) -> Wanted:
+def _wanted(analysis: Analysis, store: str, key: str, source: Sample | Data, own: tuple[str, str]) -> Wanted:
+    """Gather what a source needs; `own` are the keys that name its tree and its weight."""
     features = analysis.features
     found = {name: f"features.names[{i}]" for i, name in enumerate(features.names)}
     found |= {name: f"split.id[{i}]" for i, name in enumerate(analysis.split.id) if name not in found}
     texts = {"features.selection": features.selection}
     if isinstance(source, Sample):
-        own = f"samples.{store.partition('.')[0]}.selection"
-        texts |= {own: source.selection, weight: source.weight if isinstance(source.weight, str) else ""}
+        sample = f"samples.{store.partition('.')[0]}.selection"
+        texts |= {sample: source.selection, own[1]: source.weight if isinstance(source.weight, str) else ""}
     for at, text in texts.items():
         found |= {name: at for name in _names(text) if name not in found}
     try:
@@ -63,7 +68,7 @@ def _wanted(analysis: Analysis, store: str, key: str, source: Sample | Data, wei
     for name, text in derived.items():
         found |= {inner: f"features.derived.{name}" for inner in _names(text) if inner not in found}
     needed = {name: at for name, at in found.items() if name not in features.derived}
-    return Wanted(store, key, source.files, source.tree, needed, tuple(derived))
+    return Wanted(store, key, source.files, source.tree, own[0], needed, tuple(derived))
 
 
 def _names(text: str) -> list[str]:

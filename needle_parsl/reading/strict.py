@@ -10,9 +10,9 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from needle_parsl.errors import InputError, Problem, closest, near
+from needle_parsl.errors import InputError, Problem, closest, near, printable
 from needle_parsl.reading.places import Places
-from needle_parsl.reading.schema import describe, key_of, keys, limits, placeholder, required
+from needle_parsl.reading.schema import describe, key_of, keys, limits, placeholder, required, tables_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -53,7 +53,7 @@ class Reader:
     def problem(self, key: str, message: str) -> Problem:
         """Give a message its place."""
         file, line = self.places.find(key)
-        return Problem(message, file, line, key)
+        return Problem(printable(message), file, line, printable(key))
 
     def finish(self) -> None:
         """Raise all mistakes at once, if there are any."""
@@ -71,18 +71,30 @@ class Reader:
         read = {f.name: self.field(hints[f.name], f, value, _join(key, name)) for name, f in fields.items()}
         return kind(**{name: item for name, item in read.items() if item is not MISSING})
 
-    def unknown(self, table: str, name: str, fields: Collection[str], given: Collection[str]) -> None:
+    def unknown(self, table: str, name: str, fields: Collection[str], given: Mapping[str, Any]) -> None:
         """Complain about a key that does not exist, and say which is meant: one of this table, or of another."""
         meant = near(name, fields, cutoff=0.75)
         homes = [key for key in keys(self.root) if key.name == name] if self.root and not meant else []
         hint = closest(name, fields)
-        if homes and homes[0].table:
+        if (home := self.home(given[name])) and not meant:
+            hint = f'; did you mean "{home}.{name}"?'
+        elif homes and homes[0].table:
             hint = f'; did you mean "{homes[0].path}"?'
         elif homes:
             hint = f'; "{name}" stands at the top of the file, above the first [table]'
         self.complain(_join(table, name), f"unknown key{hint}")
         if meant and meant not in given:
             self.broken.append(_join(table, meant))  # it is not missing, but misspelt
+
+    def home(self, value: Any) -> str | None:
+        """Name the table of tables, such as `samples`, in which a misplaced table with these keys would be right."""
+        if self.root is None or not isinstance(value, Mapping) or not value:
+            return None
+        for key in keys(self.root):
+            inner = [kind for kind, named in tables_of(key.kind) if named]
+            if inner and set(value) <= {key_of(field) for field in dataclasses.fields(inner[0])}:
+                return key.path
+        return None
 
     def field(self, kind: Any, field: dataclasses.Field[Any], table: Mapping[str, Any], key: str) -> Any:
         """Read one key of a table, with its bounds."""
@@ -103,7 +115,7 @@ class Reader:
                 continue
             low, high = allowed["low"], allowed["high"]
             if item < low or item > high or (allowed["above"] and item == low):
-                self.complain(key, f"found {item}, expected a number {limits(allowed)}")
+                self.complain(key, f"found {_shown(item)}, expected a number {limits(allowed)}")
 
     def value(self, kind: Any, value: Any, key: str) -> Any:  # noqa: PLR0911  one line per kind of type
         """Read a value of a declared type; MISSING, with a complaint, if it does not fit."""
@@ -144,7 +156,7 @@ class Reader:
             return self.refuse(kind, value, key)
         kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
         if len(kinds) != len(value):
-            self.lack(key, f"found {len(value)} values, expected {len(kinds)}")
+            self.lack(key, f"found {len(value)} value{'s' if len(value) != 1 else ''}, expected {len(kinds)}")
             return MISSING
         read = [self.value(k, v, f"{key}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True))]
         return MISSING if any(item is MISSING for item in read) else tuple(read)

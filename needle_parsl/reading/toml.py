@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from needle_parsl.errors import InputError, Problem
+from needle_parsl.errors import InputError, Problem, printable
 from needle_parsl.reading.schema import kind_at
 
 if TYPE_CHECKING:
@@ -24,7 +24,14 @@ HINTS = (
     (r"^\s*\[?[\w.-]*\s*=?\s*[A-Za-z_./~$*-][\w./~$* -]*$", "TOML puts texts in quotation marks"),
     (r"=\s*\d[\d_]*,\d", "TOML writes a decimal point, not a comma"),
 )
-"""What people write where TOML has it differently."""
+"""What people write where TOML has it differently: patterns of the line."""
+REASONS = (
+    ("Cannot declare", "all keys of a table stand below one header"),
+    ("Cannot overwrite", "the key is there already"),
+    ("Illegal character '\\n'", "a quotation mark is missing"),
+    ("Unclosed", "a closing bracket is missing here or above"),
+)
+"""What the words of `tomllib` mean."""
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -53,10 +60,12 @@ def _broken(path: Path, text: str, message: str) -> Problem:
     place = PLACE.search(message)
     number = int(place[1]) if place and place[1] else None
     line = text.split("\n")[number - 1] if number else ""
-    hint = next((f"; {hint}" for pattern, hint in HINTS if re.search(pattern, line)), "")
+    hints = [hint for words, hint in REASONS if message.startswith(words)]
+    hints += [hint for pattern, hint in HINTS if re.search(pattern, line)]
     reason = PLACE.sub("", message) if number else message
+    hint = f"; {hints[0]}" if hints else ""
     shown = f' in "{line.strip()[:60]}"' if line.strip() else ""
-    return Problem(f"is not valid TOML: {reason}{shown}{hint}", str(path), number)
+    return Problem(printable(f"is not valid TOML: {reason}{shown}{hint}"), str(path), number)
 
 
 def override(table: dict[str, Any], settings: list[str], kind: type, reader: Reader) -> None:
@@ -70,15 +79,16 @@ def override(table: dict[str, Any], settings: list[str], kind: type, reader: Rea
     """
     for setting in settings:
         key, equals, text = setting.partition("=")
+        shown = f"--set {printable(setting[:80])}"
         *folders, last = parts = [part.strip() for part in key.split(".")]
         if not equals or not all(parts):
-            reader.note(Problem('write "key=value", for example training.members=50', f"--set {setting}"))
+            reader.note(Problem('write "key=value", for example training.members=50', shown))
             continue
         place: Any = table
         for folder in folders:
             place = place.setdefault(folder, {}) if isinstance(place, dict) else None
         if not isinstance(place, dict):
-            reader.note(Problem(f"{'.'.join(folders)} is no table", f"--set {setting}"))
+            reader.note(Problem(printable(f"{'.'.join(folders)} is no table"), shown))
             continue
         value = _typed(text)
         place[last] = text if kind_at(kind, parts) is str and not isinstance(value, (str, dict, list)) else value

@@ -47,10 +47,15 @@ def _parse(line: str) -> Record | None:
     right = all(
         isinstance(getattr(record, f.name), (int, float) if f.name == "seconds" else str) for f in fields(Record)
     )
-    return record if right else None
+    return record if right and _inside(record.output) else None
+
+
+def _inside(output: str) -> bool:
+    """Whether an output lies in the run directory: nobody's ledger makes us read the files of others."""
+    return not Path(output).is_absolute() and ".." not in Path(output).parts
 
 
 def holds(root: Path, record: Record) -> bool:
     """Whether a task is done and its output is still what it was."""
     path = root / record.output
-    return not record.reason and path.exists() and rundir.digest(path) == record.digest
+    return bool(record.output) and not record.reason and path.exists() and rundir.digest(path) == record.digest

@@ -20,6 +20,8 @@ class Source:
     """Its table in the analysis."""
     files: Sequence[str]
     tree: str
+    tree_key: str
+    """The key that names the tree."""
     names: Mapping[str, str]
     """The key of the analysis that needs a column, by column."""
     derived: Sequence[str]
@@ -51,7 +53,8 @@ def _of_file(source: Source, path: str) -> Iterator[tuple[str, str, str]]:
         with readers.open_file(Path(path), source.tree) as reader:
             columns = reader.columns()
     except InputError as error:
-        yield source.key, str(error).removeprefix(f"{path}: "), ""
+        what = str(error).removeprefix(f"{path}: ")
+        yield source.tree_key if f'no tree "{source.tree}"' in what else source.key, what, ""
         return
     for name, key in source.names.items():
         if name not in columns:

@@ -76,6 +76,8 @@ def look(
         _guard(problems, item.recipe.sample, partial(_distinct, item, digests))
     if not problems:
         for item in looks:
+            if item.recipe.sample.partition(".")[0] in dict(problems):
+                continue  # a variation has most mistakes of its sample, too
             _guard(problems, item.recipe.sample, partial(_sample, item, physics, digests, fractions, least))
         for throw in throws:
             _guard(problems, "toys", partial(_thrown, throw, physics))
