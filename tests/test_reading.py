@@ -130,6 +130,12 @@ def test_missing_file(tmp_path: Path) -> None:
         reading.load(tmp_path)
 
 
+def test_misspelt_file_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "analysis.toml").touch()
+    with pytest.raises(InputError, match=r'anlysis\.toml: no such file; did you mean ".*analysis\.toml"'):
+        reading.load(tmp_path / "anlysis.toml")
+
+
 def overridden(table: dict[str, object], *settings: str) -> dict[str, object]:
     reader = reading.Reader(reading.Places("a.toml", settings))
     reading.override(table, list(settings), Outer, reader)

@@ -28,7 +28,7 @@ from needle_parsl.cli.options import (
     SiteName,
     Until,
 )
-from needle_parsl.errors import InputError, NeedleError, Problem
+from needle_parsl.errors import InputError, NeedleError, Problem, closest
 
 if TYPE_CHECKING:
     from needle_parsl.workflow.running import Outcome, Prepared
@@ -306,7 +306,8 @@ def _find(run_name: str) -> Path:
     for path in (Path(run_name), Path("runs") / run_name):
         if (path / "run.json").exists():
             return path
-    raise InputError(f'there is no run "{run_name}", neither as a folder nor under runs/')
+    known = [path.parent.name for path in Path("runs").glob("*/run.json")]
+    raise InputError(f'there is no run "{run_name}", neither as a folder nor under runs/{closest(run_name, known)}')
 
 
 def _print_json(facts: object) -> None:

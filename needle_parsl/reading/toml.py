@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from needle_parsl.errors import InputError, Problem, printable
+from needle_parsl.errors import InputError, Problem, near, printable
 from needle_parsl.reading.schema import kind_at
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def load(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         return tomllib.loads(text)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
+        meant = near(path.name, [other.name for other in path.parent.glob("*.toml")])
+        hint = f'; did you mean "{path.with_name(meant)}"?' if meant else ""
+        raise InputError(f"{path}: no such file{hint}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as text: {getattr(error, 'strerror', None) or error}") from error
     except ValueError as error:  # TOML's own, or a number with thousands of digits
