@@ -243,10 +243,9 @@ def _prepare(
     problems: list[Problem] = []
     loaded = _or_note(problems, lambda: read(analysis, settings))
     site = _or_note(problems, lambda: sites.load(site_name))
-    if loaded is None or site is None:
-        found = probing.mistakes(loaded) if loaded else []
-        raise InputError.of([*found, *problems])
-    root = out or Path(site.scratch).expanduser() / "runs" / (loaded.analysis.name or "unnamed")
+    if loaded is None or site is None or loaded.problems:
+        raise InputError.of([*(probing.mistakes(loaded) if loaded else []), *problems])
+    root = out or Path(site.scratch).expanduser() / "runs" / loaded.analysis.name
     rundir.check(root)
     return running.prepare(root, loaded, site, until, afresh=afresh)
 

@@ -7,6 +7,7 @@ import math
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a number", dict: "a table", tuple: "a list"}
@@ -50,10 +51,15 @@ def within(low: float = -math.inf, high: float = math.inf, *, above: bool = Fals
     return {"low": low, "high": high, "above": above}
 
 
+@cache
+def hints(owner: type) -> dict[str, Any]:
+    """Give the types of a dataclass' fields."""
+    return get_type_hints(owner)
+
+
 def keys(owner: type, table: str = "") -> Iterator[Key]:
     """List every key of a dataclass, those of a table before those of the tables in it."""
-    hints = get_type_hints(owner)
-    found = [Key(table, key_of(f), hints[f.name], owner, f) for f in dataclasses.fields(owner)]
+    found = [Key(table, key_of(f), hints(owner)[f.name], owner, f) for f in dataclasses.fields(owner)]
     yield from found
     for key in found:
         for inner, named in tables_of(key.kind):
@@ -78,7 +84,7 @@ def kind_at(owner: type, parts: list[str]) -> Any:
         if get_origin(kind) is dict:
             kind = get_args(kind)[1]
         elif inner := next((inner for inner, named in tables_of(kind) if not named), None):
-            kind = get_type_hints(inner).get(part, get_type_hints(inner).get(f"{part}_"))
+            kind = hints(inner).get(part, hints(inner).get(f"{part}_"))
         else:
             return None
     return kind
@@ -88,8 +94,7 @@ def placeholder(kind: Any) -> Any:
     """Make an empty value of a type, so that the search for mistakes can go on after one."""
     origin, arguments = get_origin(kind), get_args(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        hints = get_type_hints(kind)
-        return kind(**{f.name: placeholder(hints[f.name]) for f in dataclasses.fields(kind) if required(f)})
+        return kind(**{f.name: placeholder(hints(kind)[f.name]) for f in dataclasses.fields(kind) if required(f)})
     if origin in (Union, types.UnionType, Literal):
         return placeholder(arguments[0]) if origin is not Literal else arguments[0]
     if origin is tuple and arguments[-1] is not Ellipsis:

@@ -8,11 +8,11 @@ import types
 from collections.abc import Collection, Mapping
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from needle_parsl.errors import InputError, Problem, closest, near, printable
 from needle_parsl.reading.places import Places
-from needle_parsl.reading.schema import describe, key_of, keys, limits, placeholder, required, tables_of
+from needle_parsl.reading.schema import describe, hints, key_of, keys, limits, placeholder, required, tables_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -64,11 +64,10 @@ class Reader:
         """Read a table into a dataclass; what is wrong in it is noted and stands in as its default."""
         self.root = self.root or kind
         fields = {key_of(field): field for field in dataclasses.fields(kind)}
-        hints = get_type_hints(kind)
         for name in value:
             if name not in fields:
                 self.unknown(key, name, fields, value)
-        read = {f.name: self.field(hints[f.name], f, value, _join(key, name)) for name, f in fields.items()}
+        read = {f.name: self.field(hints(kind)[f.name], f, value, _join(key, name)) for name, f in fields.items()}
         return kind(**{name: item for name, item in read.items() if item is not MISSING})
 
     def unknown(self, table: str, name: str, fields: Collection[str], given: Mapping[str, Any]) -> None:
