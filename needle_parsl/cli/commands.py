@@ -195,7 +195,11 @@ def report(run_name: RunName, as_json: Json = False) -> None:
     if running.state(root)["stages"].get("report", {}).get("done") != 1:
         raise InputError(f'{root}: its last run has not come to a report; "needle run" makes it')
     facts = {**rundir.read_json(root / "report" / "summary.json"), "report": str(root / "report" / "index.html")}
-    _print_json(facts) if as_json else terminal.results(facts)
+    if as_json:
+        _print_json(facts)
+    else:
+        terminal.results(facts)
+        terminal.warned(facts.get("warnings", []))  # a report of an earlier needle has none
 
 
 @sites_app.callback(invoke_without_command=True)

@@ -29,7 +29,7 @@ def checked(path: Path, files: int) -> None:
     OUT.print(f"{path}: no mistakes found ({files} input files looked at)")
 
 
-def warned(warnings: Sequence[Problem]) -> None:
+def warned(warnings: Sequence[Problem | str]) -> None:
     """Say what is allowed, and yet hardly meant."""
     for warning in warnings:
         ERR.print(f"warning: {warning}")
@@ -101,8 +101,7 @@ def ended(facts: Mapping[str, Any]) -> None:
         results(facts["results"])
     failures = Counter((entry["stage"], entry["reason"]) for entry in facts["failed"])
     first = {(entry["stage"], entry["reason"]): entry["what"] for entry in reversed(facts["failed"])}
-    for line in facts["warnings"]:
-        ERR.print(f"warning: {line}")
+    warned(facts["warnings"])
     for (stage, reason), count in failures.items():
         others = f" and {count - 1} more" if count > 1 else ""
         ERR.print(f"failed: {stage} {first[stage, reason]}{others}: {reason}")

@@ -68,6 +68,10 @@ def from_data(folder: Path, files: Sequence[Path]) -> list[Path]:
     return _write(folder, {ANALYSIS: text.write(folder, samples(surveys), surveys)})
 
 
+def _why(path: Path) -> str:
+    return "is a folder; name the files in it" if path.is_dir() else "no such file"
+
+
 def _refuse_to_overwrite(folder: Path, names: Sequence[str]) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; name a folder")
@@ -91,7 +95,7 @@ def survey(files: Sequence[Path]) -> list[Survey]:
     from needle_parsl.nsbi.data.survey import Survey
 
     if missing := [path for path in files if not path.is_file()]:
-        raise InputError.of([Problem("no such file", str(path)) for path in missing])
+        raise InputError.of([Problem(_why(path), str(path)) for path in missing])
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "surveys.json"
         program = [sys.executable, "-m", PROGRAM, str(output), *(str(path.resolve()) for path in files)]
