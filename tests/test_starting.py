@@ -91,7 +91,8 @@ def test_files_below_the_folder_are_named_relative_to_it(sample_data: Path, tmp_
 def test_app_is_copied_and_has_no_mistakes(needle: Needle, tmp_path: Path) -> None:
     ended = needle("init", "mine", "--from", "gaussian")
     assert ended.code == 0, ended.err
-    assert {p.name for p in (tmp_path / "mine").iterdir()} == {"analysis.toml", "physics.py", "README.md"}
+    wanted = {"analysis.toml", "analysis_interference.toml", "physics.py", "README.md"}
+    assert {p.name for p in (tmp_path / "mine").iterdir()} == wanted
     assert needle("check", "mine").code == 0
     assert needle("init", "yours", "--from", "mine").code == 0
 
