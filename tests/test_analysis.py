@@ -62,13 +62,14 @@ def test_blind_analysis_has_no_data(small_inputs: Path) -> None:
         ("intervals.level=[]", "intervals.level: is empty"),
         ("intervals.method='neyman'", 'intervals.grid: is missing; method = "neyman" needs values'),
         ("intervals={method='neyman', grid=[1.0, 1.0, 2.0]}", "intervals.grid: has 2 values; expected at least 3"),
-        ("intervals.grid=[0.0, 5.5]", "intervals.grid: 5.5 leaves the bounds [0, 5] of mu"),
-        ("intervals.grid={start=-1.0, stop=2.0}", "intervals.grid: -1 leaves the bounds [0, 5] of mu"),
-        ("intervals.grid={start=2.0, stop=1.0}", "intervals.grid: runs from 2 to 1; expected start below stop"),
+        ("intervals={method='neyman', grid=[0.0, 1.0, 5.5]}", "intervals.grid: 5.5 leaves the bounds [0, 5] of mu"),
+        ("intervals={method='neyman', grid={start=-1.0, stop=2.0}}", "intervals.grid: -1 leaves the bounds [0, 5] of mu"),
+        ("intervals={method='neyman', grid={start=2.0, stop=1.0}}", "intervals.grid: runs from 2 to 1; expected start below stop"),
         ("intervals.parameter='nu'", 'intervals.parameter: "nu" is no parameter of the model (known: mu)'),
         ("fit.plane={parameters=['mu', 'jex']}", 'fit.plane.parameters: "jex" is no parameter of the model; did you mean "jes"?'),
         ("fit.plane={parameters=['mu', 'mu']}", 'fit.plane.parameters: names "mu" twice'),
         ("fit.plane={parameters=['mu', 'jes'], ranges=[[0, 1], [-7, 0]]}", "fit.plane.ranges: -7 leaves the bounds [-5, 5] of jes"),
+        ("intervals.grid=[0.0, 1.0, 2.0]", 'intervals.grid: has no meaning with method = "profile"'),
         ("toys.at=[]", "toys.at: is empty"),
         ("toys.at=[{mu=1.0, m=2}]", 'toys.at[0].m: "m" is no parameter of the model'),
         ("toys.at=[{}, {mu=9}]", "toys.at[1].mu: 9 leaves the bounds [0, 5] of mu"),
@@ -92,6 +93,15 @@ def test_blind_analysis_has_no_data(small_inputs: Path) -> None:
 def test_one_mistake_gives_one_sentence(small_inputs: Path, setting: str, said: str) -> None:
     found = problems(small_inputs, setting)
     assert any(line.startswith(said) for line in found), found
+
+
+def test_scan_and_interval_are_of_one_parameter(small_inputs: Path) -> None:
+    two = ("model.parameters.k={nominal=1.0, bounds=[0.5, 1.5], role='free'}", "model.processes.background='k'")
+    scan = "fit.scan={parameter='k', start=0.6, stop=1.4}"
+    assert load(small_inputs, [*two, scan]).analysis.poi() == "k"
+    assert problems(small_inputs, *two, scan, "intervals.parameter='mu'")[0].startswith('fit.scan.parameter: is "k"')
+    grid = "intervals={method='neyman', grid=[0.6, 1.0, 2.0]}"
+    assert problems(small_inputs, *two, scan, grid) == ["intervals.grid: 2 leaves the bounds [0.5, 1.5] of k"]
 
 
 def test_toys_of_interference_cannot_be_drawn_from_samples(small_inputs: Path) -> None:

@@ -279,8 +279,17 @@ def _scan(analysis: Analysis, scan: Scan, complain: Complain) -> None:
     _ascending("fit.scan", scan.start, scan.stop, complain)
     if scan.parameter:
         _parameter(analysis, scan.parameter, "fit.scan.parameter", complain)
-    name = scan.parameter or next(iter(_interesting(analysis)), "")
-    _inside(analysis, name, (scan.start, scan.stop), "fit.scan", complain)
+    chosen = analysis.intervals.parameter
+    if scan.parameter and chosen and scan.parameter != chosen:
+        complain(
+            "fit.scan.parameter", f'is "{scan.parameter}", and intervals.parameter is "{chosen}"; name one of them'
+        )
+    _inside(analysis, _measured(analysis), (scan.start, scan.stop), "fit.scan", complain)
+
+
+def _measured(analysis: Analysis) -> str:
+    """Name the parameter that gets an interval; empty if there is none, which is said elsewhere."""
+    return analysis.poi() if _interesting(analysis) or analysis.intervals.parameter else ""
 
 
 def _ascending(key: str, start: float, stop: float, complain: Complain) -> None:
@@ -361,7 +370,12 @@ def _intervals(analysis: Analysis, complain: Complain) -> None:
         complain("intervals.level", "is empty; name at least one confidence level")
     if intervals.parameter:
         _parameter(analysis, intervals.parameter, "intervals.parameter", complain)
-    name = intervals.parameter or next(iter(_interesting(analysis)), "")
+    name = _measured(analysis)
+    if intervals.grid is not None and intervals.method != "neyman":
+        complain(
+            "intervals.grid",
+            f'has no meaning with method = "{intervals.method}"; say method = "neyman", or leave it out',
+        )
     if isinstance(intervals.grid, Grid):
         _ascending("intervals.grid", intervals.grid.start, intervals.grid.stop, complain)
         _inside(analysis, name, (intervals.grid.start, intervals.grid.stop), "intervals.grid", complain)

@@ -234,8 +234,8 @@ class Toys:
     """`model` or `simulation`."""
     thrower: Thrower | None
     """Given where toys of the simulation have events of their own."""
-    least: float
-    """Effective events of the pool per expected event."""
+    least: float = field(metadata=NOT_IN_KEY)
+    """Effective events of the pool per expected event: what is refused, not what is thrown."""
     salt: int
     """Of the toys of this truth; with the number of a toy it is its seed."""
     first: int

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from needle_parsl import rundir
-from needle_parsl.errors import InputError
+from needle_parsl.errors import InputError, TaskError
 from needle_parsl.plan import Task, specs
 from needle_parsl.workflow import inputs
 from needle_parsl.workflow.records import Output, Record, warnings, writing
@@ -194,11 +194,12 @@ def neyman(root: str, task: Task, *_before: Record) -> Record:
     with writing(root, task) as out:
         learned = inputs.likelihood(root, spec.fit)
         best = minimise(learned, learned.rates)
+        if not best.converged:
+            raise TaskError(f"the fit of the {spec.fit.dataset} data did not converge, so that there is no belt")
         grid = np.array(spec.grid)
         observed = intervals.statistic(learned, best, spec.poi, grid)
         toys = [inputs.blocks(root, names) for names in spec.blocks]
-        bounds = learned.rates.bounds[learned.rates.parameters.index(spec.poi)]
-        belt = construction.belt(spec.poi, grid, toys, observed, spec.levels, bounds)
+        belt = construction.belt(spec.poi, grid, toys, observed, spec.levels, learned.rates)
         rundir.write_json(out.path, {**belt, "dataset": spec.fit.dataset})
     return out.record(root)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from needle_parsl.errors import TaskError
 from needle_parsl.plan import specs
 from needle_parsl.workflow import inputs
 
@@ -56,7 +57,13 @@ def _truth(spec: specs.Toys, learned: Likelihood) -> Floats:
     values = dict(spec.truth)
     if not spec.profiled:
         return learned.rates.at(values)
-    return minimise(learned, learned.rates, fixed=values, errors=False).theta
+    found = minimise(learned, learned.rates, fixed=values, errors=False)
+    if not found.converged:
+        where = ", ".join(f"{name} = {value:g}" for name, value in values.items())
+        raise TaskError(
+            f"toys: with {where}, the fit of the {spec.fit.dataset} data did not converge; bring intervals.grid nearer"
+        )
+    return found.theta
 
 
 def _pool(root: str, spec: specs.Toys, learned: Likelihood, truth: Floats) -> Pool:

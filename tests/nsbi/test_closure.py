@@ -9,20 +9,20 @@ from scipy import special, stats
 from needle_parsl.nsbi.estimators.closure import calibration, closure
 
 
-def samples(seed: int, n: int = 4000) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Two Gaussians 0.5 apart, numerator and reference, with random weights."""
+def samples(seed: int, apart: float = 0.5, n: int = 4000) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Two Gaussians, numerator and reference, with random weights."""
     generator = np.random.default_rng(seed)
     weights = generator.uniform(0.5, 1.5, (2, n))
-    return generator.normal(0.5, 1, n), generator.normal(0, 1, n), *weights
+    return generator.normal(apart, 1, n), generator.normal(0, 1, n), *weights
 
 
-def log_ratio(x: np.ndarray) -> np.ndarray:
-    return 0.5 * x - 0.125
+def log_ratio(x: np.ndarray, apart: float = 0.5) -> np.ndarray:
+    return apart * x - apart**2 / 2
 
 
-def closure_p(seed: int, wrong: float = 0.0) -> float:
-    above, below, w1, w0 = samples(seed)
-    return closure({"x": (above, below)}, w1, w0 * np.exp(log_ratio(below) + wrong * below))["x"]["p_value"]
+def closure_p(seed: int, wrong: float = 0.0, apart: float = 0.5) -> float:
+    above, below, w1, w0 = samples(seed, apart)
+    return closure({"x": (above, below)}, w1, w0 * np.exp(log_ratio(below, apart) + wrong * below))["x"]["p_value"]
 
 
 def calibration_p(seed: int, wrong: float = 0.0) -> float:
@@ -37,6 +37,12 @@ def calibration_p(seed: int, wrong: float = 0.0) -> float:
 def test_p_values_of_a_right_ratio_are_uniform(p_value) -> None:
     found = [p_value(seed) for seed in range(200)]
     assert stats.kstest(found, "uniform").pvalue > 1e-3
+
+
+def test_weights_far_from_equal_raise_no_false_alarm() -> None:
+    """A signal 1.5 standard deviations away has a reference of few effective events, whose total fluctuates."""
+    found = np.array([closure_p(seed, apart=1.5) for seed in range(300)])
+    assert (found < 0.01).sum() <= 12  # 3 expected; ignoring the covariance gives 4 % and more
 
 
 @pytest.mark.parametrize(("p_value", "wrong"), [(closure_p, 0.2), (calibration_p, 0.4)])

@@ -71,7 +71,7 @@ def test_toys_accept_what_feldman_and_cousins_accept(construction: tuple[np.ndar
     data = counting(n, b=B, s=1.0, bounds=(0.0, 60.0))
     best = minimise(data, data.rates)
     observed = intervals.statistic(data, best, "mu", grid)
-    found = neyman.belt("mu", grid, toys, observed, [LEVEL], (0.0, 60.0))
+    found = neyman.belt("mu", grid, toys, observed, [LEVEL], data.rates)
     wrong, error = [], math.sqrt(LEVEL * (1 - LEVEL) / TOYS)
     for point in found["points"]:
         p = exact_p(point["mu"], n)
@@ -95,7 +95,12 @@ def test_critical_value_is_the_quantile_and_its_error_the_scatter(level: float) 
 def block(t: np.ndarray, converged: np.ndarray | None = None) -> Block:
     n = len(t)
     good = np.ones(n, bool) if converged is None else converged
-    return Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), np.zeros((n, 1)), np.ones((n, 1)), t, t, good)
+    zeros = np.zeros((n, 1))
+    return Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), zeros, 1 + zeros, zeros, t, t, good)
+
+
+def belt(grid: np.ndarray, toys: list[Block], observed: np.ndarray, bounds: tuple[float, float] = (0.0, 5.0)) -> dict:
+    return neyman.belt("mu", grid, toys, observed, [0.9], counting(1, bounds=bounds).rates)
 
 
 def test_pieces_may_be_several() -> None:
@@ -109,21 +114,37 @@ def test_interval_that_ends_with_the_grid_is_open_unless_a_bound_is_there() -> N
     grid = np.linspace(0, 1, 5)
     toys = [block(np.linspace(0, 4, 100))] * 5
     for bounds, said in (((0.0, 5.0), ["0.9"]), ((0.0, 1.0), [])):
-        assert neyman.belt("mu", grid, toys, np.zeros(5), [0.9], bounds)["open"] == said
+        assert belt(grid, toys, np.zeros(5), bounds)["open"] == said
 
 
 def test_belt_without_an_accepted_value_names_the_best_one() -> None:
     grid = np.array([1.0, 2.0, 3.0])
     toys = [block(np.linspace(0, 4, 100))] * 3
     with pytest.raises(InputError, match=r"no value is accepted at level 0\.9; .* smallest at mu = 2,"):
-        neyman.belt("mu", grid, toys, np.array([9.0, 5.0, 9.0]), [0.9], (0.0, 5.0))
+        belt(grid, toys, np.array([9.0, 5.0, 9.0]))
 
 
 def test_failed_toys_are_counted_and_left_out() -> None:
     t = np.concatenate([np.linspace(0, 4, 100), np.full(10, 99.0)])
     toys = [block(t, t < 50)] * 3
-    found = neyman.belt("mu", np.arange(3.0), toys, np.zeros(3), [0.9], (0.0, 2.0))
+    found = belt(np.arange(3.0), toys, np.zeros(3))
     assert (found["points"][0]["toys"], found["points"][0]["failed"]) == (100, 10)
     assert found["points"][0]["critical"]["0.9"] < 4
     with pytest.raises(TaskError, match="no toy thrown at mu = 0 has a fit that converged"):
-        neyman.belt("mu", np.arange(3.0), [block(t, t > 100)] * 3, np.zeros(3), [0.9], (0.0, 2.0))
+        belt(np.arange(3.0), [block(t, t > 100)] * 3, np.zeros(3))
+
+
+def test_value_whose_fit_failed_is_not_accepted_and_leaves_the_interval_open() -> None:
+    toys = [block(np.linspace(0, 4, 100))] * 5
+    found = belt(np.arange(5.0), toys, np.array([9.0, 0.5, np.nan, 0.2, 9.0]))
+    assert [point["t"] for point in found["points"]] == [9.0, 0.5, None, 0.2, 9.0]
+    assert [point["accepted"]["0.9"] for point in found["points"]] == [False, True, False, True, False]
+    assert found["open"] == ["0.9"]
+
+
+def test_statistic_is_nan_where_a_nuisance_runs_away() -> None:
+    data = counting(7000, b=5000, s=2000, sigma=0.05)
+    best = minimise(data, data.rates)
+    t = intervals.statistic(data, best, "mu", np.array([0.0, 0.8, 1.0, 5.0]))
+    assert np.isnan(t).tolist() == [True, False, False, True]
+    assert (t[1:3] >= 0).all()

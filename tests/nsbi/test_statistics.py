@@ -395,10 +395,10 @@ def test_scan_of_statistics_alone_is_the_narrower_one() -> None:
     assert whole[1] - whole[0] > 1.3 * (alone[1] - alone[0])
 
 
-def interfering(mu: float, n: int = 20_000) -> tuple[Likelihood, np.ndarray]:
-    """S, SBI and B with exact ratios over Asimov data at mu, in one feature; and its events."""
+def interfering(mu: float, mean: float = 1.0, n: int = 20_000) -> tuple[Likelihood, np.ndarray]:
+    """S around a mean, SBI and B with exact ratios over Asimov data at mu, in one feature; and its density."""
     x = np.linspace(-6, 7, n)
-    s, b = 60 * stats.norm.pdf(x, 1, 1), 300 * stats.norm.pdf(x, 0, 1)
+    s, b = 60 * stats.norm.pdf(x, mean, 1), 300 * stats.norm.pdf(x, 0, 1)
     sbi = s + b - 0.8 * np.sqrt(s * b)
     step = x[1] - x[0]
     yields = {"s": 60.0, "sbi": float(sbi.sum() * step), "b": 300.0}
@@ -432,12 +432,51 @@ def test_interference_is_fitted_in_the_root_and_reported_in_mu(mu: float) -> Non
 
 
 def test_several_starts_find_the_deeper_of_two_minima() -> None:
-    """Between s = 0 and the far minimum lies a hill: from the nominal value alone, the fit ends on the wrong side."""
-    likelihood, _ = interfering(0.0)
-    lonely = fitting._descend(likelihood, likelihood.rates, likelihood.rates.at({"mu": 2.0}), {})
-    table_start = fitting.minimise(likelihood, likelihood.rates, start=likelihood.rates.at({"mu": 2.0}))
-    assert table_start.nll <= lonely.fval + 1e-9
-    assert table_start.value("mu") == pytest.approx(0, abs=1e-3)
+    """Between s = 0 and the far minimum lies a hill: from the far side alone, the fit stays there."""
+    likelihood, _ = interfering(0.1, mean=0.3)
+    far = likelihood.rates.at({"mu": 1.0})
+    lonely = fitting._descend(likelihood, likelihood.rates, far, np.array([True]))
+    found = fitting.minimise(likelihood, likelihood.rates, start=far)
+    assert found.value("mu") == pytest.approx(0.1, abs=2e-3)
+    assert lonely.minuit.fval > found.nll + 0.1
+
+
+@pytest.mark.parametrize("unit", [1.0, 100.0, 1000.0])
+def test_interval_does_not_depend_on_the_unit_of_the_parameter(unit: float) -> None:
+    """A held parameter must not lend its curvature to the others."""
+    n = 4000
+    x = np.concatenate([np.random.default_rng(1).normal(1, 1, n), np.random.default_rng(2).normal(0, 1, n)])
+    ratios = {"s": x - 0.5, "s.up": 0.3 * x - 0.345, "s.down": -0.3 * x + 0.255}
+    yields = {"s": 100.0, "b": 500.0, "s.up": 115.0, "s.down": 87.0}
+    data = dataset.Dataset(
+        x[:, None], np.repeat([100 / n, 500 / n], n), np.repeat([0, 1], n), ("s", "b"), ratios, yields
+    )
+    table = Model({"c": Parameter(0.0, (-1 / unit, 2 / unit))}, {"s": f"1 + {unit} * c", "b": "1"}, {"jes": Nuisance()})
+    shapes = (Shape("s", "jes", "s.up", "s.down", ""),)
+    likelihood = Likelihood.build(Rates.build(table, shapes, yields), {"jes": "poly6_exp"}, shapes, data, data)
+    ((low, high),) = intervals.scan(likelihood, fit(likelihood), "c", None, [0.68])["intervals"]["0.68"]
+    np.testing.assert_allclose(
+        [low * unit, high * unit], UNITS.setdefault("interval", [low * unit, high * unit]), atol=2e-3
+    )
+
+
+UNITS: dict[str, list[float]] = {}
+"""The interval in the first unit, times it."""
+
+
+def test_disjoint_interval_far_from_the_best_fit_is_found() -> None:
+    """The scan goes on to where t comes down again, and the edges agree with those of a fine grid in s."""
+    likelihood, _ = interfering(0.1, mean=0.2)
+    found = intervals.scan(likelihood, fit(likelihood), "mu", None, [0.68])
+    need = stats.chi2.ppf(0.68, 1)
+    s = np.linspace(0, math.sqrt(5), 4001)
+    t = np.array([2 * likelihood(np.array([value]))[0] for value in s])
+    below = t - t.min() <= need
+    edges = s[1:][np.diff(below.astype(int)) != 0] ** 2
+    expected = [*([0.0] if below[0] else []), *edges, *([5.0] if below[-1] else [])]
+    assert [end for piece in found["intervals"]["0.68"] for end in piece] == pytest.approx(expected, abs=5e-3)
+    assert len(found["intervals"]["0.68"]) == 2
+    assert found["open"] == []
 
 
 def test_plane_of_two_parameters_is_the_profile() -> None:

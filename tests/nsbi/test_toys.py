@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
-from test_statistics import SHAPES, TABLE, YIELDS, build, counting, simulated
+from test_statistics import build, counting
 
-from needle_parsl.analysis import Model, Parameter
+from needle_parsl.analysis import Model, Nuisance, Parameter
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.statistics import blocks, coverage, dataset, toys
 from needle_parsl.nsbi.statistics.blocks import Block
 from needle_parsl.nsbi.statistics.likelihood import Likelihood
-from needle_parsl.nsbi.statistics.model import Rates
+from needle_parsl.nsbi.statistics.model import Rates, Shape
 
 CENTRE = np.array([1.0, 1.0, 0, 0, 0])
 
@@ -59,11 +59,11 @@ def test_a_toy_is_what_its_seed_says_wherever_the_block_is_cut() -> None:
 
 @pytest.mark.parametrize("theta", [CENTRE, np.array([0.4, 1.5, 2.5, -3.0, 0.3])])
 def test_model_is_normalised_on_its_own_pool_wherever_a_fit_goes(theta: np.ndarray) -> None:
-    """sum_e w_e lambda_e is nu up to E_ref[r_j], which Z_j takes in; fewer events behind Z_j cost what they should."""
+    """sum_e w_e lambda_e is nu: what the ratios miss on these events, Z_j takes in."""
     events = build()
     pool = toys.model_pool(events, events.weight, theta)
     at = pool.likelihood.rates_and_densities(theta)
-    assert pool.expected == pytest.approx(at.expected, rel=1e-9)
+    assert pool.expected == pytest.approx(at.expected, rel=1e-9)  # the pool is small enough to stand behind Z_j whole
 
 
 def gaussians(n: int, multipliers: dict[str, str]) -> tuple[Likelihood, dataset.Dataset]:
@@ -96,11 +96,14 @@ def test_what_cannot_be_drawn_is_refused() -> None:
 
 
 def test_negative_densities_are_vetoed_and_counted() -> None:
-    events = replace(build(), ratio=tuple(r * sign for r, sign in zip(build().ratio, (1, 1, -5), strict=True)))
-    wanted = replace(events, simulation=build().simulation).rates_and_densities(CENTRE).density
-    pool = toys.model_pool(events, events.weight, CENTRE)
+    events, data = gaussians(2000, {"s": "mu", "b": "1"})
+    weight = np.where(np.arange(4000) % 100 == 0, -data.weight, data.weight)
+    pool = toys.model_pool(events, weight, events.rates.start)
     assert (pool.weight >= 0).all()
-    assert (pool.vetoed > 0) == bool((wanted < 0).any())
+    assert pool.vetoed > 0
+    assert pool.expected - pool.vetoed == pytest.approx(600)
+    with pytest.raises(InputError, match="have a negative density or weight, and cannot be drawn"):
+        toys.model_pool(events, np.where(np.arange(4000) % 4 == 0, -data.weight, data.weight), events.rates.start)
 
 
 def test_estimates_of_gaussian_toys_are_unbiased_and_cover() -> None:
@@ -125,7 +128,7 @@ def test_coverage_counts_failures_and_knows_the_belt() -> None:
     t = np.linspace(0, 4, n)
     values = np.linspace(-1, 1, n)[:, None]
     good = np.arange(n) < 90
-    block = Block(("mu",), np.array([0.5]), math.inf, 0.0, np.full(n, 7), values, np.ones((n, 1)), t, t, good)
+    block = Block(("mu",), np.array([0.5]), math.inf, 0.0, np.full(n, 7), values, np.ones((n, 1)), values, t, t, good)
     belt = {"points": [{"mu": 0.0, "critical": {"0.9": 1.0}}, {"mu": 1.0, "critical": {"0.9": 3.0}}],
             "intervals": {"0.9": []}}  # fmt: skip
     profile, neyman = coverage.points(block, "mu", [0.9], belt)
@@ -139,7 +142,7 @@ def test_coverage_counts_failures_and_knows_the_belt() -> None:
 
 def test_full_coverage_still_has_an_error() -> None:
     n = 50
-    block = Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), np.zeros((n, 1)), np.ones((n, 1)), np.zeros(n), np.zeros(n), np.ones(n, bool))  # fmt: skip
+    block = Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), np.zeros((n, 1)), np.ones((n, 1)), np.zeros((n, 1)), np.zeros(n), np.zeros(n), np.ones(n, bool))  # fmt: skip
     assert coverage.points(block, "mu", [0.9])[0]["error"] > 0
 
 
@@ -153,15 +156,35 @@ def test_block_reads_back(tmp_path) -> None:
         np.testing.assert_array_equal(getattr(found, name), getattr(made, name))
 
 
-def test_thinned_normalisation_keeps_its_total_and_its_order() -> None:
-    simulation = simulated(60_000)
-    rates = Rates.build(TABLE, SHAPES, YIELDS)
-    likelihood = Likelihood.build(rates, dict.fromkeys(TABLE.nuisances, "poly6_exp"), SHAPES, simulation, simulation)
-    thin = likelihood.thinned(CENTRE)
-    for whole, few in zip(likelihood.simulation, thin.simulation, strict=True):
-        assert 4096 <= len(few.weight) < len(whole.weight)
-        assert few.weight.sum() == pytest.approx(whole.weight.sum())
-    alpha = np.array([1.0, -0.5, 0.0])
-    for whole, few in zip(likelihood.simulation, thin.simulation, strict=True):
-        z, _, error = few(alpha)
-        assert abs(z - whole(alpha)[0]) < 5 * error + 1e-12
+def test_normalisation_of_a_pool_of_two_samples_is_that_of_all_its_events() -> None:
+    """The events of the first sample come first; those behind the thinned Z_j must not be these alone."""
+    n = 30_000
+    x = np.concatenate([np.random.default_rng(1).normal(1, 1, n), np.random.default_rng(2).normal(0, 1, n)])
+    weight = np.repeat([100 / n, 500 / n], n)
+    mixture = np.log((100 * np.exp(x - 0.5) + 500) / 600)
+    ratios = {"s": x - 0.5 - mixture, "b": -mixture, "s.up": 0.2 * x - 0.22, "s.down": -0.2 * x + 0.18}
+    yields = {"s": 100.0, "b": 500.0, "s.up": 100.0, "s.down": 100.0}
+    data = dataset.Dataset(x[:, None].astype(np.float32), weight, np.repeat([0, 1], n), ("s", "b"), ratios, yields)
+    table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu", "b": "1"}, {"jes": Nuisance()})
+    shapes = (Shape("s", "jes", "s.up", "s.down", ""),)
+    events = Likelihood.build(Rates.build(table, shapes, yields), {"jes": "poly6_exp"}, shapes, data, data)
+    pool = toys.model_pool(events, weight, np.array([1.0, 0.0]))
+    for alpha in (-1.0, 1.0):
+        for whole, few in zip(events.simulation, pool.likelihood.simulation, strict=True):
+            z, _, error = few(np.array([alpha]))
+            assert len(few.weight) < 2 * n
+            assert few.weight.sum() ** 2 / (few.weight**2).sum() >= 4096
+            assert z == pytest.approx(whole(np.array([alpha]))[0], abs=5 * error + 0.01)
+
+
+@pytest.mark.parametrize("b", [1.0, 3.0])
+def test_toys_without_an_event_are_fitted(b: float) -> None:
+    """At small means many toys are empty; losing them would bias every number that follows."""
+    likelihood = counting(1, b=b, s=1.0, sigma=0.1, bounds=(0.0, 20.0))
+    truth = likelihood.rates.at({"mu": 0.5})
+    pool = toys.Pool(likelihood, np.array([b + 0.5]), 0.0)
+    made = list(toys.resampled(pool, truth, range(60)))
+    block = Block.of(made, likelihood.rates, "mu", truth, (1.0, 0.0))
+    assert (block.events == 0).sum() >= 2
+    assert block.converged.mean() > 0.97
+    assert (block.values[block.events == 0, 0] < 1e-3).all()

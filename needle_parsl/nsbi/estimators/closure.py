@@ -21,9 +21,11 @@ def closure(
 ) -> dict[str, dict[str, Any]]:
     """Compare histograms of the numerator with those of the reweighted reference, column by column.
 
-        chi2 = sum_b (P_b - Q_b)^2 / (sigma_P,b^2 + sigma_Q,b^2),  sigma^2 = sum w^2,  ndf = bins - 1
+        chi2 = (P - Q)^T V^-1 (P - Q) without the last bin,  ndf = bins - 1
+        V = sum over both of [diag(s) - s P^T - P s^T + P P^T sum_b s_b] / W^2,  s_b = sum in b of w^2,  W = sum of w
 
-    Both are normalised to one, which costs the degree of freedom.
+    Both are normalised to one, which costs the degree of freedom. For equal weights it is the sum over bins of
+    (P_b - Q_b)^2 / (sigma_P,b^2 + sigma_Q,b^2); a ratio that varies much makes weights that are far from equal.
 
     Args:
         columns: By name, the values of the numerator's events, shape (N,), and of the reference's, shape (R,).
@@ -40,9 +42,9 @@ def _compare(above: Floats, below: Floats, target: Floats, reweighted: Floats) -
     edges = _edges(above, below, target, reweighted)
     p, sigma_p = histogram(above, target, edges)
     q, sigma_q = histogram(below, reweighted, edges)
-    variance = sigma_p**2 + sigma_q**2
-    value = float((np.divide((p - q) ** 2, variance, out=np.zeros_like(p), where=variance > 0)).sum())
-    ndf = len(p) - 1
+    covariance = _covariance(p, sigma_p) + _covariance(q, sigma_q)
+    ndf, away = len(p) - 1, (p - q)[:-1]
+    value = float(away @ np.linalg.pinv(covariance[:-1, :-1], hermitian=True) @ away)
     return {
         "edges": edges.tolist(),
         "target": p.tolist(),
@@ -53,6 +55,14 @@ def _compare(above: Floats, below: Floats, target: Floats, reweighted: Floats) -
         "ndf": ndf,
         "p_value": float(chi2.sf(value, ndf)) if ndf else None,
     }
+
+
+def _covariance(share: Floats, error: Floats) -> Floats:
+    """Give the covariance of the shares of a total that fluctuates with them."""
+    own = error**2
+    cross = np.outer(own, share)
+    whole: Floats = np.diag(own) - cross - cross.T + np.outer(share, share) * own.sum()
+    return whole
 
 
 def histogram(values: Floats, weight: Floats, edges: Floats) -> tuple[Floats, Floats]:

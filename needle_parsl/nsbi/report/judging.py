@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from scipy.stats import binomtest
 
 from needle_parsl.analysis import WALL
 from needle_parsl.nsbi.report.gathering import Facts, Sample
@@ -26,9 +27,11 @@ FINITE = {"yellow": 0.5, "red": 1.0}
 SHIFTED = {"yellow": 0.2, "red": 0.5}
 """Bias over toys, and learned minus exact, in standard errors; a bias counts beyond two of its own errors."""
 PULLED = {"yellow": 0.1, "red": 0.3}
-"""|pull width - 1|, beyond 2.5 of its own errors."""
-UNCOVERED = {"yellow": 2.5, "red": 5.0}
-"""|coverage - level| in binomial errors."""
+"""|pull width - 1|, beyond 2.5 of its own errors; pulls are taken in the coordinate of the fit."""
+BLURRED = {"yellow": 0.2, "red": 0.5}
+"""Statistical error of a critical value over its value."""
+VETOED = {"yellow": 1e-3, "red": 2e-2}
+"""Share of the expected events of toys that could not be drawn."""
 TOYS_LOST = {"yellow": 0.0, "red": 0.05}
 """Fraction of the toys whose fit failed."""
 
@@ -151,9 +154,44 @@ def _fits(facts: Facts) -> Found:
             yield "yellow", f"In the fit '{name}', {fit['floored_events']} events have no positive density."
     for name, scan in facts.inference.scans.items():
         for level in scan["open"]:
-            yield "yellow", f"The {level} interval of '{name}' leaves the scanned range."
-    for level in facts.inference.belt["open"] if facts.inference.belt else ():
-        yield "yellow", f"The {level} interval of the Neyman construction leaves its grid."
+            missed = not scan["intervals"][level]
+            yield (
+                "red" if missed else "yellow",
+                (
+                    f"The {level} interval of '{name}' "
+                    + ("holds no value: the scan misses the best fit." if missed else "leaves the scanned range.")
+                ),
+            )
+
+
+def _belt(facts: Facts) -> Found:
+    belt = facts.inference.belt
+    if belt is None:
+        return
+    for level in belt["open"]:
+        yield (
+            "yellow",
+            f"The {level} interval of the Neyman construction leaves its grid, or spans a value without a fit.",
+        )
+    worst = max(p["failed"] / (p["failed"] + p["toys"]) for p in belt["points"])
+    yield (
+        above(worst, TOYS_LOST),
+        f"Up to {100 * worst:.1f} % of the toys at a value of the grid have a fit that failed.",
+    )
+    vetoed = max(p["vetoed"] for p in belt["points"])
+    yield (
+        above(vetoed, VETOED),
+        f"Up to {100 * vetoed:.2g} % of the expected events of the belt's toys cannot be drawn.",
+    )
+    for level in belt["intervals"]:
+        blur = max(p["critical_error"][level] / max(p["critical"][level], 1e-9) for p in belt["points"])
+        yield (
+            above(blur, BLURRED),
+            (
+                f"At {level} the critical values of the Neyman construction are uncertain by up to {100 * blur:.0f} %; "
+                "ask for more intervals.toys_per_point."
+            ),
+        )
 
 
 def _finite(facts: Facts) -> Found:
@@ -191,34 +229,37 @@ def _compared(facts: Facts) -> Iterator[tuple[str, Mapping[str, Any], Mapping[st
 
 def _toys(facts: Facts) -> Found:
     points = facts.inference.coverage["points"] if facts.inference.coverage else []
-    seen: set[float] = set()
+    seen: set[str] = set()
     for point in points:
-        value = point[facts.subject.poi]
-        if value not in seen:
-            seen.add(value)
-            yield from _estimates(facts.subject.poi, value, point)
-        off = abs(point["coverage"] - point["level"]) / point["error"]
-        yield (
-            above(off, UNCOVERED),
-            (
-                f"At {facts.subject.poi} = {value:g} the {point['method']} interval at {point['level']:g} covers in "
-                f"{100 * point['coverage']:.1f} ± {100 * point['error']:.1f} % of {point['toys']} toys."
-            ),
-        )
+        truth = ", ".join(f"{name} = {value:g}" for name, value in point["truth"].items())
+        if truth not in seen:
+            seen.add(truth)
+            yield from _estimates(truth, point)
+        if point["toys"]:
+            yield _covered(truth, point, len(points))
 
 
-def _estimates(poi: str, value: float, point: Mapping[str, Any]) -> Found:
+def _covered(truth: str, point: Mapping[str, Any], tests: int) -> tuple[Colour, str]:
+    held = round(point["coverage"] * point["toys"])
+    p_value = _corrected(float(binomtest(held, point["toys"], point["level"]).pvalue), tests)
+    return below(p_value, UNLIKELY), (
+        f"At {truth} the {point['method']} interval at {point['level']:g} covers in {100 * point['coverage']:.1f} ± "
+        f"{100 * point['error']:.1f} % of {point['toys']} toys, p = {p_value:.2g} as one of {tests} such tests."
+    )
+
+
+def _estimates(truth: str, point: Mapping[str, Any]) -> Found:
     total = point["toys"] + point["failed"]
     yield (
         above(point["failed"] / total, TOYS_LOST),
-        (f"At {poi} = {value:g} the fits of {point['failed']} of {total} toys failed; no number has them in it."),
+        (f"At {truth} the fits of {point['failed']} of {total} toys failed; no number has them in it."),
     )
     if point["bias"] is not None and point["spread"]:
         size = max(abs(point["bias"]) - 2 * point["bias_error"], 0.0) / point["spread"]
         yield (
             above(size, SHIFTED),
             (
-                f"At {poi} = {value:g} toys are biased by {point['bias']:+.3g} ± {point['bias_error']:.2g}, "
+                f"At {truth} toys are biased by {point['bias']:+.3g} ± {point['bias_error']:.2g}, "
                 f"{abs(point['bias']) / point['spread']:.2f} of their spread."
             ),
         )
@@ -226,7 +267,7 @@ def _estimates(poi: str, value: float, point: Mapping[str, Any]) -> Found:
         excess = max(abs(point["pull_width"] - 1) - 2.5 * point["pull_width_error"], 0.0)
         yield (
             above(excess, PULLED),
-            (f"At {poi} = {value:g} pulls have the width {point['pull_width']:.2f} ± {point['pull_width_error']:.2f}."),
+            (f"At {truth} pulls have the width {point['pull_width']:.2f} ± {point['pull_width_error']:.2f}."),
         )
 
 
@@ -234,13 +275,18 @@ def _good_fits(facts: Facts) -> str:
     return f"{len(facts.inference.fits)} fits converged, away from bounds, and the intervals end within the scans."
 
 
+def _good_simulation(facts: Facts) -> str:
+    if "asimov" not in facts.inference.fits:
+        return ""
+    return "The finite number of simulated events adds little to the errors of the Asimov fit."
+
+
 def _good_toys(facts: Facts) -> str:
     if not facts.inference.coverage:
         return ""
-    points = facts.inference.coverage["points"]
     return (
         f"Bias, pulls and coverage of {sum(len(block.t) for block in facts.inference.toys)} toys are as they should be, at "
-        f"{len({point[facts.subject.poi] for point in points})} true values of {facts.subject.poi}."
+        f"{len(facts.inference.toys)} truths."
     )
 
 
@@ -253,8 +299,9 @@ SUBJECTS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
     "closure": (_closure, lambda f: "Every reweighted reference looks like its numerator." if f.diagnostics else ""),
     "calibration": (_calibration, lambda f: "Every ratio is calibrated within errors." if f.diagnostics else ""),
     "fits": (_fits, _good_fits),
-    "simulation": (_finite, lambda _: "The finite number of simulated events adds little to the errors of the Asimov fit."),
+    "simulation": (_finite, _good_simulation),
     "truth": (_truth, lambda f: "Learned and exact fit agree." if any(_compared(f)) else ""),
     "toys": (_toys, _good_toys),
+    "belt": (_belt, lambda f: "The critical values of the belt are well known." if f.inference.belt else ""),
 }  # fmt: skip
 """By subject: what is looked at, and what to say if all of it is good; nothing if there was nothing to look at."""

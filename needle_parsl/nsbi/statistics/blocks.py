@@ -17,7 +17,7 @@ from needle_parsl.nsbi.statistics.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model import Rates
 
 Floats = npt.NDArray[np.float64]
-COLUMNS = ("events", "values", "errors", "t", "nll", "converged")
+COLUMNS = ("events", "values", "errors", "pulls", "t", "nll", "converged")
 
 
 class Fitted(NamedTuple):
@@ -28,6 +28,8 @@ class Fitted(NamedTuple):
     """Best values of the parameters, shape (P,)."""
     errors: Floats
     """Standard errors, shape (P,); NaN at a bound."""
+    pulls: Floats
+    """Best value minus truth over the error, in the coordinate of the fit, shape (P,); NaN at a bound."""
     t: float
     """-2 ln of the profile likelihood ratio at the true value of the parameter of interest."""
     nll: float
@@ -48,7 +50,8 @@ def fit(toy: Likelihood, parameter: str, truth: Floats) -> Fitted:
     free = minimise(toy, rates, start=held.theta)
     errors = np.array([free.error(name) for name in rates.parameters])
     t = max(2 * (held.nll - free.nll), 0.0)
-    return Fitted(len(toy.weight), free.values, errors, t, free.nll, held.converged and free.converged)
+    pulls = (free.theta - truth) * np.abs(rates.stretch(free.theta)) / errors
+    return Fitted(len(toy.weight), free.values, errors, pulls, t, free.nll, held.converged and free.converged)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Block:
     """Shape (T, P)."""
     errors: Floats
     """Shape (T, P); NaN at a bound."""
+    pulls: Floats
+    """In the coordinate of the fit, shape (T, P); NaN at a bound."""
     t: Floats
     """Shape (T,)."""
     nll: Floats
@@ -87,8 +92,8 @@ class Block:
             pool: Effective and vetoed events of the pool.
         """
         rows = [fit(toy, parameter, truth) for toy in toys]
-        events, values, errors, t, nll, converged = map(np.array, zip(*rows, strict=True))
-        return Block(rates.parameters, rates.outward(truth), *pool, events, values, errors, t, nll, converged)
+        columns: dict[str, Any] = dict(zip(COLUMNS, map(np.array, zip(*rows, strict=True)), strict=True))
+        return Block(rates.parameters, rates.outward(truth), *pool, **columns)
 
     @staticmethod
     def join(blocks: Sequence[Block]) -> Block:

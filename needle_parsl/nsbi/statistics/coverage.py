@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.stats import chi2
 
 from needle_parsl.nsbi.statistics.blocks import Block
+from needle_parsl.nsbi.statistics.neyman import TIE
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,43 +26,48 @@ def points(
         block: All toys of this truth.
         parameter: The parameter of interest.
         levels: Confidence levels.
-        belt: As in `intervals/neyman.json`; at a truth on its grid the coverage of its intervals is given, too.
+        belt: As in `intervals/neyman.json`; the coverage of its intervals is given, too, at a truth within its grid.
 
     Returns:
         One entry per method and level. Toys whose fits failed are counted and are in no other number.
     """
     good = block.converged
+    truth = dict(zip(block.parameters, block.truth.tolist(), strict=True))
     common: dict[str, Any] = {
-        parameter: block.column(parameter)[0],
+        parameter: truth[parameter],
+        "truth": truth,
         "toys": int(good.sum()),
         "failed": int((~good).sum()),
+        "events": float(block.events.mean()),
+        **_estimates(block, parameter),
+        "pool_effective": block.effective if np.isfinite(block.effective) else None,
+        "vetoed": block.vetoed,
     }
-    common |= {"events": float(block.events.mean()), **_estimates(block, parameter)}
-    common |= {"pool_effective": block.effective if np.isfinite(block.effective) else None, "vetoed": block.vetoed}
     heights = [("profile", level, float(chi2.ppf(level, 1))) for level in levels]
-    heights += [("neyman", float(level), value) for level, value in _critical(block, parameter, belt).items()]
+    heights += [("neyman", level, value) for level, value in _critical(truth[parameter], parameter, levels, belt)]
     return [
-        {**common, "method": method, "level": level, **_share(block.t[good] <= height)}
+        {**common, "method": method, "level": level, **_share(block.t[good] <= height + TIE)}
         for method, level, height in heights
     ]
 
 
-def _critical(block: Block, parameter: str, belt: Mapping[str, Any] | None) -> dict[str, float]:
+def _critical(
+    truth: float, parameter: str, levels: Sequence[float], belt: Mapping[str, Any] | None
+) -> list[tuple[float, float]]:
     """Interpolate the critical values of a belt at a truth, by level; nothing outside its grid."""
-    if belt is None:
-        return {}
-    truth = block.column(parameter)[0]
-    grid = [point[parameter] for point in belt["points"]]
-    if not grid[0] <= truth <= grid[-1]:
-        return {}
-    values = {level: [point["critical"][level] for point in belt["points"]] for level in belt["intervals"]}
-    return {level: float(np.interp(truth, grid, column)) for level, column in values.items()}
+    grid = [point[parameter] for point in belt["points"]] if belt else []
+    if not grid or not grid[0] <= truth <= grid[-1]:
+        return []
+    columns = [[point["critical"][f"{level:g}"] for point in belt["points"]] for level in levels] if belt else []
+    return [(level, float(np.interp(truth, grid, column))) for level, column in zip(levels, columns, strict=True)]
 
 
-def _share(held: npt.NDArray[np.bool_]) -> dict[str, float]:
-    """Give the covered fraction and its binomial error; at 0 and 1 that of half a toy more, which is not 0."""
-    n = max(len(held), 1)
-    share = float(held.mean()) if len(held) else 0.0
+def _share(held: npt.NDArray[np.bool_]) -> dict[str, float | None]:
+    """Give the covered fraction and its binomial error; at 0 and 1 that of half a toy, which is not 0."""
+    n = len(held)
+    if not n:
+        return {"coverage": None, "error": None}
+    share = float(held.mean())
     inside = min(max(share, 0.5 / n), 1 - 0.5 / n)
     return {"coverage": share, "error": float(np.sqrt(inside * (1 - inside) / n))}
 
@@ -70,8 +76,8 @@ def _estimates(block: Block, parameter: str) -> dict[str, Any]:
     """Bias, spread and pulls; a fit on a bound has a value, and no error to pull with."""
     truth, values, errors = block.column(parameter)
     good = block.converged
-    inside = good & np.isfinite(errors) & (errors > 0)
-    pulls = (values[inside] - truth) / errors[inside]
+    inside = good & np.isfinite(errors)
+    pulls = block.pulls[inside, block.parameters.index(parameter)]
     shift, spread = _mean(values[good] - truth)
     mean, width = _mean(pulls)
     n, count = max(int(good.sum()), 1), max(len(pulls), 1)
@@ -80,7 +86,7 @@ def _estimates(block: Block, parameter: str) -> dict[str, Any]:
         "bias_error": None if spread is None else spread / np.sqrt(n),
         "spread": spread,
         "mean_error": float(errors[inside].mean()) if inside.any() else None,
-        "at_bound": int((good & ~np.isfinite(errors)).sum()),
+        "at_bound": int((good & ~inside).sum()),
         "pull_mean": mean,
         "pull_mean_error": None if width is None else width / np.sqrt(count),
         "pull_width": width,

@@ -19,6 +19,8 @@ Objective = Callable[[Floats], tuple[float, Floats | None]]
 
 An objective may have a method `hessian`, which spares MIGRAD three quarters of its calls.
 """
+TOLERANCE = 1e-3
+"""Of MIGRAD: it stops where -ln L is within 1e-6 of its minimum, as far as it can tell."""
 SPREAD = (0.1, 0.5, 0.9)
 """Where between its bounds a fit is started again in a coordinate in which the rate is not monotonic."""
 
@@ -65,9 +67,10 @@ class Result:
         return float(self.values[self.parameters.index(name)])
 
     def error(self, name: str) -> float:
-        """Give the standard error of a parameter; NaN at a bound, where it has no meaning."""
+        """Give the standard error of a parameter; NaN where there is none, as at a bound."""
         place = self.parameters.index(name)
-        return np.nan if name in self.at_bound else float(np.sqrt(max(self.covariance[place, place], 0.0)))
+        variance = self.covariance[place, place]
+        return np.nan if name in self.at_bound or not variance > 0 else float(np.sqrt(variance))
 
     def nuisances(self) -> dict[str, float]:
         """Give the best values of the nuisance parameters."""
@@ -78,7 +81,7 @@ class Result:
 
         The inverse of their block of the inverse covariance; empty where the covariance cannot be inverted.
         """
-        if self.at_bound or not self.converged:
+        if self.at_bound or not self.converged or not self.theta_covariance.any():
             return {}
         held = np.linalg.inv(np.linalg.inv(self.covariance)[: self.rates.physics, : self.rates.physics])
         return dict(zip(self.parameters, np.sqrt(np.diag(held)).tolist(), strict=False))
@@ -96,7 +99,8 @@ class Result:
             normalisations: Z_j and its error by process.
             simulation_errors: What the finite number of simulated events is worth, for each parameter.
         """
-        extra = [None] * len(self.values) if simulation_errors is None else simulation_errors
+        extra = np.full(len(self.values), np.nan) if simulation_errors is None else simulation_errors
+        errors = [self.error(name) for name in self.parameters]
         statistical = self.statistical_errors()
         return {
             "converged": self.converged,
@@ -104,14 +108,14 @@ class Result:
             "parameters": {
                 name: {
                     "value": self.value(name),
-                    "error": None if name in self.at_bound else self.error(name),
+                    "error": None if np.isnan(error) else error,
                     "statistical_error": statistical.get(name),
                     "minos": list(self.minos[name]) if name in self.minos else None,
                     "ensemble_error": None,
                     "total_error": None,
-                    "simulation_error": None if simulation is None else float(simulation),
+                    "simulation_error": None if np.isnan(error) or np.isnan(simulation) else float(simulation),
                 }
-                for name, simulation in zip(self.parameters, extra, strict=True)
+                for name, error, simulation in zip(self.parameters, errors, extra, strict=True)
             },
             "covariance": self.covariance.tolist(),
             "at_bound": list(self.at_bound),
@@ -121,24 +125,43 @@ class Result:
         }
 
 
-class _Memo:
-    """Value and gradient of the last point, since Minuit asks for them one after the other."""
+class _Free:
+    """The objective as a function of the parameters that are not held, with the last point kept: Minuit asks twice.
 
-    def __init__(self, objective: Objective) -> None:
-        self.objective = objective
+    Minuit must not know of the others: version 2.33 takes the rows of a Hessian by their place among the free parameters.
+    """
+
+    def __init__(self, objective: Objective, theta: Floats, free: npt.NDArray[np.bool_]) -> None:
+        self.objective, self.theta, self.free = objective, theta, free
+        self.second: Callable[[Floats], Floats] | None = getattr(objective, "hessian", None)
         self.point: bytes = b""
         self.answer: tuple[float, Floats | None] = (0.0, None)
 
-    def __call__(self, theta: Floats) -> tuple[float, Floats | None]:
-        if self.point != theta.tobytes():
-            self.point, self.answer = theta.tobytes(), self.objective(theta)
-        return self.answer
+    def whole(self, x: Floats) -> Floats:
+        theta = self.theta.copy()
+        theta[self.free] = x
+        return theta
 
-    def value(self, theta: Floats) -> float:
-        return self(theta)[0]
+    def value(self, x: Floats) -> float:
+        if self.point != x.tobytes():
+            self.point, self.answer = x.tobytes(), self.objective(self.whole(x))
+        return self.answer[0]
 
-    def gradient(self, theta: Floats) -> Floats | None:
-        return self(theta)[1]
+    def gradient(self, x: Floats) -> Floats:
+        self.value(x)
+        assert self.answer[1] is not None
+        return self.answer[1][self.free]
+
+    def hessian(self, x: Floats) -> Floats:
+        assert self.second is not None
+        return self.second(self.whole(x))[np.ix_(self.free, self.free)]
+
+    def convex(self, x: Floats) -> Floats:
+        """Turn negative curvature over: a step then leads downhill, and iminuit 2.33 breaks where it is not positive."""
+        values, axes = np.linalg.eigh(self.hessian(x))
+        size = np.maximum(np.abs(values), 1e-8 * np.abs(values).max() + 1e-12)
+        convex: Floats = (axes * size) @ axes.T
+        return convex
 
 
 def minimise(
@@ -160,103 +183,112 @@ def minimise(
         errors: Whether the error matrix is wanted; without it, a point of a scan costs a third.
         minos: Parameters whose MINOS interval is wanted.
     """
-    held = {name: rates.inward(name, value) for name, value in (fixed or {}).items()}
-    first = np.array(rates.start if start is None else start, dtype=np.float64)
-    best: Minuit | None = None
-    bends = any(bend and name not in held for name, bend in zip(rates.parameters, rates.curved, strict=True))
-    for theta in (first, *_others(rates, first)):
-        found = _descend(objective, rates, theta, held)
-        if found.nfit == 0:
-            return _result(found, objective, rates, errors=False, minos=())
-        if best is None or (not found.valid, found.fval) < (not best.valid, best.fval):
+    theta = np.array(rates.start if start is None else start, dtype=np.float64)
+    free = np.array([name not in (fixed or {}) for name in rates.parameters])
+    for name, value in (fixed or {}).items():
+        theta[rates.parameters.index(name)] = rates.inward(name, value)
+    if not free.any():  # a scan of the only parameter: there is nothing to minimise
+        value = float(objective(theta)[0])
+        return Result(rates, bool(np.isfinite(value)), value, theta, np.zeros((len(theta),) * 2))
+    best: _Descent | None = None
+    for first in (theta, *_others(rates, theta, free)):
+        found = _descend(objective, rates, first, free)
+        if best is None or found.rank() < best.rank():
             best = found
-        if found.valid and not bends:
+        if found.minuit.valid and not (rates.curved & free).any():
             break
     assert best is not None
-    return _result(best, objective, rates, errors=errors, minos=minos)
+    return _result(best, rates, errors=errors, minos=minos)
 
 
-def _others(rates: Rates, first: Floats) -> list[Floats]:
-    """Start again along the curved parameters; along all physics parameters if none is curved."""
-    moved = rates.curved if rates.curved.any() else np.arange(len(first)) < rates.physics
+def _others(rates: Rates, first: Floats, free: npt.NDArray[np.bool_]) -> list[Floats]:
+    """Start again along the free curved parameters; along all free physics parameters if none is curved."""
+    bends = rates.curved & free
+    moved = bends if bends.any() else (np.arange(len(first)) < rates.physics) & free
     low, high = np.array(rates.limits()).T
-    return [np.where(moved, low + fraction * (high - low), first) for fraction in SPREAD]
+    return [np.where(moved, low + fraction * (high - low), first) for fraction in SPREAD] if moved.any() else []
 
 
-def _descend(objective: Objective, rates: Rates, start: Floats, held: Mapping[str, float]) -> Minuit:
-    memo = _Memo(objective)
-    values = np.array([held.get(name, value) for name, value in zip(rates.parameters, start, strict=True)])
-    gradient = None if memo.gradient(values) is None else memo.gradient
-    hessian = getattr(objective, "hessian", None)
-    convex = None if hessian is None else lambda theta: _convex(hessian(theta))
-    minuit = Minuit(memo.value, values, grad=gradient, hessian=convex, name=rates.parameters)
-    minuit.errordef, minuit.strategy, minuit.tol = Minuit.LIKELIHOOD, int(hessian is None), 0.01
-    minuit.limits = rates.limits()
-    for name in held:
-        minuit.fixed[name] = True
-    if minuit.nfit:  # else a scan of the only parameter: there is nothing to minimise
-        minuit.migrad()
-    return minuit
+@dataclass(frozen=True)
+class _Descent:
+    """Where MIGRAD has come to from one start."""
+
+    minuit: Minuit
+    problem: _Free
+
+    def rank(self) -> tuple[bool, float]:
+        """Order descents: valid ones first, then the deeper ones."""
+        return not self.minuit.valid, float(self.minuit.fval)
 
 
-def _convex(hessian: Floats) -> Floats:
-    """Turn negative curvature over: a step then leads downhill, and iminuit 2.33 breaks with a Hessian that is not positive."""
-    values, axes = np.linalg.eigh(hessian)
-    size = np.maximum(np.abs(values), 1e-8 * np.abs(values).max() + 1e-12)
-    convex: Floats = (axes * size) @ axes.T
-    return convex
+def _descend(objective: Objective, rates: Rates, start: Floats, free: npt.NDArray[np.bool_]) -> _Descent:
+    """Run MIGRAD with the Hessian; without it where that fails, as where the Hessian is nearly singular."""
+    problem = _Free(objective, start, free)
+    if problem.second is not None:
+        found = _migrad(problem, rates, problem.convex)
+        if found.minuit.valid:
+            return found
+    return _migrad(problem, rates, None)
 
 
-def _result(minuit: Minuit, objective: Objective, rates: Rates, *, errors: bool, minos: Sequence[str]) -> Result:
-    theta = np.array(minuit.values)
-    nothing = np.zeros((len(theta),) * 2)
-    free = np.array([not minuit.fixed[name] for name in rates.parameters])
-    if not free.any():
-        value = float(minuit.fcn(theta))
-        return Result(rates, bool(np.isfinite(value)), value, theta, nothing)
-    value = float(minuit.fval)
-    near = np.array([_near(*at) for at in zip(theta, rates.limits(), np.array(minuit.errors), strict=True)])
-    ends = [name for name, end in zip(rates.parameters, near & free, strict=True) if end]
+def _migrad(problem: _Free, rates: Rates, hessian: Callable[[Floats], Floats] | None) -> _Descent:
+    start, free = problem.theta[problem.free], np.flatnonzero(problem.free)
+    problem.value(start)
+    gradient = None if problem.answer[1] is None else problem.gradient
+    names = [rates.parameters[place] for place in free]
+    minuit = Minuit(problem.value, start, grad=gradient, hessian=hessian, name=names)
+    minuit.errordef, minuit.strategy, minuit.tol = Minuit.LIKELIHOOD, int(hessian is None), TOLERANCE
+    minuit.limits = [rates.limits()[place] for place in free]
+    minuit.migrad()
+    return _Descent(minuit, problem)
+
+
+def _result(found: _Descent, rates: Rates, *, errors: bool, minos: Sequence[str]) -> Result:
+    minuit, problem = found.minuit, found.problem
+    theta, value = problem.whole(np.array(minuit.values)), float(minuit.fval)
+    near = np.array([_near(*at) for at in zip(minuit.values, minuit.limits, minuit.errors, strict=True)])
+    ends = [name for name, end in zip(minuit.parameters, near, strict=True) if end]
     at_bound = tuple(name for name in ends if name in rates.parameters[: rates.physics])
     on_wall = tuple(name for name in ends if name not in at_bound)
-    covariance = _covariance(minuit, objective, free & ~near) if errors else nothing
-    good = bool(minuit.valid and covariance is not None and np.isfinite(value) and not on_wall)
-    intervals = _minos(minuit, rates, [name for name in minos if good and name not in at_bound])
-    found = nothing if covariance is None else covariance
-    return Result(rates, good, value, theta, found, at_bound, on_wall, intervals)
+    inner = _covariance(found, ~near) if errors else np.zeros((len(near),) * 2)
+    good = bool(minuit.valid and inner is not None and np.isfinite(value) and not on_wall)
+    intervals = _minos(found, rates, [name for name in minos if good and name not in at_bound])
+    covariance = np.zeros((len(theta),) * 2)
+    if inner is not None:
+        covariance[np.ix_(problem.free, problem.free)] = inner
+    return Result(rates, good, value, theta, covariance, at_bound, on_wall, intervals)
 
 
-def _covariance(minuit: Minuit, objective: Objective, inside: npt.NDArray[np.bool_]) -> Floats | None:
-    """Invert the Hessian; a parameter on its bound has none. None where it is not positive."""
-    hessian = getattr(objective, "hessian", None)
-    if hessian is None:
+def _covariance(found: _Descent, inside: npt.NDArray[np.bool_]) -> Floats | None:
+    """Invert the Hessian of the free parameters; one on its bound has none. None where it is not positive."""
+    minuit = found.minuit
+    if found.problem.second is None:
         minuit.hesse()
         return None if minuit.covariance is None else np.array(minuit.covariance)
-    found, rows = np.zeros((len(inside),) * 2), np.ix_(inside, inside)
-    own = hessian(np.array(minuit.values))[rows]
+    whole, rows = np.zeros((len(inside),) * 2), np.ix_(inside, inside)
+    own = found.problem.hessian(np.array(minuit.values))[rows]
     if not (np.isfinite(own).all() and np.linalg.eigvalsh(own).min(initial=np.inf) > 0):
         return None
-    found[rows] = np.linalg.inv(own)
-    return found
+    whole[rows] = np.linalg.inv(own)
+    return whole
 
 
-def _minos(minuit: Minuit, rates: Rates, names: Sequence[str]) -> dict[str, tuple[float, float]]:
+def _minos(found: _Descent, rates: Rates, names: Sequence[str]) -> dict[str, tuple[float, float]]:
     """Give the intervals that MINOS found; a side that ends at a bound ends there."""
-    found = {}
+    intervals: dict[str, tuple[float, float]] = {}
     if names:
-        minuit.minos(*names)
+        found.minuit.minos(*names)
     for name in names:
-        place, errors = rates.parameters.index(name), minuit.merrors[name]
-        ends = np.tile(np.array(minuit.values), (2, 1))
-        ends[:, place] += errors.lower, errors.upper
+        errors, middle = found.minuit.merrors[name], found.minuit.values[name]
+        place = rates.parameters.index(name)
         good = (errors.lower_valid or errors.at_lower_limit) and (errors.upper_valid or errors.at_upper_limit)
         if good:
-            low, high = (float(rates.outward(end)[place]) for end in ends)
-            found[name] = (
-                rates.bounds[place][0] if errors.at_lower_limit else low,
-                rates.bounds[place][1] if errors.at_upper_limit else high,
+            low, high = rates.bounds[place]
+            intervals[name] = (
+                low if errors.at_lower_limit else rates.out(name, middle + errors.lower),
+                high if errors.at_upper_limit else rates.out(name, middle + errors.upper),
             )
-    return found
+    return intervals
 
 
 def _near(value: float, limits: tuple[float, float], error: float) -> bool:

@@ -14,12 +14,17 @@ from scipy.stats import chi2
 
 from needle_parsl.analysis import Scan
 from needle_parsl.nsbi.statistics.fitting import Objective, Result, minimise
+from needle_parsl.nsbi.statistics.model import Rates
 
 Floats = npt.NDArray[np.float64]
 AUTOMATIC = 25
 """Points of a scan whose range the user left open."""
+CURVED = 41
+"""Points of such a scan of a parameter that is fitted as its root."""
 FEWEST = 5
 """Converged points that a curve can be drawn through."""
+NARROW = 1e-6
+"""Pieces of an interval that are narrower than this part of the scan are rounding."""
 REFINEMENTS, TOLERANCE = 8, 1e-3
 """How often, and to what t, the edges of an interval are fitted again."""
 
@@ -65,10 +70,10 @@ def profile(
 
 
 def statistic(objective: Objective, best: Result, parameter: str, grid: Floats) -> Floats:
-    """Give t = -2 ln of the profile likelihood ratio at each value, shape (G,); infinite where a fit did not converge."""
+    """Give t = -2 ln of the profile likelihood ratio at each value, shape (G,); NaN where a fit did not converge."""
     points = profile(objective, best, parameter, grid)
-    t = [max(2 * (point.nll - best.nll), 0.0) if point.converged else np.inf for point in points]
-    return np.array(t)
+    lowest = min([best.nll, *(point.nll for point in points if point.converged)])
+    return np.array([2 * (point.nll - lowest) if point.converged else np.nan for point in points])
 
 
 def scan(
@@ -98,14 +103,15 @@ def scan(
 
     if where:
         points = evaluate(np.linspace(where.start, where.stop, where.points))
+    elif rates.curved[rates.parameters.index(parameter)]:
+        points = evaluate(_everywhere(rates, parameter))
     else:
         points = _automatic(evaluate, best, parameter, limits, max(levels))
     lowest = min([best.nll, *(point.nll for point in points if point.converged)])
     own = Point(best.value(parameter), best.nll, best.converged)
     inside = points[0].value <= own.value <= points[-1].value
-    intervals = {
-        f"{level:g}": _refined(evaluate, [*points, own] if inside else points, lowest, level) for level in levels
-    }
+    known = [*points, own] if inside else points
+    intervals = {f"{level:g}": _refined(evaluate, rates, parameter, known, lowest, level) for level in levels}
     return {
         "parameter": parameter,
         "points": [{parameter: p.value, "t": _t(p, lowest), "converged": p.converged} for p in points],
@@ -114,12 +120,21 @@ def scan(
     }
 
 
+def _everywhere(rates: Rates, parameter: str) -> Floats:
+    """Spread a scan evenly in s over all values: t may come down again far from the best fit."""
+    place = rates.parameters.index(parameter)
+    (low, high), (first, last) = rates.limits()[place], rates.bounds[place]
+    return np.array([first, *(rates.out(parameter, s) for s in np.linspace(low, high, CURVED)[1:-1]), last])
+
+
 def _t(point: Point, lowest: float) -> float | None:
     return 2 * (point.nll - lowest) if np.isfinite(point.nll) else None
 
 
 def _is_open(pieces: list[list[float]], points: Sequence[Point], limits: tuple[float, float]) -> bool:
-    """Whether an interval ends where the scan does rather than where t says, or spans a point that did not converge."""
+    """Whether an interval ends where the scan does, spans a point that did not converge, or was missed by the scan."""
+    if not pieces:
+        return True
     good = [point.value for point in points if point.converged]
     ends = [e for e, bound in zip((good[:1], good[-1:]), limits, strict=True) if e and abs(e[0] - bound) > 1e-12]
     lost = [point.value for point in points if not point.converged]
@@ -129,15 +144,26 @@ def _is_open(pieces: list[list[float]], points: Sequence[Point], limits: tuple[f
 
 
 def _refined(
-    evaluate: Callable[[Floats], list[Point]], points: Sequence[Point], lowest: float, level: float
+    evaluate: Callable[[Floats], list[Point]],
+    rates: Rates,
+    parameter: str,
+    points: Sequence[Point],
+    lowest: float,
+    level: float,
 ) -> list[list[float]]:
-    """Read an interval off, and fit again at its edges until t there is that of the level: grids may be coarse."""
+    """Read an interval off, and fit again at its edges until t there is that of the level: grids may be coarse.
+
+    The curve is drawn in the coordinate of the fit, in which t is smooth.
+    """
     known = {point.value: point for point in points if point.converged}
     for _ in range(REFINEMENTS):
         if len(known) < FEWEST:
             return []
         grid = np.array(sorted(known))
-        pieces = below(grid, 2 * (np.array([known[x].nll for x in grid]) - lowest), level)
+        smooth = np.array([rates.inward(parameter, x) for x in grid])
+        found = below(smooth, 2 * (np.array([known[x].nll for x in grid]) - lowest), level)
+        ends = dict(zip(smooth, grid, strict=True))  # an end of the scan has its own value
+        pieces = [[float(ends.get(x, rates.out(parameter, x))) for x in piece] for piece in found]
         edges = [edge for piece in pieces for edge in piece if edge not in known]
         new = [point for point in evaluate(np.array(edges)) if point.converged] if edges else []
         known |= {point.value: point for point in new}
@@ -188,4 +214,4 @@ def below(grid: Floats, t: Floats, level: float) -> list[list[float]]:
                 pieces[-1][1] = high
             else:
                 pieces.append([low, high])
-    return pieces
+    return [piece for piece in pieces if piece[1] - piece[0] > NARROW * (grid[-1] - grid[0])]

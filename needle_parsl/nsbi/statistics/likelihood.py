@@ -30,7 +30,7 @@ Floats = npt.NDArray[np.float64]
 FLOOR = 1e-30
 """lambda_e is at least this inside the logarithm; events below are counted."""
 FEWEST = 4096
-"""Events behind a thinned Z_j, at least."""
+"""Effective events behind a thinned Z_j, at least."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,6 @@ class Responses:
             product = product * value
             logs[k] = slope / value
         return product, logs
-
-    def nuisances(self) -> int:
-        """Count the nuisance parameters up to the last one that matters here."""
-        return 1 + max((k for k, _ in self.curves), default=-1)
 
     def take(self, rows: Rows) -> Responses:
         """Keep the responses of some events."""
@@ -74,19 +70,25 @@ class Simulation:
         return z, {k: float(self.weight @ (product * log)) / z for k, log in logs.items()}, error
 
     def thinned(self, events: float) -> Simulation:
-        """Keep as many events, in their order, as make the error of Z_j small against that of a data set's size.
+        """Keep as many events, picked at random, as make the error of Z_j small against that of a data set.
 
-            n = max(4096, 10 nu Var(prod_k g_jk)),  the variance being that at alpha = 1
+            n_eff = max(4096, 10 nu sum_k Var g_jk),  each variance the larger one of those at alpha_k = +-1
 
         Args:
             events: nu, expected in a data set.
         """
-        product, _ = self.responses(np.ones(self.responses.nuisances()), len(self.weight))
-        mean = self.weight @ product / self.weight.sum()
-        spread = self.weight @ (product / mean - 1) ** 2 / self.weight.sum()
-        rows = slice(int(max(FEWEST, 10 * events * spread)))
-        weight = self.weight[rows]
-        return Simulation(weight * (self.weight.sum() / weight.sum()), self.responses.take(rows))
+        total = self.weight.sum()
+        spread = sum(max(self._variance(curve(a)[0]) for a in (1.0, -1.0)) for _, curve in self.responses.curves)
+        picked = np.random.default_rng(0).permutation(len(self.weight))
+        weight = self.weight[picked]
+        effective = np.cumsum(weight) ** 2 / np.maximum(np.cumsum(weight**2), np.finfo(float).tiny)
+        rows = picked[: 1 + int(np.searchsorted(np.maximum.accumulate(effective), max(FEWEST, 10 * events * spread)))]
+        return Simulation(self.weight[rows] * (total / self.weight[rows].sum()), self.responses.take(rows))
+
+    def _variance(self, response: Floats) -> float:
+        """Give the relative variance of a response."""
+        mean = np.average(response, weights=self.weight)
+        return float(np.average((response / mean - 1) ** 2, weights=self.weight))
 
 
 class Point(NamedTuple):

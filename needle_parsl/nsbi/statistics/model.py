@@ -102,6 +102,10 @@ class Rates:
         """Turn a parameter's value into the coordinate of the fit."""
         return float(_inward(value, self.curved[self.parameters.index(name)]))
 
+    def out(self, name: str, coordinate: float) -> float:
+        """Turn a coordinate of the fit into the parameter's value."""
+        return float(coordinate**2 if self.curved[self.parameters.index(name)] else coordinate)
+
     def outward(self, theta: Floats) -> Floats:
         """Turn coordinates of the fit, shape (P,), into parameters."""
         return np.where(self.curved, theta**2, theta)

@@ -19,6 +19,7 @@ from scipy.stats import chi2
 
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.statistics.blocks import Block
+from needle_parsl.nsbi.statistics.model import Rates
 
 Floats = npt.NDArray[np.float64]
 TIE = 1e-4
@@ -47,12 +48,7 @@ def critical(t: Floats, level: float) -> tuple[float, float]:
 
 
 def belt(
-    parameter: str,
-    grid: Floats,
-    toys: Sequence[Block],
-    observed: Floats,
-    levels: Sequence[float],
-    bounds: tuple[float, float],
+    parameter: str, grid: Floats, toys: Sequence[Block], observed: Floats, levels: Sequence[float], rates: Rates
 ) -> dict[str, Any]:
     """Construct the confidence belt and read the intervals off, as in `intervals/neyman.json`.
 
@@ -60,32 +56,36 @@ def belt(
         parameter: Its name.
         grid: Its values, ascending, shape (G,).
         toys: Those thrown at each value.
-        observed: t of the data at each value, shape (G,).
+        observed: t of the data at each value, NaN where its fit did not converge, shape (G,).
         levels: Confidence levels.
-        bounds: Of the parameter; an interval that ends at the grid's end, and not at a bound, is open.
+        rates: The model; an interval that ends with the grid, and not at a bound, is open.
 
     Raises:
         InputError: At some level no value of the grid is accepted.
         TaskError: No toy at some value has converged.
     """
     statistics = [_statistics(parameter, value, block) for value, block in zip(grid, toys, strict=True)]
-    levelled = {f"{level:g}": _at_level(parameter, grid, statistics, observed, level) for level in levels}
+    levelled = {f"{level:g}": _at_level(parameter, grid, statistics, observed, level, rates) for level in levels}
     points = [
         {
             parameter: float(grid[place]),
-            "t": float(observed[place]),
+            "t": None if np.isnan(observed[place]) else float(observed[place]),
             "toys": len(t),
-            "failed": len(toys[place].t) - len(t),
-            "p_value": float((t >= observed[place] - TIE).mean()),
+            "failed": len(block.t) - len(t),
+            "pool_effective": block.effective,
+            "vetoed": block.vetoed / max(float(block.events.mean()), 1.0),
+            "p_value": None if np.isnan(observed[place]) else float((t >= observed[place] - TIE).mean()),
             **{key: {name: found[key][place] for name, found in levelled.items()} for key in PER_POINT},
         }
-        for place, t in enumerate(statistics)
+        for place, (t, block) in enumerate(zip(statistics, toys, strict=True))
     ]
     return {
         "parameter": parameter,
         "points": points,
         "intervals": {name: found["intervals"] for name, found in levelled.items()},
-        "open": [name for name, found in levelled.items() if _open(found["intervals"], grid, bounds)],
+        "open": [
+            name for name, found in levelled.items() if _open(parameter, found["intervals"], grid, observed, rates)
+        ],
         "asymptotic": {f"{level:g}": float(chi2.ppf(level, 1)) for level in levels},
     }
 
@@ -98,30 +98,34 @@ def _statistics(parameter: str, value: float, block: Block) -> Floats:
 
 
 def _at_level(
-    parameter: str, grid: Floats, statistics: Sequence[Floats], observed: Floats, level: float
+    parameter: str, grid: Floats, statistics: Sequence[Floats], observed: Floats, level: float, rates: Rates
 ) -> dict[str, Any]:
     values, errors = np.array([critical(t, level) for t in statistics]).T
-    accepted = observed <= values + TIE
+    accepted = observed <= values + TIE  # NaN is not accepted
     if not accepted.any():
         raise InputError(
             f"intervals.grid: no value is accepted at level {level:g}; t of the data is smallest at {parameter} = "
-            f"{grid[int(np.argmin(observed))]:g}, give the grid more points near there"
+            f"{grid[int(np.argmin(np.nan_to_num(observed, nan=np.inf)))]:g}, give the grid more points near there"
         )
+    good = np.isfinite(observed)
+    smooth = np.array([rates.inward(parameter, value) for value in grid[good]])
+    found = pieces(smooth, observed[good], values[good] + TIE)
+    ends = dict(zip(smooth, grid[good], strict=True))
     return {
         "critical": values.tolist(),
         "critical_error": errors.tolist(),
         "accepted": accepted.tolist(),
-        "intervals": pieces(grid, observed, values + TIE),
+        "intervals": [[float(ends.get(x, rates.out(parameter, x))) for x in piece] for piece in found],
     }
 
 
 def pieces(grid: Floats, observed: Floats, values: Floats) -> list[list[float]]:
     """Find where the data's t is at most critical; the pieces may be several.
 
-    Between the points of the grid t follows a cubic spline, since it is smooth, and the critical values straight lines.
+    Between the points of the grid t follows a cubic spline, and the critical values straight lines.
 
     Args:
-        grid: Ascending, shape (G,).
+        grid: Ascending values in the coordinate of the fit, in which t is smooth, shape (G,).
         observed: t of the data, shape (G,).
         values: Critical values, shape (G,).
 
@@ -129,7 +133,8 @@ def pieces(grid: Floats, observed: Floats, values: Floats) -> list[list[float]]:
         Pieces [low, high]; one that reaches an end of the grid ends there.
     """
     fine = np.unique(np.concatenate([grid, np.linspace(grid[0], grid[-1], FINE)]))
-    excess = CubicSpline(grid, observed)(fine) - np.interp(fine, grid, values)
+    t = CubicSpline(grid, observed)(fine) if len(grid) > 1 else observed
+    excess = t - np.interp(fine, grid, values)
     edges = [float(fine[0])] if excess[0] <= 0 else []
     for (a, b), (left, right) in zip(pairwise(fine), pairwise(excess), strict=True):
         if (left <= 0) != (right <= 0):
@@ -138,6 +143,10 @@ def pieces(grid: Floats, observed: Floats, values: Floats) -> list[list[float]]:
     return [[low, high] for low, high in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def _open(intervals: Sequence[Sequence[float]], grid: Floats, bounds: tuple[float, float]) -> bool:
-    ends = {float(end) for end, bound in zip((grid[0], grid[-1]), bounds, strict=True) if end != bound}
-    return any(edge in ends for piece in intervals for edge in piece)
+def _open(parameter: str, intervals: Sequence[Sequence[float]], grid: Floats, observed: Floats, rates: Rates) -> bool:
+    """Whether an interval ends with the grid, away from a bound, or spans a value whose fit did not converge."""
+    bounds = rates.bounds[rates.parameters.index(parameter)]
+    good = grid[np.isfinite(observed)]
+    ends = {float(end) for end, bound in zip((good[0], good[-1]), bounds, strict=True) if end != bound}
+    lost = grid[~np.isfinite(observed)]
+    return any(low in ends or high in ends or ((low <= lost) & (lost <= high)).any() for low, high in intervals)

@@ -16,6 +16,8 @@ from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.likelihood import Likelihood, Simulation
 
 Floats = npt.NDArray[np.float64]
+MOST_VETOED = 0.05
+"""Share of the expected events that may be left out."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,9 @@ def model_pool(events: Likelihood, weight: Floats, theta: Floats) -> Pool:
         events: Likelihood over simulated events of the reference.
         weight: Their weights, shape (N,), of any sum.
         theta: The truth of the toys.
+
+    Raises:
+        InputError: Too many events have a negative density.
     """
     share = weight / weight.sum()
     simulation = tuple(
@@ -56,7 +61,13 @@ def model_pool(events: Likelihood, weight: Floats, theta: Floats) -> Pool:
     )
     own = replace(events, simulation=simulation)
     wanted = share * own.rates_and_densities(theta).density
-    return Pool(own.thinned(theta), np.maximum(wanted, 0.0), float(-np.minimum(wanted, 0.0).sum()))
+    vetoed = float(-np.minimum(wanted, 0.0).sum())
+    if vetoed > MOST_VETOED * wanted.sum():
+        raise InputError(
+            f"toys: {vetoed:.3g} of {wanted.sum():.3g} expected events have a negative density or weight, and cannot be drawn; "
+            "a reference without negative weights is needed"
+        )
+    return Pool(own.thinned(theta), np.maximum(wanted, 0.0), vetoed)
 
 
 def simulation_pool(events: Likelihood, simulated: Dataset, theta: Floats) -> Pool:

@@ -43,7 +43,7 @@ FIGURES = {
     "pulls": Entry("toys", "Pulls over toys: best value minus truth, over its error.", toys.pulls, lambda f: bool(f.inference.toys)),
     "closure": Entry(
         "ratios", "Reweighting closure on test events, the columns that agree worst: numerator, and reference weighted with r.",
-        ratios.closure, lambda f: bool(f.diagnostics),
+        ratios.closure, lambda f: bool(ratios.compared(f)),
     ),
     "calibration": Entry(
         "ratios", "Calibration on test events, the ratios that are calibrated worst: points above 0, and r is too small there.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -77,14 +77,22 @@ def _by_process(axes: Axes, facts: Facts, values: Floats, window: tuple[float, .
     axes.legend(frameon=False, fontsize=8)
 
 
+def compared(facts: Facts) -> list[tuple[float, str, str, dict[str, Any]]]:
+    """List p-value, ratio, column and numbers of every comparison, the worst first."""
+    return sorted(
+        (
+            (numbers["p_value"], ratio, column, numbers)
+            for ratio, found in facts.diagnostics.items()
+            for column, numbers in found["closure"].items()
+            if numbers["p_value"] is not None
+        ),
+        key=lambda entry: entry[:3],
+    )
+
+
 def closure(facts: Facts) -> Figure:
     """Draw numerator and reweighted reference in the columns that agree worst."""
-    worst = sorted(
-        (numbers["p_value"], ratio, column, numbers)
-        for ratio, found in facts.diagnostics.items()
-        for column, numbers in found["closure"].items()
-        if numbers["p_value"] is not None
-    )[:MOST]
+    worst = compared(facts)[:MOST]
     figure, pairs = split_panels(len(worst))
     for (upper, lower), (p_value, ratio, column, numbers) in zip(pairs, worst, strict=True):
         edges = np.array(numbers["edges"])

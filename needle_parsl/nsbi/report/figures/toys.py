@@ -39,14 +39,14 @@ def statistic(facts: Facts) -> Figure:
 
 
 def pulls(facts: Facts) -> Figure:
-    """Draw the pulls of the parameter of interest over toys, beside a unit Gaussian."""
+    """Draw the pulls of the parameter of interest over toys, in the coordinate of the fit, beside a unit Gaussian."""
     blocks = facts.inference.toys[:MOST]
     figure, axes = panels(len(blocks))
     edges = np.linspace(-4, 4, 25)
     for ax, block in zip(axes, blocks, strict=True):
-        truth, values, errors = block.column(facts.subject.poi)
-        good = block.converged & (errors > 0)
-        found = np.clip((values[good] - truth) / errors[good], -3.999, 3.999)
+        truth, _, errors = block.column(facts.subject.poi)
+        place = block.parameters.index(facts.subject.poi)
+        found = np.clip(block.pulls[block.converged & np.isfinite(errors), place], -3.999, 3.999)
         counts, _ = np.histogram(found, edges)
         n = max(len(found), 1)
         middle = (edges[1:] + edges[:-1]) / 2
