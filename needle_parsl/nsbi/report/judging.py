@@ -286,7 +286,7 @@ def _good_toys(facts: Facts) -> str:
         return ""
     return (
         f"Bias, pulls and coverage of {sum(len(block.t) for block in facts.inference.toys)} toys are as they should be, at "
-        f"{len(facts.inference.toys)} truths."
+        f"{len(facts.inference.toys)} true point{'s' * (len(facts.inference.toys) > 1)}."
     )
 
 
