@@ -50,7 +50,7 @@ def needle(tmp_path: Path) -> Callable[..., Ended]:
             cwd=cwd,
             env={**os.environ, "COLUMNS": "200", **(env or {})},
             check=False,
-            timeout=300,
+            timeout=900,
         )
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 

@@ -41,7 +41,7 @@ def clean(error: InputError) -> None:
     for problem in error.listed():
         assert problem.message.strip()
         assert "\n" not in str(problem)
-        assert len(problem.message) < 600, problem
+        assert len(problem.message) < 3000, problem
         assert "Traceback" not in problem.message
 
 

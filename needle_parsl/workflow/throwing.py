@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from needle_parsl.errors import TaskError
@@ -80,7 +80,7 @@ def _pool(root: str, spec: specs.Toys, learned: Likelihood, truth: Floats) -> Po
 def _generated(
     root: str, spec: specs.Toys, thrower: specs.Thrower, learned: Likelihood, truth: Floats
 ) -> Iterator[Likelihood]:
-    """Let the user's function make every toy's events; the networks see all of a block at once."""
+    """Let the user's function make every toy's events; networks see one toy at a time, since sums depend on their company."""
     import numpy as np
 
     from needle_parsl.nsbi.data import conversion, generation
@@ -100,6 +100,7 @@ def _generated(
         )
         events.append(conversion.select(made, inputs.recipe(thrower.kept), thrower.reference))
     ratios = {name: estimator.read(inputs.path(root, "combine", name)) for name in thrower.ratios}
-    joined = dataset.observed(Events.join(events, thrower.kept.features), ratios)
+    log_ratios = {name: np.concatenate([ratio.log_ratio(e.x) for e in events]) for name, ratio in ratios.items()}
+    joined = replace(dataset.observed(Events.join(events, thrower.kept.features), {}), ratios=log_ratios)
     every = inputs.likelihood_of(spec.fit, rates, joined, inputs.dataset(root, "asimov"))
     return cut(every.thinned(truth), [len(e) for e in events], auxiliary)
