@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import xxhash
 
 from needle_parsl.errors import InputError
 
@@ -25,6 +28,8 @@ RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS = (
 
 PLACES = {
     "generate": "generated/{}.root",
+    "read": "events/parts/{}.h5",
+    "merge": "events/parts/{}.range.h5",
     "convert": "events/{}.h5",
     "train": "packs/{}.h5",
     "combine": "estimators/{}/estimator.h5",
@@ -43,6 +48,13 @@ PLACES = {
 def place(stage: str, name: str) -> str:
     """Place an output, relative to the run directory: `place("convert", "background.jes.up")`."""
     return PLACES[stage].format(name)
+
+
+def discard_parts(root: Path, sample: str) -> None:
+    """Remove what the store of a sample was merged from."""
+    shutil.rmtree(root / "events" / "parts" / sample, ignore_errors=True)
+    with contextlib.suppress(OSError):  # other samples still have parts
+        (root / "events" / "parts").rmdir()
 
 
 def check(root: Path) -> None:
@@ -113,11 +125,11 @@ def read_json(path: Path) -> Any:
 
 
 def digest(path: Path) -> str:
-    """Fingerprint a file, or all files of a folder with their names: 16 bytes of BLAKE2b, as hex."""
+    """Fingerprint a file, or all files of a folder with their names: 128 bits of XXH3, as hex."""
     if path.is_file():
         with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    total = hashlib.blake2b(digest_size=16)
+            return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
+    total = xxhash.xxh3_128()
     for file_path in sorted(p for p in path.rglob("*") if p.is_file()):
         total.update(f"{file_path.relative_to(path)} {digest(file_path)}\n".encode())
     return total.hexdigest()

@@ -30,6 +30,8 @@ class Site:
     """Tasks at a time; 0 is one per core. Unit: tasks."""
     pack: int = field(default=8, metadata=within(1, 100_000))
     """Members that one training task holds. Unit: networks."""
+    memory_mib: int = field(default=1024, metadata=within(1))
+    """Memory that a task of conversion may use beside its libraries; a larger file is cut into more tasks. Unit: MiB."""
     window: int = field(default=1000, metadata=within(1))
     """Tasks that are submitted at a time. Unit: tasks."""
     scratch: str = "."

@@ -4,6 +4,7 @@ from needle_parsl.analysis.file import Loaded, load, read
 from needle_parsl.analysis.tables import (
     WALL,
     Analysis,
+    Computed,
     Data,
     Ensemble,
     Features,
@@ -13,6 +14,7 @@ from needle_parsl.analysis.tables import (
     Model,
     Nuisance,
     Parameter,
+    Particles,
     Plane,
     Ratios,
     Sample,
@@ -27,6 +29,7 @@ from needle_parsl.analysis.tables import (
 __all__ = [
     "WALL",
     "Analysis",
+    "Computed",
     "Data",
     "Ensemble",
     "Features",
@@ -37,6 +40,7 @@ __all__ = [
     "Model",
     "Nuisance",
     "Parameter",
+    "Particles",
     "Plane",
     "Ratios",
     "Sample",

@@ -68,7 +68,7 @@ def load(path: Path, settings: list[str] | None = None) -> Loaded:
 
 
 def match(path: Path, patterns: tuple[str, ...]) -> list[str]:
-    """List the files that patterns name, absolute and without repetition, in canonical order.
+    """List the files that patterns name, absolute and without repetition, in canonical order; addresses stay as they are.
 
     Args:
         path: The analysis; patterns are relative to its folder.
@@ -80,13 +80,19 @@ def match(path: Path, patterns: tuple[str, ...]) -> list[str]:
     found: list[str] = []
     for pattern in patterns:
         try:
-            resolved = [_readable(Path(name)) for name in _names(path.parent, pattern)]
+            local = [] if is_remote(pattern) else _names(path.parent, pattern)
+            resolved = [pattern] if is_remote(pattern) else [_readable(Path(name)) for name in local]
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
         if not resolved:
             raise InputError("no file matches")
         found += [file for file in resolved if file not in found]
     return found
+
+
+def is_remote(pattern: str) -> bool:
+    """Whether files are named by an address, `https://...`; only a look can say what is there."""
+    return "://" in pattern
 
 
 def _names(folder: Path, pattern: str) -> list[str]:

@@ -13,7 +13,7 @@ from needle_parsl.errors import InputError, closest
 from needle_parsl.refs import split
 
 if TYPE_CHECKING:
-    from needle_parsl.analysis.tables import Analysis, Data, Plane, Sample, Scan, Source, Toys, Variation
+    from needle_parsl.analysis.tables import Analysis, Data, Particles, Plane, Sample, Scan, Source, Toys, Variation
 
     Complain = Callable[[str, str], None]
 
@@ -78,6 +78,30 @@ def _features(analysis: Analysis, complain: Complain) -> None:
     if analysis.features.selection:
         _expression(analysis.features.selection, "features.selection", complain)
     _derived(analysis.features.derived, complain)
+    _computed(analysis, complain)
+    if analysis.features.particles:
+        _particles(analysis.features.particles, complain)
+
+
+def _computed(analysis: Analysis, complain: Complain) -> None:
+    for name, column in analysis.features.computed.items():
+        key = f"features.computed.{name}"
+        if name in analysis.features.derived:
+            complain(key, f"features.derived.{name} has the same name; choose another")
+        if not (name.isascii() and name.isidentifier()) or name in expressions.RESERVED:
+            complain(key, "is no name; use letters, digits and _, and no word of the expressions")
+        if not column.columns:
+            complain(f"{key}.columns", "is empty; name at least one column")
+        _reference(analysis, column.function, f"{key}.function", complain)
+
+
+def _particles(particles: Particles, complain: Complain) -> None:
+    if not particles.names:
+        complain("features.particles.names", "is empty; name at least one feature")
+    for name in sorted({n for n in particles.names if particles.names.count(n) > 1}):
+        complain("features.particles.names", f'"{name}" stands there more than once')
+    if particles.selection:
+        _expression(particles.selection, "features.particles.selection", complain)
 
 
 def _derived(derived: dict[str, str], complain: Complain) -> None:

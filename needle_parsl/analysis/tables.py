@@ -12,6 +12,32 @@ WALL = 5.0
 
 
 @dataclass(frozen=True)
+class Particles:
+    """`[features] particles`: any number of particles per event, kept beside the features."""
+
+    names: tuple[str, ...]
+    """Features of a particle. Example: `["pt", "eta", "phi"]`."""
+    max: int = field(default=16, metadata=within(1, 100_000))
+    """Particles of an event that are kept. Unit: particles."""
+    collection: str = ""
+    """What the names of the columns begin with: `Jet` reads `Jet_pt`. Example: `"Jet"`."""
+    sort: str = ""
+    """The feature by which particles are ordered, largest first; left out, the order of the file. Example: `"pt"`."""
+    selection: str = ""
+    """Particles that are kept, as an expression in their features; empty keeps all. Example: `"abs(eta) < 2.5"`."""
+
+
+@dataclass(frozen=True)
+class Computed:
+    """`[features.computed] NAME`: a column that a function of `physics.py` makes."""
+
+    function: str
+    """It takes an awkward array of events and returns a number for each. Example: `"physics.py:ht"`."""
+    columns: tuple[str, ...]
+    """The columns that it is given; they may be jagged. Example: `["Jet_pt"]`."""
+
+
+@dataclass(frozen=True)
 class Features:
     """`[features]`: what the networks see."""
 
@@ -22,6 +48,10 @@ class Features:
     derived: dict[str, str] = field(default_factory=dict)
     """Columns that are computed, each an expression in the columns of the files and other derived ones.
     Example: `{ pt_ratio = "pt1 / max(pt2, 1)" }`."""
+    computed: dict[str, Computed] = field(default_factory=dict)
+    """Columns that functions of `physics.py` make; derived ones may use them."""
+    particles: Particles | None = None
+    """Jagged columns that are stored beside the features, for networks of your own."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +59,11 @@ class Source:
     """Where a varied sample's events come from: other files, other weights, or a function. What is not said is nominal."""
 
     files: tuple[str, ...] = ()
-    """ROOT or Parquet files; `*` and `?` match."""
+    """ROOT, Parquet, HDF5 or CSV files, or their addresses; `*` and `?` match."""
     generate: str = ""
     """A function `(generator, events) -> {column: array}` that makes the events, as `"physics.py:name"`."""
     tree: str = ""
-    """The TTree to read; may be left out where a file has only one."""
+    """The TTree, RNTuple or HDF5 group to read; may be left out where a file has only one."""
     weight: str | float = ""
     """Column, expression or number. Example: `"weight * jes_up"`."""
 
@@ -55,19 +85,21 @@ class Sample:
     """`[samples.NAME]`: simulated events of one process."""
 
     files: tuple[str, ...] = ()
-    """ROOT or Parquet files; `*` and `?` match."""
+    """ROOT, Parquet, HDF5 or CSV files, or their addresses; `*` and `?` match."""
     generate: str = ""
     """A function `(generator, events) -> {column: array}` that makes the events, as `"physics.py:name"`."""
     events: int = field(default=100_000, metadata=within(1))
     """How many events `generate` is asked for. Unit: events."""
     tree: str = ""
-    """The TTree to read; may be left out where a file has only one."""
+    """The TTree, RNTuple or HDF5 group to read; may be left out where a file has only one."""
     weight: str | float = 1.0
     """Column, expression or number; negative weights are allowed and reported. Example: `"weight"`."""
     yield_: float | None = field(default=None, metadata=within(0.0, above=True))
     """Expected events after selection; left out, it is the sum of the weights. Unit: events. Example: `120.0`."""
     selection: str = ""
     """Events of the files that belong to this sample, as an expression in the columns. Example: `"label == 1"`."""
+    on_bad_file: Literal["stop", "skip"] = "stop"
+    """What to do with a file that is damaged or whose content is refused; `skip` leaves it out, and the report says so."""
     variations: dict[str, Variation] = field(default_factory=dict)
     """Systematic variations, by nuisance parameter."""
 
@@ -189,13 +221,15 @@ class Data:
     """`[fit] data`: observed events; a plain list stands for its files."""
 
     files: tuple[str, ...] = ()
-    """ROOT or Parquet files; `*` and `?` match."""
+    """ROOT, Parquet, HDF5 or CSV files, or their addresses; `*` and `?` match."""
     generate: str = ""
     """A function `(generator, events) -> {column: array}` that makes pseudo-data, as `"physics.py:name"`."""
     events: int = field(default=1000, metadata=within(1))
     """How many events `generate` is asked for. Unit: events."""
     tree: str = ""
-    """The TTree to read; may be left out where a file has only one."""
+    """The TTree, RNTuple or HDF5 group to read; may be left out where a file has only one."""
+    on_bad_file: Literal["stop", "skip"] = "stop"
+    """What to do with a file that is damaged or whose content is refused; `skip` leaves it out, and the report says so."""
 
 
 @dataclass(frozen=True)

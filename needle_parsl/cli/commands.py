@@ -112,12 +112,19 @@ def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = Fal
             raise typer.Exit(2) from error
         raise
     warnings = [asdict(warning) for warning in loaded.warnings]
-    facts = {"ok": True, "problems": [], "warnings": warnings, "files": dict(looked.files), "exact": inputs.exact}
+    facts = {
+        "ok": True,
+        "problems": [],
+        "warnings": warnings,
+        "notes": looked.notes,
+        "files": dict(looked.files),
+        "exact": inputs.exact,
+    }
     if as_json:
         _print_json(facts)
     else:
         terminal.warned(loaded.warnings)
-        terminal.checked(loaded.path, len(looked.files))
+        terminal.checked(loaded.path, len(looked.files), looked.notes)
 
 
 @app.command("plan")
@@ -289,7 +296,7 @@ def _plan(prepared: Prepared) -> dict[str, Any]:
 def _outcome(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
     """Gather what `needle run` prints at its end."""
     from needle_parsl import rundir
-    from needle_parsl.workflow import records
+    from needle_parsl.workflow import records, running
 
     facts: dict[str, Any] = {
         "run": str(prepared.root),
@@ -298,6 +305,8 @@ def _outcome(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
         "warnings": records.warnings([*prepared.done.values(), *outcome.done]),
         "failed": [{"stage": r.stage, "what": r.what, "reason": r.reason} for r in outcome.failed],
     }
+    if made := running.converted(prepared, outcome):
+        facts["conversion"] = made
     folder = prepared.root / "report"
     reported = any(task.stage == "report" for task in prepared.plan.tasks)
     if reported and not outcome.failed and (folder / "summary.json").exists():

@@ -24,8 +24,10 @@ OUT = Console(soft_wrap=True, highlight=False, markup=False)
 ERR = Console(soft_wrap=True, highlight=False, markup=False, stderr=True)
 
 
-def checked(path: Path, files: int) -> None:
-    """Say that an analysis is in order."""
+def checked(path: Path, files: int, notes: Sequence[str]) -> None:
+    """Say that an analysis is in order, and what was seen beside."""
+    for note in notes:
+        OUT.print(f"note: {note}")
     OUT.print(f"{path}: no mistakes found ({files} input files looked at)")
 
 
@@ -99,6 +101,12 @@ def ended(facts: Mapping[str, Any]) -> None:
     """Say how a run ended."""
     if "results" in facts:
         results(facts["results"])
+    if found := facts.get("conversion"):
+        OUT.print(
+            f"{found['events']:,} events converted, {found['events_per_s']:,.0f} per second and worker; stores of "
+            f"{found['store_bytes'] / 1e6:,.1f} MB from files of {found['input_bytes'] / 1e6:,.1f} MB "
+            f"({found['store_bytes'] / found['input_bytes']:.2f} times)"
+        )
     failures = Counter((entry["stage"], entry["reason"]) for entry in facts["failed"])
     first = {(entry["stage"], entry["reason"]): entry["what"] for entry in reversed(facts["failed"])}
     warned(facts["warnings"])

@@ -28,7 +28,11 @@ class Wanted:
     names: Mapping[str, str]
     """The key that needs a column, by column."""
     derived: tuple[str, ...]
-    """Names of the derived columns that are used."""
+    """Names of the derived and computed columns that are used."""
+    lists: Mapping[str, str]
+    """The same for columns that may be jagged."""
+    skip: bool
+    """Bad files are left out."""
 
 
 def wanted(analysis: Analysis) -> Iterator[Wanted]:
@@ -67,8 +71,14 @@ def _wanted(analysis: Analysis, store: str, key: str, source: Sample | Data, own
         derived = features.derived
     for name, text in derived.items():
         found |= {inner: f"features.derived.{name}" for inner in _names(text) if inner not in found}
-    needed = {name: at for name, at in found.items() if name not in features.derived}
-    return Wanted(store, key, source.files, source.tree, own[0], needed, tuple(derived))
+    computed = [name for name in features.computed if name in found]
+    needed = {name: at for name, at in found.items() if name not in features.derived and name not in computed}
+    lists = {c: f"features.computed.{name}.columns" for name in computed for c in features.computed[name].columns}
+    if particles := features.particles:
+        prefix = f"{particles.collection}_" if particles.collection else ""
+        lists |= {f"{prefix}{name}": "features.particles.names" for name in particles.names}
+    skip = source.on_bad_file == "skip"
+    return Wanted(store, key, source.files, source.tree, own[0], needed, (*derived, *computed), lists, skip)
 
 
 def _names(text: str) -> list[str]:

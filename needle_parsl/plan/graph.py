@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
-from needle_parsl import expressions
 from needle_parsl.analysis import Analysis, Data, Sample, Source, unused
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.physics import Density
-from needle_parsl.plan import inference, specs
+from needle_parsl.plan import inference, specs, storing
 from needle_parsl.plan.growing import Graph, Inputs
-from needle_parsl.plan.specs import STAGES, Share, Task
+from needle_parsl.plan.specs import PASSING, STAGES, Share, Task
+from needle_parsl.site import Site
 
 OBSERVED = "observed"
 """Observed events are converted like a sample of this name."""
@@ -35,6 +35,22 @@ class Plan:
         counts = Counter(task.stage for task in self.tasks)
         return {stage: counts[stage] for stage in STAGES if stage in counts}
 
+    def needed(self, held: Collection[str]) -> Plan:
+        """Leave out tasks whose outputs only pass on to tasks that are done.
+
+        Args:
+            held: Keys of the tasks that are done.
+        """
+        kept: list[Task] = []
+        wanted: set[str] = set()
+        for task in reversed(self.tasks):
+            if task.stage in PASSING and task.key not in wanted:
+                continue
+            kept.append(task)
+            if task.key not in held:
+                wanted.update(task.after)
+        return replace(self, tasks=tuple(reversed(kept)))
+
     def until(self, stage: str) -> Plan:
         """Keep the stages up to one.
 
@@ -47,18 +63,19 @@ class Plan:
         return replace(self, tasks=tuple(task for task in self.tasks if task.stage in kept))
 
 
-def build(analysis: Analysis, inputs: Inputs, pack: int) -> Plan:
+def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.memory_mib) -> Plan:
     """Plan a run.
 
     Args:
         analysis: What the user wrote.
         inputs: What a look into the files has told.
         pack: Members that one training task holds, at most.
+        memory_mib: Memory that a task of conversion may use; it changes how files are cut, and no result.
 
     Returns:
         The tasks; every task comes after those it needs.
     """
-    graph = Graph(analysis, inputs, pack)
+    graph = Graph(analysis, inputs, pack, memory_mib * 2**20)
     stores = _stores(graph)
     ratios = _ratios(analysis)
     packs = {ratio.name: _packs(graph, ratio, stores) for ratio in ratios}
@@ -88,43 +105,19 @@ def sources(analysis: Analysis) -> dict[str, Sample | Data]:
 
 def _stores(graph: Graph) -> dict[str, Task]:
     """Generate and convert: one store per source."""
-    return {name: _convert(graph, name, source) for name, source in sources(graph.analysis).items()}
+    return {name: storing.convert(graph, name, source) for name, source in sources(graph.analysis).items()}
 
 
 def completed(sample: Sample, source: Source) -> Sample:
     """What a variation does not say is nominal."""
     moved = bool(source.files or source.generate)
-    has_tree = not source.files or any(not name.endswith(".parquet") for name in source.files)
+    has_tree = not source.files or any(not name.endswith((".parquet", ".csv")) for name in source.files)
     return replace(
         sample,
         files=source.files if moved else sample.files,
         generate=source.generate if moved else sample.generate,
         tree=source.tree or (sample.tree if has_tree else ""),
         weight=source.weight if source.weight != "" else sample.weight,
-    )
-
-
-def _convert(graph: Graph, name: str, sample: Sample | Data) -> Task:
-    if sample.generate:
-        seed = graph.salt("generate", name)
-        made = specs.Generate(sample.generate, graph.inputs.physics, sample.events, seed)
-        before = [graph.add("generate", name, made)]
-        files: tuple[specs.File, ...] = (specs.File("", before[0].key),)
-    else:
-        before, files = [], graph.inputs.files[name]
-    return graph.add("convert", name, _conversion(graph, name, sample, files), *before)
-
-
-def _conversion(graph: Graph, name: str, sample: Sample | Data, files: tuple[specs.File, ...]) -> specs.Convert:
-    """Say what is kept of a sample's events."""
-    analysis, features = graph.analysis, graph.analysis.features
-    weight, selection = (sample.weight, sample.selection) if isinstance(sample, Sample) else (1.0, "")
-    kept = tuple(text for text in (selection, features.selection) if text)
-    texts = [text for text in (*kept, weight) if isinstance(text, str)]
-    used = {*features.names, *analysis.split.id}.union(*(expressions.parse(text).names() for text in texts))
-    derived = expressions.ordered(features.derived, used)
-    return specs.Convert(
-        name, files, sample.tree, features.names, weight, kept, analysis.split.id, graph.salt("split"), derived
     )
 
 
@@ -215,7 +208,7 @@ def _thrower(graph: Graph, estimators: Mapping[str, Task]) -> inference.Thrower 
     if toys is None or not toys.generate:
         return None
     ratios = _of_model(graph.analysis, estimators)
-    kept = replace(_conversion(graph, "toys", Data(generate=toys.generate), ()), id=())
+    kept = replace(storing.conversion(graph, "toys", Data(generate=toys.generate), ()), id=())
     spec = specs.Thrower(toys.generate, graph.inputs.physics, kept, tuple(ratios))
     return inference.Thrower(spec, tuple(ratios.values()))
 

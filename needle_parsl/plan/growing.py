@@ -30,13 +30,17 @@ class Graph:
     analysis: Analysis
     inputs: Inputs
     pack: int
+    memory: int
+    """Bytes that a task of conversion may use."""
     tasks: list[Task] = field(default_factory=list)
     networks: int = 0
 
     def add(self, stage: str, name: str, spec: Spec, *after: Task) -> Task:
         """Add a task; its key says what it is and what comes before it."""
         keys = tuple(task.key for task in after)
-        task = Task(stage, name, specs.digest([stage, VERSIONS[stage], name, spec, keys]), spec, keys)
+        # A store is named by its files alone, whatever the tasks through which they came.
+        named = () if stage == "convert" else keys
+        task = Task(stage, name, specs.digest([stage, VERSIONS[stage], name, spec, named]), spec, keys)
         self.tasks.append(task)
         return task
 

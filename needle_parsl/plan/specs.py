@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, TypeVar
 
-from needle_parsl.analysis import Model, Plane, Scan, Training
+from needle_parsl.analysis import Computed, Model, Particles, Plane, Scan, Training
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.statistics.model import Shape
 
@@ -17,11 +17,14 @@ NOT_IN_KEY = {"key": False}
 """Metadata of fields that say where something is, not what it is."""
 
 VERSIONS = {
-    "generate": 1, "convert": 1, "train": 1, "combine": 1, "diagnose": 2, "evaluate": 1, "fit": 2, "interval": 2,
+    "generate": 1, "read": 1, "merge": 1, "convert": 2, "train": 1, "combine": 1, "diagnose": 2, "evaluate": 1, "fit": 2, "interval": 2,
     "toys": 1, "neyman": 1, "coverage": 1, "report": 2,
 }  # fmt: skip
-"""The stages in their order. Raise a version when its task gives other results, and what is done is done again."""
+"""The stages in their order. Raise a version when its task gives other results, and what is done is done again. That of
+`convert` stands for `read` and `merge`, too, since a store is named by its files alone."""
 STAGES = tuple(VERSIONS)
+PASSING = ("read", "merge")
+"""Stages whose outputs are removed when the store that is made of them is there."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,24 @@ class File:
     """Empty for the file that the sample's generator writes."""
     digest: str
     """Of its content; the key of the generator's task for a generated file."""
+    stamp: tuple[object, ...] = field(default=(), metadata=NOT_IN_KEY)
+    """Its state when it was looked at."""
+    borders: tuple[int, ...] = field(default=(), metadata=NOT_IN_KEY)
+    """Rows at which reading may start, from 0 to their number; empty where that is not known."""
+    size: int = field(default=0, metadata=NOT_IN_KEY)
+    """Bytes."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A range of rows of a file."""
+
+    file: File
+    start: int = 0
+    stop: int | None = None
+    """None: to the end of the file."""
+    share: float = field(default=0.0, metadata=NOT_IN_KEY)
+    """Part of the sample's bytes that the whole file is."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +90,40 @@ class Convert:
     salt: int
     derived: tuple[tuple[str, str], ...]
     """Names and expressions of the computed columns that are used, each after those it uses."""
+    on_bad_file: str
+    """`stop`, or `skip`."""
+    computed: tuple[tuple[str, Computed], ...]
+    """Names of the columns that functions make, and how."""
+    particles: Particles | None
+    physics: Physics | None
+    """Where the functions are; None without any."""
+    pieces: tuple[Piece, ...] = field(default=(), metadata=NOT_IN_KEY)
+    """What this task reads itself; equal files give equal stores however they are cut."""
+    parts: tuple[str, ...] = field(default=(), metadata=NOT_IN_KEY)
+    """What other tasks have read or merged: their names, with the stage."""
+    memory: int = field(default=2**30, metadata=NOT_IN_KEY)
+    """Bytes that the task may use, about."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """Read some pieces of a sample into a part of its store."""
+
+    sample: Convert
+    """Without files and pieces."""
+    pieces: tuple[Piece, ...]
+    bits: int
+    """Leading bits of the hash that cut all parts into the same cells."""
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Merge one range of the hash out of all parts."""
+
+    parts: tuple[str, ...]
+    share: tuple[int, int]
+    """(k, n): the k-th of n ranges."""
+    memory: int = field(metadata=NOT_IN_KEY)
 
 
 @dataclass(frozen=True)
@@ -298,7 +353,7 @@ class Report:
 
 
 Inference = Fit | Exact | Interval | Area | Toys | Neyman | Coverage
-Spec = Generate | Convert | Train | Combine | Diagnose | Evaluate | Inference | Report
+Spec = Generate | Read | Merge | Convert | Train | Combine | Diagnose | Evaluate | Inference | Report
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from needle_parsl import refs, rundir
+from needle_parsl import plan, refs, rundir
 from needle_parsl.plan import specs
 
 if TYPE_CHECKING:
-    from needle_parsl.nsbi.data.conversion import InputFile, Recipe
+    from needle_parsl.nsbi.data.conversion import Piece, Recipe
     from needle_parsl.nsbi.data.events import Events, Part
+    from needle_parsl.nsbi.data.store import Lost, Schema
     from needle_parsl.nsbi.physics import Density, LogDensity
     from needle_parsl.nsbi.report.gathering import Provenance
     from needle_parsl.nsbi.statistics.blocks import Block
@@ -33,38 +34,65 @@ def recipe(spec: specs.Convert) -> Recipe:
     """Translate a spec into the words of `nsbi.data`."""
     from needle_parsl.nsbi.data.conversion import Recipe
 
-    return Recipe(spec.sample, spec.features, spec.weight, spec.selections, spec.id, spec.derived)
+    return Recipe.of(plan.content(spec), (spec.physics.source, spec.physics.path) if spec.physics else ("", ""))
 
 
-def files(root: str, spec: specs.Convert) -> tuple[InputFile, ...]:
-    """Locate the files of a sample; one without a path is what the sample's generator wrote."""
-    from needle_parsl.nsbi.data.conversion import InputFile
+def schema(spec: specs.Convert) -> Schema:
+    """Say what the events of a sample's store are."""
+    from needle_parsl.nsbi.data.store import Schema
+
+    return Schema(spec.features, spec.particles.names if spec.particles else (), spec.salt)
+
+
+def pieces(root: str, spec: specs.Convert, wanted: tuple[specs.Piece, ...]) -> list[Piece]:
+    """Locate pieces of a sample's files; one without a path is what the sample's generator wrote."""
+    from needle_parsl.nsbi.data.conversion import InputFile, Piece
     from needle_parsl.nsbi.data.generation import TREE
 
     own = str(path(root, "generate", spec.sample))
-    return tuple(InputFile(f.path or own, spec.tree if f.path else TREE, f.digest) for f in spec.files)
+    found = []
+    for piece in wanted:
+        f = piece.file
+        file = InputFile(f.path or own, spec.tree if f.path else TREE, f.digest, f.stamp, piece.share)
+        found.append(Piece(file, piece.start, piece.stop))
+    return found
+
+
+def parts(root: str, names: tuple[str, ...]) -> list[Path]:
+    """Locate what other tasks have read or merged."""
+    return [path(root, *name.split(":", 1)) for name in names]
 
 
 def store(root: str, name: str) -> Events:
     """Read all events of a store."""
-    from needle_parsl.nsbi.data import events
+    from needle_parsl.nsbi.data import store
 
-    return events.read(path(root, "convert", name))
+    return store.read(path(root, "convert", name))
 
 
 def part(root: str, name: str, splitting: specs.Splitting, purpose: Part) -> Events:
     """Read the events of a store that serve one purpose."""
+    from needle_parsl.nsbi.data import store
     from needle_parsl.nsbi.data.events import Fractions
 
     s = splitting
-    return store(root, name).part(purpose, Fractions(s.train, s.combine, s.test, s.salt))
+    return store.read(path(root, "convert", name), purpose, Fractions(s.train, s.combine, s.test, s.salt))
 
 
 def total(root: str, name: str) -> float:
     """Read the sum of the weights of a store."""
-    from needle_parsl.nsbi.data import events
+    from needle_parsl.nsbi.data.store import Store
 
-    return events.sum_of_weights(path(root, "convert", name))
+    with Store(path(root, "convert", name)) as found:
+        return found.attributes["sum_of_weights"]
+
+
+def lost(root: str, name: str) -> list[Lost]:
+    """List the bad files that were left out of a store."""
+    from needle_parsl.nsbi.data.store import Store
+
+    with Store(path(root, "convert", name)) as found:
+        return found.lost
 
 
 def shares(root: str, wanted: tuple[specs.Share, ...]) -> list[tuple[Density, float]]:
@@ -137,7 +165,11 @@ def provenance(root: str) -> Provenance:
 
     state = rundir.read_json(Path(root) / rundir.RUN)
     versions = {"needle": state["needle"], **state["versions"]}
-    return Provenance(versions, state["inputs"]["files"], (Path(root) / rundir.ANALYSIS).read_text(encoding="utf-8"))
+    return Provenance(
+        versions,
+        {path: found["digest"] for path, found in state["inputs"]["files"].items()},
+        (Path(root) / rundir.ANALYSIS).read_text(encoding="utf-8"),
+    )
 
 
 def blocks(root: str, names: tuple[str, ...]) -> Block:

@@ -13,7 +13,7 @@ from typing import Any
 
 from needle_parsl import plan
 from needle_parsl.analysis import Analysis
-from needle_parsl.analysis.file import Loaded, match
+from needle_parsl.analysis.file import Loaded, is_remote, match
 from needle_parsl.errors import InputError, Problem, TaskError
 from needle_parsl.nsbi.data.hashing import key
 from needle_parsl.plan.columns import key_of, wanted
@@ -27,8 +27,12 @@ class Looked:
 
     signature: str
     """Of what was asked: paths, sizes and times of the files, and all settings that matter."""
-    files: Mapping[str, str]
-    """Digest of each input file, by absolute path."""
+    files: Mapping[str, Mapping[str, Any]]
+    """Digest, state and size of each input file, by path."""
+    samples: Mapping[str, Mapping[str, list[int]]]
+    """For each sample its files, with the rows at which reading may start."""
+    notes: list[str]
+    """What was seen and is no mistake."""
     exact: bool
     """Whether `physics.py` knows the densities."""
     code: Mapping[str, str]
@@ -48,17 +52,35 @@ def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[
     if loaded.problems:
         raise InputError.of(mistakes(loaded))
     paths = {name: match(loaded.path, source.files) for name, source in plan.sources(loaded.analysis).items()}
-    request = _request(loaded, paths)
     inputs = [path for found in paths.values() for path in found]
     looked = _recall(remembered)
-    if looked is None or looked.signature != _signature(request, [*inputs, *looked.code]):
-        answer = _ask(request)
-        if wrong := _told(loaded, answer):
-            raise InputError.of(wrong)
-        signature = _signature(request, [*inputs, *answer["code"]])
-        looked = Looked(signature, answer["files"], answer["exact"], answer["code"])
-    files = {name: tuple(plan.File(p, looked.files[p]) for p in found) for name, found in paths.items()}
+    request = _request(loaded, paths)
+    # What a server holds may have changed, so that it is always asked.
+    if (
+        looked is None
+        or any(map(is_remote, inputs))
+        or looked.signature != _signature(request, [*inputs, *looked.code])
+    ):
+        looked = _look(loaded, request, inputs, looked.files if looked else {})
+    files = {
+        name: tuple(_file(looked, path, borders) for path, borders in found.items())
+        for name, found in looked.samples.items()
+    }
     return plan.Inputs(files, _physics(loaded, tuple(looked.code.values())), looked.exact), looked
+
+
+def _look(loaded: Loaded, request: Mapping[str, Any], inputs: list[str], known: Mapping[str, Any]) -> Looked:
+    """Ask, and make one message of all mistakes."""
+    answer = _ask({**request, "known": known})
+    if wrong := _told(loaded, answer):
+        raise InputError.of(wrong)
+    del answer["columns"], answer["problems"]
+    return Looked(_signature(request, [*inputs, *answer["code"]]), **answer)
+
+
+def _file(looked: Looked, path: str, borders: list[int]) -> plan.File:
+    found = looked.files[path]
+    return plan.File(path, found["digest"], tuple(found["stamp"]), tuple(borders), found["size"])
 
 
 def mistakes(loaded: Loaded) -> list[Problem]:

@@ -20,6 +20,8 @@ from needle_parsl.site import Site
 from needle_parsl.workflow import ledger, probing
 from needle_parsl.workflow.records import Record
 
+CONVERSION = ("generate", "read", "merge", "convert")
+"""The stages up to the stores."""
 PACKAGES = ("parsl", "torch", "numpy", "scipy", "iminuit", "uproot", "awkward", "h5py", "pyarrow")
 
 
@@ -65,14 +67,16 @@ def prepare(root: Path, loaded: Loaded, site: Site, until: str | None = None, *,
     """
     before = state(root) if (root / rundir.RUN).exists() else {}
     inputs, looked = probing.probe(loaded, None if afresh else before.get("inputs"))
-    planned = plan.build(loaded.analysis, inputs, site.pack)
-    planned = planned if until is None else planned.until(until)
+    planned = plan.build(loaded.analysis, inputs, site.pack, site.memory_mib)
     records = ledger.read(root)
-    done = {
+    held = {
         task.key: records[task.key]
         for task in planned.tasks
         if task.key in records and ledger.holds(root, records[task.key])
     }
+    planned = planned.needed(held.keys())
+    planned = planned if until is None else planned.until(until)
+    done = {task.key: held[task.key] for task in planned.tasks if task.key in held}
     return Prepared(root, loaded, site, planned, done, looked)
 
 
@@ -143,6 +147,8 @@ class _Journal:
         ended = record or Record(task.key, task.stage, task.name, "", 0.0, "", "", _reason(task, error, root))
         with self.lock:
             ledger.append(root, ended)
+            if record and task.stage == "convert":
+                rundir.discard_parts(root, task.name)
             (outcome.failed if ended.reason else outcome.done).append(ended)
             outcome.wrong_input |= isinstance(error, InputError)
             if time.time() - self.written > 1:
@@ -185,6 +191,19 @@ def _stages(planned: Plan, records: list[Record]) -> dict[str, dict[str, float]]
         }
         for stage, count in planned.stages().items()
     }
+
+
+def converted(prepared: Prepared, outcome: Outcome) -> dict[str, float] | None:
+    """Sum up the conversion of files, where a run ended with it; None where it did more, or converted nothing."""
+    stores = [r for r in outcome.done if r.stage == "convert" and prepared.looked.samples.get(r.what)]
+    if not stores or any(task.stage not in CONVERSION for task in prepared.plan.tasks):
+        return None
+    files = [(path, borders) for r in stores for path, borders in prepared.looked.samples[r.what].items()]
+    rows = sum(borders[-1] for _, borders in files if borders)
+    seconds = sum(r.seconds for r in outcome.done if r.stage in CONVERSION)
+    size = sum(prepared.looked.files[path]["size"] for path, _ in files)
+    made = sum((prepared.root / r.output).stat().st_size for r in stores)
+    return {"events": rows, "events_per_s": rows / max(seconds, 1e-3), "input_bytes": size, "store_bytes": made}
 
 
 @cache

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from needle_parsl import rundir
-from needle_parsl.errors import InputError, TaskError
+from needle_parsl.errors import TaskError
 from needle_parsl.plan import Task, specs
+from needle_parsl.plan.cutting import SHARE
 from needle_parsl.workflow import inputs
 from needle_parsl.workflow.records import Output, Record, warnings, writing
 
@@ -36,17 +37,49 @@ def generated(root: str, task: Task, started: float, _exit_code: int) -> Record:
     return Output(task, inputs.path(root, task.stage, task.name), started).record(root)
 
 
+def read(root: str, task: Task, *_before: Record) -> Record:
+    """Read some pieces of a sample into a part of its store."""
+    from needle_parsl.nsbi.data import gathering, store
+
+    spec = task.of(specs.Read)
+    sample = spec.sample
+    with writing(root, task) as out:
+        pieces, skip = inputs.pieces(root, sample, spec.pieces), sample.on_bad_file == "skip"
+        found = gathering.gather(pieces, inputs.recipe(sample), skip)
+        store.write(out.path, found.events, inputs.schema(sample), spec.bits, found.sources, found.lost)
+    return out.record(root)
+
+
+def merge(root: str, task: Task, *_before: Record) -> Record:
+    """Merge one range of the hash out of all parts of a sample."""
+    from needle_parsl.nsbi.data import store
+
+    spec = task.of(specs.Merge)
+    with writing(root, task) as out:
+        store.merge(inputs.parts(root, spec.parts), out.path, spec.memory // SHARE, spec.share)
+    return out.record(root)
+
+
 def convert(root: str, task: Task, *_before: Record) -> Record:
-    """Turn one sample's files into a store."""
-    from needle_parsl.nsbi.data import conversion, events
+    """Write the store of a sample, from its files or from what other tasks have made of them."""
+    from needle_parsl.nsbi.data import conversion, gathering, store
 
     spec = task.of(specs.Convert)
+    recipe = inputs.recipe(spec)
     with writing(root, task) as out:
-        for file in spec.files:
-            if file.path and rundir.digest(Path(file.path)) != file.digest:
-                raise InputError(f"{file.path}: has changed since it was looked at; run the same command again")
-        events.write(out.path, conversion.convert(inputs.files(root, spec), inputs.recipe(spec)), spec.salt)
+        if spec.parts:
+            store.merge(inputs.parts(root, spec.parts), out.path, spec.memory // SHARE)
+        else:
+            found = gathering.gather(inputs.pieces(root, spec, spec.pieces), recipe, spec.on_bad_file == "skip")
+            store.write(out.path, found.events, inputs.schema(spec), None, found.sources, found.lost)
+        with store.Store(out.path) as made:
+            sums = made.attributes
+            conversion.accept(len(made), int(sums["repeated_ids"]), sums["sum_of_weights"], _named(spec), recipe)
     return out.record(root)
+
+
+def _named(spec: specs.Convert) -> list[str]:
+    return [file.path or f"what {spec.sample}'s generator made" for file in spec.files]
 
 
 def train(root: str, task: Task, *_before: Record) -> Record:
@@ -237,9 +270,10 @@ def report(root: str, task: Task, *before: Record) -> Record:
             rundir.read_json(inputs.path(root, "coverage", "coverage")) if spec.toys else None,
             [inputs.blocks(root, names) for names in spec.toys],
         )
+        lost = {name: inputs.lost(root, name) for name in spec.stores}
         facts = gathering.gather(
             gathering.Subject(
-                spec.name, spec.seed, spec.headline, spec.poi, spec.blinded, (*spec.warnings, *warnings(before))
+                spec.name, spec.seed, spec.headline, spec.poi, spec.blinded, (*spec.warnings, *warnings(before)), lost
             ),
             parts={
                 name: {p: inputs.part(root, name, spec.splitting, p) for p in gathering.PARTS} for name in spec.stores
@@ -258,6 +292,8 @@ def report(root: str, task: Task, *before: Record) -> Record:
 
 
 FUNCTIONS: dict[str, Callable[..., Record]] = {
+    "read": read,
+    "merge": merge,
     "convert": convert,
     "train": train,
     "combine": combine,

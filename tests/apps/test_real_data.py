@@ -11,6 +11,7 @@ import numpy as np
 
 FAIR = """
 name = "fair"
+seed = 7
 [features]
 names = ["PRI_lep_pt", "PRI_had_pt", "PRI_met", "DER_mass_vis", "DER_mass_transverse_met_lep", "DER_deltar_had_lep", "PRI_jet_leading_pt"]
 [samples.htautau]
@@ -120,4 +121,4 @@ def test_jagged_column_is_named(sample_data: Path, tmp_path: Path, needle: Calla
     (tmp_path / "analysis.toml").write_text(HZZ.format(file=file))
     ended = needle("check", "analysis.toml", "--set", "features.names=['Jet_Px']")
     assert ended.code == 2
-    assert 'column "Jet_Px" is not flat (float[])' in ended.err
+    assert 'column "Jet_Px" is not flat (jagged float32)' in ended.err

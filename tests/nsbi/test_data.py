@@ -13,9 +13,10 @@ import uproot
 from pyarrow import parquet
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import conversion, events, generation, inspection, readers
-from needle_parsl.nsbi.data.conversion import InputFile, Recipe
+from needle_parsl.nsbi.data import conversion, generation, inspection, readers, store
+from needle_parsl.nsbi.data.conversion import InputFile, Piece, Recipe
 from needle_parsl.nsbi.data.events import Events, Fractions
+from needle_parsl.nsbi.data.store import Schema
 
 COLUMNS = {
     "pt": np.linspace(0, 100, 1000),
@@ -42,9 +43,14 @@ def recipe(**changes: object) -> Recipe:
 
 
 def convert(*paths: Path, **changes: object) -> Events:
-    return conversion.convert(
-        tuple(InputFile(str(p), "", f"digest{i}") for i, p in enumerate(paths)), recipe(**changes)
-    )
+    return converted([InputFile(str(p), "", f"digest{i}") for i, p in enumerate(paths)], recipe(**changes))
+
+
+def converted(files: list[InputFile], wanted: Recipe) -> Events:
+    """Convert files whole, and judge the sample, as the task does."""
+    found = Events.join([conversion.convert(Piece(file), wanted) for file in files], wanted.features)
+    conversion.judge(found, [file.path for file in files], wanted)
+    return found
 
 
 @pytest.mark.parametrize("kind", ["root", "parquet"])
@@ -92,14 +98,14 @@ def test_store_does_not_depend_on_how_the_files_are_cut(tmp_path: Path) -> None:
     ]
     stores = []
     for number, paths in enumerate((whole, pieces)):
-        events.write(tmp_path / f"{number}.h5", convert(*paths), salt=7)
-        stores.append(events.read(tmp_path / f"{number}.h5"))
+        store.write(tmp_path / f"{number}.h5", convert(*paths), Schema(("pt", "n"), (), salt=7))
+        stores.append(store.read(tmp_path / f"{number}.h5"))
     for name in ("x", "weight", "id"):
         np.testing.assert_array_equal(getattr(stores[0], name), getattr(stores[1], name))
     with h5py.File(tmp_path / "0.h5") as file:
         assert file["x"].chunks is None
         assert file.attrs["negative_weights"] == int((convert(*whole).weight < 0).sum())
-    assert events.sum_of_weights(tmp_path / "0.h5") == pytest.approx(convert(*whole).weight.sum())
+        assert file.attrs["sum_of_weights"] == pytest.approx(convert(*whole).weight.sum())
 
 
 def test_parts_are_disjoint_complete_and_as_large_as_asked(tmp_path: Path) -> None:
@@ -117,8 +123,8 @@ def test_parts_are_disjoint_complete_and_as_large_as_asked(tmp_path: Path) -> No
 
 def test_without_id_columns_rows_are_named_by_content_and_place(tmp_path: Path) -> None:
     path = write(tmp_path, "a", COLUMNS)
-    found, again, other = convert(path, id=()), convert(path, id=()), conversion.convert(
-        (InputFile(str(path), "", "other"),), recipe(id=())
+    found, again, other = convert(path, id=()), convert(path, id=()), converted(
+        [InputFile(str(path), "", "other")], recipe(id=())
     )  # fmt: skip
     np.testing.assert_array_equal(found.id, again.id)
     assert len(np.unique(np.concatenate([found.id, other.id]))) == 2 * len(found)
@@ -219,11 +225,9 @@ def test_the_same_events_from_ttree_rntuple_and_parquet(sample_data: Path) -> No
     for name, tree in (("nano_dy.root", "Events"), ("nano_dy_rntuple.root", "Events"), ("nano_dy.parquet", "")):
         path = sample_data / "cms_open_data" / name
         with readers.open_file(path, tree) as reader:
-            names = [f for f in features if reader.columns().get(f) == "flat"]
-        file = (InputFile(str(path), tree, "same"),)
-        found.append(
-            conversion.convert(file, recipe(features=tuple(names), weight=1.0, selections=(), id=("run", "event")))
-        )
+            names = [f for f in features if f in reader.names]
+        file = [InputFile(str(path), tree, "same")]
+        found.append(converted(file, recipe(features=tuple(names), weight=1.0, selections=(), id=("run", "event"))))
     shared = set.intersection(*({*f.names} for f in found))
     assert {"MET_pt", "PV_npvs"} <= shared
     for name in shared:
@@ -244,7 +248,7 @@ def test_the_same_events_from_ttree_rntuple_and_parquet(sample_data: Path) -> No
 def test_faulty_sample_files(sample_data: Path, name: str, said: str) -> None:
     file = InputFile(str(sample_data / "faulty" / name), "Events" if name == "nano_dy_empty.root" else "", "d")
     with pytest.raises(InputError, match=said):
-        conversion.convert((file,), recipe(features=("MET_pt",), weight=1.0, selections=(), id=()))
+        converted([file], recipe(features=("MET_pt",), weight=1.0, selections=(), id=()))
 
 
 def test_generator_is_held_to_its_contract() -> None:

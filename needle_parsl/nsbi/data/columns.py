@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.data import readers
+from needle_parsl.nsbi.data.readers import source as addresses
+from needle_parsl.nsbi.data.readers.columns import flat
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,15 @@ class Source:
     names: Mapping[str, str]
     """The key of the analysis that needs a column, by column."""
     derived: Sequence[str]
-    """Names of the derived columns."""
+    """Names of the derived and computed columns."""
+    lists: Mapping[str, str]
+    """The same for columns that may be jagged."""
+    skip: bool
+    """Files that cannot be opened are left out."""
+
+    def paths(self) -> list[str]:
+        """List the files, with the patterns of addresses expanded."""
+        return [p for name in self.files for p in (addresses.expand(name) if addresses.is_remote(name) else [name])]
 
 
 def problems(sources: Sequence[Source]) -> list[tuple[str, str]]:
@@ -36,7 +45,12 @@ def problems(sources: Sequence[Source]) -> list[tuple[str, str]]:
     """
     found: dict[tuple[str, str], list[str]] = {}
     for source in sources:
-        for path in source.files:
+        try:
+            paths = source.paths()
+        except InputError as error:
+            found.setdefault((source.key, str(error)), [f"sample {source.store}", ""])
+            continue
+        for path in paths:
             for key, what, hint in _of_file(source, path):
                 found.setdefault((key, what), [f"sample {source.store}: {path}", hint]).append(path)
     return [(key, _said(what, *entry)) for (key, what), entry in found.items()]
@@ -50,17 +64,20 @@ def _said(what: str, where: str, hint: str, *paths: str) -> str:
 def _of_file(source: Source, path: str) -> Iterator[tuple[str, str, str]]:
     """Give key, what is wrong, and a hint, for each mistake that shows in a file."""
     try:
-        with readers.open_file(Path(path), source.tree) as reader:
-            columns = reader.columns()
+        with readers.open_file(path, source.tree) as reader:
+            columns = list(reader.names)
+            kinds = {name: reader.kind(name) for name in source.names if name in columns}
     except InputError as error:
+        if source.skip:
+            return
         what = str(error).removeprefix(f"{path}: ")
         yield source.tree_key if f'no tree "{source.tree}"' in what else source.key, what, ""
         return
-    for name, key in source.names.items():
+    for name, key in {**source.names, **source.lists}.items():
         if name not in columns:
             yield key, f'has no column "{name}"', closest(name, [*columns, *source.derived])
-        elif columns[name] != "flat":
-            yield key, f'column "{name}" is not flat ({columns[name]}); expected one number or text per event', ""
+        elif name in kinds and not flat(kinds[name]):
+            yield key, f'column "{name}" is not flat ({kinds[name]}); expected one number or text per event', ""
     for name in source.derived:
         if name in columns:
             yield f"features.derived.{name}", f'has a column "{name}", too; give the derived one another name', ""

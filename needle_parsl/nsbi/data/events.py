@@ -1,20 +1,17 @@
-"""The training store: events as plain arrays in one HDF5 file per sample, ordered by the hash of their ids."""
+"""Events of one sample in memory, and which of them serve which purpose."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
-from needle_parsl.nsbi.data import hashing
+from needle_parsl.nsbi.data import hashing, jagged
+from needle_parsl.nsbi.data.jagged import Jagged
 
-SCHEMA = 1
 Part = Literal["train", "combine", "test", "all"]
 
 
@@ -26,6 +23,12 @@ class Fractions:
     combine: float
     test: float
     salt: int
+
+    def between(self, part: Part) -> tuple[float, float]:
+        """Give the range [low, high) of an event's number that belongs to a purpose."""
+        edges = np.cumsum([0.0, self.train, self.combine, self.test])
+        place = ("train", "combine", "test").index(part)
+        return float(edges[place]), float(edges[place + 1])
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Events:
     """Shape (N,)."""
     id: hashing.Hashes
     """Shape (N,)."""
+    particles: Jagged | None = None
+    """Features of the particles, (M, P) in all, where the analysis asks for them."""
 
     def __len__(self) -> int:
         """Count the events."""
@@ -52,24 +57,36 @@ class Events:
 
     def take(self, rows: npt.NDArray[np.intp] | slice | npt.NDArray[np.bool_]) -> Events:
         """Keep some rows."""
-        return Events(self.names, self.x[rows], self.weight[rows], self.id[rows])
+        if not isinstance(rows, slice) and rows.dtype == bool:
+            rows = np.flatnonzero(rows)
+        # ndarray.take is four times as fast as indexing with an array
+        x = self.x[rows] if isinstance(rows, slice) else self.x.take(rows, axis=0)
+        particles = None if self.particles is None else self.particles[rows]
+        return Events(self.names, x, self.weight[rows], self.id[rows], particles)
 
     def ordered(self, salt: int) -> Events:
         """Sort by hash, which shuffles, makes every split a range of rows, and forgets how the files were cut."""
-        return self.take(np.lexsort((self.id, hashing.mix(self.id, salt))))
+        hashes = hashing.mix(self.id, salt)
+        if (hashes[:-1] <= hashes[1:]).all():
+            return self
+        return self.take(np.argsort(hashes))  # equal hashes are equal ids
 
     def part(self, part: Part, fractions: Fractions) -> Events:
         """Keep the events of one purpose."""
         if part == "all":
             return self
+        low, high = fractions.between(part)
         u = hashing.uniform(self.id, fractions.salt)
-        edges = np.cumsum([0.0, fractions.train, fractions.combine, fractions.test])
-        place = ("train", "combine", "test").index(part)
-        return self.take((u >= edges[place]) & (u < edges[place + 1]))
+        return self.take((u >= low) & (u < high))
 
     @staticmethod
     def join(parts: Sequence[Events], names: tuple[str, ...]) -> Events:
         """Put events behind each other."""
+        if len(parts) == 1:
+            return parts[0]
+        packed = [part.particles for part in parts if part.particles is not None]
+        if packed and any(part.particles is None and len(part) for part in parts):
+            raise ValueError("some of the events have particles, and others have none")
         empty = Events(names, np.empty((0, len(names)), np.float32), np.empty(0), np.empty(0, np.uint64))
         every = [empty, *parts]
         return Events(
@@ -77,31 +94,5 @@ class Events:
             np.concatenate([p.x for p in every]),
             np.concatenate([p.weight for p in every]),
             np.concatenate([p.id for p in every]),
+            jagged.join(packed) if packed else None,
         )
-
-
-def write(path: Path, events: Events, salt: int) -> None:
-    """Write a store: contiguous `x`, `weight`, `id` in hash order, sums and column statistics as attributes."""
-    events = events.ordered(salt)
-    with h5py.File(path, "w") as file:
-        for name in ("x", "weight", "id"):
-            file.create_dataset(name, data=getattr(events, name), track_times=False)
-        file.attrs["schema"] = SCHEMA
-        file.attrs["features"] = json.dumps(events.names)
-        file.attrs["salt"] = np.uint64(salt)
-        file.attrs["sum_of_weights"] = float(events.weight.sum())
-        file.attrs["effective_events"] = events.effective()
-        file.attrs["negative_weights"] = int((events.weight < 0).sum())
-
-
-def read(path: Path) -> Events:
-    """Read a store whole."""
-    with h5py.File(path, "r") as file:
-        names = tuple(json.loads(file.attrs["features"]))
-        return Events(names, file["x"][...], file["weight"][...], file["id"][...])
-
-
-def sum_of_weights(path: Path) -> float:
-    """Read the sum of the weights of a store."""
-    with h5py.File(path, "r") as file:
-        return float(file.attrs["sum_of_weights"])

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 Hashes = npt.NDArray[np.uint64]
+BLOCK = 32_768
+"""Hashes that are worked on at a time, so that they stay in a near cache."""
 
 
 def key(*labels: object) -> int:
@@ -30,14 +32,22 @@ def mix(ids: Hashes, salt: int) -> Hashes:
     References:
         G. L. Steele, D. Lea, C. H. Flood, Fast splittable pseudorandom number generators, OOPSLA 2014.
     """
-    h = ids ^ np.uint64(salt)
+    mixed = ids ^ np.uint64(salt)
+    shifted = np.empty(min(len(mixed), BLOCK), np.uint64)
+    for start in range(0, len(mixed), BLOCK):
+        _finalise(mixed[start : start + BLOCK], shifted)
+    return mixed
+
+
+def _finalise(h: Hashes, shifted: Hashes) -> None:
+    """Mix hashes in their place, with room for as many beside them."""
+    shifted = shifted[: len(h)]
     for _ in range(2):
-        h ^= h >> np.uint64(30)
+        h ^= np.right_shift(h, np.uint64(30), out=shifted)
         h *= np.uint64(0xBF58476D1CE4E5B9)
-        h ^= h >> np.uint64(27)
+        h ^= np.right_shift(h, np.uint64(27), out=shifted)
         h *= np.uint64(0x94D049BB133111EB)
-        h ^= h >> np.uint64(31)
-    return h
+        h ^= np.right_shift(h, np.uint64(31), out=shifted)
 
 
 def uniform(ids: Hashes, salt: int) -> npt.NDArray[np.float64]:
@@ -52,6 +62,10 @@ def fold(ids: Hashes, folds: int, salt: int) -> npt.NDArray[np.int64]:
 
 
 POISSON_EDGES = np.cumsum([math.exp(-1) / math.factorial(n) for n in range(12)])
+THRESHOLDS = np.ceil(POISSON_EDGES[:11] * 2.0**32).astype(np.uint32)
+"""The least high half of the hash of each number of the Poisson distribution from 1 to 11."""
+OFTEN = 6
+"""Numbers up to this are drawn for all events at a time, larger ones only for the few that come so far."""
 
 
 def poisson(ids: Hashes, salt: int) -> npt.NDArray[np.float64]:
@@ -64,7 +78,21 @@ def poisson(ids: Hashes, salt: int) -> npt.NDArray[np.float64]:
     Returns:
         Whole numbers of shape (N,).
     """
-    return np.searchsorted(POISSON_EDGES, uniform(ids, salt), side="right").astype(np.float64)
+    drawn = np.empty(len(ids))
+    shifted, buffer = np.empty((2, BLOCK), np.uint64)
+    for start in range(0, len(ids), BLOCK):
+        some = ids[start : start + BLOCK]
+        hashes = np.bitwise_xor(some, np.uint64(salt), out=buffer[: len(some)])
+        _finalise(hashes, shifted)
+        hashes >>= np.uint64(32)
+        high, number = hashes.astype(np.uint32), np.zeros(len(some), np.uint8)
+        for threshold in THRESHOLDS[:OFTEN]:  # faster than a search, which branches
+            reached = high >= threshold
+            number += reached.view(np.uint8)
+        few = np.flatnonzero(reached)
+        number[few] += (high[few, None] >= THRESHOLDS[OFTEN:]).sum(axis=1, dtype=np.uint8)
+        drawn[start : start + BLOCK] = number
+    return drawn
 
 
 def identify(columns: list[npt.NDArray[np.generic]]) -> Hashes:

@@ -5,13 +5,12 @@ It runs in a child process, so that the process that submits imports neither upr
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import islice
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,14 @@ import numpy as np
 
 from needle_parsl import refs
 from needle_parsl.errors import InputError, closest
-from needle_parsl.nsbi.data import columns, conversion, generation
+from needle_parsl.nsbi.data import columns, conversion, files, generation
 from needle_parsl.nsbi.data.conversion import InputFile, Recipe
 from needle_parsl.nsbi.data.events import Events, Fractions
+from needle_parsl.nsbi.data.files import Header, State
+from needle_parsl.nsbi.data.readers import source
 
 ROWS = 1_000_000
-"""Rows of each file that are looked at; conversion looks at all of them."""
+"""Rows of a sample whose content is looked at; conversion looks at all of them."""
 TRIAL = 100
 """Events that a generator is asked for."""
 
@@ -35,11 +36,18 @@ class Look:
 
     recipe: Recipe
     files: tuple[str, ...]
+    """Paths, addresses, and patterns of addresses."""
     tree: str
     generate: str
     """The generator function, if it has one instead of files."""
     events: int
     """How many events it is asked for."""
+    skip: bool = False
+    """Bad files are left out."""
+
+    def paths(self) -> list[str]:
+        """List its files, with the patterns of addresses expanded."""
+        return [path for name in self.files for path in (source.expand(name) if source.is_remote(name) else [name])]
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,12 @@ class Throw:
 
 
 def look(
-    looks: list[Look], physics: tuple[str, str], fractions: Fractions, least: int, throws: Sequence[Throw] = ()
+    looks: list[Look],
+    physics: tuple[str, str],
+    fractions: Fractions,
+    least: int,
+    throws: Sequence[Throw] = (),
+    known: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Look into everything that an analysis names.
 
@@ -63,28 +76,49 @@ def look(
         fractions: How events are split.
         least: Effective events that every part of a sample must have.
         throws: Functions that make the events of toys.
+        known: What an earlier look has found of the files.
 
     Returns:
-        `problems`: each a sample, or "physics", and a message; `files`: digest by path; `exact`: whether `physics.py` has `log_density`;
-        `code`: digests of the user's other modules that were imported on the way.
+        `problems`: each a sample, or "physics", and a message; `notes` of what is no mistake, one line each; `files`: what each
+        is, by path; `samples`: by sample, its paths with the rows where they may be cut; `exact`: whether `physics.py` has
+        `log_density`; `code`: digests of the user's other modules that were imported on the way.
     """
     problems: list[tuple[str, str]] = []
+    notes: list[str] = []
     before = set(sys.modules)
     exact = _guard(problems, "physics", lambda: _has_density(*physics)) if physics[0] else False
-    digests = {path: _digest(Path(path)) for path in sorted({path for item in looks for path in item.files})}
+    samples = {item.recipe.sample: _guard(problems, item.recipe.sample, item.paths) or [] for item in looks}
+    looked = files.states([path for paths in samples.values() for path in paths], known or {})
+    states = {path: found for path, found in looked.items() if isinstance(found, State)}
     for item in looks:
-        _guard(problems, item.recipe.sample, partial(_distinct, item, digests))
-    if not problems:
-        for item in looks:
-            if item.recipe.sample.partition(".")[0] in dict(problems):
-                continue  # a variation has most mistakes of its sample, too
-            _guard(problems, item.recipe.sample, partial(_sample, item, physics, digests, fractions, least))
-        for throw in throws:
-            _guard(problems, "toys", partial(_thrown, throw, physics))
+        _guard(problems, item.recipe.sample, partial(_distinct, item, samples[item.recipe.sample], looked))
+    borders: dict[str, dict[str, list[int]]] = {}
+    for item in looks:
+        sample = item.recipe.sample
+        if sample.partition(".")[0] in dict(problems):
+            continue  # a variation has most mistakes of its sample, too
+        if all(path in states for path in samples[sample]):
+            inputs = [InputFile(path, item.tree, states[path].digest) for path in samples[sample]]
+            cuts = _guard(problems, sample, partial(_sample, item, inputs, physics, fractions, least, notes))
+            borders[sample] = cuts or {}
+    for throw in throws:
+        _guard(problems, "toys", partial(_thrown, throw, physics))
     own = {str(Path(physics[1]).parent)} if physics[0] else set()
     named = {text.rpartition(":")[0] for text in (*(i.generate for i in looks), *(t.reference for t in throws))}
-    code = {path: _digest(Path(path)) for path in _imported(set(sys.modules) - before, own, named)}
-    return {"problems": list(dict.fromkeys(problems)), "files": digests, "exact": bool(exact), "code": code}
+    code = {
+        path: blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+        for path in _imported(set(sys.modules) - before, own, named)
+    }
+    return {
+        "problems": list(dict.fromkeys(problems)),
+        "notes": list(dict.fromkeys(notes)),
+        "files": {path: asdict(state) for path, state in states.items()},
+        "samples": {
+            name: {path: borders.get(name, {}).get(path, []) for path in paths} for name, paths in samples.items()
+        },
+        "exact": bool(exact),
+        "code": code,
+    }
 
 
 def _imported(modules: set[str], folders: set[str], named: set[str]) -> list[str]:
@@ -98,14 +132,20 @@ def _imported(modules: set[str], folders: set[str], named: set[str]) -> list[str
     return found
 
 
-def _distinct(item: Look, digests: Mapping[str, str]) -> None:
+def _distinct(item: Look, paths: Sequence[str], states: Mapping[str, State | InputError]) -> None:
+    """Refuse files that are not there, or that are the same."""
     seen: dict[str, str] = {}
-    for path in item.files:
-        other = seen.setdefault(digests[path], path)
-        if other != path:
-            raise InputError(
+    wrong = []
+    for path in paths:
+        found = states[path]
+        if isinstance(found, InputError):
+            wrong.append(str(found))
+        elif (other := seen.setdefault(found.digest, path)) != path:
+            wrong.append(
                 f"sample {item.recipe.sample}: {path} has the same content as {other}; its events would count twice"
             )
+    if wrong:
+        raise InputError("\n".join(wrong))
 
 
 def _guard(problems: list[tuple[str, str]], subject: str, work: Callable[[], Any]) -> Any:
@@ -123,18 +163,64 @@ def _has_density(source: str, path: str) -> bool:
         raise InputError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
 
 
-def _sample(item: Look, physics: tuple[str, str], digests: dict[str, str], fractions: Fractions, least: int) -> None:
+def _sample(
+    item: Look,
+    inputs: Sequence[InputFile],
+    physics: tuple[str, str],
+    fractions: Fractions,
+    least: int,
+    notes: list[str],
+) -> dict[str, list[int]]:
+    """Look into a sample; give the rows at which its files may be cut."""
+    sample = item.recipe.sample
     if item.generate:
         _generated(item, physics, fractions, least)
-        return
-    files = tuple(InputFile(path, item.tree, digests[path]) for path in item.files)
-    chunks = [list(islice(conversion.read(file, item.recipe), ROWS // conversion.STEP)) for file in files]
-    if any(len(parts) == ROWS // conversion.STEP for parts in chunks):
-        return  # not read to its end: conversion judges the sample as a whole
-    events = Events.join([part for parts in chunks for part in parts], item.recipe.features)
-    conversion.judge(events, files, item.recipe)
-    if item.recipe.sample != "observed":
-        _enough(events, item.recipe.sample, fractions, least)
+        return {}
+    problems: list[str] = []
+    good = _headers(inputs, item.recipe, problems, notes)
+    chunks: list[tuple[int, Events]] = []
+    found: list[tuple[str, str]] = []
+    for file in inputs:
+        if file.path in good:
+            left = ROWS - sum(rows for rows, _ in chunks)
+            chunks += _guard(found, file.path, partial(_content, file, item.recipe, left)) or []
+    problems += [message for _, message in found]
+    if problems and not item.skip:
+        raise InputError("\n".join(problems))
+    notes += [f"{line} (the file will be left out)" for line in problems]
+    if sum(rows for rows, _ in chunks) < ROWS:  # read to its end; otherwise conversion judges the sample
+        events = Events.join([events for _, events in chunks], item.recipe.features)
+        conversion.judge(events, [file.path for file in inputs], item.recipe)
+        if sample != "observed":
+            _enough(events, sample, fractions, least)
+    return {path: header.borders for path, header in good.items()}
+
+
+def _headers(inputs: Sequence[InputFile], recipe: Recipe, bad: list[str], notes: list[str]) -> dict[str, Header]:
+    """Open all files of a sample, and compare them; give the headers of the good ones."""
+    good = {}
+    for file, header in zip(inputs, files.headers(inputs, recipe), strict=True):
+        if isinstance(header, InputError):
+            bad += str(header).splitlines()
+            continue
+        good[file.path] = header
+        if header.borders[-1] == 0:
+            notes.append(f"{file.path}: sample {recipe.sample}: has no events")
+    wrong, odd = files.disagreements(good, recipe.sample)
+    bad += wrong
+    notes += odd
+    return good
+
+
+def _content(file: InputFile, recipe: Recipe, most: int) -> list[tuple[int, Events]]:
+    """Read chunks of a file until a number of rows is reached, each with the number of rows it came from."""
+    found: list[tuple[int, Events]] = []
+    if most > 0:
+        for rows, events in conversion.read(file, recipe):
+            found.append((rows, events))
+            if (most := most - rows) <= 0:
+                break
+    return found
 
 
 def _generated(item: Look, physics: tuple[str, str], fractions: Fractions, least: int) -> None:
@@ -182,16 +268,6 @@ def _enough(events: Events, sample: str, fractions: Fractions, least: int) -> No
         )
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def _recipe(r: Mapping[str, Any]) -> Recipe:
-    derived = tuple((name, text) for name, text in r["derived"])
-    return Recipe(r["sample"], tuple(r["features"]), r["weight"], tuple(r["selections"]), tuple(r["id"]), derived)
-
-
 def main(output: str) -> None:
     """Read a request as JSON from standard input, and write the answer to a file.
 
@@ -204,10 +280,21 @@ def main(output: str) -> None:
 
 
 def _looked(request: Mapping[str, Any]) -> dict[str, Any]:
-    looks = [Look(_recipe(r), tuple(r["paths"]), r["tree"], r["generate"], r["events"]) for r in request["looks"]]
-    throws = [Throw(_recipe(r), r["reference"], r["parameters"]) for r in request["throws"]]
     source, path = request["physics"]
-    return look(looks, (source, path), Fractions(**request["fractions"]), request["least"], throws)
+    physics = (source, path)
+    looks = [
+        Look(
+            Recipe.of(r, physics),
+            tuple(r["paths"]),
+            r["tree"],
+            r["generate"],
+            r["events"],
+            r["on_bad_file"] == "skip",
+        )
+        for r in request["looks"]
+    ]
+    throws = [Throw(Recipe.of(r, physics), r["reference"], r["parameters"]) for r in request["throws"]]
+    return look(looks, physics, Fractions(**request["fractions"]), request["least"], throws, request["known"])
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import readers
+from needle_parsl.nsbi.data.readers.columns import flat as is_flat
 
 ROWS = 10_000
 """Rows that are looked at."""
@@ -59,14 +60,14 @@ def survey(path: Path) -> Survey:
     """
     tree = _largest_tree(path)
     with readers.open_file(path, tree) as reader:
-        kinds = reader.columns()
+        kinds = {name: reader.kind(name) for name in reader.names}
         if reader.entries == 0:
             raise InputError(f"{path}: holds no events; name a file that does")
-        flat = [name for name, kind in kinds.items() if kind == "flat"]
+        flat = [name for name, kind in kinds.items() if is_flat(kind)]
         jagged = tuple(name for name in kinds if name not in flat)
         looked = [name for name in flat if not DULL.match(name)][:MOST_COLUMNS]
         named = [name for name in EVENT if name in flat]
-        columns = next(reader.iterate([*looked, *named], ROWS)) if looked or named else {}
+        columns = next(reader.iterate([*looked, *named], 0, ROWS, ROWS)) if looked or named else {}
         entries = reader.entries
     weight, effective = _weight(columns, entries)
     labels = {name: found for name in looked if (found := _label(name, columns[name]))}

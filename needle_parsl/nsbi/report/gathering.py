@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.data.events import Events, Part
+from needle_parsl.nsbi.data.store import Lost
 from needle_parsl.nsbi.statistics.blocks import Block
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.training import packs as pack_files
@@ -44,6 +45,8 @@ class Subject:
     """Observed data was given and left alone."""
     warnings: tuple[str, ...] = ()
     """What needle and its libraries warned of on the way."""
+    lost: Mapping[str, Sequence[Lost]] = field(default_factory=dict)
+    """Bad files that were left out, by sample."""
 
 
 @dataclass(frozen=True)

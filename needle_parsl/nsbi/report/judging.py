@@ -16,6 +16,8 @@ Colour = Literal["green", "yellow", "red"]
 ORDER: tuple[Colour, ...] = ("green", "yellow", "red")
 FEW = {"yellow": 1000.0, "red": 100.0}
 """Effective events of a part of a sample below which a light changes."""
+LEFT_OUT = {"yellow": -1.0, "red": 0.05}
+"""Fraction of a sample's bytes in bad files that were left out; any is yellow."""
 UNLIKELY = {"yellow": 1e-2, "red": 1e-6}
 """p-values, corrected for the number of comparisons."""
 LOST = {"yellow": 0.0, "red": 0.1}
@@ -78,6 +80,16 @@ def below(value: float, limits: Mapping[str, float]) -> Colour:
 def _data(facts: Facts) -> Found:
     for sample in facts.samples:
         yield from _sample(sample)
+    for name, lost in facts.subject.lost.items():
+        if lost:
+            share = sum(file.share for file in lost)
+            yield (
+                above(share, LEFT_OUT),
+                (
+                    f"Bad files are left out of {name}, by their size about {share:.2g} of its sum of weights; a yield that is "
+                    f"not given is too low by as much: {'; '.join(file.reason for file in lost)}."
+                ),
+            )
 
 
 def _sample(sample: Sample) -> Found:

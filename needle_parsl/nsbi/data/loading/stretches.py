@@ -1,0 +1,108 @@
+"""What is loaded: ranges of rows of stores, with the label and the weights their events get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from needle_parsl.errors import InputError
+from needle_parsl.nsbi.data.store import Store
+from needle_parsl.nsbi.data.store.layout import Floats, pooled
+
+Range = tuple[float, float]
+"""The events whose hash, a number in [0, 1), is in [low, high)."""
+ALL: tuple[Range, ...] = ((0.0, 1.0),)
+SCAN = 1_000_000
+"""Weights that are added up at a time."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A range of rows of a store."""
+
+    path: str
+    start: int
+    stop: int
+    label: float
+    factor: float
+    """What the weights are multiplied with."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of a stretch that lie in one cell of its store: the unit of reading."""
+
+    stretch: Stretch
+    cell: int
+    start: int
+    stop: int
+
+
+def fold(number: int, folds: int) -> tuple[Range, ...]:
+    """Give the events outside one of k folds; the fold itself is [number / folds, (number + 1) / folds)."""
+    return ((0.0, number / folds), ((number + 1) / folds, 1.0))
+
+
+def stretches(stores: Mapping[str | Path, float], ranges: Sequence[Range] = ALL) -> list[Stretch]:
+    """Choose the events to load, with the same sum of weights for every label, and 1 as the mean weight.
+
+    Args:
+        stores: The label of the events of each store.
+        ranges: Which of them.
+
+    Raises:
+        InputError: A store is damaged, or the weights of a label do not add up to more than 0.
+    """
+    found: list[tuple[str, int, int, float, float]] = []
+    for path, label in stores.items():
+        with Store(path) as store:
+            for start, stop in (store.between(low, high) for low, high in ranges):
+                if stop > start:
+                    found.append((str(path), start, stop, label, _sum(store, start, stop)))
+    rows, labels = sum(stop - start for _, start, stop, _, _ in found), sorted(set(stores.values()))
+    totals = {label: sum(weight for *_, other, weight in found if other == label) for label in labels}
+    for label, total in totals.items():
+        if not total > 0:
+            raise InputError(
+                f"the weights of the events with label {label:g} add up to {total:g}; expected more than 0"
+            )
+    return [
+        Stretch(path, start, stop, label, rows / (len(labels) * totals[label])) for path, start, stop, label, _ in found
+    ]
+
+
+def _sum(store: Store, start: int, stop: int) -> float:
+    return float(sum(store.raw("weight", a, min(a + SCAN, stop)).sum() for a in range(start, stop, SCAN)))
+
+
+def blocks(found: Sequence[Stretch]) -> list[Block]:
+    """Cut stretches at the cells of their stores."""
+    cut = []
+    for stretch in found:
+        with Store(stretch.path) as store:
+            edges = store.edges
+            first = int(np.searchsorted(edges, stretch.start, side="right")) - 1
+            last = int(np.searchsorted(edges, stretch.stop, side="left"))
+            for cell in range(first, last):
+                start, stop = max(int(edges[cell]), stretch.start), min(int(edges[cell + 1]), stretch.stop)
+                if stop > start:
+                    cut.append(Block(stretch, cell, start, stop))
+    return cut
+
+
+def scale(found: Sequence[Stretch]) -> tuple[Floats, Floats]:
+    """Give mean and standard deviation of the features over stretches, from the moments of their cells."""
+    counts, means, squares = [], [], []
+    for stretch in found:
+        with Store(stretch.path) as store:
+            mean, width = store.scale(stretch.start, stretch.stop)
+            counts.append(stretch.stop - stretch.start)
+            means.append(mean)
+            squares.append(counts[-1] * width**2)
+    mean, width = pooled(np.array(counts), np.stack(means), np.stack(squares))
+    positive: npt.NDArray[np.float64] = np.where(width > 0, width, 1.0)
+    return mean, positive

@@ -1,0 +1,57 @@
+"""What a column is: flat, with one value per event, or jagged, with any number of them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from needle_parsl.nsbi.data.jagged import Jagged
+
+Array = npt.NDArray[np.generic]
+TEXT = "text"
+"""Kind of a column of strings."""
+JAGGED = "jagged "
+"""What the kind of a jagged column starts with; the kind of its values follows."""
+NUMBER = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)")
+
+Columns = dict[str, Any]
+"""By name an array of shape (N,), or `Jagged`."""
+
+
+def length(columns: Columns) -> int:
+    """Count the events of a chunk."""
+    return len(next(iter(columns.values())))
+
+
+def flat(kind: str) -> bool:
+    """Whether a kind is one number or text per event."""
+    return kind == TEXT or NUMBER.fullmatch(kind) is not None
+
+
+def jagged(kind: str) -> bool:
+    """Whether a kind is any number of numbers per event."""
+    return kind.startswith(JAGGED) and NUMBER.fullmatch(kind.removeprefix(JAGGED)) is not None
+
+
+def from_awkward(array: Any) -> Array | Jagged:
+    """Take the buffers of an awkward array of one or two dimensions."""
+    import awkward as ak
+
+    if array.ndim == 1:
+        plain: Array = ak.to_numpy(array)
+        return plain
+    layout = ak.to_packed(ak.from_regular(array, axis=1)).layout.to_ListOffsetArray64(True)
+    return Jagged(ak.to_numpy(layout.content), np.asarray(layout.offsets.data, np.int64))
+
+
+def to_awkward(column: Array | Jagged) -> Any:
+    """Make an awkward array of a column, without copying numbers."""
+    import awkward as ak
+
+    if not isinstance(column, Jagged):
+        return ak.Array(column)
+    content = ak.contents.NumpyArray(np.ascontiguousarray(column.values))
+    return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(column.offsets), content))

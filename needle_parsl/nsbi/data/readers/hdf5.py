@@ -1,0 +1,96 @@
+"""HDF5 files: a group with one dataset per column, or one dataset of records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+
+from needle_parsl.errors import InputError, closest
+from needle_parsl.nsbi.data.readers.columns import TEXT, Array, Columns
+from needle_parsl.nsbi.data.readers.protocol import guarded
+from needle_parsl.nsbi.data.readers.source import Source
+
+
+class Hdf5File:
+    """Columns in an HDF5 file."""
+
+    def __init__(self, source: Source, tree: str) -> None:
+        import h5py
+
+        self.path = source.name
+        self.file = guarded(self.path, "no readable HDF5 file", lambda: h5py.File(source.file, "r"))
+        self.table = self._find(tree)
+        is_group = isinstance(self.table, h5py.Group)
+        self.columns = dict(self.table) if is_group else dict.fromkeys(self.table.dtype.names, self.table)
+        self.names = list(self.columns)
+        lengths = {name: column.shape[0] for name, column in self.columns.items() if column.shape}
+        if len(set(lengths.values())) > 1:
+            shown = ", ".join(f"{name} {count}" for name, count in list(lengths.items())[:5])
+            raise InputError(f"{self.path}: its columns have different lengths ({shown}); expected one row per event")
+        self.entries = next(iter(lengths.values()), 0)
+
+    def _find(self, tree: str) -> Any:
+        """Find the table: the one that is named, or the only one."""
+        tables = _tables(self.file)
+        if tree and tree not in tables:
+            raise InputError(f'{self.path}: has no table "{tree}"{closest(tree, tables)}')
+        if not tree and len(tables) != 1:
+            found = f"several tables ({', '.join(tables)}); say which with tree = ..." if tables else "no table"
+            raise InputError(f"{self.path}: contains {found}")
+        return tables[tree or next(iter(tables))]
+
+    def kind(self, name: str) -> str:
+        """Name the type of a column."""
+        column = self.columns[name]
+        if column.dtype.names is None and column.ndim != 1:
+            return f"{column.dtype} {column.shape[1:]}"
+        dtype = column.dtype if column.dtype.names is None else column.dtype[name]
+        return TEXT if dtype.kind in "OS" else str(dtype.newbyteorder("="))
+
+    def borders(self, names: Sequence[str]) -> Sequence[int]:
+        """Say that reading may start nowhere in particular."""
+        del names
+        return [0, self.entries]
+
+    def iterate(self, names: Sequence[str], start: int, stop: int, step: int) -> Iterator[Columns]:
+        """Read columns in chunks."""
+        for first in range(start, min(stop, self.entries), step):
+            rows = slice(first, min(first + step, stop, self.entries))
+            yield guarded(self.path, "damaged", partial(self._read, names, rows))
+
+    def _read(self, names: Sequence[str], rows: slice) -> Columns:
+        return {name: self._column(name, rows) for name in names}
+
+    def _column(self, name: str, rows: slice) -> Array:
+        column = self.columns[name]
+        array: Array = column[rows] if column.dtype.names is None else column.fields(name)[rows]
+        if array.dtype.kind in "OS":
+            return np.array([text.decode() if isinstance(text, bytes) else text for text in array], dtype=str)
+        return array
+
+    def __enter__(self) -> Self:
+        """Stay open."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+def _tables(file: Any) -> dict[str, Any]:
+    """Map the paths of all tables to their group or dataset of records; the root of a file is "/"."""
+    import h5py
+
+    found: dict[str, Any] = {}
+
+    def look(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.dtype.names is not None:
+            found[name] = item
+        elif isinstance(item, h5py.Dataset) and item.ndim:
+            found.setdefault(name.rpartition("/")[0] or "/", item.parent)
+
+    file.visititems(look)
+    return found

@@ -1,0 +1,199 @@
+"""Where the bytes of an input file come from: a path of this machine, or an address that fsspec opens."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BufferedReader, RawIOBase
+from pathlib import Path
+from typing import Any, TypeVar
+
+import xxhash
+
+from needle_parsl.errors import InputError
+
+T = TypeVar("T")
+CACHE = "NEEDLE_CACHE"
+"""Environment variable that names a folder for copies of remote files; without it they are read in place."""
+PAUSES = (0.5, 2.0, 8.0)
+"""Seconds before a failed remote read is tried again."""
+PAGE = 2**20
+"""Bytes that a remote read asks for at least."""
+PROTOCOLS = {"root": "xrootd", "http": "urls", "https": "urls"}
+"""The extra that brings what an address needs."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An input file that can be opened."""
+
+    name: str
+    """As the user wrote it."""
+    file: Any
+    """A path, or an open file."""
+    size: int
+    """Bytes."""
+
+    def again(self) -> Any:
+        """Give the file from its beginning."""
+        if not isinstance(self.file, str):
+            self.file.seek(0)
+        return self.file
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is an address."""
+    return "://" in path
+
+
+def locate(path: str) -> Source:
+    """Find an input file.
+
+    Raises:
+        InputError: It is not there or empty, or what its address needs is not installed.
+    """
+    return _remote(path) if is_remote(path) else _local(path, path)
+
+
+def _local(name: str, path: str) -> Source:
+    if not Path(path).is_file():
+        raise InputError(f"{name}: no such file")
+    size = Path(path).stat().st_size
+    if size == 0:
+        raise InputError(f"{name}: is empty (0 bytes)")
+    return Source(name, path, size)
+
+
+def _remote(url: str) -> Source:
+    if folder := os.environ.get(CACHE):
+        return _local(url, _copied(url, folder))
+    filesystem = _filesystem(url)
+    size = patiently(url, lambda: filesystem.size(url))
+    if size is None:
+        raise InputError(f"{url}: its server does not say how large it is; set {CACHE} to a folder for a copy")
+    file = patiently(url, lambda: filesystem.open(url, "rb", block_size=PAGE, size=size))
+    return Source(url, BufferedReader(_Patient(url, file), PAGE), size)
+
+
+def expand(pattern: str) -> list[str]:
+    """List the addresses that a pattern with `*` names, in canonical order; one without it is not asked for.
+
+    Raises:
+        InputError: There are none.
+    """
+    if "*" not in pattern:
+        return [pattern]
+    filesystem, protocol = _filesystem(pattern), pattern.partition("://")[0]
+    found = sorted(patiently(pattern, lambda: filesystem.glob(pattern)))
+    if not found:
+        raise InputError(f"{pattern}: no file matches")
+    return [url if is_remote(url) else f"{protocol}://{url}" for url in found]
+
+
+def stamp(path: str) -> list[Any]:
+    """Say in which state a file is: equal stamps, equal content.
+
+    Returns:
+        Size and time of a local file, what the server says of a remote one; nothing for a file that has gone.
+    """
+    if is_remote(path):
+        facts = patiently(path, lambda: _filesystem(path).info(path))
+        return [facts.get("size"), *(str(facts[key]) for key in ("ETag", "mtime", "LastModified") if facts.get(key))]
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return []
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def digest(path: str) -> str:
+    """Fingerprint an input file: 128 bits of XXH3 of its content; of a remote one, of its address and state."""
+    if is_remote(path):
+        return xxhash.xxh3_128_hexdigest(json.dumps([path, stamp(path)]).encode())
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
+
+
+def patiently(url: str, read: Callable[[], T]) -> T:
+    """Read from a server, and try again when it fails.
+
+    Raises:
+        InputError: It fails every time.
+    """
+    for pause in (*PAUSES, None):
+        try:
+            return read()
+        except FileNotFoundError as error:
+            raise InputError(f"{url}: no such file, or its server does not answer") from error
+        except Exception as error:
+            if pause is None:
+                raise InputError(f"{url}: cannot be read: {type(error).__name__}: {str(error)[:200]}") from error
+            time.sleep(pause)
+    raise AssertionError
+
+
+def _filesystem(url: str) -> Any:
+    protocol = url.partition("://")[0]
+    try:
+        import fsspec
+
+        return fsspec.filesystem(protocol)
+    except ImportError as error:
+        extra = PROTOCOLS.get(protocol, "urls")
+        raise InputError(f'{url}: "{protocol}://" needs more packages; pip install "needle-parsl[{extra}]"') from error
+    except ValueError as error:
+        raise InputError(f'{url}: "{protocol}://" is no protocol that can be read') from error
+
+
+def _copied(url: str, folder: str) -> str:
+    """Copy a remote file to a folder, unless it is there in its present state; give the path of the copy."""
+    path = Path(folder) / f"{digest(url)}{Path(url).suffix}"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            patiently(url, lambda: _filesystem(url).get_file(url, str(temporary)))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return str(path)
+
+
+class _Patient(RawIOBase):
+    """A remote file whose reads are tried again when they fail."""
+
+    def __init__(self, url: str, file: Any) -> None:
+        self.url, self.file = url, file
+
+    def readinto(self, buffer: Any) -> int:
+        place = self.file.tell()
+
+        def read() -> bytes:
+            self.file.seek(place)
+            found: bytes = self.file.read(len(buffer))
+            return found
+
+        data = patiently(self.url, read)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self.file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self.file.tell())
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()

@@ -1,0 +1,59 @@
+"""From a sample to its store: the tasks that generate, read, merge and convert."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from needle_parsl import expressions
+from needle_parsl.analysis import Data, Sample
+from needle_parsl.plan import specs
+from needle_parsl.plan.cutting import Cut, cut, row_bytes
+from needle_parsl.plan.growing import Graph
+from needle_parsl.plan.specs import Task
+
+
+def convert(graph: Graph, name: str, sample: Sample | Data) -> Task:
+    """Convert a sample: in one task, or in one for each piece, some that merge, and one that writes the store."""
+    if sample.generate:
+        seed = graph.salt("generate", name)
+        made = specs.Generate(sample.generate, graph.inputs.physics, sample.events, seed)
+        before = [graph.add("generate", name, made)]
+        files: tuple[specs.File, ...] = (specs.File("", before[0].key, borders=(0, sample.events)),)
+    else:
+        before, files = [], graph.inputs.files[name]
+    spec = conversion(graph, name, sample, files)
+    made_by = cut(files, row_bytes(spec), graph.memory)
+    if len(made_by.groups) == 1:
+        return graph.add("convert", name, replace(spec, pieces=made_by.groups[0]), *before)
+    parts = _parts(graph, spec, made_by, before)
+    return graph.add("convert", name, replace(spec, parts=tuple(f"{p.stage}:{p.name}" for p in parts)), *parts)
+
+
+def conversion(graph: Graph, name: str, sample: Sample | Data, files: tuple[specs.File, ...]) -> specs.Convert:
+    """Say what is kept of a sample's events."""
+    analysis, features = graph.analysis, graph.analysis.features
+    weight, selection = (sample.weight, sample.selection) if isinstance(sample, Sample) else (1.0, "")
+    kept = tuple(text for text in (selection, features.selection) if text)
+    texts = [text for text in (*kept, weight) if isinstance(text, str)]
+    used = {*features.names, *analysis.split.id}.union(*(expressions.parse(text).names() for text in texts))
+    derived = expressions.ordered(features.derived, used)
+    used.update(*(expressions.parse(text).names() for _, text in derived))
+    computed = tuple((made, how) for made, how in features.computed.items() if made in used)
+    return specs.Convert(
+        name, files, sample.tree, features.names, weight, kept, analysis.split.id, graph.salt("split"), derived,
+        sample.on_bad_file, computed, features.particles, graph.inputs.physics if computed else None, memory=graph.memory,
+    )  # fmt: skip
+
+
+def _parts(graph: Graph, sample: specs.Convert, made_by: Cut, before: list[Task]) -> list[Task]:
+    """Read the pieces of a large sample, and merge them range by range of the hash."""
+    whole = replace(sample, files=())
+    parts = [
+        graph.add("read", f"{sample.sample}/{number:05d}", specs.Read(whole, pieces, made_by.bits), *before)
+        for number, pieces in enumerate(made_by.groups)
+    ]
+    if made_by.merges == 1:
+        return parts
+    names = tuple(f"{part.stage}:{part.name}" for part in parts)
+    shares = [specs.Merge(names, (k, made_by.merges), graph.memory) for k in range(made_by.merges)]
+    return [graph.add("merge", f"{sample.sample}/{s.share[0]:05d}", s, *parts) for s in shares]
