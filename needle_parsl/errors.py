@@ -10,8 +10,23 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 
+@dataclass(frozen=True)
+class Blame:
+    """Where a task failed."""
+
+    worker: str = ""
+    """Host, process and thread."""
+    log: str = ""
+    """A file with the details, relative to the run directory."""
+    detail: str = ""
+    """What of the task it was, such as a member."""
+
+
 class NeedleError(Exception):
     """A failure that needle foresaw; its message is written for the user."""
+
+    blame = Blame()
+    """Set on the worker."""
 
 
 @dataclass(frozen=True)

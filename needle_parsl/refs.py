@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import sys
 import threading
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from needle_parsl.errors import InputError, closest
 
 _LOADING = threading.Lock()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Run the user's code; a fork of it that comes back ends here, since the work is its parent's."""
+    process = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != process:
+            os._exit(0)
 
 
 def split(reference: str) -> tuple[str, str]:
@@ -45,7 +59,8 @@ def load_source(source: str, path: str) -> types.ModuleType:
         module.__file__ = path
         _reach(path)
         try:
-            exec(compile(source, path, "exec"), module.__dict__)  # noqa: S102  the user's own code, named by the user
+            with alone():
+                exec(compile(source, path, "exec"), module.__dict__)  # noqa: S102  the user's own code, named by the user
         except BaseException:
             del sys.modules[name]
             raise

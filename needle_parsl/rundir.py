@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import secrets
@@ -14,18 +15,20 @@ from typing import Any
 
 import xxhash
 
-from needle_parsl.errors import InputError
+from needle_parsl.errors import InputError, TaskError
 
-RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS = (
+RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES = (
     "run.json",
     "analysis.toml",
     "site.toml",
     "ledger.jsonl",
     "physics.py",
     "logs",
+    "lock",
+    "packs/states",
 )
 
-
+FULL = (errno.ENOSPC, errno.EDQUOT)
 PLACES = {
     "generate": "generated/{}.root",
     "read": "events/parts/{}.h5",
@@ -82,7 +85,7 @@ def create(root: Path) -> None:
         if not (root / RUN).exists():
             root.chmod(0o700)
     except OSError as error:
-        raise InputError(f"{root}: cannot be made: {error.strerror}") from error
+        raise no_space(root) if full(error) else InputError(f"{root}: cannot be made: {error.strerror}") from error
 
 
 @contextmanager
@@ -99,6 +102,12 @@ def atomic(path: Path) -> Iterator[Path]:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
+
+
+def sweep(root: Path) -> None:
+    """Remove the temporary files of processes that were killed. Only for whoever holds the lock of the run."""
+    for path in root.rglob(".*.tmp"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -122,6 +131,16 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error}); remove it, and the next run makes it again") from error
+
+
+def full(error: BaseException) -> bool:
+    """Whether a full disk is behind an error; HDF5 says so only in its text."""
+    return getattr(error, "errno", None) in FULL or any(f"errno = {number}" in str(error) for number in FULL)
+
+
+def no_space(root: Path) -> TaskError:
+    """Say that the disk is full."""
+    return TaskError(f"{root}: no space left on its disk; make some, and the same command goes on from here")
 
 
 def digest(path: Path) -> str:

@@ -24,8 +24,9 @@ class Site:
     """What machine this is, in one line. Example: `"Perlmutter at NERSC, GPU nodes"`."""
     scheduler: Literal["local"] = "local"
     """Who gives out the nodes."""
-    executor: Literal["threads"] = "threads"
-    """How tasks run: `threads` of the process that runs `needle`."""
+    executor: Literal["threads", "htex"] = "threads"
+    """How tasks run: `threads` of the process that runs `needle`, or `htex`, worker processes of their own (Parsl's
+    HighThroughputExecutor)."""
     workers_per_node: int = field(default=0, metadata=within(0, 1024))
     """Tasks at a time; 0 is one per core. Unit: tasks."""
     pack: int = field(default=8, metadata=within(1, 100_000))

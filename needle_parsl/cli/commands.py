@@ -19,6 +19,7 @@ from needle_parsl.cli.options import (
     AnalysisFile,
     App,
     DataFile,
+    Force,
     Json,
     Out,
     Probe,
@@ -31,10 +32,10 @@ from needle_parsl.cli.options import (
 from needle_parsl.errors import InputError, NeedleError, Problem, closest
 
 if TYPE_CHECKING:
+    from needle_parsl.workflow.records import Record
     from needle_parsl.workflow.running import Outcome, Prepared
 
 T = TypeVar("T")
-INTERRUPTED = 130
 DEBUG = "--debug"
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 app = typer.Typer(
@@ -146,6 +147,7 @@ def plan_command(
         _print_json(facts)
     else:
         terminal.warned(prepared.loaded.warnings)
+        terminal.explained(prepared)
         terminal.planned(facts)
 
 
@@ -156,6 +158,7 @@ def run(
     out: Out = None,
     settings: Settings = None,
     until: Until = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Run an analysis, from events to the report.
@@ -163,22 +166,33 @@ def run(
     What is already done is not done again.
     """
     from needle_parsl.cli import terminal
-    from needle_parsl.workflow import running
+    from needle_parsl.workflow import lock, running
+    from needle_parsl.workflow.processes import interrupts
 
     prepared = _prepare(analysis, site, out, settings, until)
+    lock.refuse(prepared.root)
+    if not force and (other := running.another(prepared)):
+        raise InputError(other)
     terminal.warned(prepared.loaded.warnings)
+    terminal.explained(prepared)
     try:
         # What users' modules print is no answer.
-        with terminal.progress(prepared, quiet=as_json) as on_end, contextlib.redirect_stdout(sys.stderr):
+        with (
+            interrupts.watched(),
+            terminal.progress(prepared, quiet=as_json) as on_end,
+            contextlib.redirect_stdout(sys.stderr),
+        ):
             outcome = running.run(prepared, on_end)
     except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on from here", err=True)
-        # Threads cannot be ended otherwise. Every file has its final name or none, so that nothing is lost.
-        os._exit(INTERRUPTED)
+        with contextlib.suppress(OSError):  # the terminal may have gone
+            typer.echo("interrupted; the same command goes on from here", err=True)
+        interrupts.leave(interrupts.CODE)
+    except (NeedleError, OSError) as error:
+        interrupts.leave(_say(error))
     facts = _outcome(prepared, outcome)
     _print_json(facts) if as_json else terminal.ended(facts)
-    if outcome.failed:
-        raise typer.Exit(2 if outcome.wrong_input else 1)
+    if outcome.failed:  # not by way of the libraries' own ends: HDF5's crashes if the disk was full
+        interrupts.leave(2 if outcome.wrong_input else 1)
 
 
 @app.command()
@@ -290,6 +304,9 @@ def _plan(prepared: Prepared) -> dict[str, Any]:
         "networks": prepared.plan.networks,
         "stages": stages,
         "warnings": [asdict(warning) for warning in prepared.loaded.warnings],
+        "changes": [asdict(change) for change in prepared.earlier.changes],
+        "redone": prepared.earlier.redone,
+        "damaged": prepared.earlier.damaged,
     }
 
 
@@ -303,7 +320,7 @@ def _outcome(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
         "done": len(outcome.done),
         "reused": len(prepared.done),
         "warnings": records.warnings([*prepared.done.values(), *outcome.done]),
-        "failed": [{"stage": r.stage, "what": r.what, "reason": r.reason} for r in outcome.failed],
+        "failed": [_failure(prepared.root, r) for r in outcome.failed],
     }
     if made := running.converted(prepared, outcome):
         facts["conversion"] = made
@@ -312,6 +329,12 @@ def _outcome(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
     if reported and not outcome.failed and (folder / "summary.json").exists():
         facts["results"] = {**rundir.read_json(folder / "summary.json"), "report": str(folder / "index.html")}
     return facts
+
+
+def _failure(root: Path, record: Record) -> dict[str, str]:
+    log = str(root / record.log) if record.log else ""
+    facts = {"stage": record.stage, "what": record.what, "reason": record.reason}
+    return {**facts, "detail": record.detail, "worker": record.worker, "log": log}
 
 
 def _find(run_name: str) -> Path:
@@ -334,12 +357,17 @@ def main() -> None:
     try:
         app(args=[argument for argument in sys.argv[1:] if argument != DEBUG])
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        sys.exit(130)
     except Exception as error:  # noqa: BLE001  what needle itself does wrong is a sentence, too
         if debug:
             traceback.print_exc()
-        typer.echo(_said(error, debug=debug), err=True)
-        sys.exit(2 if isinstance(error, InputError) else 1)
+        sys.exit(_say(error))
+
+
+def _say(error: Exception) -> int:
+    """Print what went wrong; give the exit code."""
+    typer.echo(_said(error, debug=DEBUG in sys.argv), err=True)
+    return 2 if isinstance(error, InputError) else 1
 
 
 def _said(error: Exception, *, debug: bool) -> str:

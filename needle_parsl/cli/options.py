@@ -63,6 +63,7 @@ Out = Annotated[Path | None, typer.Option("--out", help="The run directory; by d
 Until = Annotated[
     str | None, typer.Option("--until", metavar="STAGE", help="The last stage to run.", autocompletion=stages)
 ]
+Force = Annotated[bool, typer.Option("--force", help="Go on in the run directory of another analysis.")]
 Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
 Probe = Annotated[bool, typer.Option("--probe", help="Look into all files and modules again, not from memory.")]
 App = Annotated[

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MOST = 5
 """Sentences about what is weak that are printed; the report has all."""
+SHOWN = 12
+"""Differences from an earlier run that are printed."""
 OUT = Console(soft_wrap=True, highlight=False, markup=False)
 ERR = Console(soft_wrap=True, highlight=False, markup=False, stderr=True)
 
@@ -69,6 +71,22 @@ def _networks(counts: Mapping[str, int]) -> str:
     return f"{counts['networks']} networks in {counts['tasks']} packs, {counts['networks_to_do']} to train"
 
 
+def explained(prepared: Prepared) -> None:
+    """Say what is different from the run that the directory holds, and what is wrong with its files."""
+    earlier = prepared.earlier
+    for output in earlier.damaged:
+        ERR.print(f"{prepared.root / output}: is not what was recorded; it is made again")
+    if not earlier.changes:
+        return
+    ERR.print(f"different from the earlier run in {prepared.root}:")
+    for change in earlier.changes[:SHOWN]:
+        ERR.print(f"  {change}")
+    if len(earlier.changes) > SHOWN:
+        ERR.print(f"  and {len(earlier.changes) - SHOWN} more")
+    again = ", ".join(f"{count} {stage}" for stage, count in earlier.redone.items())
+    ERR.print(f"done again, in the place of what is there: {again or 'nothing'}")
+
+
 @contextmanager
 def progress(prepared: Prepared, *, quiet: bool) -> Iterator[Callable[[Task, Record], None]]:
     """Show a bar per stage while a run goes on; quiet where nobody looks at a terminal."""
@@ -82,6 +100,7 @@ def progress(prepared: Prepared, *, quiet: bool) -> Iterator[Callable[[Task, Rec
     )
     todo = Counter(task.stage for task in prepared.todo())
     seconds: dict[str, float] = defaultdict(float)
+    said: set[tuple[str, str]] = set()
     with Progress(*columns, console=ERR, disable=quiet or not ERR.is_terminal) as bars:
         rows = {
             stage: bars.add_task(stage, total=count, completed=count - todo[stage], seconds=0.0)
@@ -91,7 +110,8 @@ def progress(prepared: Prepared, *, quiet: bool) -> Iterator[Callable[[Task, Rec
         def on_end(task: Task, record: Record) -> None:
             seconds[task.stage] += record.seconds
             bars.update(rows[task.stage], advance=1, seconds=seconds[task.stage])
-            if record.reason:
+            if record.reason and (task.stage, record.reason) not in said:
+                said.add((task.stage, record.reason))  # equal ones are counted at the end
                 bars.console.print(f"failed: {task.stage} {task.name}: {record.reason}")
 
         yield on_end
@@ -108,11 +128,20 @@ def ended(facts: Mapping[str, Any]) -> None:
             f"({found['store_bytes'] / found['input_bytes']:.2f} times)"
         )
     failures = Counter((entry["stage"], entry["reason"]) for entry in facts["failed"])
-    first = {(entry["stage"], entry["reason"]): entry["what"] for entry in reversed(facts["failed"])}
+    first = {(entry["stage"], entry["reason"]): entry for entry in reversed(facts["failed"])}
     warned(facts["warnings"])
     for (stage, reason), count in failures.items():
+        entry = first[stage, reason]
         others = f" and {count - 1} more" if count > 1 else ""
-        ERR.print(f"failed: {stage} {first[stage, reason]}{others}: {reason}")
+        place = f" ({entry['detail']})" if entry["detail"] else ""
+        ERR.print(f"failed: {stage} {entry['what']}{place}{others}: {reason}")
+        told = [
+            words
+            for words in (entry["worker"] and f"on {entry['worker']}", entry["log"] and f"see {entry['log']}")
+            if words
+        ]
+        if told:
+            ERR.print(f"  {', '.join(told)}")
     OUT.print(f"{facts['done']} tasks done, {facts['reused']} reused, {len(facts['failed'])} failed; {facts['run']}")
     if facts["failed"]:
         ERR.print("after mending the cause, the same command goes on from here")

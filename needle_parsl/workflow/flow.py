@@ -13,9 +13,12 @@ from typing import Any
 from needle_parsl import rundir
 from needle_parsl.plan import Task
 from needle_parsl.site import Site
-from needle_parsl.workflow import executors, tasks
+from needle_parsl.workflow import executors, tasks, worker
+from needle_parsl.workflow.failures import blame, packing
 from needle_parsl.workflow.records import Record
 
+LOOK = 0.5
+"""Seconds between two looks at the machine."""
 Finished = Callable[[Task, Record | None, BaseException | None], None]
 """Called when a task ends: with its record, or with what it raised."""
 
@@ -32,37 +35,43 @@ def run(root: Path, todo: list[Task], done: Mapping[str, Record], site: Site, fi
     """
     futures: dict[str, Record | Future[Record]] = dict(done)
     endings = _Endings(len(todo), site.window, finished)
-    with executors.started(site, root / rundir.LOGS) as kernel:
-        apps = _apps(kernel, str(root.resolve()))
+    with executors.started(site, (root / rundir.LOGS).resolve()) as machine:
+        submit = _submission(machine.kernel, root.resolve())
         try:
             for task in todo:
-                endings.window.acquire()
-                future = apps[task.stage](task, *(futures[key] for key in task.after))
+                endings.make_room(machine.check)
+                future = submit(task, *(futures[key] for key in task.after))
                 future.add_done_callback(partial(endings.note, task))
                 futures[task.key] = future
-            endings.wait()
+            endings.wait(machine.check)
         except BaseException:
             endings.stopped.set()
             raise
 
 
-def _apps(kernel: Any, root: str) -> dict[str, Callable[..., Future[Record]]]:
-    """Make Parsl apps of the tasks, by stage."""
+def _submission(kernel: Any, root: Path) -> Callable[..., Future[Record]]:
+    """Make the Parsl apps, and give the function that submits a task with the futures before it."""
     from parsl import bash_app, python_app
 
     where = {"data_flow_kernel": kernel, "executors": [executors.LABEL]}
-    program, record = bash_app(tasks.generate, **where), python_app(tasks.generated, **where)
+    program, python = bash_app(tasks.generate, **where), python_app(worker.call, **where)
 
-    def generate(task: Task) -> Future[Record]:
-        logs = {name: (f"{root}/{rundir.LOGS}/generate.{task.name}.{name}", "w") for name in ("stdout", "stderr")}
-        future: Future[Record] = record(root, task, time.time(), program(root, task, **logs))
+    def work(name: str, task: Task, *before: object) -> Future[Record]:
+        future: Future[Record] = python(name, str(root), task, *before)
         return future
 
-    apps: dict[str, Callable[..., Future[Record]]] = {"generate": generate}
-    for stage, function in tasks.FUNCTIONS.items():
-        app = python_app(function, **where)
-        apps[stage] = lambda task, *before, app=app: app(root, task, *before)
-    return apps
+    def generate(task: Task) -> Future[Record]:
+        logs = {name: (str(root / rundir.LOGS / f"generate.{task.name}.{name}"), "w") for name in ("stdout", "stderr")}
+        return work("generated", task, time.time(), program(str(root), task, **logs))
+
+    def submit(task: Task, *before: Record | Future[Record]) -> Future[Record]:
+        if task.stage == "generate":
+            return generate(task)
+        if task.stage == "train":
+            return packing.train(work, partial(blame.reason, root=root), task, *before)
+        return work(task.stage, task, *before)
+
+    return submit
 
 
 class _Endings:
@@ -94,12 +103,29 @@ class _Endings:
                 if self.left == 0 or self.error:
                     self.all_ended.set()
 
-    def wait(self) -> None:
+    def make_room(self, check: Callable[[], None]) -> None:
+        """Wait until one more task may be submitted.
+
+        Args:
+            check: Called now and then; raises if nothing will ever end.
+        """
+        while not self.window.acquire(timeout=LOOK):
+            check()
+            self._raise()
+
+    def wait(self, check: Callable[[], None]) -> None:
         """Return when every task has been noted.
+
+        Args:
+            check: Called now and then; raises if nothing will ever end.
 
         Raises:
             BaseException: What went wrong while one was noted.
         """
-        self.all_ended.wait()
+        while not self.all_ended.wait(LOOK):
+            check()
+        self._raise()
+
+    def _raise(self) -> None:
         if self.error:
             raise self.error

@@ -31,11 +31,15 @@ def _ends_with_newline(root: Path) -> bool:
 
 
 def read(root: Path) -> dict[str, Record]:
-    """Read the newest record of each key; lines that are no records are passed over."""
+    """Read the newest record of each key."""
+    return {record.key: record for record in lines(root)}
+
+
+def lines(root: Path) -> list[Record]:
+    """Read all records, oldest first; lines that are no records are passed over."""
     path = root / rundir.LEDGER
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-    records = [record for line in lines if (record := _parse(line))]
-    return {record.key: record for record in records}
+    texts = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    return [record for text in texts if (record := _parse(text))]
 
 
 def _parse(line: str) -> Record | None:
@@ -58,4 +62,5 @@ def _inside(output: str) -> bool:
 def holds(root: Path, record: Record) -> bool:
     """Whether a task is done and its output is still what it was."""
     path = root / record.output
-    return bool(record.output) and not record.reason and path.exists() and rundir.digest(path) == record.digest
+    final = record.output and not record.reason and not record.lacks
+    return bool(final) and path.exists() and rundir.digest(path) == record.digest

@@ -9,8 +9,9 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from needle_parsl import rundir
 from needle_parsl.plan import Task
@@ -36,6 +37,23 @@ class Record:
     """Why it failed; empty for a task that is done."""
     warnings: str = ""
     """What was warned of while it ran: a line for each kind, "3 RuntimeWarning: ...", with how often."""
+    lacks: str = ""
+    """What it had to do without, such as lost members; it is done again as soon as that is there."""
+    log: str = ""
+    """A file that says more about a failure, relative to the run directory."""
+    detail: str = ""
+    """What of the task has failed, such as a member."""
+
+
+def name() -> str:
+    """Name the worker that runs this: host, process and thread."""
+    return f"{socket.gethostname()}:{os.getpid()}:{threading.current_thread().name}"
+
+
+def without(result: Any, before: Iterable[object]) -> Any:
+    """Note in a record what the records before it lack or failed to do."""
+    lacking = [f"{r.what}: {r.lacks or r.reason}" for r in before if isinstance(r, Record) and (r.lacks or r.reason)]
+    return replace(result, lacks=lacking[0]) if lacking and isinstance(result, Record) else result
 
 
 @dataclass
@@ -52,11 +70,10 @@ class Output:
     def record(self, root: str) -> Record:
         """Record the finished output."""
         place = rundir.place(self.task.stage, self.task.name)
-        worker = f"{socket.gethostname()}:{os.getpid()}:{threading.current_thread().name}"
         seconds = round(time.time() - self.started, 3)
         digest = rundir.digest(Path(root) / place)
         warnings = "\n".join(f"{count} {text}" for text, count in sorted(self.heard.items()))
-        return Record(self.task.key, self.task.stage, self.task.name, worker, seconds, place, digest, warnings=warnings)
+        return Record(self.task.key, self.task.stage, self.task.name, name(), seconds, place, digest, warnings=warnings)
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -14,15 +15,38 @@ from typing import Any
 
 from needle_parsl import __version__, plan, reading, rundir
 from needle_parsl.analysis.file import Loaded
-from needle_parsl.errors import InputError, NeedleError
+from needle_parsl.errors import InputError
 from needle_parsl.plan import Plan, Task
 from needle_parsl.site import Site
-from needle_parsl.workflow import ledger, probing
+from needle_parsl.workflow import changes, ledger, lock, probing
+from needle_parsl.workflow.failures import blame
 from needle_parsl.workflow.records import Record
 
 CONVERSION = ("generate", "read", "merge", "convert")
 """The stages up to the stores."""
+MOST = 12
+"""Differences from an earlier run that are listed."""
 PACKAGES = ("parsl", "torch", "numpy", "scipy", "iminuit", "uproot", "awkward", "h5py", "pyarrow")
+
+
+SCHEMA = 1
+"""Of the files of a run directory; a newer needle may raise it."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What the run directory holds of an earlier run."""
+
+    analysis: str
+    """The file that was run; empty if there is nothing."""
+    changes: tuple[changes.Change, ...]
+    """What is different now."""
+    redone: dict[str, int]
+    """Tasks to do, by stage, whose output is there, made from something else."""
+    damaged: tuple[str, ...]
+    """Outputs that are not what the ledger says."""
+    ledger: tuple[int, int]
+    """Size and time of the ledger when it was read."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +60,7 @@ class Prepared:
     done: dict[str, Record]
     """Records whose outputs are still what they were, by key."""
     looked: probing.Looked
+    earlier: Earlier
 
     def todo(self) -> list[Task]:
         """List the tasks that are not done."""
@@ -65,34 +90,107 @@ def prepare(root: Path, loaded: Loaded, site: Site, until: str | None = None, *,
     Raises:
         InputError: Something about the input is wrong, or the run directory is of a newer needle.
     """
-    before = state(root) if (root / rundir.RUN).exists() else {}
+    before = _before(root)
     inputs, looked = probing.probe(loaded, None if afresh else before.get("inputs"))
     planned = plan.build(loaded.analysis, inputs, site.pack, site.memory_mib)
-    records = ledger.read(root)
-    held = {
-        task.key: records[task.key]
-        for task in planned.tasks
-        if task.key in records and ledger.holds(root, records[task.key])
-    }
+    stamp, lines = _stamp(root), ledger.lines(root)
+    records = {record.key: record for record in lines}
+    known = [records[task.key] for task in planned.tasks if task.key in records]
+    held = {record.key: record for record in known if ledger.holds(root, record)}
     planned = planned.needed(held.keys())
     planned = planned if until is None else planned.until(until)
     done = {task.key: held[task.key] for task in planned.tasks if task.key in held}
-    return Prepared(root, loaded, site, planned, done, looked)
+    newest = {record.output: record.key for record in lines if record.output}
+    damaged = tuple(
+        r.output
+        for r in known
+        if r.output and not r.reason and not r.lacks and r.key not in held and newest[r.output] == r.key
+    )
+    todo = [task for task in planned.tasks if task.key not in done and task.key not in records]
+    found = _changes(root, loaded, site, before, looked)
+    earlier = Earlier(before.get("analysis", ""), found, changes.redone(todo, lines), damaged, stamp)
+    return Prepared(root, loaded, site, planned, done, looked, earlier)
+
+
+def _before(root: Path) -> dict[str, Any]:
+    """Read what an earlier run has left; a `run.json` that is damaged has nothing to tell, the ledger has."""
+    if not (root / rundir.RUN).exists():
+        return {}
+    found = _json(root)
+    return found if found is not None else {}
+
+
+def _changes(
+    root: Path, loaded: Loaded, site: Site, before: Mapping[str, Any], looked: probing.Looked
+) -> tuple[changes.Change, ...]:
+    if not before:
+        return ()
+    tables = {rundir.ANALYSIS: loaded.table, rundir.SITE: asdict(site)}
+    then: Any = before.get("inputs")
+    files = changes.files(_inputs(then, loaded), _inputs(asdict(looked), loaded)) if isinstance(then, dict) else []
+    return tuple(changes.tables(root, tables) + changes.source(root, loaded.source) + files)
+
+
+def _inputs(looked: Mapping[str, Any], loaded: Loaded) -> dict[str, str]:
+    """Give digests of data and of the user's modules; `physics.py` is compared as text."""
+    found = {**looked.get("files", {}), **looked.get("code", {})}
+    return {path: digest for path, digest in found.items() if Path(path).name != loaded.analysis.physics}
+
+
+def _stamp(root: Path) -> tuple[int, int]:
+    path = root / rundir.LEDGER
+    return (path.stat().st_size, path.stat().st_mtime_ns) if path.exists() else (0, 0)
+
+
+def another(prepared: Prepared) -> str:
+    """Say that a run directory belongs to another analysis; empty if it does not."""
+    earlier = prepared.earlier
+    if not earlier.analysis or not earlier.changes or earlier.analysis == str(prepared.loaded.path.resolve()):
+        return ""
+    lines = [f"{prepared.root}: holds the run of another analysis, {earlier.analysis}; the differences are"]
+    lines += [f"  {change}" for change in earlier.changes[:MOST]]
+    lines += [f"  and {len(earlier.changes) - MOST} more"] if len(earlier.changes) > MOST else []
+    again = ", ".join(f"{count} {stage}" for stage, count in earlier.redone.items())
+    lines += [f"it would do again, in the place of what is there: {again}"] if again else []
+    return "\n".join([*lines, "choose another --out, or --force to go on here; nothing is deleted first"])
 
 
 def state(root: Path) -> dict[str, Any]:
-    """Read `run.json`.
+    """Read `run.json`; a run that says it is running while nobody holds its lock was killed.
 
     Raises:
-        InputError: It is missing, damaged, or no run's.
+        InputError: It is missing, damaged, or no run's, or of a newer needle.
     """
-    found: Any = rundir.read_json(root / rundir.RUN)
-    whole = isinstance(found, dict) and {"name", "status", "tasks", "stages"} <= set(found)
-    if not whole or not {"total", "done", "failed", "reused"} <= set(found["tasks"]):
+    found = _json(root)
+    if found is None:
         raise InputError(
-            f"{root / rundir.RUN}: is damaged or no run's; remove it, and the next run goes on from its ledger"
+            f"{root / rundir.RUN}: is damaged or no run's; the next run goes on from its ledger and writes it anew"
         )
-    return dict(found)
+    holder = lock.holder(root)
+    if found["status"] == "running":
+        found["status"] = f"running ({holder})" if holder else "killed"
+    return found
+
+
+def _json(root: Path) -> dict[str, Any] | None:
+    """Read `run.json`; None if it is no run's.
+
+    Raises:
+        InputError: It is of a newer needle.
+    """
+    try:
+        found: Any = rundir.read_json(root / rundir.RUN)
+    except InputError:
+        return None
+    if not isinstance(found, dict):
+        return None
+    if isinstance(schema := found.get("schema", SCHEMA), int) and schema > SCHEMA:
+        raise InputError(
+            f"{root / rundir.RUN}: was written by needle {found.get('needle')}, which is newer than this one, {__version__}; "
+            "update needle, or choose another --out"
+        )
+    whole = {"name", "status", "tasks", "stages"} <= set(found) and isinstance(found["tasks"], dict)
+    return found if whole and {"total", "done", "failed", "reused"} <= set(found["tasks"]) else None
 
 
 def run(prepared: Prepared, on_end: Callable[[Task, Record], None]) -> Outcome:
@@ -104,11 +202,39 @@ def run(prepared: Prepared, on_end: Callable[[Task, Record], None]) -> Outcome:
 
     Returns:
         What was done and what failed; tasks after a failed one are not run.
+
+    Raises:
+        InputError: Another run is going on in this directory, or it cannot be written to.
+        NeedleError: The machine has failed under the run.
     """
+    with _full_disk_said(prepared.root):
+        rundir.create(prepared.root)
+        with lock.held(prepared.root):
+            return _run(prepared, _Journal(prepared, on_end))
+
+
+@contextmanager
+def _full_disk_said(root: Path) -> Iterator[None]:
+    """Say once that the disk is full; HDF5 would add a traceback for every file that it cannot close."""
+    hooks = sys.excepthook, sys.unraisablehook
+    sys.excepthook = lambda kind, error, trace: None if rundir.full(error) else hooks[0](kind, error, trace)
+    sys.unraisablehook = lambda found: None if found.exc_value and rundir.full(found.exc_value) else hooks[1](found)
+    try:
+        yield
+    except OSError as error:
+        if not rundir.full(error):
+            raise
+        raise rundir.no_space(root) from error
+    finally:
+        sys.excepthook, sys.unraisablehook = hooks
+
+
+def _run(prepared: Prepared, journal: _Journal) -> Outcome:
     root, todo = prepared.root, prepared.todo()
-    journal = _Journal(prepared, on_end)
-    rundir.create(root)
+    if _stamp(root) != prepared.earlier.ledger:
+        raise InputError(f"{root}: another run has worked here a moment ago; give the same command again")
     journal.state("running")  # first: it says that this folder is a run's
+    rundir.sweep(root)
     _begin(prepared)
     status = "interrupted"
     try:
@@ -141,10 +267,10 @@ class _Journal:
 
     def finished(self, task: Task, record: Record | None, error: BaseException | None) -> None:
         """Note a task that has ended; one that never ran, because one before it failed, is not noted."""
-        if record is None and _not_run(task, error):
+        if record is None and blame.not_run(task, error):
             return
         root, outcome = self.prepared.root, self.outcome
-        ended = record or Record(task.key, task.stage, task.name, "", 0.0, "", "", _reason(task, error, root))
+        ended = record or blame.record(task, error, root)
         with self.lock:
             ledger.append(root, ended)
             if record and task.stage == "convert":
@@ -153,13 +279,15 @@ class _Journal:
             outcome.wrong_input |= isinstance(error, InputError)
             if time.time() - self.written > 1:
                 self.state("running")
-        self.on_end(task, ended)
+        with suppress(OSError):  # a terminal that has gone is no reason to end a run
+            self.on_end(task, ended)
 
     def state(self, status: str) -> None:
         """Write `run.json`."""
         prepared, outcome, analysis = self.prepared, self.outcome, self.prepared.loaded.analysis
         self.written = time.time()
         facts = {
+            "schema": SCHEMA,
             "name": analysis.name,
             "status": status,
             "analysis": str(prepared.loaded.path.resolve()),
@@ -216,23 +344,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
-
-
-def _not_run(task: Task, error: BaseException | None) -> bool:
-    """Whether a task did not run because one before it failed; a generator's own program is part of its task."""
-    from parsl.app.errors import BashExitFailure
-    from parsl.dataflow.errors import DependencyError
-
-    own = task.stage == "generate" and isinstance(error and error.__cause__, BashExitFailure)
-    return isinstance(error, DependencyError) and not own
-
-
-def _reason(task: Task, error: BaseException | None, root: Path) -> str:
-    """Say in one line why a task failed."""
-    if task.stage == "generate":
-        log = root / rundir.LOGS / f"{task.stage}.{task.name}.stderr"
-        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-        own = [line for line in lines[3:] if line.strip()]  # Parsl writes the command line first, in three lines
-        code = getattr(error and error.__cause__, "exitcode", None)
-        return f"{own[-1] if own else f'its process ended with exit code {code}'} (see {log})"
-    return str(error) if isinstance(error, NeedleError) else f"{type(error).__name__}: {error}"

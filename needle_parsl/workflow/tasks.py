@@ -5,9 +5,9 @@ Each takes the run directory, its task, and the records of the tasks before it, 
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,9 @@ from needle_parsl import rundir
 from needle_parsl.errors import TaskError
 from needle_parsl.plan import Task, specs
 from needle_parsl.plan.cutting import SHARE
-from needle_parsl.workflow import inputs
+from needle_parsl.workflow import inputs, training
+from needle_parsl.workflow.processes import tethered
 from needle_parsl.workflow.records import Output, Record, warnings, writing
-
-TRAINING = threading.Lock()
-"""torch's global random state is one per process, so that threads train one after the other."""
 
 
 def generate(root: str, task: Task, stdout: object, stderr: object) -> str:  # noqa: ARG001  Parsl takes the two log files
@@ -29,7 +27,8 @@ def generate(root: str, task: Task, stdout: object, stderr: object) -> str:  # n
     physics = str(Path(root) / rundir.PHYSICS) if spec.physics.source else ""
     program = [sys.executable, "-m", "needle_parsl.nsbi.data.generation"]
     output = str(inputs.path(root, task.stage, task.name))
-    return shlex.join([*program, spec.reference, physics, spec.physics.path, str(spec.events), str(spec.seed), output])
+    program += [spec.reference, physics, spec.physics.path, str(spec.events), str(spec.seed), output]
+    return shlex.join(tethered.command(os.getpid(), tethered.INHERIT, program))
 
 
 def generated(root: str, task: Task, started: float, _exit_code: int) -> Record:
@@ -80,35 +79,6 @@ def convert(root: str, task: Task, *_before: Record) -> Record:
 
 def _named(spec: specs.Convert) -> list[str]:
     return [file.path or f"what {spec.sample}'s generator made" for file in spec.files]
-
-
-def train(root: str, task: Task, *_before: Record) -> Record:
-    """Train the members of a pack."""
-    from needle_parsl.nsbi.training import engine, packs
-    from needle_parsl.nsbi.training.views import RatioEvents
-
-    spec = task.of(specs.Train)
-    with TRAINING, writing(root, task) as out:
-        events = RatioEvents.build(*inputs.both(root, spec, "train"))
-        settings = engine.Settings.of(spec.training, features=events.x.shape[1])
-        trained = tuple(engine.train(events, _member(spec, member), settings) for member in spec.members)
-        packs.write(out.path, packs.Pack(settings.shape, events.scaler, trained))
-    return out.record(root)
-
-
-def _member(spec: specs.Train, member: specs.Member) -> Any:
-    from needle_parsl.nsbi.training.engine import Member
-    from needle_parsl.nsbi.training.views import MemberView
-
-    view = MemberView(
-        member.fold,
-        spec.training.folds,
-        spec.fold_salt,
-        spec.training.validation,
-        spec.validation_salt,
-        member.bootstrap,
-    )
-    return Member(member.member, member.fold, member.seed, view)
 
 
 def combine(root: str, task: Task, *_before: Record) -> Record:
@@ -291,11 +261,14 @@ def report(root: str, task: Task, *before: Record) -> Record:
     return out.record(root)
 
 
-FUNCTIONS: dict[str, Callable[..., Record]] = {
+FUNCTIONS: dict[str, Callable[..., Record | None]] = {
+    "generated": generated,
     "read": read,
     "merge": merge,
     "convert": convert,
-    "train": train,
+    "train": training.train,
+    "piece": training.piece,
+    "gather": training.gather,
     "combine": combine,
     "diagnose": diagnose,
     "evaluate": evaluate,
@@ -306,4 +279,4 @@ FUNCTIONS: dict[str, Callable[..., Record]] = {
     "coverage": coverage,
     "report": report,
 }
-"""The stages whose tasks are Python functions; `generate` is a program."""
+"""What a worker can be asked to do, by name: mostly a stage. The program of `generate` is one of its own."""

@@ -11,7 +11,7 @@ import torch
 
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.training import engine, losses, networks, packs, views
+from needle_parsl.nsbi.training import engine, losses, networks, packs, state, views
 
 SHAPE = networks.Shape("mlp", features=2, layers=1, nodes=8)
 SETTINGS = engine.Settings(SHAPE, "carl", "adamw", 1e-2, "constant", 1e-4, 256, 4, 10)
@@ -185,3 +185,67 @@ def test_history_of_nan_survives_the_file(tmp_path: Path) -> None:
     good = engine.train(DATA, member(1), replace(SETTINGS, epochs=2))
     packs.write(tmp_path / "p.h5", packs.Pack(SHAPE, DATA.scaler, (broken, good)))
     assert [m.history.shape for m in packs.read(tmp_path / "p.h5").members] == [(1, 2), (2, 2)]
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("stopped_at", [0, 1, 7, 16, 17, 40])
+def test_a_pack_goes_on_from_its_state_to_the_same_bits(tmp_path: Path, schedule: str, stopped_at: int) -> None:
+    """Stopped before any step, in any epoch of any member: the file has all that the next step depends on."""
+    settings, members = replace(SETTINGS, schedule=schedule), [member(0), member(1)]
+    path, seen = tmp_path / "s.h5", iter(range(10_000))
+
+    def stop(describe) -> None:
+        if next(seen) == stopped_at:
+            state.write(path, describe(), "key")
+            raise StopError
+
+    whole = engine.train_pack(DATA, members, settings, state.State(), state.never)
+    with pytest.raises(StopError):
+        engine.train_pack(DATA, members, settings, state.State(), stop)
+    kept = state.read(path, "key")
+    assert kept is not None
+    for ours, theirs in zip(whole, engine.train_pack(DATA, members, settings, kept, state.never), strict=True):
+        np.testing.assert_array_equal(ours.weights, theirs.weights)
+        np.testing.assert_array_equal(ours.history, theirs.history)
+        assert (ours.seed, ours.best_epoch, ours.reason) == (theirs.seed, theirs.best_epoch, theirs.reason)
+
+
+def test_state_in_the_second_attempt_is_not_taken_for_the_first(tmp_path: Path) -> None:
+    broken = replace(DATA, x=torch.full_like(DATA.x, float("inf")))
+    path = tmp_path / "s.h5"
+
+    def keep(describe) -> None:
+        path.unlink(missing_ok=True)
+        state.write(path, describe(), "key")
+
+    engine.train_pack(broken, [member()], SETTINGS, state.State(), keep)
+    assert state.read(path, "key").running["attempt"] == 1
+    (again,) = engine.train_pack(broken, [member()], SETTINGS, state.read(path, "key"), state.never)
+    assert again.seed == hashing.key("retry", member().seed)
+    assert again.reason == "diverged in epoch 1"
+
+
+def test_state_with_a_flipped_bit_or_of_another_task_is_none(tmp_path: Path) -> None:
+    steps: list[int] = []
+
+    def keep(describe) -> None:
+        if not steps:
+            state.write(tmp_path / "s.h5", describe(), "key")
+        steps.append(1)
+
+    engine.train_pack(DATA, [member()], replace(SETTINGS, epochs=1), state.State(), keep)
+    good = (tmp_path / "s.h5").read_bytes()
+    assert state.read(tmp_path / "s.h5", "key") is not None
+    assert state.read(tmp_path / "s.h5", "other") is None
+    assert state.read(tmp_path / "none.h5", "key") is None
+    whole = state.read(tmp_path / "s.h5", "key")
+    for place in range(0, len(good), 97):
+        (tmp_path / "s.h5").write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        found = state.read(tmp_path / "s.h5", "key")
+        assert found is None or state._encode(found.running, []) == state._encode(whole.running, [])
+    (tmp_path / "s.h5").write_bytes(good[: len(good) // 2])
+    assert state.read(tmp_path / "s.h5", "key") is None

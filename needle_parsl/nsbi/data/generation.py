@@ -60,7 +60,8 @@ def pseudo_data(
 def _call(reference: str, source: str, path: str, *arguments: object) -> Columns:
     function = refs.resolve(reference, source, path)
     try:
-        columns = function(*arguments)
+        with refs.alone():
+            columns = function(*arguments)
     except Exception as error:
         raise InputError(f"{reference} failed: {type(error).__name__}: {error}") from error
     if not isinstance(columns, Mapping) or not columns:

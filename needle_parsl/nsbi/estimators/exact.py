@@ -10,6 +10,7 @@ from scipy.special import logsumexp
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.physics import Density, LogDensity
+from needle_parsl.refs import alone
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,7 +25,8 @@ def guarded(log_density: LogDensity) -> LogDensity:
     def call(process: str, x: Floats, nuisances: Mapping[str, float]) -> Floats:
         where = f'physics.py: log_density of "{process}"'
         try:
-            found = np.asarray(log_density(process, x, nuisances), dtype=np.float64)
+            with alone():
+                found = np.asarray(log_density(process, x, nuisances), dtype=np.float64)
         except Exception as error:
             raise InputError(f"{where} failed: {type(error).__name__}: {error}") from error
         if found.shape != (len(x),):

@@ -43,32 +43,37 @@ class Pack:
 
 def write(path: Path, pack: Pack) -> None:
     """Write a pack; shorter histories are filled with NaN."""
-    members = pack.members
-    epochs = max(len(m.history) for m in members)
-    history = np.full((len(members), epochs, 2), np.nan)
-    for row, m in zip(history, members, strict=True):
-        row[: len(m.history)] = m.history
     with h5py.File(path, "w") as file:
         file.attrs["shape"] = json.dumps(asdict(pack.shape))
         file["shift"], file["width"] = pack.scaler.shift, pack.scaler.width
-        file["weights"], file["history"] = np.stack([m.weights for m in members]), history
-        file["seed"] = np.array([m.seed for m in members], np.uint64)
-        file["epochs"] = np.array([len(m.history) for m in members], np.int64)
-        for name in ("member", "fold", "best_epoch"):
-            file[name] = np.array([getattr(m, name) for m in members], np.int64)
-        file["reason"] = np.array([m.reason.encode() for m in members], "S200")
+        put(file, pack.members)
 
 
 def read(path: Path) -> Pack:
     """Read a pack."""
     with h5py.File(path, "r") as file:
-        columns = {
-            name: file[name][...] for name in ("member", "fold", "seed", "weights", "history", "epochs", "best_epoch")
-        }
-        reasons = [reason.decode() for reason in file["reason"][...]]
         shape = Shape(**json.loads(file.attrs["shape"]))
-        scaler = Scaler(file["shift"][...], file["width"][...])
-    members = tuple(
+        return Pack(shape, Scaler(file["shift"][...], file["width"][...]), take(file))
+
+
+def put(group: h5py.Group, members: Sequence[Trained]) -> None:
+    """Write members, stacked."""
+    history = np.full((len(members), max(len(m.history) for m in members), 2), np.nan)
+    for row, m in zip(history, members, strict=True):
+        row[: len(m.history)] = m.history
+    group["weights"], group["history"] = np.stack([m.weights for m in members]), history
+    group["seed"] = np.array([m.seed for m in members], np.uint64)
+    group["epochs"] = np.array([len(m.history) for m in members], np.int64)
+    for name in ("member", "fold", "best_epoch"):
+        group[name] = np.array([getattr(m, name) for m in members], np.int64)
+    group["reason"] = np.array([m.reason.encode() for m in members], "S200")
+
+
+def take(group: h5py.Group) -> tuple[Trained, ...]:
+    """Read members."""
+    names = ("member", "fold", "seed", "weights", "history", "epochs", "best_epoch")
+    columns = {name: group[name][...] for name in names}
+    return tuple(
         Trained(
             int(columns["member"][k]),
             int(columns["fold"][k]),
@@ -76,11 +81,10 @@ def read(path: Path) -> Pack:
             columns["weights"][k],
             columns["history"][k][: columns["epochs"][k]],
             int(columns["best_epoch"][k]),
-            reason,
+            reason.decode(errors="replace"),
         )
-        for k, reason in enumerate(reasons)
+        for k, reason in enumerate(group["reason"][...])
     )
-    return Pack(shape, scaler, members)
 
 
 def join(packs: Sequence[Pack]) -> Pack:

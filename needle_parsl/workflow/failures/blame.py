@@ -1,0 +1,58 @@
+"""Why a task failed, in one line, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from needle_parsl import rundir
+from needle_parsl.errors import Blame, NeedleError
+from needle_parsl.plan import Task
+from needle_parsl.workflow.processes import deaths
+from needle_parsl.workflow.records import Record
+
+LOST = f"{rundir.LOGS}/lost"
+"""Where pools of workers write how a worker ended, relative to the run directory."""
+WAIT = 1.0
+"""Seconds within which a pool has written how a worker ended."""
+
+
+def record(task: Task, error: BaseException | None, root: Path) -> Record:
+    """Record a task that has failed."""
+    if task.stage == "generate":
+        found = Blame(log=f"{rundir.LOGS}/{task.stage}.{task.name}.stderr")
+        words = _last_words(root / found.log, error)
+    else:
+        found, words = getattr(error, "blame", Blame()), reason(error, root)
+    return Record(
+        task.key, task.stage, task.name, found.worker, 0.0, "", "", words, log=found.log, detail=found.detail
+    )  # fmt: skip
+
+
+def reason(error: BaseException | None, root: Path) -> str:
+    """Say in a sentence why a task failed."""
+    from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
+
+    if isinstance(error, WorkerLost):
+        death = deaths.awaited(root / LOST, error.hostname, error.worker_id, WAIT)
+        return death.sentence() if death else f"its worker on {error.hostname} was lost"
+    if isinstance(error, ManagerLost):
+        return f"its block of workers on {error.hostname} was lost"
+    return str(error) if isinstance(error, NeedleError) else f"{type(error).__name__}: {error}"
+
+
+def not_run(task: Task, error: BaseException | None) -> bool:
+    """Whether a task did not run because one before it failed; a generator's own program is part of its task."""
+    from parsl.app.errors import BashExitFailure
+    from parsl.dataflow.errors import DependencyError
+
+    own = task.stage == "generate" and isinstance(error and error.__cause__, BashExitFailure)
+    return isinstance(error, DependencyError) and not own
+
+
+def _last_words(log: Path, error: BaseException | None) -> str:
+    """Give the last line that a generator wrote; Parsl writes the command line first, in three lines."""
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    own = [line for line in lines[3:] if line.strip()]
+    return (
+        own[-1] if own else f"its process ended with exit code {getattr(error and error.__cause__, 'exitcode', None)}"
+    )

@@ -1,0 +1,85 @@
+"""Keeping the state of a pack while it trains, so that a kill costs a few seconds of work."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from needle_parsl import rundir
+from needle_parsl.plan import Task, specs
+from needle_parsl.workflow.processes.stopping import STOPPING, StoppedError
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.training.state import State
+
+EVERY = 8.0
+"""Seconds of work between two states; with a long step and the writing, less than ten are lost."""
+MARGIN = 60.0
+"""Seconds before the end of a batch job when a training stops itself."""
+
+
+class Keeper:
+    """Writes the state of one pack, or of a piece of one, when it is due."""
+
+    def __init__(self, root: str, task: Task) -> None:
+        from needle_parsl.nsbi.training import state
+
+        members = task.of(specs.Train).members
+        self.key, self.write = task.key, state.write
+        self.path = _folder(root, task) / f"{members[0].member}.{members[0].fold}-{len(members)}.h5"
+        self.written, self.deadline = time.monotonic(), _deadline()
+
+    def offer(self, describe: Callable[[], State]) -> None:
+        """Write the state if that is due.
+
+        Raises:
+            StoppedError: It is time to stop; the state is written.
+        """
+        stop = STOPPING.is_set() or time.time() > self.deadline
+        if not stop and time.monotonic() - self.written < EVERY:
+            return
+        self.keep(describe())
+        if stop:
+            raise StoppedError("stopped in time; it goes on from its state")
+
+    def keep(self, state: State) -> None:
+        """Write the state now."""
+        with rundir.atomic(self.path) as temporary:
+            self.write(temporary, state, self.key)
+        self.written = time.monotonic()
+
+
+def kept(root: str, task: Task) -> State:
+    """Read where a pack stands, from the states of all its pieces; the running training of a piece is its first unfinished member's."""
+    from needle_parsl.nsbi.training import state
+
+    paths = sorted(_folder(root, task).glob("*.h5"), key=lambda path: path.stat().st_mtime)
+    found = [each for path in paths if (each := state.read(path, task.key))]
+    finished = {(t.member, t.fold): t for each in found for t in each.finished}
+    own = [(m.member, m.fold) for m in task.of(specs.Train).members]
+    running = [
+        r for each in found if (r := each.running) and tuple(r["name"]) in own and tuple(r["name"]) not in finished
+    ]
+    return state.State(tuple(finished.values()), running[-1] if running else None)
+
+
+def forget(root: str, task: Task) -> None:
+    """Remove the states of a pack that is done."""
+    folder = _folder(root, task)
+    for path in folder.glob("*.h5"):
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # somebody else's file in it stays
+        folder.rmdir()
+
+
+def _folder(root: str, task: Task) -> Path:
+    return Path(root) / rundir.STATES / task.name
+
+
+def _deadline() -> float:
+    """When this worker must have stopped, in seconds since the epoch; never, outside a batch job."""
+    return float(os.environ.get("SLURM_JOB_END_TIME", "inf")) - MARGIN

@@ -1,0 +1,112 @@
+"""Parsl's pool of workers, watched: says how a worker died, gives back what a killed one held, and ends if it lost a task.
+
+`python -m needle_parsl.workflow.processes.pool FOLDER ...` is Parsl's `process_worker_pool.py ...`; how each lost worker ended is written to
+FOLDER, since Parsl itself only says that it is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+import platform
+import runpy
+import sys
+import threading
+import time
+from dataclasses import asdict
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from parsl.executors.high_throughput import mpi_resource_management
+from parsl.executors.high_throughput.mpi_resource_management import TaskScheduler
+
+from needle_parsl.workflow.processes import memory
+from needle_parsl.workflow.processes.deaths import LOOK, Death, place
+
+PARSL = "parsl.executors.high_throughput.process_worker_pool"
+PATIENCE = 10.0
+"""Seconds after which a task that nobody has is lost."""
+HELD = 10.0
+"""Seconds after which a lock of the task queue is a dead worker's: a living one gives it back after each heartbeat."""
+
+
+class Counted(TaskScheduler):
+    """Parsl's way of tasks to the workers and of results back, counted."""
+
+    out = 0
+    """Tasks that have come, less results that have gone."""
+
+    def put_task(self, task: Any) -> None:
+        """Give a task to the workers."""
+        self.out += 1
+        super().put_task(task)
+
+    def get_result(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Take a result from them."""
+        result = super().get_result(block, timeout)
+        self.out -= result is not None
+        return result
+
+
+def watch(folder: Path) -> None:
+    """Look after the workers, until this process ends."""
+    workers: dict[int, BaseProcess] = {}
+    kills, lost_since = memory.kills(), math.inf
+    while True:
+        living = {child.pid or 0: child for child in multiprocessing.active_children() if "Worker" in child.name}
+        for pid in workers.keys() - living.keys():
+            counted = memory.kills()
+            _note(folder, workers[pid], pid, counted > kills or memory.in_kernel_log(pid))
+            kills = counted
+            threading.Thread(target=_give_back, daemon=True).start()
+            lost_since = time.monotonic()
+        if lost_since < math.inf and not _lost():
+            lost_since = time.monotonic()
+        if time.monotonic() - lost_since > PATIENCE:
+            os._exit(1)  # Parsl gives all tasks of a pool that has ended to another
+        workers = living
+        time.sleep(LOOK)
+
+
+def _note(folder: Path, worker: BaseProcess, pid: int, out_of_memory: bool) -> None:
+    rank = int(worker.name.rpartition("-")[2])
+    death = Death(platform.node(), rank, pid, worker.exitcode or 0, out_of_memory)
+    path = place(folder, death.host, rank)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(asdict(death)), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _manager() -> Any:
+    return vars(sys.modules["__main__"])["manager"]
+
+
+def _lost() -> bool:
+    """Whether a task is neither waiting, nor with a worker, nor on its way back: it went with a worker that was killed."""
+    manager = _manager()
+    here = len(manager._tasks_in_progress) + manager.pending_task_queue.qsize()  # noqa: SLF001  no other way
+    return bool(manager.task_scheduler.out > here)
+
+
+def _give_back() -> None:
+    """Release the queues' locks if the dead worker held one; the other workers would wait for it for ever."""
+    manager = _manager()
+    for lock in (manager.pending_task_queue._rlock, manager.pending_result_queue._wlock):  # noqa: SLF001  no other way
+        lock.acquire(timeout=HELD)
+        lock.release()  # ours, or the dead worker's
+
+
+def main() -> None:
+    """Run Parsl's pool, and watch it from a thread."""
+    folder = Path(sys.argv.pop(1))
+    vars(mpi_resource_management)["TaskScheduler"] = Counted
+    threading.Thread(target=watch, args=(folder,), daemon=True).start()
+    runpy.run_module(PARSL, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The tasks that train: a pack, a piece of one whose workers were lost, and what the pieces have left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from needle_parsl.plan import Task, specs
+from needle_parsl.workflow import inputs, keeping
+from needle_parsl.workflow.processes.stopping import TRAINING
+from needle_parsl.workflow.records import Record, writing
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.training.engine import Member, Settings
+    from needle_parsl.nsbi.training.packs import Pack, Trained
+    from needle_parsl.nsbi.training.state import Offer, State
+    from needle_parsl.nsbi.training.views import RatioEvents
+
+
+def train(root: str, task: Task, *_before: Record) -> Record:
+    """Train the members of a pack, from where their kept state stands."""
+    from needle_parsl.nsbi.training import packs
+
+    with TRAINING, writing(root, task) as out:
+        training = _training(root, task)
+        packs.write(out.path, training.pack(training.trained(keeping.Keeper(root, task).offer)))
+    keeping.forget(root, task)
+    return out.record(root)
+
+
+def piece(root: str, task: Task) -> None:
+    """Train some members of a pack that has lost its workers, and leave them in the kept state."""
+    from needle_parsl.nsbi.training.state import State
+
+    with TRAINING:
+        keeper = keeping.Keeper(root, task)
+        keeper.keep(State(_training(root, task).trained(keeper.offer)))
+
+
+def gather(root: str, task: Task, reason: str, *reasons: str) -> Record:
+    """Write a pack of what its pieces have left; the members that are not there are lost.
+
+    Args:
+        root: The run directory.
+        task: The whole pack.
+        reason: Why it could not be trained as a whole.
+        reasons: Why each piece ended early; empty for one that did not.
+    """
+    from needle_parsl.nsbi.training import engine, packs
+
+    why = next(filter(None, reasons), "" if reasons else reason)
+    with TRAINING, writing(root, task) as out:
+        training = _training(root, task)
+        there = {(m.member, m.fold): m for m in training.start.finished}
+        lost = [m for m in training.members if (m.member, m.fold) not in there]
+        there |= {(m.member, m.fold): engine.untrained(m, training.settings.shape, f"lost: {why}") for m in lost}
+        packs.write(out.path, training.pack([there[m.member, m.fold] for m in training.members]))
+    if not lost:
+        keeping.forget(root, task)
+    failed = f"{len(lost)} of {len(training.members)} members are lost: {why}" if lost else ""
+    return replace(out.record(root), reason=failed)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What training a pack takes, in the words of `nsbi.training`."""
+
+    events: RatioEvents
+    members: list[Member]
+    settings: Settings
+    start: State
+
+    def trained(self, offer: Offer) -> tuple[Trained, ...]:
+        from needle_parsl.nsbi.training import engine
+
+        return engine.train_pack(self.events, self.members, self.settings, self.start, offer)
+
+    def pack(self, members: Sequence[Trained]) -> Pack:
+        from needle_parsl.nsbi.training import packs
+
+        return packs.Pack(self.settings.shape, self.events.scaler, tuple(members))
+
+
+def _training(root: str, task: Task) -> _Training:
+    from needle_parsl.nsbi.training.engine import Settings
+    from needle_parsl.nsbi.training.views import RatioEvents
+
+    spec = task.of(specs.Train)
+    events = RatioEvents.build(*inputs.both(root, spec, "train"))
+    settings = Settings.of(spec.training, features=events.x.shape[1])
+    return _Training(events, [_member(spec, m) for m in spec.members], settings, keeping.kept(root, task))
+
+
+def _member(spec: specs.Train, member: specs.Member) -> Member:
+    from needle_parsl.nsbi.training.engine import Member
+    from needle_parsl.nsbi.training.views import MemberView
+
+    view = MemberView(
+        member.fold,
+        spec.training.folds,
+        spec.fold_salt,
+        spec.training.validation,
+        spec.validation_salt,
+        member.bootstrap,
+    )
+    return Member(member.member, member.fold, member.seed, view)

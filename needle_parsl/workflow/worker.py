@@ -1,0 +1,114 @@
+"""What surrounds a task in the process that runs it: it ends with its parent, and its failures survive the way back."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from needle_parsl import rundir
+from needle_parsl.errors import Blame, InputError, NeedleError, TaskError
+from needle_parsl.plan import Task
+from needle_parsl.workflow.processes import tethered
+from needle_parsl.workflow.processes.stopping import STOPPING, TRAINING, StoppedError
+from needle_parsl.workflow.records import name, without
+
+ENDED = 128 + signal.SIGTERM
+"""Exit code of a worker that was asked to end."""
+
+
+class CrashError(TaskError):
+    """A task failed as nobody foresaw; it may be tried again."""
+
+
+def call(stage: str, root: str, task: Task, *before: Any) -> Any:
+    """Run a task on a worker.
+
+    Args:
+        stage: A name in `tasks.FUNCTIONS`.
+        root: The run directory.
+        task: What to do.
+        before: Records of the tasks before it.
+
+    Raises:
+        NeedleError: It failed; whatever was raised has become one of ours, and says where it happened.
+    """
+    from needle_parsl.workflow import tasks
+
+    own_process = multiprocessing.parent_process() is not None
+    if own_process:
+        _settle()
+    try:
+        return without(tasks.FUNCTIONS[stage](root, task, *before), before)
+    except BaseException as error:  # noqa: BLE001  raised again, as one that survives the way back
+        known = foreseen(error, root)
+        known.blame = Blame(name(), _log(root, task, error), "; ".join(getattr(error, "__notes__", ())))
+        if own_process and STOPPING.is_set():
+            os._exit(ENDED)
+        raise known from None
+
+
+def foreseen(error: BaseException, root: str) -> NeedleError:
+    """Turn whatever a task raised into an exception that the submitting process knows."""
+    if isinstance(error, NeedleError):
+        return error
+    text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    if rundir.full(error):
+        return rundir.no_space(Path(root))
+    if isinstance(error, (SystemExit, KeyboardInterrupt)):
+        return InputError(f"the user's code ended the worker: {text}")
+    if isinstance(error, OSError) and error.strerror:
+        return TaskError(f"{error.filename or root}: {error.strerror}")
+    return CrashError(f"{text} ({_where(error)})")
+
+
+def _where(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1] if frames else None
+    return f"{Path(last.filename).name}, line {last.lineno}, in {last.name}" if last else "nowhere"
+
+
+def _log(root: str, task: Task, error: BaseException) -> str:
+    """Write down where an error came from; give the file's name, relative to the run directory."""
+    if isinstance(error, StoppedError):
+        return ""
+    place = f"{rundir.LOGS}/{task.stage}.{task.name}.log"
+    try:
+        text = "".join(traceback.format_exception(error))
+        rundir.write_text(Path(root) / place, f"{name()}\n{text}")
+    except OSError:  # the disk is full: the error itself is said
+        return ""
+    return place
+
+
+@cache
+def _settle() -> None:
+    """Make this process end with its parent, and give a training the time to write its state. Once per process."""
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: _end())
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(tethered.LOOK)
+    _end()
+    time.sleep(tethered.GRACE)
+    if os.getpgrp() == parent:  # the group is the pool's, and nobody else is left to end it
+        os.killpg(parent, signal.SIGKILL)
+
+
+def _end() -> None:
+    """End soon: when the running training has written its state, else at once."""
+    STOPPING.set()
+    if not TRAINING.locked():
+        os._exit(ENDED)
+    leave = threading.Timer(tethered.GRACE, os._exit, (ENDED,))
+    leave.daemon = True
+    leave.start()
