@@ -101,7 +101,7 @@ def test_changed_configuration_is_explained_and_another_analysis_refused(undistu
     changed = run.finish("local", "--set", "intervals.level=[0.9]", "--json")
     assert changed.returncode == 0
     assert "analysis.toml: intervals.level: not given -> [0.9]" in changed.stderr
-    assert "done again, in the place of what is there: 2 interval, 1 report" in changed.stderr
+    assert "done again, in the place of what is there: 3 interval, 1 report" in changed.stderr
     other = make(tmp_path / "other", "training.epochs=9")
     ended = other.finish("local", "--out", str(run.root))
     assert ended.returncode == 2
