@@ -436,6 +436,7 @@ def test_full_disk_while_a_task_is_noted_ends_the_run_as_failed(
 ) -> None:
     """An exception in one of Parsl's threads would otherwise be lost, and the run be called done."""
     from needle_parsl.analysis import load
+    from needle_parsl.errors import TaskError
     from needle_parsl.site import Site
     from needle_parsl.workflow import ledger, running
 
@@ -444,7 +445,7 @@ def test_full_disk_while_a_task_is_noted_ends_the_run_as_failed(
 
     monkeypatch.setattr(ledger, "append", full)
     prepared = running.prepare(tmp_path / "run", load(small_inputs), Site("t", workers_per_node=1), "convert")
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(TaskError, match="no space left on its disk; make some"):
         running.run(prepared, lambda *_: None)
     assert running.state(tmp_path / "run")["status"] == "interrupted"
 
