@@ -33,8 +33,8 @@ def completed(folder: Path, line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("needle run a.toml --site lo", ["local"]),
-        ("needle sites show lo", ["local"]),
+        ("needle run a.toml --site lo", ["local-htex", "local"]),
+        ("needle sites show lo", ["local-htex", "local"]),
         ("needle status fi", ["first"]),
         ("needle run a.toml --until tr", ["train"]),
         ("needle init new --from gau", ["gaussian"]),
@@ -120,7 +120,7 @@ def test_plan_tells_packs_and_looks_afresh_on_demand(needle: Needle, small_input
     assert done.code == 0, done.err
     state = json.loads((root / rundir.RUN).read_text())
     files = state["inputs"]["files"]
-    state["inputs"]["files"] = dict.fromkeys(files, "0" * 32)
+    state["inputs"]["files"] = {path: {**file, "digest": "0" * 32} for path, file in files.items()}
     (root / rundir.RUN).write_text(json.dumps(state))
     assert needle("plan", small_inputs, "--json").json()["stages"]["convert"]["to_do"] == 5
     assert needle("plan", small_inputs, "--probe", "--json").json()["stages"]["convert"]["to_do"] == 0

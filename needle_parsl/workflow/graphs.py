@@ -84,5 +84,5 @@ def _filled(keys: Any, done: Mapping[Hashable, Any]) -> Any:
 @contextmanager
 def workers(site: Site) -> Iterator[Pool]:
     """Start Parsl for a while; a run has its own kernel, of which `Pool(kernel)` makes the same."""
-    with TemporaryDirectory() as logs, executors.started(site, Path(logs)) as kernel:
-        yield Pool(kernel)
+    with TemporaryDirectory() as logs, executors.started(site, Path(logs)) as machine:
+        yield Pool(machine.kernel)

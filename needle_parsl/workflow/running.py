@@ -133,7 +133,9 @@ def _changes(
 
 def _inputs(looked: Mapping[str, Any], loaded: Loaded) -> dict[str, str]:
     """Give digests of data and of the user's modules; `physics.py` is compared as text."""
-    files = {path: file.get("digest", "") for path, file in looked.get("files", {}).items() if isinstance(file, Mapping)}
+    files = {
+        path: file.get("digest", "") for path, file in looked.get("files", {}).items() if isinstance(file, Mapping)
+    }
     found = {**files, **looked.get("code", {})}
     return {path: digest for path, digest in found.items() if Path(path).name != loaded.analysis.physics}
 
