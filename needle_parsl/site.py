@@ -17,6 +17,14 @@ VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
 @dataclass(frozen=True)
+class Remote:
+    """How the site is reached from elsewhere."""
+
+    endpoint: str = ""
+    """The id of its Globus Compute endpoint, for `needle submit`; `$NAME` stands for an environment variable there. Example: `"$NEEDLE_ENDPOINT"`."""
+
+
+@dataclass(frozen=True)
 class Site:
     """A whole site file."""
 
@@ -37,6 +45,7 @@ class Site:
     """Tasks that are submitted at a time. Unit: tasks."""
     scratch: str = "."
     """The folder that holds `runs/`; `$NAME` stands for an environment variable. Example: `"$SCRATCH/needle"`."""
+    remote: Remote = Remote()
 
     def workers(self) -> int:
         """Count the tasks that run at a time."""
@@ -70,9 +79,30 @@ def load(name: str) -> Site:
     if path is None:
         raise InputError(f'there is no site "{name}"{closest(name, sites)}; "needle sites" lists them')
     reader = reading.Reader(reading.Places(path))
-    site = reader.table(Site, _expanded(reading.load(path), reader))
+    table = reading.load(path)
+    # The endpoint is the laptop's affair: at the site its variable need not be set.
+    used = {key: value if key == "remote" else _expand(value, reader, key) for key, value in table.items()}
+    site = reader.table(Site, used)
     reader.finish()
     return site
+
+
+def endpoint(name: str) -> str:
+    """Give the id of a site's Globus Compute endpoint; the rest of its file is the site's own affair.
+
+    Raises:
+        InputError: The site is not known here, or names none, or its variable is not set.
+    """
+    path = Path(name) if name.endswith(".toml") else known().get(name)
+    table = reading.load(path).get("remote") if path else None
+    if path is None or not isinstance(table, dict) or not isinstance(table.get("endpoint"), str):
+        raise InputError(
+            f'the site "{name}" names no endpoint here; say --endpoint UUID, or write [remote] endpoint in its file'
+        )
+    reader = reading.Reader(reading.Places(path))
+    found: str = _expand(table["endpoint"], reader, "remote.endpoint")
+    reader.finish()
+    return found
 
 
 def _expanded(table: Mapping[str, Any], reader: reading.Reader, key: str = "") -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from needle_parsl import __version__
+from needle_parsl.cli import remote
 from needle_parsl.cli.options import (
     AnalysisFile,
     App,
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 sites_app = typer.Typer(help="List the machines that needle knows, or show one.", rich_markup_mode=None)
 app.add_typer(sites_app, name="sites")
+remote.add(app)
 
 
 def _version(value: bool) -> None:
@@ -197,10 +199,14 @@ def run(
 
 @app.command()
 def status(run_name: RunName, as_json: Json = False) -> None:
-    """Say how far a run is."""
+    """Say how far a run is, here or at another site."""
     from needle_parsl.cli import terminal
     from needle_parsl.workflow import running
+    from needle_parsl.workflow.remote import asking
 
+    if asking.is_known(run_name):
+        remote.status(run_name, as_json)
+        return
     state = running.state(_find(run_name))
     _print_json(state) if as_json else terminal.status(state)
 

@@ -22,6 +22,11 @@ def runs(incomplete: str) -> list[str]:
     return sorted(path.parent.name for path in Path("runs").glob(f"{incomplete}*/{rundir.RUN}"))
 
 
+def remote_runs(incomplete: str) -> list[str]:
+    """Complete the id of a remote run."""
+    return sorted(path.stem for path in Path("~/.needle/submitted").expanduser().glob(f"{incomplete}*.json"))
+
+
 def stages(incomplete: str) -> list[str]:
     """Complete a stage."""
     from needle_parsl import rundir  # the plan knows the stages, too, but takes NumPy with it
@@ -49,6 +54,9 @@ def keys(incomplete: str) -> list[str]:
 AnalysisFile = Annotated[Path, typer.Argument(help="An analysis.toml, or the folder that holds it.")]
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="A run directory, or its name under runs/.", autocompletion=runs)
+]
+RemoteRun = Annotated[
+    str, typer.Argument(metavar="RUN_ID", help="The id that needle submit gave.", autocompletion=remote_runs)
 ]
 SiteName = Annotated[
     str,

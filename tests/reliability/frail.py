@@ -56,6 +56,7 @@ nuisances.jes        = {}
 [fit]
 scan = { parameter = "mu", start = 0.2, stop = 2.0, points = 5 }
 """
+OF_NUISANCE = ("[samples.background.variations", "up ", "down ", "nuisances.")
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,11 @@ class Run:
         return max((time.time() - at for at in newest if at), default=0.0)
 
 
-def make(folder: Path, *settings: str) -> Run:
-    """Write the small analysis into a folder."""
+def make(folder: Path, *settings: str, nuisance: bool = True) -> Run:
+    """Write the small analysis into a folder; without its nuisance parameter it trains one pack, else three."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "analysis.toml").write_text(APP)
+    lines = [line for line in APP.splitlines() if nuisance or not line.startswith(OF_NUISANCE)]
+    (folder / "analysis.toml").write_text("\n".join(lines))
     (folder / "physics.py").write_text((ROOT / "apps" / "gaussian" / "physics.py").read_text())
     return Run(folder, settings)
 
@@ -155,6 +157,14 @@ def cast(processes: list[psutil.Process]) -> dict[str, list[psutil.Process]]:
         "manager": managers,
         "worker": [worker for manager in managers for worker in workers(manager)],
     }
+
+
+def busy(process: psutil.Process) -> float:
+    """Seconds that a process has computed."""
+    try:
+        return float(process.cpu_times().user)
+    except psutil.NoSuchProcess:
+        return 0.0
 
 
 def workers(manager: psutil.Process) -> list[psutil.Process]:

@@ -1,0 +1,107 @@
+"""The commands of runs at another site: short calls through Globus Compute, and what the site's own needle answers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from needle_parsl.cli.options import AnalysisFile, Json, RemoteRun, Settings
+from needle_parsl.errors import InputError
+
+Endpoint = Annotated[
+    str | None, typer.Option("--endpoint", metavar="UUID", help="The Globus Compute endpoint; else the site file's.")
+]
+FarSite = Annotated[str, typer.Option("--site", help="The machine, as the needle at the endpoint knows it.")]
+Again = Annotated[
+    str | None, typer.Option("--run", metavar="RUN_ID", help="Repeat a submission whose answer was lost.")
+]
+To = Annotated[Path | None, typer.Option("--out", help="The folder for the files; by default runs/RUN_ID.")]
+
+
+def submit(
+    analysis: AnalysisFile,
+    site: FarSite,
+    endpoint: Endpoint = None,
+    settings: Settings = None,
+    run: Again = None,
+    as_json: Json = False,
+) -> None:
+    """Start a run at another site, through Globus Compute."""
+    from needle_parsl import site as sites
+    from needle_parsl.workflow.remote import asking
+
+    _show(asking.submit(analysis, site, endpoint or sites.endpoint(site), settings or [], run), as_json)
+
+
+def logs(run: RemoteRun) -> None:
+    """Print the end of what a remote run has said."""
+    from needle_parsl.workflow.remote import asking
+
+    typer.echo(asking.ask(run, "logs")["log"], nl=False)
+
+
+def cancel(run: RemoteRun, as_json: Json = False) -> None:
+    """End a remote run, with its workers and jobs; "needle submit --run" does not start it anew."""
+    from needle_parsl.workflow.remote import asking
+
+    _show(asking.ask(run, "cancel"), as_json)
+
+
+def fetch(run: RemoteRun, out: To = None, as_json: Json = False) -> None:
+    """Bring the report, fits and estimators of a remote run."""
+    from needle_parsl import rundir
+    from needle_parsl.workflow.remote import asking
+
+    asking.known(run)
+    folder = out or Path("runs") / run
+    rundir.check(folder)
+    came = asking.fetch(run, folder)
+    if as_json:
+        typer.echo(json.dumps({"run": run, "folder": str(folder), "files": came}, indent=2))
+    else:
+        typer.echo(f'{len(came)} files fetched to {folder}; "needle report {folder}" prints the results')
+
+
+def answer() -> None:
+    """Answer a question on standard input, as JSON: what an endpoint runs."""
+    from needle_parsl.workflow.remote import answering
+
+    try:
+        question = json.load(sys.stdin)
+    except ValueError as error:
+        raise InputError(f"standard input: is no JSON: {error}") from error
+    typer.echo(json.dumps(answering.answer(question)))
+
+
+def status(run: str, as_json: bool) -> None:
+    """Say how far a remote run is."""
+    from needle_parsl.workflow.remote import asking
+
+    _show(asking.ask(run, "status"), as_json)
+
+
+def _show(facts: dict[str, Any], as_json: bool) -> None:
+    """Print where a remote run stands."""
+    from needle_parsl.cli import terminal
+
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    typer.echo(f"{facts['run']}: in {facts['folder']} at the site")
+    if "state" in facts:
+        terminal.status(facts["state"])
+        return
+    typer.echo(facts["status"])
+    if not facts["alive"] and facts["log"]:
+        typer.echo(facts["log"].rstrip(), err=True)
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands to needle's."""
+    for command in (submit, logs, cancel, fetch):
+        app.command()(command)
+    app.command(hidden=True)(answer)

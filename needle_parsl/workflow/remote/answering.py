@@ -1,0 +1,185 @@
+"""What a site's needle answers: it starts runs as processes of their own, and tells of them from their directories."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from needle_parsl import __version__, rundir
+from needle_parsl import site as sites
+from needle_parsl.analysis import read
+from needle_parsl.errors import InputError, NeedleError
+from needle_parsl.workflow import running
+from needle_parsl.workflow.processes import tethered
+
+HOME = "NEEDLE_REMOTE"
+"""Environment variable that names the folder of remote runs at a site."""
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+FETCHED = ("run.json", "analysis.toml", "site.toml", "ledger.jsonl", "report", "fits", "intervals", "estimators")
+ENDING = 15.0
+"""Seconds that a cancelled run has to end by itself."""
+TAIL = 20_000
+"""Characters of a log that are sent."""
+DRIVER, LOG, RUN = "driver.json", "driver.log", "run"
+
+
+def answer(question: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer one question; what is wrong is an answer, too."""
+    try:
+        return ANSWERS[question["what"]](question)
+    except (NeedleError, OSError) as error:
+        return {"error": str(error), "wrong_input": isinstance(error, InputError)}
+
+
+def versions() -> dict[str, str]:
+    """Say what laptop and site must have in common."""
+    return {
+        "needle": __version__,
+        "Python": ".".join(map(str, sys.version_info[:2])),
+        "Parsl": version("parsl"),
+    }
+
+
+def _folder(question: Mapping[str, Any]) -> Path:
+    run = str(question["run"])
+    if not ID.fullmatch(run):
+        raise InputError(f'"{run}" is no run id')
+    return Path(os.environ.get(HOME, "~/.needle/remote")).expanduser() / run
+
+
+def _known(question: Mapping[str, Any]) -> Path:
+    folder = _folder(question)
+    if not (folder / DRIVER).exists():
+        raise InputError(f"{folder}: there is no such run")
+    return folder
+
+
+def _submit(question: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the inputs and start the driver, unless that was done before."""
+    folder = _folder(question)
+    if (folder / DRIVER).exists():  # the answer was lost on its way, and the laptop asks again
+        return _status(question)
+    ours, theirs = versions(), question["versions"]
+    if differ := [f"{name} {ours[name]} (here {theirs[name]})" for name in ours if ours[name] != theirs[name]]:
+        raise InputError(f"the site has {', '.join(differ)}; install the same versions at both ends")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name, content in question["files"].items():
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise InputError(f"{name}: would be written outside of the run's folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(base64.b64decode(content))
+    loaded = read(folder / question["analysis"], question["settings"])
+    if loaded.problems:
+        raise InputError.of(loaded.problems)
+    sites.load(question["site"])
+    _start(folder, question)
+    return _status(question)
+
+
+def _start(folder: Path, question: Mapping[str, Any]) -> None:
+    """Start the driver: a process that nobody waits for."""
+    settings = [part for setting in question["settings"] for part in ("--set", setting)]
+    command = [
+        sys.executable,
+        "-m",
+        "needle_parsl",
+        "run",
+        question["analysis"],
+        "--site",
+        question["site"],
+        "--out",
+        RUN,
+    ]
+    with (folder / LOG).open("ab") as log:
+        process = subprocess.Popen(
+            [*command, *settings], cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    started = psutil.Process(process.pid).create_time()
+    rundir.write_json(folder / DRIVER, {"pid": process.pid, "started": started})
+
+
+def _driver(folder: Path) -> psutil.Process | None:
+    """Find the living driver of a run."""
+    noted = rundir.read_json(folder / DRIVER)
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(noted["pid"])
+        if process.create_time() == noted["started"] and not tethered.gone(process):
+            return process
+    return None
+
+
+def _status(question: Mapping[str, Any]) -> dict[str, Any]:
+    """Say how far a run is; one that did not begin tells why in its log."""
+    folder = _known(question)
+    alive = _driver(folder) is not None
+    facts: dict[str, Any] = {"run": str(question["run"]), "folder": str(folder / RUN), "alive": alive}
+    if (folder / RUN / rundir.RUN).exists():
+        state = running.state(folder / RUN)
+        return facts | {"state": {key: state[key] for key in ("name", "status", "tasks", "stages")}}
+    return facts | {"status": "starting" if alive else "did not start", "log": _tail(folder)}
+
+
+def _tail(folder: Path) -> str:
+    return (folder / LOG).read_text(errors="replace")[-TAIL:] if (folder / LOG).exists() else ""
+
+
+def _logs(question: Mapping[str, Any]) -> dict[str, Any]:
+    return {"log": _tail(_known(question))}
+
+
+def _cancel(question: Mapping[str, Any]) -> dict[str, Any]:
+    """End the driver as Ctrl-C would: it ends its workers and jobs. One that does not end is asked a second time."""
+    folder = _known(question)
+    for _ in range(2):
+        process = _driver(folder)
+        if process is None:
+            break
+        process.terminate()
+        ends = time.monotonic() + ENDING
+        while not tethered.gone(process) and time.monotonic() < ends:
+            time.sleep(0.1)
+    return _status(question)
+
+
+def _list(question: Mapping[str, Any]) -> dict[str, Any]:
+    """List the files to fetch, with sizes and digests."""
+    root = _known(question) / RUN
+    tops = [root / name for name in FETCHED]
+    paths = [top for top in tops if top.is_file()] + [p for top in tops for p in sorted(top.rglob("*")) if p.is_file()]
+    return {"files": {str(p.relative_to(root)): [p.stat().st_size, digest(p)] for p in paths}}
+
+
+def _read(question: Mapping[str, Any]) -> dict[str, Any]:
+    """Read pieces of files: `[[name, offset, bytes], ...]`."""
+    root = _known(question).resolve() / RUN
+    found = []
+    for name, offset, size in question["pieces"]:
+        path = (root / name).resolve()
+        if not path.is_relative_to(root):
+            raise InputError(f"{name}: is no file of the run")
+        with path.open("rb") as file:
+            file.seek(offset)
+            found.append(base64.b64encode(file.read(size)).decode())
+    return {"pieces": found}
+
+
+def digest(path: Path) -> str:
+    """Give the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+ANSWERS = {"submit": _submit, "status": _status, "logs": _logs, "cancel": _cancel, "list": _list, "read": _read}

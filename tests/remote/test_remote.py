@@ -1,0 +1,162 @@
+"""From the laptop to a site and back, through the real client, broker and endpoint of Globus Compute."""
+
+from __future__ import annotations
+
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from site_here import ROOT, LocalSite
+
+pytestmark = [pytest.mark.remote, pytest.mark.xdist_group("remote")]
+Laptop = Callable[..., Any]
+PATIENCE = 300.0
+APP = """
+name    = "small"
+seed    = 7
+physics = "physics.py"
+[features]
+names = ["x1", "x2", "x3", "x4"]
+[split]
+min_events = 100
+[samples.signal]
+generate = "physics.py:signal"
+events   = 3_000
+yield    = 80.0
+[samples.background]
+generate = "physics.py:background"
+events   = 3_000
+yield    = 400.0
+[ratios]
+reference = ["background"]
+targets   = ["signal", "background"]
+[training]
+layers     = 1
+nodes      = 8
+batch_size = 256
+epochs     = 2
+members    = 2
+[model]
+parameters.mu        = { nominal = 1.0, bounds = [0.0, 5.0], role = "poi" }
+processes.signal     = "mu"
+processes.background = "1"
+[fit]
+scan = { parameter = "mu", start = 0.2, stop = 2.0, points = 5 }
+"""
+
+
+@pytest.fixture
+def analysis(tmp_path: Path) -> Path:
+    folder = tmp_path / "an analysis"
+    folder.mkdir()
+    (folder / "analysis.toml").write_text(APP)
+    (folder / "physics.py").write_text((ROOT / "apps" / "gaussian" / "physics.py").read_text())
+    return folder / "analysis.toml"
+
+
+def until(laptop: Laptop, run: str, there: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Ask for the status until it is so."""
+    ends = time.monotonic() + PATIENCE
+    while time.monotonic() < ends:
+        ended = laptop("status", run, "--json")
+        assert ended.code == 0, ended.err
+        if there(facts := ended.json()):
+            return facts
+        time.sleep(1)
+    pytest.fail("it did not come")
+
+
+def submitted(laptop: Laptop, endpoint: str, *more: object) -> str:
+    ended = laptop("submit", "--site", "local", "--endpoint", endpoint, "--json", *more)
+    assert ended.code == 0, ended.err
+    return str(ended.json()["run"])
+
+
+def test_submit_watch_and_fetch(far: LocalSite, endpoint: str, laptop: Laptop, analysis: Path, tmp_path: Path) -> None:
+    run = submitted(laptop, endpoint, analysis)
+    assert submitted(laptop, endpoint, analysis, "--run", run) == run  # the answer might have been lost
+    ended = until(laptop, run, lambda facts: not facts["alive"])
+    assert ended["state"]["status"] == "done", laptop("logs", run).out
+    assert (far.remote / run / "driver.log").read_text().count("tasks done") == 1
+    assert "tasks done" in laptop("logs", run).out
+    fetched = laptop("fetch", run)
+    assert fetched.code == 0, fetched.err
+    there = far.remote / run / "run"
+    for name in ("report/index.html", "report/summary.json", "fits/asimov.json", "estimators/signal/estimator.h5"):
+        assert (tmp_path / "runs" / run / name).read_bytes() == (there / name).read_bytes()
+    assert laptop("report", run).code == 0
+    assert laptop("fetch", run, "--json").json()["files"] == []
+    (tmp_path / "runs" / run / "fits" / "asimov.json").write_text("{}")
+    assert laptop("fetch", run, "--json").json()["files"] == ["fits/asimov.json"]
+
+
+def test_cancel_ends_the_driver(endpoint: str, laptop: Laptop, analysis: Path) -> None:
+    run = submitted(laptop, endpoint, analysis, "--set", "training.epochs=100000", "--set", "training.patience=100000")
+    until(laptop, run, lambda facts: "state" in facts)
+    ended = laptop("cancel", run, "--json").json()
+    assert not ended["alive"]
+    assert ended["state"]["status"] == "interrupted"
+
+
+def test_what_goes_wrong_is_a_sentence(endpoint: str, laptop: Laptop, analysis: Path) -> None:
+    def says(
+        code: int, *words: str, to: str = endpoint, site: str = "local", more: tuple[str, ...] = (), **env: str
+    ) -> None:
+        ended = laptop("submit", "--site", site, "--endpoint", to, analysis, *more, **env)
+        assert ended.code == code, ended
+        assert len(ended.err.strip().splitlines()) == 1, ended.err
+        assert all(word in ended.err for word in words), ended.err
+
+    says(2, "is no endpoint id", to="perlmutter")
+    says(2, "there is no endpoint", to=str(uuid.uuid4()))
+    says(2, "log in with", GLOBUS_COMPUTE_CLIENT_ID="", GLOBUS_COMPUTE_CLIENT_SECRET="")
+    says(2, "at the site", 'no site "locl"', site="locl")
+    says(2, "at the site", "training.epochs", more=("--set", "training.epochs=-1"))
+    assert laptop("submit", "--site", "local", analysis).err.count("--endpoint UUID") == 1
+    assert 'no remote run "nobody"' in laptop("fetch", "nobody").err
+    (analysis.parent / "large.py").write_bytes(b"#" * 7_100_000)
+    says(2, "large.py", "absolute path")
+
+
+def test_a_site_of_another_version_is_refused(far: LocalSite, endpoint: str, monkeypatch: pytest.MonkeyPatch, analysis: Path, tmp_path: Path) -> None:  # fmt: skip
+    from needle_parsl.errors import InputError
+    from needle_parsl.workflow.remote import answering, asking
+
+    for name, value in far.env(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    other = answering.versions() | {"Python": "3.10"}
+    monkeypatch.setattr(answering, "versions", lambda: other)
+    with pytest.raises(InputError, match=r"the site has Python .* \(here 3.10\)"):
+        asking.submit(analysis, "local", endpoint, [])
+
+
+def test_a_site_without_needle(far: LocalSite, laptop: Laptop, analysis: Path) -> None:
+    far.configure("bare", needle=False)
+    to = far.start("bare")
+    ended = laptop("submit", "--site", "local", "--endpoint", to, analysis)
+    assert (ended.code, ended.err.count("finds no needle")) == (1, 1), ended.err
+    far.stop("bare")
+    ended = laptop("submit", "--site", "local", "--endpoint", to, analysis)
+    assert (ended.code, ended.err.count("is offline")) == (1, 1), ended.err
+
+
+def test_an_endpoint_that_is_killed_in_mid_call(far: LocalSite, endpoint: str, monkeypatch: pytest.MonkeyPatch, laptop: Laptop, analysis: Path, tmp_path: Path) -> None:  # fmt: skip
+    from needle_parsl.errors import TaskError
+    from needle_parsl.workflow.remote import service
+
+    run = submitted(laptop, endpoint, analysis)
+    for name, value in far.env(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    children = far.children("site")
+    for child in children:
+        child.send_signal(signal.SIGSTOP)
+    with pytest.raises(TaskError, match="within 6 s"):
+        service.ask(endpoint, {"what": "status", "run": run}, 6)
+    for child in children:
+        child.kill()
+    ended = until(laptop, run, lambda facts: not facts["alive"])  # a new one answers; the run went on
+    assert ended["state"]["status"] == "done"
