@@ -172,8 +172,8 @@ class Training:
 class Ensemble:
     """`[ensemble]`: how members become one ratio."""
 
-    combine: Literal["mean_ratio"] = "mean_ratio"
-    """`mean_ratio` averages the ratios of the members."""
+    combine: Literal["mean_ratio", "mean_score", "mean_log", "median_ratio", "weighted", "wifi"] = "mean_ratio"
+    """Averages ratios, scores or logarithms, takes the median, weights ratios by the inverse validation loss, or fits weights with a covariance (wifi, arXiv:2506.00113)."""
     calibration: Literal["none"] = "none"
     """A calibration of the combined ratio."""
     quorum: float = field(default=0.8, metadata=within(0.0, 1.0, above=True))

@@ -17,7 +17,7 @@ NOT_IN_KEY = {"key": False}
 """Metadata of fields that say where something is, not what it is."""
 
 VERSIONS = {
-    "generate": 1, "read": 1, "merge": 1, "convert": 2, "train": 1, "combine": 1, "diagnose": 2, "evaluate": 1, "fit": 2, "interval": 2,
+    "generate": 1, "read": 1, "merge": 1, "convert": 2, "train": 1, "combine": 2, "diagnose": 3, "evaluate": 1, "fit": 2, "interval": 2,
     "toys": 1, "neyman": 1, "coverage": 1, "report": 2,
 }  # fmt: skip
 """The stages in their order. Raise a version when its task gives other results, and what is done is done again. That of

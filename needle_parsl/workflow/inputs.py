@@ -107,16 +107,28 @@ def yields(root: str, spec: specs.Evaluate) -> dict[str, float]:
     return nominal | varied
 
 
-def both(root: str, spec: Ratioed, purpose: Part) -> tuple[Events, Events]:
-    """Read numerator and denominator of a ratio; each sample of the denominator counts by its yield."""
+def both(root: str, spec: Ratioed, purpose: Part, *, own_ids: bool = False) -> tuple[Events, Events]:
+    """Read numerator and denominator of a ratio; each sample of the denominator counts by its yield.
+
+    With `own_ids`, events of different samples differ in their ids, whatever the files say; those of a variation have the
+    ids of its nominal sample.
+    """
     from needle_parsl.nsbi.data.events import Events
 
-    numerator = part(root, spec.ratio.name, spec.splitting, purpose)
-    below = []
+    numerator, below = part(root, spec.ratio.name, spec.splitting, purpose), []
+    if own_ids:
+        numerator = _marked(numerator, spec.ratio.numerator)
     for density, expected in shares(root, spec.ratio.denominator):
         sample = part(root, density.name, spec.splitting, purpose)
+        sample = _marked(sample, density) if own_ids else sample
         below.append(replace(sample, weight=sample.weight * (expected / total(root, density.name))))
     return numerator, Events.join(below, numerator.names)
+
+
+def _marked(events: Events, density: Density) -> Events:
+    from needle_parsl.nsbi.data import hashing
+
+    return replace(events, id=hashing.mix(events.id, hashing.key("sample", density.sample)))
 
 
 def log_density(physics: specs.Physics) -> LogDensity:

@@ -82,15 +82,15 @@ def _named(spec: specs.Convert) -> list[str]:
 
 
 def combine(root: str, task: Task, *_before: Record) -> Record:
-    """Make one renormalised estimator of all members of a ratio."""
+    """Make one estimator of all members of a ratio."""
     from needle_parsl.nsbi.estimators import estimator
     from needle_parsl.nsbi.training import packs
 
     spec = task.of(specs.Combine)
     with writing(root, task) as out:
         pack = packs.join([packs.read(inputs.path(root, "train", name)) for name in spec.packs])
-        _, denominator = inputs.both(root, spec, "combine")
-        estimator.write(out.path, estimator.compose(spec.ratio.name, pack, denominator, spec.combine, spec.quorum))
+        samples = inputs.both(root, spec, "combine", own_ids=True)
+        estimator.write(out.path, estimator.compose(spec.ratio.name, pack, samples, spec.combine, spec.quorum))
     return out.record(root)
 
 

@@ -50,7 +50,11 @@ def mean_square_errors(seed: int, members: int) -> tuple[float, float]:
     found = []
     for kept in (trained[:1], trained):
         made = estimator.compose(
-            "signal", packs.Pack(settings.shape, events.scaler, kept), drawn("background", 20_000, 7), "mean_ratio", 1.0
+            "signal",
+            packs.Pack(settings.shape, events.scaler, kept),
+            (drawn("signal", 20_000, 8), drawn("background", 20_000, 7)),
+            "mean_ratio",
+            1.0,
         )
         errors = []
         for events_ in tests:

@@ -11,7 +11,7 @@ import pytest
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import diagnostics, estimator
-from needle_parsl.nsbi.estimators.ensembles import COMBINERS
+from needle_parsl.nsbi.estimators.ensembles import COMBINERS, equal, inverse_loss
 from needle_parsl.nsbi.estimators.exact import log_mixture
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.training import networks, packs, views
@@ -20,6 +20,7 @@ SHAPE = networks.Shape("mlp", features=2, layers=1, nodes=4)
 P = 4 * 2 + 4 + 4 + 1
 RNG = np.random.default_rng(3)
 EVENTS = Events(("a", "b"), RNG.normal(size=(5000, 2)).astype(np.float32), RNG.uniform(0.5, 1.5, 5000), np.arange(5000, dtype=np.uint64))  # fmt: skip
+SIGNAL = replace(EVENTS, x=EVENTS.x[::-1] + np.float32(0.3), id=EVENTS.id + np.uint64(5000))
 MEMBERS = tuple(
     packs.Trained(m, 0, m, RNG.normal(0, 0.4, P).astype(np.float32), np.ones((1, 2)), 0, "") for m in range(5)
 )
@@ -29,49 +30,84 @@ PACK = packs.Pack(SHAPE, views.Scaler(np.zeros(2), np.ones(2)), MEMBERS)
 @pytest.mark.parametrize("name", COMBINERS)
 def test_identical_members_give_the_member(name: str) -> None:
     log_ratios = np.tile(RNG.normal(size=7), (4, 1))
-    np.testing.assert_allclose(COMBINERS[name](log_ratios), log_ratios[0])
+    np.testing.assert_allclose(COMBINERS[name](log_ratios, equal(4)), log_ratios[0])
 
 
 @pytest.mark.parametrize("name", COMBINERS)
 def test_order_of_members_does_not_matter(name: str) -> None:
     log_ratios = RNG.normal(size=(4, 7))
-    np.testing.assert_allclose(COMBINERS[name](log_ratios), COMBINERS[name](log_ratios[::-1]))
+    combined = COMBINERS[name](log_ratios, equal(4))
+    np.testing.assert_allclose(combined, COMBINERS[name](log_ratios[::-1], equal(4)))
 
 
-def test_mean_ratio() -> None:
-    log_ratios = RNG.normal(size=(4, 7))
-    np.testing.assert_allclose(COMBINERS["mean_ratio"](log_ratios), np.log(np.exp(log_ratios).mean(axis=0)))
+@pytest.mark.parametrize("members", [4, 5])
+def test_combiners_do_what_their_names_say(members: int) -> None:
+    log_ratios, own = RNG.normal(size=(members, 7)), RNG.dirichlet(np.ones(members))
+    ratio = np.exp(log_ratios)
+    score = (ratio / (1 + ratio)).mean(axis=0)
+    expected = {
+        "mean_ratio": ratio.mean(axis=0),
+        "mean_score": score / (1 - score),
+        "mean_log": np.exp(log_ratios.mean(axis=0)),
+        "median_ratio": np.median(ratio, axis=0),
+    }
+    for name, known in expected.items():
+        np.testing.assert_allclose(COMBINERS[name](log_ratios, equal(members)), np.log(known), err_msg=name)
+    np.testing.assert_allclose(COMBINERS["weighted"](log_ratios, own), np.log(own @ ratio))
+
+
+def test_weights_are_inverse_losses() -> None:
+    np.testing.assert_allclose(inverse_loss(np.array([0.5, 1.0])), [2 / 3, 1 / 3])
+    with pytest.raises(ValueError, match="a validation loss is -1; "):
+        inverse_loss(np.array([0.5, -1.0]))
+    uneven = tuple(replace(m, history=np.full((1, 2), 0.5 + m.member)) for m in MEMBERS)
+    made = estimator.compose("r", replace(PACK, members=uneven), (EVENTS, EVENTS), "weighted", 1.0)
+    assert made.coefficients[0] == pytest.approx(3 * made.coefficients[1])
 
 
 def test_renormalised_on_its_events() -> None:
-    made = estimator.compose("r", PACK, EVENTS, "mean_ratio", 1.0)
+    made = estimator.compose("r", PACK, (EVENTS, EVENTS), "mean_ratio", 1.0)
     mean, error = estimator.normalisation(made, EVENTS)
     assert mean == pytest.approx(1, abs=1e-12)
     assert error == pytest.approx(np.exp(made.log_ratio(EVENTS.x)).std() / np.sqrt(EVENTS.effective()), rel=0.05)
 
 
+def test_error_of_a_mean_is_the_spread_of_its_members() -> None:
+    made = estimator.compose("r", PACK, (EVENTS, EVENTS), "mean_log", 1.0)
+    expected = made.members(EVENTS.x).std(axis=0, ddof=1) / np.sqrt(5)
+    np.testing.assert_allclose(made.log_ratio_error(EVENTS.x), expected)
+    alone = estimator.compose("r", replace(PACK, members=MEMBERS[:1]), (EVENTS, EVENTS), "mean_log", 1.0)
+    assert np.isnan(alone.log_ratio_error(EVENTS.x)).all()
+
+
 def test_failed_members_are_left_out_down_to_the_quorum() -> None:
     broken = replace(MEMBERS[0], reason="diverged in epoch 3", weights=np.full(P, np.nan, np.float32))
     pack = replace(PACK, members=(broken, *MEMBERS[1:]))
-    made = estimator.compose("r", pack, EVENTS, "mean_ratio", 0.8)
+    made = estimator.compose("r", pack, (EVENTS, EVENTS), "mean_ratio", 0.8)
     assert len(made.weights) == 4
     assert np.isfinite(made.log_ratio(EVENTS.x)).all()
     with pytest.raises(TaskError, match=r"ratio r: 4 of 5 members have trained, the quorum is 0.9; .*epoch 3"):
-        estimator.compose("r", pack, EVENTS, "mean_ratio", 0.9)
+        estimator.compose("r", pack, (EVENTS, EVENTS), "mean_ratio", 0.9)
 
 
-def test_chunks_do_not_show_and_the_file_reads_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = estimator.compose("r", PACK, EVENTS, "mean_ratio", 1.0)
+@pytest.mark.parametrize("combine", COMBINERS)
+def test_chunks_do_not_show_and_the_file_reads_back(
+    combine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = estimator.compose("r", PACK, (SIGNAL, EVENTS), combine, 1.0)
     estimator.write(tmp_path / "e.h5", made)
     monkeypatch.setattr(estimator, "CHUNK", 999)
     np.testing.assert_allclose(
         estimator.read(tmp_path / "e.h5").log_ratio(EVENTS.x), made.log_ratio(EVENTS.x), atol=1e-6
     )
+    np.testing.assert_allclose(
+        estimator.read(tmp_path / "e.h5").log_ratio_error(EVENTS.x), made.log_ratio_error(EVENTS.x), atol=1e-6
+    )
     assert len(made.log_ratio(EVENTS.x[:0])) == 0
 
 
 def test_diagnostics_against_a_known_truth() -> None:
-    made = estimator.compose("r", PACK, EVENTS, "mean_ratio", 1.0)
+    made = estimator.compose("r", PACK, (EVENTS, EVENTS), "mean_ratio", 1.0)
     truth = made.log_ratio(EVENTS.x) + 0.1
     found = diagnostics.diagnose(made, EVENTS, EVENTS, (truth, truth))
     assert found["exact"]["mean_square_error"] == pytest.approx(0.01)

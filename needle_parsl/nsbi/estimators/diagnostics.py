@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from needle_parsl.nsbi.data.events import Events
+from needle_parsl.nsbi.estimators import wifi
 from needle_parsl.nsbi.estimators.closure import calibration, closure
 from needle_parsl.nsbi.estimators.estimator import Estimator, normalisation
 from needle_parsl.nsbi.training.packs import Pack
@@ -32,8 +33,8 @@ def diagnose(
 
     Returns:
         `normalisation`: E_ref[r] and its error; `effective_events` of numerator, denominator, and of the denominator
-        weighted with r; `member_spread`: root mean square over events of the members' standard deviation of ln r;
-        `closure` by feature and of ln r; `calibration` of the score; `exact`: mean square error of ln r, its bias, and
+        weighted with r; `member_spread`: root mean square over events of the members' standard deviation of ln r; `wifi`: weights (w_0 first), members that
+        were left out as combinations of others, condition numbers; null for other ensembles; `closure` by feature and of ln r; `calibration` of the score; `exact`: mean square error of ln r, its bias, and
         the mean square error of a single member, null where the truth is not known.
     """
     mean, error = normalisation(estimator, denominator)
@@ -50,9 +51,19 @@ def diagnose(
             "reweighted_denominator": replace(denominator, weight=reweighted).effective(),
         },
         "member_spread": float(np.sqrt((spread**2).mean())),
+        "wifi": None if estimator.fitted is None else _weights(estimator.fitted),
         "closure": closure(_columns(numerator, denominator, learned), numerator.weight, reweighted),
         "calibration": _calibration(learned, numerator, denominator),
         "exact": None if exact is None else _against(estimator, learned, exact, (numerator, denominator)),
+    }
+
+
+def _weights(fitted: wifi.Weights) -> dict[str, Any]:
+    return {
+        "weights": fitted.values.tolist(),
+        "dropped": list(fitted.dropped),
+        "condition": fitted.condition,
+        "design_condition": _finite(fitted.design_condition),
     }
 
 
