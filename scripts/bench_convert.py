@@ -104,8 +104,8 @@ def converted(folder: str, kind: str) -> Numbers:
     from pyarrow import parquet  # noqa: F401
 
     from needle_parsl.nsbi.data import conversion, readers, store
-    from needle_parsl.nsbi.data.conversion import InputFile, Piece, Recipe
     from needle_parsl.nsbi.data.events import Events
+    from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
     from needle_parsl.nsbi.data.store import Schema
     from needle_parsl.plan.cutting import SHARE, cut
     from needle_parsl.plan.specs import File

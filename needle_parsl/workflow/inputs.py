@@ -10,8 +10,8 @@ from needle_parsl import plan, refs, rundir
 from needle_parsl.plan import specs
 
 if TYPE_CHECKING:
-    from needle_parsl.nsbi.data.conversion import Piece, Recipe
     from needle_parsl.nsbi.data.events import Events, Part
+    from needle_parsl.nsbi.data.recipes import Piece, Recipe
     from needle_parsl.nsbi.data.store import Lost, Schema
     from needle_parsl.nsbi.physics import Density, LogDensity
     from needle_parsl.nsbi.report.gathering import Provenance
@@ -32,7 +32,7 @@ def path(root: str, stage: str, name: str) -> Path:
 
 def recipe(spec: specs.Convert) -> Recipe:
     """Translate a spec into the words of `nsbi.data`."""
-    from needle_parsl.nsbi.data.conversion import Recipe
+    from needle_parsl.nsbi.data.recipes import Recipe
 
     return Recipe.of(plan.content(spec), (spec.physics.source, spec.physics.path) if spec.physics else ("", ""))
 
@@ -46,8 +46,8 @@ def schema(spec: specs.Convert) -> Schema:
 
 def pieces(root: str, spec: specs.Convert, wanted: tuple[specs.Piece, ...]) -> list[Piece]:
     """Locate pieces of a sample's files; one without a path is what the sample's generator wrote."""
-    from needle_parsl.nsbi.data.conversion import InputFile, Piece
     from needle_parsl.nsbi.data.generation import TREE
+    from needle_parsl.nsbi.data.recipes import InputFile, Piece
 
     own = str(path(root, "generate", spec.sample))
     found = []

@@ -61,7 +61,7 @@ def merge(root: str, task: Task, *_before: Record) -> Record:
 
 def convert(root: str, task: Task, *_before: Record) -> Record:
     """Write the store of a sample, from its files or from what other tasks have made of them."""
-    from needle_parsl.nsbi.data import conversion, gathering, store
+    from needle_parsl.nsbi.data import acceptance, gathering, store
 
     spec = task.of(specs.Convert)
     recipe = inputs.recipe(spec)
@@ -73,7 +73,7 @@ def convert(root: str, task: Task, *_before: Record) -> Record:
             store.write(out.path, found.events, inputs.schema(spec), None, found.sources, found.lost)
         with store.Store(out.path) as made:
             sums = made.attributes
-            conversion.accept(len(made), int(sums["repeated_ids"]), sums["sum_of_weights"], _named(spec), recipe)
+            acceptance.accept(len(made), int(sums["repeated_ids"]), sums["sum_of_weights"], _named(spec), recipe)
     return out.record(root)
 
 

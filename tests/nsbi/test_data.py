@@ -13,9 +13,9 @@ import uproot
 from pyarrow import parquet
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import conversion, generation, inspection, readers, store
-from needle_parsl.nsbi.data.conversion import InputFile, Piece, Recipe
+from needle_parsl.nsbi.data import acceptance, conversion, generation, inspection, readers, store
 from needle_parsl.nsbi.data.events import Events, Fractions
+from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
 from needle_parsl.nsbi.data.store import Schema
 
 COLUMNS = {
@@ -49,7 +49,7 @@ def convert(*paths: Path, **changes: object) -> Events:
 def converted(files: list[InputFile], wanted: Recipe) -> Events:
     """Convert files whole, and judge the sample, as the task does."""
     found = Events.join([conversion.convert(Piece(file), wanted) for file in files], wanted.features)
-    conversion.judge(found, [file.path for file in files], wanted)
+    acceptance.judge(found, [file.path for file in files], wanted)
     return found
 
 

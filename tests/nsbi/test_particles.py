@@ -12,10 +12,10 @@ import uproot
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import conversion, store
-from needle_parsl.nsbi.data.conversion import Computed, InputFile, Piece, Recipe
 from needle_parsl.nsbi.data.jagged import Jagged, ends
 from needle_parsl.nsbi.data.loading.particles import Packed, Padded
 from needle_parsl.nsbi.data.particles import ParticleRecipe, gather
+from needle_parsl.nsbi.data.recipes import Computed, InputFile, Piece, Recipe
 from needle_parsl.nsbi.data.store import Schema
 from needle_parsl.nsbi.training.particles import PARTICLE_NETWORKS, packed
 

@@ -19,10 +19,11 @@ from pyarrow import csv, parquet
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import inspection, readers
-from needle_parsl.nsbi.data.conversion import InputFile, Piece, Recipe, convert
+from needle_parsl.nsbi.data.conversion import convert
 from needle_parsl.nsbi.data.events import Fractions
 from needle_parsl.nsbi.data.gathering import gather
 from needle_parsl.nsbi.data.readers import source
+from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
 
 COLUMNS = {"x": np.linspace(0, 1, 5000), "w": np.ones(5000), "event": np.arange(5000)}
 

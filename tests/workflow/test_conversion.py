@@ -64,13 +64,13 @@ def write(path: Path, start: int, stop: int, seed: int = 1, step: int = 1500) ->
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The store of sample `s`, made of one file by one task."""
-    from needle_parsl.nsbi.data import conversion, store
+    from needle_parsl.nsbi.data import conversion, recipes, store
     from needle_parsl.nsbi.data.hashing import key
 
     path = tmp_path_factory.mktemp("reference")
     write(path / "s.root", 0, N)
-    recipe = conversion.Recipe("s", ("x", "y", "z"), "w", ("x > -1",), ("event",))
-    events = conversion.convert(conversion.Piece(conversion.InputFile(str(path / "s.root"), "", "")), recipe)
+    recipe = recipes.Recipe("s", ("x", "y", "z"), "w", ("x > -1",), ("event",))
+    events = conversion.convert(recipes.Piece(recipes.InputFile(str(path / "s.root"), "", "")), recipe)
     store.write(path / "s.h5", events, store.Schema(("x", "y", "z"), (), key(1, "split")))
     return payload(path / "s.h5")
 

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import conversion
-from needle_parsl.nsbi.data.conversion import InputFile, Recipe
 from needle_parsl.nsbi.data.readers import source
 from needle_parsl.nsbi.data.readers.columns import TEXT
+from needle_parsl.nsbi.data.recipes import InputFile, Recipe
 
 APART = 50_000
 """Rows between two borders that are kept, at least."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import conversion
-from needle_parsl.nsbi.data.conversion import InputFile, Piece, Recipe
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.readers import source
+from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
 from needle_parsl.nsbi.data.store import Lost, Source
 
 

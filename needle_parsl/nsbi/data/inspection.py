@@ -18,11 +18,11 @@ import numpy as np
 
 from needle_parsl import refs
 from needle_parsl.errors import InputError, closest
-from needle_parsl.nsbi.data import columns, conversion, files, generation
-from needle_parsl.nsbi.data.conversion import InputFile, Recipe
+from needle_parsl.nsbi.data import acceptance, columns, conversion, files, generation
 from needle_parsl.nsbi.data.events import Events, Fractions
 from needle_parsl.nsbi.data.files import Header, State
 from needle_parsl.nsbi.data.readers import source
+from needle_parsl.nsbi.data.recipes import InputFile, Recipe
 
 ROWS = 1_000_000
 """Rows of a sample whose content is looked at; conversion looks at all of them."""
@@ -190,7 +190,7 @@ def _sample(
     notes += [f"{line} (the file will be left out)" for line in problems]
     if sum(rows for rows, _ in chunks) < ROWS:  # read to its end; otherwise conversion judges the sample
         events = Events.join([events for _, events in chunks], item.recipe.features)
-        conversion.judge(events, [file.path for file in inputs], item.recipe)
+        acceptance.judge(events, [file.path for file in inputs], item.recipe)
         if sample != "observed":
             _enough(events, sample, fractions, least)
     return {path: header.borders for path, header in good.items()}

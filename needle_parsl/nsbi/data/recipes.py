@@ -1,0 +1,103 @@
+"""What is to be made of the rows of a sample's files: which columns, features, weights, ids and selections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from needle_parsl import expressions
+from needle_parsl.nsbi.data.particles import ParticleRecipe
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One file to read."""
+
+    path: str
+    tree: str
+    label: str
+    """What the ids of its events are made from, where no column names them: the digest of its content."""
+    stamp: tuple[object, ...] = ()
+    """Its state when it was looked at; empty for a file that nobody else writes."""
+    share: float = 0.0
+    """Its part of the bytes of the sample."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A range of rows of a file."""
+
+    file: InputFile
+    start: int = 0
+    stop: int | None = None
+    """None: to the end of the file."""
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A column that a function of the user makes."""
+
+    name: str
+    function: str
+    """`"physics.py:NAME"`; it takes an awkward array of events and returns a number for each."""
+    columns: tuple[str, ...]
+    """What it is given, flat or jagged."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to make of the rows of a sample's files."""
+
+    sample: str
+    features: tuple[str, ...]
+    weight: str | float
+    selections: tuple[str, ...]
+    """Expressions that must all hold."""
+    id: tuple[str, ...]
+    """Columns that name an event; empty: content of the file and row."""
+    derived: tuple[tuple[str, str], ...] = ()
+    """Names and expressions of derived columns, each after those it uses."""
+    computed: tuple[Computed, ...] = ()
+    """Columns that functions of the user make; derived ones may use them."""
+    particles: ParticleRecipe | None = None
+    physics: tuple[str, str] = ("", "")
+    """Text and path of the file that the functions are in."""
+
+    @staticmethod
+    def of(spec: Mapping[str, Any], physics: tuple[str, str]) -> Recipe:
+        """Make a recipe of the plain values of a plan's spec."""
+        jets = spec["particles"]
+        chosen = (
+            ParticleRecipe(tuple(jets["names"]), jets["collection"], jets["max"], jets["sort"], jets["selection"])
+            if jets
+            else None
+        )
+        return Recipe(
+            spec["sample"],
+            tuple(spec["features"]),
+            spec["weight"],
+            tuple(spec["selections"]),
+            tuple(spec["id"]),
+            tuple((name, text) for name, text in spec["derived"]),
+            tuple(Computed(name, how["function"], tuple(how["columns"])) for name, how in spec["computed"]),
+            chosen,
+            physics,
+        )
+
+    def columns(self) -> list[str]:
+        """List the columns that must be read, in a fixed order."""
+        names = set(self.features) | set(self.id)
+        for text in (*self.selections, self.weight, *(text for _, text in self.derived)):
+            names |= expressions.parse(text).names() if isinstance(text, str) else set()
+        made = {name for name, _ in self.derived} | {column.name for column in self.computed}
+        return sorted(names - made)
+
+    def lists(self) -> list[str]:
+        """List the columns that may be jagged, in a fixed order."""
+        used = {name for column in self.computed for name in column.columns}
+        return sorted(used - set(self.columns()) | set(self.particles.columns() if self.particles else ()))
+
+    def known(self, columns: Iterable[str]) -> list[str]:
+        """List the names that expressions may use: the columns of a file, and the derived ones."""
+        return [*columns, *(name for name, _ in self.derived), *(column.name for column in self.computed)]

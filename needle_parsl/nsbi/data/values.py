@@ -1,0 +1,67 @@
+"""Which values may be a feature or a weight, and how columns of them become rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from needle_parsl.errors import InputError
+
+STRIP = 8192
+"""Rows that are turned from columns into rows at a time: what is read and written then stays in the nearest cache."""
+EXACT = 2**24
+"""The largest whole number up to which float32 holds all of them."""
+
+Rows = np.typing.NDArray[np.float32]
+
+
+def fill(columns: Sequence[Any], names: Sequence[str], x: Rows, where: str) -> None:
+    """Turn columns into rows of float32, all of them finite."""
+    for name, column in zip(names, columns, strict=True):
+        numbers(column, f'column "{name}"', where)
+        exact(column, f'column "{name}"', where)
+    with np.errstate(over="ignore"):
+        for start in range(0, len(x), STRIP):
+            for place, column in enumerate(columns):
+                x[start : start + STRIP, place] = column[start : start + STRIP]
+    if not np.isfinite(x).all():
+        for name, column in zip(names, columns, strict=True):
+            finite(column, f'column "{name}"', where, largest=float(np.finfo(np.float32).max))
+
+
+def finite(
+    column: np.typing.NDArray[np.generic], what: str, where: str, largest: float = np.inf
+) -> np.typing.NDArray[np.generic]:
+    """Insist on finite numbers, not beyond the largest that is given; returns the column.
+
+    Raises:
+        InputError: Something else is there; the message says in how many events.
+    """
+    numbers(column, what, where)
+    bad = int((~np.isfinite(column)).sum()) if column.dtype.kind == "f" else 0
+    if bad:
+        raise InputError(
+            f"{where}: {what} is NaN or infinite in {bad} of {len(column)} events; "
+            "mend the file, or select these events away"
+        )
+    if largest < np.inf and bool((np.abs(column.astype(np.float64)) > largest).any()):
+        raise InputError(f"{where}: {what} has values beyond {largest:.2g}, the largest float32")
+    return column
+
+
+def numbers(column: np.typing.NDArray[np.generic], what: str, where: str) -> None:
+    """Refuse columns of text and the like."""
+    if column.dtype.kind not in "biuf":
+        raise InputError(f"{where}: {what} holds no numbers ({column.dtype})")
+
+
+def exact(column: np.typing.NDArray[np.generic], what: str, where: str) -> None:
+    """Refuse whole numbers that float32 would round."""
+    if column.dtype.kind in "iu" and column.dtype.itemsize > 2 and len(column):
+        far = max(abs(int(column.min())), abs(int(column.max())))
+        if far > EXACT:
+            raise InputError(
+                f"{where}: {what} has whole numbers up to {far}; a feature holds them exactly only up to {EXACT}"
+            )
