@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.data import readers
 from needle_parsl.nsbi.data.readers import source as addresses
-from needle_parsl.nsbi.data.readers.columns import flat
+from needle_parsl.nsbi.data.readers.columns import flat, refusal
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ def _of_file(source: Source, path: str) -> Iterator[tuple[str, str, str]]:
         if source.skip:
             return
         what = str(error).removeprefix(f"{path}: ")
-        yield source.tree_key if f'no tree "{source.tree}"' in what else source.key, what, ""
+        yield source.tree_key if source.tree and f'"{source.tree}"' in what else source.key, what, ""
         return
     for name, key in {**source.names, **source.lists}.items():
         if name not in columns:
             yield key, f'has no column "{name}"', closest(name, [*columns, *source.derived])
         elif name in kinds and not flat(kinds[name]):
-            yield key, f'column "{name}" is not flat ({kinds[name]}); expected one number or text per event', ""
+            yield key, refusal(name, kinds[name]), ""
     for name in source.derived:
         if name in columns:
             yield f"features.derived.{name}", f'has a column "{name}", too; give the derived one another name', ""

@@ -48,6 +48,8 @@ def evaluate(text: str, columns: Columns, where: str) -> np.typing.NDArray[np.ge
 
 def _wide(column: np.typing.NDArray[np.generic]) -> np.typing.NDArray[np.generic]:
     """Widen numbers to 64 bits before arithmetic: counters of 8 bits, or without a sign, would wrap around."""
+    if column.dtype == np.uint64 and len(column) and int(column.max()) > np.iinfo(np.int64).max:
+        raise ValueError(f"there are whole numbers up to {column.max()}, and only those below 2^63 can be used")
     if column.dtype.kind in "biu":
         return column.astype(np.int64)
     return column.astype(np.float64) if column.dtype.kind == "f" else column

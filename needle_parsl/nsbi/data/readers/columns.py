@@ -36,6 +36,12 @@ def jagged(kind: str) -> bool:
     return kind.startswith(JAGGED) and NUMBER.fullmatch(kind.removeprefix(JAGGED)) is not None
 
 
+def refusal(name: str, kind: str) -> str:
+    """Say why a column cannot be one number or text per event."""
+    what = "is not flat" if jagged(kind) else "has a type that cannot be used"
+    return f'column "{name}" {what} ({kind}); expected one number or text per event'
+
+
 def from_awkward(array: Any) -> Array | Jagged:
     """Take the buffers of an awkward array of one or two dimensions."""
     import awkward as ak

@@ -9,7 +9,8 @@ from typing import Any, Self
 import numpy as np
 
 from needle_parsl.errors import InputError, closest
-from needle_parsl.nsbi.data.readers.columns import TEXT, Array, Columns
+from needle_parsl.nsbi.data.jagged import Jagged, ends
+from needle_parsl.nsbi.data.readers.columns import JAGGED, TEXT, Array, Columns
 from needle_parsl.nsbi.data.readers.protocol import guarded
 from needle_parsl.nsbi.data.readers.source import Source
 
@@ -48,6 +49,8 @@ class Hdf5File:
         if column.dtype.names is None and column.ndim != 1:
             return f"{column.dtype} {column.shape[1:]}"
         dtype = column.dtype if column.dtype.names is None else column.dtype[name]
+        if (inner := _vector(dtype)) is not None:
+            return f"{JAGGED}{inner}"
         return TEXT if dtype.kind in "OS" else str(dtype.newbyteorder("="))
 
     def borders(self, names: Sequence[str]) -> Sequence[int]:
@@ -64,9 +67,12 @@ class Hdf5File:
     def _read(self, names: Sequence[str], rows: slice) -> Columns:
         return {name: self._column(name, rows) for name in names}
 
-    def _column(self, name: str, rows: slice) -> Array:
+    def _column(self, name: str, rows: slice) -> Array | Jagged:
         column = self.columns[name]
         array: Array = column[rows] if column.dtype.names is None else column.fields(name)[rows]
+        if (inner := _vector(array.dtype)) is not None:
+            values = np.concatenate([np.empty(0, inner), *array])
+            return Jagged(values, ends(np.fromiter(map(len, array), np.int64, len(array))))
         if array.dtype.kind in "OS":
             return np.array([text.decode() if isinstance(text, bytes) else text for text in array], dtype=str)
         return array
@@ -78,6 +84,14 @@ class Hdf5File:
     def __exit__(self, *_: object) -> None:
         """Close the file."""
         self.file.close()
+
+
+def _vector(dtype: Any) -> Any:
+    """Give the type of the numbers of a column that has any number of them per event; None for others."""
+    import h5py
+
+    inner = h5py.check_vlen_dtype(dtype)
+    return inner if isinstance(inner, np.dtype) and inner.kind in "biuf" else None
 
 
 def _tables(file: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from needle_parsl.errors import InputError, closest
-from needle_parsl.nsbi.data.readers.columns import flat, jagged
+from needle_parsl.nsbi.data.readers.columns import flat, jagged, refusal
 from needle_parsl.nsbi.data.readers.hdf5 import Hdf5File
 from needle_parsl.nsbi.data.readers.parquet import ParquetFile
 from needle_parsl.nsbi.data.readers.protocol import Reader
@@ -68,9 +68,7 @@ def require(
         if name not in present
     ]
     wrong += [
-        f'{where}: column "{name}" is not flat ({kind}); expected one number or text per event'
-        for name in names
-        if name in present and not flat(kind := reader.kind(name))
+        f"{where}: {refusal(name, kind)}" for name in names if name in present and not flat(kind := reader.kind(name))
     ]
     wrong += [
         f'{where}: column "{name}" is not jagged ({kind}); expected any number of values per event'

@@ -9,7 +9,7 @@ import numpy as np
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.jagged import ends
-from needle_parsl.nsbi.data.readers.arrow import array_of, kind_of
+from needle_parsl.nsbi.data.readers.arrow import Table
 from needle_parsl.nsbi.data.readers.columns import Columns
 from needle_parsl.nsbi.data.readers.protocol import guarded
 from needle_parsl.nsbi.data.readers.source import Source
@@ -30,12 +30,14 @@ class ParquetFile:
             lambda: parquet.ParquetFile(source.file, page_checksum_verification=True, buffer_size=2**20),
         )
         self.entries = int(self.file.metadata.num_rows)
-        self.schema = self.file.schema_arrow
-        self.names = list(self.schema.names)
+        self.table = Table(self.path, self.file.schema_arrow)
+        self.names = list(self.table.places)
+        schema = self.file.schema
+        self.paths = [schema.column(i).path for i in range(len(schema.names))]
 
     def kind(self, name: str) -> str:
         """Name the type of a column."""
-        return kind_of(self.schema.field(name).type)
+        return self.table.kind(name)
 
     def borders(self, names: Sequence[str]) -> Sequence[int]:
         """List the ends of the row groups."""
@@ -55,7 +57,7 @@ class ParquetFile:
         batches = self.file.iter_batches(
             batch_size=step,
             row_groups=groups,
-            columns=list(names),
+            columns=self.table.leaves(names, self.paths),
             use_threads=False,  # tasks are the parallelism, and every thread holds memory of its own
         )
         row = borders[groups[0]]
@@ -64,7 +66,7 @@ class ParquetFile:
             row += len(batch)
             if last > first:
                 kept = batch.slice(first, last - first)
-                yield {name: array_of(kept.column(name)) for name in names}
+                yield {name: self.table.array(name, kept) for name in names}
             if row >= stop:
                 return
 

@@ -66,5 +66,6 @@ def guarded(path: str, what: str, read: Callable[[], T]) -> T:
     except (MemoryError, InputError):
         raise
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = "".join(c if c.isprintable() else "?" for c in lines[0])
         raise InputError(f"{path}: is {what}: {reason[:200]}") from error

@@ -46,13 +46,24 @@ class RootFile:
     @cached_property
     def names(self) -> list[str]:
         """List the branches, or the fields of an RNTuple; the insides of its collections are no columns."""
-        if self.is_ntuple:
-            return [name for name in self.tree.typenames() if "." not in name and not name.startswith("_collection")]
-        return list(self.tree.keys(full_paths=False))
+        return list(self._fields) if self.is_ntuple else list(self.tree.keys(full_paths=False))
+
+    @cached_property
+    def _fields(self) -> dict[str, str]:
+        """Map columns to the fields of an RNTuple; `Jet_pt` is the member `pt` of a collection of records `Jet`."""
+        types = self.tree.typenames()
+        collections = [name for name, typename in types.items() if not typename and not name.startswith("_collection")]
+        parts = [(name, *name.split(".")) for name in types if name.count(".") == 1]
+        inside = {f"{outer}_{inner}": name for name, outer, inner in parts if outer in collections}
+        return {**inside, **{n: n for n in types if "." not in n and n not in collections and not n.startswith("_")}}
 
     def kind(self, name: str) -> str:
         """Name the type of a branch or field."""
-        return _field(self.tree.typenames()[name]) if self.is_ntuple else _branch(self.tree[name])
+        if not self.is_ntuple:
+            return _branch(self.tree[name])
+        field = self._fields[name]
+        kind = _field(self.tree.typenames()[field])
+        return f"{JAGGED}{kind}" if "." in field and NUMBER.fullmatch(kind) else kind
 
     def borders(self, names: Sequence[str]) -> Sequence[int]:
         """List the ends of clusters, or where baskets of all branches end together."""
@@ -67,11 +78,17 @@ class RootFile:
         if self.entries == 0 or start >= stop:
             return
         plain = all(flat(kind) and kind != TEXT for kind in map(self.kind, names)) and not self.is_ntuple
+        fields = [self._fields[name] for name in names] if self.is_ntuple else list(names)
         chunks = self.tree.iterate(
-            list(names), entry_start=start, entry_stop=stop, step_size=step, library="np" if plain else "ak"
+            fields, entry_start=start, entry_stop=stop, step_size=step, library="np" if plain else "ak"
         )
         while (chunk := guarded(self.path, "damaged", lambda: next(chunks, None))) is not None:
-            yield {name: chunk[name] if plain else from_awkward(chunk[name]) for name in names}
+            yield {
+                name: chunk[name]
+                if plain
+                else from_awkward(chunk[tuple(field.split("."))] if "." in field else chunk[field])
+                for name, field in zip(names, fields, strict=True)
+            }
 
     def __enter__(self) -> Self:
         """Stay open."""

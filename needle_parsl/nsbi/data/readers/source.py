@@ -61,6 +61,8 @@ def locate(path: str) -> Source:
 
 
 def _local(name: str, path: str) -> Source:
+    if Path(path).is_dir():
+        raise InputError(f"{name}: is a folder; name the files in it")
     if not Path(path).is_file():
         raise InputError(f"{name}: no such file")
     size = Path(path).stat().st_size

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Self
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data.readers.arrow import array_of, kind_of
+from needle_parsl.nsbi.data.readers.arrow import Table
 from needle_parsl.nsbi.data.readers.columns import Columns
 from needle_parsl.nsbi.data.readers.protocol import guarded
 from needle_parsl.nsbi.data.readers.source import Source
 
 BLOCK = 2**22
 """Bytes that are parsed at a time; the types of the columns follow from the first of them."""
+NUMERIC = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+CHANGED = "damaged, or a column is something else further down"
 
 
 class CsvFile:
@@ -23,8 +26,20 @@ class CsvFile:
         self.path, self.source = source.name, source
         if tree:
             raise InputError(f'{self.path}: is a CSV file and has no tree "{tree}"; leave the key tree out')
-        self.schema = self._open().schema
-        self.names = list(self.schema.names)
+        self.table = Table(self.path, self._open().schema)
+        self.names = list(self.table.places)
+        self._judge()
+
+    def _judge(self) -> None:
+        """Refuse what is no table of commas with a line of names.
+
+        Raises:
+            InputError: It is none.
+        """
+        if len(self.names) == 1 and (other := [mark for mark in ";\t|" if mark in self.names[0]]):
+            raise InputError(f"{self.path}: its columns are separated by {other[0]!r}; expected commas")
+        if self.names and all(NUMERIC.fullmatch(name.strip()) for name in self.names):
+            raise InputError(f"{self.path}: its first line holds numbers; expected the names of the columns")
 
     @cached_property
     def entries(self) -> int:
@@ -33,7 +48,7 @@ class CsvFile:
 
     def kind(self, name: str) -> str:
         """Name the type of a column."""
-        return kind_of(self.schema.field(name).type)
+        return self.table.kind(name)
 
     def borders(self, names: Sequence[str]) -> Sequence[int]:
         """Say that lines are only found by counting from the first."""
@@ -48,13 +63,13 @@ class CsvFile:
             row += len(batch)
             for begin in range(first, last, step):
                 kept = batch.slice(begin, min(step, last - begin))
-                yield {name: array_of(kept.column(name)) for name in names}
+                yield {name: self.table.array(name, kept) for name in names}
             if row >= stop:
                 return
 
     def _batches(self, names: Sequence[str]) -> Iterator[Any]:
         batches = self._open(names)
-        while (batch := guarded(self.path, "damaged", lambda: next(batches, None))) is not None:
+        while (batch := guarded(self.path, CHANGED, lambda: next(batches, None))) is not None:
             yield batch
 
     def _open(self, names: Sequence[str] | None = None) -> Any:
