@@ -194,13 +194,23 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Nuisance:
-    """`[model] nuisances.NAME`: a systematic uncertainty with a unit-Gaussian constraint."""
+    """`[model] nuisances.NAME`: a systematic uncertainty that other measurements constrain."""
 
-    interpolation: Literal["poly6_exp", "code4"] = "poly6_exp"
-    """Between and beyond the variations: polynomial of degree six, then exponential; pyhf calls it code 4."""
+    interpolation: Literal["poly6_exp", "code4", "code1", "code4p", "linear", "exp_quadratic"] = "poly6_exp"
+    """Between and beyond the variations: `poly6_exp` is a polynomial of degree six, then exponential (`code4` of pyhf);
+    `code1` is exponential (log-normal rates), `code4p` and `linear` are straight outside, `exp_quadratic` is smooth."""
     rate: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Relative yields [up, down] by process; where missing, they come from the yields of the variations.
     Unit: relative to the nominal yield. Example: `{ signal = [1.02, 0.98] }`."""
+    constraint: Literal["gauss", "lognormal", "poisson"] = "gauss"
+    """`gauss`: a unit Gaussian around 0; `lognormal`: ln alpha has the width sigma around 0, nominal alpha is 1;
+    `poisson`: 1 + alpha / sqrt(events) is measured by counting `events`."""
+    sigma: float = field(default=1.0, metadata=within(0.0, above=True))
+    """Width of ln alpha with constraint = "lognormal". Unit: that of ln alpha."""
+    events: float = field(default=100.0, metadata=within(0.0, above=True))
+    """Events that are expected in the auxiliary count with constraint = "poisson". Unit: events."""
+    bounds: tuple[float, float] | None = None
+    """Smallest and largest alpha; `[0.0, 5.0]` makes it one-sided. Unit: standard deviations. Example: `[0.0, 5.0]`."""
 
 
 @dataclass(frozen=True)

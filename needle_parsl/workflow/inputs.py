@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from needle_parsl.nsbi.statistics.blocks import Block
     from needle_parsl.nsbi.statistics.dataset import Dataset, Floats
     from needle_parsl.nsbi.statistics.exact import ExactLikelihood
-    from needle_parsl.nsbi.statistics.likelihood import Likelihood
-    from needle_parsl.nsbi.statistics.model import Rates
+    from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 
 Ratioed = specs.Train | specs.Combine | specs.Diagnose
 """Specs of tasks that work on the events of one ratio."""
@@ -156,19 +155,14 @@ def dataset(root: str, name: str) -> Dataset:
 
 def likelihood(root: str, spec: specs.Fit) -> Likelihood:
     """Build the likelihood of a dataset; the simulated test events are behind Z_j, too."""
-    from needle_parsl.nsbi.statistics.model import Rates
-
-    simulation = dataset(root, "asimov")
-    rates = Rates.build(spec.model, spec.shapes, simulation.yields)
-    return likelihood_of(spec, rates, fitted(root, spec, rates), simulation)
+    return likelihood_of(spec, fitted(root, spec), dataset(root, "asimov"))
 
 
-def likelihood_of(spec: specs.Fit, rates: Rates, data: Dataset, simulation: Dataset) -> Likelihood:
+def likelihood_of(spec: specs.Fit, data: Dataset, simulation: Dataset) -> Likelihood:
     """Build the likelihood of events that are in memory."""
-    from needle_parsl.nsbi.statistics.likelihood import Likelihood
+    from needle_parsl.nsbi.statistics.model.building import Builder
 
-    interpolations = {name: nuisance.interpolation for name, nuisance in spec.model.nuisances.items()}
-    return Likelihood.build(rates, interpolations, spec.shapes, data, simulation)
+    return Builder.of(spec.model, spec.shapes).likelihood(data, simulation)
 
 
 def provenance(root: str) -> Provenance:
@@ -191,13 +185,15 @@ def blocks(root: str, names: tuple[str, ...]) -> Block:
     return blocks.Block.join([blocks.read(path(root, "toys", name)) for name in names])
 
 
-def fitted(root: str, spec: specs.Fit, rates: Rates) -> Dataset:
+def fitted(root: str, spec: specs.Fit) -> Dataset:
     """Read the events of a fit; Asimov events are weighted to the nominal parameters."""
     from needle_parsl.nsbi.statistics.dataset import at
+    from needle_parsl.nsbi.statistics.model import Rates
 
     found = dataset(root, spec.dataset)
     if spec.dataset != "asimov":
         return found
+    rates = Rates.build(spec.model)
     return at(found, dict(zip(rates.processes, rates.factors(rates.start)[0], strict=True)))
 
 
@@ -206,7 +202,7 @@ def exact_likelihood(root: str, spec: specs.Exact, learned: Likelihood) -> Exact
     from needle_parsl.nsbi.estimators.exact import log_mixture
     from needle_parsl.nsbi.statistics.exact import ExactLikelihood
 
-    density, data = log_density(spec.physics), fitted(root, spec.fit, learned.rates)
+    density, data = log_density(spec.physics), fitted(root, spec.fit)
     log_reference = log_mixture(density, shares(root, spec.reference), data.x.astype("float64"))
     shapes = {name: [s.nuisance for s in spec.fit.shapes if s.process == name] for name in learned.rates.processes}
-    return ExactLikelihood(learned.rates, data, density, shapes, log_reference, learned.auxiliary)
+    return ExactLikelihood(learned, data, density, shapes, log_reference)

@@ -135,6 +135,7 @@ def evaluate(root: str, task: Task, *_before: Record) -> Record:
 def fit(root: str, task: Task, *_before: Record) -> Record:
     """Fit a dataset, with learned ratios or with exact densities."""
     from needle_parsl.nsbi.statistics.fitting import minimise
+    from needle_parsl.nsbi.statistics.model.finite import simulation_errors
 
     exact = task.spec if isinstance(task.spec, specs.Exact) else None
     spec = exact.fit if exact else task.of(specs.Fit)
@@ -145,7 +146,7 @@ def fit(root: str, task: Task, *_before: Record) -> Record:
         else:
             best = minimise(learned, learned.rates, minos=spec.minos)
             sample = inputs.dataset(root, "asimov").sample if spec.dataset == "asimov" else None
-            finite = None if sample is None else learned.simulation_errors(best.theta, best.theta_covariance, sample)
+            finite = None if sample is None else simulation_errors(learned, best.theta, best.theta_covariance, sample)
             found = best.record(learned.floored(best.theta), learned.normalisations(best.theta), finite)
         rundir.write_json(out.path, found)
     return out.record(root)

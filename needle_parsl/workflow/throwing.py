@@ -11,8 +11,8 @@ from needle_parsl.plan import specs
 from needle_parsl.workflow import inputs
 
 if TYPE_CHECKING:
-    from needle_parsl.nsbi.statistics.likelihood import Likelihood
     from needle_parsl.nsbi.statistics.model import Rates
+    from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
     from needle_parsl.nsbi.statistics.toys import Floats, Pool
 
 
@@ -40,7 +40,7 @@ def throw(root: str, spec: specs.Toys) -> Thrown:
     truth = _truth(spec, learned)
     if spec.thrower:
         return Thrown(_generated(root, spec, spec.thrower, learned, truth), learned.rates, truth, (float("inf"), 0.0))
-    pool = sufficient(_pool(root, spec, learned, truth), spec.least)
+    pool = sufficient(_pool(root, spec, truth), spec.least)
     return Thrown(resampled(pool, truth, _seeds(spec)), learned.rates, truth, (pool.effective, pool.vetoed))
 
 
@@ -66,12 +66,12 @@ def _truth(spec: specs.Toys, learned: Likelihood) -> Floats:
     return found.theta
 
 
-def _pool(root: str, spec: specs.Toys, learned: Likelihood, truth: Floats) -> Pool:
+def _pool(root: str, spec: specs.Toys, truth: Floats) -> Pool:
     from needle_parsl.nsbi.statistics.toys import model_pool, simulation_pool
 
     simulation = inputs.dataset(root, "asimov")
     data = inputs.dataset(root, "reference") if spec.source == "model" else simulation
-    events = inputs.likelihood_of(spec.fit, learned.rates, data, simulation)
+    events = inputs.likelihood_of(spec.fit, data, simulation)
     if spec.source == "model":
         return model_pool(events, data.weight, truth)
     return simulation_pool(events, simulation, truth)
@@ -87,14 +87,14 @@ def _generated(
     from needle_parsl.nsbi.data.events import Events
     from needle_parsl.nsbi.estimators import estimator
     from needle_parsl.nsbi.statistics import dataset
-    from needle_parsl.nsbi.statistics.toys import cut, thrown
+    from needle_parsl.nsbi.statistics.toys import Beside, cut
 
     rates = learned.rates
     parameters = dict(zip(rates.parameters, rates.outward(truth).tolist(), strict=True))
-    auxiliary, events = [], []
+    beside, events = [], []
     for seed in _seeds(spec):
         generator = np.random.default_rng(seed)
-        auxiliary.append(thrown(truth[rates.physics :], generator))
+        beside.append(Beside.throw(learned, truth, generator))
         made = generation.pseudo_data(
             thrower.reference, thrower.physics.source, thrower.physics.path, generator, parameters
         )
@@ -102,5 +102,5 @@ def _generated(
     ratios = {name: estimator.read(inputs.path(root, "combine", name)) for name in thrower.ratios}
     log_ratios = {name: np.concatenate([ratio.log_ratio(e.x) for e in events]) for name, ratio in ratios.items()}
     joined = replace(dataset.observed(Events.join(events, thrower.kept.features), {}), ratios=log_ratios)
-    every = inputs.likelihood_of(spec.fit, rates, joined, inputs.dataset(root, "asimov"))
-    return cut(every.thinned(truth), [len(e) for e in events], auxiliary)
+    every = inputs.likelihood_of(spec.fit, joined, inputs.dataset(root, "asimov"))
+    return cut(every.thinned(truth), [len(e) for e in events], beside)

@@ -9,8 +9,8 @@ import pytest
 
 from needle_parsl.analysis import Model, Parameter
 from needle_parsl.expressions import parse
-from needle_parsl.nsbi.statistics.coordinates import in_root, rooted
 from needle_parsl.nsbi.statistics.model import Rates
+from needle_parsl.nsbi.statistics.model.coordinates import in_root, rooted
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_parameters_go_in_and_come_out() -> None:
     table = Model(
         {"mu": Parameter(2.0, (0.5, 5.0)), "k": Parameter(1.0, (-3.0, 3.0), "free")}, {"s": "sqrt(mu) * k"}, {}
     )
-    rates = Rates.build(table, (), {"s": 10.0})
+    rates = Rates.build(table)
     assert rates.curved.tolist() == [True, False]
     theta = rates.at({"mu": 4.0, "k": -2.0})
     assert theta.tolist() == [2.0, -2.0]

@@ -59,7 +59,7 @@ def construction() -> tuple[np.ndarray, list[Block]]:
             return blocks.fit(counting(n, b=B, s=1.0, bounds=(0.0, 60.0)), "mu", truth)
 
         toys = resampled(pool, truth, [1000 * place + toy for toy in range(TOYS)])
-        rows = [fitted(len(toy.weight)) for toy in toys]
+        rows = [fitted(len(toy.tables[0].count)) for toy in toys]
         made.append(Block(("mu",), truth, math.inf, 0.0, *map(np.array, zip(*rows, strict=True))))
     return grid, made
 

@@ -8,41 +8,65 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from needle_parsl.analysis import Model, Nuisance, Parameter, Scan
+from needle_parsl.analysis import WALL, Model, Nuisance, Parameter, Scan
 from needle_parsl.nsbi.statistics import dataset, fitting, intervals
-from needle_parsl.nsbi.statistics.interpolation import FLOOR, INTERPOLATIONS
-from needle_parsl.nsbi.statistics.likelihood import Likelihood
-from needle_parsl.nsbi.statistics.model import WALL, Rates, Shape
+from needle_parsl.nsbi.statistics.model import Rates, Shape
+from needle_parsl.nsbi.statistics.model.building import Builder
+from needle_parsl.nsbi.statistics.model.finite import simulation_errors
+from needle_parsl.nsbi.statistics.model.interpolation import FLOOR, INTERPOLATIONS, Curve
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 
 RNG = np.random.default_rng(7)
 UP, DOWN = RNG.uniform(0.3, 3, 50), RNG.uniform(0.3, 3, 50)
 
 
-@pytest.mark.parametrize("name", INTERPOLATIONS)
+def curve(name: str, alpha: float, up: np.ndarray = UP, down: np.ndarray = DOWN) -> Curve:
+    logs = (np.log(np.maximum(side, FLOOR))[None] for side in (up, down))
+    return Curve(*(part[0] for part in INTERPOLATIONS[name](np.array([[alpha]]), *logs)))
+
+
+@pytest.mark.parametrize(("name", "theirs"), [("poly6_exp", "code4"), ("code4", "code4"), ("code1", "code1")])
 @pytest.mark.parametrize("alpha", [-3.0, -1.0, -0.7, 0.0, 0.2, 1.0, 2.5])
-def test_interpolation_equals_pyhfs_code_4(name: str, alpha: float) -> None:
-    from pyhf.interpolators import code4
+def test_interpolation_equals_that_of_pyhf(name: str, theirs: str, alpha: float) -> None:
+    import pyhf.interpolators
 
     histograms = [[[list(DOWN), [1.0] * 50, list(UP)]]]
-    expected = np.asarray(code4(histograms)(np.array([[alpha]]))).ravel()
-    np.testing.assert_allclose(INTERPOLATIONS[name](UP, DOWN)(alpha)[0], expected, rtol=1e-12)
+    expected = np.asarray(getattr(pyhf.interpolators, theirs)(histograms)(np.array([[alpha]]))).ravel()
+    np.testing.assert_allclose(curve(name, alpha).value, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "theirs"), [("linear", "code0"), ("code4p", "code4p")])
+@pytest.mark.parametrize("alpha", [-3.0, -1.0, -0.7, 0.0, 0.2, 1.0, 2.5])
+def test_additive_interpolation_is_that_of_pyhf_until_it_is_floored(name: str, theirs: str, alpha: float) -> None:
+    import pyhf.interpolators
+
+    histograms = [[[list(DOWN), [1.0] * 50, list(UP)]]]
+    added = np.asarray(getattr(pyhf.interpolators, theirs)(histograms)(np.array([[alpha]]))).ravel()
+    np.testing.assert_allclose(curve(name, alpha).value, np.maximum(1 + added, FLOOR), rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", INTERPOLATIONS)
-def test_interpolation_meets_its_variations_and_is_smooth(name: str) -> None:
-    curve, h = INTERPOLATIONS[name](UP, DOWN), 1e-6
-    np.testing.assert_allclose(curve(0.0)[0], 1)
-    np.testing.assert_allclose(curve(1.0)[0], UP)
-    np.testing.assert_allclose(curve(-1.0)[0], DOWN)
-    for alpha in (-2.0, -1.0, -0.3, 0.4, 1.0, 1.7):
-        slope = (curve(alpha + h)[0] - curve(alpha - h)[0]) / (2 * h)
-        np.testing.assert_allclose(curve(alpha)[1], slope, rtol=1e-6, atol=1e-7)
+def test_interpolation_meets_its_variations_and_has_its_derivatives(name: str) -> None:
+    h = 1e-6
+    np.testing.assert_allclose(curve(name, 0.0).value, 1)
+    np.testing.assert_allclose(curve(name, 1.0).value, UP)
+    np.testing.assert_allclose(curve(name, -1.0).value, DOWN)
+    for alpha in (-2.0, -0.3, 0.4, 1.7):
+        ends = [curve(name, alpha + side) for side in (h, -h)]
+        np.testing.assert_allclose(curve(name, alpha).slope, np.log(ends[0].value / ends[1].value) / (2 * h), rtol=1e-6, atol=1e-7)  # fmt: skip
+        np.testing.assert_allclose(curve(name, alpha).bend, (ends[0].slope - ends[1].slope) / (2 * h), rtol=1e-5, atol=1e-6)  # fmt: skip
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_polynomial_goes_over_into_the_exponential_with_two_derivatives(side: float) -> None:
+    for inside, outside in zip(curve("poly6_exp", side * (1 - 1e-12)), curve("poly6_exp", side), strict=True):
+        np.testing.assert_allclose(inside, outside, rtol=1e-9, atol=1e-9)
 
 
 def test_interpolation_floors_what_has_no_logarithm() -> None:
-    value, slope = INTERPOLATIONS["poly6_exp"](np.array([0.0]), np.array([1.0]))(2.0)
-    assert value[0] == pytest.approx(FLOOR**2)
-    assert np.isfinite(slope).all()
+    found = curve("poly6_exp", 2.0, np.array([0.0]), np.array([1.0]))
+    assert found.value[0] == pytest.approx(FLOOR**2)
+    assert np.isfinite(found.slope).all()
 
 
 # --- a model with everything: two parameters, two shape nuisances (one of them one-sided), one rate nuisance
@@ -69,9 +93,7 @@ def simulated(n: int = 600) -> dataset.Dataset:
 
 def build(data: dataset.Dataset | None = None) -> Likelihood:
     simulation = simulated()
-    rates = Rates.build(TABLE, SHAPES, YIELDS)
-    names = {name: nuisance.interpolation for name, nuisance in TABLE.nuisances.items()}
-    return Likelihood.build(rates, names, SHAPES, data or simulation, simulation)
+    return Builder.of(TABLE, SHAPES).likelihood(data or simulation, simulation)
 
 
 def naive(data: dataset.Dataset, simulation: dataset.Dataset, theta: np.ndarray) -> float:
@@ -79,19 +101,19 @@ def naive(data: dataset.Dataset, simulation: dataset.Dataset, theta: np.ndarray)
     mu, k, jes, jer, lumi = theta
     f = {"s": mu, "b": k, "i": 0.3 * mu * k + 0.1}
 
-    def curve(up, down, alpha):
-        return float(INTERPOLATIONS["poly6_exp"](np.array([up]), np.array([down]))(alpha)[0][0])
+    def response(up, down, alpha):
+        return float(curve("poly6_exp", alpha, np.array([up]), np.array([down])).value[0])
 
     def g(process, ratios, e):
         value = 1.0
         if process in "sb":
-            value *= curve(math.exp(ratios[f"{process}.jes.up"][e]), math.exp(ratios[f"{process}.jes.down"][e]), jes)
+            value *= response(math.exp(ratios[f"{process}.jes.up"][e]), math.exp(ratios[f"{process}.jes.down"][e]), jes)
         if process == "s":
-            value *= curve(math.exp(ratios["s.jer.up"][e]), math.exp(-ratios["s.jer.up"][e]), jer)
+            value *= response(math.exp(ratios["s.jer.up"][e]), math.exp(-ratios["s.jer.up"][e]), jer)
         return value
 
-    gain = {"s": curve(1.05, 0.95, jes) * curve(81 / 80, 80 / 81, jer) * curve(1.03, 0.97, lumi),
-            "b": curve(1.05, 0.975, jes) * curve(1.02, 0.98, lumi), "i": 1.0}  # fmt: skip
+    gain = {"s": response(1.05, 0.95, jes) * response(81 / 80, 80 / 81, jer) * response(1.03, 0.97, lumi),
+            "b": response(1.05, 0.975, jes) * response(1.02, 0.98, lumi), "i": 1.0}  # fmt: skip
     z = {}
     for place, process in enumerate(simulation.samples):
         own = [e for e in range(len(simulation.weight)) if simulation.sample[e] == place]
@@ -111,9 +133,7 @@ POINTS = [np.array([1.0, 1.0, 0, 0, 0]), np.array([0.4, 1.5, 0.7, -0.5, 0.3]), n
 @pytest.mark.parametrize("theta", POINTS)
 def test_likelihood_is_the_formula(theta: np.ndarray) -> None:
     simulation = simulated()
-    rates = Rates.build(TABLE, SHAPES, YIELDS)
-    names = dict.fromkeys(TABLE.nuisances, "poly6_exp")
-    likelihood = Likelihood.build(rates, names, SHAPES, simulation, simulation)
+    likelihood = Builder.of(TABLE, SHAPES).likelihood(simulation, simulation)
     assert likelihood(theta)[0] == pytest.approx(naive(simulation, simulation, theta), rel=1e-11)
 
 
@@ -132,23 +152,25 @@ def test_renormalisation_keeps_the_density_normalised(alpha: tuple[float, float]
     data = simulated()
     own = data.sample == 0
     events = dataset.Dataset(data.x[own], data.weight[own], np.zeros(own.sum(), int), ("s",), {k: v[own] for k, v in data.ratios.items()} | {"s": np.zeros(own.sum())}, YIELDS)  # fmt: skip
-    rates = Rates.build(table, shapes, YIELDS)
-    likelihood = Likelihood.build(rates, dict.fromkeys(table.nuisances, "poly6_exp"), shapes, events, events)
-    at = likelihood.rates_and_densities(np.array([1.0, *alpha]))
-    assert np.average(at.density, weights=events.weight) == pytest.approx(at.expected)
-    assert at.density.std() > 0 or alpha == (0.0, 0.0)
+    likelihood = Builder.of(table, shapes).likelihood(events, events)
+    theta = np.array([1.0, *alpha])
+    density = likelihood.densities(theta)
+    assert np.average(density, weights=events.weight) == pytest.approx(likelihood.expected(theta).sum())
+    assert density.std() > 0 or alpha == (0.0, 0.0)
 
 
 def test_without_renormalisation_the_response_is_not_normalised() -> None:
     """So that the test above is not trivially true."""
-    simulation = build().simulation[0]
-    assert abs(simulation(np.array([-3.0, 3.0, 0.0]))[0] - 1) > 0.01
+    simulation = build().tables[0].simulation[0]
+    assert abs(simulation(np.array([-3.0, 3.0, 0.0])).value - 1) > 0.01
 
 
 def test_a_stated_rate_wins_over_the_variations_yields() -> None:
     table = Model(TABLE.parameters, TABLE.processes, {**TABLE.nuisances, "jes": Nuisance(rate={"b": (1.5, 0.5)})})
-    gains = Rates.build(table, SHAPES, YIELDS).gains(np.array([1, 1, 1.0, 0, 0]))[0]
-    np.testing.assert_allclose(gains, [84 / 80, 1.5, 1.0])
+    data = simulated()
+    likelihood = Builder.of(table, SHAPES).likelihood(data, data)
+    expected = likelihood.expected(np.array([1, 1, 1.0, 0, 0]))
+    np.testing.assert_allclose(expected, [84, 400 * 1.5, 20.0 * 0.4])
 
 
 # --- fits with analytic answers: one process without shape is a counting experiment
@@ -162,9 +184,9 @@ def counting(
     events = dataset.Dataset(
         np.zeros((1, 1), np.float32), np.array([float(n)]), np.array([-1]), (), {"s": np.zeros(1)}, {}
     )
-    simulation = dataset.Dataset(np.zeros((2, 1), np.float32), np.ones(2), np.array([0, 1]), ("s", "b"), {"s": np.zeros(2)}, {})  # fmt: skip
-    rates = Rates.build(table, (), {"s": s, "b": b})
-    return Likelihood.build(rates, dict.fromkeys(nuisances, "poly6_exp"), (), events, simulation)
+    simulation = dataset.Dataset(np.zeros((2, 1), np.float32), np.ones(2), np.array([0, 1]), ("s", "b"), {"s": np.zeros(2)},
+                                 {"s": s, "b": b})  # fmt: skip
+    return Builder.of(table, ()).likelihood(events, simulation)
 
 
 def fit(likelihood: Likelihood) -> fitting.Result:
@@ -262,8 +284,7 @@ def test_asimov_fit_returns_its_truth() -> None:
     data = dataset.Dataset(x[:, None].astype(np.float32), weight, np.repeat([0, 1], n), ("s", "b"), ratios, yields)
     table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu", "b": "1"}, {"jes": Nuisance()})
     shapes = (Shape("b", "jes", "b.up", "b.down", ""),)
-    rates = Rates.build(table, shapes, yields)
-    found = fit(Likelihood.build(rates, {"jes": "poly6_exp"}, shapes, data, data))
+    found = fit(Builder.of(table, shapes).likelihood(data, data))
     error = math.sqrt(found.covariance[0, 0])
     assert found.converged
     assert abs(found.values[0] - 1) < 4 * error * math.sqrt(600 / n)
@@ -286,17 +307,16 @@ def test_finite_simulation_scatters_as_estimated(nuisances: dict[str, Nuisance])
     table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu", "b": "1"}, nuisances)
     yields = {"s": 100.0, "b": 500.0, "b.up": 500.0, "b.down": 500.0}
     shapes = tuple(Shape("b", name, "b.up", "b.down", "") for name in nuisances)
-    rates = Rates.build(table, shapes, yields)
     values, estimates = [], []
     for replica in range(300):
         x = np.random.default_rng(replica).normal(np.repeat([1.0, 0.0], 400), 1)
         sample = np.repeat([0, 1], 400)
         ratios = {"s": x - 0.5, "b.up": 0.3 * x - 0.045, "b.down": -0.3 * x - 0.045}
         data = dataset.Dataset(x[:, None], np.repeat([100 / 400, 500 / 400], 400), sample, ("s", "b"), ratios, yields)
-        likelihood = Likelihood.build(rates, dict.fromkeys(nuisances, "poly6_exp"), shapes, data, data)
+        likelihood = Builder.of(table, shapes).likelihood(data, data)
         found = fit(likelihood)
         values.append(found.values)
-        estimates.append(likelihood.simulation_errors(found.theta, found.theta_covariance, sample))
+        estimates.append(simulation_errors(likelihood, found.theta, found.theta_covariance, sample))
     # the standard deviation of 300 values is known to 4 %, and the estimate is of first order
     np.testing.assert_allclose(np.std(values, axis=0), np.mean(estimates, axis=0), rtol=4 * 0.04)
 
@@ -309,11 +329,11 @@ def test_asimov_data_is_made_at_the_nominal_parameters(nominal: float, multiplie
     table = Model({"mu": Parameter(nominal, (0.0, 8.0))}, {"s": multiplier, "b": "1"}, {})
     yields = {"s": 100.0, "b": 500.0}
     simulation = dataset.Dataset(x[:, None], np.repeat([100 / n, 500 / n], n), np.repeat([0, 1], n), ("s", "b"), {"s": x - 0.5}, yields)  # fmt: skip
-    rates = Rates.build(table, (), yields)
+    rates = Rates.build(table)
     data = dataset.at(simulation, dict(zip(rates.processes, rates.factors(rates.start)[0], strict=True)))
-    likelihood = Likelihood.build(rates, {}, (), data, simulation)
+    likelihood = Builder.of(table, ()).likelihood(data, simulation)
     found = fit(likelihood)
-    error = likelihood.simulation_errors(found.theta, found.theta_covariance, data.sample)[0]
+    error = simulation_errors(likelihood, found.theta, found.theta_covariance, data.sample)[0]
     assert abs(found.values[0] - nominal) < 4 * error
     assert error < 0.3 * math.sqrt(found.covariance[0, 0])
 
@@ -342,7 +362,7 @@ def test_interval_that_ends_at_a_lost_point_is_open() -> None:
 
 def test_multiplier_without_a_slope_at_the_bound_can_be_scanned() -> None:
     table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu - mu**0.5 + 1", "b": "1"}, {})
-    rates = Rates.build(table, (), {"s": 20.0, "b": 50.0})
+    rates = Rates.build(table)
     f, slopes = rates.factors(np.array([0.0]))
     assert f.tolist() == [1.0, 1.0]
     assert slopes.tolist() == [[-1.0, 0.0]]  # in s = sqrt(mu)
@@ -409,7 +429,7 @@ def interfering(mu: float, mean: float = 1.0, n: int = 20_000) -> tuple[Likeliho
     simulation = dataset.Dataset(np.zeros((3, 1)), np.ones(3), np.arange(3), ("s", "sbi", "b"),
                                  {"s": np.zeros(3), "sbi": np.zeros(3)}, yields)  # fmt: skip
     table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu - sqrt(mu)", "sbi": "sqrt(mu)", "b": "1 - sqrt(mu)"})
-    return Likelihood.build(Rates.build(table, (), yields), {}, (), data, simulation), density
+    return Builder.of(table, ()).likelihood(data, simulation), density
 
 
 @pytest.mark.parametrize("mu", [0.0, 0.1, 0.5, 1.0, 3.0])
@@ -453,7 +473,7 @@ def test_interval_does_not_depend_on_the_unit_of_the_parameter(unit: float) -> N
     )
     table = Model({"c": Parameter(0.0, (-1 / unit, 2 / unit))}, {"s": f"1 + {unit} * c", "b": "1"}, {"jes": Nuisance()})
     shapes = (Shape("s", "jes", "s.up", "s.down", ""),)
-    likelihood = Likelihood.build(Rates.build(table, shapes, yields), {"jes": "poly6_exp"}, shapes, data, data)
+    likelihood = Builder.of(table, shapes).likelihood(data, data)
     ((low, high),) = intervals.scan(likelihood, fit(likelihood), "c", None, [0.68])["intervals"]["0.68"]
     np.testing.assert_allclose(
         [low * unit, high * unit], UNITS.setdefault("interval", [low * unit, high * unit]), atol=2e-3

@@ -14,8 +14,9 @@ from needle_parsl.analysis import Model, Nuisance, Parameter
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.statistics import blocks, coverage, dataset, toys
 from needle_parsl.nsbi.statistics.blocks import Block
-from needle_parsl.nsbi.statistics.likelihood import Likelihood
-from needle_parsl.nsbi.statistics.model import Rates, Shape
+from needle_parsl.nsbi.statistics.model import Shape
+from needle_parsl.nsbi.statistics.model.building import Builder
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 
 CENTRE = np.array([1.0, 1.0, 0, 0, 0])
 
@@ -23,11 +24,13 @@ CENTRE = np.array([1.0, 1.0, 0, 0, 0])
 def test_counts_are_poisson_event_by_event() -> None:
     """Drawing the total, then the events, has the law of one Poisson number per event."""
     events = build()
-    weight = np.random.default_rng(1).uniform(0, 0.2, len(events.weight))
-    pool = toys.Pool(replace(events, ratio=(np.arange(len(weight), dtype=float),) * 3), weight, 0.0)
+    weight = np.random.default_rng(1).uniform(0, 0.2, events.tables[0].y.shape[1])
+    table, *rest = events.tables
+    labelled = replace(table, y=np.arange(table.y.shape[1], dtype=float)[None].repeat(3, axis=0))
+    pool = toys.Pool(replace(events, tables=(labelled, *rest)), weight, 0.0)
     counts = np.zeros((4000, len(weight)))
     for toy, thrown in enumerate(toys.resampled(pool, CENTRE, range(len(counts)))):
-        np.add.at(counts[toy], thrown.ratio[0].astype(int), 1)
+        np.add.at(counts[toy], thrown.tables[0].y[0].astype(int), 1)
     n = len(counts)
     pulls = (counts.mean(axis=0) - weight) / np.sqrt(weight / n)
     assert stats.kstest(pulls, "norm").pvalue > 1e-3
@@ -39,7 +42,7 @@ def test_counts_are_poisson_event_by_event() -> None:
 def test_auxiliary_observations_are_thrown_around_the_truth() -> None:
     pool = toys.Pool(build(), np.full(600, 0.01), 0.0)
     truth = np.array([1.0, 1.0, 0.5, -1.0, 0.0])
-    thrown = np.array([toy.auxiliary for toy in toys.resampled(pool, truth, range(3000))])
+    thrown = np.array([toy.constraints.auxiliary for toy in toys.resampled(pool, truth, range(3000))])
     assert np.abs(thrown.mean(axis=0) - truth[2:]).max() < 5 / math.sqrt(3000)
     np.testing.assert_allclose(np.cov(thrown.T), np.eye(3), atol=5 * math.sqrt(2 / 3000))
 
@@ -61,9 +64,9 @@ def test_a_toy_is_what_its_seed_says_wherever_the_block_is_cut() -> None:
 def test_model_is_normalised_on_its_own_pool_wherever_a_fit_goes(theta: np.ndarray) -> None:
     """sum_e w_e lambda_e is nu: what the ratios miss on these events, Z_j takes in."""
     events = build()
-    pool = toys.model_pool(events, events.weight, theta)
-    at = pool.likelihood.rates_and_densities(theta)
-    assert pool.expected == pytest.approx(at.expected, rel=1e-9)  # the pool is small enough to stand behind Z_j whole
+    pool = toys.model_pool(events, events.tables[0].count, theta)
+    expected = pool.likelihood.expected(theta).sum()
+    assert pool.expected == pytest.approx(expected, rel=1e-9)  # the pool is small enough to stand behind Z_j whole
 
 
 def gaussians(n: int, multipliers: dict[str, str]) -> tuple[Likelihood, dataset.Dataset]:
@@ -73,8 +76,7 @@ def gaussians(n: int, multipliers: dict[str, str]) -> tuple[Likelihood, dataset.
     data = dataset.Dataset(x[:, None].astype(np.float32), np.repeat([100 / n, 500 / n], n), np.repeat([0, 1], n),
                            ("s", "b"), {"s": x - 0.5}, {"s": 100.0, "b": 500.0})  # fmt: skip
     table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, multipliers, {})
-    rates = Rates.build(table, (), data.yields)
-    return Likelihood.build(rates, {}, (), data, data), data
+    return Builder.of(table, ()).likelihood(data, data), data
 
 
 def test_simulation_is_weighted_to_the_truth() -> None:
@@ -167,14 +169,14 @@ def test_normalisation_of_a_pool_of_two_samples_is_that_of_all_its_events() -> N
     data = dataset.Dataset(x[:, None].astype(np.float32), weight, np.repeat([0, 1], n), ("s", "b"), ratios, yields)
     table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu", "b": "1"}, {"jes": Nuisance()})
     shapes = (Shape("s", "jes", "s.up", "s.down", ""),)
-    events = Likelihood.build(Rates.build(table, shapes, yields), {"jes": "poly6_exp"}, shapes, data, data)
+    events = Builder.of(table, shapes).likelihood(data, data)
     pool = toys.model_pool(events, weight, np.array([1.0, 0.0]))
     for alpha in (-1.0, 1.0):
-        for whole, few in zip(events.simulation, pool.likelihood.simulation, strict=True):
-            z, _, error = few(np.array([alpha]))
+        for whole, few in zip(events.tables[0].simulation, pool.likelihood.tables[0].simulation, strict=True):
+            z, _, _, error = few(np.array([alpha]))
             assert len(few.weight) < 2 * n
             assert few.weight.sum() ** 2 / (few.weight**2).sum() >= 4096
-            assert z == pytest.approx(whole(np.array([alpha]))[0], abs=5 * error + 0.01)
+            assert z == pytest.approx(whole(np.array([alpha])).value, abs=5 * error + 0.01)
 
 
 @pytest.mark.parametrize("b", [1.0, 3.0])

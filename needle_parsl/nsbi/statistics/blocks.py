@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.statistics.fitting import minimise
-from needle_parsl.nsbi.statistics.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model import Rates
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 
 Floats = npt.NDArray[np.float64]
 COLUMNS = ("events", "values", "errors", "pulls", "t", "nll", "converged")
@@ -51,7 +51,15 @@ def fit(toy: Likelihood, parameter: str, truth: Floats) -> Fitted:
     errors = np.array([free.error(name) for name in rates.parameters])
     t = max(2 * (held.nll - free.nll), 0.0)
     pulls = (free.theta - truth) * np.abs(rates.stretch(free.theta)) / errors
-    return Fitted(len(toy.weight), free.values, errors, pulls, t, free.nll, held.converged and free.converged)
+    return Fitted(
+        sum(t.y.shape[1] for t in toy.of_kind("events")),
+        free.values,
+        errors,
+        pulls,
+        t,
+        free.nll,
+        held.converged and free.converged,
+    )
 
 
 @dataclass(frozen=True)

@@ -10,37 +10,46 @@ import numpy.typing as npt
 
 from needle_parsl.nsbi.physics import LogDensity
 from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.likelihood import FLOOR
-from needle_parsl.nsbi.statistics.model import Rates
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.model.rates import Rates
+from needle_parsl.nsbi.statistics.model.rows import FLOOR
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class ExactLikelihood:
-    """-ln L with p_j(x | alpha) at every alpha: no interpolation, no ratio, no Z_j. Same yields and constraints."""
+    """-ln L with p_j(x | alpha) at every alpha: no interpolation, no ratio, no Z_j. Same yields, bins and constraints."""
 
-    rates: Rates
+    learned: Likelihood
+    """Of the same events; yields, binned regions and constraints are its own."""
     data: Dataset
     log_density: LogDensity
     shapes: Mapping[str, Sequence[str]]
     """The nuisances that change the shape of each process, as in the learned model."""
     log_reference: Floats
     """ln p_ref of the events, shape (N,), so that the value can be compared with the learned one."""
-    auxiliary: Floats
-    """Where the constraints stand, shape (K,)."""
+
+    @property
+    def rates(self) -> Rates:
+        """Give the parameters of the learned model."""
+        return self.learned.rates
 
     def __call__(self, theta: Floats) -> tuple[float, None]:
         """Give -ln L, without a gradient."""
-        physics = self.rates.physics
         alpha = dict(zip(self.rates.parameters, map(float, theta), strict=True))
-        f, _ = self.rates.factors(theta)
-        expected = f * self.rates.yields * self.rates.gains(theta)[0]
+        expected = self.learned.expected(theta)
         x = self.data.x.astype(np.float64)
         lam = sum(
             nu * np.exp(self.log_density(process, x, {k: alpha[k] for k in self.shapes[process]}) - self.log_reference)
             for nu, process in zip(expected, self.rates.processes, strict=True)
         )
-        pull = theta[physics:] - self.auxiliary
-        constraint = 0.5 * float(pull @ pull)
-        return float(expected.sum() - self.data.weight @ np.log(np.maximum(lam, FLOOR)) + constraint), None
+        value = float(expected.sum() - self.data.weight @ np.log(np.maximum(lam, FLOOR)))
+        return value + self._others(theta), None
+
+    def _others(self, theta: Floats) -> float:
+        """Add the binned regions and the constraints."""
+        value = self.learned.constraints(self.learned.alpha(theta))[0]
+        for table, counts in zip(self.learned.of_kind("bins"), self.learned.counts(theta), strict=True):
+            value += float(counts.sum() - table.count @ np.log(np.maximum(counts, FLOOR)))
+        return value

@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.likelihood import Likelihood, Simulation
+from needle_parsl.nsbi.statistics.model.constraints import Constraints
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.model.normalisation import Simulation
 
 Floats = npt.NDArray[np.float64]
 MOST_VETOED = 0.05
@@ -56,11 +58,12 @@ def model_pool(events: Likelihood, weight: Floats, theta: Floats) -> Pool:
         InputError: Too many events have a negative density.
     """
     share = weight / weight.sum()
-    simulation = tuple(
-        Simulation(share * ratio, responses) for ratio, responses in zip(events.ratio, events.responses, strict=True)
-    )
-    own = replace(events, simulation=simulation)
-    wanted = share * own.rates_and_densities(theta).density
+    (table,) = events.of_kind("events")
+    ratio = table.y / np.concatenate([t.y for t in events.of_kind("total")], axis=1)
+    simulation = tuple(Simulation(j, share * r, table.responses.alone(j)) for j, r in enumerate(ratio))
+    tables = tuple(replace(t, simulation=simulation) if t.kind == "events" else t for t in events.tables)
+    own = replace(events, tables=tables)
+    wanted = share * own.densities(theta)
     vetoed = float(-np.minimum(wanted, 0.0).sum())
     if vetoed > MOST_VETOED * wanted.sum():
         raise InputError(
@@ -82,8 +85,8 @@ def simulation_pool(events: Likelihood, simulated: Dataset, theta: Floats) -> Po
         InputError: Events with negative weights, or a process with a negative multiplier, cannot be drawn.
     """
     rates = events.rates
-    factors, gains = rates.factors(theta)[0], rates.gains(theta)[0]
-    weight = simulated.weight * (factors * gains)[simulated.sample]
+    nominal = np.array([simulated.yields[process] for process in rates.processes])
+    weight = simulated.weight * (events.expected(theta) / nominal)[simulated.sample]
     if (weight < 0).any():
         names = [name for j, name in enumerate(rates.processes) if (weight[simulated.sample == j] < 0).any()]
         raise InputError(
@@ -121,27 +124,38 @@ def resampled(pool: Pool, theta: Floats, seeds: Sequence[int]) -> Iterator[Likel
         theta: The truth; the auxiliary observations are thrown around it.
         seeds: One per toy.
     """
-    edges = np.cumsum(pool.weight)
+    edges, means = np.cumsum(pool.weight), pool.likelihood.counts(theta)
     for seed in seeds:
         generator = np.random.default_rng(seed)
-        auxiliary = thrown(theta[pool.likelihood.rates.physics :], generator)
+        constraints = pool.likelihood.constraints.throw(pool.likelihood.alpha(theta), generator)
         places = generator.random(generator.poisson(edges[-1])) * edges[-1]
-        yield pool.likelihood.take(np.searchsorted(edges, places, side="right"), auxiliary)
+        counts = [generator.poisson(mean).astype(np.float64) for mean in means]
+        yield pool.likelihood.take(np.searchsorted(edges, places, side="right"), constraints, counts)
 
 
-def thrown(alpha: Floats, generator: np.random.Generator) -> Floats:
-    """Throw the auxiliary observations, unit Gaussians around the true nuisance parameters; shape (K,)."""
-    return alpha + generator.standard_normal(len(alpha))
+@dataclass(frozen=True)
+class Beside:
+    """What is thrown beside the events of a toy."""
+
+    constraints: Constraints
+    counts: Sequence[Floats]
+    """Of each binned region."""
+
+    @staticmethod
+    def throw(likelihood: Likelihood, theta: Floats, generator: np.random.Generator) -> Beside:
+        """Throw auxiliary observations and the counts of binned regions."""
+        constraints = likelihood.constraints.throw(likelihood.alpha(theta), generator)
+        return Beside(constraints, [generator.poisson(m).astype(np.float64) for m in likelihood.counts(theta)])
 
 
-def cut(events: Likelihood, counts: Sequence[int], auxiliary: Sequence[Floats]) -> Iterator[Likelihood]:
+def cut(events: Likelihood, numbers: Sequence[int], beside: Sequence[Beside]) -> Iterator[Likelihood]:
     """Cut the events of many toys, one behind the other, into toys.
 
     Args:
         events: Likelihood over all of them.
-        counts: Events of each toy.
-        auxiliary: a_k of each toy, shape (K,).
+        numbers: Events of each toy.
+        beside: What was thrown beside them.
     """
-    ends = np.cumsum([0, *counts])
-    for start, stop, own in zip(ends, ends[1:], auxiliary, strict=False):
-        yield events.take(slice(int(start), int(stop)), own)
+    ends = np.cumsum([0, *numbers])
+    for start, stop, own in zip(ends, ends[1:], beside, strict=False):
+        yield events.take(slice(int(start), int(stop)), own.constraints, own.counts)

@@ -1,45 +1,36 @@
-"""The statistical model: parameters, processes with their multipliers, and how nuisances change their yields."""
+"""Parameters, in the coordinates of the fit, and the multipliers f_j of the processes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from needle_parsl import expressions
-from needle_parsl.analysis import WALL
 from needle_parsl.analysis import Model as ModelTable
-from needle_parsl.nsbi.statistics.coordinates import in_root, rooted
-from needle_parsl.nsbi.statistics.interpolation import INTERPOLATIONS, Poly6Exp
+from needle_parsl.nsbi.statistics.model.constraints import Constraints
+from needle_parsl.nsbi.statistics.model.coordinates import in_root, rooted
 
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Shape:
-    """The learned response of a process to a nuisance."""
+class Multipliers(NamedTuple):
+    """f_j at some theta, with its derivatives by the physics coordinates."""
 
-    process: str
-    nuisance: str
-    up: str
-    """Name of the ratio at plus one sigma; empty if that side is missing."""
-    down: str
-    """Name of the ratio at minus one sigma; empty if that side is missing."""
-    one_sided: str
-    """What stands for a missing side: "mirror" or "none"."""
-
-    def sides(self, values: Mapping[str, Floats]) -> tuple[Floats, Floats]:
-        """Give the logarithms of the responses at plus and minus one sigma, with a missing side filled in."""
-        one = values[self.up or self.down]
-        other = -one if self.one_sided == "mirror" else np.zeros_like(one)
-        return values[self.up] if self.up else other, values[self.down] if self.down else other
+    value: Floats
+    """Shape (J,)."""
+    slopes: Floats
+    """Shape (physics, J)."""
+    bends: Floats
+    """Shape (J, physics, physics)."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Expected events: nu_j(theta) = f_j(mu) nu_j prod_k G_jk(alpha_k).
+    """How often each process occurs, f_j(mu), and where parameters may be.
 
     theta is in the coordinates of the fit, `inward` and `outward` lead there from the parameters and back.
     """
@@ -55,46 +46,31 @@ class Rates:
     bounds: tuple[tuple[float, float], ...]
     """Smallest and largest value of each parameter."""
     processes: tuple[str, ...]
-    yields: Floats
-    """Nominal, shape (J,)."""
     multipliers: tuple[expressions.Expression, ...]
     """In the coordinates of the fit."""
     slopes: tuple[tuple[expressions.Expression, ...], ...]
     """Derivative of each multiplier (J) by each physics coordinate."""
     bends: tuple[tuple[tuple[expressions.Expression, ...], ...], ...]
     """Second derivatives of each multiplier (J) by each pair of physics coordinates."""
-    responses: tuple[Poly6Exp, ...]
-    """G_jk: one per nuisance, over the processes."""
 
     @staticmethod
-    def build(table: ModelTable, shapes: tuple[Shape, ...], yields: Mapping[str, float]) -> Rates:
-        """Make the rates of a `[model]` table.
-
-        Args:
-            table: As the user wrote it.
-            shapes: The learned responses; the yields of their variations are the rates that the user did not state.
-            yields: Expected events by sample and varied sample.
-        """
-        physics, nuisances, processes = tuple(table.parameters), tuple(table.nuisances), tuple(table.processes)
+    def build(table: ModelTable) -> Rates:
+        """Make the rates of a `[model]` table, as the user wrote it."""
+        physics, nuisances = tuple(table.parameters), tuple(table.nuisances)
         multipliers, curved = _polynomial([_parse(text) for text in table.processes.values()], physics)
         curved += [False] * len(nuisances)
-        sides = _sides(table, shapes, yields)
+        constraints = Constraints.build(table)
         return Rates(
             parameters=(*physics, *nuisances),
             physics=len(physics),
             curved=np.array(curved),
-            start=_inward([p.nominal for p in table.parameters.values()] + [0.0] * len(nuisances), curved),
-            bounds=(*(p.bounds for p in table.parameters.values()), *[(-WALL, WALL)] * len(nuisances)),
-            processes=processes,
-            yields=np.array([yields[name] for name in processes]),
+            start=_inward([*(p.nominal for p in table.parameters.values()), *constraints.nominal()], curved),
+            bounds=(*(p.bounds for p in table.parameters.values()), *constraints.ranges(table)),
+            processes=tuple(table.processes),
             multipliers=tuple(multipliers),
             slopes=tuple(tuple(m.derivative(name) for name in physics) for m in multipliers),
             bends=tuple(
                 tuple(tuple(m.derivative(a).derivative(b) for b in physics) for a in physics) for m in multipliers
-            ),
-            responses=tuple(
-                INTERPOLATIONS[table.nuisances[k].interpolation](*np.array([sides[j, k] for j in processes]).T)
-                for k in nuisances
             ),
         )
 
@@ -141,19 +117,11 @@ class Rates:
             found = [[[float(b(values)) for b in row] for row in rows] for rows in self.bends]
         return np.array(found).reshape(len(self.bends), self.physics, self.physics)
 
-    def gain_bends(self, theta: Floats) -> Floats:
-        """Give d2 ln G_jk / d alpha_k^2, shape (K, J)."""
-        rows = [curve.logarithm(float(a))[1] for curve, a in zip(self.responses, theta[self.physics :], strict=True)]
-        return np.array(rows).reshape(len(self.responses), len(self.processes))
-
-    def gains(self, theta: Floats) -> tuple[Floats, Floats]:
-        """Give prod_k G_jk, shape (J,), and d ln G_jk / d alpha_k, shape (K, J)."""
-        total, logs = np.ones(len(self.processes)), []
-        for response, alpha in zip(self.responses, theta[self.physics :], strict=True):
-            value, slope = response(float(alpha))
-            total = total * value
-            logs.append(slope / value)
-        return total, np.array(logs).reshape(len(self.responses), len(self.processes))
+    def multiply(self, theta: Floats, *, second: bool = True) -> Multipliers:
+        """Give f_j with its derivatives; the second ones are zeros where they are not asked for."""
+        value, slopes = self.factors(theta)
+        zeros = np.zeros((len(value), self.physics, self.physics))
+        return Multipliers(value, slopes, self.bends_at(theta) if second else zeros)
 
 
 def _polynomial(
@@ -173,19 +141,3 @@ def _inward(values: npt.ArrayLike, curved: npt.ArrayLike) -> Floats:
 
 def _parse(text: str | float) -> expressions.Expression:
     return expressions.parse(text) if isinstance(text, str) else expressions.number(text)
-
-
-def _sides(
-    table: ModelTable, shapes: tuple[Shape, ...], yields: Mapping[str, float]
-) -> dict[tuple[str, str], tuple[float, float]]:
-    """Relative yields at plus and minus one sigma by process and nuisance; a stated rate wins over the variations'."""
-    sides = {(process, nuisance): (1.0, 1.0) for process in table.processes for nuisance in table.nuisances}
-    for shape in shapes:
-        logs = {
-            name: np.array([np.log(yields[name] / yields[shape.process])]) for name in (shape.up, shape.down) if name
-        }
-        up, down = shape.sides(logs)
-        sides[shape.process, shape.nuisance] = (float(np.exp(up[0])), float(np.exp(down[0])))
-    for nuisance, entry in table.nuisances.items():
-        sides |= {(process, nuisance): pair for process, pair in entry.rate.items()}
-    return sides

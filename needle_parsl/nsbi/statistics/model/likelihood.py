@@ -1,0 +1,134 @@
+"""The extended likelihood of a mixture: unbinned events, bins and constraints, with its exact gradient and Hessian.
+
+    -ln L(theta) = nu - sum_e w_e ln lambda_e + sum_b [lambda_b - n_b ln lambda_b] + constraints
+    nu           = sum_j f_j nu_j G_j
+    lambda_e     = sum_j f_j nu_j G_j r_je prod_k g_jk(x_e, alpha_k) / Z_j
+
+References:
+    ATLAS, arXiv:2412.01600, arXiv:2412.01548; HistFactory, CERN-OPEN-2012-016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from needle_parsl.nsbi.statistics.model.constraints import Constraints
+from needle_parsl.nsbi.statistics.model.rates import Rates
+from needle_parsl.nsbi.statistics.model.responses import Rows
+from needle_parsl.nsbi.statistics.model.rows import Sums, Table
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """-ln L of one dataset: tables of rows, and constraints."""
+
+    rates: Rates
+    tables: tuple[Table, ...]
+    """Per unbinned region its events and its total, per binned region its bins."""
+    constraints: Constraints
+
+    @property
+    def nuisances(self) -> int:
+        """Count the nuisance parameters."""
+        return len(self.constraints.kind)
+
+    def of_kind(self, kind: str) -> list[Table]:
+        """List the tables of `events`, of the `total` or of `bins`."""
+        return [table for table in self.tables if table.kind == kind]
+
+    def alpha(self, theta: Floats) -> Floats:
+        """Give the nuisance parameters of theta."""
+        return theta[self.rates.physics :]
+
+    def __call__(self, theta: Floats) -> tuple[float, Floats]:
+        """Give -ln L and its gradient.
+
+        Args:
+            theta: In the order of `rates.parameters`, in the coordinates of the fit.
+        """
+        found = self._sums(theta, second=False)
+        return found.value, found.gradient
+
+    def hessian(self, theta: Floats) -> Floats:
+        """Give the exact Hessian of -ln L, shape (P, P)."""
+        return self._sums(theta, second=True).hessian
+
+    def floored(self, theta: Floats) -> int:
+        """Count the events and filled bins whose expectation is not positive."""
+        return self._sums(theta, second=False).floored
+
+    def _sums(self, theta: Floats, *, second: bool) -> Sums:
+        f, alpha, size = self.rates.multiply(theta, second=second), self.alpha(theta), len(theta)
+        value, first, bends = self.constraints(alpha)
+        gradient, hessian = np.zeros(size), np.zeros((size, size))
+        inner = np.arange(self.rates.physics, size)
+        gradient[inner], hessian[inner, inner], floored = first, bends, 0
+        for table in self.tables:
+            own = table.sums(f, alpha, second=second)
+            value, floored = value + own.value, floored + own.floored
+            gradient += own.gradient
+            hessian += own.hessian
+        return Sums(value, gradient, hessian, floored)
+
+    def expected(self, theta: Floats) -> Floats:
+        """Give nu_j f_j G_j, the expected events of each process in the unbinned regions; shape (J,)."""
+        f, alpha = self.rates.factors(theta)[0], self.alpha(theta)
+        found = np.zeros(len(f))
+        for table in self.of_kind("total"):
+            found += f * table.scale(alpha).value * table.y[:, 0]
+        return found
+
+    def densities(self, theta: Floats) -> Floats:
+        """Give lambda_e of all events, shape (N,)."""
+        f, alpha = self.rates.factors(theta)[0], self.alpha(theta)
+        return np.concatenate([table.densities(f, alpha) for table in self.of_kind("events")])
+
+    def counts(self, theta: Floats) -> list[Floats]:
+        """Give the expected counts of each binned region, each of shape (B,)."""
+        f, alpha = self.rates.factors(theta)[0], self.alpha(theta)
+        return [table.densities(f, alpha) for table in self.of_kind("bins")]
+
+    def take(self, rows: Rows, constraints: Constraints, counts: Sequence[Floats] = ()) -> Likelihood:
+        """Make the likelihood of a toy: some of the events, each counted once, and what was thrown beside them.
+
+        Args:
+            rows: Which events; one that was drawn twice stands there twice.
+            constraints: With the auxiliary observations that were thrown.
+            counts: The counts of each binned region.
+        """
+        own, thrown = iter(counts), []
+        for table in self.tables:
+            if table.kind == "events":
+                kept = table.take(rows, np.empty(0))
+                table = replace(kept, count=np.ones(kept.y.shape[1]))  # noqa: PLW2901  the toy's in place of the pool's
+            elif table.kind == "bins":
+                table = replace(table, count=next(own))  # noqa: PLW2901  same
+            thrown.append(table)
+        return replace(self, tables=tuple(thrown), constraints=constraints)
+
+    def thinned(self, theta: Floats) -> Likelihood:
+        """Let fewer events stand behind Z_j: as many as toys thrown at theta need."""
+        expected = float(self.expected(theta).sum())
+        return replace(
+            self,
+            tables=tuple(
+                replace(table, simulation=tuple(s.thinned(expected) for s in table.simulation)) for table in self.tables
+            ),
+        )
+
+    def normalisations(self, theta: Floats) -> dict[str, dict[str, float]]:
+        """Report Z_j and its statistical error by process; f_j nu_j G_j times the error is the yield in doubt."""
+        found = {}
+        for table in self.of_kind("events"):
+            for simulation in table.simulation:
+                z = simulation(self.alpha(theta))
+                process = self.rates.processes[simulation.process]
+                several = len(self.of_kind("events")) > 1
+                found[f"{table.name}: {process}" if several else process] = {"z": z.value, "error": z.error}
+        return found

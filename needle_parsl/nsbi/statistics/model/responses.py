@@ -1,0 +1,194 @@
+"""Responses of rows: plain arrays of what every row of a table does when a nuisance parameter moves.
+
+g_ji(alpha) = prod_k g_jik(alpha_k) * exp( sum_{k<l} c_jikl alpha_k alpha_l )
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from needle_parsl.nsbi.statistics.model.interpolation import CODES, INTERPOLATIONS, Curve
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+Rows = npt.NDArray[np.intp] | slice
+
+
+class Local(NamedTuple):
+    """The response of one process over some rows, at some alpha."""
+
+    product: Floats
+    """g_j, shape (N,)."""
+    nuisance: Ints
+    """Which nuisance parameters move it, shape (R,)."""
+    first: Floats
+    """d ln g_j / d alpha_k, shape (R, N)."""
+    second: Floats
+    """d2 ln g_j / d alpha_k^2, shape (R, N)."""
+    mixed: tuple[tuple[int, int, Floats], ...]
+    """d2 ln g_j / d alpha_k d alpha_l for pairs of places (k, l) in `nuisance`, shape (N,)."""
+
+
+class Moments(NamedTuple):
+    """Weighted sums over rows of the derivatives of g_j, divided by g_j."""
+
+    total: float
+    """sum_i s_i."""
+    first: Floats
+    """sum_i s_i l_ki, shape (K,)."""
+    second: Floats
+    """sum_i s_i (l_ki l_mi + d2 ln g / d alpha_k d alpha_m), shape (K, K)."""
+
+    @staticmethod
+    def zero(nuisances: int) -> Moments:
+        """Begin a sum."""
+        return Moments(0.0, np.zeros(nuisances), np.zeros((nuisances, nuisances)))
+
+    def plus(self, other: Moments) -> Moments:
+        """Add those of other rows."""
+        return Moments(self.total + other.total, self.first + other.first, self.second + other.second)
+
+
+class Entry(NamedTuple):
+    """The response of one process to one nuisance."""
+
+    process: int
+    nuisance: int
+    interpolation: str
+    log_up: Floats
+    """Shape (N,)."""
+    log_down: Floats
+    """Shape (N,)."""
+
+
+@dataclass(frozen=True)
+class Responses:
+    """L responses over N rows; those of one process stand together."""
+
+    process: Ints
+    """Ascending, shape (L,)."""
+    nuisance: Ints
+    """Shape (L,)."""
+    code: Ints
+    """Interpolation, as its place in `CODES`; shape (L,)."""
+    log_up: Floats
+    """Logarithm of the response at plus one sigma, shape (L, N); may be float32."""
+    log_down: Floats
+    """At minus one sigma, shape (L, N)."""
+    pairs: Ints
+    """Process and two nuisances of each cross term, shape (Q, 3)."""
+    cross: Floats
+    """c of each cross term, shape (Q, N)."""
+
+    @staticmethod
+    def of(
+        entries: Sequence[Entry], rows: int, crossed: Sequence[tuple[int, int, int]] = (), cross: Floats | None = None
+    ) -> Responses:
+        """Put responses together.
+
+        Args:
+            entries: Of processes to nuisances, in any order.
+            rows: N.
+            crossed: Process and two nuisances of each cross term.
+            cross: c of each, shape (Q, N).
+        """
+        order = sorted(entries, key=lambda entry: (entry.process, entry.nuisance))
+        return Responses(
+            np.array([entry.process for entry in order], dtype=np.intp),
+            np.array([entry.nuisance for entry in order], dtype=np.intp),
+            np.array([CODES.index(entry.interpolation) for entry in order], dtype=np.intp),
+            np.array([entry.log_up for entry in order]).reshape(-1, rows),
+            np.array([entry.log_down for entry in order]).reshape(-1, rows),
+            np.array(crossed, dtype=np.intp).reshape(-1, 3),
+            np.empty((0, rows)) if cross is None else cross,
+        )
+
+    def take(self, rows: Rows) -> Responses:
+        """Keep the responses of some rows."""
+        parts = self.log_up[:, rows], self.log_down[:, rows], self.cross[:, rows]
+        return replace(self, log_up=parts[0], log_down=parts[1], cross=parts[2])
+
+    def alone(self, process: int) -> Responses:
+        """Keep the responses of one process."""
+        own, crossed = self.process == process, self.pairs[:, 0] == process
+        return Responses(
+            self.process[own], self.nuisance[own], self.code[own], self.log_up[own], self.log_down[own],
+            self.pairs[crossed], self.cross[crossed],
+        )  # fmt: skip
+
+    def at(self, process: int, alpha: Floats, rows: slice = slice(None)) -> Local:
+        """Evaluate the response of one process over a range of rows.
+
+        Args:
+            process: Which one.
+            alpha: Nuisance parameters, shape (K,).
+            rows: Which rows.
+        """
+        own = self.spans.get(process)
+        if own is None:
+            none = np.empty((0, self.log_up[:, rows].shape[1]))
+            return Local(np.ones(none.shape[1]), self.nuisance[:0], none, none, ())
+        value, first, second = self.curves(alpha, own, rows)
+        return self._crossed(process, alpha, rows, Local(value.prod(axis=0), self.nuisance[own], first, second, ()))
+
+    @cached_property
+    def spans(self) -> dict[int, slice]:
+        """Where the responses of each process stand."""
+        return {int(j): slice(*np.searchsorted(self.process, (j, j + 1))) for j in np.unique(self.process)}
+
+    @cached_property
+    def kinds(self) -> set[int]:
+        """Which interpolations occur."""
+        return set(self.code.tolist())
+
+    def curves(self, alpha: Floats, own: slice = slice(None), rows: slice = slice(None)) -> Curve:
+        """Evaluate some responses over a range of rows, each with its nuisance alone."""
+        moved = alpha[self.nuisance[own]][:, None]
+        up, down = (side[own, rows].astype(np.float64, copy=False) for side in (self.log_up, self.log_down))
+        if len(self.kinds) == 1:
+            return INTERPOLATIONS[CODES[next(iter(self.kinds))]](moved, up, down)
+        found = Curve(*(np.empty_like(up) for _ in range(3)))
+        for kind in self.kinds:
+            which = self.code[own] == kind
+            parts = INTERPOLATIONS[CODES[kind]](moved[which], up[which], down[which])
+            for whole, part in zip(found, parts, strict=True):
+                whole[which] = part
+        return found
+
+    def _crossed(self, process: int, alpha: Floats, rows: slice, local: Local) -> Local:
+        if not len(self.pairs):
+            return local
+        mixed, exponent = [], 0.0
+        for place in np.flatnonzero(self.pairs[:, 0] == process):
+            k, m = (int(np.flatnonzero(local.nuisance == n)[0]) for n in self.pairs[place, 1:])
+            a, b = alpha[local.nuisance[[k, m]]]
+            c = self.cross[place, rows]
+            exponent = exponent + a * b * c
+            local.first[k] += b * c
+            local.first[m] += a * c
+            mixed.append((k, m, c))
+        return local._replace(product=local.product * np.exp(exponent), mixed=tuple(mixed)) if mixed else local
+
+
+def moments(local: Local, weight: Floats, nuisances: int, *, second: bool) -> Moments:
+    """Add up the derivatives of a response.
+
+    Args:
+        local: Over N rows.
+        weight: s_i, shape (N,).
+        nuisances: K.
+        second: Whether the second derivatives are wanted, too; else they are zeros.
+    """
+    k, first, bends = local.nuisance, np.zeros(nuisances), np.zeros((nuisances, nuisances))
+    first[k] = local.first @ weight
+    if second:
+        bends[np.ix_(k, k)] = (local.first * weight) @ local.first.T + np.diag(local.second @ weight)
+        for a, b, c in local.mixed:
+            bends[[k[a], k[b]], [k[b], k[a]]] += c @ weight
+    return Moments(float(weight.sum()), first, bends)

@@ -1,0 +1,191 @@
+"""The row table, the one data type of the likelihood: events, bins and the total are rows that differ in their weights.
+
+    lambda_i = sum_j f_j(mu) y_ji g_ji(alpha) G_j(alpha) / Z_j(alpha)
+    -ln L    = sum_i rate_i lambda_i - count_i ln lambda_i
+
+An event has rate 0 and its weight as count; a bin has rate 1 and what was counted in it; the total has rate 1, count 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from needle_parsl.nsbi.statistics.model.normalisation import CHUNK, Simulation
+from needle_parsl.nsbi.statistics.model.rates import Multipliers
+from needle_parsl.nsbi.statistics.model.responses import Local, Moments, Responses, Rows, moments
+
+Floats = npt.NDArray[np.float64]
+FLOOR = 1e-30
+"""lambda is at least this inside the logarithm; rows below are counted."""
+
+
+class Scale(NamedTuple):
+    """G_j / Z_j, what all rows of a table have in common, with the derivatives of its logarithm."""
+
+    value: Floats
+    """Shape (J,)."""
+    first: Floats
+    """Shape (J, K)."""
+    second: Floats
+    """Shape (J, K, K)."""
+
+
+class Stretch(NamedTuple):
+    """A range of rows at some theta."""
+
+    rows: slice
+    parts: Floats
+    """What each process adds to lambda, without its f_j; shape (J, N)."""
+    density: Floats
+    """lambda, shape (N,)."""
+    locals: list[Local]
+    """By process."""
+
+
+class Sums(NamedTuple):
+    """A table's part of -ln L at some theta, with its derivatives."""
+
+    value: float
+    gradient: Floats
+    """Shape (P,)."""
+    hessian: Floats
+    """Shape (P, P); zeros where it was not asked for."""
+    floored: int
+    """Rows that count, and whose lambda is not positive."""
+
+
+class Point(NamedTuple):
+    """All rows at some theta."""
+
+    density: Floats
+    """lambda, shape (N,)."""
+    slopes: Floats
+    """d lambda / d theta, shape (P, N)."""
+    components: Floats
+    """The processes' parts of lambda, shape (J, N)."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that share one structure, as plain arrays."""
+
+    name: str
+    kind: str
+    """`events`, `total` or `bins`."""
+    y: Floats
+    """Shape (J, N)."""
+    responses: Responses
+    """g, row by row."""
+    gains: Responses
+    """G, one row for all."""
+    rate: Floats
+    """Shape (N,)."""
+    count: Floats
+    """Shape (N,)."""
+    simulation: tuple[Simulation, ...] = field(default=())
+    """For Z_j, one per process; none where rows need no Z_j."""
+
+    def take(self, rows: Rows, count: Floats) -> Table:
+        """Keep some rows, with other counts."""
+        return replace(self, y=self.y[:, rows], responses=self.responses.take(rows), rate=self.rate[rows], count=count)
+
+    def scale(self, alpha: Floats, *, second: bool = False) -> Scale:
+        """Evaluate G_j / Z_j."""
+        processes, nuisances = len(self.y), len(alpha)
+        value, first = np.ones(processes), np.zeros((processes, nuisances))
+        bends = np.zeros((processes, nuisances, nuisances))
+        if len(self.gains.process):
+            j, k, gain = self.gains.process, self.gains.nuisance, self.gains.curves(alpha)
+            np.multiply.at(value, j, gain.value[:, 0])
+            first[j, k] = gain.slope[:, 0]
+            bends[j, k, k] = gain.bend[:, 0]
+        for simulation in self.simulation:
+            place, z = simulation.process, simulation(alpha, second=second)
+            value[place] /= z.value
+            first[place] -= z.first
+            bends[place] -= z.second
+        return Scale(value, first, bends)
+
+    def stretches(self, f: Floats, alpha: Floats, scale: Scale, size: int = CHUNK) -> Iterator[Stretch]:
+        """Evaluate the rows, some at a time."""
+        for start in range(0, self.y.shape[1], size):
+            rows = slice(start, start + size)
+            found = [self.responses.at(j, alpha, rows) for j in range(len(f))]
+            parts = scale.value[:, None] * self.y[:, rows] * np.array([local.product for local in found])
+            yield Stretch(rows, parts, f @ parts, found)
+
+    def sums(self, f: Multipliers, alpha: Floats, *, second: bool = False) -> Sums:
+        """Evaluate the table's part of -ln L with its exact derivatives.
+
+        Args:
+            f: The multipliers.
+            alpha: Nuisance parameters, shape (K,).
+            second: Whether the Hessian is wanted.
+        """
+        scale, size = self.scale(alpha, second=second), len(f.slopes) + len(alpha)
+        value, floored, outer = 0.0, 0, np.zeros((size, size))
+        seen = [Moments.zero(len(alpha)) for _ in f.value]
+        for at in self.stretches(f.value, alpha, scale):
+            rate, count = self.rate[at.rows], self.count[at.rows]
+            good, density = at.density > FLOOR, np.maximum(at.density, FLOOR)
+            share = np.where(good, count / density, 0.0)
+            value += float(rate @ at.density - count @ np.log(density))
+            floored += int(((count != 0) & ~good).sum())
+            for j, local in enumerate(at.locals):
+                own = moments(local, (rate - share) * at.parts[j], len(alpha), second=second)
+                seen[j] = seen[j].plus(own)
+            if second:
+                slopes = _slopes(at, f, scale)
+                outer += (slopes * (share / density)) @ slopes.T
+        return Sums(value, _gradient(f, scale, seen), outer + _curvature(f, scale, seen) if second else outer, floored)
+
+    def densities(self, f: Floats, alpha: Floats) -> Floats:
+        """Give lambda of all rows, shape (N,)."""
+        found = [at.density for at in self.stretches(f, alpha, self.scale(alpha))]
+        return np.concatenate(found) if found else np.empty(0)
+
+    def point(self, f: Multipliers, alpha: Floats) -> Point:
+        """Give lambda of all rows with its slopes and parts, at once."""
+        scale = self.scale(alpha)
+        at = next(self.stretches(f.value, alpha, scale, max(self.y.shape[1], 1)))
+        return Point(at.density, _slopes(at, f, scale), f.value[:, None] * at.parts)
+
+
+def _slopes(at: Stretch, f: Multipliers, scale: Scale) -> Floats:
+    """Give d lambda / d theta, shape (P, N)."""
+    found = np.zeros((scale.first.shape[1], len(at.density)))
+    for j, local in enumerate(at.locals):
+        own = f.value[j] * at.parts[j]
+        found[local.nuisance] += own * local.first
+        moved = np.flatnonzero(scale.first[j])
+        found[moved] += scale.first[j, moved, None] * own
+    return np.concatenate([f.slopes @ at.parts, found])
+
+
+def _gradient(f: Multipliers, scale: Scale, seen: list[Moments]) -> Floats:
+    totals = np.array([own.total for own in seen])
+    first = np.array([own.first for own in seen]).reshape(scale.first.shape)
+    return np.concatenate([f.slopes @ totals, f.value @ (first + scale.first * totals[:, None])])
+
+
+def _curvature(f: Multipliers, scale: Scale, seen: list[Moments]) -> Floats:
+    """Give sum_i (rate_i - count_i / lambda_i) d2 lambda_i: what differs by row is in the moments."""
+    physics = len(f.slopes)
+    size = physics + scale.first.shape[1]
+    total = np.zeros((size, size))
+    inner = slice(physics, None)
+    for j, own in enumerate(seen):
+        common = scale.first[j]
+        first = own.first + common * own.total
+        cross = np.outer(common, own.first)
+        twice = own.second + cross + cross.T + (np.outer(common, common) + scale.second[j]) * own.total
+        total[:physics, :physics] += f.bends[j] * own.total
+        total[:physics, inner] += np.outer(f.slopes[:, j], first)
+        total[inner, inner] += f.value[j] * twice
+    total[inner, :physics] = total[:physics, inner].T
+    return total

@@ -1,0 +1,234 @@
+"""The row table against an independent likelihood: a problem with interference whose densities are all exact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from needle_parsl.analysis import Model, Nuisance, Parameter
+from needle_parsl.nsbi.statistics.dataset import Dataset
+from needle_parsl.nsbi.statistics.model import Shape
+from needle_parsl.nsbi.statistics.model.building import Builder, Counts
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+
+RHO, YIELDS = 0.35, np.array([220.0, 2000.0])
+BASE = np.array([[1.0, -0.8, np.log(0.7), np.log(1.5)], np.zeros(4)])
+"""Of S and B: two means of unit Gaussians, two logarithms of slopes of exponentials."""
+BINS = 10
+MULTIPLIERS = {
+    "interference": {"s": "mu - sqrt(mu)", "sbi": "sqrt(mu)", "b": "1 - sqrt(mu)"},
+    "linear": {"s": "mu", "sbi": "1", "b": "1"},
+}
+
+
+def densities(x: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+    gauss = np.exp(-0.5 * ((x[:, :2] - parameters[:2]) ** 2).sum(axis=1)) / (2 * np.pi)
+    slopes = np.exp(parameters[2:])
+    return gauss * slopes.prod() * np.exp(-(slopes * x[:, 2:]).sum(axis=1))
+
+
+@dataclass
+class Problem:
+    """Two amplitudes that interfere, K nuisances that move everything, and ten control bins."""
+
+    mode: str
+    nuisances: int = 6
+    size: int = 20_000
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        rng, k = np.random.default_rng(self.seed), self.nuisances
+        small = np.sqrt(6 / max(k, 6))
+        self.shift = small * rng.uniform(-1, 1, (k, 2, 4)) * np.array([0.10, 0.10, 0.07, 0.07])
+        self.log_yield = small * rng.uniform(-1, 1, (k, 2)) * np.array([0.08, 0.06])
+        self.bin_log = small * rng.uniform(-1, 1, (k, 2, BINS)) * 0.08
+        self.bins = np.array([12.0 * np.exp(-0.25 * np.arange(BINS)), 400.0 * np.exp(-0.30 * np.arange(BINS))])
+        from_s = rng.random(self.size) < 0.3
+        base = np.where(from_s[:, None], *BASE[:, None])
+        self.x = np.column_stack(
+            [
+                base[:, :2] + rng.standard_normal((self.size, 2)),
+                rng.standard_exponential((self.size, 2)) / np.exp(base[:, 2:]),
+            ]
+        )
+        self.q = 0.3 * densities(self.x, BASE[0]) + 0.7 * densities(self.x, BASE[1])
+
+    def points(self) -> list[tuple[int | None, float]]:
+        return [(None, 0.0), *((k, side) for k in range(self.nuisances) for side in (1.0, -1.0))]
+
+    def mixed(self, s: np.ndarray, b: np.ndarray, overlap: np.ndarray | float = 1.0) -> np.ndarray:
+        if self.mode == "linear":
+            return np.array([s, 0.7 * b, 0.3 * b])
+        return np.array([s, s + b - 2 * RHO * np.sqrt(s * b) * overlap, b])
+
+    def exact(self, k: int | None, side: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rates by event, yields and bins of the three processes with one nuisance at +-1."""
+        shift = 0.0 if k is None else side * self.shift[k]
+        yields = YIELDS if k is None else YIELDS * np.exp(side * self.log_yield[k])
+        parameters = BASE + shift
+        rates = [nu * densities(self.x, p) for nu, p in zip(yields, parameters, strict=True)]
+        s, b = parameters
+        ls, lb = np.exp(s[2:]), np.exp(b[2:])
+        overlap = np.exp(-((s[:2] - b[:2]) ** 2).sum() / 8) * np.prod(2 * np.sqrt(ls * lb) / (ls + lb))
+        bins = self.bins if k is None else self.bins * np.exp(side * self.bin_log[k])
+        return self.mixed(*rates), self.mixed(*yields, overlap), self.mixed(*bins)
+
+    def table(self) -> Model:
+        nuisances = {f"n{k}": Nuisance() for k in range(self.nuisances)}
+        return Model({"mu": Parameter(1.0, (0.0, 8.0))}, MULTIPLIERS[self.mode], nuisances)
+
+    def likelihood(self, weight: np.ndarray | None = None, observed: np.ndarray | None = None) -> Likelihood:
+        """Ratios are over q, and the events stand for every process with the weights r_j."""
+        names, ratios, yields, bins = ("s", "sbi", "b"), {}, {}, {}
+        nominal = self.exact(None, 0.0)
+        for k, side in self.points():
+            rates, nu, counts = self.exact(k, side)
+            for j, name in enumerate(names):
+                label = name if k is None else f"{name}.n{k}.{'up' if side > 0 else 'down'}"
+                below = nu[j] * self.q if k is None else nu[j] * nominal[0][j] / nominal[1][j]
+                ratios[label], yields[label], bins[label] = np.log(rates[j] / below), nu[j], counts[j]
+        share = np.array([np.exp(ratios[name]) for name in names])
+        simulation = Dataset(np.tile(self.x, (3, 1)), share.ravel(), np.repeat(range(3), self.size), names,
+                             {name: np.tile(values, 3) for name, values in ratios.items()}, yields)  # fmt: skip
+        counted = np.ones(self.size) if weight is None else weight
+        data = Dataset(self.x, counted, np.full(self.size, -1), (), ratios, {})
+        shapes = [Shape(name, f"n{k}", f"{name}.n{k}.up", f"{name}.n{k}.down", "") for k in range(self.nuisances) for name in names]  # fmt: skip
+        return Builder.of(self.table(), shapes).likelihood(data, simulation, [Counts("control", bins, observed)])
+
+
+def poly6(up: np.ndarray, down: np.ndarray, alpha: float) -> np.ndarray:
+    """METHOD 6 with its coefficients a_1 to a_6, written down for itself."""
+    if abs(alpha) >= 1:
+        return up**alpha if alpha > 0 else down**-alpha
+    lu, ld = np.log(up), np.log(down)
+    s0, a0 = (up + down) / 2, (up - down) / 2
+    s1, a1 = (up * lu - down * ld) / 2, (up * lu + down * ld) / 2
+    s2, a2 = (up * lu**2 + down * ld**2) / 2, (up * lu**2 - down * ld**2) / 2
+    a = [(15 * a0 - 7 * s1 + a2) / 8, (-24 + 24 * s0 - 9 * a1 + s2) / 8, (-5 * a0 + 5 * s1 - a2) / 4,
+         (12 - 12 * s0 + 7 * a1 - s2) / 4, (3 * a0 - 3 * s1 + a2) / 8, (-8 + 8 * s0 - 5 * a1 + s2) / 8]  # fmt: skip
+    return 1 + sum(c * alpha ** (n + 1) for n, c in enumerate(a))
+
+
+def reference(problem: Problem, weight: np.ndarray, observed: np.ndarray, mu: float, alpha: np.ndarray) -> float:
+    """-ln L with Z_j from the same events, without any of the product's code."""
+    s = np.sqrt(mu)
+    f = np.array([mu - s, s, 1 - s]) if problem.mode == "interference" else np.array([mu, 1.0, 1.0])
+    rates, nu, bins = problem.exact(None, 0.0)
+    shape, gain, binned = np.ones_like(rates), np.ones(3), bins.copy()
+    for k, a in enumerate(alpha):
+        (up, nu_up, bins_up), (down, nu_down, bins_down) = problem.exact(k, 1.0), problem.exact(k, -1.0)
+        density = rates / nu[:, None]
+        shape *= poly6(up / nu_up[:, None] / density, down / nu_down[:, None] / density, a)
+        gain *= poly6(nu_up / nu, nu_down / nu, a)
+        binned *= poly6(bins_up / bins, bins_down / bins, a)
+    importance = rates / nu[:, None] / problem.q
+    z = (importance * shape).sum(axis=1) / importance.sum(axis=1)
+    events = (f * gain / z) @ (rates * shape) / problem.q
+    counts = f @ binned
+    value = float((f * gain) @ nu - weight @ np.log(events)) + float(counts.sum() - observed @ np.log(counts))
+    return value + 0.5 * float(alpha @ alpha)
+
+
+@pytest.mark.parametrize("mode", MULTIPLIERS)
+def test_likelihood_equals_an_independent_one_at_random_points(mode: str) -> None:
+    problem, rng = Problem(mode), np.random.default_rng(3)
+    weight, observed = rng.poisson(0.1, problem.size).astype(float), rng.poisson(200, BINS).astype(float)
+    likelihood = problem.likelihood(weight, observed)
+    for _ in range(10):
+        mu, alpha = rng.uniform(0.05, 3), rng.normal(0, 1.2, problem.nuisances)
+        ours = likelihood(likelihood.rates.at({"mu": mu, **{f"n{k}": a for k, a in enumerate(alpha)}}))[0]
+        assert ours == pytest.approx(reference(problem, weight, observed, mu, alpha), rel=1e-9)
+
+
+@pytest.mark.parametrize("mode", MULTIPLIERS)
+def test_derivatives_agree_with_differences_at_random_points(mode: str) -> None:
+    problem, rng = Problem(mode, size=4000), np.random.default_rng(4)
+    likelihood = problem.likelihood(observed=rng.poisson(200, BINS).astype(float))
+    for _ in range(4):
+        theta = np.array([rng.uniform(0.4, 1.4), *rng.normal(0, 1.2, problem.nuisances)])
+        steps = 1e-5 * np.eye(len(theta))
+        slope = np.array([(likelihood(theta + h)[0] - likelihood(theta - h)[0]) / 2e-5 for h in steps])
+        np.testing.assert_allclose(likelihood(theta)[1], slope, rtol=1e-6, atol=1e-4)
+        bends = np.array([(likelihood(theta + h)[1] - likelihood(theta - h)[1]) / 2e-5 for h in steps])
+        np.testing.assert_allclose(likelihood.hessian(theta), bends, rtol=1e-6, atol=1e-4)
+
+
+def test_cross_terms_have_their_value_and_derivatives() -> None:
+    """A surrogate with c alpha_0 alpha_1 in the exponent multiplies the densities by its exponential."""
+    problem, rng = Problem("linear", nuisances=3, size=500), np.random.default_rng(5)
+    plain = problem.likelihood()
+    events, *rest = plain.tables
+    cross = rng.normal(0, 0.1, (2, problem.size))
+    crossed = replace(events.responses, pairs=np.array([[0, 0, 1], [1, 1, 2]]), cross=cross)
+    simulation = tuple(replace(s, responses=replace(s.responses, pairs=crossed.pairs[crossed.pairs[:, 0] == s.process],
+                                                    cross=cross[crossed.pairs[:, 0] == s.process]))
+                       for s in events.simulation)  # fmt: skip
+    likelihood = replace(plain, tables=(replace(events, responses=crossed, simulation=simulation), *rest))
+    theta = np.array([1.2, 0.7, -1.3, 0.4])
+    bare = replace(events, simulation=())
+    before, after = (t.point(plain.rates.multiply(theta), theta[1:]) for t in (bare, replace(bare, responses=crossed)))
+    np.testing.assert_allclose(after.components[0], before.components[0] * np.exp(-0.7 * 1.3 * cross[0]))
+    steps = 1e-5 * np.eye(4)
+    slope = np.array([(likelihood(theta + h)[0] - likelihood(theta - h)[0]) / 2e-5 for h in steps])
+    np.testing.assert_allclose(likelihood(theta)[1], slope, rtol=1e-6, atol=1e-5)
+    bends = np.array([(likelihood(theta + h)[1] - likelihood(theta - h)[1]) / 2e-5 for h in steps])
+    np.testing.assert_allclose(likelihood.hessian(theta), bends, rtol=1e-6, atol=1e-5)
+
+
+def test_rows_without_positive_density_are_floored_and_counted() -> None:
+    problem = Problem("interference", nuisances=1, size=2000)
+    likelihood = problem.likelihood()
+    assert likelihood.floored(likelihood.rates.start) == 0
+    events, *rest = likelihood.tables
+    negative = replace(events, y=np.where(np.arange(problem.size) < 7, -events.y, events.y))
+    broken = replace(likelihood, tables=(negative, *rest))
+    assert broken.floored(likelihood.rates.start) == 7
+    assert np.isfinite(broken(likelihood.rates.start)[0])
+    assert np.isfinite(broken(likelihood.rates.start)[1]).all()
+
+
+CONSTRAINED = {
+    "gauss": Nuisance(rate={"s": (1.1, 0.9)}),
+    "lognormal": Nuisance(rate={"s": (1.1, 0.9)}, constraint="lognormal", sigma=0.5),
+    "poisson": Nuisance(rate={"s": (1.2, 0.8)}, interpolation="linear", constraint="poisson", events=25.0),
+}
+
+
+@pytest.mark.parametrize("kind", CONSTRAINED)
+def test_constraint_is_the_likelihood_of_its_auxiliary_measurement(kind: str) -> None:
+    from scipy import stats
+
+    from needle_parsl.nsbi.statistics.model.constraints import Constraints
+
+    constraints = Constraints.build(Model({"mu": Parameter()}, {"s": "mu"}, {"n": CONSTRAINED[kind]}))
+    seen = replace(constraints, auxiliary=np.array([{"gauss": 0.4, "lognormal": 0.4, "poisson": 31.0}[kind]]))
+
+    def exact(alpha: float) -> float:
+        if kind == "poisson":
+            return -float(stats.poisson.logpmf(31, 25 * (1 + alpha / 5)))
+        return -float(stats.norm.logpdf(0.4, *((alpha, 1) if kind == "gauss" else (np.log(alpha), 0.5))))
+
+    values = [seen(np.array([a]))[0] for a in (0.5, 1.3)]
+    assert values[0] - values[1] == pytest.approx(exact(0.5) - exact(1.3), abs=1e-9)
+    value, first, second = seen(np.array([0.8]))
+    assert value >= 0
+    ends = [seen(np.array([0.8 + h])) for h in (1e-6, -1e-6)]
+    assert first[0] == pytest.approx((ends[0][0] - ends[1][0]) / 2e-6, abs=1e-6)
+    assert second[0] == pytest.approx((ends[0][1][0] - ends[1][1][0]) / 2e-6, abs=1e-5)
+    nominal = constraints.nominal()
+    assert constraints(nominal)[0] == pytest.approx(0, abs=1e-9)
+    assert constraints(nominal)[1][0] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", CONSTRAINED)
+def test_auxiliary_measurements_are_thrown_around_the_truth(kind: str) -> None:
+    from needle_parsl.nsbi.statistics.model.constraints import Constraints
+
+    constraints = Constraints.build(Model({"mu": Parameter()}, {"s": "mu"}, {"n": CONSTRAINED[kind]}))
+    alpha, rng = np.array([1.5]), np.random.default_rng(6)
+    thrown = np.array([constraints.throw(alpha, rng).auxiliary[0] for _ in range(4000)])
+    expected, width = constraints.expected(alpha)[0], {"gauss": 1.0, "lognormal": 0.5, "poisson": np.sqrt(32.5)}[kind]
+    assert abs(thrown.mean() - expected) < 5 * width / np.sqrt(4000)
+    assert thrown.std() == pytest.approx(width, rel=0.06)
