@@ -36,6 +36,7 @@ PLACES = {
     "convert": "events/{}.h5",
     "train": "packs/{}.h5",
     "combine": "estimators/{}/estimator.h5",
+    "covariance": "estimators/{}.h5",
     "diagnose": "estimators/{}/diagnostics.json",
     "evaluate": "ratios/{}.h5",
     "fit": "fits/{}.json",

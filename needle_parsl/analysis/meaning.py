@@ -33,7 +33,7 @@ def check(analysis: Analysis, complain: Complain) -> None:
         complain: Called with key and message for each mistake.
     """
     model = (_ratios, _parameters, _processes, _nuisances)
-    for part in (_names, _features, _split, _samples, *model, _fit, _toys, _intervals):
+    for part in (_names, _features, _split, _samples, _ensemble, *model, _fit, _toys, _intervals):
         part(analysis, complain)
 
 
@@ -191,6 +191,16 @@ def _ratios(analysis: Analysis, complain: Complain) -> None:
             complain(f"ratios.{part}", "is empty; name at least one sample")
         for name in names:
             _known(name, analysis.samples, "sample", f"ratios.{part}", complain)
+
+
+def _ensemble(analysis: Analysis, complain: Complain) -> None:
+    ensemble = analysis.ensemble
+    if ensemble.combine == "wifi" and ensemble.calibration != "none":
+        complain(
+            "ensemble.calibration",
+            'has no meaning with combine = "wifi", whose weights are a calibration already, and would break their covariance; '
+            'say "none", or choose another combine',
+        )
 
 
 def _parameters(analysis: Analysis, complain: Complain) -> None:

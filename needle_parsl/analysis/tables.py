@@ -173,9 +173,11 @@ class Ensemble:
     """`[ensemble]`: how members become one ratio."""
 
     combine: Literal["mean_ratio", "mean_score", "mean_log", "median_ratio", "weighted", "wifi"] = "mean_ratio"
-    """Averages ratios, scores or logarithms, takes the median, weights ratios by the inverse validation loss, or fits weights with a covariance (wifi, arXiv:2506.00113)."""
-    calibration: Literal["none"] = "none"
-    """A calibration of the combined ratio."""
+    """Averages ratios, scores or logarithms, takes the median, weights ratios by the inverse validation loss, or fits weights
+    with a covariance (`wifi`, arXiv:2506.00113)."""
+    calibration: Literal["none", "histogram", "isotonic"] = "none"
+    """Maps the combined score to the fraction of numerator events that have it, in bins or by the nearest rising function
+    (`isotonic`, with the extra `calibration`); fitted on events that trained nothing. Not with wifi, which is calibrated by its weights."""
     quorum: float = field(default=0.8, metadata=within(0.0, 1.0, above=True))
     """Fraction of the members that must have trained. Unit: fraction of the members."""
 

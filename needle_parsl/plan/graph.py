@@ -80,6 +80,7 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     ratios = _ratios(analysis)
     packs = {ratio.name: _packs(graph, ratio, stores) for ratio in ratios}
     estimators = {ratio.name: _combine(graph, ratio, packs[ratio.name], stores) for ratio in ratios}
+    _covariance(graph, ratios, estimators, stores)
     checks = [_diagnose(graph, ratio, packs[ratio.name], estimators[ratio.name], stores) for ratio in ratios]
     asimov = _evaluate(graph, ASIMOV, stores, estimators)
     observed = _evaluate(graph, OBSERVED, stores, estimators) if OBSERVED in stores else None
@@ -172,8 +173,22 @@ def _packs(graph: Graph, ratio: specs.Ratio, stores: Mapping[str, Task]) -> list
 def _combine(graph: Graph, ratio: specs.Ratio, packs: list[Task], stores: Mapping[str, Task]) -> Task:
     ensemble = graph.analysis.ensemble
     names = tuple(task.name for task in packs)
-    spec = specs.Combine(ratio, replace(graph.splitting, test=0.0), names, ensemble.combine, ensemble.quorum)
+    splitting = replace(graph.splitting, test=0.0)
+    spec = specs.Combine(ratio, splitting, names, ensemble.combine, ensemble.quorum, ensemble.calibration)
     return graph.add("combine", ratio.name, spec, *packs, *_needed(ratio, stores))
+
+
+def _covariance(
+    graph: Graph, ratios: list[specs.Ratio], estimators: Mapping[str, Task], stores: Mapping[str, Task]
+) -> Task | None:
+    """Let the ratios of the model have one covariance, where their weights have any."""
+    known = _of_model(graph.analysis, estimators)
+    fitted = tuple(ratio for ratio in ratios if ratio.name in known)
+    if graph.analysis.ensemble.combine != "wifi" or not fitted:
+        return None
+    needed = dict.fromkeys(store for ratio in fitted for store in _needed(ratio, stores))
+    spec = specs.Covariance(fitted, replace(graph.splitting, test=0.0))
+    return graph.add("covariance", "covariance", spec, *(estimators[ratio.name] for ratio in fitted), *needed)
 
 
 def _diagnose(graph: Graph, ratio: specs.Ratio, packs: list[Task], estimator: Task, stores: Mapping[str, Task]) -> Task:

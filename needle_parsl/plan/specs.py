@@ -17,7 +17,7 @@ NOT_IN_KEY = {"key": False}
 """Metadata of fields that say where something is, not what it is."""
 
 VERSIONS = {
-    "generate": 1, "read": 1, "merge": 1, "convert": 2, "train": 1, "combine": 2, "diagnose": 3, "evaluate": 1, "fit": 2, "interval": 2,
+    "generate": 1, "read": 1, "merge": 1, "convert": 2, "train": 1, "combine": 3, "covariance": 1, "diagnose": 3, "evaluate": 1, "fit": 2, "interval": 2,
     "toys": 1, "neyman": 1, "coverage": 1, "report": 2,
 }  # fmt: skip
 """The stages in their order. Raise a version when its task gives other results, and what is done is done again. That of
@@ -191,6 +191,15 @@ class Combine:
     packs: tuple[str, ...]
     combine: str
     quorum: float
+    calibration: str
+
+
+@dataclass(frozen=True)
+class Covariance:
+    """Compute the joint covariance of wifi ratios."""
+
+    ratios: tuple[Ratio, ...]
+    splitting: Splitting
 
 
 @dataclass(frozen=True)
@@ -353,7 +362,7 @@ class Report:
 
 
 Inference = Fit | Exact | Interval | Area | Toys | Neyman | Coverage
-Spec = Generate | Read | Merge | Convert | Train | Combine | Diagnose | Evaluate | Inference | Report
+Spec = Generate | Read | Merge | Convert | Train | Combine | Covariance | Diagnose | Evaluate | Inference | Report
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,12 @@ from needle_parsl import plan, refs, rundir
 from needle_parsl.plan import specs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from needle_parsl.nsbi.data.events import Events, Part
     from needle_parsl.nsbi.data.recipes import Piece, Recipe
     from needle_parsl.nsbi.data.store import Lost, Schema
+    from needle_parsl.nsbi.estimators.joint import Role
     from needle_parsl.nsbi.physics import Density, LogDensity
     from needle_parsl.nsbi.report.gathering import Provenance
     from needle_parsl.nsbi.statistics.blocks import Block
@@ -122,6 +125,24 @@ def both(root: str, spec: Ratioed, purpose: Part, *, own_ids: bool = False) -> t
         sample = _marked(sample, density) if own_ids else sample
         below.append(replace(sample, weight=sample.weight * (expected / total(root, density.name))))
     return numerator, Events.join(below, numerator.names)
+
+
+def roles(root: str, spec: specs.Covariance) -> Iterator[list[Role]]:
+    """Read sample by sample what its events, varied or not, have done to the weights of each ratio."""
+    from needle_parsl.nsbi.estimators.joint import Role
+
+    parts = [(r, 0, r.numerator, 1.0) for r in spec.ratios] + [
+        (ratio, 1, density, expected / total(root, density.name))
+        for ratio in spec.ratios
+        for density, expected in shares(root, ratio.denominator)
+    ]
+    for sample in dict.fromkeys(density.sample for _, _, density, _ in parts):
+        own = [part for part in parts if part[2].sample == sample]
+        events = {d.name: part(root, d.name, spec.splitting, "combine") for _, _, d, _ in own}
+        yield [
+            Role(ratio.name, side, replace(events[d.name], weight=events[d.name].weight * scale))
+            for ratio, side, d, scale in own
+        ]
 
 
 def _marked(events: Events, density: Density) -> Events:

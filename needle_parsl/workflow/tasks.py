@@ -83,26 +83,38 @@ def _named(spec: specs.Convert) -> list[str]:
 
 def combine(root: str, task: Task, *_before: Record) -> Record:
     """Make one estimator of all members of a ratio."""
-    from needle_parsl.nsbi.estimators import estimator
+    from needle_parsl.nsbi.estimators import composing, files
     from needle_parsl.nsbi.training import packs
 
     spec = task.of(specs.Combine)
     with writing(root, task) as out:
         pack = packs.join([packs.read(inputs.path(root, "train", name)) for name in spec.packs])
         samples = inputs.both(root, spec, "combine", own_ids=True)
-        estimator.write(out.path, estimator.compose(spec.ratio.name, pack, samples, spec.combine, spec.quorum))
+        how = composing.How(spec.combine, spec.quorum, spec.calibration)
+        files.write(out.path, composing.compose(spec.ratio.name, pack, samples, how))
+    return out.record(root)
+
+
+def covariance(root: str, task: Task, *_before: Record) -> Record:
+    """Compute the joint covariance of all wifi ratios, which share simulated events."""
+    from needle_parsl.nsbi.estimators import files, joint
+
+    spec = task.of(specs.Covariance)
+    with writing(root, task) as out:
+        made = {ratio.name: files.read(inputs.path(root, "combine", ratio.name)) for ratio in spec.ratios}
+        joint.write(out.path, joint.covariance(made, inputs.roles(root, spec)))
     return out.record(root)
 
 
 def diagnose(root: str, task: Task, *_before: Record) -> Record:
     """Measure an estimator on test events."""
-    from needle_parsl.nsbi.estimators import diagnostics, estimator
+    from needle_parsl.nsbi.estimators import diagnostics, files
     from needle_parsl.nsbi.training import packs
 
     spec = task.of(specs.Diagnose)
     physics = spec.physics
     with writing(root, task) as out:
-        made = estimator.read(inputs.path(root, "combine", spec.ratio.name))
+        made = files.read(inputs.path(root, "combine", spec.ratio.name))
         above, below = inputs.both(root, spec, "test")
         exact = (
             (inputs.exact_log_ratio(root, physics, spec.ratio, above), inputs.exact_log_ratio(root, physics, spec.ratio, below))
@@ -117,12 +129,12 @@ def diagnose(root: str, task: Task, *_before: Record) -> Record:
 
 def evaluate(root: str, task: Task, *_before: Record) -> Record:
     """Compute the log ratios of all events of a dataset."""
-    from needle_parsl.nsbi.estimators import estimator
+    from needle_parsl.nsbi.estimators import files
     from needle_parsl.nsbi.statistics import dataset
 
     spec = task.of(specs.Evaluate)
     with writing(root, task) as out:
-        ratios = {name: estimator.read(inputs.path(root, "combine", name)) for name in spec.ratios}
+        ratios = {name: files.read(inputs.path(root, "combine", name)) for name in spec.ratios}
         if spec.samples:
             parts = {s.density.name: inputs.part(root, s.density.name, spec.splitting, "test") for s in spec.samples}
             made = dataset.simulated(parts, inputs.yields(root, spec), ratios)
@@ -271,6 +283,7 @@ FUNCTIONS: dict[str, Callable[..., Record | None]] = {
     "piece": training.piece,
     "gather": training.gather,
     "combine": combine,
+    "covariance": covariance,
     "diagnose": diagnose,
     "evaluate": evaluate,
     "fit": fit,

@@ -85,7 +85,7 @@ def _generated(
 
     from needle_parsl.nsbi.data import conversion, generation
     from needle_parsl.nsbi.data.events import Events
-    from needle_parsl.nsbi.estimators import estimator
+    from needle_parsl.nsbi.estimators import files
     from needle_parsl.nsbi.statistics import dataset
     from needle_parsl.nsbi.statistics.toys import Beside, cut
 
@@ -99,7 +99,7 @@ def _generated(
             thrower.reference, thrower.physics.source, thrower.physics.path, generator, parameters
         )
         events.append(conversion.select(made, inputs.recipe(thrower.kept), thrower.reference))
-    ratios = {name: estimator.read(inputs.path(root, "combine", name)) for name in thrower.ratios}
+    ratios = {name: files.read(inputs.path(root, "combine", name)) for name in thrower.ratios}
     log_ratios = {name: np.concatenate([ratio.log_ratio(e.x) for e in events]) for name, ratio in ratios.items()}
     joined = replace(dataset.observed(Events.join(events, thrower.kept.features), {}), ratios=log_ratios)
     every = inputs.likelihood_of(spec.fit, joined, inputs.dataset(root, "asimov"))

@@ -15,7 +15,7 @@ from needle_parsl import refs, shipped
 from needle_parsl.analysis import load
 from needle_parsl.nsbi.data import conversion, hashing
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.estimators import estimator
+from needle_parsl.nsbi.estimators import composing, files
 from needle_parsl.nsbi.estimators.exact import log_mixture
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.statistics import dataset
@@ -50,12 +50,11 @@ def mean_square_errors(seed: int, members: int) -> tuple[float, float]:
     tests = drawn("signal", 20_000, 5), drawn("background", 20_000, 6)
     found = []
     for kept in (trained[:1], trained):
-        made = estimator.compose(
+        made = composing.compose(
             "signal",
             packs.Pack(settings.shape, events.scaler, kept),
             (drawn("signal", 20_000, 8), drawn("background", 20_000, 7)),
-            "mean_ratio",
-            1.0,
+            composing.How("mean_ratio", 1.0),
         )
         errors = []
         for events_ in tests:
@@ -100,7 +99,7 @@ class Line:
         nominal = inputs.likelihood(str(root), self.spec.fit)
         self.rates, self.constraints = nominal.rates, nominal.constraints
         thrower = self.spec.thrower
-        self.ratios = {name: estimator.read(root / "estimators" / name / "estimator.h5") for name in thrower.ratios}
+        self.ratios = {name: files.read(root / "estimators" / name / "estimator.h5") for name in thrower.ratios}
         self.recipe, self.inputs = inputs.recipe(thrower.kept), inputs
 
     def both(self, data: dataset.Dataset, constraints: Constraints) -> tuple[Likelihood, ExactLikelihood]:

@@ -10,7 +10,8 @@ import pytest
 
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.estimators import diagnostics, estimator
+from needle_parsl.nsbi.estimators import composing, diagnostics, estimator, files
+from needle_parsl.nsbi.estimators.composing import How
 from needle_parsl.nsbi.estimators.ensembles import COMBINERS, equal, inverse_loss
 from needle_parsl.nsbi.estimators.exact import log_mixture
 from needle_parsl.nsbi.physics import Density
@@ -61,53 +62,51 @@ def test_weights_are_inverse_losses() -> None:
     with pytest.raises(ValueError, match="a validation loss is -1; "):
         inverse_loss(np.array([0.5, -1.0]))
     uneven = tuple(replace(m, history=np.full((1, 2), 0.5 + m.member)) for m in MEMBERS)
-    made = estimator.compose("r", replace(PACK, members=uneven), (EVENTS, EVENTS), "weighted", 1.0)
+    made = composing.compose("r", replace(PACK, members=uneven), (EVENTS, EVENTS), How("weighted", 1.0))
     assert made.coefficients[0] == pytest.approx(3 * made.coefficients[1])
 
 
 def test_renormalised_on_its_events() -> None:
-    made = estimator.compose("r", PACK, (EVENTS, EVENTS), "mean_ratio", 1.0)
+    made = composing.compose("r", PACK, (EVENTS, EVENTS), How("mean_ratio", 1.0))
     mean, error = estimator.normalisation(made, EVENTS)
     assert mean == pytest.approx(1, abs=1e-12)
     assert error == pytest.approx(np.exp(made.log_ratio(EVENTS.x)).std() / np.sqrt(EVENTS.effective()), rel=0.05)
 
 
 def test_error_of_a_mean_is_the_spread_of_its_members() -> None:
-    made = estimator.compose("r", PACK, (EVENTS, EVENTS), "mean_log", 1.0)
+    made = composing.compose("r", PACK, (EVENTS, EVENTS), How("mean_log", 1.0))
     expected = made.members(EVENTS.x).std(axis=0, ddof=1) / np.sqrt(5)
     np.testing.assert_allclose(made.log_ratio_error(EVENTS.x), expected)
-    alone = estimator.compose("r", replace(PACK, members=MEMBERS[:1]), (EVENTS, EVENTS), "mean_log", 1.0)
+    alone = composing.compose("r", replace(PACK, members=MEMBERS[:1]), (EVENTS, EVENTS), How("mean_log", 1.0))
     assert np.isnan(alone.log_ratio_error(EVENTS.x)).all()
 
 
 def test_failed_members_are_left_out_down_to_the_quorum() -> None:
     broken = replace(MEMBERS[0], reason="diverged in epoch 3", weights=np.full(P, np.nan, np.float32))
     pack = replace(PACK, members=(broken, *MEMBERS[1:]))
-    made = estimator.compose("r", pack, (EVENTS, EVENTS), "mean_ratio", 0.8)
+    made = composing.compose("r", pack, (EVENTS, EVENTS), How("mean_ratio", 0.8))
     assert len(made.weights) == 4
     assert np.isfinite(made.log_ratio(EVENTS.x)).all()
     with pytest.raises(TaskError, match=r"ratio r: 4 of 5 members have trained, the quorum is 0.9; .*epoch 3"):
-        estimator.compose("r", pack, (EVENTS, EVENTS), "mean_ratio", 0.9)
+        composing.compose("r", pack, (EVENTS, EVENTS), How("mean_ratio", 0.9))
 
 
 @pytest.mark.parametrize("combine", COMBINERS)
 def test_chunks_do_not_show_and_the_file_reads_back(
     combine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = estimator.compose("r", PACK, (SIGNAL, EVENTS), combine, 1.0)
-    estimator.write(tmp_path / "e.h5", made)
+    made = composing.compose("r", PACK, (SIGNAL, EVENTS), How(combine, 1.0))
+    files.write(tmp_path / "e.h5", made)
     monkeypatch.setattr(estimator, "CHUNK", 999)
+    np.testing.assert_allclose(files.read(tmp_path / "e.h5").log_ratio(EVENTS.x), made.log_ratio(EVENTS.x), atol=1e-6)
     np.testing.assert_allclose(
-        estimator.read(tmp_path / "e.h5").log_ratio(EVENTS.x), made.log_ratio(EVENTS.x), atol=1e-6
-    )
-    np.testing.assert_allclose(
-        estimator.read(tmp_path / "e.h5").log_ratio_error(EVENTS.x), made.log_ratio_error(EVENTS.x), atol=1e-6
+        files.read(tmp_path / "e.h5").log_ratio_error(EVENTS.x), made.log_ratio_error(EVENTS.x), atol=1e-6
     )
     assert len(made.log_ratio(EVENTS.x[:0])) == 0
 
 
 def test_diagnostics_against_a_known_truth() -> None:
-    made = estimator.compose("r", PACK, (EVENTS, EVENTS), "mean_ratio", 1.0)
+    made = composing.compose("r", PACK, (EVENTS, EVENTS), How("mean_ratio", 1.0))
     truth = made.log_ratio(EVENTS.x) + 0.1
     found = diagnostics.diagnose(made, EVENTS, EVENTS, (truth, truth))
     assert found["exact"]["mean_square_error"] == pytest.approx(0.01)
@@ -131,3 +130,12 @@ def test_log_mixture_of_known_densities() -> None:
     x = np.linspace(-1, 1, 5)[:, None]
     found = log_mixture(log_density, [(Density("a"), 1.0), (Density("b", "k", "down"), 3.0)], x)
     np.testing.assert_allclose(found, np.log(0.25 * np.exp(x[:, 0]) + 0.75 * np.exp(-1)))
+
+
+@pytest.mark.parametrize("method", ["histogram", "isotonic"])
+def test_calibrated_estimators_are_normalised_and_their_files_read_back(method: str, tmp_path: Path) -> None:
+    made = composing.compose("r", PACK, (SIGNAL, EVENTS), How("mean_ratio", 1.0, method))
+    mean, _ = estimator.normalisation(made, EVENTS)
+    assert mean == pytest.approx(1, abs=1e-12)
+    files.write(tmp_path / "e.h5", made)
+    np.testing.assert_array_equal(files.read(tmp_path / "e.h5").log_ratio(SIGNAL.x), made.log_ratio(SIGNAL.x))

@@ -13,7 +13,8 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,12 +48,21 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Weights:
-    """Fitted weights."""
+    """Fitted weights, and what their covariance is made of: Cov(w) = L D L^T with C^-1 = L L^T.
+
+    A prediction moves by z . xi with z = f . L. Neither z nor D depend on which of the degenerate members were left out.
+    """
 
     values: Floats
     """w_0 and the weights of the members, shape (1 + M,); zero for those that were left out."""
-    factor: Floats
-    """B with Cov(w) = B B^T, shape (1 + M, K). Predictions and their variance do not depend on who was left out."""
+    directions: Floats
+    """L, in which the Hessian is 1; shape (1 + M, K)."""
+    spread: Floats
+    """D, the covariance of xi; shape (K, K)."""
+    means: Floats
+    """Mean score of each class along the directions, shape (2, K)."""
+    sums: Floats
+    """Sum of the weights of the events of each class, shape (2,)."""
     dropped: tuple[int, ...]
     """Members that are linear combinations of the others, counted from 0; -1 is the constant."""
     condition: float
@@ -60,17 +70,44 @@ class Weights:
     design_condition: float
     """Of the weighted members and the constant, as they came."""
 
-    def error(self, members: Floats) -> Floats:
+    @cached_property
+    def factor(self) -> Floats:
+        """B with Cov(w) = B B^T, shape (1 + M, K)."""
+        values, vectors = np.linalg.eigh(self.spread)
+        factor: Floats = self.directions @ (vectors * np.sqrt(np.clip(values, 0, None)))
+        return factor
+
+    def coordinates(self, members: npt.NDArray[np.floating[Any]]) -> Floats:
+        """Compute z, how ln r moves along each direction: log ratios (M, N) to shape (N, K)."""
+        z: Floats = self.directions[0] + members.T.astype(np.float64) @ self.directions[1:]
+        return z
+
+    def error(self, members: npt.NDArray[np.floating[Any]]) -> Floats:
         """Compute sigma of ln r: log ratios (M, N) to shape (N,). Events are fully correlated."""
-        sigma: Floats = np.linalg.norm(self.factor[0] + members.T @ self.factor[1:], axis=1)
+        sigma: Floats = np.linalg.norm(self.factor[0] + members.T.astype(np.float64) @ self.factor[1:], axis=1)
         return sigma
+
+    def influence(self, members: npt.NDArray[np.floating[Any]], weight: Floats, side: int) -> Floats:
+        """Compute by how much each event moves -xi, shape (N, K).
+
+            eta_e = (w_e / sum w) (g_e - mean g),  g_e = -/+ z_e (1 + exp(-/+ ln r_e))
+
+        Args:
+            members: Log ratios, shape (M, N).
+            weight: In the units of the fit, shape (N,).
+            side: 0 for the numerator, 1 for the denominator.
+        """
+        sign = (-1, +1)[side]
+        log_ratio = self.values[0] + self.values[1:] @ members
+        score = sign * (1 + np.exp(sign * log_ratio))[:, None] * self.coordinates(members)
+        eta: Floats = (weight / self.sums[side])[:, None] * (score - self.means[side])
+        return eta
 
 
 def fit(numerator: Sample, denominator: Sample) -> Weights:
     """Fit the weights and estimate their covariance, C^-1 D C^-1.
 
-    C is the Hessian of L; D sums the squared influence of each event,
-    u_e = sum over the classes it is in of (w_e / sum w) (g_e - mean g), with g_e = -/+ f_e (1 + exp(-/+ w.f_e)).
+    C is the Hessian of L; D sums the squared influence of each event over the classes it is in.
 
     Raises:
         TaskError: There is no minimum; the classes can be separated, or negative weights prevail.
@@ -85,16 +122,18 @@ def fit(numerator: Sample, denominator: Sample) -> Weights:
     basis[keep] = linalg.solve_triangular(r[:rank, :rank], np.eye(rank))
     mean = np.r_[0.0, np.full(size - 1, 1 / (size - 1))]
     v, gradients, hessian = _minimise(classes, basis, r[:rank] @ mean[pivot])
-    spread = _scores(classes, basis, v, gradients)
-    values, vectors = np.linalg.eigh(spread)
-    root = linalg.cho_solve(_factor(hessian), vectors * np.sqrt(np.clip(values, 0, None)))
-    return Weights(
+    inverse = linalg.solve_triangular(_factor(hessian), np.eye(rank), trans="T", lower=True)
+    found = Weights(
         basis @ v,
-        basis @ root,
+        basis @ inverse,
+        np.empty((0, 0)),
+        np.array(gradients) @ inverse,
+        np.array([c.sample.weight.sum() for c in classes]),
         tuple(sorted(int(k) - 1 for k in pivot[rank:])),
         float(np.linalg.cond(hessian)),
         float(diagonal[0] / diagonal[-1]) if diagonal[-1] else float("inf"),
     )
+    return replace(found, spread=_spread(found, (numerator, denominator)))
 
 
 class _Class:
@@ -103,7 +142,7 @@ class _Class:
     def __init__(self, sample: Sample, sign: int) -> None:
         self.sample, self.sign, self.weight = sample, sign, sample.weight / sample.weight.sum()
 
-    def rows(self, which: npt.NDArray[np.intp] | slice) -> Floats:
+    def rows(self, which: slice) -> Floats:
         """Build rows of the design, shape (N, 1 + M)."""
         members = self.sample.members[:, which].T.astype(np.float64)
         return np.column_stack([np.ones(len(members)), members])
@@ -117,7 +156,7 @@ class _Class:
     def triangles(self) -> Iterator[Floats]:
         """Reduce each chunk of the weighted design to its R."""
         for f, w in self.chunks():
-            (r,) = linalg.qr(np.sqrt(np.abs(w))[:, None] * f, mode="economic")[1:]
+            r: Any = np.linalg.qr(np.sqrt(np.abs(w))[:, None] * f, mode="r")  # NumPy declares Q and R for every mode
             yield r
 
     def moments(self, basis: Floats, v: Floats) -> tuple[float, Floats, Floats]:
@@ -133,13 +172,6 @@ class _Class:
                 hessian += (z * (w * e)[:, None]).T @ z
         return loss, gradient, hessian
 
-    def influence(self, rows: npt.NDArray[np.intp] | slice, basis: Floats, v: Floats, gradient: Floats) -> Floats:
-        """Give the influence of events on the gradient, shape (N, K)."""
-        z = self.rows(rows) @ basis
-        g = self.sign * (1 + np.exp(self.sign * (z @ v)))[:, None] * z
-        u: Floats = self.weight[rows][:, None] * (g - gradient)
-        return u
-
 
 def _total(classes: list[_Class], basis: Floats, v: Floats) -> tuple[float, list[Floats], Floats]:
     found = [c.moments(basis, v) for c in classes]
@@ -152,7 +184,7 @@ def _minimise(classes: list[_Class], basis: Floats, start: Floats) -> tuple[Floa
     loss, gradients, hessian = _total(classes, basis, v)
     for _ in range(STEPS):
         gradient = gradients[0] + gradients[1]
-        step = -linalg.cho_solve(_factor(hessian), gradient)
+        step = -linalg.cho_solve((_factor(hessian), True), gradient)
         slope = float(gradient @ step)
         if -slope / 2 < CONVERGED:
             return v, gradients, hessian
@@ -165,27 +197,32 @@ def _minimise(classes: list[_Class], basis: Floats, start: Floats) -> tuple[Floa
     raise TaskError(f"the fit of the wifi weights has not converged in {STEPS} steps; are the classes separable?")
 
 
-def _factor(hessian: Floats) -> tuple[Floats, bool]:
+def _factor(hessian: Floats) -> Floats:
+    """Give the lower Cholesky factor."""
     try:
-        found: tuple[Floats, bool] = linalg.cho_factor(hessian)
+        found: Floats = linalg.cholesky(hessian, lower=True)
     except (linalg.LinAlgError, ValueError) as error:
         raise TaskError("the loss of the wifi weights has no minimum; too much of the weights is negative") from error
     return found
 
 
-def _scores(classes: list[_Class], basis: Floats, v: Floats, gradients: list[Floats]) -> Floats:
+def _spread(weights: Weights, samples: tuple[Sample, Sample]) -> Floats:
     """Compute D: squared influence of every event, and the product for those that are in both classes."""
-    total = np.zeros((len(v), len(v)))
-    for c, gradient in zip(classes, gradients, strict=True):
-        for start in range(0, len(c.weight), CHUNK):
-            own = c.influence(slice(start, start + CHUNK), basis, v, gradient)
+    total = np.zeros((len(weights.directions.T),) * 2)
+    for side, sample in enumerate(samples):
+        for start in range(0, len(sample.weight), CHUNK):
+            own = _influence(weights, sample, slice(start, start + CHUNK), side)
             total += own.T @ own
-    _, *places = np.intersect1d(classes[0].sample.key, classes[1].sample.key, return_indices=True)
+    _, *places = np.intersect1d(samples[0].key, samples[1].key, return_indices=True)
     for start in range(0, len(places[0]), CHUNK):
         above, below = (
-            c.influence(place[start : start + CHUNK], basis, v, gradient)
-            for c, place, gradient in zip(classes, places, gradients, strict=True)
+            _influence(weights, sample, place[start : start + CHUNK], side)
+            for side, (sample, place) in enumerate(zip(samples, places, strict=True))
         )
         cross = above.T @ below
         total += cross + cross.T
     return total
+
+
+def _influence(weights: Weights, sample: Sample, rows: npt.NDArray[np.intp] | slice, side: int) -> Floats:
+    return weights.influence(sample.members[:, rows], sample.weight[rows], side)

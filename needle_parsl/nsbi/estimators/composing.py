@@ -1,0 +1,101 @@
+"""From trained members to an estimator: coefficients or fitted weights, calibration, renormalisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from needle_parsl.errors import TaskError
+from needle_parsl.nsbi.data.events import Events
+from needle_parsl.nsbi.estimators import wifi
+from needle_parsl.nsbi.estimators.calibrations import CALIBRATIONS, Calibration
+from needle_parsl.nsbi.estimators.ensembles import equal, inverse_loss
+from needle_parsl.nsbi.estimators.estimator import CHUNK, Estimator, Floats, chunks, normalisation
+from needle_parsl.nsbi.training.packs import Pack, Trained
+
+
+@dataclass(frozen=True)
+class How:
+    """How members are combined; the words of `[ensemble]`."""
+
+    combine: str
+    """A name in `COMBINERS`."""
+    quorum: float
+    """Fraction of the members that must have trained."""
+    calibration: str = "none"
+    """`none`, or a name in `CALIBRATIONS`; not with wifi."""
+
+
+def compose(ratio: str, pack: Pack, samples: tuple[Events, Events], how: How) -> Estimator:
+    """Combine the members of a ratio, on events that trained nothing.
+
+    All but wifi are calibrated, if that is wanted, and renormalised: r <- r / E_ref[r]. The fitted weights of wifi have a
+    covariance, which that would break, and are a calibration themselves.
+
+    Args:
+        ratio: Its name.
+        pack: All members.
+        samples: Numerator and denominator from the `combine` part; an id that is in both is one event.
+        how: The method.
+
+    Raises:
+        TaskError: Too few members have trained; the message counts the reasons. Or the weights cannot be found.
+    """
+    trained = _trained(ratio, pack, how.quorum)
+    weights, names = np.stack([m.weights for m in trained]), samples[1].names
+    raw = Estimator(ratio, names, pack.shape, pack.scaler, weights, how.combine, 0.0, equal(len(trained)))
+    if how.combine == "wifi":
+        return _fitted(raw, samples)
+    if how.combine == "weighted":
+        raw = replace(raw, coefficients=_by_loss(ratio, trained))
+    if how.calibration != "none":
+        raw = replace(raw, calibration=_calibrated(raw, samples, how.calibration))
+    mean, _ = normalisation(raw, samples[1])
+    if not (mean > 0 and np.isfinite(mean)):
+        raise TaskError(f"ratio {ratio}: its mean over the reference is {mean:g}; it cannot be renormalised")
+    return replace(raw, log_norm=float(np.log(mean)))
+
+
+def _calibrated(raw: Estimator, samples: tuple[Events, Events], method: str) -> Calibration:
+    log_ratio = np.concatenate([raw.log_ratio(events.x) for events in samples])
+    label = np.arange(len(log_ratio)) < len(samples[0])
+    try:
+        return CALIBRATIONS[method](log_ratio, label, np.concatenate([events.weight for events in samples]))
+    except TaskError as error:
+        raise TaskError(f"ratio {raw.ratio}: {error}") from error
+
+
+def _trained(ratio: str, pack: Pack, quorum: float) -> list[Trained]:
+    trained = [m for m in pack.members if not m.reason]
+    if len(trained) < quorum * len(pack.members):
+        reasons = sorted({m.reason for m in pack.members if m.reason})
+        raise TaskError(
+            f"ratio {ratio}: {len(trained)} of {len(pack.members)} members have trained, the quorum is {quorum:g}; "
+            f"the others: {'; '.join(reasons)}"
+        )
+    return trained
+
+
+def _by_loss(ratio: str, trained: list[Trained]) -> Floats:
+    try:
+        return inverse_loss(np.array([m.history[m.best_epoch, 1] for m in trained]))
+    except ValueError as error:
+        raise TaskError(f"ratio {ratio}: {error}") from error
+
+
+def _fitted(raw: Estimator, samples: tuple[Events, Events]) -> Estimator:
+    try:
+        found = wifi.fit(*(wifi.Sample(_design(raw, some.x), some.weight, some.id) for some in samples))
+    except TaskError as error:
+        raise TaskError(f"ratio {raw.ratio}: {error}") from error
+    return replace(raw, coefficients=found.values[1:], log_norm=-float(found.values[0]), fitted=found)
+
+
+def _design(raw: Estimator, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Evaluate all members on all events; networks give float32, so that nothing is lost."""
+    design = np.empty((len(raw.weights), len(x)), np.float32)
+    for start, chunk in zip(range(0, len(x), CHUNK), chunks(x), strict=True):
+        design[:, start : start + CHUNK] = raw.members(chunk)
+    return design
