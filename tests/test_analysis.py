@@ -148,9 +148,9 @@ def test_names_in_the_tables_are_those_of_the_registries() -> None:
     from needle_parsl.analysis import Ensemble, Nuisance, Training
     from needle_parsl.nsbi.estimators.ensembles import COMBINERS
     from needle_parsl.nsbi.statistics.model.interpolation import INTERPOLATIONS
-    from needle_parsl.nsbi.training.engine import OPTIMIZERS, SCHEDULES
     from needle_parsl.nsbi.training.losses import LOSSES
     from needle_parsl.nsbi.training.networks import NETWORKS
+    from needle_parsl.nsbi.training.optimizers import OPTIMIZERS, SCHEDULES
 
     for table, key, registry in [
         (Training, "network", NETWORKS), (Training, "loss", LOSSES), (Training, "optimizer", OPTIMIZERS),

@@ -17,9 +17,22 @@ NOT_IN_KEY = {"key": False}
 """Metadata of fields that say where something is, not what it is."""
 
 VERSIONS = {
-    "generate": 1, "read": 1, "merge": 1, "convert": 2, "train": 1, "combine": 3, "covariance": 1, "diagnose": 3, "evaluate": 1, "fit": 2, "interval": 2,
-    "toys": 1, "neyman": 1, "coverage": 1, "report": 2,
-}  # fmt: skip
+    "generate": 1,
+    "read": 1,
+    "merge": 1,
+    "convert": 2,
+    "train": 2,
+    "combine": 3,
+    "covariance": 1,
+    "diagnose": 3,
+    "evaluate": 1,
+    "fit": 2,
+    "interval": 2,
+    "toys": 1,
+    "neyman": 1,
+    "coverage": 1,
+    "report": 2,
+}
 """The stages in their order. Raise a version when its task gives other results, and what is done is done again. That of
 `convert` stands for `read` and `merge`, too, since a store is named by its files alone."""
 STAGES = tuple(VERSIONS)

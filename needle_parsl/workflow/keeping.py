@@ -54,17 +54,15 @@ class Keeper:
 
 
 def kept(root: str, task: Task) -> State:
-    """Read where a pack stands, from the states of all its pieces; the running training of a piece is its first unfinished member's."""
+    """Read where a pack stands, from the states of all its pieces; the latest of them knows best where a member stands."""
     from needle_parsl.nsbi.training import state
 
     paths = sorted(_folder(root, task).glob("*.h5"), key=lambda path: path.stat().st_mtime)
     found = [each for path in paths if (each := state.read(path, task.key))]
     finished = {(t.member, t.fold): t for each in found for t in each.finished}
     own = [(m.member, m.fold) for m in task.of(specs.Train).members]
-    running = [
-        r for each in found if (r := each.running) and tuple(r["name"]) in own and tuple(r["name"]) not in finished
-    ]
-    return state.State(tuple(finished.values()), running[-1] if running else None)
+    running = {name: r for each in found for r in each.running if (name := tuple(r["name"])) in own}
+    return state.State(tuple(finished.values()), tuple(r for name, r in running.items() if name not in finished))
 
 
 def forget(root: str, task: Task) -> None:

@@ -12,7 +12,7 @@ from needle_parsl.workflow.processes.stopping import TRAINING
 from needle_parsl.workflow.records import Record, writing
 
 if TYPE_CHECKING:
-    from needle_parsl.nsbi.training.engine import Member, Settings
+    from needle_parsl.nsbi.training.members import Member, Settings
     from needle_parsl.nsbi.training.packs import Pack, Trained
     from needle_parsl.nsbi.training.state import Offer, State
     from needle_parsl.nsbi.training.views import RatioEvents
@@ -83,7 +83,7 @@ class _Training:
 
 
 def _training(root: str, task: Task) -> _Training:
-    from needle_parsl.nsbi.training.engine import Settings
+    from needle_parsl.nsbi.training.members import Settings
     from needle_parsl.nsbi.training.views import RatioEvents
 
     spec = task.of(specs.Train)
@@ -93,7 +93,7 @@ def _training(root: str, task: Task) -> _Training:
 
 
 def _member(spec: specs.Train, member: specs.Member) -> Member:
-    from needle_parsl.nsbi.training.engine import Member
+    from needle_parsl.nsbi.training.members import Member
     from needle_parsl.nsbi.training.views import MemberView
 
     view = MemberView(

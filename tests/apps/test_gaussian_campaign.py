@@ -24,6 +24,7 @@ from needle_parsl.nsbi.statistics.fitting import minimise
 from needle_parsl.nsbi.statistics.model.constraints import Constraints
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.training import engine, networks, packs
+from needle_parsl.nsbi.training.members import Member, Settings
 from needle_parsl.nsbi.training.views import MemberView, RatioEvents
 from needle_parsl.workflow import probing
 
@@ -42,10 +43,10 @@ def drawn(process: str, n: int, seed: int) -> Events:
 def mean_square_errors(seed: int, members: int) -> tuple[float, float]:
     """Of ln r of the first member, and of all."""
     events = RatioEvents.build(drawn("signal", 30_000, 10 * seed), drawn("background", 30_000, 10 * seed + 1))
-    settings = engine.Settings(networks.Shape("mlp", 4, 2, 32), "carl", "adamw", 4e-3, "cosine", 1e-4, 1024, 10, 5)
+    settings = Settings(networks.Shape("mlp", 4, 2, 32), "carl", "adamw", 4e-3, "cosine", 1e-4, 1024, 10, 5)
     views = [MemberView(0, 1, 1, 0.1, seed, hashing.key("bootstrap", seed, m)) for m in range(members)]
     trained = tuple(
-        engine.train(events, engine.Member(m, 0, hashing.key(seed, m), view), settings) for m, view in enumerate(views)
+        engine.train(events, Member(m, 0, hashing.key(seed, m), view), settings) for m, view in enumerate(views)
     )
     tests = drawn("signal", 20_000, 5), drawn("background", 20_000, 6)
     found = []

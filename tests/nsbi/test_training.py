@@ -12,9 +12,10 @@ import torch
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.training import engine, losses, networks, packs, state, views
+from needle_parsl.nsbi.training.members import Member, Settings
 
 SHAPE = networks.Shape("mlp", features=2, layers=1, nodes=8)
-SETTINGS = engine.Settings(SHAPE, "carl", "adamw", 1e-2, "constant", 1e-4, 256, 4, 10)
+SETTINGS = Settings(SHAPE, "carl", "adamw", 1e-2, "constant", 1e-4, 256, 4, 10)
 
 
 def gaussian(n: int, mean: float, seed: int, start: int = 0) -> Events:
@@ -25,9 +26,9 @@ def gaussian(n: int, mean: float, seed: int, start: int = 0) -> Events:
 DATA = views.RatioEvents.build(gaussian(2000, 0.5, 1), gaussian(3000, 0.0, 2, start=10_000))
 
 
-def member(number: int = 0, fold: int = 0, folds: int = 1, bootstrap: int | None = 11) -> engine.Member:
+def member(number: int = 0, fold: int = 0, folds: int = 1, bootstrap: int | None = 11) -> Member:
     view = views.MemberView(fold, folds, 5, 0.2, 6, bootstrap)
-    return engine.Member(number, fold, 100 + number, view)
+    return Member(number, fold, 100 + number, view)
 
 
 @pytest.mark.parametrize("name", losses.LOSSES)
@@ -93,9 +94,10 @@ def test_best_epoch_is_kept_and_patience_ends_training() -> None:
     trained = engine.train(DATA, member(), replace(SETTINGS, epochs=60, patience=3, learning_rate=0.05))
     assert len(trained.history) < 60
     assert trained.best_epoch == int(trained.history[:, 1].argmin()) == len(trained.history) - 4
-    network = networks.empty(SHAPE)
-    torch.nn.utils.vector_to_parameters(torch.from_numpy(trained.weights), network.parameters())
-    loss = engine.evaluate_loss(network, views.look(DATA, member().view)[1], "carl")
+    network, validation = networks.empty(SHAPE), views.look(DATA, member().view)[1]
+    networks.fill(network, torch.from_numpy(trained.weights))
+    with torch.no_grad():
+        loss = float(losses.carl(network(validation.x), validation.label, validation.weight))
     assert loss == pytest.approx(trained.history[trained.best_epoch, 1], abs=1e-7)
 
 
@@ -223,7 +225,7 @@ def test_state_in_the_second_attempt_is_not_taken_for_the_first(tmp_path: Path) 
         state.write(path, describe(), "key")
 
     engine.train_pack(broken, [member()], SETTINGS, state.State(), keep)
-    assert state.read(path, "key").running["attempt"] == 1
+    assert state.read(path, "key").running[0]["attempt"] == 1
     (again,) = engine.train_pack(broken, [member()], SETTINGS, state.read(path, "key"), state.never)
     assert again.seed == hashing.key("retry", member().seed)
     assert again.reason == "diverged in epoch 1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -86,18 +87,19 @@ def test_a_member_that_kills_its_workers_is_lost_and_the_others_are_not(tmp_path
         "def watch():\n"
         "    while 'needle_parsl.nsbi.training.engine' not in sys.modules: time.sleep(0.001)\n"
         "    engine = sys.modules['needle_parsl.nsbi.training.engine']\n"
-        "    while not hasattr(engine, 'evaluate_loss'): time.sleep(0.001)\n"
-        "    train = engine.train\n"
+        "    while not hasattr(engine, 'untrained'): time.sleep(0.001)\n"
+        "    prepared = engine.prepared\n"
         "    def killed(events, member, *more):\n"
         "        if member.member == 2 and len(events.id) and member.seed % 2**16 == int(os.environ['NEEDLE_TEST_KILL']):\n"
         "            os.kill(os.getpid(), signal.SIGKILL)\n"
-        "        return train(events, member, *more)\n"
-        "    engine.train = killed\n"
+        "        return prepared(events, member, *more)\n"
+        "    engine.prepared = killed\n"
         "threading.Thread(target=watch, daemon=True).start()\n"
     )
     from needle_parsl.nsbi.data.hashing import key
 
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    before = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path / "site"), before))))
     monkeypatch.setenv("NEEDLE_TEST_KILL", str(key(7, "member", "signal", 2, 0) % 2**16))
     ended = run.finish("local-htex", "--until", "fit")
     assert ended.returncode == 1, ended.stderr
@@ -111,7 +113,7 @@ def test_a_member_that_kills_its_workers_is_lost_and_the_others_are_not(tmp_path
     assert ("combine", "signal") in lacking
     assert ("combine", "background.jes.up") not in lacking
     monkeypatch.delenv("NEEDLE_TEST_KILL")
-    monkeypatch.delenv("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", before)
     again = run.finish("local-htex", "--until", "fit", "--json")
     assert again.returncode == 0, again.stderr
     assert run.fits() != fits

@@ -35,18 +35,33 @@ class MLP(nn.Module):
         return logits.squeeze(-1)
 
 
+def make(shape: Shape) -> nn.Module:
+    """Make a network; its initial weights follow from torch's random state."""
+    return NETWORKS[shape.network](shape.features, shape.layers, shape.nodes)
+
+
 def build(shape: Shape, seed: int) -> nn.Module:
     """Make a network with initial weights that follow from the seed alone. Not for two threads at a time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return NETWORKS[shape.network](shape.features, shape.layers, shape.nodes)
+        return make(shape)
 
 
 def empty(shape: Shape) -> nn.Module:
     """Make a network whose weights will be filled in; touches no random state, which other threads may be using."""
     with torch.device("meta"):
-        network = NETWORKS[shape.network](shape.features, shape.layers, shape.nodes)
+        network = make(shape)
     return network.to_empty(device="cpu")
+
+
+def vector(network: nn.Module) -> torch.Tensor:
+    """Copy the weights of a network into one vector, shape (P,)."""
+    return nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+
+
+def fill(network: nn.Module, weights: torch.Tensor) -> None:
+    """Give a network the weights that `vector` gave; they share memory."""
+    nn.utils.vector_to_parameters(weights, network.parameters())
 
 
 NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {"mlp": MLP}

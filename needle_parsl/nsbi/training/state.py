@@ -23,8 +23,8 @@ class State:
 
     finished: tuple[Trained, ...] = ()
     """Members that need no more work."""
-    running: Mapping[str, Any] | None = None
-    """The training in progress, in the engine's own words: tables and lists of tensors, numbers and texts."""
+    running: tuple[Mapping[str, Any], ...] = ()
+    """The trainings in progress, each with the `name` of its member: tables and lists of tensors, numbers and texts."""
 
 
 Offer = Callable[[Callable[[], State]], None]
@@ -67,7 +67,7 @@ def read(path: Path, key: str) -> State | None:
             tree = json.loads(file["running"][...].tobytes())
             tensors = [torch.from_numpy(file[f"tensors/{n}"][...]) for n in range(len(file.get("tensors", ())))]
             finished = packs.take(file["finished"]) if "finished" in file else ()
-            return State(finished, _decode(tree, tensors))
+            return State(finished, tuple(_decode(tree, tensors)))
     except (OSError, KeyError, ValueError, RuntimeError, TypeError):  # whatever h5py says of damaged files
         return None
 

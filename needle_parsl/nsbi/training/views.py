@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events
+from needle_parsl.nsbi.data.loading.batches import Batch
 
 Floats = npt.NDArray[np.float64]
 
@@ -65,6 +67,14 @@ class Batchable:
     x: torch.Tensor
     label: torch.Tensor
     weight: torch.Tensor
+
+    def batch(self, rows: torch.Tensor) -> Batch:
+        """Take some events."""
+        return Batch(self.x.index_select(0, rows), self.label.index_select(0, rows), self.weight.index_select(0, rows))
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Go through all events in their order."""
+        return map(Batch, *(torch.split(part, size) for part in (self.x, self.label, self.weight)))
 
 
 @dataclass(frozen=True)

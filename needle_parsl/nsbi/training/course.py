@@ -1,0 +1,108 @@
+"""The course of a training: what it sees when, its best weights, and when it ends. Everything but the arithmetic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from needle_parsl.nsbi.training.engines.protocol import Arithmetic
+from needle_parsl.nsbi.training.members import Job, Member
+from needle_parsl.nsbi.training.modules import MONITORED
+from needle_parsl.nsbi.training.packs import Trained
+
+
+class Course:
+    """One attempt to train one member."""
+
+    def __init__(self, member: Member, attempt: int, job: Job) -> None:
+        self.member, self.attempt, self.job = member, attempt, job
+        self.generator = torch.Generator().manual_seed(job.seed % 2**63)
+        self.shuffled = self.generator.get_state()
+        """The generator at the start of the epoch: the order of its events follows."""
+        self.step, self.total = 0, 0.0
+        """Batches of this epoch that are done, and the sum of their losses times events."""
+        self.history: list[tuple[float, float]] = []
+        self.best: torch.Tensor | None = None
+        self.best_loss, self.best_epoch = math.inf, 0
+        self.ended, self.reason = False, ""
+
+    def order(self) -> torch.Tensor:
+        """Shuffle the training events for the next epoch, or for the one that was interrupted."""
+        return torch.randperm(len(self.job.fitting.label), generator=self.generator)
+
+    def note(self, logged: Mapping[str, float], weights: Callable[[], torch.Tensor]) -> None:
+        """End an epoch.
+
+        Args:
+            logged: What was monitored on the validation events.
+            weights: Copies the member's weights.
+        """
+        losses = (self.total / len(self.job.fitting.label), logged[MONITORED])
+        self.history.append(losses)
+        self.shuffled, self.step, self.total = self.generator.get_state(), 0, 0.0
+        epoch, settings = len(self.history) - 1, self.job.settings
+        if not all(map(math.isfinite, losses)):
+            self.reason = f"diverged in epoch {epoch + 1}"
+        elif losses[1] < self.best_loss:
+            self.best_loss, self.best_epoch, self.best = losses[1], epoch, weights()
+        patient = epoch - self.best_epoch < settings.patience
+        self.ended = bool(self.reason) or not patient or len(self.history) >= settings.epochs
+
+    def described(self) -> dict[str, Any]:
+        """Give the state between two steps."""
+        return {
+            "name": self.member.name, "attempt": self.attempt, "shuffled": self.shuffled, "step": self.step, "total": self.total,
+            "history": self.history, "best": self.best, "best_loss": self.best_loss, "best_epoch": self.best_epoch,
+        }  # fmt: skip
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to a state."""
+        self.generator.set_state(state["shuffled"])
+        self.shuffled, self.step, self.total = state["shuffled"], state["step"], state["total"]
+        self.history, self.best = list(state["history"]), state["best"]
+        self.best_loss, self.best_epoch = state["best_loss"], state["best_epoch"]
+
+    def trained(self, initial: Callable[[], torch.Tensor]) -> Trained:
+        """Give the result.
+
+        Args:
+            initial: Gives the weights of a member that never had a good epoch.
+        """
+        best = initial() if self.best is None else self.best
+        history = np.array(self.history).reshape(-1, 2)
+        member, fold = self.member.name
+        return Trained(member, fold, self.job.seed, best.numpy(), history, self.best_epoch, self.reason)
+
+
+def run(courses: Sequence[Course], arithmetic: Arithmetic, between: Callable[[Sequence[Course]], None]) -> None:
+    """Train to the end of all courses; those that have ended leave the others.
+
+    Args:
+        courses: In the order in which the arithmetic has them; all at the same step of an epoch.
+        arithmetic: Of an engine.
+        between: Called before each step, with the courses that are left.
+    """
+    while courses:
+        _epoch(courses, arithmetic, between)
+        for place, (course, logged) in enumerate(zip(courses, arithmetic.validate(), strict=True)):
+            course.note(logged, lambda place=place: arithmetic.weights(place))  # type: ignore[misc]  # mypy knows no defaults of lambdas
+        left = [place for place, course in enumerate(courses) if not course.ended]
+        if left and len(left) < len(courses):
+            arithmetic.keep(left)
+        courses = [courses[place] for place in left]
+
+
+def _epoch(courses: Sequence[Course], arithmetic: Arithmetic, between: Callable[[Sequence[Course]], None]) -> None:
+    """Do what is left of an epoch."""
+    orders = [course.order() for course in courses]
+    size = courses[0].job.settings.batch_size
+    batches = math.ceil(max(map(len, orders)) / size)
+    for step in range(courses[0].step, batches, arithmetic.stride):
+        between(courses)
+        rows = [order[step * size : (step + arithmetic.stride) * size] for order in orders]
+        for course, total in zip(courses, arithmetic.train(rows), strict=True):
+            course.step, course.total = step + arithmetic.stride, course.total + total

@@ -1,0 +1,1 @@
+"""Engines: what does the arithmetic of trainings, behind one interface (`protocol`)."""
