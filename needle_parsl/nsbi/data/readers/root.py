@@ -34,7 +34,11 @@ class RootFile:
         if tree and tree not in trees:
             raise InputError(f'{self.path}: has no tree "{tree}"{closest(tree, trees)}')
         if not tree and len(trees) != 1:
-            found = f"several trees ({', '.join(trees)}); say which with tree = ..." if trees else "no tree"
+            found = (
+                f"several trees ({', '.join(trees)}); say which with tree = ..."
+                if trees
+                else "no tree; name a file with a TTree or an RNTuple"
+            )
             raise InputError(f"{self.path}: contains {found}")
         return guarded(self.path, "damaged", lambda: self.file[tree or trees[0]])
 
