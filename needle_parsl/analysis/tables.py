@@ -154,6 +154,9 @@ class Training:
     """Decoupled weight decay of AdamW. Unit: per step."""
     batch_size: int = field(default=1024, metadata=within(1))
     """Events in a step. Unit: events."""
+    memory_mib: int = field(default=1024, metadata=within(1))
+    """Training events of a ratio that are held in memory; a larger sample stays in its store, and is read in shuffled
+    windows (docs/data.md). Unit: MiB."""
     epochs: int = field(default=50, metadata=within(1))
     """Passes over the training events, at most. Unit: epochs."""
     patience: int = field(default=5, metadata=within(1))

@@ -12,7 +12,8 @@ from needle_parsl.plan import specs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from needle_parsl.nsbi.data.events import Events, Part
+    from needle_parsl.nsbi.data.events import Events, Fractions, Part
+    from needle_parsl.nsbi.data.loading.stretches import Stretch
     from needle_parsl.nsbi.data.recipes import Piece, Recipe
     from needle_parsl.nsbi.data.store import Lost, Schema
     from needle_parsl.nsbi.estimators.joint import Role
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from needle_parsl.nsbi.statistics.dataset import Dataset, Floats
     from needle_parsl.nsbi.statistics.exact import ExactLikelihood
     from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+    from needle_parsl.nsbi.training.streaming import StoredEvents
+    from needle_parsl.nsbi.training.views import RatioEvents
 
 Ratioed = specs.Train | specs.Combine | specs.Diagnose
 """Specs of tasks that work on the events of one ratio."""
@@ -75,10 +78,15 @@ def store(root: str, name: str) -> Events:
 def part(root: str, name: str, splitting: specs.Splitting, purpose: Part) -> Events:
     """Read the events of a store that serve one purpose."""
     from needle_parsl.nsbi.data import store
+
+    return store.read(path(root, "convert", name), purpose, fractions(splitting))
+
+
+def fractions(splitting: specs.Splitting) -> Fractions:
+    """Say how events are split."""
     from needle_parsl.nsbi.data.events import Fractions
 
-    s = splitting
-    return store.read(path(root, "convert", name), purpose, Fractions(s.train, s.combine, s.test, s.salt))
+    return Fractions(splitting.train, splitting.combine, splitting.test, splitting.salt)
 
 
 def total(root: str, name: str) -> float:
@@ -149,6 +157,30 @@ def _marked(events: Events, density: Density) -> Events:
     from needle_parsl.nsbi.data import hashing
 
     return replace(events, id=hashing.mix(events.id, hashing.key("sample", density.sample)))
+
+
+def training_events(root: str, spec: specs.Train) -> RatioEvents | StoredEvents:
+    """Read the training events of a ratio, or leave them in their stores where there are too many to hold."""
+    from needle_parsl.nsbi.data.loading.stretches import held
+    from needle_parsl.nsbi.training.streaming import StoredEvents
+    from needle_parsl.nsbi.training.views import RatioEvents
+
+    found = _stretches(root, spec)
+    if held(found) > spec.training.memory_mib * 2**20:
+        return StoredEvents.of(found)
+    return RatioEvents.build(*both(root, spec, "train"))
+
+
+def _stretches(root: str, spec: specs.Train) -> list[Stretch]:
+    """Locate the training events of a ratio; each sample of the denominator counts by its yield."""
+    from needle_parsl.nsbi.data.loading.stretches import located
+
+    numerator, splitting = path(root, "convert", spec.ratio.name), fractions(spec.splitting)
+    below = [
+        located(path(root, "convert", density.name), "train", splitting, 0.0, expected / total(root, density.name))
+        for density, expected in shares(root, spec.ratio.denominator)
+    ]
+    return [located(numerator, "train", splitting, 1.0), *below]
 
 
 def log_density(physics: specs.Physics) -> LogDensity:

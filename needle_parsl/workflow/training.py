@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from needle_parsl.nsbi.training.members import Member, Settings
     from needle_parsl.nsbi.training.packs import Pack, Trained
     from needle_parsl.nsbi.training.state import Offer, State
+    from needle_parsl.nsbi.training.streaming import StoredEvents
     from needle_parsl.nsbi.training.views import RatioEvents
 
 
@@ -66,7 +67,7 @@ def gather(root: str, task: Task, reason: str, *reasons: str) -> Record:
 class _Training:
     """What training a pack takes, in the words of `nsbi.training`."""
 
-    events: RatioEvents
+    events: RatioEvents | StoredEvents
     members: list[Member]
     settings: Settings
     start: State
@@ -84,11 +85,10 @@ class _Training:
 
 def _training(root: str, task: Task) -> _Training:
     from needle_parsl.nsbi.training.members import Settings
-    from needle_parsl.nsbi.training.views import RatioEvents
 
     spec = task.of(specs.Train)
-    events = RatioEvents.build(*inputs.both(root, spec, "train"))
-    settings = Settings.of(spec.training, features=events.x.shape[1])
+    events = inputs.training_events(root, spec)
+    settings = Settings.of(spec.training, features=events.features)
     return _Training(events, [_member(spec, m) for m in spec.members], settings, keeping.kept(root, task))
 
 

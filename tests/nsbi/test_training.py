@@ -44,12 +44,12 @@ def test_minimum_is_at_the_true_log_ratio(name: str) -> None:
 
 
 def test_classes_are_balanced_and_parts_are_disjoint() -> None:
-    fitting, validation = views.look(DATA, member().view)
+    fitting, validation = DATA.look(member().view)
     for part in (fitting, validation):
         sums = [float(part.weight[part.label == kind].sum()) for kind in (0, 1)]
         assert sums[0] == pytest.approx(sums[1], rel=1e-5)
         assert float(part.weight.mean()) == pytest.approx(1, rel=1e-5)
-    without, _ = views.look(DATA, replace(member().view, bootstrap_salt=None))
+    without, _ = DATA.look(replace(member().view, bootstrap_salt=None))
     assert len(without.x) + len(validation.x) == 5000
     assert len(fitting.x) < len(without.x)  # a Poisson(1) bootstrap leaves out e^-1 of the events
 
@@ -58,7 +58,7 @@ def test_classes_are_balanced_and_parts_are_disjoint() -> None:
 def test_folds_leave_their_own_events_out(fold: int) -> None:
     view = member(fold=fold, folds=3, bootstrap=None).view
     own = {tuple(row) for row in DATA.x[hashing.fold(DATA.id, 3, view.fold_salt) == fold].tolist()}
-    seen = [{tuple(row) for row in part.x.tolist()} for part in views.look(DATA, view)]
+    seen = [{tuple(row) for row in part.x.tolist()} for part in DATA.look(view)]
     assert not own & (seen[0] | seen[1])
     assert len(own) + len(seen[0]) + len(seen[1]) == 5000
 
@@ -66,8 +66,8 @@ def test_folds_leave_their_own_events_out(fold: int) -> None:
 def test_bootstrap_is_the_same_draw_for_an_event_in_every_ratio() -> None:
     events = gaussian(1000, 0.0, 3)
     view = member().view
-    alone = views.look(views.RatioEvents.build(events, gaussian(500, 1, 4, 5000)), view)[0]
-    other = views.look(views.RatioEvents.build(events, gaussian(700, 2, 5, 9000)), view)[0]
+    alone = views.RatioEvents.build(events, gaussian(500, 1, 4, 5000)).look(view)[0]
+    other = views.RatioEvents.build(events, gaussian(700, 2, 5, 9000)).look(view)[0]
     first, second = alone.weight[alone.label == 1], other.weight[other.label == 1]
     torch.testing.assert_close(first / first.sum(), second / second.sum())
 
@@ -94,7 +94,7 @@ def test_best_epoch_is_kept_and_patience_ends_training() -> None:
     trained = engine.train(DATA, member(), replace(SETTINGS, epochs=60, patience=3, learning_rate=0.05))
     assert len(trained.history) < 60
     assert trained.best_epoch == int(trained.history[:, 1].argmin()) == len(trained.history) - 4
-    network, validation = networks.empty(SHAPE), views.look(DATA, member().view)[1]
+    network, validation = networks.empty(SHAPE), DATA.look(member().view)[1]
     networks.fill(network, torch.from_numpy(trained.weights))
     with torch.no_grad():
         loss = float(losses.carl(network(validation.x), validation.label, validation.weight))
@@ -113,7 +113,7 @@ def test_a_member_equals_lightning_training_it_alone() -> None:
     """Same start, same order of events: Lightning's Trainer ends at the same weights."""
     import lightning
 
-    fitting, _ = views.look(DATA, member().view)
+    fitting, _ = DATA.look(member().view)
 
     class Alone(lightning.LightningModule):
         def __init__(self) -> None:

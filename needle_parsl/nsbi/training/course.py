@@ -13,6 +13,7 @@ from needle_parsl.nsbi.training.engines.protocol import Arithmetic
 from needle_parsl.nsbi.training.members import Job, Member
 from needle_parsl.nsbi.training.modules import MONITORED
 from needle_parsl.nsbi.training.packs import Trained
+from needle_parsl.nsbi.training.views import Places
 
 
 class Course:
@@ -30,9 +31,9 @@ class Course:
         self.best_loss, self.best_epoch = math.inf, 0
         self.ended, self.reason = False, ""
 
-    def order(self) -> torch.Tensor:
+    def order(self) -> Places:
         """Shuffle the training events for the next epoch, or for the one that was interrupted."""
-        return torch.randperm(len(self.job.fitting.label), generator=self.generator)
+        return self.job.fitting.order(self.generator)
 
     def note(self, logged: Mapping[str, float], weights: Callable[[], torch.Tensor]) -> None:
         """End an epoch.
@@ -41,7 +42,7 @@ class Course:
             logged: What was monitored on the validation events.
             weights: Copies the member's weights.
         """
-        losses = (self.total / len(self.job.fitting.label), logged[MONITORED])
+        losses = (self.total / len(self.job.fitting), logged[MONITORED])
         self.history.append(losses)
         self.shuffled, self.step, self.total = self.generator.get_state(), 0, 0.0
         epoch, settings = len(self.history) - 1, self.job.settings

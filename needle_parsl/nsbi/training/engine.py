@@ -16,14 +16,15 @@ from needle_parsl.nsbi.training.engines.rows import Rows
 from needle_parsl.nsbi.training.members import Job, Member, Settings
 from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.training.state import Offer, State
-from needle_parsl.nsbi.training.views import RatioEvents, look
+from needle_parsl.nsbi.training.streaming import StoredEvents
+from needle_parsl.nsbi.training.views import RatioEvents
 
 ATTEMPTS = 2
 """A member that diverges is tried once more, with another seed; then it is recorded as diverged."""
 
 
 def train_pack(
-    events: RatioEvents, members: Sequence[Member], settings: Settings, start: State, offer: Offer
+    events: RatioEvents | StoredEvents, members: Sequence[Member], settings: Settings, start: State, offer: Offer
 ) -> tuple[Trained, ...]:
     """Train members.
 
@@ -51,7 +52,11 @@ class _Pack:
     """A pack in training."""
 
     def __init__(
-        self, events: RatioEvents, settings: Settings, finished: dict[tuple[int, ...], Trained], offer: Offer
+        self,
+        events: RatioEvents | StoredEvents,
+        settings: Settings,
+        finished: dict[tuple[int, ...], Trained],
+        offer: Offer,
     ) -> None:
         self.events, self.settings, self.finished, self.offer = events, settings, finished, offer
 
@@ -84,13 +89,13 @@ class _Pack:
         return started
 
 
-def prepared(events: RatioEvents, member: Member, settings: Settings, attempt: int) -> Course:
+def prepared(events: RatioEvents | StoredEvents, member: Member, settings: Settings, attempt: int) -> Course:
     """Begin a course of training.
 
     Raises:
         TaskError: The weights of a class do not add up to more than 0.
     """
-    fitting, validation = look(events, member.view)
+    fitting, validation = events.look(member.view)
     return Course(member, attempt, Job(member.settings(settings), _seed(member, attempt), fitting, validation))
 
 
@@ -102,7 +107,7 @@ def _initial(shape: networks.Shape, seed: int) -> torch.Tensor:
     return networks.vector(networks.build(shape, seed % 2**63))
 
 
-def train(events: RatioEvents, member: Member, settings: Settings) -> Trained:
+def train(events: RatioEvents | StoredEvents, member: Member, settings: Settings) -> Trained:
     """Train one member alone."""
     (trained,) = train_pack(events, [member], settings, State(), lambda _: None)
     return trained

@@ -7,6 +7,7 @@ from typing import Any
 
 from needle_parsl.analysis import Training
 from needle_parsl.nsbi.training.networks import Shape
+from needle_parsl.nsbi.training.streaming import StoredView
 from needle_parsl.nsbi.training.views import Batchable, MemberView
 
 
@@ -64,5 +65,5 @@ class Job:
     settings: Settings
     seed: int
     """Of this attempt."""
-    fitting: Batchable
-    validation: Batchable
+    fitting: Batchable | StoredView
+    validation: Batchable | StoredView

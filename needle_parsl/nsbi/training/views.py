@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,13 @@ import torch
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.data.loading.batches import Batch
+from needle_parsl.nsbi.data.jagged import Jagged
+from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
+from needle_parsl.nsbi.data.loading.particles import Packed
 
 Floats = npt.NDArray[np.float64]
+Places = torch.Tensor | range
+"""Which events come next: indices, or for events that stay in their stores places in the order in which they are read."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,41 @@ class RatioEvents:
     """Shape (N,)."""
     id: hashing.Hashes
     """Shape (N,)."""
+    particle_scaler: Scaler | None = None
+    """Of the features of the particles, if there are any."""
+    particles: Jagged | None = None
+    """Standardised features of the particles."""
 
     @staticmethod
     def build(numerator: Events, denominator: Events) -> RatioEvents:
         """Put the two samples together."""
         events = Events.join([numerator, denominator], numerator.names)
-        scaler = Scaler.fit(events.x)
+        scaler, jets = Scaler.fit(events.x), events.particles
         label = np.arange(len(events)) < len(numerator)
-        return RatioEvents(scaler, torch.from_numpy(scaler(events.x)), label, events.weight, events.id)
+        found = RatioEvents(scaler, torch.from_numpy(scaler(events.x)), label, events.weight, events.id)
+        if jets is None:
+            return found
+        widths = Scaler.fit(jets.values)
+        return replace(found, particle_scaler=widths, particles=Jagged(widths(jets.values), jets.offsets))
+
+    @property
+    def features(self) -> int:
+        """Count the features."""
+        return self.x.shape[1]
+
+    def look(self, view: MemberView) -> tuple[Batchable, Batchable]:
+        """Give a member its training and its validation events.
+
+        The fold is left out of both. Validation events carry no bootstrap weight: they only decide when to stop.
+
+        Raises:
+            TaskError: The weights of a class do not add up to more than 0.
+        """
+        training, validation = chosen(self.id, view)
+        weight = self.weight
+        if view.bootstrap_salt is not None:
+            weight = weight * hashing.poisson(self.id, view.bootstrap_salt)
+        return _balanced(self, training & (weight != 0), weight), _balanced(self, validation, self.weight)
 
 
 @dataclass(frozen=True)
@@ -67,14 +98,27 @@ class Batchable:
     x: torch.Tensor
     label: torch.Tensor
     weight: torch.Tensor
+    particles: Jagged | None = None
 
-    def batch(self, rows: torch.Tensor) -> Batch:
+    def __len__(self) -> int:
+        """Count the events."""
+        return len(self.label)
+
+    def order(self, generator: torch.Generator) -> Places:
+        """Begin an epoch: shuffle the events; slices of the order are for `batch`."""
+        return torch.randperm(len(self), generator=generator)
+
+    def batch(self, places: Places) -> Batch | ParticleBatch:
         """Take some events."""
-        return Batch(self.x.index_select(0, rows), self.label.index_select(0, rows), self.weight.index_select(0, rows))
+        rows = torch.as_tensor(places)
+        columns = (self.x.index_select(0, rows), self.label.index_select(0, rows), self.weight.index_select(0, rows))
+        if self.particles is None:
+            return Batch(*columns)
+        return ParticleBatch(*columns, Packed.of(self.particles[rows.numpy()]))
 
-    def batches(self, size: int) -> Iterator[Batch]:
+    def batches(self, size: int) -> Iterator[Batch | ParticleBatch]:
         """Go through all events in their order."""
-        return map(Batch, *(torch.split(part, size) for part in (self.x, self.label, self.weight)))
+        return (self.batch(range(start, min(start + size, len(self)))) for start in range(0, len(self), size))
 
 
 @dataclass(frozen=True)
@@ -90,36 +134,41 @@ class MemberView:
     """None without bootstrap; the same for a replica in every ratio."""
 
 
-def look(events: RatioEvents, view: MemberView) -> tuple[Batchable, Batchable]:
-    """Give a member its training and its validation events.
+def chosen(ids: hashing.Hashes, view: MemberView) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Say which events a member is trained on, and on which it is validated."""
+    outside = np.ones(len(ids), dtype=bool)
+    if view.folds > 1:
+        outside = hashing.fold(ids, view.folds, view.fold_salt) != view.fold
+    validation = hashing.uniform(ids, view.validation_salt) < view.validation
+    return outside & ~validation, outside & validation
 
-    The fold is left out of both. Validation events carry no bootstrap weight: they only decide when to stop.
+
+def balance(events: int, totals: Mapping[bool, float]) -> dict[bool, float]:
+    """Give both classes the same sum of weights, with mean weight 1, so that the logit is ln p_1 / p_0.
+
+    Args:
+        events: Of both classes.
+        totals: The sum of the weights of the numerator, and of the denominator.
+
+    Returns:
+        What the weights of each are multiplied with.
 
     Raises:
-        TaskError: The weights of a class do not add up to more than 0.
+        TaskError: A sum is not more than 0.
     """
-    outside = np.ones(len(events.id), dtype=bool)
-    if view.folds > 1:
-        outside = hashing.fold(events.id, view.folds, view.fold_salt) != view.fold
-    validation = hashing.uniform(events.id, view.validation_salt) < view.validation
-    weight = events.weight
-    if view.bootstrap_salt is not None:
-        weight = weight * hashing.poisson(events.id, view.bootstrap_salt)
-    return (
-        _balanced(events, outside & ~validation & (weight != 0), weight),
-        _balanced(events, outside & validation, events.weight),
-    )
+    for kind, total in totals.items():
+        if not total > 0:
+            raise TaskError(f"the weights of its {'numerator' if kind else 'denominator'} add up to {total:g}")
+    return {kind: events / (2 * total) for kind, total in totals.items()}
 
 
 def _balanced(events: RatioEvents, keep: npt.NDArray[np.bool_], weight: Floats) -> Batchable:
-    """Give both classes the same sum of weights, with mean weight 1, so that the logit is ln p_1 / p_0."""
-    label, kept = events.label[keep], weight[keep].copy()
-    for kind in (True, False):
-        total = kept[label == kind].sum()
-        if not total > 0:
-            raise TaskError(f"the weights of its {'numerator' if kind else 'denominator'} add up to {total:g}")
-        kept[label == kind] *= len(kept) / (2 * total)
-    rows = torch.from_numpy(np.flatnonzero(keep))
+    label, kept = events.label[keep], weight[keep]
+    factors = balance(len(kept), {kind: float(kept[label == kind].sum()) for kind in (True, False)})
+    rows = np.flatnonzero(keep)
     return Batchable(
-        events.x.index_select(0, rows), torch.from_numpy(label.astype(np.float32)), torch.from_numpy(kept).float()
+        events.x.index_select(0, torch.from_numpy(rows)),
+        torch.from_numpy(label.astype(np.float32)),
+        torch.from_numpy(np.where(label, factors[True], factors[False]) * kept).float(),
+        None if events.particles is None else events.particles[rows],
     )

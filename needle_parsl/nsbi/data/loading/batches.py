@@ -76,11 +76,15 @@ class Streamed:
 
     def __iter__(self) -> Iterator[Batch | ParticleBatch]:
         """Go through an epoch."""
+        return cut(self.windows(), self.batch_size)
+
+    def windows(self) -> Iterator[Rows]:
+        """Go through an epoch, window by window."""
         plan = self.plan()
         with ExitStack() as stack:
             stores = {path: stack.enter_context(Store(path)) for path in self.paths}
             read = (windows.read(window, seed, self.loading, stores) for seed, window in plan)
-            yield from cut(_ahead(read, stack) if self.prefetch else read, self.batch_size)
+            yield from _ahead(read, stack) if self.prefetch else read
 
 
 def _ahead(read: Iterator[Rows], stack: ExitStack) -> Iterator[Rows]:

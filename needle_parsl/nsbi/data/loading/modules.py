@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from needle_parsl.nsbi.data.loading.batches import InMemory, Streamed
 from needle_parsl.nsbi.data.loading.parallel import Parallel, Submit
-from needle_parsl.nsbi.data.loading.stretches import Range, Stretch, scale, stretches
+from needle_parsl.nsbi.data.loading.stretches import Range, Stretch, particle_scale, scale, stretches
 from needle_parsl.nsbi.data.loading.windows import Loading
 
 Batches = Iterable[Any]
@@ -54,7 +54,7 @@ def module(
         validation: Ranges to validate on, in an order that stays.
     """
     found = stretches(stores, train)
-    loading = loading or Loading(scaler=scale(found))
+    loading = loading or Loading(scaler=scale(found), particle_scaler=particle_scale(found))
     still = replace(loading, shuffle=False, bootstrap=None)
     return EventData(load(found, loading), load(stretches(stores, validation), still), loading)
 

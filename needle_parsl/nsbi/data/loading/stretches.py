@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.errors import InputError
+from needle_parsl.nsbi.data.events import Fractions, Part
 from needle_parsl.nsbi.data.store import Store
 from needle_parsl.nsbi.data.store.layout import Floats, pooled
 
@@ -75,6 +76,25 @@ def stretches(stores: Mapping[str | Path, float], ranges: Sequence[Range] = ALL)
     ]
 
 
+def located(path: str | Path, part: Part, fractions: Fractions, label: float, factor: float = 1.0) -> Stretch:
+    """Find the events of a store that serve a purpose."""
+    with Store(path) as store:
+        return Stretch(str(path), *store.rows_of(part, fractions), label, factor)
+
+
+def held(found: Sequence[Stretch]) -> int:
+    """Count the bytes of events, if they were held in memory."""
+    total = 0
+    for stretch in found:
+        with Store(stretch.path) as store:
+            ends = [
+                store.raw("offsets", row, row + 1)[0] for row in (stretch.start, stretch.stop) if store.schema.particles
+            ]
+            jets = 4 * len(store.schema.particles) * int(ends[1] - ends[0]) if ends else 0
+            total += (stretch.stop - stretch.start) * store.schema.row_bytes() + jets
+    return total
+
+
 def _sum(store: Store, start: int, stop: int) -> float:
     return float(sum(store.raw("weight", a, min(a + SCAN, stop)).sum() for a in range(start, stop, SCAN)))
 
@@ -103,6 +123,26 @@ def scale(found: Sequence[Stretch]) -> tuple[Floats, Floats]:
             counts.append(stretch.stop - stretch.start)
             means.append(mean)
             squares.append(counts[-1] * width**2)
+    return _scale(counts, means, squares)
+
+
+def particle_scale(found: Sequence[Stretch]) -> tuple[Floats, Floats] | None:
+    """Give mean and standard deviation of the features of the particles in stretches; None without particles."""
+    counts, means, squares = [], [], []
+    for stretch in found:
+        with Store(stretch.path) as store:
+            if not store.schema.particles:
+                return None
+            first, last = (int(store.raw("offsets", row, row + 1)[0]) for row in (stretch.start, stretch.stop))
+            for start in range(first, last, SCAN):
+                values = store.raw("particles", start, min(start + SCAN, last)).astype(np.float64)
+                counts.append(len(values))
+                means.append(values.mean(axis=0))
+                squares.append(((values - means[-1]) ** 2).sum(axis=0))
+    return _scale(counts, means, squares) if counts else None
+
+
+def _scale(counts: list[int], means: list[Floats], squares: list[Floats]) -> tuple[Floats, Floats]:
     mean, width = pooled(np.array(counts), np.stack(means), np.stack(squares))
     positive: npt.NDArray[np.float64] = np.where(width > 0, width, 1.0)
     return mean, positive

@@ -8,7 +8,7 @@ good a sample as any. Everything follows from the seed and the number of the epo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,9 +59,13 @@ class Loading:
     seed: int = 0
     scaler: tuple[Floats, Floats] | None = None
     """Shift and width of the features, which are standardised; None leaves them in their units."""
+    particle_scaler: tuple[Floats, Floats] | None = None
+    """The same for the features of particles."""
     bootstrap: int | None = None
     """Salt of Poisson(1) weights, the same for an event wherever it appears; None without."""
     shuffle: bool = True
+    keep: Callable[[hashing.Hashes], npt.NDArray[np.bool_]] | None = None
+    """Whether an event of an id is used; None for all."""
 
 
 def joined(parts: Sequence[Rows]) -> Rows:
@@ -118,11 +122,18 @@ def read(window: Sequence[Block], seed: int, loading: Loading, stores: Mapping[s
     """
     rows = _filled(window, stores)
     if loading.shuffle:
-        rows = rows[np.random.default_rng(seed).permutation(len(rows))]
+        order = np.random.default_rng(seed).permutation(len(rows))
+        rows = rows[order if loading.keep is None else order[loading.keep(rows.id)[order]]]
+    elif loading.keep is not None:
+        rows = rows[np.flatnonzero(loading.keep(rows.id))]
     if loading.scaler is not None:
         shift, width = loading.scaler
         np.subtract(rows.x, shift.astype(np.float32), out=rows.x)
         np.divide(rows.x, width.astype(np.float32), out=rows.x)
+    if loading.particle_scaler is not None and rows.particles is not None:
+        shift, width = loading.particle_scaler
+        values = (rows.particles.values - shift.astype(np.float32)) / width.astype(np.float32)
+        rows = replace(rows, particles=Jagged(values, rows.particles.offsets))
     if loading.bootstrap is not None:
         weight = rows.weight * hashing.poisson(rows.id, loading.bootstrap).astype(np.float32)
         rows = replace(rows, weight=weight)

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 import torch
 
-from needle_parsl.nsbi.training.views import Batchable
+from needle_parsl.nsbi.training.views import Batchable, Places
 
 
 class Arithmetic(Protocol):
@@ -33,7 +33,7 @@ class Arithmetic(Protocol):
     stride: int
     """Batches that one call of `train` may hold: many where a call is short, so that interruptions find their moment."""
 
-    def train(self, rows: Sequence[torch.Tensor]) -> Sequence[float]:
+    def train(self, rows: Sequence[Places]) -> Sequence[float]:
         """Do the next steps of an epoch.
 
         Args:

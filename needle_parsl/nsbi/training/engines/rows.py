@@ -16,6 +16,7 @@ from needle_parsl.nsbi.training import modules, networks
 from needle_parsl.nsbi.training.engines.logs import Logs
 from needle_parsl.nsbi.training.engines.optimizing import Optimizing
 from needle_parsl.nsbi.training.members import Job
+from needle_parsl.nsbi.training.views import Places
 
 CHUNK = 4096
 """Events that are validated at a time, if a batch is not larger."""
@@ -36,7 +37,7 @@ class Rows:
         self.step = 0
         """Batches of this epoch that are done."""
 
-    def train(self, rows: Sequence[torch.Tensor]) -> Sequence[float]:
+    def train(self, rows: Sequence[Places]) -> Sequence[float]:
         """Do a step."""
         (chosen,) = rows
         self.flat.gradients.zero_()

@@ -1,0 +1,161 @@
+"""A ratio's training events that stay in their stores: what `views` gives, for samples larger than memory.
+
+A member's events are chosen by the hash of their ids as in `views.look`, window by window. An epoch's order is that of
+`nsbi.data.loading.windows`, and follows from the member's generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from needle_parsl.nsbi.data import hashing
+from needle_parsl.nsbi.data.loading import stretches
+from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch, Streamed, cut, tensors
+from needle_parsl.nsbi.data.loading.stretches import Stretch
+from needle_parsl.nsbi.data.loading.windows import Loading, Rows, joined
+from needle_parsl.nsbi.data.store import Store
+from needle_parsl.nsbi.training.views import MemberView, Places, Scaler, balance, chosen
+
+SCAN = 1_000_000
+"""Events whose weights are added up at a time."""
+
+
+@dataclass(frozen=True)
+class StoredEvents:
+    """Training events of one ratio, in the stores of its samples."""
+
+    scaler: Scaler
+    found: tuple[Stretch, ...]
+    """Where they are; the label is 1 for the numerator, and the factor what its store's weights are multiplied with."""
+    particle_scaler: Scaler | None = None
+
+    @staticmethod
+    def of(found: Sequence[Stretch]) -> StoredEvents:
+        """Take the scale from the moments in the stores."""
+        jets = stretches.particle_scale(found)
+        return StoredEvents(Scaler(*stretches.scale(found)), tuple(found), None if jets is None else Scaler(*jets))
+
+    @property
+    def features(self) -> int:
+        """Count the features."""
+        return len(self.scaler.shift)
+
+    def look(self, view: MemberView) -> tuple[StoredView, StoredView]:
+        """Give a member its training and its validation events.
+
+        Raises:
+            TaskError: The weights of a class do not add up to more than 0.
+        """
+        return self._view(Chosen(view, validation=False)), self._view(Chosen(view, validation=True))
+
+    def _view(self, keep: Chosen) -> StoredView:
+        counts, totals = dict.fromkeys((True, False), 0), dict.fromkeys((True, False), 0.0)
+        for stretch in self.found:
+            for ids, weight in _scanned(stretch):
+                kept = keep(ids)
+                counts[stretch.label > 0] += int(kept.sum())
+                totals[stretch.label > 0] += float(keep.weights(ids[kept], weight[kept]).sum()) * stretch.factor
+        factors = balance(sum(counts.values()), totals)
+        found = [replace(s, factor=s.factor * factors[s.label > 0]) for s in self.found]
+        jets = self.particle_scaler
+        loading = Loading(
+            scaler=(self.scaler.shift, self.scaler.width),
+            particle_scaler=(jets.shift, jets.width) if jets else None,
+            bootstrap=keep.salt,
+            keep=keep,
+        )
+        return StoredView(found, sum(counts.values()), loading)
+
+
+def _scanned(stretch: Stretch) -> Iterator[tuple[hashing.Hashes, npt.NDArray[np.float64]]]:
+    """Read ids and weights."""
+    with Store(stretch.path) as store:
+        for start in range(stretch.start, stretch.stop, SCAN):
+            stop = min(start + SCAN, stretch.stop)
+            yield store.raw("id", start, stop), store.raw("weight", start, stop)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Whether a member trains, or is validated, on an event."""
+
+    view: MemberView
+    validation: bool
+
+    @property
+    def salt(self) -> int | None:
+        """Of the bootstrap; validation events have none."""
+        return None if self.validation else self.view.bootstrap_salt
+
+    def __call__(self, ids: hashing.Hashes) -> npt.NDArray[np.bool_]:
+        """Judge events; one that the bootstrap never draws is left out."""
+        kept = chosen(ids, self.view)[int(self.validation)]
+        return kept if self.salt is None else kept & (hashing.poisson(ids, self.salt) > 0)
+
+    def weights(self, ids: hashing.Hashes, weight: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Give the weights, with those of the bootstrap."""
+        return weight if self.salt is None else weight * hashing.poisson(ids, self.salt)
+
+
+class StoredView:
+    """The events of a member, in the order in which they are read; asked for like `views.Batchable`."""
+
+    def __init__(self, found: Sequence[Stretch], rows: int, loading: Loading) -> None:
+        self.shuffled = Streamed(found, 1, loading)
+        self.still = Streamed(found, 1, replace(loading, shuffle=False))
+        self.rows = rows
+        self.left: _Left | None = None
+
+    def __len__(self) -> int:
+        """Count the events."""
+        return self.rows
+
+    def order(self, generator: torch.Generator) -> Places:
+        """Begin an epoch.
+
+        Args:
+            generator: Its state decides on the order.
+
+        Returns:
+            The places of the epoch's events; slices of it are for `batch`, one after the other.
+        """
+        self.shuffled.number = int(torch.randint(2**62, (), generator=generator))
+        self.left = _Left(self.shuffled.windows())
+        return range(self.rows)
+
+    def batch(self, places: Places) -> Batch | ParticleBatch:
+        """Read the events at some places of the epoch; those before them are skipped."""
+        assert self.left is not None
+        return self.left.take(int(places[0]), int(places[-1]) + 1)
+
+    def batches(self, size: int) -> Iterator[Batch | ParticleBatch]:
+        """Go through all events in the order of the stores."""
+        return cut(self.still.windows(), size)
+
+
+class _Left:
+    """What is left of an epoch."""
+
+    def __init__(self, windows: Iterator[Rows]) -> None:
+        self.windows = windows
+        self.rows: Rows | None = None
+        self.first = 0
+        """Place of the first of the rows."""
+
+    def take(self, start: int, stop: int) -> Batch | ParticleBatch:
+        parts = []
+        while start < stop:
+            while self.rows is None or start >= self.first + len(self.rows):
+                self.first += 0 if self.rows is None else len(self.rows)
+                self.rows = None  # before the next window comes
+                self.rows = next(self.windows)
+            end = min(stop, self.first + len(self.rows))
+            parts.append(self.rows[start - self.first : end - self.first])
+            start = end
+        rows = parts[0] if len(parts) == 1 else joined(parts)
+        return next(tensors(rows, len(rows)))
