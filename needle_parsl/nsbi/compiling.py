@@ -1,0 +1,64 @@
+"""Where compiled code is kept: functions that numba compiles once per type of processor and state of their sources.
+
+Without fast mathematics every operation is rounded as NumPy rounds it, so that results do not depend on what else is compiled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+AVAILABLE = find_spec("numba") is not None
+"""Whether numba is installed, an extra."""
+EXACT = {"nogil": True, "error_model": "numpy"}
+"""Divisions as NumPy does them: a check for zero would keep loops out of vector registers. Other threads may run meanwhile."""
+
+
+def features() -> str:
+    """Name what the processor can do, in LLVM's words; `NUMBA_CPU_FEATURES` overrules it."""
+    import llvmlite.binding as llvm
+    import numba
+
+    return str(numba.config.CPU_FEATURES or llvm.get_host_cpu_features().flatten())
+
+
+def folder(package: Path) -> Path:
+    """Give the folder of a package's compiled code.
+
+    numba looks at the time of one file alone, while a function is compiled together with those of other files; and two types
+    of processors that share a folder could take each other's code.
+    """
+    import llvmlite.binding as llvm
+
+    state = hashlib.blake2b(f"{features()} {llvm.llvm_version_info}".encode(), digest_size=8)
+    for source in sorted(package.glob("*.py")):
+        state.update(source.read_bytes())
+    above = os.environ.get("NUMBA_CACHE_DIR") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "needle", "numba")
+    return Path(above).expanduser() / f"{llvm.get_host_cpu_name()}-{state.hexdigest()}"
+
+
+def inlined(function: F) -> F:
+    """Compile a function into those that call it."""
+    import numba
+
+    made: F = numba.njit(**EXACT)(function)
+    return made
+
+
+def compiled(function: F) -> F:
+    """Compile a function when it is first called, and keep the code for other processes."""
+    import numba
+
+    kept = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(folder(Path(function.__code__.co_filename).parent))
+    try:
+        made: F = numba.njit(**EXACT, cache=True)(function)
+    finally:
+        numba.config.CACHE_DIR = kept
+    return made

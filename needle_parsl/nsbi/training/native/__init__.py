@@ -1,0 +1,1 @@
+"""Training of multilayer perceptrons in cache, compiled by numba; the rest of the package works without."""

@@ -1,0 +1,119 @@
+"""Training of one multilayer perceptron on flat parameters."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from needle_parsl.nsbi.compiling import compiled
+from needle_parsl.nsbi.training.native import layout, passes, updates
+from needle_parsl.nsbi.training.native.layout import TILE, Floats, Integers, Work
+from needle_parsl.nsbi.training.native.passes import Table
+from needle_parsl.nsbi.training.native.updates import Moments, Rule
+
+
+class Goal(NamedTuple):
+    """What is made small."""
+
+    loss: int
+    smoothing: float = 0.0
+    """Labels become y (1 - smoothing) + smoothing / 2."""
+    by_weight: bool = False
+    """Whether a batch's loss is divided by its sum of weights, not by its number of events."""
+
+
+@compiled
+def _train(
+    places: Integers, activation: int, goal: Goal, rule: Rule, work: Work, parameters: Floats, moments: Moments,
+    table: Table, order: Integers, batch_size: int, rate: float, losses: npt.NDArray[np.float64],
+) -> None:  # fmt: skip
+    for b in range(len(losses)):
+        batch = order[b * batch_size : (b + 1) * batch_size]
+        losses[b] = _differentiate(places, activation, goal, work, parameters, table, batch)
+        updates.update(rule, parameters, work.gradient, moments, rate)
+
+
+@compiled
+def _differentiate(
+    places: Integers, activation: int, goal: Goal, work: Work, parameters: Floats, table: Table, batch: Integers
+) -> float:
+    norm = float(len(batch))
+    if goal.by_weight:
+        norm = 0.0
+        for event in batch:
+            norm += table.weight[event]
+    scale, keep, add = np.float32(1.0 / norm), np.float32(1.0 - goal.smoothing), np.float32(0.5 * goal.smoothing)
+    passes.pack(places, parameters, work)
+    total = 0.0
+    for start in range(0, len(batch), TILE):
+        part = batch[start : start + TILE]
+        rows = passes.load(places, table, part, work)
+        for n in range(len(part)):
+            work.label[n] = table.label[part[n]] * keep + add
+            work.weight[n] = table.weight[part[n]] * scale
+        passes.forward(places, parameters, activation, rows, work)
+        total += passes.judge(goal.loss, len(part), rows, work)
+        passes.backward(places, len(part), rows, work)
+    passes.unpack(places, work)
+    return total
+
+
+@compiled
+def _logits(places: Integers, activation: int, work: Work, parameters: Floats, x: Floats, out: Floats) -> None:
+    passes.pack(places, parameters, work)
+    table = Table(x, out, out)
+    for start in range(0, len(x), TILE):
+        part = np.arange(start, min(start + TILE, len(x)))
+        rows = passes.load(places, table, part, work)
+        passes.forward(places, parameters, activation, rows, work)
+        out[start : start + len(part)] = work.logits[: len(part)]
+
+
+class Trainer:
+    """A network's structure, its goal and its optimiser; holds the arrays that it works in, so one thread at a time."""
+
+    def __init__(self, widths: tuple[int, ...], activation: int, goal: Goal, rule: Rule) -> None:
+        self.activation, self.goal, self.rule = activation, goal, rule
+        self.places = layout.laid_out(widths)
+        self.work = layout.work(self.places)
+
+    def begin(self) -> Moments:
+        """Give what an optimiser remembers before its first step."""
+        count = len(self.work.gradient)
+        return Moments(np.zeros(count, np.float32), np.zeros(count, np.float32), np.array([0.0, 1.0]))
+
+    def train_batches(
+        self, parameters: Floats, moments: Moments, table: Table, order: Integers, batch_size: int, rate: float
+    ) -> npt.NDArray[np.float64]:
+        """Do a step for each batch, in place; the last batch may be smaller.
+
+        Args:
+            parameters: In torch's order, shape (P,).
+            moments: Of the optimiser.
+            table: Of the events.
+            order: The rows to go through.
+            batch_size: In events.
+            rate: The learning rate.
+
+        Returns:
+            The loss of each batch before its step.
+        """
+        losses = np.empty(-(-len(order) // batch_size))
+        _train(
+            self.places, self.activation, self.goal, self.rule, self.work, parameters, moments, table, order, batch_size,
+            rate, losses,
+        )  # fmt: skip
+        return losses
+
+    def differentiate(self, parameters: Floats, table: Table, batch: Integers) -> tuple[float, Floats]:
+        """Compute the loss of a batch, and its gradient, shape (P,)."""
+        loss = _differentiate(self.places, self.activation, self.goal, self.work, parameters, table, batch)
+        return loss, self.work.gradient.copy()
+
+    def logits(self, parameters: Floats, x: Floats) -> Floats:
+        """Evaluate the network for features of shape (N, F)."""
+        out = np.empty(len(x), np.float32)
+        _logits(self.places, self.activation, self.work, parameters, x, out)
+        return out

@@ -1,0 +1,195 @@
+"""Training of perceptrons in cache against torch: gradients, optimisers, a thousand steps, odd sizes, bad numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+pytest.importorskip("numba")
+
+from needle_parsl.nsbi.training.native import passes, updates
+from needle_parsl.nsbi.training.native.passes import Table
+from needle_parsl.nsbi.training.native.trainer import Goal, Trainer
+from needle_parsl.nsbi.training.native.updates import Rule
+
+ACTIVATIONS = {passes.SILU: nn.SiLU, passes.RELU: nn.ReLU, passes.TANH: nn.Tanh}
+RULES: dict[str, tuple[Rule, Callable[..., torch.optim.Optimizer]]] = {
+    "adam": (Rule(updates.ADAM, weight_decay=0.02), lambda p: torch.optim.Adam(p, lr=0.002, weight_decay=0.02)),
+    "adamw": (
+        Rule(updates.ADAM, 0.8, 0.99, 1e-6, 0.05, decoupled=True),
+        lambda p: torch.optim.AdamW(p, lr=0.002, betas=(0.8, 0.99), eps=1e-6, weight_decay=0.05),
+    ),
+    "nadam": (Rule(updates.NADAM), lambda p: torch.optim.NAdam(p, lr=0.002)),
+    "sgd": (Rule(updates.SGD, 0.0), lambda p: torch.optim.SGD(p, lr=0.002)),
+    "momentum": (
+        Rule(updates.SGD, 0.9, weight_decay=0.01, dampening=0.1),
+        lambda p: torch.optim.SGD(p, lr=0.002, momentum=0.9, weight_decay=0.01, dampening=0.1),
+    ),
+    "nesterov": (
+        Rule(updates.SGD, 0.9, nesterov=True),
+        lambda p: torch.optim.SGD(p, lr=0.002, momentum=0.9, nesterov=True),
+    ),
+}
+
+
+def network(widths: tuple[int, ...], activation: int, seed: int = 1) -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        hidden = [part for a, b in pairwise(widths) for part in (nn.Linear(a, b), ACTIVATIONS[activation]())]
+        return nn.Sequential(*hidden, nn.Linear(widths[-1], 1))
+
+
+def flat(module: nn.Module) -> Any:
+    return nn.utils.parameters_to_vector(module.parameters()).detach().numpy().copy()
+
+
+def events(count: int, features: int, seed: int = 2) -> Table:
+    random = np.random.default_rng(seed)
+    x = random.standard_normal((count, features), dtype=np.float32)
+    label = (random.random(count) < 1 / (1 + np.exp(-x[:, 0]))).astype(np.float32)
+    weight = random.poisson(1.0, count) * random.uniform(-0.2, 2.0, count)  # zeros, and some below zero
+    return Table(x, label, weight.astype(np.float32))
+
+
+def loss(goal: Goal, module: nn.Module, table: Table, rows: Any) -> torch.Tensor:
+    kind = next(module.parameters()).dtype
+    x, label, weight = (torch.from_numpy(column[rows]).to(kind) for column in table)
+    label = label * (1 - goal.smoothing) + goal.smoothing / 2
+    logit = module(x).squeeze(-1)
+    if goal.loss == passes.BCE:
+        each = binary_cross_entropy_with_logits(logit, label, reduction="none")
+    else:
+        each = (logit - label) ** 2
+    return (weight * each).sum() / (weight.sum() if goal.by_weight else len(rows))
+
+
+SHAPES = [(4, 32, 32), (16, 64, 64, 64), (5, 7, 13, 9), (1, 1), (3, 17), (33, 48, 100)]
+
+
+@pytest.mark.parametrize("widths", SHAPES, ids=str)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(
+    "goal",
+    [Goal(passes.BCE), Goal(passes.BCE, smoothing=0.1, by_weight=True), Goal(passes.MSE)],
+    ids=["bce", "smoothed", "mse"],
+)
+def test_loss_and_gradient_are_those_of_autograd(widths: tuple[int, ...], activation: int, goal: Goal) -> None:
+    module, table = network(widths, activation), events(301, widths[0])
+    trainer = Trainer(widths, activation, goal, Rule(updates.ADAM))
+    for count in (3, 128, 300):
+        rows = np.random.default_rng(count).permutation(301)[:count]
+        single, exact = gradient(goal, module, table, rows), gradient(goal, deepcopy(module).double(), table, rows)
+        value, found = trainer.differentiate(flat(module), table, rows)
+        assert value == pytest.approx(exact[0], rel=1e-6, abs=1e-7)
+        rounding = np.abs(single[1] - exact[1]).max() + 2e-7 * np.abs(exact[1]).max()
+        assert np.abs(found - exact[1]).max() <= 5 * rounding
+
+
+def gradient(goal: Goal, module: nn.Module, table: Table, rows: Any) -> tuple[float, Any]:
+    module.zero_grad()
+    value = loss(goal, module, table, rows)
+    torch.autograd.backward(value)
+    return float(value.detach()), nn.utils.parameters_to_vector([p.grad for p in module.parameters()]).numpy()
+
+
+@pytest.mark.parametrize("widths", SHAPES, ids=str)
+def test_logits_are_those_of_torch(widths: tuple[int, ...]) -> None:
+    for activation in ACTIVATIONS:
+        module, x = network(widths, activation), events(203, widths[0]).x
+        trainer = Trainer(widths, activation, Goal(passes.BCE), Rule(updates.ADAM))
+        with torch.no_grad():
+            expected = module(torch.from_numpy(x)).squeeze(-1).numpy()
+        np.testing.assert_allclose(trainer.logits(flat(module), x), expected, rtol=1e-6, atol=1e-6)
+
+
+def by_torch(module: nn.Module, make: Any, goal: Goal, table: Table, order: Any, batch: int) -> list[float]:
+    optimizer, losses = make(module.parameters()), []
+    for rows in np.split(order, range(batch, len(order), batch)):
+        optimizer.zero_grad()
+        value = loss(goal, module, table, rows)
+        torch.autograd.backward(value)
+        optimizer.step()
+        losses.append(float(value.detach()))
+    return losses
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("activation", [passes.SILU, passes.TANH])
+def test_a_thousand_steps_end_where_those_of_torch_end(name: str, activation: int) -> None:
+    rule, make = RULES[name]
+    goal, table, widths, batch = Goal(passes.BCE), events(1500, 6), (6, 24, 20), 70
+    order = np.concatenate([np.random.default_rng(n).permutation(1500) for n in range(47)])[: 70 * 1000 - 33]
+    module = network(widths, activation)
+    start = flat(module)
+    losses = by_torch(module, make, goal, table, order, batch)
+    trainer, found = Trainer(widths, activation, goal, rule), start.copy()
+    moments = trainer.begin()
+    told = [
+        trainer.train_batches(found, moments, table, part, batch, 0.002)
+        for part in np.split(order, range(70 * 90, len(order), 70 * 90))
+    ]
+    assert np.abs(flat(module) - start).max() > 0.02
+    assert np.abs(np.concatenate(told) - losses).max() < 2e-6
+    assert np.abs(found - flat(module)).max() < 1e-5
+
+
+def test_a_training_cut_in_pieces_has_the_same_bits() -> None:
+    table, order = events(900, 6), np.random.default_rng(4).permutation(900)
+    trainer = Trainer((6, 24, 20), passes.SILU, Goal(passes.BCE), RULES["nadam"][0])
+    whole = flat(network((6, 24, 20), passes.SILU))
+    pieces, moments, kept = whole.copy(), trainer.begin(), trainer.begin()
+    trainer.train_batches(whole, moments, table, order, 64, 0.01)
+    other = Trainer((6, 24, 20), passes.SILU, Goal(passes.BCE), RULES["nadam"][0])
+    for part in np.split(order, [64 * 3, 64 * 4, 64 * 11]):
+        other.train_batches(pieces, kept, table, part, 64, 0.01)
+        other.logits(pieces, table.x)
+    assert whole.tobytes() == pieces.tobytes()
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(moments, kept, strict=True))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_nan_shows_and_stays_with_its_member(activation: int) -> None:
+    widths, table = (6, 24, 20), events(300, 6)
+    trainer, order = Trainer(widths, activation, Goal(passes.BCE), RULES["adam"][0]), np.arange(300)
+    broken = flat(network(widths, activation))
+    broken[3] = np.nan
+    assert np.isnan(trainer.train_batches(broken, trainer.begin(), table, order, 100, 0.01)).all()
+    assert np.isnan(trainer.logits(broken, table.x)).all()
+    sound, moments = flat(network(widths, activation)), trainer.begin()
+    fresh = Trainer(widths, activation, Goal(passes.BCE), RULES["adam"][0])
+    alone = sound.copy()
+    fresh.train_batches(alone, fresh.begin(), table, order, 100, 0.01)
+    trainer.train_batches(sound, moments, table, order, 100, 0.01)
+    assert sound.tobytes() == alone.tobytes()
+
+
+def test_extreme_logits_give_torchs_losses() -> None:
+    x = np.array([[-1e4], [-90.0], [-30.0], [-1e-6], [0.0], [20.0], [88.0], [3e4]], np.float32)
+    table = Table(x, np.tile(np.float32([0, 1]), 4), np.ones(8, np.float32))
+    module = network((1, 1), passes.RELU)
+    parameters = np.float32([1.0, 1e5, 1.0, -1e5])  # the logit is x, as exactly as float32 allows
+    nn.utils.vector_to_parameters(torch.from_numpy(parameters), module.parameters())
+    trainer = Trainer((1, 1), passes.RELU, Goal(passes.BCE), Rule(updates.ADAM))
+    expected = loss(Goal(passes.BCE), module, table, np.arange(8))
+    assert trainer.differentiate(parameters, table, np.arange(8))[0] == pytest.approx(
+        float(expected.detach()), rel=1e-6
+    )
+
+
+def test_events_without_weight_change_nothing() -> None:
+    widths, table = (6, 24), events(256, 6)
+    table.weight[::2] = 0.0
+    trainer = Trainer(widths, passes.SILU, Goal(passes.BCE, by_weight=True), Rule(updates.ADAM))
+    parameters = flat(network(widths, passes.SILU))
+    all_of_them = trainer.differentiate(parameters, table, np.arange(256))
+    some = trainer.differentiate(parameters, table, np.arange(1, 256, 2))
+    assert all_of_them[0] == pytest.approx(some[0], rel=1e-6)
+    np.testing.assert_allclose(all_of_them[1], some[1], rtol=1e-5, atol=1e-7)
