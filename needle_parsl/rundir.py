@@ -17,7 +17,7 @@ import xxhash
 
 from needle_parsl.errors import InputError, TaskError
 
-RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES = (
+RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES, JOBS = (
     "run.json",
     "analysis.toml",
     "site.toml",
@@ -26,6 +26,7 @@ RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES = (
     "logs",
     "lock",
     "packs/states",
+    "jobs.json",
 )
 
 FULL = (errno.ENOSPC, errno.EDQUOT)

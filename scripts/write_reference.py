@@ -30,7 +30,7 @@ from needle_parsl.site import Site
 PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
 HEAD = """# Every key
 
-Written by `scripts/write_reference.py` from the dataclasses in `needle_parsl/analysis/tables.py` and `needle_parsl/site.py`.
+Written by `scripts/write_reference.py` from the dataclasses in `needle_parsl/analysis/tables.py` and `needle_parsl/site/tables.py`.
 `NAME` is a name that you choose. A key without a default is required. `needle run --set KEY=VALUE` overrides any key of an
 analysis; environment variables, `$NAME` or `${NAME}`, are filled in in site files only.
 """
@@ -48,10 +48,10 @@ USUAL = {"files": '["inputs/signal_*.root"]', "generate": '"physics.py:signal"',
 
 @cache
 def docstrings(kind: type) -> dict[str, str]:
-    """Give the docstring under each field of a dataclass."""
+    """Give the docstring under each field of a dataclass, those of the one it extends included."""
     (tree,) = ast.parse(inspect.cleandoc(inspect.getsource(kind))).body
     assert isinstance(tree, ast.ClassDef)
-    found: dict[str, str] = {}
+    found = docstrings(kind.__base__) if dataclasses.is_dataclass(kind.__base__) else {}
     for line, after in zip(tree.body, tree.body[1:], strict=False):
         if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(after, ast.Expr):
             assert isinstance(after.value, ast.Constant)

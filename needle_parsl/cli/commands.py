@@ -28,6 +28,7 @@ from needle_parsl.cli.options import (
     Settings,
     ShownSite,
     SiteName,
+    SubmitScript,
     Until,
 )
 from needle_parsl.errors import InputError, NeedleError, Problem, closest
@@ -184,7 +185,7 @@ def run(
             terminal.progress(prepared, quiet=as_json) as on_end,
             contextlib.redirect_stdout(sys.stderr),
         ):
-            outcome = running.run(prepared, on_end)
+            outcome = running.run(prepared, on_end, terminal.said)
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):  # the terminal may have gone
             typer.echo("interrupted; the same command goes on from here", err=True)
@@ -237,23 +238,26 @@ def sites(context: typer.Context, as_json: Json = False) -> None:
     from needle_parsl import site
     from needle_parsl.cli import terminal
 
-    found = []
-    for name, path in site.known().items():
-        try:
-            description = site.load(name).description
-        except InputError as error:
-            description = f"cannot be used: {error}"
-        found.append({"name": name, "description": description, "file": str(path)})
+    known = site.known().items()
+    found = [{"name": name, "description": site.described(path), "file": str(path)} for name, path in known]
     _print_json(found) if as_json else terminal.sites(found)
 
 
 @sites_app.command("show")
-def sites_show(name: ShownSite, as_json: Json = False) -> None:
-    """Show a site's settings, with defaults and environment variables filled in."""
+def sites_show(name: ShownSite, submit_script: SubmitScript = False, as_json: Json = False) -> None:
+    """Show a site's settings, with defaults and environment variables filled in, or the jobs that it would submit."""
     from needle_parsl import reading, site
 
-    settings = asdict(site.load(name))
-    _print_json(settings) if as_json else typer.echo(reading.dump(settings), nl=False)
+    loaded = site.load(name)
+    if submit_script:
+        from needle_parsl.workflow.executors import preview
+
+        scripts = preview.scripts(loaded, Path(loaded.scratch).expanduser().absolute() / "runs" / "NAME" / "logs")
+        _print_json(scripts) if as_json else typer.echo(
+            "\n".join(f"### {title}\n{text}" for title, text in scripts.items())
+        )
+        return
+    _print_json(asdict(loaded)) if as_json else typer.echo(reading.dump(asdict(loaded)), nl=False)
 
 
 def _prepare(

@@ -63,6 +63,7 @@ SiteName = Annotated[
     typer.Option("--site", help="The machine: a name from 'needle sites', or a TOML file.", autocompletion=sites),
 ]
 ShownSite = Annotated[str, typer.Argument(help="The name of a site.", autocompletion=sites)]
+SubmitScript = Annotated[bool, typer.Option("--submit-script", help="Print what would be submitted to the scheduler.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one key; may be repeated.", autocompletion=keys),

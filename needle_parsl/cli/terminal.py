@@ -39,6 +39,11 @@ def warned(warnings: Sequence[Problem | str]) -> None:
         ERR.print(f"warning: {warning}")
 
 
+def said(text: str) -> None:
+    """Pass on what a run has to say while it goes on."""
+    ERR.print(text)
+
+
 def started(folder: Path, written: Sequence[Path], problems: Sequence[Problem]) -> None:
     """Say what a new analysis consists of, and what comes next."""
     for path in written:

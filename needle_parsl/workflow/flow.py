@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from needle_parsl import rundir
 from needle_parsl.plan import Task
@@ -19,11 +18,20 @@ from needle_parsl.workflow.records import Record
 
 LOOK = 0.5
 """Seconds between two looks at the machine."""
+TRAINING, READING = ("train", "piece"), ("generated", "read", "merge", "convert")
+"""What belongs on nodes with GPUs, and on those for files; everything else is small."""
 Finished = Callable[[Task, Record | None, BaseException | None], None]
 """Called when a task ends: with its record, or with what it raised."""
 
 
-def run(root: Path, todo: list[Task], done: Mapping[str, Record], site: Site, finished: Finished) -> None:
+def run(
+    root: Path,
+    todo: list[Task],
+    done: Mapping[str, Record],
+    site: Site,
+    finished: Finished,
+    say: executors.Say = lambda _: None,
+) -> None:
     """Run the tasks that are not done; return when all have ended.
 
     Args:
@@ -32,11 +40,12 @@ def run(root: Path, todo: list[Task], done: Mapping[str, Record], site: Site, fi
         done: Records of what need not be done again, by key.
         site: The machine.
         finished: Called for each task as it ends, from Parsl's threads.
+        say: Tells the user something.
     """
     futures: dict[str, Record | Future[Record]] = dict(done)
     endings = _Endings(len(todo), site.window, finished)
-    with executors.started(site, (root / rundir.LOGS).resolve()) as machine:
-        submit = _submission(machine.kernel, root.resolve())
+    with executors.started(site, (root / rundir.LOGS).resolve(), say) as machine:
+        submit = _submission(machine, root.resolve())
         try:
             for task in todo:
                 endings.make_room(machine.check)
@@ -49,15 +58,21 @@ def run(root: Path, todo: list[Task], done: Mapping[str, Record], site: Site, fi
             raise
 
 
-def _submission(kernel: Any, root: Path) -> Callable[..., Future[Record]]:
+def need(stage: str) -> str:
+    """Say on which kind of nodes the work of a stage belongs."""
+    return "gpu" if stage in TRAINING else "io" if stage in READING else "cpu"
+
+
+def _submission(machine: executors.Machine, root: Path) -> Callable[..., Future[Record]]:
     """Make the Parsl apps, and give the function that submits a task with the futures before it."""
     from parsl import bash_app, python_app
 
-    where = {"data_flow_kernel": kernel, "executors": [executors.LABEL]}
-    program, python = bash_app(tasks.generate, **where), python_app(worker.call, **where)
+    kernel, labels = machine.kernel, machine.labels
+    program = bash_app(tasks.generate, data_flow_kernel=kernel, executors=[labels["io"]])
+    python = {label: python_app(worker.call, data_flow_kernel=kernel, executors=[label]) for label in labels.values()}
 
     def work(name: str, task: Task, *before: object) -> Future[Record]:
-        future: Future[Record] = python(name, str(root), task, *before)
+        future: Future[Record] = python[labels[need(name)]](name, str(root), task, *before)
         return future
 
     def generate(task: Task) -> Future[Record]:

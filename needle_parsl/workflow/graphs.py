@@ -20,6 +20,7 @@ from typing import Any
 
 from needle_parsl.site import Site
 from needle_parsl.workflow import executors
+from needle_parsl.workflow.executors import settings
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,14 @@ class Pool:
 
     kernel: Any
     """The data flow kernel."""
+    label: str = settings.LABEL
+    """The executor that reads files."""
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Call a function on a worker; `nsbi.data.loading` reads windows with it."""
         from parsl import python_app
 
-        app = python_app(function, data_flow_kernel=self.kernel, executors=[executors.LABEL])
+        app = python_app(function, data_flow_kernel=self.kernel, executors=[self.label])
         future: Future[Any] = app(*arguments)
         return future
 
@@ -85,4 +88,4 @@ def _filled(keys: Any, done: Mapping[Hashable, Any]) -> Any:
 def workers(site: Site) -> Iterator[Pool]:
     """Start Parsl for a while; a run has its own kernel, of which `Pool(kernel)` makes the same."""
     with TemporaryDirectory() as logs, executors.started(site, Path(logs)) as machine:
-        yield Pool(machine.kernel)
+        yield Pool(machine.kernel, machine.labels["io"])

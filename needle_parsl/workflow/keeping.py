@@ -79,5 +79,5 @@ def _folder(root: str, task: Task) -> Path:
 
 
 def _deadline() -> float:
-    """When this worker must have stopped, in seconds since the epoch; never, outside a batch job."""
-    return float(os.environ.get("SLURM_JOB_END_TIME", "inf")) - MARGIN
+    """When this worker must have stopped, in seconds since the epoch: as its block says, else its batch job; else never."""
+    return float(os.environ.get("NEEDLE_STOP") or float(os.environ.get("SLURM_JOB_END_TIME", "inf")) - MARGIN)

@@ -16,6 +16,7 @@ from typing import Any
 from needle_parsl import rundir
 from needle_parsl.plan import Task
 from needle_parsl.workflow import hearing
+from needle_parsl.workflow.processes import devices
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Record:
     stage: str
     what: str
     worker: str
-    """Host, process and thread."""
+    """Host, process and thread, and its GPU if it has one."""
     seconds: float
     """Wall time of the work."""
     output: str
@@ -46,8 +47,9 @@ class Record:
 
 
 def name() -> str:
-    """Name the worker that runs this: host, process and thread."""
-    return f"{socket.gethostname()}:{os.getpid()}:{threading.current_thread().name}"
+    """Name the worker that runs this: host, process and thread, and its GPU if it has one."""
+    gpu = f":gpu{devices.own()}" if devices.own() else ""
+    return f"{socket.gethostname()}:{os.getpid()}:{threading.current_thread().name}{gpu}"
 
 
 def without(result: Any, before: Iterable[object]) -> Any:

@@ -196,12 +196,15 @@ def _json(root: Path) -> dict[str, Any] | None:
     return found if whole and {"total", "done", "failed", "reused"} <= set(found["tasks"]) else None
 
 
-def run(prepared: Prepared, on_end: Callable[[Task, Record], None]) -> Outcome:
+def run(
+    prepared: Prepared, on_end: Callable[[Task, Record], None], say: Callable[[str], None] = lambda _: None
+) -> Outcome:
     """Run what is to do.
 
     Args:
         prepared: From `prepare`.
         on_end: Called for each task as it ends, from another thread.
+        say: Tells the user something, once.
 
     Returns:
         What was done and what failed; tasks after a failed one are not run.
@@ -213,7 +216,7 @@ def run(prepared: Prepared, on_end: Callable[[Task, Record], None]) -> Outcome:
     with _full_disk_said(prepared.root):
         rundir.create(prepared.root)
         with lock.held(prepared.root):
-            return _run(prepared, _Journal(prepared, on_end))
+            return _run(prepared, _Journal(prepared, on_end), say)
 
 
 @contextmanager
@@ -232,7 +235,7 @@ def _full_disk_said(root: Path) -> Iterator[None]:
         sys.excepthook, sys.unraisablehook = hooks
 
 
-def _run(prepared: Prepared, journal: _Journal) -> Outcome:
+def _run(prepared: Prepared, journal: _Journal, say: Callable[[str], None]) -> Outcome:
     root, todo = prepared.root, prepared.todo()
     if _stamp(root) != prepared.earlier.ledger:
         raise InputError(f"{root}: another run has worked here a moment ago; give the same command again")
@@ -244,7 +247,7 @@ def _run(prepared: Prepared, journal: _Journal) -> Outcome:
         if todo:
             from needle_parsl.workflow import flow  # Parsl is not loaded when nothing is to do
 
-            flow.run(root, todo, prepared.done, prepared.site, journal.finished)
+            flow.run(root, todo, prepared.done, prepared.site, journal.finished, say)
         status = "failed" if journal.outcome.failed else "done"
     finally:
         journal.state(status)

@@ -15,7 +15,7 @@ from typing import Any
 from needle_parsl import rundir
 from needle_parsl.errors import Blame, InputError, NeedleError, TaskError
 from needle_parsl.plan import Task
-from needle_parsl.workflow.processes import tethered
+from needle_parsl.workflow.processes import devices, tethered
 from needle_parsl.workflow.processes.stopping import STOPPING, TRAINING, StoppedError
 from needle_parsl.workflow.records import name, without
 
@@ -45,6 +45,7 @@ def call(stage: str, root: str, task: Task, *before: Any) -> Any:
     if own_process:
         _settle()
     try:
+        devices.choose()
         return without(tasks.FUNCTIONS[stage](root, task, *before), before)
     except BaseException as error:  # noqa: BLE001  raised again, as one that survives the way back
         known = foreseen(error, root)

@@ -41,12 +41,13 @@ def reason(error: BaseException | None, root: Path) -> str:
 
 
 def not_run(task: Task, error: BaseException | None) -> bool:
-    """Whether a task did not run because one before it failed; a generator's own program is part of its task."""
+    """Whether a task did not run because one before it failed, or no worker came; a generator's own program is part of its task."""
     from parsl.app.errors import BashExitFailure
     from parsl.dataflow.errors import DependencyError
+    from parsl.executors.errors import BadStateException
 
     own = task.stage == "generate" and isinstance(error and error.__cause__, BashExitFailure)
-    return isinstance(error, DependencyError) and not own
+    return isinstance(error, BadStateException) or (isinstance(error, DependencyError) and not own)
 
 
 def _last_words(log: Path, error: BaseException | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from needle_parsl.errors import NeedleError
@@ -32,7 +33,7 @@ def cost(error: Exception, record: Mapping[str, Any]) -> float:
     if isinstance(error, StoppedError):
         return 0
     if isinstance(error, ManagerLost):
-        return 0 if _a_block_ended(record) and record["fail_count"] <= FREE else 1
+        return 0 if _its_block_ended(error, record) and record["fail_count"] <= FREE else 1
     if isinstance(error, (WorkerLost, CrashError)):
         return 1
     if isinstance(error, BashExitFailure):
@@ -40,9 +41,15 @@ def cost(error: Exception, record: Mapping[str, Any]) -> float:
     return FATAL if isinstance(error, (NeedleError, OSError)) else 1
 
 
-def _a_block_ended(record: Mapping[str, Any]) -> bool:
+def _its_block_ended(error: Any, record: Mapping[str, Any]) -> bool:
+    """Whether the block of a lost manager has ended; a manager has a folder of logs in that of its block."""
     executor = record["dfk"].executors[record["executor"]]
-    return any(status.terminal for status in executor.status_facade.values())
+    manager = error.manager_id.decode() if isinstance(error.manager_id, bytes) else error.manager_id
+    blocks = [
+        path.parent.name.removeprefix("block-") for path in Path(executor.worker_logdir).glob(f"block-*/{manager}")
+    ]
+    jobs = [executor.blocks_to_job_id[block] for block in blocks if block in executor.blocks_to_job_id]
+    return bool(jobs) and all(status.terminal for status in executor.provider.status(jobs))
 
 
 def lost(error: BaseException | None) -> bool:

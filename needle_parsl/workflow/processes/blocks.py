@@ -28,8 +28,8 @@ class Here(ExecutionProvider):
     status_polling_interval = 1
     cores_per_node = mem_per_node = None
 
-    def __init__(self, logs: Path) -> None:
-        self.logs = logs
+    def __init__(self, logs: Path, prefix: str = "") -> None:
+        self.logs, self.prefix = logs, prefix
         self.blocks: dict[object, subprocess.Popen[bytes]] = {}
         self.ended: dict[object, JobStatus] = {}
 
@@ -44,7 +44,7 @@ class Here(ExecutionProvider):
 
     def log(self, number: int) -> Path:
         """Locate what the processes of a block printed."""
-        return self.logs / f"block-{number}.log"
+        return self.logs / f"block-{self.prefix}{number}.log"
 
     def status(self, job_ids: Sequence[object]) -> list[JobStatus]:
         """Say how blocks are."""

@@ -23,6 +23,7 @@ from typing import Any
 from parsl.executors.high_throughput import mpi_resource_management
 from parsl.executors.high_throughput.mpi_resource_management import TaskScheduler
 
+from needle_parsl import __version__
 from needle_parsl.workflow.processes import memory
 from needle_parsl.workflow.processes.deaths import LOOK, Death, place
 
@@ -102,6 +103,8 @@ def _give_back() -> None:
 
 def main() -> None:
     """Run Parsl's pool, and watch it from a thread."""
+    if (wanted := os.environ.get("NEEDLE_VERSION", __version__)) != __version__:
+        sys.exit(f"this node has needle {__version__}, and the run was started with {wanted}; install the same at both")
     folder = Path(sys.argv.pop(1))
     vars(mpi_resource_management)["TaskScheduler"] = Counted
     threading.Thread(target=watch, args=(folder,), daemon=True).start()

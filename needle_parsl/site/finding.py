@@ -1,56 +1,23 @@
-"""What the machine offers: one TOML file per site, found by name."""
+"""Where site files are, and how one is read: variables first, then its keys, then what they mean together."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from needle_parsl import reading, shipped
 from needle_parsl.errors import InputError, closest
-from needle_parsl.reading import within
+from needle_parsl.site import meaning
+from needle_parsl.site.tables import NEEDS, Shape, Site
 
-VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
-
-
-@dataclass(frozen=True)
-class Remote:
-    """How the site is reached from elsewhere."""
-
-    endpoint: str = ""
-    """The id of its Globus Compute endpoint, for `needle submit`; `$NAME` stands for an environment variable there. Example: `"$NEEDLE_ENDPOINT"`."""
-
-
-@dataclass(frozen=True)
-class Site:
-    """A whole site file."""
-
-    description: str
-    """What machine this is, in one line. Example: `"Perlmutter at NERSC, GPU nodes"`."""
-    scheduler: Literal["local"] = "local"
-    """Who gives out the nodes."""
-    executor: Literal["threads", "htex"] = "threads"
-    """How tasks run: `threads` of the process that runs `needle`, or `htex`, worker processes of their own (Parsl's
-    HighThroughputExecutor)."""
-    workers_per_node: int = field(default=0, metadata=within(0, 1024))
-    """Tasks at a time; 0 is one per core. Unit: tasks."""
-    pack: int = field(default=8, metadata=within(1, 100_000))
-    """Members that one training task holds. Unit: networks."""
-    memory_mib: int = field(default=1024, metadata=within(1))
-    """Memory that a task of conversion may use beside its libraries; a larger file is cut into more tasks. Unit: MiB."""
-    window: int = field(default=1000, metadata=within(1))
-    """Tasks that are submitted at a time. Unit: tasks."""
-    scratch: str = "."
-    """The folder that holds `runs/`; `$NAME` stands for an environment variable. Example: `"$SCRATCH/needle"`."""
-    remote: Remote = Remote()
-
-    def workers(self) -> int:
-        """Count the tasks that run at a time."""
-        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return self.workers_per_node or allowed or 1
+VARIABLE = re.compile(r"\$(?:\{(\w+)(:-[^}]*)?\}|(\w+))")
+"""`$NAME`, `${NAME}`, or `${NAME:-what stands there if it is not set}`."""
+SHELL = ("setup", "node_setup", "node_end")
+"""Keys whose variables are the shell's, on the node."""
 
 
 def folders() -> list[Path]:
@@ -84,7 +51,39 @@ def load(name: str) -> Site:
     used = {key: value if key == "remote" else _expand(value, reader, key) for key, value in table.items()}
     site = reader.table(Site, used)
     reader.finish()
-    return site
+    shapes: dict[str, Any] = {need: _shape(reader, used, need) for need in NEEDS if need in used}
+    site = replace(site, **shapes)
+    meaning.check(reader, site, used)
+    reader.finish()
+    return replace(site, factory=str(path.parent / site.factory)) if site.factory else site
+
+
+def _shape(reader: reading.Reader, table: Mapping[str, Any], need: str) -> Shape:
+    """Read the table of a shape; what is not said there is said at the top."""
+    top = {reading.key_of(field) for field in fields(Shape)} & table.keys()
+    return reader.table(Shape, {**{key: table[key] for key in top}, **table[need]}, need)
+
+
+def described(path: Path) -> str:
+    """Say what a site is, and what has to be set before it can be used."""
+    try:
+        table = reading.load(path)
+        missing = needed(path)
+        said = str(table.get("description")) if missing else load(str(path)).description
+    except InputError as error:
+        return f"cannot be used: {error}"
+    return f"{said} (first: {'; '.join(f'export {name}=...' for name in missing)})" if missing else said
+
+
+def needed(path: Path) -> list[str]:
+    """List the variables that a site file needs and that are not set."""
+    texts = [
+        line
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if not line.lstrip().startswith(("#", *SHELL, "endpoint"))
+    ]
+    found = [m[1] or m[3] for line in texts for m in VARIABLE.finditer(line) if m[2] is None]
+    return [name for name in dict.fromkeys(found) if not os.environ.get(name)]
 
 
 def endpoint(name: str) -> str:
@@ -110,14 +109,17 @@ def _expanded(table: Mapping[str, Any], reader: reading.Reader, key: str = "") -
 
 
 def _expand(value: Any, reader: reading.Reader, key: str) -> Any:
+    if key.rpartition(".")[2] in SHELL:
+        return value
     if isinstance(value, Mapping):
         return _expanded(value, reader, key)
     if isinstance(value, list):
         return [_expand(item, reader, f"{key}[{i}]") for i, item in enumerate(value)]
-    return VARIABLE.sub(lambda m: _variable(m[1] or m[2], reader, key), value) if isinstance(value, str) else value
+    return VARIABLE.sub(lambda m: _variable(m, reader, key), value) if isinstance(value, str) else value
 
 
-def _variable(name: str, reader: reading.Reader, key: str) -> str:
-    if name not in os.environ:
+def _variable(found: re.Match[str], reader: reading.Reader, key: str) -> str:
+    name, default = found[1] or found[3], found[2]
+    if not os.environ.get(name) and default is None:
         reader.complain(key, f"needs the environment variable {name}, which is not set; export {name}=... first")
-    return os.environ.get(name, "")
+    return os.environ.get(name) or (default or "").removeprefix(":-")

@@ -1,0 +1,6 @@
+"""What the machine offers: one TOML file per site, found by name."""
+
+from needle_parsl.site.finding import described, endpoint, folders, known, load
+from needle_parsl.site.tables import NEEDS, Environment, Remote, Shape, Site
+
+__all__ = ["NEEDS", "Environment", "Remote", "Shape", "Site", "described", "endpoint", "folders", "known", "load"]

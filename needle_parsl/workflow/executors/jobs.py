@@ -1,0 +1,96 @@
+"""The jobs of a run, written down in its directory: what they cost, and whether the budget has room for one more."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from needle_parsl import rundir
+from needle_parsl.errors import InputError, TaskError
+from needle_parsl.site import Shape
+
+
+class SpentError(TaskError):
+    """The budget has no room for one more job."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of the scheduler, which is a block of Parsl."""
+
+    shape: str
+    nodes: int
+    walltime: int
+    """Seconds that it may run."""
+    submitted: float
+    """In seconds since the epoch, as all times here."""
+    started: float = 0.0
+    """When it was first seen running; 0 while it waits."""
+    ended: float = 0.0
+    """When it was first seen at its end; 0 before."""
+    state: str = "PENDING"
+
+    def node_hours(self, now: float, *, at_most: bool = False) -> float:
+        """Give what it has cost until now, or what it may cost at most."""
+        spent = self.ended - self.started if self.ended else min(now - self.started, self.walltime)
+        seconds = self.walltime if at_most and not self.ended else spent if self.started else 0.0
+        return self.nodes * seconds / 3600
+
+
+class Jobs:
+    """All jobs that this run directory has ever had."""
+
+    def __init__(self, root: Path, budget: float) -> None:
+        self.path, self.budget, self.writing = root / rundir.JOBS, budget, threading.Lock()
+        self.jobs: dict[str, Job] = {}
+        with suppress(InputError, TypeError, AttributeError):  # damaged, or none yet: it costs only its history
+            found: dict[str, Any] = rundir.read_json(self.path)
+            self.jobs = {job: Job(**facts) for job, facts in found.items()}
+        self._leave_behind()
+
+    def _leave_behind(self) -> None:
+        """Close what a driver that was killed had left open: its jobs ran at most to their walltime."""
+        for name, job in self.jobs.items():
+            if not job.ended:
+                last = min(time.time(), job.started + job.walltime) if job.started else job.submitted
+                self.jobs[name] = replace(job, ended=last, state="LEFT")
+
+    def node_hours(self, *, at_most: bool = False) -> float:
+        """Add up what the jobs have cost, or may cost at most."""
+        now = time.time()
+        return sum(job.node_hours(now, at_most=at_most) for job in self.jobs.values())
+
+    def make_room(self, shape: Shape) -> None:
+        """Refuse one more job that the budget may not cover.
+
+        Raises:
+            SpentError: It may not.
+        """
+        wanted = shape.nodes * shape.seconds() / 3600
+        if self.budget and self.node_hours(at_most=True) + wanted > self.budget:
+            raise SpentError(
+                f"the budget of {self.budget:g} node-hours has no room for one more job of {wanted:.3g} "
+                f"({self.node_hours():.3g} are spent); raise budget in the site file, and the same command goes on from here"
+            )
+
+    def add(self, name: str, label: str, shape: Shape) -> None:
+        """Write down a job that was submitted."""
+        self._set(name, Job(label, shape.nodes, shape.seconds(), time.time()))
+
+    def see(self, name: str, state: str, *, ended: bool) -> None:
+        """Write down how a job is, if that has changed."""
+        job = self.jobs.get(name)
+        if job is None or job.ended or job.state == state:
+            return
+        now = time.time()
+        started = job.started or (now if state == "RUNNING" else 0.0)
+        self._set(name, replace(job, state=state, started=started, ended=now if ended else 0.0))
+
+    def _set(self, name: str, job: Job) -> None:
+        with self.writing:
+            self.jobs[name] = job
+            rundir.write_json(self.path, {name: asdict(job) for name, job in self.jobs.items()})

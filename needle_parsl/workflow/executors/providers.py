@@ -1,0 +1,241 @@
+"""Parsl's providers of batch jobs, made fit for long runs: asked often, with a memory, and never in a storm.
+
+Parsl's own ask the scheduler once a minute, forget how a job ended one look later, take a job that is no longer listed for
+lost news, and submit again every second what was refused (docs/decisions/0005).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from parsl.jobs.states import JobState, JobStatus
+from parsl.launchers import (
+    AprunLauncher,
+    JsrunLauncher,
+    MpiExecLauncher,
+    SimpleLauncher,
+    SingleNodeLauncher,
+    SrunLauncher,
+)
+from parsl.providers import PBSProProvider, SlurmProvider
+from parsl.providers.cluster_provider import ClusterProvider
+from parsl.providers.errors import SubmitException
+
+from needle_parsl.errors import TaskError
+from needle_parsl.site import Shape, Site
+from needle_parsl.workflow.executors.jobs import Jobs, SpentError
+
+LIVING = "PENDING,CONFIGURING,RUNNING,SUSPENDED,COMPLETING"
+COMMAND = 30
+"""Seconds that a command of the scheduler may take."""
+FRESH = 2.0
+"""Seconds for which an answer of the scheduler is good enough."""
+PAUSE = 30.0
+"""Seconds after a refusal in which nothing is submitted."""
+PASSING = re.compile(
+    r"timed? ?out|unable to contact|connection|temporar|try again|busy|submit.*limit|limit.*submit|too many",
+    re.IGNORECASE,
+)
+"""Words of refusals that another try may not meet again."""
+
+
+class RefusedError(TaskError):
+    """The scheduler has refused a job."""
+
+
+class Watched(ClusterProvider):
+    """What the providers of all schedulers have in common; mixed into one of Parsl's."""
+
+    def watch(self, site: Site, label: str, shape: Shape, name: str, jobs: Jobs) -> None:
+        """Take note of the run.
+
+        Args:
+            site: The machine.
+            label: Which of its shapes this is.
+            shape: That shape.
+            name: What the names of all jobs of the run begin with.
+            jobs: Where they are written down.
+        """
+        self.interval, self.label_, self.shape, self.name, self.jobs = site.poll, label, shape, name, jobs
+        self.refused: list[str] = []
+        """Reasons of the refusals since the last job that was taken."""
+        self.spent = ""
+        """Why the budget has no room; empty while it has."""
+        self.again = self.looked = 0.0
+
+    @property
+    def status_polling_interval(self) -> int:
+        """Seconds between two looks."""
+        return self.interval
+
+    def submit(self, command: str, tasks_per_node: int, job_name: str = "parsl") -> Any:  # noqa: ARG002  Parsl's
+        """Submit a block, unless one was refused a moment ago or the budget has no room.
+
+        Raises:
+            RefusedError: The scheduler does not take it.
+            SpentError: It was not asked.
+        """
+        if time.monotonic() < self.again:
+            raise RefusedError(self.refused[-1])
+        try:
+            self.jobs.make_room(self.shape)
+            job = super().submit(command, tasks_per_node, f"{self.name}.{self.label_}")
+        except SpentError as error:
+            self.spent = str(error)
+            raise
+        except SubmitException as error:
+            self.refused.append(reasons(error.stderr or error.stdout or str(error)))
+            self.again = time.monotonic() + PAUSE
+            raise RefusedError(self.refused[-1]) from error
+        self.refused.clear()
+        self.jobs.add(str(job), self.label_, self.shape)
+        return job
+
+    def hopeless(self) -> bool:
+        """Whether the same job would be refused again."""
+        return bool(self.refused) and (not PASSING.search(self.refused[-1]) or len(self.refused) > 3)
+
+    def _status(self) -> None:
+        """Ask how the jobs are, at most every few seconds; how one has ended is remembered."""
+        if time.monotonic() - self.looked < FRESH:
+            return
+        self.looked = time.monotonic()
+        ended = {job: facts["status"] for job, facts in self.resources.items() if facts["status"].terminal}
+        super()._status()
+        for job, status in ended.items():
+            self.resources[job]["status"] = status
+        for job, facts in self.resources.items():
+            self.jobs.see(str(job), facts["status"].state.name, ended=facts["status"].terminal)
+
+    def cancel(self, job_ids: Sequence[object]) -> list[bool]:
+        """End jobs; those that have ended stay as they are."""
+        living = [job for job in job_ids if not self.resources[job]["status"].terminal]
+        if living and all(super().cancel(living)):
+            for job in living:
+                self.resources[job]["status"] = JobStatus(JobState.CANCELLED)
+                self.jobs.see(str(job), "CANCELLED", ended=True)
+        return [self.resources[job]["status"].terminal for job in job_ids]
+
+    def cancel_all(self) -> None:
+        """End all jobs of this run that may live."""
+        self.cancel(list(self.resources))
+
+    def earlier(self) -> list[str]:
+        """List the living jobs of an earlier driver of this run."""
+        raise NotImplementedError
+
+
+class Slurm(Watched, SlurmProvider):
+    """Slurm."""
+
+    def execute_wait(self, cmd: str, timeout: int | None = None) -> tuple[int, str, str]:
+        """Run one of Slurm's commands; a job that it has forgotten has ended."""
+        asked = (
+            cmd.replace("squeue", "squeue --states=all", 1) if cmd.startswith("squeue --noheader --format=") else cmd
+        )
+        code, out, errors = super().execute_wait(asked, timeout)
+        return (0, out, "") if code and "Invalid job id" in errors else (code, out, errors)
+
+    def earlier(self) -> list[str]:
+        """List the living jobs of an earlier driver of this run."""
+        _, out, _ = super().execute_wait(f"squeue --me --states={LIVING} --noheader --format='%i %j'")
+        rows = [line.split() for line in out.splitlines() if len(line.split()) == 2]
+        return [job for job, name in rows if name.startswith(f"{self.name}.") and job not in self.resources]
+
+    def end(self, job_ids: list[str]) -> None:
+        """End jobs of an earlier driver."""
+        self.execute_wait(f"scancel {' '.join(job_ids)}")
+
+
+class Pbs(Watched, PBSProProvider):
+    """PBS Pro and OpenPBS."""
+
+    def earlier(self) -> list[str]:
+        """List the living jobs of an earlier driver of this run."""
+        code, out, _ = self.execute_wait("qstat -f -F json")
+        try:
+            found: Mapping[str, Any] = json.loads(out).get("Jobs", {}) if code == 0 else {}
+        except ValueError:
+            return []
+        return [job for job, facts in found.items() if str(facts.get("Job_Name", "")).startswith(f"{self.name}.")]
+
+    def end(self, job_ids: list[str]) -> None:
+        """End jobs of an earlier driver."""
+        self.execute_wait(f"qdel {' '.join(job_ids)}")
+
+
+LAUNCHERS = {
+    "srun": lambda options: SrunLauncher(overrides=options),
+    "mpiexec": lambda options: MpiExecLauncher(bind_cmd="--cpu-bind", overrides=options),
+    "aprun": lambda options: AprunLauncher(overrides=options),
+    "jsrun": lambda options: JsrunLauncher(overrides=options),
+    "single": lambda _: SingleNodeLauncher(),
+}
+
+
+def provider(site: Site, label: str, name: str, jobs: Jobs) -> Any:
+    """Make the provider of one shape of nodes.
+
+    Args:
+        site: The machine.
+        label: The shape.
+        name: What the names of its jobs begin with.
+        jobs: Where they are written down.
+    """
+    shape = site.shapes()[label]
+    launcher = SimpleLauncher() if label == "mpi" else LAUNCHERS[shape.launcher](shape.launcher_options)
+    common = {
+        "account": shape.account or None,
+        "nodes_per_block": shape.nodes,
+        "init_blocks": 0,
+        "min_blocks": shape.min_blocks,
+        "max_blocks": shape.max_blocks,
+        "walltime": shape.walltime,
+        "worker_init": _setup(shape),
+        "launcher": launcher,
+        "cmd_timeout": COMMAND,
+    }
+    made = _slurm(shape, common) if site.scheduler == "slurm" else _pbs(shape, common)
+    made.watch(site, label, shape, name, jobs)
+    return made
+
+
+def _setup(shape: Shape) -> str:
+    """Give the lines of the job before its workers start: when it ends, and what the site wants there."""
+    ends = f"export NEEDLE_JOB_END=${{SLURM_JOB_END_TIME:-$(( $(date +%s) + {shape.seconds()} ))}}"
+    if not shape.setup:
+        return ends
+    return f"{ends}\nset -e\n{shape.setup.rstrip()}\nset +e"
+
+
+def _slurm(shape: Shape, common: dict[str, Any]) -> Slurm:
+    return Slurm(
+        partition=shape.queue or None,
+        qos=shape.qos or None,
+        constraint=shape.constraint or None,
+        gpus_per_node=shape.gpus_per_node or None,
+        cores_per_node=shape.cores_per_node or None,
+        exclusive=shape.exclusive,
+        scheduler_options="\n".join(f"#SBATCH {option}" for option in shape.options),
+        **common,
+    )
+
+
+def _pbs(shape: Shape, common: dict[str, Any]) -> Pbs:
+    return Pbs(
+        queue=shape.queue or None,
+        select_options=shape.select,
+        cpus_per_node=shape.cores_per_node or 1,
+        scheduler_options="\n".join(f"#PBS {option}" for option in shape.options),
+        **common,
+    )
+
+
+def reasons(text: str) -> str:
+    """Give the scheduler's own words, each once: `sbatch: error: X` is X."""
+    found = [line.split("error:", 1)[-1].strip() for line in text.splitlines() if line.strip()]
+    return "; ".join(dict.fromkeys(line for line in found if line))
