@@ -38,6 +38,8 @@ PLACES = {
     "train": "packs/{}.h5",
     "combine": "estimators/{}/estimator.h5",
     "covariance": "estimators/{}.h5",
+    "compose": "estimators/{}.h5",
+    "export": "estimators/{}.json",
     "diagnose": "estimators/{}/diagnostics.json",
     "evaluate": "ratios/{}.h5",
     "fit": "fits/{}.json",

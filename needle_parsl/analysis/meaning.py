@@ -33,7 +33,7 @@ def check(analysis: Analysis, complain: Complain) -> None:
         complain: Called with key and message for each mistake.
     """
     model = (_ratios, _parameters, _processes, _nuisances)
-    for part in (_names, _features, _split, _samples, _ensemble, *model, _fit, _toys, _intervals):
+    for part in (_names, _features, _units, _split, _samples, _ensemble, *model, _fit, _toys, _intervals):
         part(analysis, complain)
 
 
@@ -191,6 +191,11 @@ def _ratios(analysis: Analysis, complain: Complain) -> None:
             complain(f"ratios.{part}", "is empty; name at least one sample")
         for name in names:
             _known(name, analysis.samples, "sample", f"ratios.{part}", complain)
+
+
+def _units(analysis: Analysis, complain: Complain) -> None:
+    for name in analysis.features.units:
+        _known(name, analysis.features.names, "feature", f"features.units.{name}", complain)
 
 
 def _ensemble(analysis: Analysis, complain: Complain) -> None:

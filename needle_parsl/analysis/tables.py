@@ -43,6 +43,8 @@ class Features:
 
     names: tuple[str, ...]
     """Scalar columns, in the order of the network's inputs. Example: `["m4l", "mjj", "pt"]`."""
+    units: dict[str, str] = field(default_factory=dict)
+    """Their units, for exported files. Example: `{ m4l = "GeV", pt = "GeV" }`."""
     selection: str = ""
     """Events that are kept, as an expression in the columns; empty keeps all. Example: `"pt > 20 and n_jets >= 2"`."""
     derived: dict[str, str] = field(default_factory=dict)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from needle_parsl import __version__
-from needle_parsl.cli import remote
+from needle_parsl.cli import estimators, remote
+from needle_parsl.cli.finding import find
 from needle_parsl.cli.options import (
     AnalysisFile,
     App,
@@ -31,7 +32,7 @@ from needle_parsl.cli.options import (
     SubmitScript,
     Until,
 )
-from needle_parsl.errors import InputError, NeedleError, Problem, closest
+from needle_parsl.errors import InputError, NeedleError, Problem
 
 if TYPE_CHECKING:
     from needle_parsl.workflow.records import Record
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 sites_app = typer.Typer(help="List the machines that needle knows, or show one.", rich_markup_mode=None)
 app.add_typer(sites_app, name="sites")
+estimators.add(app)
 remote.add(app)
 
 
@@ -208,7 +210,7 @@ def status(run_name: RunName, as_json: Json = False) -> None:
     if asking.is_known(run_name):
         remote.status(run_name, as_json)
         return
-    state = running.state(_find(run_name))
+    state = running.state(find(run_name))
     _print_json(state) if as_json else terminal.status(state)
 
 
@@ -219,7 +221,7 @@ def report(run_name: RunName, as_json: Json = False) -> None:
     from needle_parsl.cli import terminal
     from needle_parsl.workflow import running
 
-    root = _find(run_name)
+    root = find(run_name)
     if running.state(root)["stages"].get("report", {}).get("done") != 1:
         raise InputError(f'{root}: its last run has not come to a report; "needle run" makes it')
     facts = {**rundir.read_json(root / "report" / "summary.json"), "report": str(root / "report" / "index.html")}
@@ -345,14 +347,6 @@ def _failure(root: Path, record: Record) -> dict[str, str]:
     log = str(root / record.log) if record.log else ""
     facts = {"stage": record.stage, "what": record.what, "reason": record.reason}
     return {**facts, "detail": record.detail, "worker": record.worker, "log": log}
-
-
-def _find(run_name: str) -> Path:
-    for path in (Path(run_name), Path("runs") / run_name):
-        if (path / "run.json").exists():
-            return path
-    known = [path.parent.name for path in Path("runs").glob("*/run.json")]
-    raise InputError(f'there is no run "{run_name}", neither as a folder nor under runs/{closest(run_name, known)}')
 
 
 def _print_json(facts: object) -> None:

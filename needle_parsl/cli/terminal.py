@@ -170,6 +170,29 @@ def results(facts: Mapping[str, Any]) -> None:
     OUT.print(f"report: {facts['report']}")
 
 
+def exported(facts: Mapping[str, Any]) -> None:
+    """Show what the estimators of a run are."""
+    OUT.print(f"{facts['analysis']}: ln r of {', '.join(facts['processes'])} from")
+    for place, feature in enumerate(facts["features"]):
+        unit = f"  [{feature['unit']}]" if feature["unit"] else ""
+        OUT.print(f"  {place}  {feature['name']}{unit}")
+    table = Table("ratio", box=None, pad_edge=False)
+    for name in ("members", "network", "combine", "calibration"):
+        table.add_column(name)
+    for ratio in facts["ratios"]:
+        table.add_row(*(str(ratio[key]) for key in ("name", "members", "network", "combine", "calibration")))
+    OUT.print(table)
+    for note in facts["files"]:
+        OUT.print(
+            f"{note['file']}: {note['bytes'] / 1e6:.2f} MB, within {note['largest_difference']:.1g} of needle in ln r"
+            if note["exported"]
+            else f"{note['file']}: not exported: {note['reason']}"
+        )
+    OUT.print("made with " + ", ".join(f"{name} {version}" for name, version in facts["versions"].items()))
+    for path in facts["written"]:
+        OUT.print(f"wrote {path}")
+
+
 def status(state: Mapping[str, Any]) -> None:
     """Show how far a run is."""
     tasks = state["tasks"]

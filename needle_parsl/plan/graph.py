@@ -10,7 +10,7 @@ from itertools import product
 from needle_parsl.analysis import Analysis, Data, Sample, Source, unused
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.physics import Density
-from needle_parsl.plan import inference, specs, storing
+from needle_parsl.plan import estimating, inference, specs, storing
 from needle_parsl.plan.growing import Graph, Inputs
 from needle_parsl.plan.specs import PASSING, STAGES, Share, Task
 from needle_parsl.site import Site
@@ -79,8 +79,9 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     stores = _stores(graph)
     ratios = _ratios(analysis)
     packs = {ratio.name: _packs(graph, ratio, stores) for ratio in ratios}
-    estimators = {ratio.name: _combine(graph, ratio, packs[ratio.name], stores) for ratio in ratios}
-    _covariance(graph, ratios, estimators, stores)
+    estimators = {ratio.name: estimating.combine(graph, ratio, packs[ratio.name], stores) for ratio in ratios}
+    covariance = estimating.covariance(graph, ratios, estimators, stores)
+    estimating.leave(graph, ratios, estimators, covariance, stores)
     checks = [_diagnose(graph, ratio, packs[ratio.name], estimators[ratio.name], stores) for ratio in ratios]
     asimov = _evaluate(graph, ASIMOV, stores, estimators)
     observed = _evaluate(graph, OBSERVED, stores, estimators) if OBSERVED in stores else None
@@ -138,10 +139,6 @@ def _ratios(analysis: Analysis) -> list[specs.Ratio]:
     return [specs.Ratio(Density(name), reference) for name in targets] + varied
 
 
-def _needed(ratio: specs.Ratio, stores: Mapping[str, Task]) -> list[Task]:
-    return [stores[ratio.name], *(stores[share.density.name] for share in ratio.denominator)]
-
-
 def _packs(graph: Graph, ratio: specs.Ratio, stores: Mapping[str, Task]) -> list[Task]:
     """Cut the members of a ratio into packs; a member is what its name says, whatever pack it is in."""
     training = graph.analysis.training
@@ -166,35 +163,14 @@ def _packs(graph: Graph, ratio: specs.Ratio, stores: Mapping[str, Task]) -> list
             graph.salt("validation"),
             tuple(members[start : start + graph.pack]),
         )
-        packs.append(graph.add("train", f"{ratio.name}.{number:04d}", spec, *_needed(ratio, stores)))
+        packs.append(graph.add("train", f"{ratio.name}.{number:04d}", spec, *estimating.needed(ratio, stores)))
     return packs
-
-
-def _combine(graph: Graph, ratio: specs.Ratio, packs: list[Task], stores: Mapping[str, Task]) -> Task:
-    ensemble = graph.analysis.ensemble
-    names = tuple(task.name for task in packs)
-    splitting = replace(graph.splitting, test=0.0)
-    spec = specs.Combine(ratio, splitting, names, ensemble.combine, ensemble.quorum, ensemble.calibration)
-    return graph.add("combine", ratio.name, spec, *packs, *_needed(ratio, stores))
-
-
-def _covariance(
-    graph: Graph, ratios: list[specs.Ratio], estimators: Mapping[str, Task], stores: Mapping[str, Task]
-) -> Task | None:
-    """Let the ratios of the model have one covariance, where their weights have any."""
-    known = _of_model(graph.analysis, estimators)
-    fitted = tuple(ratio for ratio in ratios if ratio.name in known)
-    if graph.analysis.ensemble.combine != "wifi" or not fitted:
-        return None
-    needed = dict.fromkeys(store for ratio in fitted for store in _needed(ratio, stores))
-    spec = specs.Covariance(fitted, replace(graph.splitting, test=0.0))
-    return graph.add("covariance", "covariance", spec, *(estimators[ratio.name] for ratio in fitted), *needed)
 
 
 def _diagnose(graph: Graph, ratio: specs.Ratio, packs: list[Task], estimator: Task, stores: Mapping[str, Task]) -> Task:
     physics = graph.inputs.physics if graph.inputs.exact else None
     spec = specs.Diagnose(ratio, graph.splitting, tuple(task.name for task in packs), physics)
-    return graph.add("diagnose", ratio.name, spec, estimator, *packs, *_needed(ratio, stores))
+    return graph.add("diagnose", ratio.name, spec, estimator, *packs, *estimating.needed(ratio, stores))
 
 
 def _evaluate(graph: Graph, dataset: str, stores: Mapping[str, Task], estimators: Mapping[str, Task]) -> Task:
@@ -204,17 +180,11 @@ def _evaluate(graph: Graph, dataset: str, stores: Mapping[str, Task], estimators
     samples = tuple(graph.share(name) for name in names) if simulated else ()
     variations = analysis.varied() if dataset == ASIMOV else []
     varied = tuple(Density(name, nuisance, side) for name, nuisance, side, _ in variations)
-    ratios = _of_model(analysis, estimators)
+    ratios = estimating.of_model(analysis, estimators)
     spec = specs.Evaluate(dataset, graph.splitting, samples, varied, tuple(ratios))
     read = [share.density.name for share in samples] + [density.name for density in varied]
     read += [] if simulated else [OBSERVED]
     return graph.add("evaluate", dataset, spec, *(stores[name] for name in read), *ratios.values())
-
-
-def _of_model(analysis: Analysis, estimators: Mapping[str, Task]) -> dict[str, Task]:
-    """Keep the ratios of the model's processes and of their variations."""
-    known, samples = analysis.model.processes, analysis.samples
-    return {name: task for name, task in estimators.items() if name in known or name not in samples}
 
 
 def _thrower(graph: Graph, estimators: Mapping[str, Task]) -> inference.Thrower | None:
@@ -222,7 +192,7 @@ def _thrower(graph: Graph, estimators: Mapping[str, Task]) -> inference.Thrower 
     toys = graph.analysis.toys
     if toys is None or not toys.generate:
         return None
-    ratios = _of_model(graph.analysis, estimators)
+    ratios = estimating.of_model(graph.analysis, estimators)
     kept = replace(storing.conversion(graph, "toys", Data(generate=toys.generate), ()), id=())
     spec = specs.Thrower(toys.generate, graph.inputs.physics, kept, tuple(ratios))
     return inference.Thrower(spec, tuple(ratios.values()))

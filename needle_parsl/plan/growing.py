@@ -21,6 +21,8 @@ class Inputs:
     physics: Physics
     exact: bool
     """Whether `physics.py` knows the densities."""
+    exports: bool = False
+    """Whether ONNX files can be made and checked here."""
 
 
 @dataclass

@@ -59,7 +59,7 @@ def uses_reference(analysis: Analysis) -> bool:
 
 def measure(graph: Graph, datasets: Datasets, thrower: Thrower | None) -> Measured:
     """Plan everything that follows the evaluation of the ratios."""
-    poi, shapes = graph.analysis.poi(), _shapes(graph.analysis)
+    poi, shapes = graph.analysis.poi(), learned_shapes(graph.analysis)
     minos = (poi,) if graph.analysis.fit.minos else ()
     headline = datasets.observed or datasets.asimov
     fit = specs.Fit(headline.name, graph.analysis.model, shapes)
@@ -167,7 +167,8 @@ def _label(truth: Mapping[str, float]) -> str:
     return ",".join(f"{name}={value:.12g}" for name, value in truth.items())
 
 
-def _shapes(analysis: Analysis) -> tuple[Shape, ...]:
+def learned_shapes(analysis: Analysis) -> tuple[Shape, ...]:
+    """List the learned responses of the model."""
     sides: dict[tuple[str, str], dict[str, str]] = {}
     for name, nuisance, side, _ in analysis.varied():
         sides.setdefault((name, nuisance), {})[side] = Density(name, nuisance, side).name

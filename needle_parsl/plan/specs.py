@@ -24,6 +24,8 @@ VERSIONS = {
     "train": 2,
     "combine": 3,
     "covariance": 1,
+    "compose": 1,
+    "export": 1,
     "diagnose": 3,
     "evaluate": 1,
     "fit": 2,
@@ -216,6 +218,41 @@ class Covariance:
 
 
 @dataclass(frozen=True)
+class Named:
+    """What files that leave the run say of themselves."""
+
+    name: str
+    """Of the analysis."""
+    features: tuple[str, ...]
+    units: tuple[tuple[str, str], ...]
+    """Of the features that have one."""
+
+
+@dataclass(frozen=True)
+class Compose:
+    """Put all estimators into one pseudo-model."""
+
+    facts: Named
+    ratios: tuple[str, ...]
+    processes: tuple[str, ...]
+    shapes: tuple[Shape, ...]
+    interpolations: tuple[tuple[str, str], ...]
+    """By nuisance."""
+    covariance: bool
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write an ONNX file, and compare it with needle on some events."""
+
+    facts: Named
+    file: str
+    """Below `estimators/`."""
+    ratios: tuple[str, ...]
+    stores: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Diagnose:
     """Measure an estimator."""
 
@@ -375,7 +412,21 @@ class Report:
 
 
 Inference = Fit | Exact | Interval | Area | Toys | Neyman | Coverage
-Spec = Generate | Read | Merge | Convert | Train | Combine | Covariance | Diagnose | Evaluate | Inference | Report
+Spec = (
+    Generate
+    | Read
+    | Merge
+    | Convert
+    | Train
+    | Combine
+    | Covariance
+    | Compose
+    | Export
+    | Diagnose
+    | Evaluate
+    | Inference
+    | Report
+)
 
 
 @dataclass(frozen=True)

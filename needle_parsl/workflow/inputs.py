@@ -75,6 +75,14 @@ def store(root: str, name: str) -> Events:
     return store.read(path(root, "convert", name))
 
 
+def first(root: str, name: str, rows: int) -> Events:
+    """Read the first events of a store, which are a random sample of it."""
+    from needle_parsl.nsbi.data.store import Store
+
+    with Store(path(root, "convert", name)) as found:
+        return found.read(0, min(rows, len(found)))
+
+
 def part(root: str, name: str, splitting: specs.Splitting, purpose: Part) -> Events:
     """Read the events of a store that serve one purpose."""
     from needle_parsl.nsbi.data import store

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,12 @@ def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[
         name: tuple(_file(looked, path, borders) for path, borders in found.items())
         for name, found in looked.samples.items()
     }
-    return plan.Inputs(files, _physics(loaded, tuple(looked.code.values())), looked.exact), looked
+    return plan.Inputs(files, _physics(loaded, tuple(looked.code.values())), looked.exact, _exports()), looked
+
+
+def _exports() -> bool:
+    """Whether the extra `onnx` is here."""
+    return all(find_spec(name) for name in ("onnx", "onnxruntime"))
 
 
 def _look(loaded: Loaded, request: Mapping[str, Any], inputs: list[str], known: Mapping[str, Any]) -> Looked:

@@ -16,7 +16,7 @@ from needle_parsl import rundir
 from needle_parsl.errors import TaskError
 from needle_parsl.plan import Task, specs
 from needle_parsl.plan.cutting import SHARE
-from needle_parsl.workflow import inputs, training
+from needle_parsl.workflow import estimating, inputs, training
 from needle_parsl.workflow.processes import tethered
 from needle_parsl.workflow.records import Output, Record, warnings, writing
 
@@ -79,31 +79,6 @@ def convert(root: str, task: Task, *_before: Record) -> Record:
 
 def _named(spec: specs.Convert) -> list[str]:
     return [file.path or f"what {spec.sample}'s generator made" for file in spec.files]
-
-
-def combine(root: str, task: Task, *_before: Record) -> Record:
-    """Make one estimator of all members of a ratio."""
-    from needle_parsl.nsbi.estimators import composing, files
-    from needle_parsl.nsbi.training import packs
-
-    spec = task.of(specs.Combine)
-    with writing(root, task) as out:
-        pack = packs.join([packs.read(inputs.path(root, "train", name)) for name in spec.packs])
-        samples = inputs.both(root, spec, "combine", own_ids=True)
-        how = composing.How(spec.combine, spec.quorum, spec.calibration)
-        files.write(out.path, composing.compose(spec.ratio.name, pack, samples, how))
-    return out.record(root)
-
-
-def covariance(root: str, task: Task, *_before: Record) -> Record:
-    """Compute the joint covariance of all wifi ratios, which share simulated events."""
-    from needle_parsl.nsbi.estimators import files, joint
-
-    spec = task.of(specs.Covariance)
-    with writing(root, task) as out:
-        made = {ratio.name: files.read(inputs.path(root, "combine", ratio.name)) for ratio in spec.ratios}
-        joint.write(out.path, joint.covariance(made, inputs.roles(root, spec)))
-    return out.record(root)
 
 
 def diagnose(root: str, task: Task, *_before: Record) -> Record:
@@ -282,8 +257,10 @@ FUNCTIONS: dict[str, Callable[..., Record | None]] = {
     "train": training.train,
     "piece": training.piece,
     "gather": training.gather,
-    "combine": combine,
-    "covariance": covariance,
+    "combine": estimating.combine,
+    "covariance": estimating.covariance,
+    "compose": estimating.compose,
+    "export": estimating.export,
     "diagnose": diagnose,
     "evaluate": evaluate,
     "fit": fit,

@@ -53,7 +53,8 @@ def histogram(log_ratio: Floats, label: npt.NDArray[np.bool_], weight: Floats) -
     order = np.argsort(log_ratio, kind="stable")
     mass = np.cumsum(np.abs(weight[order]))
     places = np.searchsorted(mass, mass[-1] * np.arange(1, BINS) / BINS)
-    edges = np.unique(log_ratio[order][places])
+    ordered = log_ratio[order]
+    edges = np.unique((ordered[places] + ordered[places - 1]) / 2)  # between events, where rounding does no harm
     place = np.searchsorted(edges, log_ratio, side="right")
     above, both = (np.bincount(place, w, len(edges) + 1) for w in (weight * label, weight))
     fraction = np.divide(above, both, out=np.full(len(both), 0.5), where=both > 0)

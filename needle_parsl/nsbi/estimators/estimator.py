@@ -77,6 +77,11 @@ class Estimator:
         """
         return np.concatenate([np.empty(0), *(self._error(self.members(chunk)) for chunk in chunks(x))])
 
+    def log_ratio_and_error(self, x: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
+        """Evaluate both, with the members evaluated once; for as many events as fit into memory."""
+        members = self.members(x)
+        return self._combined(members), self._error(members)
+
     def _error(self, members: Floats) -> Floats:
         if self.fitted is not None:
             return self.fitted.error(members)

@@ -19,24 +19,26 @@ from needle_parsl.nsbi.training.views import Scaler
 def write(path: Path, estimator: Estimator) -> None:
     """Write an estimator; no pickle, so that reading somebody's file runs nothing of theirs."""
     with h5py.File(path, "w") as file:
-        file.attrs["ratio"], file.attrs["combine"] = estimator.ratio, estimator.combine
-        file.attrs["features"], file.attrs["shape"] = (
-            json.dumps(estimator.features),
-            json.dumps(asdict(estimator.shape)),
-        )
-        file.attrs["log_norm"] = estimator.log_norm
-        file["shift"], file["width"], file["weights"] = (
-            estimator.scaler.shift,
-            estimator.scaler.width,
-            estimator.weights,
-        )
-        file["coefficients"] = estimator.coefficients
-        if estimator.calibration is not None:
-            group = file.create_group("calibration")
-            group.attrs["kind"] = estimator.calibration.kind
-            group["knots"], group["values"] = estimator.calibration.knots, estimator.calibration.values
-        if estimator.fitted is not None:
-            _write_fitted(file.create_group("wifi"), estimator.fitted)
+        put(file, estimator)
+
+
+def put(group: h5py.Group, estimator: Estimator) -> None:
+    """Write an estimator into a file that is open."""
+    group.attrs["ratio"], group.attrs["combine"] = estimator.ratio, estimator.combine
+    group.attrs["features"], group.attrs["shape"] = json.dumps(estimator.features), json.dumps(asdict(estimator.shape))
+    group.attrs["log_norm"] = estimator.log_norm
+    group["shift"], group["width"], group["weights"] = (
+        estimator.scaler.shift,
+        estimator.scaler.width,
+        estimator.weights,
+    )
+    group["coefficients"] = estimator.coefficients
+    if estimator.calibration is not None:
+        inner = group.create_group("calibration")
+        inner.attrs["kind"] = estimator.calibration.kind
+        inner["knots"], inner["values"] = estimator.calibration.knots, estimator.calibration.values
+    if estimator.fitted is not None:
+        _write_fitted(group.create_group("wifi"), estimator.fitted)
 
 
 ARRAYS = ("values", "directions", "spread", "means", "sums")
@@ -63,15 +65,20 @@ def _read_calibration(group: h5py.Group) -> Calibration:
 def read(path: Path) -> Estimator:
     """Read an estimator."""
     with h5py.File(path, "r") as file:
-        return Estimator(
-            str(file.attrs["ratio"]),
-            tuple(json.loads(file.attrs["features"])),
-            networks.Shape(**json.loads(file.attrs["shape"])),
-            Scaler(file["shift"][...], file["width"][...]),
-            file["weights"][...],
-            str(file.attrs["combine"]),
-            float(file.attrs["log_norm"]),
-            file["coefficients"][...],
-            _read_fitted(file["wifi"]) if "wifi" in file else None,
-            _read_calibration(file["calibration"]) if "calibration" in file else None,
-        )
+        return take(file)
+
+
+def take(group: h5py.Group) -> Estimator:
+    """Read an estimator from a file that is open."""
+    return Estimator(
+        str(group.attrs["ratio"]),
+        tuple(json.loads(group.attrs["features"])),
+        networks.Shape(**json.loads(group.attrs["shape"])),
+        Scaler(group["shift"][...], group["width"][...]),
+        group["weights"][...],
+        str(group.attrs["combine"]),
+        float(group.attrs["log_norm"]),
+        group["coefficients"][...],
+        _read_fitted(group["wifi"]) if "wifi" in group else None,
+        _read_calibration(group["calibration"]) if "calibration" in group else None,
+    )

@@ -99,12 +99,22 @@ def _stacked(estimators: Mapping[str, Estimator], names: Sequence[str], roles: S
 def write(path: Path, covariance: Covariance) -> None:
     """Write a covariance."""
     with h5py.File(path, "w") as file:
-        file.attrs["ratios"], file["sizes"] = json.dumps(covariance.ratios), np.array(covariance.sizes)
-        file["covariance"] = covariance.values
+        put(file, covariance)
+
+
+def put(group: h5py.Group, covariance: Covariance) -> None:
+    """Write a covariance into a file that is open."""
+    group.attrs["ratios"], group["sizes"] = json.dumps(covariance.ratios), np.array(covariance.sizes)
+    group["covariance"] = covariance.values
 
 
 def read(path: Path) -> Covariance:
     """Read a covariance."""
     with h5py.File(path, "r") as file:
-        sizes = tuple(int(size) for size in file["sizes"][...])
-        return Covariance(tuple(json.loads(file.attrs["ratios"])), sizes, file["covariance"][...])
+        return take(file)
+
+
+def take(group: h5py.Group) -> Covariance:
+    """Read a covariance from a file that is open."""
+    sizes = tuple(int(size) for size in group["sizes"][...])
+    return Covariance(tuple(json.loads(group.attrs["ratios"])), sizes, group["covariance"][...])

@@ -1,0 +1,95 @@
+"""The commands of finished estimators: applied to new files, and handed to colleagues."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from needle_parsl.cli.options import Json, RunName, SiteName
+
+EventFile = Annotated[
+    list[str], typer.Option("--events", metavar="FILE...", help="ROOT, Parquet, HDF5 or CSV files, or their addresses.")
+]
+More = Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Further files.")]
+Output = Annotated[Path, typer.Option("-o", "--out", help="The Parquet file to write.")]
+Tree = Annotated[str, typer.Option("--tree", help="The TTree, RNTuple or HDF5 group, where a file has several.")]
+RatioName = Annotated[
+    list[str] | None, typer.Option("--ratio", help="Only this ratio; may be repeated. By default all.")
+]
+To = Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Write files for colleagues into this folder.")]
+Format = Annotated[
+    list[str] | None,
+    typer.Option("--format", help="With --to: onnx, pt2, safetensors, h5; may be repeated. Default onnx."),
+]
+
+
+def evaluate(
+    run_name: RunName,
+    *,
+    events: EventFile,
+    output: Output,
+    more: More = None,
+    tree: Tree = "",
+    ratio: RatioName = None,
+    site: SiteName = "local",
+    as_json: Json = False,
+) -> None:
+    """Evaluate the ratios of a run for the events of new files."""
+    from needle_parsl import site as sites
+    from needle_parsl.cli.finding import find
+    from needle_parsl.errors import InputError
+    from needle_parsl.workflow import evaluating
+
+    if output.suffix != ".parquet":
+        raise InputError(f"--out {output}: is no name of a Parquet file; end it with .parquet")
+    request = evaluating.Request(find(run_name), (*events, *(more or [])), output, tree, tuple(ratio or ()))
+    with _counted(quiet=as_json) as said:
+        facts = evaluating.evaluate(request, sites.load(site), said)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    left = (
+        f", {facts['rows'] - facts['events']:,} did not pass the selection" if facts["rows"] > facts["events"] else ""
+    )
+    typer.echo(f"{facts['events']:,} events evaluated with {facts['engine']}{left}: {facts['output']}")
+
+
+@contextmanager
+def _counted(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show how many tasks are done, on a terminal."""
+    from rich.progress import Progress
+
+    from needle_parsl.cli.terminal import ERR
+
+    with Progress(console=ERR, disable=quiet or not ERR.is_terminal) as bars:
+        row = bars.add_task("evaluate", total=None)
+        yield lambda done, total: bars.update(row, completed=done, total=total)
+
+
+def export(run_name: RunName, to: To = None, kinds: Format = None, as_json: Json = False) -> None:
+    """Print what the estimators of a run are, or write them for colleagues without needle."""
+    from needle_parsl.cli import terminal
+    from needle_parsl.cli.finding import find
+    from needle_parsl.errors import InputError
+    from needle_parsl.workflow import exporting
+
+    if kinds and to is None:
+        raise InputError("--format: says what is written, and --to DIR where; give both")
+    root = find(run_name)
+    facts = exporting.described(root)
+    facts["written"] = [str(path) for path in exporting.write(root, to, kinds or ["onnx"])] if to else []
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        terminal.exported(facts)
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands to needle's."""
+    for command in (evaluate, export):
+        app.command()(command)

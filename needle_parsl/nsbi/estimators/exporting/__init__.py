@@ -1,0 +1,1 @@
+"""Estimators for colleagues without needle: ONNX graphs, and files for torch."""

@@ -1,0 +1,97 @@
+"""What stands behind the networks of an estimator, as ONNX nodes in double precision: combiner, calibration, error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from needle_parsl.nsbi.estimators.calibrations import Calibration
+from needle_parsl.nsbi.estimators.estimator import Estimator
+from needle_parsl.nsbi.estimators.exporting.graph import Graph
+
+Floats = npt.NDArray[np.float64]
+ROW = [1]
+"""Members stand side by side: (N, M)."""
+
+
+def combined(graph: Graph, estimator: Estimator, members: str) -> str:
+    """Add ln r of the ensemble.
+
+    Args:
+        graph: What to add to.
+        estimator: The ratio.
+        members: Name of the log ratios of its members, (N, M), double.
+
+    Returns:
+        The name of a column (N, 1).
+    """
+    found = COMBINED[estimator.combine](graph, estimator.coefficients, members)
+    if estimator.calibration:
+        found = _calibrated(graph, estimator.calibration, found)
+    return graph.add("Sub", found, graph.constant(estimator.log_norm))
+
+
+def error(graph: Graph, estimator: Estimator, members: str) -> str | None:
+    """Add sigma of ln r, a column (N, 1); None where there is none, with one member."""
+    count = len(estimator.weights)
+    if estimator.fitted is not None:
+        factor = estimator.fitted.factor
+        moved = graph.add("MatMul", members, graph.constant(factor[1:]))
+        return graph.add("ReduceL2", graph.add("Add", moved, graph.constant(factor[0])), axes=ROW)
+    if count == 1:
+        return None
+    away = graph.add("Sub", members, graph.add("ReduceMean", members, axes=ROW))
+    return graph.add("Div", graph.add("ReduceL2", away, axes=ROW), graph.constant(np.sqrt(count * (count - 1))))
+
+
+def _mean_ratio(graph: Graph, coefficients: Floats, members: str) -> str:
+    shifted = graph.add("Add", members, graph.constant(np.log(coefficients)))
+    return graph.add("ReduceLogSumExp", shifted, axes=ROW)
+
+
+def _mean_log(graph: Graph, coefficients: Floats, members: str) -> str:
+    return graph.add("MatMul", members, graph.constant(coefficients[:, None]))
+
+
+def _mean_score(graph: Graph, coefficients: Floats, members: str) -> str:
+    column = graph.constant(coefficients[:, None])
+    sides = (members, graph.add("Neg", members))
+    above, below = (
+        graph.add("Log", graph.add("MatMul", graph.add("Sigmoid", side), column)) for side in sides
+    )  # one minus s is summed, too
+    return graph.add("Sub", above, below)
+
+
+def _median_ratio(graph: Graph, coefficients: Floats, members: str) -> str:
+    count = len(coefficients)
+    places = graph.constant([(count - 1) // 2, count // 2], np.int64)
+    middle = graph.add("Gather", graph.ordered(members, count), places, axis=1)
+    return graph.add("Sub", graph.add("ReduceLogSumExp", middle, axes=ROW), graph.constant(np.log(2)))
+
+
+def _calibrated(graph: Graph, calibration: Calibration, log_ratio: str) -> str:
+    """Add steps, or ramps that end where the next one begins."""
+    knots, values = calibration.knots, calibration.values
+    if len(values) == 1:
+        return graph.add("Add", graph.add("Mul", log_ratio, graph.constant(0)), graph.constant(values))
+    if calibration.kind == "isotonic":
+        beyond = graph.add("Sub", log_ratio, graph.constant(knots[:-1]))
+        within = graph.add("Max", graph.add("Min", beyond, graph.constant(np.diff(knots))), graph.constant(0))
+        parts = graph.add("MatMul", within, graph.constant((np.diff(values) / np.diff(knots))[:, None]))
+    else:
+        reached = graph.add("GreaterOrEqual", log_ratio, graph.constant(knots))
+        parts = graph.add("MatMul", graph.cast(reached, graph.DOUBLE), graph.constant(np.diff(values)[:, None]))
+    return graph.add("Add", parts, graph.constant(values[0]))
+
+
+COMBINED: dict[str, Callable[[Graph, Floats, str], str]] = {
+    "mean_ratio": _mean_ratio,
+    "mean_score": _mean_score,
+    "mean_log": _mean_log,
+    "median_ratio": _median_ratio,
+    "weighted": _mean_ratio,
+    "wifi": _mean_log,
+}
+"""The same names as `COMBINERS`."""

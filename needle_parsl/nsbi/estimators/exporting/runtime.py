@@ -1,0 +1,51 @@
+"""Evaluating an exported file with ONNX Runtime alone: neither torch nor anything else of needle's science."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+Floats = npt.NDArray[np.float64]
+INPUT = "features"
+CHUNK = 2048
+"""Events at a time: what the networks hold of them fits into a near cache, and memory stays flat."""
+KINDS = ("log_ratio", "log_ratio_error")
+
+
+class Session:
+    """An exported file that is evaluated, on one thread."""
+
+    def __init__(self, model: Path | bytes) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        source = model if isinstance(model, bytes) else str(model)
+        self.session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        self.properties: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
+        self.features = tuple(json.loads(self.properties["features"]))
+        self.ratios = tuple(json.loads(self.properties["ratios"]))
+        self.outputs = [output.name for output in self.session.get_outputs()]
+
+    def evaluate(self, x: npt.NDArray[np.float32]) -> dict[str, dict[str, Floats]]:
+        """Evaluate all ratios.
+
+        Args:
+            x: Features, shape (N, F), in the order of `features`.
+
+        Returns:
+            By ratio `log_ratio`, and `log_ratio_error` where there is one; shape (N,).
+        """
+        parts = [self.session.run(self.outputs, {INPUT: x[k : k + CHUNK]}) for k in range(0, len(x), CHUNK)]
+        columns = {
+            name: np.concatenate([np.empty(0), *(part[k] for part in parts)]) for k, name in enumerate(self.outputs)
+        }
+        return {
+            ratio: {kind: columns[name] for kind in KINDS if (name := self._name(ratio, kind)) in columns}
+            for ratio in self.ratios
+        }
+
+    def _name(self, ratio: str, kind: str) -> str:
+        return kind if len(self.ratios) == 1 else f"{ratio}.{kind}"

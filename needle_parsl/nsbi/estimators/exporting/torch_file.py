@@ -1,0 +1,148 @@
+"""Files for torch users without needle: an exported program (.pt2), and plain weights (safetensors)."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from needle_parsl import __version__
+from needle_parsl.errors import TaskError
+from needle_parsl.nsbi.estimators.calibrations import Calibration
+from needle_parsl.nsbi.estimators.estimator import Estimator
+from needle_parsl.nsbi.training import networks
+
+TOLERANCE = 1e-5
+"""Largest difference of ln r from needle's own."""
+
+
+class Ensemble(nn.Module):
+    """All members of an estimator, with what stands before and behind them: features (N, F) to ln r (N,)."""
+
+    def __init__(self, estimator: Estimator) -> None:
+        super().__init__()
+        network = networks.empty(estimator.shape).eval()
+        members = []
+        for weights in estimator.weights:
+            nn.utils.vector_to_parameters(torch.from_numpy(weights.copy()), network.parameters())
+            members.append(deepcopy(network))
+        self.members = nn.ModuleList(members).requires_grad_(requires_grad=False)
+        self.shift, self.width, self.coefficients = (
+            nn.Buffer(torch.from_numpy(np.array(value, np.float64)))
+            for value in (estimator.scaler.shift, estimator.scaler.width, estimator.coefficients)
+        )
+        self.combine, self.log_norm = COMBINED[estimator.combine], estimator.log_norm
+        self.calibrate = None if estimator.calibration is None else Calibrated(estimator.calibration)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Evaluate ln r."""
+        scaled = ((x.double() - self.shift) / self.width).float()
+        members = torch.stack([member(scaled) for member in self.members], dim=1).double()
+        combined = self.combine(members, self.coefficients)
+        calibrated = combined if self.calibrate is None else self.calibrate(combined)
+        log_ratio: torch.Tensor = calibrated - self.log_norm
+        return log_ratio
+
+
+class Calibrated(nn.Module):
+    """A calibration of ln r."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        super().__init__()
+        self.kind = calibration.kind
+        self.knots, self.values = (
+            nn.Buffer(torch.from_numpy(np.array(v))) for v in (calibration.knots, calibration.values)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Calibrate ln r of shape (N,)."""
+        if self.kind == "histogram":
+            return self.values[torch.searchsorted(self.knots, x, right=True)]
+        if len(self.values) == 1:
+            return self.values.expand(len(x))
+        low = (torch.searchsorted(self.knots, x) - 1).clamp(0, len(self.knots) - 2)
+        part = ((x - self.knots[low]) / (self.knots[low + 1] - self.knots[low])).clamp(0, 1)
+        return torch.lerp(self.values[low], self.values[low + 1], part)
+
+
+def _mean_ratio(members: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
+    return torch.logsumexp(members + coefficients.log(), dim=1)
+
+
+def _mean_score(members: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
+    above, below = torch.sigmoid(members) @ coefficients, torch.sigmoid(-members) @ coefficients
+    return above.log() - below.log()
+
+
+def _mean_log(members: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
+    return members @ coefficients
+
+
+def _median_ratio(members: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
+    ordered, count = torch.sort(members, dim=1).values, len(coefficients)
+    return torch.logaddexp(ordered[:, (count - 1) // 2], ordered[:, count // 2]) - math.log(2)
+
+
+COMBINED: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "mean_ratio": _mean_ratio,
+    "mean_score": _mean_score,
+    "mean_log": _mean_log,
+    "median_ratio": _median_ratio,
+    "weighted": _mean_ratio,
+    "wifi": _mean_log,
+}
+"""The same names as `COMBINERS`; each takes log ratios (N, M) and coefficients (M,)."""
+
+
+def write_program(path: Path, estimator: Estimator) -> None:
+    """Write `NAME.pt2`: `torch.export.load(path).module()(x)` gives ln r.
+
+    Raises:
+        TaskError: torch cannot export the network, or the program gives something else than needle.
+    """
+    module, x = Ensemble(estimator), _trial(estimator)
+    try:
+        program = torch.export.export(module, (x,), dynamic_shapes=({0: torch.export.Dim("events", min=1)},))
+        found = program.module()(x).numpy()
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise TaskError(f"ratio {estimator.ratio}: torch cannot export its networks: {lines[0]}") from error
+    away = float(np.abs(found - estimator.log_ratio(x.numpy())).max())
+    if not away <= TOLERANCE:
+        raise TaskError(f"ratio {estimator.ratio}: the exported program differs by {away:.2g} in ln r")
+    buffer = io.BytesIO()  # torch insists on names that end in .pt2
+    torch.export.save(program, buffer, extra_files={"needle.json": json.dumps(_facts(estimator))})
+    path.write_bytes(buffer.getvalue())
+
+
+def _trial(estimator: Estimator) -> torch.Tensor:
+    """Make events in the range of the scaler."""
+    draws = np.random.default_rng(0).normal(size=(256, len(estimator.features)))
+    return torch.from_numpy((estimator.scaler.shift + estimator.scaler.width * draws).astype(np.float32))
+
+
+def _facts(estimator: Estimator) -> dict[str, str]:
+    return {
+        "ratio": estimator.ratio,
+        "features": json.dumps(estimator.features),
+        "combine": estimator.combine,
+        "calibration": estimator.calibration.kind if estimator.calibration else "none",
+        "log_norm": repr(estimator.log_norm),
+        "needle": __version__,
+        "torch": torch.__version__,
+    }
+
+
+def write_weights(path: Path, estimator: Estimator) -> None:
+    """Write `NAME.safetensors`: the weights of each member by their names in torch, scaler and coefficients."""
+    from safetensors.torch import save_file
+
+    module = Ensemble(estimator)
+    save_file({name: value.contiguous() for name, value in module.state_dict().items()}, path, _facts(estimator))

@@ -1,0 +1,82 @@
+"""The tasks that make estimators of trained members, and the files in which they leave the run. Imports the science inside functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from needle_parsl import rundir
+from needle_parsl.errors import TaskError
+from needle_parsl.plan import Task, specs
+from needle_parsl.workflow import inputs
+from needle_parsl.workflow.records import Record, writing
+
+PARITY = 1024
+"""Events of each store on which an exported file is compared with needle."""
+
+
+def combine(root: str, task: Task, *_before: Record) -> Record:
+    """Make one estimator of all members of a ratio."""
+    from needle_parsl.nsbi.estimators import composing, files
+    from needle_parsl.nsbi.training import packs
+
+    spec = task.of(specs.Combine)
+    with writing(root, task) as out:
+        pack = packs.join([packs.read(inputs.path(root, "train", name)) for name in spec.packs])
+        samples = inputs.both(root, spec, "combine", own_ids=True)
+        how = composing.How(spec.combine, spec.quorum, spec.calibration)
+        files.write(out.path, composing.compose(spec.ratio.name, pack, samples, how))
+    return out.record(root)
+
+
+def covariance(root: str, task: Task, *_before: Record) -> Record:
+    """Compute the joint covariance of all wifi ratios, which share simulated events."""
+    from needle_parsl.nsbi.estimators import files, joint
+
+    spec = task.of(specs.Covariance)
+    with writing(root, task) as out:
+        made = {ratio.name: files.read(inputs.path(root, "combine", ratio.name)) for ratio in spec.ratios}
+        joint.write(out.path, joint.covariance(made, inputs.roles(root, spec)))
+    return out.record(root)
+
+
+def compose(root: str, task: Task, *_before: Record) -> Record:
+    """Put all estimators into one pseudo-model."""
+    from needle_parsl.nsbi.estimators import files, joint
+    from needle_parsl.nsbi.statistics import pseudomodel
+
+    spec = task.of(specs.Compose)
+    with writing(root, task) as out:
+        ratios = {name: files.read(inputs.path(root, "combine", name)) for name in spec.ratios}
+        joined = joint.read(inputs.path(root, "covariance", "covariance")) if spec.covariance else None
+        facts, interpolations = spec.facts, dict(spec.interpolations)
+        model = pseudomodel.PseudoModel(
+            facts.name, facts.features, dict(facts.units), spec.processes, ratios, spec.shapes, interpolations, joined
+        )
+        pseudomodel.write(out.path, model)
+    return out.record(root)
+
+
+def export(root: str, task: Task, *_before: Record) -> Record:
+    """Write an ONNX file beside a note of what it is; a network that cannot be exported leaves the reason in the note."""
+    import numpy as np
+
+    from needle_parsl.nsbi.estimators import files
+    from needle_parsl.nsbi.estimators.exporting import onnx_file
+
+    spec = task.of(specs.Export)
+    target = Path(root) / "estimators" / spec.file
+    with writing(root, task) as out:
+        ratios = {name: files.read(inputs.path(root, "combine", name)) for name in spec.ratios}
+        x = np.concatenate([inputs.first(root, name, PARITY).x for name in spec.stores])
+        facts = onnx_file.Facts(spec.facts.name, dict(spec.facts.units))
+        note: dict[str, Any] = {"file": str(target.relative_to(root)), "exported": True, "reason": ""}
+        try:
+            with rundir.atomic(target) as temporary:
+                note |= {"largest_difference": onnx_file.write(temporary, ratios, x, facts)}
+                note |= {"digest": rundir.digest(temporary), "bytes": temporary.stat().st_size}
+        except TaskError as error:
+            target.unlink(missing_ok=True)  # of an earlier state of the analysis
+            note |= {"exported": False, "reason": str(error)}
+        rundir.write_json(out.path, note)
+    return out.record(root)

@@ -1,0 +1,164 @@
+"""`needle evaluate`: the estimators of a run, applied to new files by tasks on Parsl workers."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, as_completed
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from needle_parsl import analysis, plan, rundir
+from needle_parsl.analysis.file import match
+from needle_parsl.errors import InputError, closest
+from needle_parsl.nsbi.data.ranges import ranges
+from needle_parsl.plan import storing
+from needle_parsl.plan.growing import Graph
+from needle_parsl.site import Site
+from needle_parsl.workflow import graphs, inputs
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.data.recipes import Recipe
+
+ROWS = 100_000
+"""Rows of a task: its memory, and what is lost with a worker."""
+SAMPLE = "events"
+"""What messages call the new events."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for."""
+
+    root: Path
+    """The run."""
+    files: tuple[str, ...]
+    """Files, patterns, or addresses."""
+    output: Path
+    """A Parquet file."""
+    tree: str
+    ratios: tuple[str, ...]
+    """Empty for all."""
+
+
+def evaluate(request: Request, site: Site, said: Callable[[int, int], None]) -> dict[str, Any]:
+    """Evaluate all events that the selection of the analysis keeps.
+
+    Args:
+        request: What is asked for.
+        site: The machine.
+        said: Called with tasks done and tasks in all.
+
+    Returns:
+        `rows` that were read, `events` that were kept, the `engine`, `ratios`, and `output`.
+
+    Raises:
+        InputError: There is no such ratio, files or columns are missing, or the run has no estimators yet.
+    """
+    recipe, root = _recipe(request), str(request.root)
+    ratios, onnx = _ratios(request)
+    files = [path for name in request.files for path in _matched(name)]
+    source = {name: str(inputs.path(root, "combine", name).resolve()) for name in ratios}
+    request.output.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        graphs.workers(site) as pool,
+        tempfile.TemporaryDirectory(dir=request.output.parent, prefix=".needle-") as folder,
+    ):
+        borders = pool.submit(look, files, request.tree, recipe).result()
+        pieces = [
+            (path, start, stop) for path, cuts in borders.items() for start, stop in ranges(cuts, ROWS) if stop > start
+        ]
+        parts = [str(Path(folder) / f"{number:08d}.parquet") for number in range(len(pieces))]
+        work = (
+            (apply, str(onnx or ""), source, ratios, piece, request.tree, recipe, part)
+            for piece, part in zip(pieces, parts, strict=True)
+        )
+        events = _all(pool, work, site.window, lambda done: said(done, len(pieces)))
+        facts = {"run": root, "engine": "onnxruntime" if onnx else "torch"}
+        with rundir.atomic(request.output) as temporary:
+            pool.submit(join, parts, str(temporary), ratios, facts).result()
+    rows = sum(stop - start for _, start, stop in pieces)
+    return {"rows": rows, "events": events, **facts, "ratios": list(ratios), "output": str(request.output)}
+
+
+def _matched(pattern: str) -> list[str]:
+    try:
+        return match(Path.cwd() / "events", (pattern,))
+    except InputError as error:
+        raise InputError(f"--events {pattern}: {error}") from error
+
+
+def _all(pool: graphs.Pool, work: Any, window: int, said: Callable[[int], None]) -> int:
+    """Keep some tasks running until all are done; add up what they give."""
+    total = done = 0
+    running: set[Future[int]] = {pool.submit(*one) for one in islice(work, window)}
+    while running:
+        ended = next(as_completed(running))
+        running.remove(ended)
+        total, done = total + ended.result(), done + 1
+        said(done)
+        running |= {pool.submit(*one) for one in islice(work, 1)}
+    return total
+
+
+def _recipe(request: Request) -> Recipe:
+    """Say what is read of new events: what the analysis reads of observed ones."""
+    root = request.root
+    loaded = analysis.read(root / rundir.ANALYSIS)
+    physics = plan.Physics(loaded.source, str((root / rundir.PHYSICS).resolve()))
+    graph = Graph(loaded.analysis, plan.Inputs({}, physics, exact=False), 1, 2**30)
+    kept = storing.conversion(graph, SAMPLE, analysis.Data(files=request.files, tree=request.tree), ())
+    return inputs.recipe(replace(kept, id=()))
+
+
+def _ratios(request: Request) -> tuple[tuple[str, ...], Path | None]:
+    """List the ratios, and the exported file that has them, if it can be evaluated here."""
+    folder = request.root / "estimators"
+    known = sorted(path.parent.name for path in folder.glob("*/estimator.h5"))
+    if not known:
+        raise InputError(f'{request.root}: has no estimators yet; "needle run" makes them')
+    for name in request.ratios:
+        if name not in known:
+            raise InputError(f'{request.root}: has no ratio "{name}"{closest(name, known)}')
+    wanted = request.ratios or tuple(known)
+    note, file = folder / "all.json", folder / "all.onnx"
+    if len(wanted) == 1:
+        note, file = folder / wanted[0] / "export.json", folder / wanted[0] / "estimator.onnx"
+    usable = find_spec("onnxruntime") and note.exists() and rundir.read_json(note)["exported"]
+    whole = usable and file.exists() and rundir.digest(file) == rundir.read_json(note)["digest"]
+    return wanted, file.resolve() if whole else None
+
+
+def look(files: Sequence[str], tree: str, recipe: Recipe) -> dict[str, list[int]]:
+    """Open all files on a worker; see `nsbi.estimators.applying`."""
+    from needle_parsl.nsbi.estimators import applying
+
+    return applying.look(files, tree, recipe)
+
+
+def apply(
+    onnx: str,
+    estimators: Mapping[str, str],
+    ratios: tuple[str, ...],
+    piece: tuple[str, int, int],
+    tree: str,
+    recipe: Recipe,
+    output: str,
+) -> int:
+    """Evaluate a piece on a worker; see `nsbi.estimators.applying`."""
+    from needle_parsl.nsbi.data.recipes import InputFile, Piece
+    from needle_parsl.nsbi.estimators import applying
+
+    path, start, stop = piece
+    source = applying.Source(onnx, estimators, ratios)
+    return applying.apply(source, Piece(InputFile(path, tree, path), start, stop), recipe, output)
+
+
+def join(parts: Sequence[str], output: str, ratios: Sequence[str], facts: Mapping[str, str]) -> None:
+    """Put the parts together on a worker; see `nsbi.estimators.applying`."""
+    from needle_parsl.nsbi.estimators import applying
+
+    applying.join(parts, output, ratios, facts)

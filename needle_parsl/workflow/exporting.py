@@ -1,0 +1,126 @@
+"""`needle export`: what the estimators of a run are, and files of them for colleagues without needle."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from needle_parsl import rundir
+from needle_parsl.errors import InputError
+
+ALL = "all"
+NEEDS = 'needs more packages; pip install "needle-parsl[onnx]"'
+
+
+def described(root: Path) -> dict[str, Any]:
+    """Say what is inside the estimators of a run.
+
+    Returns:
+        `analysis`, `features` in their order, each with its unit, `processes`, `ratios` with their members, combiner and
+        calibration, `versions`, and `files`: what was exported in the run, or why not.
+
+    Raises:
+        InputError: The run has no estimators yet.
+    """
+    model = _model(root)
+    state = rundir.read_json(root / rundir.RUN)
+    return {
+        "analysis": model.name,
+        "features": [{"name": name, "unit": model.units.get(name, "")} for name in model.features],
+        "processes": list(model.processes),
+        "ratios": [
+            {
+                "name": name,
+                "members": len(ratio.weights),
+                "combine": ratio.combine,
+                "calibration": ratio.calibration.kind if ratio.calibration else "none",
+                "network": ratio.shape.network,
+            }
+            for name, ratio in model.ratios.items()
+        ],
+        "versions": {"needle": state["needle"], **state["versions"]},
+        "files": _notes(root),
+    }
+
+
+def _model(root: Path) -> Any:
+    from needle_parsl.nsbi.statistics import pseudomodel
+
+    path = root / rundir.place("compose", ALL)
+    if not path.exists():
+        raise InputError(f'{root}: has no estimators yet; "needle run" makes them')
+    return pseudomodel.read(path)
+
+
+def _notes(root: Path) -> list[dict[str, Any]]:
+    folder = root / "estimators"
+    paths = [folder / f"{ALL}.json", *sorted(folder.glob("*/export.json"))]
+    return [rundir.read_json(path) for path in paths if path.exists()]
+
+
+def write(root: Path, folder: Path, kinds: Sequence[str]) -> list[Path]:
+    """Write files for colleagues: one per ratio and kind, and for `onnx` and `h5` one of everything.
+
+    Raises:
+        InputError: What is asked for was not, or cannot be, exported; the message says why.
+    """
+    for kind in kinds:
+        if kind not in KINDS:
+            raise InputError(f'--format: "{kind}" is no format; expected {", ".join(KINDS)}')
+    folder.mkdir(parents=True, exist_ok=True)
+    return [path for kind in dict.fromkeys(kinds) for path in KINDS[kind](root, folder)]
+
+
+def _onnx(root: Path, folder: Path) -> list[Path]:
+    notes = _notes(root)
+    if not notes:
+        raise InputError(f"{root}: was run without the extra onnx: {NEEDS}, and run it again")
+    if refused := [note for note in notes if not note["exported"]]:
+        raise InputError("\n".join(f"{note['file']}: {note['reason']}" for note in refused))
+    return [_copied(root / note["file"], folder / _flat(note["file"])) for note in notes]
+
+
+def _flat(file: str) -> str:
+    path = Path(file)
+    return f"{path.parent.name}{path.suffix}" if path.stem == "estimator" else path.name
+
+
+def _h5(root: Path, folder: Path) -> list[Path]:
+    return [_copied(root / rundir.place("compose", ALL), folder / f"{ALL}.h5")]
+
+
+def _copied(source: Path, target: Path) -> Path:
+    with rundir.atomic(target) as temporary:
+        shutil.copyfile(source, temporary)
+    return target
+
+
+def _pt2(root: Path, folder: Path) -> list[Path]:
+    from needle_parsl.nsbi.estimators.exporting import torch_file
+
+    return _each(root, folder, "pt2", torch_file.write_program)
+
+
+def _safetensors(root: Path, folder: Path) -> list[Path]:
+    if not find_spec("safetensors"):
+        raise InputError(f"--format safetensors: {NEEDS}")
+    from needle_parsl.nsbi.estimators.exporting import torch_file
+
+    return _each(root, folder, "safetensors", torch_file.write_weights)
+
+
+def _each(root: Path, folder: Path, ending: str, write: Any) -> list[Path]:
+    written = []
+    for name, ratio in _model(root).ratios.items():
+        target = folder / f"{name}.{ending}"
+        with rundir.atomic(target) as temporary:
+            write(temporary, ratio)
+        written.append(target)
+    return written
+
+
+KINDS = {"onnx": _onnx, "h5": _h5, "pt2": _pt2, "safetensors": _safetensors}
+"""By what `--format` takes; each takes the run directory and the folder, and lists what it wrote."""

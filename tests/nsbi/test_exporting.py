@@ -1,0 +1,200 @@
+"""Exported estimators: ONNX Runtime alone gives what needle gives, for every combiner, calibration and layer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from needle_parsl.errors import TaskError
+from needle_parsl.nsbi.data.events import Events
+from needle_parsl.nsbi.estimators import composing
+from needle_parsl.nsbi.estimators.ensembles import COMBINERS
+from needle_parsl.nsbi.estimators.estimator import Estimator
+from needle_parsl.nsbi.training import networks, packs, views
+
+onnx_file = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.onnx_file")
+layers = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.layers")
+runtime = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.runtime")
+
+RNG = np.random.default_rng(21)
+SHAPE = networks.Shape("mlp", features=3, layers=2, nodes=8)
+FACTS = onnx_file.Facts("test", {"pt": "GeV"})
+
+
+def events(mean: float, first: int, count: int = 3000) -> Events:
+    """Draw events whose features have large means and small widths, as energies in MeV have."""
+    x = RNG.normal(mean, 1, (count, 3)) * [1, 50, 1e-3] + [0, 9e4, 0]
+    ids = np.arange(first, first + count, dtype=np.uint64)
+    return Events(("eta", "pt", "d0"), x.astype(np.float32), RNG.uniform(0.5, 1.5, count), ids)
+
+
+ABOVE, BELOW = events(0.5, 0), events(0.0, 3000)
+SIZE = sum(p.numel() for p in networks.empty(SHAPE).parameters())
+
+
+def made(combine: str, calibration: str = "none", members: int = 5) -> Estimator:
+    trained = tuple(
+        packs.Trained(m, 0, m, np.random.default_rng(m).normal(0, 0.5, SIZE).astype(np.float32), np.ones((1, 2)), 0, "")
+        for m in range(members)
+    )
+    scaler = views.Scaler.fit(BELOW.x)
+    return composing.compose(
+        "signal", packs.Pack(SHAPE, scaler, trained), (ABOVE, BELOW), composing.How(combine, 1.0, calibration)
+    )
+
+
+@pytest.mark.parametrize("members", [1, 4, 5])
+@pytest.mark.parametrize("combine", COMBINERS)
+def test_runtime_gives_what_needle_gives(combine: str, members: int, tmp_path: Path) -> None:
+    one = made(combine, members=members)
+    away = onnx_file.write(tmp_path / "e.onnx", {"signal": one}, ABOVE.x, FACTS)
+    assert away < 1e-5
+    session = runtime.Session(tmp_path / "e.onnx")
+    found = session.evaluate(BELOW.x)["signal"]
+    np.testing.assert_allclose(found["log_ratio"], one.log_ratio(BELOW.x), atol=1e-5)
+    assert ("log_ratio_error" in found) == (members > 1 or combine == "wifi")
+    if "log_ratio_error" in found:
+        np.testing.assert_allclose(found["log_ratio_error"], one.log_ratio_error(BELOW.x), atol=1e-5)
+    assert float(session.properties["largest_difference"]) == pytest.approx(away, rel=1e-2)
+    assert session.features == ("eta", "pt", "d0")
+    assert json.loads(session.properties["units"])["pt"] == "GeV"
+    assert session.evaluate(BELOW.x[:0])["signal"]["log_ratio"].shape == (0,)
+
+
+@pytest.mark.parametrize("method", ["histogram", "isotonic"])
+def test_calibration_is_inside(method: str, tmp_path: Path) -> None:
+    one = made("mean_ratio", method)
+    onnx_file.write(tmp_path / "e.onnx", {"signal": one}, ABOVE.x, FACTS)
+    found = runtime.Session(tmp_path / "e.onnx").evaluate(BELOW.x)["signal"]["log_ratio"]
+    away = np.abs(found - one.log_ratio(BELOW.x))
+    # Where the map jumps or is steep, rounding shows: between 3000 events that made it, with few of them.
+    assert (away > 1e-5).mean() < 0.01
+    assert np.median(away) < 1e-12
+
+
+def test_many_ratios_in_one_file_without_needle(tmp_path: Path) -> None:
+    """Another process, which cannot import needle or torch, reads nothing but the file and the features."""
+    several = {"signal": made("wifi"), "signal.jes.up": made("median_ratio")}
+    onnx_file.write(tmp_path / "all.onnx", several, ABOVE.x, FACTS)
+    np.save(tmp_path / "x.npy", BELOW.x)
+    program = (
+        "import sys, numpy, onnxruntime\n"
+        "sys.modules['torch'] = sys.modules['needle_parsl'] = None\n"
+        f"s = onnxruntime.InferenceSession({str(tmp_path / 'all.onnx')!r}, providers=['CPUExecutionProvider'])\n"
+        f"out = s.run(['signal.log_ratio', 'signal.jes.up.log_ratio_error'], {{'features': numpy.load({str(tmp_path / 'x.npy')!r})}})\n"
+        f"numpy.savez({str(tmp_path / 'out.npz')!r}, *out)\n"
+    )
+    subprocess.run([sys.executable, "-I", "-c", program], check=True, cwd=tmp_path)
+    out = np.load(tmp_path / "out.npz")
+    np.testing.assert_allclose(out["arr_0"], several["signal"].log_ratio(BELOW.x), atol=1e-5)
+    np.testing.assert_allclose(out["arr_1"], several["signal.jes.up"].log_ratio_error(BELOW.x), atol=1e-5)
+
+
+def test_a_file_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = made("mean_log")
+    off = replace(one, log_norm=one.log_norm + 3e-5)
+    monkeypatch.setattr(onnx_file, "build", lambda _, f, build=onnx_file.build: build({"signal": off}, f))
+    with pytest.raises(TaskError, match=r"differs from needle by 3e-05 in ln r; more than 1e-05 is not exported"):
+        onnx_file.write(tmp_path / "e.onnx", {"signal": one}, ABOVE.x, FACTS)
+    assert not (tmp_path / "e.onnx").exists()
+
+
+class Residual(nn.Module):
+    """Layers of all kinds, with connections around them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(3, 6), nn.LayerNorm(6), nn.Linear(9, 1, bias=False)
+        self.parts = nn.ModuleList([nn.ReLU(), nn.Tanh(), nn.Sigmoid(), nn.ELU(0.7), nn.LeakyReLU(0.2), nn.GELU(), nn.SiLU()])  # fmt: skip
+        self.dropout = nn.Dropout(0.5)
+        self.scale = nn.Parameter(torch.tensor([0.3]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.norm(self.first(x))
+        for part in self.parts:
+            h = h + 0.5 * part(h) * self.scale
+        h = torch.tanh(nn.functional.gelu(nn.functional.silu(h))).relu() - h / 2.0
+        return self.last(torch.cat([self.dropout(h), x], dim=1))[:, 0]
+
+
+class Deciding(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sum(dim=1) if x.mean() > 0 else -x.sum(dim=1)
+
+
+class Strange(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = nn.PReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.own(x)[:, 0]
+
+
+class TwoInputs(nn.Module):
+    def forward(self, x: torch.Tensor, particles: torch.Tensor) -> torch.Tensor:
+        return x[:, 0] + particles[:, 0]
+
+
+@pytest.mark.parametrize("network", [Residual, networks.MLP])
+def test_networks_of_known_layers(network: type[nn.Module], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    build = {Residual: lambda *_: Residual(), networks.MLP: networks.MLP}[network]
+    monkeypatch.setitem(networks.NETWORKS, "mlp", build)
+    size = sum(p.numel() for p in build(3, 2, 8).parameters())
+    one = replace(made("mean_log"), weights=RNG.normal(0, 0.5, (5, size)).astype(np.float32))
+    monkeypatch.setattr(networks, "empty", lambda _: build(3, 2, 8).eval())
+    assert onnx_file.write(tmp_path / "e.onnx", {"signal": one}, ABOVE.x, FACTS) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Strange, "the layer PReLU is not known"),
+        (
+            Deciding,
+            "Deciding cannot be exported: symbolically traced variables cannot be used as inputs to control flow",
+        ),
+        (TwoInputs, "TwoInputs cannot be exported: it takes x, particles, not features alone"),
+    ],
+)
+def test_other_networks_say_why_not(network: type[nn.Module], message: str) -> None:
+    from needle_parsl.nsbi.estimators.exporting.graph import Graph
+
+    with pytest.raises(TaskError, match=message):
+        layers.emit(Graph(), layers.traced(network()), "features")
+
+
+@pytest.mark.parametrize(
+    ("combine", "calibration"),
+    [*((name, "none") for name in COMBINERS), ("mean_ratio", "isotonic"), ("mean_ratio", "histogram")],
+)
+def test_torch_files_give_what_needle_gives(combine: str, calibration: str, tmp_path: Path) -> None:
+    torch_file = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.torch_file")
+    one = made(combine, calibration, members=2)
+    module = torch_file.Ensemble(one)
+    with torch.no_grad():
+        away = np.abs(module(torch.from_numpy(BELOW.x)).numpy() - one.log_ratio(BELOW.x))
+    assert away.max() < 1e-9
+    torch_file.write_weights(tmp_path / "e.safetensors", one)
+    from safetensors.torch import load_file
+
+    again = torch_file.Ensemble(made(combine, calibration, members=2))
+    again.load_state_dict(load_file(tmp_path / "e.safetensors"))
+    with torch.no_grad():
+        np.testing.assert_array_equal(again(torch.from_numpy(BELOW.x)), module(torch.from_numpy(BELOW.x)))
+
+
+def test_exported_program_runs_by_itself(tmp_path: Path) -> None:
+    torch_file = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.torch_file")
+    one = made("wifi", members=2)
+    torch_file.write_program(tmp_path / "e.pt2", one)
+    program = torch.export.load(tmp_path / "e.pt2").module()
+    np.testing.assert_allclose(program(torch.from_numpy(BELOW.x)), one.log_ratio(BELOW.x), atol=1e-5)
