@@ -90,6 +90,24 @@ def resolve(reference: str, source: str = "", path: str = "") -> Any:
     return getattr(module, attribute)
 
 
+def located(reference: str, source: str = "", path: str = "") -> str:
+    """Load a user's file, and give the reference by which `resolve` finds the object without it, in this process.
+
+    Args:
+        reference: `"physics.py:name"`, `"package.module:name"`, or `"package.module.name"`.
+        source: The text of the analysis' `physics` file.
+        path: That file, or the analysis; modules beside it can be imported.
+
+    Raises:
+        InputError: There is no such object.
+    """
+    if ":" not in reference and "." in reference:
+        reference = ":".join(reference.rpartition(".")[::2])
+    resolve(reference, source, path)
+    module, attribute = split(reference)
+    return f"{load_source(source, path).__name__}:{attribute}" if module.endswith(".py") else reference
+
+
 def _reach(path: str) -> None:
     """Let modules beside a file be imported."""
     folder = str(Path(path).parent)

@@ -145,7 +145,7 @@ def test_names_in_the_tables_are_those_of_the_registries() -> None:
     """The tables cannot import torch to ask; this keeps the two lists one."""
     from typing import get_args, get_type_hints
 
-    from needle_parsl.analysis import Ensemble, Nuisance, Training
+    from needle_parsl.analysis import Ensemble, Nuisance, Training, tables
     from needle_parsl.nsbi.estimators.ensembles import COMBINERS
     from needle_parsl.nsbi.statistics.model.interpolation import INTERPOLATIONS
     from needle_parsl.nsbi.training.losses import LOSSES
@@ -153,10 +153,11 @@ def test_names_in_the_tables_are_those_of_the_registries() -> None:
     from needle_parsl.nsbi.training.optimizers import OPTIMIZERS, SCHEDULES
 
     for table, key, registry in [
-        (Training, "network", NETWORKS), (Training, "loss", LOSSES), (Training, "optimizer", OPTIMIZERS),
+        (Training, "loss", LOSSES), (Training, "optimizer", OPTIMIZERS),
         (Training, "schedule", SCHEDULES), (Ensemble, "combine", COMBINERS), (Nuisance, "interpolation", INTERPOLATIONS),
     ]:  # fmt: skip
         assert set(get_args(get_type_hints(table)[key])) == set(registry), key
+    assert tuple(NETWORKS) == tables.NETWORKS
 
 
 def test_brackets_in_the_folder_are_no_pattern(small_inputs: Path, tmp_path: Path) -> None:

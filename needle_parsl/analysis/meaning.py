@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from needle_parsl import expressions
-from needle_parsl.analysis.tables import WALL, Grid
+from needle_parsl.analysis.tables import NETWORKS, WALL, Grid
 from needle_parsl.errors import InputError, closest
 from needle_parsl.refs import split
 
@@ -33,7 +33,7 @@ def check(analysis: Analysis, complain: Complain) -> None:
         complain: Called with key and message for each mistake.
     """
     model = (_ratios, _parameters, _processes, _nuisances)
-    for part in (_names, _features, _units, _split, _samples, _ensemble, *model, _fit, _toys, _intervals):
+    for part in (_names, _features, _units, _split, _samples, _training, _ensemble, *model, _fit, _toys, _intervals):
         part(analysis, complain)
 
 
@@ -128,6 +128,19 @@ def _split(analysis: Analysis, complain: Complain) -> None:
     total = analysis.split.train + analysis.split.combine + analysis.split.test
     if total > 1 + 1e-9:
         complain("split", f"train, combine and test add up to {total:g}; expected at most 1")
+
+
+def _training(analysis: Analysis, complain: Complain) -> None:
+    name, _ = analysis.training.architecture()
+    key = "training.network"
+    if not name:
+        complain(key, 'has no "_target_"; name the class, as in { _target_ = "physics.py:Name" }')
+    elif ":" in name:
+        _reference(analysis, name, key, complain)
+    elif "." not in name:
+        _known(name, NETWORKS, "network", key, complain)
+    if name in NETWORKS[1:] and not analysis.features.particles:
+        complain(key, f"{name} is a network of particles; name them in [features] particles")
 
 
 def _samples(analysis: Analysis, complain: Complain) -> None:

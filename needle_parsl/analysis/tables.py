@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from needle_parsl.reading import within
 
 WALL = 5.0
 """Nuisance parameters stay within this many sigma; a fit that ends there has failed."""
+
+NETWORKS = ("mlp", "deepset", "transformer")
+"""Architectures that have a name."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,10 @@ class Ratios:
 class Training:
     """`[training]`: the networks and how they are trained."""
 
-    network: Literal["mlp"] = "mlp"
-    """The architecture."""
+    network: str | dict[str, bool | int | float | str | tuple[int | float | str, ...]] = "mlp"
+    """The architecture: `mlp`, `deepset` or `transformer` (of particles), a LightningModule or any other module as `"physics.py:Name"`
+    or `"module:Name"`, or a table with `_target_` and further arguments of its constructor (docs/training.md).
+    Example: `{ _target_ = "physics.py:Network", width = 64 }`."""
     layers: int = field(default=4, metadata=within(1, 100))
     """Hidden layers. Unit: layers."""
     nodes: int = field(default=100, metadata=within(1, 100_000))
@@ -171,6 +176,16 @@ class Training:
     """With more than one, each member is trained once per fold, without the fold's events. Unit: folds."""
     bootstrap: bool = True
     """Whether a member sees a Poisson bootstrap of the training events, the same draw in every ratio."""
+
+    def architecture(self) -> tuple[str, dict[str, Any]]:
+        """Give the name or reference of the network, and the arguments that the user has written."""
+        if isinstance(self.network, str):
+            return self.network, {}
+        return str(self.network.get("_target_", "")), {n: v for n, v in self.network.items() if n != "_target_"}
+
+    def own_code(self) -> bool:
+        """Whether the network is the user's."""
+        return self.architecture()[0] not in NETWORKS
 
 
 @dataclass(frozen=True)

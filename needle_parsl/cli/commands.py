@@ -314,12 +314,18 @@ def _plan(prepared: Prepared) -> dict[str, Any]:
         "analysis": str(prepared.loaded.path),
         "run": str(prepared.root),
         "networks": prepared.plan.networks,
+        "engine": _engine(prepared),
         "stages": stages,
         "warnings": [asdict(warning) for warning in prepared.loaded.warnings],
         "changes": [asdict(change) for change in prepared.earlier.changes],
         "redone": prepared.earlier.redone,
         "damaged": prepared.earlier.damaged,
     }
+
+
+def _engine(prepared: Prepared) -> dict[str, str]:
+    """Say what trains the networks, if they are of the user's own making."""
+    return {"engine": prepared.looked.engine, "reason": prepared.looked.reason}
 
 
 def _outcome(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:

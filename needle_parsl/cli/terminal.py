@@ -65,6 +65,9 @@ def planned(facts: Mapping[str, Any]) -> None:
         tasks, todo = counts["tasks"], counts["to_do"]
         table.add_row(stage, str(tasks), str(tasks - todo), str(todo), _networks(counts))
     OUT.print(table)
+    if engine := facts["engine"]["engine"]:
+        reason = facts["engine"]["reason"]
+        OUT.print(f"trained by: {engine}" + (f", since {reason}" if reason else ""))
     left = "nothing is to do" if not total["to_do"] else f"{total['to_do']} tasks are to do"
     OUT.print(f"{facts['analysis']} in {facts['run']}: {facts['networks']} networks; {left}")
 

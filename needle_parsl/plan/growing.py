@@ -9,7 +9,7 @@ from needle_parsl.analysis import Analysis
 from needle_parsl.nsbi.data.hashing import key
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.plan import specs
-from needle_parsl.plan.specs import VERSIONS, Physics, Share, Spec, Task
+from needle_parsl.plan.specs import NETWORKED, VERSIONS, Physics, Share, Spec, Task
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class Graph:
         keys = tuple(task.key for task in after)
         # A store is named by its files alone, whatever the tasks through which they came.
         named = () if stage == "convert" else keys
-        task = Task(stage, name, specs.digest([stage, VERSIONS[stage], name, spec, named]), spec, keys)
+        code = self.inputs.physics if self.analysis.training.own_code() and stage in NETWORKED else None
+        made_from = [stage, VERSIONS[stage], name, spec, named, code if stage == "train" else None]
+        task = Task(stage, name, specs.digest(made_from), spec, keys, code)
         self.tasks.append(task)
         return task
 

@@ -38,6 +38,8 @@ VERSIONS = {
 """The stages in their order. Raise a version when its task gives other results, and what is done is done again. That of
 `convert` stands for `read` and `merge`, too, since a store is named by its files alone."""
 STAGES = tuple(VERSIONS)
+NETWORKED = ("train", "combine", "covariance", "diagnose", "evaluate", "toys")
+"""Stages that make networks."""
 PASSING = ("read", "merge")
 """Stages whose outputs are removed when the store that is made of them is there."""
 
@@ -441,6 +443,8 @@ class Task:
     spec: Spec
     after: tuple[str, ...]
     """Keys of the tasks whose outputs it reads."""
+    code: Physics | None = None
+    """The user's Python file, for tasks that use a network of theirs."""
 
     def of(self, kind: type[S]) -> S:
         """Give the spec to the function of its stage, which knows its kind."""

@@ -20,6 +20,7 @@ from needle_parsl.nsbi.data.hashing import key
 from needle_parsl.plan.columns import key_of, wanted
 
 PROGRAM = "needle_parsl.nsbi.data.inspection"
+TRIAL = "needle_parsl.nsbi.training.trial"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class Looked:
     """Whether `physics.py` knows the densities."""
     code: Mapping[str, str]
     """Digests of the user's other modules, by absolute path."""
+    engine: str = ""
+    """Which engine trains a network of the user's; empty for one of needle's."""
+    reason: str = ""
+    """Why no faster one does."""
 
 
 def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[plan.Inputs, Looked]:
@@ -78,10 +83,28 @@ def _exports() -> bool:
 def _look(loaded: Loaded, request: Mapping[str, Any], inputs: list[str], known: Mapping[str, Any]) -> Looked:
     """Ask, and make one message of all mistakes."""
     answer = _ask({**request, "known": known})
-    if wrong := _told(loaded, answer):
+    tried = _tried(loaded)
+    if wrong := [*_told(loaded, answer), *(Problem(m, *loaded.places.find(k), k) for k, m in tried.pop("problems"))]:
         raise InputError.of(wrong)
+    answer["code"] |= tried.pop("code")
+    answer |= tried
     del answer["columns"], answer["problems"]
     return Looked(_signature(request, [*inputs, *answer["code"]]), **answer)
+
+
+def _tried(loaded: Loaded) -> dict[str, Any]:
+    """Ask whether a network of the user's can be trained."""
+    analysis, physics = loaded.analysis, _physics(loaded)
+    if not analysis.training.own_code():
+        return {"problems": [], "code": {}}
+    jets = analysis.features.particles
+    request = {
+        "table": plan.content(analysis.training),
+        "features": len(analysis.features.names),
+        "particles": len(jets.names) if jets else 0,
+        "physics": [physics.source, physics.path],
+    }
+    return _ask(request, TRIAL)
 
 
 def _file(looked: Looked, path: str, borders: list[int]) -> plan.File:
@@ -165,6 +188,7 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
         "physics": [physics.source, physics.path],
         "fractions": {"train": split.train, "combine": split.combine, "test": split.test, "salt": key(analysis.seed, "split")},
         "least": split.min_events,
+        "training": plan.content(analysis.training) if analysis.training.own_code() else None,
     }  # fmt: skip
 
 
@@ -174,11 +198,11 @@ def _nominal(analysis: Analysis) -> dict[str, float]:
     return physics | dict.fromkeys(analysis.model.nuisances, 0.0)
 
 
-def _ask(request: Mapping[str, Any]) -> dict[str, Any]:
+def _ask(request: Mapping[str, Any], program: str = PROGRAM) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "answer.json"  # the user's module may print what it likes
         child = subprocess.run(
-            [sys.executable, "-m", PROGRAM, str(output)],
+            [sys.executable, "-m", program, str(output)],
             input=json.dumps(request),
             capture_output=True,
             text=True,

@@ -88,7 +88,9 @@ def _training(root: str, task: Task) -> _Training:
 
     spec = task.of(specs.Train)
     events = inputs.training_events(root, spec)
-    settings = Settings.of(spec.training, features=events.features)
+    jets, code = events.particle_scaler, task.code
+    source = (code.source, code.path) if code else ("", "")
+    settings = Settings.of(spec.training, events.features, len(jets.shift) if jets else 0, *source)
     return _Training(events, [_member(spec, m) for m in spec.members], settings, keeping.kept(root, task))
 
 

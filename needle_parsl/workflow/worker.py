@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import rundir
+from needle_parsl import refs, rundir
 from needle_parsl.errors import Blame, InputError, NeedleError, TaskError
 from needle_parsl.plan import Task
 from needle_parsl.workflow.processes import devices, tethered
@@ -46,6 +46,8 @@ def call(stage: str, root: str, task: Task, *before: Any) -> Any:
         _settle()
     try:
         devices.choose()
+        if task.code:  # the networks of the user are found by name from then on
+            refs.load_source(task.code.source, task.code.path)
         return without(tasks.FUNCTIONS[stage](root, task, *before), before)
     except BaseException as error:  # noqa: BLE001  raised again, as one that survives the way back
         known = foreseen(error, root)

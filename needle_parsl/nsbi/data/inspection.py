@@ -103,12 +103,7 @@ def look(
             borders[sample] = cuts or {}
     for throw in throws:
         _guard(problems, "toys", partial(_thrown, throw, physics))
-    own = {str(Path(physics[1]).parent)} if physics[0] else set()
     named = {text.rpartition(":")[0] for text in (*(i.generate for i in looks), *(t.reference for t in throws))}
-    code = {
-        path: blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
-        for path in _imported(set(sys.modules) - before, own, named)
-    }
     return {
         "problems": list(dict.fromkeys(problems)),
         "notes": list(dict.fromkeys(notes)),
@@ -117,7 +112,21 @@ def look(
             name: {path: borders.get(name, {}).get(path, []) for path in paths} for name, paths in samples.items()
         },
         "exact": bool(exact),
-        "code": code,
+        "code": digests(set(sys.modules) - before, physics, named),
+    }
+
+
+def digests(modules: set[str], physics: tuple[str, str], named: set[str]) -> dict[str, str]:
+    """Fingerprint the user's modules among those that were imported, by path.
+
+    Args:
+        modules: Names of what was imported.
+        physics: Text and path of the user's Python file.
+        named: Modules that the analysis names.
+    """
+    own = {str(Path(physics[1]).parent)} if physics[0] else set()
+    return {
+        path: blake2b(Path(path).read_bytes(), digest_size=16).hexdigest() for path in _imported(modules, own, named)
     }
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import wifi
@@ -56,7 +55,7 @@ class Estimator:
         rows = []
         with torch.no_grad():
             for weights in self.weights:
-                nn.utils.vector_to_parameters(torch.from_numpy(weights), network.parameters())
+                networks.fill(network, torch.from_numpy(weights))
                 rows.append(network(inputs).double().numpy())
         return np.stack(rows)
 

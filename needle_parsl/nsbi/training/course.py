@@ -67,16 +67,17 @@ class Course:
         self.history, self.best = list(state["history"]), state["best"]
         self.best_loss, self.best_epoch = state["best_loss"], state["best_epoch"]
 
-    def trained(self, initial: Callable[[], torch.Tensor]) -> Trained:
+    def trained(self, initial: Callable[[], torch.Tensor], engine: str) -> Trained:
         """Give the result.
 
         Args:
             initial: Gives the weights of a member that never had a good epoch.
+            engine: Which one did it.
         """
         best = initial() if self.best is None else self.best
         history = np.array(self.history).reshape(-1, 2)
         member, fold = self.member.name
-        return Trained(member, fold, self.job.seed, best.numpy(), history, self.best_epoch, self.reason)
+        return Trained(member, fold, self.job.seed, best.numpy(), history, self.best_epoch, self.reason, engine)
 
 
 def run(courses: Sequence[Course], arithmetic: Arithmetic, between: Callable[[Sequence[Course]], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.training import course, networks
 from needle_parsl.nsbi.training.course import Course
+from needle_parsl.nsbi.training.engines import choosing
+from needle_parsl.nsbi.training.engines.choosing import Choice
+from needle_parsl.nsbi.training.engines.hosting import NotPackedError
 from needle_parsl.nsbi.training.engines.rows import Rows
 from needle_parsl.nsbi.training.members import Job, Member, Settings
 from needle_parsl.nsbi.training.packs import Trained
@@ -21,6 +25,8 @@ from needle_parsl.nsbi.training.views import RatioEvents
 
 ATTEMPTS = 2
 """A member that diverges is tried once more, with another seed; then it is recorded as diverged."""
+ENGINES = {"rows": Rows}
+"""Each takes the jobs of its members."""
 
 
 def train_pack(
@@ -59,24 +65,50 @@ class _Pack:
         offer: Offer,
     ) -> None:
         self.events, self.settings, self.finished, self.offer = events, settings, finished, offer
+        self.choice: Choice | None = None
 
     def train(self, member: Member, running: Mapping[str, Any] | None) -> None:
         """Train a member, from where it was interrupted."""
         for attempt in range(running["attempt"] if running else 0, ATTEMPTS):
             try:
-                ended = self.run(prepared(self.events, member, self.settings, attempt), running)
+                ended = self.run(member, attempt, running)
             except TaskError as error:
                 self.finished[member.name] = untrained(member, self.settings.shape, str(error))
                 return
             running = None
             if not ended.reason:
                 break
-        self.finished[member.name] = ended.trained(lambda: _initial(self.settings.shape, ended.job.seed))
+        engine = self.choice.engine if self.choice else ""
+        self.finished[member.name] = ended.trained(lambda: _initial(self.settings.shape, ended.job.seed), engine)
 
-    def run(self, started: Course, running: Mapping[str, Any] | None) -> Course:
-        """Run one course, within a random state of its own."""
+    def run(self, member: Member, attempt: int, running: Mapping[str, Any] | None) -> Course:
+        """Run one course by the engine of the pack; by lightning.Trainer if it turns out that nothing else can."""
+        started = prepared(self.events, member, self.settings, attempt)
+        self.choice = self.choice or self.chosen(started.job)
+        if self.choice.engine != "lightning":
+            try:
+                self.packed(started, self.choice.engine, running)
+            except NotPackedError as error:
+                self.choice = self.told(Choice("lightning", str(error)))
+            else:
+                return started
+        return self.alone(prepared(self.events, member, self.settings, attempt))
+
+    def chosen(self, job: Job) -> Choice:
+        """Choose the engine of the pack by its first member."""
+        return self.told(choosing.choose(job))
+
+    def told(self, choice: Choice) -> Choice:
+        """Say why the last resort is needed."""
+        if choice.reason:
+            name = self.settings.shape.network
+            warnings.warn(f"{name} is trained by lightning.Trainer, one after the other: {choice.reason}", stacklevel=1)
+        return choice
+
+    def packed(self, started: Course, engine: str, running: Mapping[str, Any] | None) -> None:
+        """Run one course step by step, within a random state of its own."""
         with torch.random.fork_rng(devices=[]):
-            arithmetic = Rows([started.job])
+            arithmetic = ENGINES[engine]([started.job])
             if running:
                 started.restore(running)
                 arithmetic.restore(0, running["arithmetic"])
@@ -86,6 +118,13 @@ class _Pack:
                 return State(tuple(self.finished.values()), tuple(states))
 
             course.run([started], arithmetic, lambda left: self.offer(lambda: describe(left)))
+
+    def alone(self, started: Course) -> Course:
+        """Run one course by lightning.Trainer."""
+        from needle_parsl.nsbi.training.engines import alone  # imports Lightning, which takes two seconds
+
+        with torch.random.fork_rng(devices=[]):
+            alone.run(started, lambda: self.offer(lambda: State(tuple(self.finished.values()))))
         return started
 
 

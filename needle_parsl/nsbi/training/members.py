@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import Any
 
+from needle_parsl import refs
 from needle_parsl.analysis import Training
-from needle_parsl.nsbi.training.networks import Shape
+from needle_parsl.nsbi.training.networks import NETWORKS, Shape, takes
 from needle_parsl.nsbi.training.streaming import StoredView
 from needle_parsl.nsbi.training.views import Batchable, MemberView
+
+OFFERED = ("learning_rate", "weight_decay", "batch_size", "epochs")
+"""Settings that the constructor of a user's module is given, if it asks for them by these names."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +31,21 @@ class Settings:
     patience: int
 
     @staticmethod
-    def of(table: Training, features: int) -> Settings:
-        """Take what concerns one member from the user's table."""
-        shape = Shape(table.network, features, table.layers, table.nodes)
+    def of(table: Training, features: int, particles: int = 0, source: str = "", path: str = "") -> Settings:
+        """Take what concerns one member from the user's table.
+
+        Args:
+            table: `[training]`.
+            features: How many there are.
+            particles: Features of a particle; 0 without particles.
+            source: The text of the user's `physics.py`.
+            path: Where that file is, or the analysis.
+        """
+        name, given = table.architecture()
+        name = name if name in NETWORKS else refs.located(name, source, path)
+        offered = {n: getattr(table, n) for n in OFFERED}
+        arguments = json.dumps({**takes(name, offered), **given}, sort_keys=True)
+        shape = Shape(name, features, table.layers, table.nodes, arguments, particles)
         return Settings(
             shape, table.loss, table.optimizer, table.learning_rate, table.schedule, table.weight_decay, table.batch_size,
             table.epochs, table.patience,
@@ -55,7 +72,10 @@ class Member:
     def settings(self, common: Settings) -> Settings:
         """Give its own settings."""
         own: dict[str, Any] = dict(self.own)
-        return replace(common, **own)
+        arguments = json.loads(common.shape.arguments)
+        arguments |= {name: value for name, value in own.items() if name in arguments}
+        shape = replace(common.shape, arguments=json.dumps(arguments, sort_keys=True))
+        return replace(common, shape=shape, **own)
 
 
 @dataclass(frozen=True)

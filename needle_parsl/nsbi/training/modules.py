@@ -12,14 +12,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from needle_parsl.nsbi.data.loading.batches import Batch
+from needle_parsl.errors import InputError
+from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
 from needle_parsl.nsbi.training import networks
 from needle_parsl.nsbi.training.losses import LOSSES
 from needle_parsl.nsbi.training.members import Settings
 from needle_parsl.nsbi.training.optimizers import OPTIMIZERS, SCHEDULES
+from needle_parsl.nsbi.training.particles import Particles
 
 MONITORED = "val_loss"
 """What early stopping looks at, as a module logs it."""
+STEPS = ("training_step", "validation_step", "configure_optimizers")
+"""What a LightningModule must have of its own."""
 
 
 class Classifier(nn.Module):
@@ -33,16 +37,16 @@ class Classifier(nn.Module):
         self.network, self.settings = network, settings
         self.loss = LOSSES[settings.loss]
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map features to logits."""
-        logits: torch.Tensor = self.network(x)
+    def forward(self, x: torch.Tensor, *particles: Particles) -> torch.Tensor:
+        """Map features, and particles if the network sees them, to logits."""
+        logits: torch.Tensor = self.network(x, *particles)
         return logits
 
-    def training_step(self, batch: Batch, number: int) -> torch.Tensor:  # noqa: ARG002  Lightning's arguments
+    def training_step(self, batch: Batch | ParticleBatch, number: int) -> torch.Tensor:  # noqa: ARG002  Lightning's arguments
         """Compute the loss of a batch."""
-        return self.loss(self.network(batch.x), batch.label, batch.weight)
+        return self.loss(self.network(*inputs(batch, self.network)), batch.label, batch.weight)
 
-    def validation_step(self, batch: Batch, number: int) -> None:
+    def validation_step(self, batch: Batch | ParticleBatch, number: int) -> None:
         """Log the loss of a batch."""
         self.log(MONITORED, self.training_step(batch, number))
 
@@ -54,11 +58,49 @@ class Classifier(nn.Module):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": MONITORED}}
 
 
+def inputs(batch: Batch | ParticleBatch, network: nn.Module) -> tuple[Any, ...]:
+    """Give what a network takes of a batch: features, and particles if its `forward` has a second argument."""
+    if isinstance(batch, ParticleBatch) and networks.sees_particles(network):
+        return batch.x, batch.particles
+    return (batch.x,)
+
+
 def build(settings: Settings, seed: int) -> Any:
     """Make what is trained, with initial weights that follow from the seed; torch's random state goes on from there.
 
     Call it where the random state is the training's own.
+
+    Raises:
+        InputError: A LightningModule lacks one of its three methods.
     """
     torch.manual_seed(seed % 2**63)
     network = networks.make(settings.shape)
-    return network if hasattr(network, "training_step") else Classifier(network, settings)
+    if not (is_lightning(network) or hasattr(network, STEPS[0])):
+        return Classifier(network, settings)
+    for name in STEPS:
+        if name not in own(network):
+            raise InputError(
+                f"{settings.shape.network} is a LightningModule without {name}; add it, "
+                "or derive from torch.nn.Module and needle trains it with [training] loss and optimizer"
+            )
+    return network
+
+
+def is_lightning(module: nn.Module) -> bool:
+    """Whether a module is a LightningModule; Lightning is not imported for the question."""
+    return any(kind.__name__ == "LightningModule" and _is_library(kind) for kind in type(module).__mro__)
+
+
+def own(module: nn.Module) -> set[str]:
+    """List the names that the user's classes define."""
+    return {name for kind in type(module).__mro__ if not _is_library(kind) for name in vars(kind)}
+
+
+def _is_library(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in (
+        "lightning",
+        "pytorch_lightning",
+        "lightning_fabric",
+        "torch",
+        "builtins",
+    )

@@ -1,13 +1,21 @@
-"""Network architectures, by name."""
+"""Networks: architectures by name, the user's own by reference, and their weights as one vector."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
+
+from needle_parsl import refs
+from needle_parsl.errors import InputError, closest
+from needle_parsl.nsbi.training.particles import PARTICLE_NETWORKS
 
 
 @dataclass(frozen=True)
@@ -15,9 +23,14 @@ class Shape:
     """What fixes the parameters of a network."""
 
     network: str
+    """A name in `NETWORKS`, or a reference `module:attr`."""
     features: int
     layers: int
     nodes: int
+    arguments: str = "{}"
+    """Further arguments of its constructor, as a JSON table."""
+    particles: int = 0
+    """Features of a particle; 0 without particles."""
 
 
 class MLP(nn.Module):
@@ -36,8 +49,70 @@ class MLP(nn.Module):
 
 
 def make(shape: Shape) -> nn.Module:
-    """Make a network; its initial weights follow from torch's random state."""
-    return NETWORKS[shape.network](shape.features, shape.layers, shape.nodes)
+    """Make a network; its initial weights follow from torch's random state.
+
+    Raises:
+        InputError: The user's class cannot be found, does not take its arguments, or makes no module.
+    """
+    kind = find(shape.network)
+    network = kind(**arguments(shape, kind))
+    if not isinstance(network, nn.Module):
+        raise InputError(f"{shape.network} makes {type(network).__name__}; expected a torch.nn.Module")
+    return network
+
+
+def find(name: str) -> Callable[..., nn.Module]:
+    """Find what makes a network.
+
+    Raises:
+        InputError: There is no such class.
+    """
+    found = NETWORKS.get(name) or refs.resolve(name)
+    if not callable(found):
+        raise InputError(f"{name} is no class of networks")
+    kind: Callable[..., nn.Module] = found
+    return kind
+
+
+def arguments(shape: Shape, kind: Callable[..., nn.Module]) -> dict[str, Any]:
+    """Give a constructor what the user says, and what else it asks for by name: `features`, `layers`, `nodes`, `particles`.
+
+    Raises:
+        InputError: The user says what it does not take, or it needs what nobody says.
+    """
+    given = json.loads(shape.arguments)
+    offered = {n: getattr(shape, n) for n in ("features", "layers", "nodes", "particles")}
+    known = inspect.signature(kind).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        for name in given:
+            if name not in known:
+                raise InputError(f'{shape.network} takes no argument "{name}"{closest(name, known)}')
+    taken: dict[str, Any] = {name: value for name, value in offered.items() if name in known} | given
+    for name, parameter in known.items():
+        named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        if named and parameter.default is parameter.empty and name not in taken:
+            raise InputError(
+                f'{shape.network} needs an argument "{name}"; write network = {{ _target_ = "...", {name} = ... }}'
+            )
+    return taken
+
+
+def takes(network: str, offered: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose what the constructor of a network asks for by name."""
+    known = inspect.signature(find(network)).parameters
+    return {name: value for name, value in offered.items() if name in known}
+
+
+def sees_particles(network: nn.Module) -> bool:
+    """Whether the `forward` of a network takes features and particles."""
+    kind: Any = type(network)
+    return len(_own(kind)) > 1
+
+
+@cache
+def _own(kind: Any) -> tuple[str, ...]:
+    """Name the arguments of the `forward` of a class of networks that have no default."""
+    return tuple(p.name for p in inspect.signature(kind.forward).parameters.values() if p.default is p.empty)[1:]
 
 
 def build(shape: Shape, seed: int) -> nn.Module:
@@ -51,18 +126,26 @@ def empty(shape: Shape) -> nn.Module:
     """Make a network whose weights will be filled in; touches no random state, which other threads may be using."""
     with torch.device("meta"):
         network = make(shape)
-    return network.to_empty(device="cpu")
+    return network.to_empty(device="cpu").eval()
 
 
 def vector(network: nn.Module) -> torch.Tensor:
-    """Copy the weights of a network into one vector, shape (P,)."""
-    return nn.utils.parameters_to_vector(network.parameters()).detach().clone()
+    """Copy the weights of a network into one vector, shape (P,): parameters, then buffers such as running means."""
+    return torch.cat([part.detach().reshape(-1) for part in tensors(network)])
 
 
 def fill(network: nn.Module, weights: torch.Tensor) -> None:
-    """Give a network the weights that `vector` gave; they share memory."""
-    nn.utils.vector_to_parameters(weights, network.parameters())
+    """Give a network the weights that `vector` gave."""
+    parts = tensors(network)
+    with torch.no_grad():
+        for part, own in zip(parts, torch.split(weights, [part.numel() for part in parts]), strict=True):
+            part.copy_(own.view_as(part))
 
 
-NETWORKS: dict[str, Callable[[int, int, int], nn.Module]] = {"mlp": MLP}
-"""Each takes features, layers and nodes."""
+def tensors(network: nn.Module) -> list[torch.Tensor]:
+    """List what makes up the weights, in their order."""
+    return [*network.parameters(), *(b for b in network.buffers() if b.is_floating_point())]
+
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, **PARTICLE_NETWORKS}
+"""Each takes features, layers and nodes by name, and some the features of a particle."""

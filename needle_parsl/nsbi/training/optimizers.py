@@ -13,7 +13,7 @@ Make = Callable[[Iterable[nn.Parameter], float, float], torch.optim.Optimizer]
 
 
 def _adamw(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)
+    return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
 
 
 def _constant(optimizer: torch.optim.Optimizer, epochs: int) -> Any:

@@ -30,6 +30,8 @@ class Trained:
     """Counted from 0."""
     reason: str
     """Why it failed; empty if it did not."""
+    engine: str = ""
+    """Which engine trained it; empty if none could."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def put(group: h5py.Group, members: Sequence[Trained]) -> None:
     for name in ("member", "fold", "best_epoch"):
         group[name] = np.array([getattr(m, name) for m in members], np.int64)
     group["reason"] = np.array([m.reason.encode() for m in members], "S200")
+    group["engine"] = np.array([m.engine.encode() for m in members], "S16")
 
 
 def take(group: h5py.Group) -> tuple[Trained, ...]:
@@ -82,8 +85,9 @@ def take(group: h5py.Group) -> tuple[Trained, ...]:
             columns["history"][k][: columns["epochs"][k]],
             int(columns["best_epoch"][k]),
             reason.decode(errors="replace"),
+            engine.decode(),
         )
-        for k, reason in enumerate(group["reason"][...])
+        for k, (reason, engine) in enumerate(zip(group["reason"][...], group["engine"][...], strict=True))
     )
 
 

@@ -110,7 +110,7 @@ class Batchable:
 
     def batch(self, places: Places) -> Batch | ParticleBatch:
         """Take some events."""
-        rows = torch.as_tensor(places)
+        rows = torch.arange(places.start, places.stop) if isinstance(places, range) else places
         columns = (self.x.index_select(0, rows), self.label.index_select(0, rows), self.weight.index_select(0, rows))
         if self.particles is None:
             return Batch(*columns)

@@ -1,31 +1,34 @@
-"""The user's optimiser and schedulers, on a flat vector of parameters."""
+"""The user's optimiser and schedulers, on a flat vector of parameters where that is the same arithmetic."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import nn, optim
 from torch.optim import lr_scheduler
 
-if TYPE_CHECKING:
-    from needle_parsl.nsbi.training.engines.rows import Flat
+from needle_parsl.nsbi.training.engines.flat import Flat
 
-FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
-"""Optimisers that torch can do in one pass over the vector."""
+ELEMENTWISE = (optim.Adam, optim.AdamW, optim.SGD, optim.NAdam, optim.RAdam, optim.RMSprop, optim.Adamax)
+"""Optimisers that treat each parameter alone, and keep no state before the first step."""
 
 
 class Optimizing:
     """What `configure_optimizers` has returned, one optimiser and its schedulers, stepped as Lightning does."""
 
-    def __init__(self, configured: Any, flat: Flat) -> None:
+    def __init__(self, configured: Any, module: nn.Module) -> None:
         self.optimizer, self.schedulers = unpack(configured)
-        (group,) = self.optimizer.param_groups
-        # Its schedulers hold this very optimiser: it is not made again, its parameters become one.
-        group["params"] = [flat.row]
-        if isinstance(self.optimizer, FUSED) and group.get("foreach") is None:
-            group["fused"] = True
+        self.flat = flatten(self.optimizer, module)
         self.epoch = self.steps = 0
+
+    def zero(self) -> None:
+        """Forget the gradients."""
+        if self.flat:
+            self.flat.gradients.zero_()
+        else:
+            self.optimizer.zero_grad()
 
     def step(self) -> None:
         """Move the parameters, and then the learning rates that move with every step."""
@@ -65,17 +68,40 @@ class Optimizing:
         self.epoch, self.steps = state["epoch"], state["steps"]
 
 
-def unpack(configured: Any) -> tuple[torch.optim.Optimizer, list[dict[str, Any]]]:
-    """Read one of the many forms that Lightning allows: optimiser and schedulers with their interval."""
+def flatten(optimizer: optim.Optimizer, module: nn.Module) -> Flat | None:
+    """Let an optimiser step on one vector; None where it must see the tensors: several groups, or parameters left out."""
+    if type(optimizer) not in ELEMENTWISE or len(optimizer.param_groups) != 1:
+        return None
+    (group,) = optimizer.param_groups
+    parameters = list(module.parameters())
+    if not all(p.requires_grad and p.dtype is torch.float32 for p in parameters):
+        return None
+    if list(map(id, group["params"])) != list(map(id, parameters)):
+        return None
+    flat = Flat(parameters)
+    # The schedulers hold this very optimiser, so it is not made again: its parameters become one.
+    group["params"] = [flat.row]
+    return flat
+
+
+def unpack(configured: Any) -> tuple[optim.Optimizer, list[dict[str, Any]]]:
+    """Read one of the many forms that Lightning allows: the optimiser, and schedulers with their interval.
+
+    Raises:
+        ValueError: There is more than one optimiser, or none.
+    """
     if isinstance(configured, Mapping):
         found = configured.get("lr_scheduler")
         return configured["optimizer"], [_entry(found)] if found is not None else []
     if isinstance(configured, (list, tuple)):
-        optimizers, schedulers = (
-            configured if len(configured) == 2 and isinstance(configured[1], list) else (configured, [])
-        )
+        nested = len(configured) == 2 and isinstance(configured[0], (list, tuple))
+        optimizers, schedulers = configured if nested else (configured, [])
         (optimizer,) = optimizers
+        if isinstance(optimizer, Mapping):
+            return unpack(optimizer)
         return optimizer, [_entry(found) for found in schedulers]
+    if not isinstance(configured, optim.Optimizer):
+        raise ValueError("configure_optimizers gives no optimiser")  # noqa: TRY004  Lightning's forms are values
     return configured, []
 
 

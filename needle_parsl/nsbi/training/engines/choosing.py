@@ -1,0 +1,106 @@
+"""Which engine trains a pack: asked of the module's structure, and of its first batch."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn, optim
+
+from needle_parsl.errors import InputError
+from needle_parsl.nsbi.training import modules
+from needle_parsl.nsbi.training.engines import hosting, optimizing
+from needle_parsl.nsbi.training.engines.rows import loss_of
+from needle_parsl.nsbi.training.members import Job
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An engine for all members of a pack, which have the same structure."""
+
+    engine: str
+    """`native`, `rows`, `stacked` or `lightning`."""
+    reason: str = ""
+    """Why lightning.Trainer has to do it."""
+
+
+def choose(job: Job) -> Choice:
+    """Try the first batch of a member, and leave no trace of it.
+
+    Raises:
+        InputError: The network or its loss cannot be used.
+    """
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = modules.build(job.settings, job.seed)
+        reason = hosting.unhosted(module) or _unoptimised(module) or _tried(module, job)
+    if reason and not modules.is_lightning(module):
+        raise InputError(f"{job.settings.shape.network} cannot be trained: {reason}")
+    return Choice("lightning", reason) if reason else Choice("rows")
+
+
+def _unoptimised(module: Any) -> str:
+    """Say what optimiser only Lightning can step."""
+    hosting.Host(module, 1, 1)
+    try:
+        optimizer, _ = optimizing.unpack(module.configure_optimizers())
+    except ValueError:
+        return "it has not one optimiser"
+    except hosting.NotPackedError as error:
+        return str(error)
+    if isinstance(optimizer, optim.LBFGS):
+        return "LBFGS evaluates the loss several times a step"
+    return (
+        "" if type(optimizer).__module__.startswith("torch.optim") else f"its optimiser is {type(optimizer).__name__}"
+    )
+
+
+def _tried(module: Any, job: Job) -> str:
+    """Compute the loss of the first batch; say what only Lightning can do of it."""
+    batch = next(iter(job.fitting.batches(job.settings.batch_size)))
+    host = hosting.Host(module, job.settings.epochs, 1)
+    name = job.settings.shape.network
+    try:
+        for hook in ("on_fit_start", "on_train_start", "on_train_epoch_start"):
+            host.call(hook)
+        loss = loss_of(module.training_step(batch, 0))
+        _judge(loss, name)
+        torch.autograd.backward(loss)
+        module.eval()
+        with torch.no_grad():
+            module.validation_step(batch, 0)
+            network = module.network if isinstance(module, modules.Classifier) else module
+            ratio = network(*modules.inputs(batch, network))
+    except hosting.NotPackedError as error:
+        return str(error)
+    except RuntimeError as error:
+        raise InputError(_mismatch(module, job, error)) from error
+    if modules.MONITORED not in host.logs.take():
+        raise InputError(
+            f'{name} logs no "{modules.MONITORED}" in its validation_step, by which its best epoch is found'
+        )
+    if ratio.shape != batch.label.shape:
+        raise InputError(
+            f"{name} gives shape {tuple(ratio.shape)} for {len(batch.label)} events; its forward must give ln r, one number each"
+        )
+    return ""
+
+
+def _judge(loss: Any, name: str) -> None:
+    if not isinstance(loss, torch.Tensor) or not loss.requires_grad:
+        raise InputError(f"{name}: training_step returns {type(loss).__name__} without a gradient; expected the loss")
+    if loss.numel() != 1:
+        raise InputError(
+            f"{name}: training_step returns a loss of shape {tuple(loss.shape)}; expected one number, such as its mean"
+        )
+
+
+def _mismatch(module: nn.Module, job: Job, error: RuntimeError) -> str:
+    """Say that a network does not take the features, if that is it."""
+    features, name = job.settings.shape.features, job.settings.shape.network
+    widths = [m.in_features for m in module.modules() if isinstance(m, nn.Linear)]
+    if widths and widths[0] != features and "shape" in str(error):
+        return f"{name} takes {widths[0]} features, and the analysis has {features} in features.names"
+    return f"{name}: its first batch fails: {type(error).__name__}: {str(error).splitlines()[0]}"
