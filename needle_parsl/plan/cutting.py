@@ -11,6 +11,8 @@ from needle_parsl.plan.specs import Convert, File, Piece
 SHARE = 24
 """A task holds this part of its memory as events: beside them there are their sorted copy, the columns as they are read,
 unpacked baskets, and the libraries themselves."""
+FINE = 2
+"""Bits by which the cells of parts are finer than what a task holds, so that what is merged at a time fills its room."""
 WINDOWS = 16
 """Times its share of the memory that a merging task works through."""
 
@@ -46,7 +48,7 @@ def cut(files: tuple[File, ...], row_bytes: int, memory: int) -> Cut:
     windows = -(-total // rows)
     bits = max(windows - 1, 0).bit_length()
     merges = 2 ** max(bits - (WINDOWS - 1).bit_length(), 0)
-    return Cut(tuple(_groups(files, rows)), bits, merges)
+    return Cut(tuple(_groups(files, rows)), bits + FINE, merges)
 
 
 def _groups(files: tuple[File, ...], rows: int) -> Iterator[tuple[Piece, ...]]:

@@ -64,12 +64,20 @@ class Events:
         particles = None if self.particles is None else self.particles[rows]
         return Events(self.names, x, self.weight[rows], self.id[rows], particles)
 
-    def ordered(self, salt: int) -> Events:
-        """Sort by hash, which shuffles, makes every split a range of rows, and forgets how the files were cut."""
+    def order(self, salt: int) -> npt.NDArray[np.intp] | None:
+        """Sort by hash, which shuffles, makes every split a range of rows, and forgets how the files were cut.
+
+        Returns:
+            For each place the row that belongs there; None if all are in their place.
+        """
         hashes = hashing.mix(self.id, salt)
-        if (hashes[:-1] <= hashes[1:]).all():
-            return self
-        return self.take(np.argsort(hashes))  # equal hashes are equal ids
+        # Equal hashes are equal ids.
+        return None if (hashes[:-1] <= hashes[1:]).all() else np.argsort(hashes)
+
+    def ordered(self, salt: int) -> Events:
+        """Put the events into their order."""
+        order = self.order(salt)
+        return self if order is None else self.take(order)
 
     def part(self, part: Part, fractions: Fractions) -> Events:
         """Keep the events of one purpose."""

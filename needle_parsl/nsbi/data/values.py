@@ -9,8 +9,8 @@ import numpy as np
 
 from needle_parsl.errors import InputError
 
-STRIP = 8192
-"""Rows that are turned from columns into rows at a time: what is read and written then stays in the nearest cache."""
+STRIP = 4096
+"""Rows that are turned from columns into rows at a time: what is read and written then stays in a near cache."""
 EXACT = 2**24
 """The largest whole number up to which float32 holds all of them."""
 
@@ -22,11 +22,16 @@ def fill(columns: Sequence[Any], names: Sequence[str], x: Rows, where: str) -> N
     for name, column in zip(names, columns, strict=True):
         numbers(column, f'column "{name}"', where)
         exact(column, f'column "{name}"', where)
+    whole = True
+    strip = np.empty((len(columns), STRIP), np.float32)
     with np.errstate(over="ignore"):
         for start in range(0, len(x), STRIP):
-            for place, column in enumerate(columns):
-                x[start : start + STRIP, place] = column[start : start + STRIP]
-    if not np.isfinite(x).all():
+            some = strip[:, : len(x) - start]
+            for row, column in zip(some, columns, strict=True):
+                row[:] = column[start : start + STRIP]
+            whole &= bool(np.isfinite(some).all())
+            x[start : start + STRIP] = some.T
+    if not whole:
         for name, column in zip(names, columns, strict=True):
             finite(column, f'column "{name}"', where, largest=float(np.finfo(np.float32).max))
 

@@ -27,7 +27,13 @@ class ParquetFile:
         self.file = guarded(
             self.path,
             "no readable Parquet file",
-            lambda: parquet.ParquetFile(source.file, page_checksum_verification=True, buffer_size=2**20),
+            lambda: parquet.ParquetFile(
+                source.file,
+                page_checksum_verification=True,
+                buffer_size=2**20,
+                # Reading ahead would hold whole row groups; it pays where every request takes a while.
+                pre_buffer=not isinstance(source.file, str),
+            ),
         )
         self.entries = int(self.file.metadata.num_rows)
         self.table = Table(self.path, self.file.schema_arrow)

@@ -52,13 +52,13 @@ def cell_of(hashes: hashing.Hashes, bits: int) -> npt.NDArray[np.int64]:
     return (hashes >> np.uint64(64 - bits)).astype(np.int64)
 
 
-def edges_of(events: Events, schema: Schema, bits: int, first: int, last: int) -> npt.NDArray[np.int64]:
-    """Find where the cells from first to last begin in ordered events that fill them.
+def edges_of(ids: hashing.Hashes, schema: Schema, bits: int, first: int, last: int) -> npt.NDArray[np.int64]:
+    """Find where the cells from first to last begin in ordered ids that fill them.
 
     Returns:
         Rows of shape (last - first + 1,), from 0 to N.
     """
-    cells = cell_of(hashing.mix(events.id, schema.salt), bits)
+    cells = cell_of(hashing.mix(ids, schema.salt), bits)
     return np.searchsorted(cells, np.arange(first, last + 1)).astype(np.int64)
 
 

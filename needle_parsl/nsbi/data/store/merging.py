@@ -42,17 +42,17 @@ def merge(paths: Sequence[Path], path: Path, memory: int, share: tuple[int, int]
         cells = bits_for(rows) if share == WHOLE else bits
         common = min(bits, cells)
         grouped = counts.reshape(2**common, -1).sum(axis=1)
-        most = memory // _event_bytes(schema, rows, particles)
+        most = memory // 2 // _event_bytes(schema, rows, particles)  # what is joined is there twice for a moment
         with Writer(path, schema, rows, particles, None if share == WHOLE else bits) as writer:
             for start, stop in runs(grouped, most):
                 begin, end = start << (bits - common), stop << (bits - common)
                 begin, end = max(begin, first), min(end, last)
-                # Nothing keeps the parts once they are joined, nor what was joined once it is ordered.
+                # Nothing keeps the parts once they are joined.
                 events = Events.join(
                     [store.cells(begin, end) for store in stores if store.edges[end] > store.edges[begin]],
                     schema.features,
-                ).ordered(schema.salt)
-                writer.append(events, start << (cells - common), stop << (cells - common))
+                )
+                writer.fill(events, start << (cells - common), stop << (cells - common))
                 del events
             writer.close(_sources(stores), lost)
 

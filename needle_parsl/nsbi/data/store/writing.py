@@ -16,7 +16,10 @@ import numpy as np
 
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.data.store.layout import SCHEMA, Schema, bits_for, checksum, edges_of, moments
+from needle_parsl.nsbi.data.store.layout import SCHEMA, Schema, bits_for, checksum, edges_of, moments, runs
+
+ROWS = 32_768
+"""Rows that are put in order at a time, about."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,22 @@ class Writer:
     def _room(self, name: str, shape: tuple[int, ...], kind: Any) -> Any:
         return self.file.create_dataset(name, shape, kind, track_times=False)
 
-    def append(self, events: Events, first: int = 0, last: int | None = None) -> None:
-        """Add the ordered events of the cells from first to last, which are the next ones; by default all."""
+    def fill(self, events: Events, first: int = 0, last: int | None = None) -> None:
+        """Add the events of the cells from first to last, in any order; these are the next ones, by default all.
+
+        They are put in order some cells at a time, which takes no memory worth speaking of, and stays in the caches.
+        """
         last = 2**self.bits if last is None else last
-        edges = edges_of(events, self.schema, self.bits, first, last)
+        order = events.order(self.schema.salt)
+        ids = events.id if order is None else events.id[order]
+        edges = edges_of(ids, self.schema, self.bits, first, last)
+        for start, stop in runs(np.diff(edges), ROWS):
+            rows = slice(int(edges[start]), int(edges[stop]))
+            self.append(events.take(rows if order is None else order[rows]), first + start, first + stop)
+
+    def append(self, events: Events, first: int, last: int) -> None:
+        """Add the ordered events of the cells from first to last, which are the next ones."""
+        edges = edges_of(events.id, self.schema, self.bits, first, last)
         for cell, (start, stop) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True), first):
             self._note(cell, events.take(slice(start, stop)))
         self.edges[first : last + 1] = self.rows + edges
@@ -160,5 +175,5 @@ def write(
     """
     particles = 0 if events.particles is None else len(events.particles.values)
     with Writer(path, schema, len(events), particles, bits) as writer:
-        writer.append(events.ordered(schema.salt))
+        writer.fill(events)
         writer.close(sources, lost)
