@@ -42,6 +42,7 @@ PLACES = {
     "export": "estimators/{}.json",
     "diagnose": "estimators/{}/diagnostics.json",
     "evaluate": "ratios/{}.h5",
+    "count": "regions/{}.json",
     "fit": "fits/{}.json",
     "interval": "fits/{}.json",
     "toys": "toys/{}.h5",

@@ -4,6 +4,7 @@ from needle_parsl.analysis.file import Loaded, load, read
 from needle_parsl.analysis.tables import (
     WALL,
     Analysis,
+    Binning,
     Computed,
     Data,
     Ensemble,
@@ -17,6 +18,7 @@ from needle_parsl.analysis.tables import (
     Particles,
     Plane,
     Ratios,
+    Region,
     Sample,
     Scan,
     Source,
@@ -29,6 +31,7 @@ from needle_parsl.analysis.tables import (
 __all__ = [
     "WALL",
     "Analysis",
+    "Binning",
     "Computed",
     "Data",
     "Ensemble",
@@ -43,6 +46,7 @@ __all__ = [
     "Particles",
     "Plane",
     "Ratios",
+    "Region",
     "Sample",
     "Scan",
     "Source",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Collection, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from needle_parsl import expressions
@@ -13,7 +14,18 @@ from needle_parsl.errors import InputError, closest
 from needle_parsl.refs import split
 
 if TYPE_CHECKING:
-    from needle_parsl.analysis.tables import Analysis, Data, Particles, Plane, Sample, Scan, Source, Toys, Variation
+    from needle_parsl.analysis.tables import (
+        Analysis,
+        Data,
+        Nuisance,
+        Particles,
+        Plane,
+        Sample,
+        Scan,
+        Source,
+        Toys,
+        Variation,
+    )
 
     Complain = Callable[[str, str], None]
 
@@ -32,7 +44,7 @@ def check(analysis: Analysis, complain: Complain) -> None:
         analysis: What was read.
         complain: Called with key and message for each mistake.
     """
-    model = (_ratios, _parameters, _processes, _nuisances)
+    model = (_ratios, _parameters, _processes, _nuisances, _regions)
     for part in (_names, _features, _units, _split, _samples, _training, _ensemble, *model, _fit, _toys, _intervals):
         part(analysis, complain)
 
@@ -295,6 +307,7 @@ def _nuisances(analysis: Analysis, complain: Complain) -> None:
     varied = {nuisance for name in analysis.model.processes for nuisance in _variations(analysis, name)}
     for name, nuisance in analysis.model.nuisances.items():
         key = f"model.nuisances.{name}"
+        _constraint(nuisance, key, complain)
         if name in analysis.model.parameters:
             complain(key, "is a parameter of the model, too; choose another name")
         if not nuisance.rate and name not in varied:
@@ -309,6 +322,40 @@ def _nuisances(analysis: Analysis, complain: Complain) -> None:
         complain("model.nuisances", f'"{name}" varies a sample but is not listed; add nuisances.{name} = {{}}')
 
 
+def _constraint(nuisance: Nuisance, key: str, complain: Complain) -> None:
+    """Bounds must hold the nominal value, and a constraint only has the numbers that belong to it."""
+    nominal = 1.0 if nuisance.constraint == "lognormal" else 0.0
+    if nuisance.bounds:
+        low, high = nuisance.bounds
+        if not low < high:
+            complain(f"{key}.bounds", f"found [{low:g}, {high:g}], expected [smaller, larger]")
+        elif not low <= nominal <= high:
+            complain(f"{key}.bounds", f"leave out {nominal:g}, the nominal value; widen them")
+    for name, kind in (("sigma", "lognormal"), ("events", "poisson")):
+        default = type(nuisance).__dataclass_fields__[name].default
+        if nuisance.constraint != kind and getattr(nuisance, name) != default:
+            complain(
+                f"{key}.{name}", f'has no meaning with constraint = "{nuisance.constraint}"; it belongs to "{kind}"'
+            )
+
+
+def _regions(analysis: Analysis, complain: Complain) -> None:
+    for name, region in analysis.model.regions.items():
+        key = f"model.regions.{name}"
+        if not name or not all(c.isalnum() or c in "-_+" for c in name):
+            complain(key, f'"{name}" is no name; use letters, digits, "-", "_" and "+"')
+        if not region.selection:
+            complain(f"{key}.selection", "is empty; every event would be in this region and in the fit")
+        elif region.selection == analysis.features.selection:
+            complain(f"{key}.selection", "is that of [features]; its events would count twice")
+        else:
+            _expression(region.selection, f"{key}.selection", complain)
+        edges = region.binning.edges
+        if len(edges) < 2 or any(a >= b for a, b in pairwise(edges)):
+            complain(f"{key}.binning.edges", f"found {list(edges)}, expected two or more ascending numbers")
+        _expression(region.binning.column, f"{key}.binning.column", complain)
+
+
 def _variations(analysis: Analysis, sample: str) -> Collection[str]:
     return analysis.samples[sample].variations if sample in analysis.samples else ()
 
@@ -319,6 +366,7 @@ def _fit(analysis: Analysis, complain: Complain) -> None:
             complain("fit.data", "is empty; name at least one file, or leave it out")
     elif analysis.fit.data is not None:
         _origin(analysis, analysis.fit.data, "fit.data", complain)
+        _expression(analysis.fit.data.weight, "fit.data.weight", complain)
     if not analysis.fit.asimov and analysis.data() is None:
         complain("fit.asimov", "is false and there is no data that may be looked at; nothing would be fitted")
     if analysis.fit.scan:
@@ -362,7 +410,8 @@ def _inside(analysis: Analysis, name: str, values: Collection[float], key: str, 
     parameters = analysis.model.parameters
     if name not in parameters and name not in analysis.model.nuisances:
         return  # said elsewhere
-    low, high = parameters[name].bounds if name in parameters else (-WALL, WALL)
+    own = parameters[name].bounds if name in parameters else analysis.model.nuisances[name].bounds
+    low, high = own or (-WALL, WALL)
     outside = [value for value in values if not low <= value <= high]
     if outside:
         complain(key, f"{outside[0]:g} leaves the bounds [{low:g}, {high:g}] of {name}")

@@ -236,6 +236,30 @@ class Nuisance:
 
 
 @dataclass(frozen=True)
+class Binning:
+    """`[model.regions.NAME] binning`: what is counted in a region."""
+
+    column: str
+    """A column of the files, or a derived one. Example: `"m4l"`."""
+    edges: tuple[float, ...]
+    """Edges of the bins, ascending; events outside are not counted. Unit: that of the column.
+    Example: `[220.0, 300.0, 400.0, 600.0]`."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """`[model.regions.NAME]`: a binned region that is fitted together with the events."""
+
+    selection: str
+    """Its events, an expression in the columns; it replaces `[features] selection`, and none may be in both.
+    Example: `"m4l < 220"`."""
+    binning: Binning
+    """What is counted. Example: `{ column = "m4l", edges = [105.0, 140.0, 180.0, 220.0] }`."""
+    sensitive: bool = True
+    """Whether observed counts stay hidden as long as the analysis is blind."""
+
+
+@dataclass(frozen=True)
 class Model:
     """`[model]`: the statistical model."""
 
@@ -246,6 +270,8 @@ class Model:
     Example: `{ signal = "mu", background = "1" }`."""
     nuisances: dict[str, Nuisance] = field(default_factory=dict)
     """The nuisance parameters, by name. Example: `{ jes = {} }`."""
+    regions: dict[str, Region] = field(default_factory=dict)
+    """Binned regions, by name."""
 
 
 @dataclass(frozen=True)
@@ -260,6 +286,8 @@ class Data:
     """How many events `generate` is asked for. Unit: events."""
     tree: str = ""
     """The TTree, RNTuple or HDF5 group to read; may be left out where a file has only one."""
+    weight: str | float = 1.0
+    """Column, expression or number; errors of weighted data are those of the weighted scores. Example: `"weight"`."""
     on_bad_file: Literal["stop", "skip"] = "stop"
     """What to do with a file that is damaged or whose content is refused; `skip` leaves it out, and the report says so."""
 
@@ -405,9 +433,14 @@ class Analysis:
         grid = self.intervals.grid
         return grid.values() if isinstance(grid, Grid) else tuple(sorted(set(grid)))
 
-    def data(self) -> Data | None:
-        """Where the observed events are; None without data, and as long as the analysis is blind."""
-        if self.fit.data is None or self.fit.blind:
+    def data(self, region: str = "") -> Data | None:
+        """Where the observed events are; None without data, and as long as the analysis is blind.
+
+        Args:
+            region: A binned region; data of one that is not sensitive may be looked at before.
+        """
+        hidden = self.fit.blind and (not region or self.model.regions[region].sensitive)
+        if self.fit.data is None or hidden:
             return None
         return self.fit.data if isinstance(self.fit.data, Data) else Data(files=self.fit.data)
 

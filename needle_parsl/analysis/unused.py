@@ -33,7 +33,14 @@ def _expressions(analysis: Analysis) -> list[str | float]:
     samples = analysis.samples.values()
     sides = [side for s in samples for v in s.variations.values() for side in (v.up, v.down) if side is not None]
     own = [text for s in samples for text in (s.selection, s.weight)]
-    return [analysis.features.selection, *analysis.features.derived.values(), *own, *(side.weight for side in sides)]
+    regions = [text for r in analysis.model.regions.values() for text in (r.selection, r.binning.column)]
+    return [
+        analysis.features.selection,
+        *regions,
+        *analysis.features.derived.values(),
+        *own,
+        *(side.weight for side in sides),
+    ]
 
 
 def _columns(text: str | float) -> frozenset[str]:

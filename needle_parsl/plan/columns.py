@@ -10,6 +10,7 @@ from needle_parsl.analysis import Analysis, Data, Sample
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.plan.graph import OBSERVED, completed
+from needle_parsl.plan.storing import REGION
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def wanted(analysis: Analysis) -> Iterator[Wanted]:
                         analysis, store, at, completed(sample, source), (f"{own[0]}.tree", f"{own[1]}.weight")
                     )
     if data := analysis.data():
-        yield _wanted(analysis, OBSERVED, "fit.data", data, ("fit.data.tree", ""))
+        yield _wanted(analysis, OBSERVED, "fit.data", data, ("fit.data.tree", "fit.data.weight"))
 
 
 def _wanted(analysis: Analysis, store: str, key: str, source: Sample | Data, own: tuple[str, str]) -> Wanted:
@@ -60,9 +61,13 @@ def _wanted(analysis: Analysis, store: str, key: str, source: Sample | Data, own
     found = {name: f"features.names[{i}]" for i, name in enumerate(features.names)}
     found |= {name: f"split.id[{i}]" for i, name in enumerate(analysis.split.id) if name not in found}
     texts = {"features.selection": features.selection}
+    texts |= {own[1]: source.weight if isinstance(source.weight, str) else ""}
     if isinstance(source, Sample):
-        sample = f"samples.{store.partition('.')[0]}.selection"
-        texts |= {sample: source.selection, own[1]: source.weight if isinstance(source.weight, str) else ""}
+        texts |= {f"samples.{store.partition('.')[0]}.selection": source.selection}
+    if store.partition(".")[0] in (*analysis.model.processes, OBSERVED):
+        for name, region in analysis.model.regions.items():
+            at = f"model.regions.{name}"
+            texts |= {f"{at}.selection": region.selection, f"{at}.binning.column": region.binning.column}
     for at, text in texts.items():
         found |= {name: at for name in _names(text) if name not in found}
     try:
@@ -89,5 +94,8 @@ def _names(text: str) -> list[str]:
 
 
 def key_of(analysis: Analysis, store: str) -> str:
-    """Give the table of a sample, a varied sample or observed data by its name; "physics" is its own."""
+    """Give the table of a sample, a varied sample, observed data or a binned region by its name; "physics" is its own."""
+    sample, _, region = store.partition(REGION)
+    if region:
+        return f"model.regions.{region}" if sample in ("", *analysis.samples) else key_of(analysis, sample)
     return next((item.key for item in wanted(analysis) if item.store == store), store)

@@ -86,7 +86,8 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     asimov = _evaluate(graph, ASIMOV, stores, estimators)
     observed = _evaluate(graph, OBSERVED, stores, estimators) if OBSERVED in stores else None
     reference = _evaluate(graph, REFERENCE, stores, estimators) if inference.uses_reference(analysis) else None
-    datasets = inference.Datasets(asimov, observed, reference)
+    counts = [_count(graph, name, stores) for name in analysis.model.regions]
+    datasets = inference.Datasets(asimov, observed, reference, counts)
     thrower = _thrower(graph, estimators)
     measured = inference.measure(graph, datasets, thrower)
     _report(graph, stores, ratios, packs, checks, measured)
@@ -102,7 +103,18 @@ def sources(analysis: Analysis) -> dict[str, Sample | Data]:
         found[Density(name, nuisance, side).name] = completed(analysis.samples[name], source)
     if data := analysis.data():
         found[OBSERVED] = data
-    return found
+    return found | _counted(analysis, found)
+
+
+def _counted(analysis: Analysis, found: Mapping[str, Sample | Data]) -> dict[str, Sample | Data]:
+    """List what is counted in binned regions: processes, their variations, and data."""
+    used = [name for name in found if name.partition(".")[0] in analysis.model.processes]
+    counted: dict[str, Sample | Data] = {}
+    for region in analysis.model.regions:
+        counted |= {f"{name}{storing.REGION}{region}": found[name] for name in used}
+        if data := analysis.data(region):
+            counted[f"{OBSERVED}{storing.REGION}{region}"] = data
+    return counted
 
 
 def _stores(graph: Graph) -> dict[str, Task]:
@@ -187,6 +199,19 @@ def _evaluate(graph: Graph, dataset: str, stores: Mapping[str, Task], estimators
     return graph.add("evaluate", dataset, spec, *(stores[name] for name in read), *ratios.values())
 
 
+def _count(graph: Graph, region: str, stores: Mapping[str, Task]) -> Task:
+    """Count in a binned region; a yield that the user states is that of the other events, hence their stores."""
+    analysis = graph.analysis
+    processes = tuple(analysis.model.processes)
+    varied = tuple(Density(name, nuisance, side) for name, nuisance, side, _ in analysis.varied())
+    read = [*processes, *(density.name for density in varied)]
+    own = [stores[name] for name in stores if name.endswith(f"{storing.REGION}{region}")]
+    seen = f"{OBSERVED}{storing.REGION}{region}" in stores
+    edges = analysis.model.regions[region].binning.edges
+    spec = specs.Count(region, edges, tuple(graph.share(name) for name in processes), varied, seen)
+    return graph.add("count", region, spec, *own, *(stores[name] for name in read))
+
+
 def _thrower(graph: Graph, estimators: Mapping[str, Task]) -> inference.Thrower | None:
     """Say how toys get events of their own, if the user has a function for that."""
     toys = graph.analysis.toys
@@ -210,7 +235,8 @@ def _report(
     spec = specs.Report(
         name=analysis.name,
         seed=analysis.seed,
-        stores=tuple(name for name in stores if name != OBSERVED),
+        stores=tuple(name for name in stores if name != OBSERVED and storing.REGION not in name),
+        regions=tuple(analysis.model.regions),
         ratios=tuple(ratios),
         packs=tuple(task.name for tasks in packs.values() for task in tasks),
         fits=tuple(task.name for task in measured.fits),

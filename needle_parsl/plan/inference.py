@@ -21,6 +21,16 @@ class Datasets:
     observed: Task | None
     reference: Task | None
     """Given where toys are thrown from the model."""
+    counts: list[Task]
+    """Of the binned regions."""
+
+    def simulated(self) -> list[Task]:
+        """List what fits of Asimov data need."""
+        return [self.asimov, *self.counts]
+
+    def headline(self) -> list[Task]:
+        """List what fits of the observed data need; of Asimov data without them."""
+        return [*([self.observed] if self.observed else []), *self.simulated()]
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ def measure(graph: Graph, datasets: Datasets, thrower: Thrower | None) -> Measur
     minos = (poi,) if graph.analysis.fit.minos else ()
     headline = datasets.observed or datasets.asimov
     fit = specs.Fit(headline.name, graph.analysis.model, shapes)
-    needs = [headline] if headline is datasets.asimov else [headline, datasets.asimov]
+    needs = datasets.headline()
     fits, scans = _fits(graph, fit, needs, datasets, minos)
     plane = graph.analysis.fit.plane
     area = None
@@ -78,7 +88,7 @@ def _fits(
     graph: Graph, fit: specs.Fit, needs: list[Task], datasets: Datasets, minos: tuple[str, ...]
 ) -> tuple[list[Task], list[Task]]:
     """Fit and scan: `scan` is the headline's; beside it those of statistics alone, of Asimov data, and of exact densities."""
-    analysis, asimov = graph.analysis, datasets.asimov
+    analysis, asimov, simulated = graph.analysis, datasets.asimov, datasets.simulated()
     poi, grid, levels = analysis.poi(), analysis.fit.scan, analysis.intervals.level
     fits = [graph.add("fit", fit.dataset, replace(fit, minos=minos), *needs)]
     scans = [graph.add("interval", "scan", specs.Interval(fit, poi, grid, levels), *needs)]
@@ -89,14 +99,14 @@ def _fits(
         return fits, scans
     expected = replace(fit, dataset=asimov.name)
     if fit != expected:
-        fits.append(graph.add("fit", asimov.name, replace(expected, minos=minos), asimov))
-        scans.append(graph.add("interval", "scan_asimov", specs.Interval(expected, poi, grid, levels), asimov))
+        fits.append(graph.add("fit", asimov.name, replace(expected, minos=minos), *simulated))
+        scans.append(graph.add("interval", "scan_asimov", specs.Interval(expected, poi, grid, levels), *simulated))
     if graph.inputs.exact:
         reference = tuple(graph.share(name) for name in analysis.ratios.reference)
         exact = specs.Exact(expected, graph.inputs.physics, reference)
-        fits.append(graph.add("fit", "exact", exact, asimov))
+        fits.append(graph.add("fit", "exact", exact, *simulated))
         scan = specs.Interval(expected, poi, grid, levels, exact=exact)
-        scans.append(graph.add("interval", "scan_exact", scan, asimov))
+        scans.append(graph.add("interval", "scan_exact", scan, *simulated))
     return fits, scans
 
 
@@ -122,7 +132,7 @@ def _coverage(
         return None, []
     kind, made = toys.source, thrower.spec if thrower else None
     spec = specs.Toys(fit, graph.analysis.poi(), (), False, kind, made, toys.pool, 0, 0, 0)
-    before = [datasets.asimov, *(thrower.estimators if thrower else ())]
+    before = [*datasets.simulated(), *(thrower.estimators if thrower else ())]
     if kind == "model" and datasets.reference:
         before.append(datasets.reference)
     truths = {_label(truth): truth for truth in (_truth(graph.analysis, point) for point in toys.at)}

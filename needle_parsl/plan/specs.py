@@ -28,10 +28,11 @@ VERSIONS = {
     "export": 1,
     "diagnose": 3,
     "evaluate": 1,
-    "fit": 2,
-    "interval": 2,
-    "toys": 1,
-    "neyman": 1,
+    "count": 1,
+    "fit": 3,
+    "interval": 3,
+    "toys": 2,
+    "neyman": 2,
     "coverage": 1,
     "report": 2,
 }
@@ -120,6 +121,8 @@ class Convert:
     """What other tasks have read or merged: their names, with the stage."""
     memory: int = field(default=2**30, metadata=NOT_IN_KEY)
     """Bytes that the task may use, about."""
+    region: str = field(default="", metadata=NOT_IN_KEY)
+    """The binned region whose events these are; a process may have none there."""
 
 
 @dataclass(frozen=True)
@@ -280,6 +283,19 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Count:
+    """Count what is expected and observed in the bins of a region."""
+
+    region: str
+    edges: tuple[float, ...]
+    samples: tuple[Share, ...]
+    """The processes, in the order of the model."""
+    varied: tuple[Density, ...]
+    observed: bool
+    """Whether observed counts may be looked at."""
+
+
+@dataclass(frozen=True)
 class Fit:
     """Fit a dataset."""
 
@@ -391,6 +407,8 @@ class Report:
     seed: int
     stores: tuple[str, ...]
     """Simulated samples and varied samples."""
+    regions: tuple[str, ...]
+    """Binned regions."""
     ratios: tuple[Ratio, ...]
     packs: tuple[str, ...]
     fits: tuple[str, ...]
@@ -426,6 +444,7 @@ Spec = (
     | Export
     | Diagnose
     | Evaluate
+    | Count
     | Inference
     | Report
 )

@@ -11,9 +11,15 @@ from needle_parsl.plan.cutting import Cut, cut, row_bytes
 from needle_parsl.plan.growing import Graph
 from needle_parsl.plan.specs import Task
 
+REGION = "@"
+"""Between a sample and the binned region, in the name of a store."""
+
 
 def convert(graph: Graph, name: str, sample: Sample | Data) -> Task:
-    """Convert a sample: in one task, or in one for each piece, some that merge, and one that writes the store."""
+    """Convert a sample: in one task, or in one for each piece, some that merge, and one that writes the store.
+
+    A function that generates events is called afresh for every binned region: events of its own are as good.
+    """
     if sample.generate:
         seed = graph.salt("generate", name)
         made = specs.Generate(sample.generate, graph.inputs.physics, sample.events, seed)
@@ -32,16 +38,19 @@ def convert(graph: Graph, name: str, sample: Sample | Data) -> Task:
 def conversion(graph: Graph, name: str, sample: Sample | Data, files: tuple[specs.File, ...]) -> specs.Convert:
     """Say what is kept of a sample's events."""
     analysis, features = graph.analysis, graph.analysis.features
-    weight, selection = (sample.weight, sample.selection) if isinstance(sample, Sample) else (1.0, "")
-    kept = tuple(text for text in (selection, features.selection) if text)
+    region = analysis.model.regions.get(name.partition(REGION)[2])
+    names = (region.binning.column,) if region else features.names
+    weight, selection = sample.weight, sample.selection if isinstance(sample, Sample) else ""
+    kept = tuple(text for text in (selection, region.selection if region else features.selection) if text)
     texts = [text for text in (*kept, weight) if isinstance(text, str)]
-    used = {*features.names, *analysis.split.id}.union(*(expressions.parse(text).names() for text in texts))
+    used = {*names, *analysis.split.id}.union(*(expressions.parse(text).names() for text in texts))
     derived = expressions.ordered(features.derived, used)
     used.update(*(expressions.parse(text).names() for _, text in derived))
     computed = tuple((made, how) for made, how in features.computed.items() if made in used)
     return specs.Convert(
-        name, files, sample.tree, features.names, weight, kept, analysis.split.id, graph.salt("split"), derived,
-        sample.on_bad_file, computed, features.particles, graph.inputs.physics if computed else None, memory=graph.memory,
+        name, files, sample.tree, names, weight, kept, analysis.split.id, graph.salt("split"), derived,
+        sample.on_bad_file, computed, None if region else features.particles, graph.inputs.physics if computed else None,
+        memory=graph.memory, region=name.partition(REGION)[2],
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from needle_parsl.nsbi.statistics.blocks import Block
     from needle_parsl.nsbi.statistics.dataset import Dataset, Floats
     from needle_parsl.nsbi.statistics.exact import ExactLikelihood
+    from needle_parsl.nsbi.statistics.model.building import Counts
     from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
     from needle_parsl.nsbi.training.streaming import StoredEvents
     from needle_parsl.nsbi.training.views import RatioEvents
@@ -125,6 +127,28 @@ def yields(root: str, spec: specs.Evaluate) -> dict[str, float]:
     return nominal | varied
 
 
+def scales(root: str, spec: specs.Count) -> dict[str, float]:
+    """Give what the weights of processes and varied processes are multiplied by, so that stated yields are theirs."""
+    nominal = {share.density.name: share.yield_ for share in spec.samples}
+    factors = {name: expected / total(root, name) if expected else 1.0 for name, expected in nominal.items()}
+    return factors | {density.name: factors[density.sample] for density in spec.varied}
+
+
+def counted(root: str, spec: specs.Count, name: str, scale: float) -> tuple[Floats, Floats]:
+    """Count the weights of a store in the bins of a region, and their squares."""
+    from needle_parsl.nsbi.statistics import counting
+
+    events = store(root, f"{name}@{spec.region}")
+    return counting.histogram(events.x[:, 0], events.weight * scale, spec.edges)
+
+
+def shared(root: str, spec: specs.Count, name: str) -> int:
+    """Count the events of a process that are in the region and among those that are fitted unbinned."""
+    import numpy as np
+
+    return len(np.intersect1d(store(root, name).id, store(root, f"{name}@{spec.region}").id))
+
+
 def both(root: str, spec: Ratioed, purpose: Part, *, own_ids: bool = False) -> tuple[Events, Events]:
     """Read numerator and denominator of a ratio; each sample of the denominator counts by its yield.
 
@@ -216,14 +240,22 @@ def dataset(root: str, name: str) -> Dataset:
 
 def likelihood(root: str, spec: specs.Fit) -> Likelihood:
     """Build the likelihood of a dataset; the simulated test events are behind Z_j, too."""
-    return likelihood_of(spec, fitted(root, spec), dataset(root, "asimov"))
+    return likelihood_of(spec, fitted(root, spec), dataset(root, "asimov"), regions(root, spec))
 
 
-def likelihood_of(spec: specs.Fit, data: Dataset, simulation: Dataset) -> Likelihood:
-    """Build the likelihood of events that are in memory."""
+def regions(root: str, spec: specs.Fit) -> list[Counts]:
+    """Read the binned regions of a fit; with Asimov data nothing was observed in them."""
+    from needle_parsl.nsbi.statistics import counting
+
+    found = [rundir.read_json(path(root, "count", name)) for name in spec.model.regions]
+    return [counting.read(record, observed=spec.dataset != "asimov") for record in found]
+
+
+def likelihood_of(spec: specs.Fit, data: Dataset, simulation: Dataset, regions: Sequence[Counts] = ()) -> Likelihood:
+    """Build the likelihood of events that are in memory, and of counts in binned regions."""
     from needle_parsl.nsbi.statistics.model.building import Builder
 
-    return Builder.of(spec.model, spec.shapes).likelihood(data, simulation)
+    return Builder.of(spec.model, spec.shapes).likelihood(data, simulation, regions)
 
 
 def provenance(root: str) -> Provenance:

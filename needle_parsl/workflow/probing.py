@@ -176,7 +176,7 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
     def look(name: str, spec: plan.Convert) -> dict[str, Any]:
         made = generators.get(name)
         own = {"generate": made.reference, "events": made.events} if made else {"generate": "", "events": 0}
-        return {**plan.content(spec), "paths": paths[name], **own}
+        return {**plan.content(spec), "paths": paths[name], "region": spec.region, **own}
 
     return {
         "columns": _columns(loaded),

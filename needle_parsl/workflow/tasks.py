@@ -73,7 +73,8 @@ def convert(root: str, task: Task, *_before: Record) -> Record:
             store.write(out.path, found.events, inputs.schema(spec), None, found.sources, found.lost)
         with store.Store(out.path) as made:
             sums = made.attributes
-            acceptance.accept(len(made), int(sums["repeated_ids"]), sums["sum_of_weights"], _named(spec), recipe)
+            if not spec.region:  # a process may have no events there
+                acceptance.accept(len(made), int(sums["repeated_ids"]), sums["sum_of_weights"], _named(spec), recipe)
     return out.record(root)
 
 
@@ -119,9 +120,23 @@ def evaluate(root: str, task: Task, *_before: Record) -> Record:
     return out.record(root)
 
 
+def count(root: str, task: Task, *_before: Record) -> Record:
+    """Count what is expected and observed in the bins of a region."""
+    from needle_parsl.nsbi.statistics import counting
+
+    spec = task.of(specs.Count)
+    with writing(root, task) as out:
+        names = [share.density.name for share in spec.samples]
+        expected = {name: inputs.counted(root, spec, name, scale) for name, scale in inputs.scales(root, spec).items()}
+        observed = inputs.counted(root, spec, "observed", 1.0) if spec.observed else None
+        overlap = {name: inputs.shared(root, spec, name) for name in names}
+        rundir.write_json(out.path, counting.record(spec.region, spec.edges, expected, observed, overlap))
+    return out.record(root)
+
+
 def fit(root: str, task: Task, *_before: Record) -> Record:
     """Fit a dataset, with learned ratios or with exact densities."""
-    from needle_parsl.nsbi.statistics.fitting import minimise
+    from needle_parsl.nsbi.statistics.fits.fitting import minimise
     from needle_parsl.nsbi.statistics.model.finite import simulation_errors
 
     exact = task.spec if isinstance(task.spec, specs.Exact) else None
@@ -141,8 +156,8 @@ def fit(root: str, task: Task, *_before: Record) -> Record:
 
 def interval(root: str, task: Task, *_before: Record) -> Record:
     """Scan one parameter and read its confidence intervals off, or scan two."""
-    from needle_parsl.nsbi.statistics import intervals, planes
-    from needle_parsl.nsbi.statistics.fitting import minimise
+    from needle_parsl.nsbi.statistics.fits import intervals, planes
+    from needle_parsl.nsbi.statistics.fits.fitting import minimise
 
     spec = task.spec
     assert isinstance(spec, (specs.Interval, specs.Area))
@@ -177,9 +192,9 @@ def neyman(root: str, task: Task, *_before: Record) -> Record:
     """Construct the confidence belt, and read off what the data accept."""
     import numpy as np
 
-    from needle_parsl.nsbi.statistics import intervals
     from needle_parsl.nsbi.statistics import neyman as construction
-    from needle_parsl.nsbi.statistics.fitting import minimise
+    from needle_parsl.nsbi.statistics.fits import intervals
+    from needle_parsl.nsbi.statistics.fits.fitting import minimise
 
     spec = task.of(specs.Neyman)
     with writing(root, task) as out:
@@ -263,6 +278,7 @@ FUNCTIONS: dict[str, Callable[..., Record | None]] = {
     "export": estimating.export,
     "diagnose": diagnose,
     "evaluate": evaluate,
+    "count": count,
     "fit": fit,
     "interval": interval,
     "toys": toys,

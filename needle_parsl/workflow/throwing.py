@@ -52,7 +52,7 @@ def _seeds(spec: specs.Toys) -> list[int]:
 
 def _truth(spec: specs.Toys, learned: Likelihood) -> Floats:
     """Give theta at the named values; the other parameters are nominal, or minimised over with the data."""
-    from needle_parsl.nsbi.statistics.fitting import minimise
+    from needle_parsl.nsbi.statistics.fits.fitting import minimise
 
     values = dict(spec.truth)
     if not spec.profiled:
@@ -71,7 +71,7 @@ def _pool(root: str, spec: specs.Toys, truth: Floats) -> Pool:
 
     simulation = inputs.dataset(root, "asimov")
     data = inputs.dataset(root, "reference") if spec.source == "model" else simulation
-    events = inputs.likelihood_of(spec.fit, data, simulation)
+    events = inputs.likelihood_of(spec.fit, data, simulation, inputs.regions(root, spec.fit))
     if spec.source == "model":
         return model_pool(events, data.weight, truth)
     return simulation_pool(events, simulation, truth)
@@ -102,5 +102,5 @@ def _generated(
     ratios = {name: files.read(inputs.path(root, "combine", name)) for name in thrower.ratios}
     log_ratios = {name: np.concatenate([ratio.log_ratio(e.x) for e in events]) for name, ratio in ratios.items()}
     joined = replace(dataset.observed(Events.join(events, thrower.kept.features), {}), ratios=log_ratios)
-    every = inputs.likelihood_of(spec.fit, joined, inputs.dataset(root, "asimov"))
+    every = inputs.likelihood_of(spec.fit, joined, inputs.dataset(root, "asimov"), inputs.regions(root, spec.fit))
     return cut(every.thinned(truth), [len(e) for e in events], beside)

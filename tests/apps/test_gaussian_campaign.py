@@ -20,7 +20,7 @@ from needle_parsl.nsbi.estimators.exact import log_mixture
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.statistics import dataset
 from needle_parsl.nsbi.statistics.exact import ExactLikelihood
-from needle_parsl.nsbi.statistics.fitting import minimise
+from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.model.constraints import Constraints
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.training import engine, networks, packs

@@ -11,9 +11,10 @@ from scipy import stats
 from test_statistics import counting
 
 from needle_parsl.errors import InputError, TaskError
-from needle_parsl.nsbi.statistics import blocks, intervals, neyman
+from needle_parsl.nsbi.statistics import blocks, neyman
 from needle_parsl.nsbi.statistics.blocks import Block
-from needle_parsl.nsbi.statistics.fitting import minimise
+from needle_parsl.nsbi.statistics.fits import intervals
+from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.toys import Pool, resampled
 
 B, LEVEL, TOYS = 3.0, 0.9, 1000

@@ -9,7 +9,8 @@ import pytest
 from scipy import optimize, stats
 
 from needle_parsl.analysis import WALL, Model, Nuisance, Parameter, Scan
-from needle_parsl.nsbi.statistics import dataset, fitting, intervals
+from needle_parsl.nsbi.statistics import dataset
+from needle_parsl.nsbi.statistics.fits import fitting, intervals
 from needle_parsl.nsbi.statistics.model import Rates, Shape
 from needle_parsl.nsbi.statistics.model.building import Builder
 from needle_parsl.nsbi.statistics.model.finite import simulation_errors
@@ -502,7 +503,7 @@ def test_disjoint_interval_far_from_the_best_fit_is_found() -> None:
 def test_plane_of_two_parameters_is_the_profile() -> None:
     """Along the best value of the other parameter, t of the plane is at least that of the profile, and equal at its best."""
     from needle_parsl.analysis import Plane
-    from needle_parsl.nsbi.statistics import planes
+    from needle_parsl.nsbi.statistics.fits import planes
 
     likelihood = counting(7000, b=5000, s=2000, sigma=0.02)
     best = fit(likelihood)

@@ -44,6 +44,8 @@ class Look:
     """How many events it is asked for."""
     skip: bool = False
     """Bad files are left out."""
+    region: str = ""
+    """The binned region whose events these are; a process may have none there."""
 
     def paths(self) -> list[str]:
         """List its files, with the patterns of addresses expanded."""
@@ -93,14 +95,22 @@ def look(
     for item in looks:
         _guard(problems, item.recipe.sample, partial(_distinct, item, samples[item.recipe.sample], looked))
     borders: dict[str, dict[str, list[int]]] = {}
+    seen: dict[str, int] = {}
     for item in looks:
         sample = item.recipe.sample
         if sample.partition(".")[0] in dict(problems):
             continue  # a variation has most mistakes of its sample, too
         if all(path in states for path in samples[sample]):
             inputs = [InputFile(path, item.tree, states[path].digest) for path in samples[sample]]
-            cuts = _guard(problems, sample, partial(_sample, item, inputs, physics, fractions, least, notes))
+            cuts = _guard(problems, sample, partial(_sample, item, inputs, physics, fractions, least, notes, seen))
             borders[sample] = cuts or {}
+    for region in dict.fromkeys(item.region for item in looks if item.region):
+        counted = [
+            item.recipe for item in looks if item.region == region and not item.recipe.sample.startswith("observed@")
+        ]
+        if all(seen.get(recipe.sample) == 0 for recipe in counted):
+            where = f"{counted[0].selections[-1]!r}"
+            problems.append((f"@{region}", f"no simulated event is left after the selection {where}; change it"))
     for throw in throws:
         _guard(problems, "toys", partial(_thrown, throw, physics))
     named = {text.rpartition(":")[0] for text in (*(i.generate for i in looks), *(t.reference for t in throws))}
@@ -179,8 +189,12 @@ def _sample(
     fractions: Fractions,
     least: int,
     notes: list[str],
+    seen: dict[str, int],
 ) -> dict[str, list[int]]:
-    """Look into a sample; give the rows at which its files may be cut."""
+    """Look into a sample; give the rows at which its files may be cut.
+
+    `seen` gets the number of its events, if it was read to its end.
+    """
     sample = item.recipe.sample
     if item.generate:
         _generated(item, physics, fractions, least)
@@ -197,7 +211,10 @@ def _sample(
     if problems and not item.skip:
         raise InputError("\n".join(problems))
     notes += [f"{line} (the file will be left out)" for line in problems]
-    if sum(rows for rows, _ in chunks) < ROWS:  # read to its end; otherwise conversion judges the sample
+    if sum(rows for rows, _ in chunks) >= ROWS:  # not read to its end; conversion judges the sample
+        return {path: header.borders for path, header in good.items()}
+    seen[sample] = sum(len(events) for _, events in chunks)
+    if not item.region:
         events = Events.join([events for _, events in chunks], item.recipe.features)
         acceptance.judge(events, [file.path for file in inputs], item.recipe)
         if sample != "observed":
@@ -237,6 +254,8 @@ def _generated(item: Look, physics: tuple[str, str], fractions: Fractions, least
     made = generation.generate(item.generate, *physics, TRIAL, seed=0)
     sample = item.recipe.sample
     trial = _tried(made, item.recipe, item.generate)
+    if item.region:
+        return
     expected = trial.effective() * item.events / TRIAL
     smallest = min(fractions.train, fractions.combine, fractions.test) * expected
     if sample != "observed" and smallest < least:
@@ -299,6 +318,7 @@ def _looked(request: Mapping[str, Any]) -> dict[str, Any]:
             r["generate"],
             r["events"],
             r["on_bad_file"] == "skip",
+            r["region"],
         )
         for r in request["looks"]
     ]

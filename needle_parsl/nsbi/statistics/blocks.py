@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from needle_parsl.nsbi.statistics.fitting import minimise
+from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.model import Rates
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 

@@ -78,6 +78,14 @@ class Constraints:
         thrown[counted] = generator.poisson(found[counted])
         return replace(self, auxiliary=thrown)
 
+    def shifted(self, place: int, sigmas: float) -> Constraints:
+        """Move one auxiliary observation by so many of its standard deviations."""
+        kind, scale = KINDS[self.kind[place]], float(self.scale[place])
+        width = {"gauss": 1.0, "lognormal": scale, "poisson": math.sqrt(scale)}[kind]
+        auxiliary = self.auxiliary.copy()
+        auxiliary[place] += sigmas * width
+        return replace(self, auxiliary=auxiliary)
+
     def __call__(self, alpha: Floats) -> tuple[float, Floats, Floats]:
         """Give the sum of the terms and its first and second derivatives, shapes (K,)."""
         pull = alpha - self.auxiliary

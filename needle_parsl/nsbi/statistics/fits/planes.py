@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scipy.stats import chi2
 
 from needle_parsl.analysis import Plane
-from needle_parsl.nsbi.statistics.fitting import Objective, Result, minimise
-from needle_parsl.nsbi.statistics.intervals import Point
+from needle_parsl.nsbi.statistics.fits.fitting import Objective, Result, minimise
+from needle_parsl.nsbi.statistics.fits.intervals import Point
 
 Floats = npt.NDArray[np.float64]
 WIDTH = 3.0

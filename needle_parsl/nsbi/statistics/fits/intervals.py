@@ -13,7 +13,7 @@ from scipy.interpolate import CubicSpline
 from scipy.stats import chi2
 
 from needle_parsl.analysis import Scan
-from needle_parsl.nsbi.statistics.fitting import Objective, Result, minimise
+from needle_parsl.nsbi.statistics.fits.fitting import Objective, Result, minimise
 from needle_parsl.nsbi.statistics.model import Rates
 
 Floats = npt.NDArray[np.float64]
