@@ -149,16 +149,20 @@ class Training:
     """Hidden layers. Unit: layers."""
     nodes: int = field(default=100, metadata=within(1, 100_000))
     """Width of a hidden layer. Unit: nodes."""
-    loss: Literal["carl"] = "carl"
-    """What is minimised: `carl` is the weighted binary cross-entropy (arXiv:1506.02169)."""
-    optimizer: Literal["adamw"] = "adamw"
-    """The minimiser."""
+    loss: Literal["carl", "mlc"] = "carl"
+    """What is minimised: `carl` is the weighted binary cross-entropy (arXiv:1506.02169), `mlc` the symmetrised
+    maximum-likelihood loss (arXiv:1806.02350)."""
+    label_smoothing: float = field(default=0.0, metadata=within(0.0, 0.5))
+    """Labels become y (1 - s) + s / 2 in training, which holds the ratio within (2 - s) / s. Unit: probability."""
+    optimizer: Literal["adamw", "adam", "nadam", "sgd"] = "adamw"
+    """The minimiser; `sgd` has momentum 0.9."""
     learning_rate: float = field(default=1e-3, metadata=within(0.0, above=True))
     """Step size at the start. Unit: per step."""
-    schedule: Literal["constant", "cosine"] = "cosine"
-    """How the step size changes over the epochs."""
+    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
+    """How the step size changes over the epochs; `plateau` multiplies it by 0.3 after two epochs without a better
+    validation loss."""
     weight_decay: float = field(default=1e-4, metadata=within(0.0))
-    """Decoupled weight decay of AdamW. Unit: per step."""
+    """Weight decay: decoupled with `adamw` and `nadam`, a part of the gradient with `adam` and `sgd`. Unit: per step."""
     batch_size: int = field(default=1024, metadata=within(1))
     """Events in a step. Unit: events."""
     memory_mib: int = field(default=1024, metadata=within(1))

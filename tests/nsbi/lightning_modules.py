@@ -188,3 +188,14 @@ class Untrainable(lightning.LightningModule):
     def __init__(self, features: int) -> None:
         super().__init__()
         self.layer = nn.Linear(features, 1)
+
+
+class Linear(nn.Module):
+    """What the ratio of two shifted Gaussians is."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(features, 1)
+
+    def forward(self, x):
+        return self.layer(x).squeeze(-1)

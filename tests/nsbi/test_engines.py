@@ -14,9 +14,12 @@ import torch
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.events import Events
+from needle_parsl.nsbi.data.loading.batches import Batch
 from needle_parsl.nsbi.training import engine, modules, networks, state, views
 from needle_parsl.nsbi.training.engines import alone, choosing
+from needle_parsl.nsbi.training.engines.rows import Rows
 from needle_parsl.nsbi.training.members import Job, Member, Settings
+from needle_parsl.nsbi.training.packs import Trained
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -159,6 +162,29 @@ def test_plain_module_gets_needles_loss_and_its_own_arguments() -> None:
     assert found.history[-1, 1] < found.history[0, 1]
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "nadam", "sgd"])
+@pytest.mark.parametrize("loss", ["carl", "mlc"])
+def test_every_loss_and_optimizer_learns_the_true_ratio(loss: str, optimizer: str) -> None:
+    """ln r = sum_i 0.4 x_i - 0.32 for unit Gaussians at 0.4 and 0; a linear network can hold it exactly."""
+    rate = {"sgd": 0.02}.get(optimizer, 0.02)
+    how = replace(settings("Linear", epochs=25), loss=loss, optimizer=optimizer, learning_rate=rate, schedule="plateau")
+    found = engine.train(DATA, replace(member(), view=replace(member().view, bootstrap_salt=None)), how)
+    network = networks.empty(how.shape)
+    networks.fill(network, torch.from_numpy(found.weights))
+    slope = network.layer.weight.detach().numpy()[0] / DATA.scaler.width
+    # The slopes of a logistic fit to 1,200 events a class have errors of sqrt(2 / 1200) = 0.04 or a little more.
+    np.testing.assert_allclose(slope, 0.4, atol=5 * 0.045)
+
+
+def test_label_smoothing_moves_the_minimum_as_it_should() -> None:
+    logit, weight = torch.tensor([0.3], requires_grad=True), torch.ones(1)
+    how = replace(settings("Linear"), label_smoothing=0.2)
+    module = modules.Classifier(torch.nn.Identity(), how)
+    loss = module.training_step(Batch(logit, torch.ones(1), weight), 0)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logit, torch.tensor([0.9]))
+    torch.testing.assert_close(loss, expected)
+
+
 class StopError(Exception):
     pass
 
@@ -181,3 +207,105 @@ def test_users_module_goes_on_from_its_state_to_the_same_bits(tmp_path: Path, ne
     for ours, theirs in zip(whole, engine.train_pack(DATA, members, how, kept, state.never), strict=True):
         np.testing.assert_array_equal(ours.weights, theirs.weights)
         np.testing.assert_array_equal(ours.history, theirs.history)
+
+
+@pytest.fixture
+def stacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if there were an accelerator; the device is the CPU."""
+    monkeypatch.setattr(choosing, "accelerated", lambda: True)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.usefixtures("stacked")
+@pytest.mark.parametrize(
+    ("network", "arguments"),
+    [("Residual", {"optimizer": name}) for name in ("adam", "adamw", "nadam", "sgd")] + [("Cycle", {}), ("Plain", {})],
+)
+def test_stacked_members_equal_each_alone(
+    network: str, arguments: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Members with their own numbers of events, learning rates and epochs of stopping."""
+    how = replace(settings(network, epochs=6, **arguments), patience=1, schedule="plateau")
+    members = [member(k) if k else replace(member(k), own=(("learning_rate", 0.03),)) for k in range(3)]
+    together = engine.train_pack(DATA, members, how, state.State(), state.never)
+    monkeypatch.setattr(choosing, "accelerated", lambda: False)
+    alone = [engine.train(DATA, m, how) for m in members]
+    assert {m.engine for m in together} == {"stacked"}
+    for ours, theirs in zip(together, alone, strict=True):
+        assert len(ours.history) == len(theirs.history)
+        np.testing.assert_allclose(ours.history, theirs.history, atol=2e-6)
+        np.testing.assert_allclose(predictions(how, ours), predictions(how, theirs), atol=1e-4)
+
+
+def predictions(how: Settings, trained: Trained) -> np.ndarray:
+    network = networks.empty(how.shape)
+    networks.fill(network, torch.from_numpy(trained.weights))
+    with torch.no_grad():
+        return network(DATA.x[:500]).numpy()
+
+
+@pytest.mark.usefixtures("stacked")
+@pytest.mark.parametrize("network", ["Dropping", "Normed"])
+def test_stacked_dropout_and_batch_normalisation_learn_as_well(network: str) -> None:
+    found = engine.train_pack(DATA, [member(0), member(1)], settings(network, epochs=8), state.State(), state.never)
+    assert {m.engine for m in found} == {"stacked"}
+    assert max(m.history[:, 1].min() for m in found) < 0.66  # ln 2 without learning; 0.63 at best
+
+
+@pytest.mark.usefixtures("stacked")
+def test_what_cannot_be_stacked_is_trained_in_rows() -> None:
+    assert choosing.choose(job(settings("Plateau"))).engine == "rows"  # it keeps loss.item()
+
+
+@pytest.mark.usefixtures("stacked")
+@pytest.mark.parametrize("stopped_at", [2, 15, 27])
+def test_a_stack_goes_on_from_its_state_to_the_same_bits(tmp_path: Path, stopped_at: int) -> None:
+    how, members = settings("Cycle", epochs=3), [member(0), member(1)]
+    path, seen = tmp_path / "s.h5", iter(range(10_000))
+
+    def stop(describe) -> None:
+        if next(seen) == stopped_at:
+            state.write(path, describe(), "key")
+            raise StopError
+
+    whole = engine.train_pack(DATA, members, how, state.State(), state.never)
+    with pytest.raises(StopError):
+        engine.train_pack(DATA, members, how, state.State(), stop)
+    for ours, theirs in zip(
+        whole, engine.train_pack(DATA, members, how, state.read(path, "key"), state.never), strict=True
+    ):
+        np.testing.assert_array_equal(ours.weights, theirs.weights)
+        np.testing.assert_array_equal(ours.history, theirs.history)
+
+
+@pytest.mark.usefixtures("stacked")
+def test_a_member_that_diverges_leaves_the_others_of_its_stack_alone() -> None:
+    how = settings("Plain")
+    wild = replace(member(1), own=(("learning_rate", 1e30),))
+    found = engine.train_pack(DATA, [member(0), wild, member(2)], how, state.State(), state.never)
+    assert [m.reason.partition(" in")[0] for m in found] == ["", "diverged", ""]
+    assert found[1].seed != member(1).seed
+    np.testing.assert_allclose(
+        predictions(how, found[2]), predictions(how, engine.train(DATA, member(2), how)), atol=1e-4
+    )
+
+
+@pytest.mark.usefixtures("stacked")
+def test_a_stack_that_does_not_fit_into_memory_is_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crowded(jobs):
+        if len(jobs) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
+        return Rows(jobs)
+
+    monkeypatch.setitem(engine.ENGINES, "stacked", crowded)
+    with pytest.warns(UserWarning, match="3 members do not fit into memory together; 1 are tried"):
+        found = engine.train_pack(DATA, [member(k) for k in range(3)], settings("Plain"), state.State(), state.never)
+    assert [m.reason for m in found] == ["", "", ""]
+
+
+def test_a_member_that_does_not_fit_is_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_jobs):
+        raise MemoryError
+
+    monkeypatch.setitem(engine.ENGINES, "rows", full)
+    assert engine.train(DATA, member(), settings("Plain")).reason == "out of memory: MemoryError"

@@ -30,6 +30,8 @@ class Course:
         self.best: torch.Tensor | None = None
         self.best_loss, self.best_epoch = math.inf, 0
         self.ended, self.reason = False, ""
+        self.resumed: Mapping[str, Any] | None = None
+        """What the engine goes on from."""
 
     def order(self) -> Places:
         """Shuffle the training events for the next epoch, or for the one that was interrupted."""
@@ -66,6 +68,7 @@ class Course:
         self.shuffled, self.step, self.total = state["shuffled"], state["step"], state["total"]
         self.history, self.best = list(state["history"]), state["best"]
         self.best_loss, self.best_epoch = state["best_loss"], state["best_epoch"]
+        self.resumed = state["arithmetic"]
 
     def trained(self, initial: Callable[[], torch.Tensor], engine: str) -> Trained:
         """Give the result.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,9 @@ from needle_parsl.nsbi.training.course import Course
 from needle_parsl.nsbi.training.engines import choosing
 from needle_parsl.nsbi.training.engines.choosing import Choice
 from needle_parsl.nsbi.training.engines.hosting import NotPackedError
+from needle_parsl.nsbi.training.engines.protocol import Arithmetic
 from needle_parsl.nsbi.training.engines.rows import Rows
+from needle_parsl.nsbi.training.engines.stacked import Stacked
 from needle_parsl.nsbi.training.members import Job, Member, Settings
 from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.training.state import Offer, State
@@ -25,8 +29,18 @@ from needle_parsl.nsbi.training.views import RatioEvents
 
 ATTEMPTS = 2
 """A member that diverges is tried once more, with another seed; then it is recorded as diverged."""
-ENGINES = {"rows": Rows}
+ENGINES: dict[str, Callable[[Sequence[Job]], Arithmetic]] = {"rows": Rows, "stacked": Stacked}
 """Each takes the jobs of its members."""
+
+
+@dataclass(frozen=True)
+class Try:
+    """A member that is to be trained."""
+
+    member: Member
+    attempt: int = 0
+    state: Mapping[str, Any] = field(default_factory=dict)
+    """Where its course stood when it was interrupted; empty from the start."""
 
 
 def train_pack(
@@ -43,15 +57,26 @@ def train_pack(
     """
     pack = _Pack(events, settings, {(t.member, t.fold): t for t in start.finished}, offer)
     running = {tuple(state["name"]): state for state in start.running}
-    for member in members:
-        if member.name in pack.finished:
-            continue
+    waiting = [_resumed(m, running.get(m.name, {})) for m in members if m.name not in pack.finished]
+    while waiting:
+        group = pack.together(waiting)
         try:
-            pack.train(member, running.get(member.name))
+            again = pack.run(group)
         except Exception as error:
-            error.add_note(f"member {member.member}, fold {member.fold}")
+            for t in group:
+                error.add_note(f"member {t.member.member}, fold {t.member.fold}")
             raise
+        waiting = [*again, *(t for t in waiting if t not in group)]
     return tuple(pack.finished[m.name] for m in members)
+
+
+def _place(t: Try) -> tuple[int, int]:
+    """Say how far a member is: epoch, and batch in it."""
+    return len(t.state.get("history", ())), t.state.get("step", 0)
+
+
+def _resumed(member: Member, state: Mapping[str, Any]) -> Try:
+    return Try(member, state.get("attempt", 0), state if "step" in state else {})
 
 
 class _Pack:
@@ -66,66 +91,115 @@ class _Pack:
     ) -> None:
         self.events, self.settings, self.finished, self.offer = events, settings, finished, offer
         self.choice: Choice | None = None
+        self.most: int | None = None
+        """Members that fit into memory together; None as long as nobody knows."""
 
-    def train(self, member: Member, running: Mapping[str, Any] | None) -> None:
-        """Train a member, from where it was interrupted."""
-        for attempt in range(running["attempt"] if running else 0, ATTEMPTS):
-            try:
-                ended = self.run(member, attempt, running)
-            except TaskError as error:
-                self.finished[member.name] = untrained(member, self.settings.shape, str(error))
-                return
-            running = None
-            if not ended.reason:
-                break
-        engine = self.choice.engine if self.choice else ""
-        self.finished[member.name] = ended.trained(lambda: _initial(self.settings.shape, ended.job.seed), engine)
+    def together(self, waiting: Sequence[Try]) -> list[Try]:
+        """Choose who is trained next: one member, or for the stack all that stand at the same batch of the same epoch."""
+        first = waiting[0]
+        if self.choice is None:
+            self.choose(first)
+        if self.choice is None or self.choice.engine != "stacked":
+            return [first]
+        return [t for t in waiting if _place(t) == _place(first)][: self.most]
 
-    def run(self, member: Member, attempt: int, running: Mapping[str, Any] | None) -> Course:
-        """Run one course by the engine of the pack; by lightning.Trainer if it turns out that nothing else can."""
-        started = prepared(self.events, member, self.settings, attempt)
-        self.choice = self.choice or self.chosen(started.job)
-        if self.choice.engine != "lightning":
-            try:
-                self.packed(started, self.choice.engine, running)
-            except NotPackedError as error:
-                self.choice = self.told(Choice("lightning", str(error)))
-            else:
-                return started
-        return self.alone(prepared(self.events, member, self.settings, attempt))
+    def choose(self, first: Try) -> None:
+        """Choose the engine of the pack by a member; one without events has no say."""
+        with suppress(TaskError):
+            self.chosen(choosing.choose(prepared(self.events, first.member, self.settings, first.attempt).job))
 
-    def chosen(self, job: Job) -> Choice:
-        """Choose the engine of the pack by its first member."""
-        return self.told(choosing.choose(job))
-
-    def told(self, choice: Choice) -> Choice:
-        """Say why the last resort is needed."""
+    def chosen(self, choice: Choice) -> None:
+        """Take an engine, and say why if it is the last resort."""
+        self.choice = choice
         if choice.reason:
             name = self.settings.shape.network
             warnings.warn(f"{name} is trained by lightning.Trainer, one after the other: {choice.reason}", stacklevel=1)
-        return choice
 
-    def packed(self, started: Course, engine: str, running: Mapping[str, Any] | None) -> None:
-        """Run one course step by step, within a random state of its own."""
+    def run(self, group: Sequence[Try]) -> list[Try]:
+        """Train some members; give those that are to be tried again."""
+        courses, again = [], []
+        for t in group:
+            try:
+                courses.append(self.begun(t))
+            except TaskError as error:
+                self.finished[t.member.name] = untrained(t.member, self.settings.shape, str(error))
+        try:
+            if courses:
+                self.trained(courses)
+        except NotPackedError as error:
+            self.chosen(Choice("lightning", str(error)))
+            return [replace(t, state={}) for t in group]
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            return self.halved(group, error)
+        for ended in courses:
+            if ended.reason and ended.attempt + 1 < ATTEMPTS:
+                again.append(Try(ended.member, ended.attempt + 1))
+            else:
+                self.finished[ended.member.name] = self.result(ended)
+        return again
+
+    def begun(self, t: Try) -> Course:
+        """Begin a course, or go on with it."""
+        found = prepared(self.events, t.member, self.settings, t.attempt)
+        if t.state:
+            found.restore(t.state)
+        return found
+
+    def halved(self, group: Sequence[Try], error: BaseException) -> list[Try]:
+        """Try a stack that does not fit into memory again in halves; a member that does not fit is recorded."""
+        if len(group) > 1:
+            self.most = len(group) // 2
+            warnings.warn(f"{len(group)} members do not fit into memory together; {self.most} are tried", stacklevel=1)
+            return [replace(t, state={}) for t in group]
+        (alone,) = group
+        reason = f"out of memory: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        self.finished[alone.member.name] = untrained(alone.member, self.settings.shape, reason[:200])
+        return []
+
+    def result(self, ended: Course) -> Trained:
+        """Give the result of a course."""
+        engine = self.choice.engine if self.choice else ""
+        return ended.trained(lambda: _initial(self.settings.shape, ended.job.seed), engine)
+
+    def trained(self, courses: list[Course]) -> None:
+        """Run courses to their end, within a random state of their own."""
+        assert self.choice
         with torch.random.fork_rng(devices=[]):
-            arithmetic = ENGINES[engine]([started.job])
-            if running:
-                started.restore(running)
-                arithmetic.restore(0, running["arithmetic"])
+            if self.choice.engine == "lightning":
+                from needle_parsl.nsbi.training.engines import alone  # imports Lightning, which takes two seconds
 
-            def describe(left: Sequence[Course]) -> State:
-                states = [{**c.described(), "arithmetic": arithmetic.describe(k)} for k, c in enumerate(left)]
-                return State(tuple(self.finished.values()), tuple(states))
+                for started in courses:
+                    alone.run(started, lambda: self.offer(lambda: State(tuple(self.finished.values()))))
+                return
+            arithmetic = ENGINES[self.choice.engine]([started.job for started in courses])
+            for place, started in enumerate(courses):
+                if started.resumed:
+                    arithmetic.restore(place, started.resumed)
+            course.run(courses, arithmetic, lambda left: self.offer(lambda: self.described(courses, left, arithmetic)))
 
-            course.run([started], arithmetic, lambda left: self.offer(lambda: describe(left)))
+    def described(self, courses: Sequence[Course], left: Sequence[Course], arithmetic: Arithmetic) -> State:
+        """Describe where the pack stands.
 
-    def alone(self, started: Course) -> Course:
-        """Run one course by lightning.Trainer."""
-        from needle_parsl.nsbi.training.engines import alone  # imports Lightning, which takes two seconds
+        Args:
+            courses: All that run together.
+            left: Those that have not ended, in the order of the arithmetic.
+            arithmetic: What trains them.
+        """
+        running = [{**c.described(), "arithmetic": arithmetic.describe(place)} for place, c in enumerate(left)]
+        finished = dict(self.finished)
+        for c in courses:
+            if c.ended and c.reason and c.attempt + 1 < ATTEMPTS:
+                running.append({"name": c.member.name, "attempt": c.attempt + 1})
+            elif c.ended:
+                finished[c.member.name] = self.result(c)
+        return State(tuple(finished.values()), tuple(running))
 
-        with torch.random.fork_rng(devices=[]):
-            alone.run(started, lambda: self.offer(lambda: State(tuple(self.finished.values()))))
-        return started
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the machine or of the device."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def prepared(events: RatioEvents | StoredEvents, member: Member, settings: Settings, attempt: int) -> Course:

@@ -12,7 +12,7 @@ from needle_parsl.nsbi.training.networks import NETWORKS, Shape, takes
 from needle_parsl.nsbi.training.streaming import StoredView
 from needle_parsl.nsbi.training.views import Batchable, MemberView
 
-OFFERED = ("learning_rate", "weight_decay", "batch_size", "epochs")
+OFFERED = ("learning_rate", "weight_decay", "batch_size", "epochs", "label_smoothing")
 """Settings that the constructor of a user's module is given, if it asks for them by these names."""
 
 
@@ -29,6 +29,7 @@ class Settings:
     batch_size: int
     epochs: int
     patience: int
+    label_smoothing: float = 0.0
 
     @staticmethod
     def of(table: Training, features: int, particles: int = 0, source: str = "", path: str = "") -> Settings:
@@ -48,7 +49,7 @@ class Settings:
         shape = Shape(name, features, table.layers, table.nodes, arguments, particles)
         return Settings(
             shape, table.loss, table.optimizer, table.learning_rate, table.schedule, table.weight_decay, table.batch_size,
-            table.epochs, table.patience,
+            table.epochs, table.patience, table.label_smoothing,
         )  # fmt: skip
 
 

@@ -44,11 +44,14 @@ class Classifier(nn.Module):
 
     def training_step(self, batch: Batch | ParticleBatch, number: int) -> torch.Tensor:  # noqa: ARG002  Lightning's arguments
         """Compute the loss of a batch."""
-        return self.loss(self.network(*inputs(batch, self.network)), batch.label, batch.weight)
+        smooth = self.settings.label_smoothing
+        label = batch.label * (1 - smooth) + smooth / 2 if smooth else batch.label
+        return self.loss(self.network(*inputs(batch, self.network)), label, batch.weight)
 
-    def validation_step(self, batch: Batch | ParticleBatch, number: int) -> None:
-        """Log the loss of a batch."""
-        self.log(MONITORED, self.training_step(batch, number))
+    def validation_step(self, batch: Batch | ParticleBatch, number: int) -> None:  # noqa: ARG002  likewise
+        """Log the loss of a batch; labels are not smoothed where nothing is learned."""
+        loss = self.loss(self.network(*inputs(batch, self.network)), batch.label, batch.weight)
+        self.log(MONITORED, loss)
 
     def configure_optimizers(self) -> Any:
         """Give the optimiser and its schedule, in Lightning's words."""

@@ -13,6 +13,7 @@ from needle_parsl.errors import InputError
 from needle_parsl.nsbi.training import modules
 from needle_parsl.nsbi.training.engines import hosting, optimizing
 from needle_parsl.nsbi.training.engines.rows import loss_of
+from needle_parsl.nsbi.training.engines.stacked import device, faithful
 from needle_parsl.nsbi.training.members import Job
 
 
@@ -38,7 +39,14 @@ def choose(job: Job) -> Choice:
         reason = hosting.unhosted(module) or _unoptimised(module) or _tried(module, job)
     if reason and not modules.is_lightning(module):
         raise InputError(f"{job.settings.shape.network} cannot be trained: {reason}")
-    return Choice("lightning", reason) if reason else Choice("rows")
+    if reason:
+        return Choice("lightning", reason)
+    return Choice("stacked" if accelerated() and faithful(job) else "rows")
+
+
+def accelerated() -> bool:
+    """Whether members are trained at once: the device decides, not a timing."""
+    return device().type != "cpu"
 
 
 def _unoptimised(module: Any) -> str:

@@ -42,5 +42,9 @@ class Logs:
         for name, metric in self.metrics.items():
             found[name] = float(metric.compute())
             metric.reset()
-        self.sums, self.counts, self.metrics = {}, {}, {}
+        self.clear()
         return found
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.sums, self.counts, self.metrics = {}, {}, {}

@@ -33,6 +33,10 @@ class Optimizing:
     def step(self) -> None:
         """Move the parameters, and then the learning rates that move with every step."""
         self.optimizer.step()
+        self.stepped()
+
+    def stepped(self) -> None:
+        """Move the learning rates after a step."""
         self.steps += 1
         self._move("step", self.steps, {})
 
