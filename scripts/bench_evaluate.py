@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import measuring
+import measuring  # type: ignore[import-not-found]  # scripts find what stands beside them
 import numpy as np
 
 from needle_parsl.nsbi.estimators.estimator import Estimator

@@ -39,7 +39,7 @@ VERSIONS = {
 """The stages in their order. Raise a version when its task gives other results, and what is done is done again. That of
 `convert` stands for `read` and `merge`, too, since a store is named by its files alone."""
 STAGES = tuple(VERSIONS)
-NETWORKED = ("train", "combine", "covariance", "diagnose", "evaluate", "toys")
+NETWORKED = ("train", "combine", "covariance", "export", "diagnose", "evaluate", "toys")
 """Stages that make networks."""
 PASSING = ("read", "merge")
 """Stages whose outputs are removed when the store that is made of them is there."""

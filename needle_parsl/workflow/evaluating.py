@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from needle_parsl import analysis, plan, rundir
-from needle_parsl.analysis.file import match
+from needle_parsl import analysis, plan, refs, rundir
+from needle_parsl.analysis.file import Loaded, match
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.data.ranges import ranges
 from needle_parsl.plan import storing
@@ -44,6 +44,19 @@ class Request:
     """Empty for all."""
 
 
+@dataclass(frozen=True)
+class Networks:
+    """What a task evaluates."""
+
+    onnx: str
+    """An exported file with all ratios; empty to evaluate with torch."""
+    estimators: Mapping[str, str]
+    """The file of each ratio."""
+    ratios: tuple[str, ...]
+    code: plan.Physics
+    """The user's Python file, in which networks may be."""
+
+
 def evaluate(request: Request, site: Site, said: Callable[[int, int], None]) -> dict[str, Any]:
     """Evaluate all events that the selection of the analysis keeps.
 
@@ -58,10 +71,12 @@ def evaluate(request: Request, site: Site, said: Callable[[int, int], None]) -> 
     Raises:
         InputError: There is no such ratio, files or columns are missing, or the run has no estimators yet.
     """
-    recipe, root = _recipe(request), str(request.root)
+    recipe, code = _recipe(request)
+    root = str(request.root)
     ratios, onnx = _ratios(request)
     files = [path for name in request.files for path in _matched(name)]
-    source = {name: str(inputs.path(root, "combine", name).resolve()) for name in ratios}
+    made = {name: str(inputs.path(root, "combine", name).resolve()) for name in ratios}
+    networks = Networks(str(onnx or ""), made, ratios, code)
     request.output.parent.mkdir(parents=True, exist_ok=True)
     with (
         graphs.workers(site) as pool,
@@ -72,10 +87,7 @@ def evaluate(request: Request, site: Site, said: Callable[[int, int], None]) -> 
             (path, start, stop) for path, cuts in borders.items() for start, stop in ranges(cuts, ROWS) if stop > start
         ]
         parts = [str(Path(folder) / f"{number:08d}.parquet") for number in range(len(pieces))]
-        work = (
-            (apply, str(onnx or ""), source, ratios, piece, request.tree, recipe, part)
-            for piece, part in zip(pieces, parts, strict=True)
-        )
+        work = ((apply, networks, piece, request.tree, recipe, part) for piece, part in zip(pieces, parts, strict=True))
         events = _all(pool, work, site.window, lambda done: said(done, len(pieces)))
         facts = {"run": root, "engine": "onnxruntime" if onnx else "torch"}
         with rundir.atomic(request.output) as temporary:
@@ -104,14 +116,20 @@ def _all(pool: graphs.Pool, work: Any, window: int, said: Callable[[int], None])
     return total
 
 
-def _recipe(request: Request) -> Recipe:
-    """Say what is read of new events: what the analysis reads of observed ones."""
-    root = request.root
-    loaded = analysis.read(root / rundir.ANALYSIS)
-    physics = plan.Physics(loaded.source, str((root / rundir.PHYSICS).resolve()))
+def _recipe(request: Request) -> tuple[Recipe, plan.Physics]:
+    """Say what is read of new events, what the analysis reads of observed ones; and give the user's code."""
+    loaded = analysis.read(request.root / rundir.ANALYSIS)
+    physics = own_code(request.root, loaded)
     graph = Graph(loaded.analysis, plan.Inputs({}, physics, exact=False), 1, 2**30)
     kept = storing.conversion(graph, SAMPLE, analysis.Data(files=request.files, tree=request.tree), ())
-    return inputs.recipe(replace(kept, id=()))
+    return inputs.recipe(replace(kept, id=())), physics
+
+
+def own_code(root: Path, loaded: Loaded) -> plan.Physics:
+    """Give the user's Python file as a run has kept it, under the name that its networks were trained by."""
+    kept = root / rundir.PHYSICS
+    source = kept.read_text(encoding="utf-8") if kept.exists() else ""
+    return plan.Physics(source, str((root / (loaded.analysis.physics or rundir.PHYSICS)).resolve()))
 
 
 def _ratios(request: Request) -> tuple[tuple[str, ...], Path | None]:
@@ -139,21 +157,17 @@ def look(files: Sequence[str], tree: str, recipe: Recipe) -> dict[str, list[int]
     return applying.look(files, tree, recipe)
 
 
-def apply(
-    onnx: str,
-    estimators: Mapping[str, str],
-    ratios: tuple[str, ...],
-    piece: tuple[str, int, int],
-    tree: str,
-    recipe: Recipe,
-    output: str,
-) -> int:
+def apply(networks: Networks, piece: tuple[str, int, int], tree: str, recipe: Recipe, output: str) -> int:
     """Evaluate a piece on a worker; see `nsbi.estimators.applying`."""
     from needle_parsl.nsbi.data.recipes import InputFile, Piece
     from needle_parsl.nsbi.estimators import applying
 
+    if networks.code.source and not networks.onnx:
+        refs.load_source(
+            networks.code.source, networks.code.path
+        )  # networks of the user are found by name from then on
     path, start, stop = piece
-    source = applying.Source(onnx, estimators, ratios)
+    source = applying.Source(networks.onnx, networks.estimators, networks.ratios)
     return applying.apply(source, Piece(InputFile(path, tree, path), start, stop), recipe, output)
 
 

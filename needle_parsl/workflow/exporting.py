@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import rundir
+from needle_parsl import analysis, refs, rundir
 from needle_parsl.errors import InputError
+from needle_parsl.workflow import evaluating
 
 ALL = "all"
 NEEDS = 'needs more packages; pip install "needle-parsl[onnx]"'
@@ -114,6 +115,9 @@ def _safetensors(root: Path, folder: Path) -> list[Path]:
 
 def _each(root: Path, folder: Path, ending: str, write: Any) -> list[Path]:
     written = []
+    own = evaluating.own_code(root, analysis.read(root / rundir.ANALYSIS))
+    if own.source:
+        refs.load_source(own.source, own.path)
     for name, ratio in _model(root).ratios.items():
         target = folder / f"{name}.{ending}"
         with rundir.atomic(target) as temporary:

@@ -117,6 +117,14 @@ def _layer_norm(graph: Graph, layer: nn.LayerNorm, x: str) -> str:
     return graph.add("LayerNormalization", x, *constants, axis=-len(layer.normalized_shape), epsilon=layer.eps)
 
 
+def _batch_norm(graph: Graph, layer: nn.BatchNorm1d, x: str) -> str:
+    if layer.running_mean is None or layer.running_var is None or not layer.affine:
+        raise _unknown("BatchNorm1d without running means or weights")
+    parts = (layer.weight, layer.bias, layer.running_mean, layer.running_var)
+    constants = [graph.constant(part.detach().numpy(), np.float32) for part in parts]
+    return graph.add("BatchNormalization", x, *constants, epsilon=layer.eps)
+
+
 def _plain(name: str, **attributes: str) -> Layer:
     """Make an operator of the same meaning; `attributes` are named by the layer's own."""
 
@@ -141,6 +149,7 @@ LAYERS: dict[type[nn.Module], Layer] = {
     nn.ELU: _plain("Elu", alpha="alpha"),
     nn.LeakyReLU: _plain("LeakyRelu", alpha="negative_slope"),
     nn.LayerNorm: _layer_norm,
+    nn.BatchNorm1d: _batch_norm,
     nn.Dropout: _same,
     nn.Identity: _same,
 }

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import onnx
 import torch
 from onnx import helper
-from torch import nn
 
 from needle_parsl import __version__
 from needle_parsl.errors import TaskError
@@ -81,7 +80,7 @@ def _members(graph: Graph, estimator: Estimator) -> str:
     traced = layers.traced(network)
     columns = []
     for weights in estimator.weights:
-        nn.utils.vector_to_parameters(torch.from_numpy(weights), traced.parameters())
+        networks.fill(network, torch.from_numpy(weights))  # the trace shares its layers
         columns.append(layers.emit(graph, traced, scaled))
     return graph.cast(graph.add("Concat", *columns, axis=1), Graph.DOUBLE)
 

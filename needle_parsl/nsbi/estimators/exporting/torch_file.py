@@ -28,10 +28,10 @@ class Ensemble(nn.Module):
 
     def __init__(self, estimator: Estimator) -> None:
         super().__init__()
-        network = networks.empty(estimator.shape).eval()
+        network = networks.empty(estimator.shape)
         members = []
         for weights in estimator.weights:
-            nn.utils.vector_to_parameters(torch.from_numpy(weights.copy()), network.parameters())
+            networks.fill(network, torch.from_numpy(weights))
             members.append(deepcopy(network))
         self.members = nn.ModuleList(members).requires_grad_(requires_grad=False)
         self.shift, self.width, self.coefficients = (
