@@ -113,7 +113,7 @@ def test_plan_tells_packs_and_looks_afresh_on_demand(needle: Needle, small_input
     facts = needle("plan", small_inputs, "--json").json()
     assert facts["stages"]["train"] == {"tasks": 3, "to_do": 3, "networks": 18, "networks_to_do": 18}
     told = needle("plan", small_inputs, "--probe").out
-    assert "18 networks in 3 packs, 18 to train" in told
+    assert "18 networks in 3 packs of up to 6, 18 to train" in told
     # What was remembered is believed without --probe, and not with it.
     root = tmp_path / "runs" / "small"
     done = needle("run", small_inputs, "--until", "convert", "--json")

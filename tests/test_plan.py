@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,9 @@ from needle_parsl.analysis import load
 from needle_parsl.errors import InputError
 
 
-def build(folder: Path, *settings: str, pack: int = 4, digest: str = "d") -> plan.Plan:
+def build(folder: Path, *settings: str, pack: int = 4, digest: str = "d", rows: int = 100) -> plan.Plan:
     loaded = load(folder, list(settings))
-    files = {name: (plan.File("f", digest + name),) for name in plan.sources(loaded.analysis)}
+    files = {name: (plan.File("f", digest + name, borders=(0, rows)),) for name in plan.sources(loaded.analysis)}
     return plan.build(loaded.analysis, plan.Inputs(files, plan.Physics(loaded.source, "p"), exact=True), pack)
 
 
@@ -156,3 +157,29 @@ def test_observed_alone(small_inputs: Path) -> None:
     names = {(task.stage, task.name) for task in build(small_inputs, "fit.asimov=false").tasks}
     assert {name for stage, name in names if stage in ("fit", "interval")} == {"observed", "scan", "scan_statistical"}
     assert ("evaluate", "asimov") in names  # the simulation behind Z_j
+
+
+def test_packs_follow_work_and_memory(small_inputs: Path) -> None:
+    """A pack is about 30 s of work; large networks are alone, and a site may say something else."""
+    sizes = {}
+    for nodes in (8, 40, 500):
+        made = build(
+            small_inputs,
+            "training.members=16",
+            "training.layers=4",
+            "training.epochs=500",
+            f"training.nodes={nodes}",
+            pack=0,
+            rows=10_000,
+        )
+        sizes[nodes] = max(len(t.spec.members) for t in made.tasks if isinstance(t.spec, plan.Train))
+    assert sizes[8] == 8
+    assert 1 <= sizes[40] < 8
+    assert sizes[500] == 1
+
+
+def test_ten_thousand_networks_are_planned_in_a_second(small_inputs: Path) -> None:
+    started = time.process_time()
+    made = build(small_inputs, "training.members=1700", pack=0)
+    assert made.networks == 1700 * 2 * 3
+    assert time.process_time() - started < 1.0

@@ -309,6 +309,7 @@ def _plan(prepared: Prepared) -> dict[str, Any]:
             stages[stage] |= {
                 "networks": sum(n for n, _ in sizes),
                 "networks_to_do": sum(n for n, left in sizes if left),
+                "largest_pack": max((n for n, _ in sizes), default=0),
             }
     return {
         "analysis": str(prepared.loaded.path),
@@ -323,9 +324,15 @@ def _plan(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _engine(prepared: Prepared) -> dict[str, str]:
-    """Say what trains the networks, if they are of the user's own making."""
-    return {"engine": prepared.looked.engine, "reason": prepared.looked.reason}
+def _engine(prepared: Prepared) -> dict[str, Any]:
+    """Say what trains the networks, why it is no faster engine, and how much faster than one by one it is."""
+    from needle_parsl.nsbi import compiling
+    from needle_parsl.plan import packing
+
+    training = prepared.loaded.analysis.training
+    own = "native" if training.network == "mlp" and compiling.AVAILABLE else "rows"
+    engine = prepared.looked.engine or own
+    return {"engine": engine, "reason": prepared.looked.reason, "speed_up": packing.speed_up(engine, training.nodes)}
 
 
 def _outcome(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:

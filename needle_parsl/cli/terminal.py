@@ -65,9 +65,7 @@ def planned(facts: Mapping[str, Any]) -> None:
         tasks, todo = counts["tasks"], counts["to_do"]
         table.add_row(stage, str(tasks), str(tasks - todo), str(todo), _networks(counts))
     OUT.print(table)
-    if engine := facts["engine"]["engine"]:
-        reason = facts["engine"]["reason"]
-        OUT.print(f"trained by: {engine}" + (f", since {reason}" if reason else ""))
+    OUT.print(_trained(facts["engine"]))
     left = "nothing is to do" if not total["to_do"] else f"{total['to_do']} tasks are to do"
     OUT.print(f"{facts['analysis']} in {facts['run']}: {facts['networks']} networks; {left}")
 
@@ -76,7 +74,16 @@ def _networks(counts: Mapping[str, int]) -> str:
     """Say how the networks are packed."""
     if not counts.get("networks"):
         return ""
-    return f"{counts['networks']} networks in {counts['tasks']} packs, {counts['networks_to_do']} to train"
+    packs = f"{counts['tasks']} packs of up to {counts['largest_pack']}"
+    return f"{counts['networks']} networks in {packs}, {counts['networks_to_do']} to train"
+
+
+def _trained(facts: Mapping[str, Any]) -> str:
+    """Say which engine trains the networks."""
+    reason = f", since {facts['reason']}" if facts["reason"] else ""
+    factor = facts["speed_up"]
+    faster = f", about {factor:g} times as fast as a loop over lightning.Trainer" if factor else ""
+    return f"trained by: {facts['engine']}{reason}{faster}"
 
 
 def explained(prepared: Prepared) -> None:

@@ -10,7 +10,7 @@ from itertools import product
 from needle_parsl.analysis import Analysis, Data, Sample, Source, unused
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.physics import Density
-from needle_parsl.plan import estimating, inference, specs, storing
+from needle_parsl.plan import estimating, inference, packing, specs, storing
 from needle_parsl.plan.growing import Graph, Inputs
 from needle_parsl.plan.specs import PASSING, STAGES, Share, Task
 from needle_parsl.site import Site
@@ -69,7 +69,7 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     Args:
         analysis: What the user wrote.
         inputs: What a look into the files has told.
-        pack: Members that one training task holds, at most.
+        pack: Members that one training task holds, at most; 0 lets `packing` choose.
         memory_mib: Memory that a task of conversion may use; it changes how files are cut, and no result.
 
     Returns:
@@ -166,14 +166,16 @@ def _packs(graph: Graph, ratio: specs.Ratio, stores: Mapping[str, Task]) -> list
     graph.networks += len(members)
     splitting, alone = replace(graph.splitting, combine=0.0, test=0.0), replace(training, members=1)
     packs = []
-    for number, start in enumerate(range(0, len(members), graph.pack)):
+    names = (ratio.numerator.sample, *(share.density.sample for share in ratio.denominator))
+    most = graph.pack or packing.size(graph.analysis, graph.inputs.files, names)
+    for number, start in enumerate(range(0, len(members), most)):
         spec = specs.Train(
             ratio,
             splitting,
             alone,
             graph.salt("fold"),
             graph.salt("validation"),
-            tuple(members[start : start + graph.pack]),
+            tuple(members[start : start + most]),
         )
         packs.append(graph.add("train", f"{ratio.name}.{number:04d}", spec, *estimating.needed(ratio, stores)))
     return packs

@@ -116,8 +116,9 @@ class Site(Shape):
     executor: Literal["threads", "htex"] = "threads"
     """How tasks run: `threads` of the process that runs `needle`, or `htex`, worker processes of their own (Parsl's
     HighThroughputExecutor). A scheduler needs `htex`."""
-    pack: int = field(default=8, metadata=within(1, 100_000))
-    """Members that one training task holds. Unit: networks."""
+    pack: int = field(default=0, metadata=within(0, 100_000))
+    """Members that one training task holds; 0 is 8, fewer where these would take more than about 30 s or too much memory.
+    Unit: networks."""
     memory_mib: int = field(default=1024, metadata=within(1))
     """Memory that a task of conversion may use beside its libraries; a larger file is cut into more tasks. Unit: MiB."""
     window: int = field(default=1000, metadata=within(1))

@@ -1,0 +1,63 @@
+"""How many members one training task holds, and how much faster than one by one that is.
+
+It follows from the analysis alone, not from the machine, so that a run that goes on elsewhere finds its packs again. A member
+is the same in every pack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from needle_parsl.analysis import Analysis, Sample, Training
+from needle_parsl.plan import specs
+
+SECONDS = 30.0
+"""Work of a pack: long against the milliseconds that Parsl takes for a task, short against what a lost worker costs."""
+RATE = 3e10
+"""Floating-point operations per second of one core in small networks (docs/benchmarks.md)."""
+MOST = 8
+"""Members of a pack where their work and memory allow it: they share the reading of the events. A site with accelerators
+says more. It does not follow the number of networks, so that more members leave the packs that are done as they are."""
+VECTORS = 6
+"""Vectors of the length of the weights that are held of a member: weights, gradients, the best, three of the optimiser."""
+SPEED_UP = {
+    "native": ((64, 12.0), (128, 5.0), (256, 2.0)),
+    "rows": ((64, 6.0), (128, 3.0), (256, 1.5)),
+}
+"""By engine, nodes and how many times as fast as a loop over lightning.Trainer in a warm process (docs/benchmarks.md)."""
+
+
+def size(analysis: Analysis, files: Mapping[str, tuple[specs.File, ...]], names: Iterable[str]) -> int:
+    """Choose the members of a pack.
+
+    Args:
+        analysis: What the user wrote.
+        files: The files of each sample.
+        names: The samples of the ratio.
+    """
+    training = analysis.training
+    weights = parameters(training, len(analysis.features.names))
+    events = analysis.split.train * sum(_events(analysis.samples.get(name), files.get(name, ())) for name in names)
+    seconds = 6 * weights * events * training.epochs / RATE
+    by_work = SECONDS / max(seconds, 1e-9)
+    by_memory = training.memory_mib * 2**20 / (4 * VECTORS * weights)
+    return max(1, int(min(by_work, by_memory, MOST)))
+
+
+def parameters(training: Training, features: int) -> int:
+    """Count the weights of needle's perceptron; of another network nobody knows them yet, and these stand for them."""
+    nodes = training.nodes
+    return features * nodes + (training.layers - 1) * nodes**2 + (training.layers + 1) * nodes + 1
+
+
+def _events(sample: Sample | None, files: tuple[specs.File, ...]) -> int:
+    """Count the events of a sample, as far as a look into its files has told."""
+    if sample is not None and sample.generate:
+        return sample.events
+    return sum(file.borders[-1] for file in files if file.borders)
+
+
+def speed_up(engine: str, nodes: int) -> float | None:
+    """Estimate how many times as fast as a loop over lightning.Trainer an engine is; None where nothing was measured."""
+    measured = SPEED_UP.get(engine, ())
+    return next((factor for most, factor in measured if nodes <= most), 1.0 if measured else None)
