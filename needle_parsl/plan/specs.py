@@ -21,7 +21,7 @@ VERSIONS = {
     "read": 1,
     "merge": 1,
     "convert": 2,
-    "train": 2,
+    "train": 3,
     "combine": 3,
     "covariance": 1,
     "compose": 1,

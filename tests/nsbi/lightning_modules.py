@@ -36,6 +36,55 @@ class Ratio(lightning.LightningModule):
         }[self.optimizer](self.parameters())
 
 
+class Straight(Ratio):
+    """A plain MLP, with a learning rate that waits for plateaus."""
+
+    def __init__(self, features: int, optimizer: str = "adamw") -> None:
+        super().__init__(optimizer)
+        self.first, self.second, self.last = nn.Linear(features, 20), nn.Linear(20, 12), nn.Linear(12, 1)
+        self.stack = nn.Sequential(self.first, nn.SiLU(), self.second, nn.SiLU(), self.last)
+
+    def forward(self, x):
+        return self.stack(x).squeeze(-1)
+
+    def configure_optimizers(self):
+        optimizer = super().configure_optimizers()
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.3, patience=0)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "val_loss"}}
+
+
+class Weighed(Straight):
+    """Divides by the sum of weights."""
+
+    def loss(self, batch):
+        return super().loss(batch) * len(batch[0]) / batch[2].sum()
+
+
+class Warming(Straight):
+    """Its loss depends on the epoch."""
+
+    def training_step(self, batch, batch_idx):
+        return super().training_step(batch, batch_idx) * (1 + self.current_epoch)
+
+
+class Counting(Straight):
+    """Remembers something."""
+
+    steps = 0
+
+    def training_step(self, batch, batch_idx):
+        self.steps += 1
+        return super().training_step(batch, batch_idx) / (1 + self.steps // 100)
+
+
+class Noisy(Straight):
+    """Adds noise to the features."""
+
+    def training_step(self, batch, batch_idx):
+        x, label, weight = batch
+        return super().training_step((x + 0.01 * torch.randn_like(x), label, weight), batch_idx)
+
+
 class Dropping(Ratio):
     """An MLP with dropout."""
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from needle_parsl.errors import InputError
+from needle_parsl.nsbi import compiling
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.loading.batches import Batch
 from needle_parsl.nsbi.training import engine, modules, networks, state, views
@@ -111,6 +112,25 @@ def test_rows_equal_lightning_training_each_alone(network: str, arguments: dict[
         np.testing.assert_allclose(found.weights, weights, atol=1e-5)
 
 
+@pytest.mark.skipif(not compiling.AVAILABLE, reason="numba is not installed")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "nadam", "sgd"])
+@pytest.mark.parametrize("network", ["Straight", "Weighed"])
+def test_compiled_code_equals_lightning_training_each_alone(network: str, optimizer: str) -> None:
+    how = replace(settings(network, epochs=20, optimizer=optimizer), patience=3)
+    found = engine.train(DATA, member(), how)
+    weights, losses = by_lightning(how)
+    assert found.engine == "native"
+    assert len(found.history) == len(losses)
+    np.testing.assert_allclose(found.history[:, 1], losses, atol=1e-6)
+    np.testing.assert_allclose(found.weights, weights, atol=1e-5)
+
+
+@pytest.mark.parametrize("network", ["Warming", "Counting", "Noisy"])
+def test_what_compiled_code_would_get_wrong_is_trained_in_rows(network: str) -> None:
+    assert choosing.choose(job(settings(network))).engine == "rows"
+
+
 @pytest.mark.parametrize(
     ("network", "reason"),
     [
@@ -157,7 +177,7 @@ def test_unusable_module_is_refused_in_a_sentence(network: str, arguments: dict[
 
 def test_plain_module_gets_needles_loss_and_its_own_arguments() -> None:
     found = engine.train(DATA, member(), settings("Plain", width=5))
-    assert found.engine == "rows"
+    assert found.engine in {"native", "rows"}
     assert found.weights.shape == (FEATURES * 5 + 5 + 5 + 1,)
     assert found.history[-1, 1] < found.history[0, 1]
 
@@ -307,5 +327,6 @@ def test_a_member_that_does_not_fit_is_a_record(monkeypatch: pytest.MonkeyPatch)
     def full(_jobs):
         raise MemoryError
 
+    monkeypatch.setattr(compiling, "AVAILABLE", False)
     monkeypatch.setitem(engine.ENGINES, "rows", full)
     assert engine.train(DATA, member(), settings("Plain")).reason == "out of memory: MemoryError"

@@ -15,6 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 pytest.importorskip("numba")
 
+from needle_parsl.nsbi.training import losses
 from needle_parsl.nsbi.training.native import passes, updates
 from needle_parsl.nsbi.training.native.passes import Table
 from needle_parsl.nsbi.training.native.trainer import Goal, Trainer
@@ -64,6 +65,9 @@ def loss(goal: Goal, module: nn.Module, table: Table, rows: Any) -> torch.Tensor
     x, label, weight = (torch.from_numpy(column[rows]).to(kind) for column in table)
     label = label * (1 - goal.smoothing) + goal.smoothing / 2
     logit = module(x).squeeze(-1)
+    if goal.loss == passes.MLC:
+        value = losses.mlc(logit, label, weight)
+        return value * (len(rows) / weight.sum() if goal.by_weight else 1)
     if goal.loss == passes.BCE:
         each = binary_cross_entropy_with_logits(logit, label, reduction="none")
     else:
@@ -78,8 +82,8 @@ SHAPES = [(4, 32, 32), (16, 64, 64, 64), (5, 7, 13, 9), (1, 1), (3, 17), (33, 48
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize(
     "goal",
-    [Goal(passes.BCE), Goal(passes.BCE, smoothing=0.1, by_weight=True), Goal(passes.MSE)],
-    ids=["bce", "smoothed", "mse"],
+    [Goal(passes.BCE), Goal(passes.BCE, smoothing=0.1, by_weight=True), Goal(passes.MSE), Goal(passes.MLC)],
+    ids=["bce", "smoothed", "mse", "mlc"],
 )
 def test_loss_and_gradient_are_those_of_autograd(widths: tuple[int, ...], activation: int, goal: Goal) -> None:
     module, table = network(widths, activation), events(301, widths[0])
@@ -111,14 +115,14 @@ def test_logits_are_those_of_torch(widths: tuple[int, ...]) -> None:
 
 
 def by_torch(module: nn.Module, make: Any, goal: Goal, table: Table, order: Any, batch: int) -> list[float]:
-    optimizer, losses = make(module.parameters()), []
+    optimizer, found = make(module.parameters()), []
     for rows in np.split(order, range(batch, len(order), batch)):
         optimizer.zero_grad()
         value = loss(goal, module, table, rows)
         torch.autograd.backward(value)
         optimizer.step()
-        losses.append(float(value.detach()))
-    return losses
+        found.append(float(value.detach()))
+    return found
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -129,7 +133,7 @@ def test_a_thousand_steps_end_where_those_of_torch_end(name: str, activation: in
     order = np.concatenate([np.random.default_rng(n).permutation(1500) for n in range(47)])[: 70 * 1000 - 33]
     module = network(widths, activation)
     start = flat(module)
-    losses = by_torch(module, make, goal, table, order, batch)
+    expected = by_torch(module, make, goal, table, order, batch)
     trainer, found = Trainer(widths, activation, goal, rule), start.copy()
     moments = trainer.begin()
     told = [
@@ -137,7 +141,7 @@ def test_a_thousand_steps_end_where_those_of_torch_end(name: str, activation: in
         for part in np.split(order, range(70 * 90, len(order), 70 * 90))
     ]
     assert np.abs(flat(module) - start).max() > 0.02
-    assert np.abs(np.concatenate(told) - losses).max() < 2e-6
+    assert np.abs(np.concatenate(told) - expected).max() < 2e-6
     assert np.abs(found - flat(module)).max() < 1e-5
 
 

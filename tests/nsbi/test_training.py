@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from needle_parsl.nsbi import compiling
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.training import engine, losses, networks, packs, state, views
@@ -195,8 +196,16 @@ class StopError(Exception):
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 @pytest.mark.parametrize("stopped_at", [0, 1, 7, 16, 17, 40])
-def test_a_pack_goes_on_from_its_state_to_the_same_bits(tmp_path: Path, schedule: str, stopped_at: int) -> None:
+@pytest.mark.parametrize("made_by", ["rows", "native"])
+def test_a_pack_goes_on_from_its_state_to_the_same_bits(
+    tmp_path: Path, schedule: str, stopped_at: int, made_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped before any step, in any epoch of any member: the file has all that the next step depends on."""
+    if made_by == "native":
+        native = pytest.importorskip("needle_parsl.nsbi.training.engines.native")
+        monkeypatch.setattr(native, "WORK", 0)  # a moment to stop between any two steps
+    else:
+        monkeypatch.setattr(compiling, "AVAILABLE", False)
     settings, members = replace(SETTINGS, schedule=schedule), [member(0), member(1)]
     path, seen = tmp_path / "s.h5", iter(range(10_000))
 

@@ -30,7 +30,7 @@ from needle_parsl.nsbi.training.views import RatioEvents
 ATTEMPTS = 2
 """A member that diverges is tried once more, with another seed; then it is recorded as diverged."""
 ENGINES: dict[str, Callable[[Sequence[Job]], Arithmetic]] = {"rows": Rows, "stacked": Stacked}
-"""Each takes the jobs of its members."""
+"""Each takes the jobs of its members. `native` needs numba, and what its proof has found."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class _Pack:
                 for started in courses:
                     alone.run(started, lambda: self.offer(lambda: State(tuple(self.finished.values()))))
                 return
-            arithmetic = ENGINES[self.choice.engine]([started.job for started in courses])
+            arithmetic = _arithmetic(self.choice, [started.job for started in courses])
             for place, started in enumerate(courses):
                 if started.resumed:
                     arithmetic.restore(place, started.resumed)
@@ -200,6 +200,14 @@ class _Pack:
 def _out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, of the machine or of the device."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
+def _arithmetic(choice: Choice, jobs: Sequence[Job]) -> Arithmetic:
+    if choice.engine == "native":
+        from needle_parsl.nsbi.training.engines.native import Native
+
+        return Native(jobs, choice.plan)
+    return ENGINES[choice.engine](jobs)
 
 
 def prepared(events: RatioEvents | StoredEvents, member: Member, settings: Settings, attempt: int) -> Course:

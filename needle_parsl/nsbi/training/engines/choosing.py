@@ -10,6 +10,7 @@ import torch
 from torch import nn, optim
 
 from needle_parsl.errors import InputError
+from needle_parsl.nsbi import compiling
 from needle_parsl.nsbi.training import modules
 from needle_parsl.nsbi.training.engines import hosting, optimizing
 from needle_parsl.nsbi.training.engines.rows import loss_of
@@ -25,6 +26,8 @@ class Choice:
     """`native`, `rows`, `stacked` or `lightning`."""
     reason: str = ""
     """Why lightning.Trainer has to do it."""
+    plan: Any = None
+    """What `native` has found."""
 
 
 def choose(job: Job) -> Choice:
@@ -41,7 +44,19 @@ def choose(job: Job) -> Choice:
         raise InputError(f"{job.settings.shape.network} cannot be trained: {reason}")
     if reason:
         return Choice("lightning", reason)
-    return Choice("stacked" if accelerated() and faithful(job) else "rows")
+    if accelerated():
+        return Choice("stacked" if faithful(job) else "rows")
+    plan = _plan(job)
+    return Choice("native", plan=plan) if plan else Choice("rows")
+
+
+def _plan(job: Job) -> Any:
+    """Find out how compiled code trains like the module, if numba is there and the module is a perceptron."""
+    if not compiling.AVAILABLE:
+        return None
+    from needle_parsl.nsbi.training.engines import native
+
+    return native.proven(job)
 
 
 def accelerated() -> bool:

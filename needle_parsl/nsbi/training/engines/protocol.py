@@ -9,8 +9,8 @@ weights, divergence. An engine holds weights and does steps. Four of them:
 - `lightning`: lightning.Trainer itself, in the same warm worker: the last resort, which steps by itself and therefore has
   no `Arithmetic` but a course of its own kind.
 
-Which one it is, `choosing` finds out with the first batch of a pack: by the structure of the module, and by trying. Engines
-that train one member at a time are classes made of a list with one job, and stand in `nsbi.training.engine.ENGINES`.
+Which one it is, `choosing` finds out with the first batch of a pack: by the structure of the module, and by trying. Those that
+train one member at a time are classes made of a list with one job, `native` also of what its proof has found.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from needle_parsl.nsbi.training.losses import LARGEST as LARGEST_OF_MLC
 from needle_parsl.nsbi.training.native.blocks import WHERE, pointer
 from needle_parsl.nsbi.training.native.vectors import BITS, LANES, Vectors
 
@@ -109,6 +110,23 @@ def mse(f: Functions, z: Any, label: Any) -> tuple[Any, Any]:
     """(z - y)^2; its slope 2 (z - y)."""
     off = f.builder.fsub(z, label)
     return f.builder.fmul(off, off), f.builder.fadd(off, off)
+
+
+def mlc(f: Functions, z: Any, label: Any) -> tuple[Any, Any]:
+    """Compute y (e^-z - z) + (1 - y) (e^z + z); its slope (1 - y) (1 + e^z) - y (1 + e^-z). Exponents end as in `losses`."""
+    up, rising = _limited_exp(f, z)
+    down, falling = _limited_exp(f, f.builder.fneg(z))
+    other, one = f.builder.fsub(f.filled(1.0), label), f.filled(1.0)
+    value = f.fma(label, f.builder.fsub(down, z), f.builder.fmul(other, f.builder.fadd(up, z)))
+    back = f.builder.fneg(f.builder.fmul(label, f.builder.fadd(one, falling)))
+    return value, f.fma(other, f.builder.fadd(one, rising), back)
+
+
+def _limited_exp(f: Functions, x: Any) -> tuple[Any, Any]:
+    """e^x up to x = `LARGEST_OF_MLC`, constant beyond; its derivative."""
+    limit = f.filled(LARGEST_OF_MLC)
+    value = f.exp(f.below(x, limit))
+    return value, f.builder.select(f.builder.fcmp_ordered(">", x, limit), f.filled(0.0), value)
 
 
 def activate(function: Callable[[Functions, Any], tuple[Any, Any]]) -> Callable[..., None]:

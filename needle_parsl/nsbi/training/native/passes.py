@@ -34,10 +34,10 @@ from needle_parsl.nsbi.training.native.products import WIDE, adding, times, with
 from needle_parsl.nsbi.training.native.vectors import LANES
 
 SILU, RELU, TANH = range(3)
-BCE, MSE = range(2)
+LOSSES = BCE, MSE, MLC = tuple(range(3))
 
 _silu, _relu, _tanh = (functions.activate(f) for f in (functions.silu, functions.relu, functions.tanh))
-_bce, _mse = (functions.judge(f) for f in (functions.bce, functions.mse))
+_bce, _mse, _mlc = (functions.judge(f) for f in (functions.bce, functions.mse, functions.mlc))
 
 
 class Table(NamedTuple):
@@ -142,9 +142,12 @@ def judge(kind: int, count: int, rows: int, work: Work) -> float:
     if kind == BCE:
         for n in range(0, count, LANES):
             _bce(work.logits, n, work.label, n, work.weight, n)
-    else:
+    elif kind == MSE:
         for n in range(0, count, LANES):
             _mse(work.logits, n, work.label, n, work.weight, n)
+    else:
+        for n in range(0, count, LANES):
+            _mlc(work.logits, n, work.label, n, work.weight, n)
     work.logits[count:rows] = 0.0
     total = 0.0
     for loss in work.label[:count]:

@@ -10,7 +10,7 @@ import numpy as np
 from needle_parsl.nsbi.compiling import inlined
 from needle_parsl.nsbi.training.native.layout import Floats
 
-ADAM, ADAMW, NADAM, SGD = range(4)
+ADAM, NADAM, SGD = range(3)
 
 
 class Rule(NamedTuple):
@@ -90,7 +90,7 @@ def _nadam(rule: Rule, parameters: Floats, gradient: Floats, moments: Moments, r
     steps = moments.counts[0]
     now = rule.beta1 * (1.0 - 0.5 * 0.96 ** (steps * rule.momentum_decay))
     coming = rule.beta1 * (1.0 - 0.5 * 0.96 ** ((steps + 1.0) * rule.momentum_decay))
-    moments.counts[1] *= now
+    moments.counts[1] = np.float32(moments.counts[1] * now)  # torch keeps a float32
     done = moments.counts[1]
     by_gradient = np.float32(rate * (1.0 - now) / (1.0 - done))
     by_mean = np.float32(rate * coming / (1.0 - done * coming))

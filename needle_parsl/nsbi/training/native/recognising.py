@@ -1,0 +1,133 @@
+"""Which modules the compiled code can train: told by their structure, proven by the loss and gradient of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn, optim
+
+from needle_parsl.nsbi.training.native import passes, updates
+from needle_parsl.nsbi.training.native.passes import Table
+from needle_parsl.nsbi.training.native.trainer import Goal, Trainer
+from needle_parsl.nsbi.training.native.updates import Rule
+
+ACTIVATIONS: dict[type[nn.Module], int] = {nn.SiLU: passes.SILU, nn.ReLU: passes.RELU, nn.Tanh: passes.TANH}
+GOALS = tuple(Goal(loss, by_weight=by_weight) for by_weight in (False, True) for loss in (passes.BCE, passes.MSE))
+"""What may be the goal of a user's own `training_step`: losses that are written in one way only."""
+AGREED = 1e-5
+"""Largest difference of loss and gradient, relative to the loss and to the largest part of the gradient."""
+
+
+class Structure(NamedTuple):
+    """A multilayer perceptron."""
+
+    widths: tuple[int, ...]
+    """Features and hidden widths; the output is one number."""
+    activation: int
+
+
+class Plan(NamedTuple):
+    """What a trainer is made of, but for the optimiser."""
+
+    structure: Structure
+    goal: Goal
+
+
+def structures(module: nn.Module) -> tuple[Structure, ...]:
+    """Give what a network may be that is made of linear layers and one kind of activation; nothing for any other.
+
+    Activations that are called as functions cannot be seen, and all kinds are possible.
+    """
+    parts = [part for part in module.modules() if not list(part.children()) and not _idle(part)]
+    layers = [part for part in parts if type(part) is nn.Linear]
+    kinds = {type(part) for part in parts} - {nn.Linear}
+    sizes = [p.numel() for layer in layers for p in layer.parameters()]
+    if len(layers) < 2 or len(kinds) > 1 or not kinds <= set(ACTIVATIONS) or layers[-1].out_features != 1:
+        return ()
+    if any(layer.bias is None for layer in layers) or any(a.out_features != b.in_features for a, b in pairwise(layers)):
+        return ()
+    if [p.numel() for p in module.parameters()] != sizes:
+        return ()
+    widths = tuple(layer.in_features for layer in layers)
+    return tuple(Structure(widths, ACTIVATIONS[kind]) for kind in kinds or ACTIVATIONS)
+
+
+def _idle(part: nn.Module) -> bool:
+    """Whether a part without children only passes numbers on, or is a loss, whose effect the proof sees."""
+    return isinstance(part, nn.Identity | nn.modules.loss._Loss) or (isinstance(part, nn.Dropout) and part.p == 0)  # noqa: SLF001  the base class of all losses
+
+
+def rule(optimizer: optim.Optimizer) -> Rule | None:
+    """Translate an optimiser with one group of parameters; None for any other."""
+    if len(optimizer.param_groups) != 1:
+        return None
+    group = optimizer.param_groups[0]
+    if group.get("amsgrad") or group.get("maximize") or not isinstance(group["lr"], float):
+        return None
+    translate = RULES.get(type(optimizer))
+    return translate(group) if translate else None
+
+
+def _adam(group: dict[str, Any]) -> Rule:
+    beta1, beta2 = group["betas"]
+    decoupled = bool(group.get("decoupled_weight_decay"))
+    return Rule(updates.ADAM, beta1, beta2, group["eps"], group["weight_decay"], decoupled)
+
+
+def _nadam(group: dict[str, Any]) -> Rule:
+    return _adam(group)._replace(kind=updates.NADAM, momentum_decay=group["momentum_decay"])
+
+
+def _sgd(group: dict[str, Any]) -> Rule:
+    return Rule(
+        updates.SGD, group["momentum"], weight_decay=group["weight_decay"], dampening=group["dampening"], nesterov=group["nesterov"]
+    )  # fmt: skip
+
+
+RULES: dict[type[optim.Optimizer], Callable[[dict[str, Any]], Rule]] = {
+    optim.Adam: _adam,
+    optim.AdamW: lambda group: _adam(group)._replace(decoupled=True),
+    optim.NAdam: _nadam,
+    optim.SGD: _sgd,
+}
+
+
+class Sample(NamedTuple):
+    """A batch, with what the module itself makes of it."""
+
+    table: Table
+    loss: float
+    gradient: torch.Tensor
+    """Shape (P,)."""
+
+
+def plan(
+    found: Sequence[Structure], goals: Sequence[Goal], parameters: torch.Tensor, samples: Sequence[Sample]
+) -> Plan | None:
+    """Find the structure and the goal whose loss and gradient agree with the module's on all samples.
+
+    Args:
+        found: What the module may be.
+        goals: What its goal may be.
+        parameters: Its weights, shape (P,).
+        samples: At least one.
+    """
+    for structure in found:
+        for goal in goals:
+            trainer = Trainer(*structure, goal, Rule(updates.SGD))
+            if all(_agrees(trainer, parameters, sample) for sample in samples):
+                return Plan(structure, goal)
+    return None
+
+
+def _agrees(trainer: Trainer, parameters: torch.Tensor, sample: Sample) -> bool:
+    loss, gradient = trainer.differentiate(parameters.numpy(), sample.table, np.arange(len(sample.table.x)))
+    expected = sample.gradient.numpy()
+    return bool(
+        abs(loss - sample.loss) <= AGREED * abs(sample.loss)
+        and np.abs(gradient - expected).max() <= AGREED * np.abs(expected).max()
+    )
