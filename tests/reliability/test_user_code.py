@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -78,28 +77,34 @@ def test_does_not_import_on_the_worker(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+HUNGRY = '''
+import os, torch
+from signal import SIGKILL
+
+class Hungry(torch.nn.Module):
+    """Stands in for memory running out in the training of one member, which it knows by its seed."""
+    def __init__(self, features):
+        super().__init__()
+        self.layer, self.seed = torch.nn.Linear(features, 1), torch.initial_seed()
+
+    def forward(self, x):
+        if self.training and str(self.seed % 2**16) == os.environ.get("NEEDLE_TEST_KILL"):
+            os.kill(os.getpid(), SIGKILL)
+        return self.layer(x)[:, 0]
+'''
+
+
+def hungry(folder: Path) -> Run:
+    run = make(folder, *TINY, "training.members=4", "ensemble.quorum=0.5", 'training.network="physics.py:Hungry"')
+    with (run.folder / "physics.py").open("a") as file:
+        file.write(HUNGRY)
+    return run
+
+
 def test_a_member_that_kills_its_workers_is_lost_and_the_others_are_not(tmp_path: Path, monkeypatch) -> None:
-    """`NEEDLE_TEST_KILL` is read by a sitecustomize that stands in for memory running out in one member."""
-    run = make(tmp_path, *TINY, "training.members=4", "ensemble.quorum=0.5")
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(
-        "import os, signal, sys, multiprocessing, threading, time\n"
-        "def watch():\n"
-        "    while 'needle_parsl.nsbi.training.engine' not in sys.modules: time.sleep(0.001)\n"
-        "    engine = sys.modules['needle_parsl.nsbi.training.engine']\n"
-        "    while not hasattr(engine, 'untrained'): time.sleep(0.001)\n"
-        "    prepared = engine.prepared\n"
-        "    def killed(events, member, *more):\n"
-        "        if member.member == 2 and len(events.id) and member.seed % 2**16 == int(os.environ['NEEDLE_TEST_KILL']):\n"
-        "            os.kill(os.getpid(), signal.SIGKILL)\n"
-        "        return prepared(events, member, *more)\n"
-        "    engine.prepared = killed\n"
-        "threading.Thread(target=watch, daemon=True).start()\n"
-    )
+    run = hungry(tmp_path)
     from needle_parsl.nsbi.data.hashing import key
 
-    before = os.environ.get("PYTHONPATH", "")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path / "site"), before))))
     monkeypatch.setenv("NEEDLE_TEST_KILL", str(key(7, "member", "signal", 2, 0) % 2**16))
     ended = run.finish("local-htex", "--until", "fit")
     assert ended.returncode == 1, ended.stderr
@@ -113,11 +118,10 @@ def test_a_member_that_kills_its_workers_is_lost_and_the_others_are_not(tmp_path
     assert ("combine", "signal") in lacking
     assert ("combine", "background.jes.up") not in lacking
     monkeypatch.delenv("NEEDLE_TEST_KILL")
-    monkeypatch.setenv("PYTHONPATH", before)
     again = run.finish("local-htex", "--until", "fit", "--json")
     assert again.returncode == 0, again.stderr
     assert run.fits() != fits
     assert not (run.root / "packs" / "states" / "signal.0000").exists()
-    alone = make(tmp_path / "alone", *run.settings)
+    alone = hungry(tmp_path / "alone")
     assert alone.finish("local", "--until", "fit").returncode == 0
     assert run.fits() == alone.fits()
