@@ -107,6 +107,22 @@ def total(root: str, name: str) -> float:
         return found.attributes["sum_of_weights"]
 
 
+def count(root: str, name: str) -> int:
+    """Count the events of a store."""
+    from needle_parsl.nsbi.data.store import Store
+
+    with Store(path(root, "convert", name)) as found:
+        return len(found)
+
+
+def features(root: str, name: str) -> tuple[str, ...]:
+    """Name the features of a store."""
+    from needle_parsl.nsbi.data.store import Store
+
+    with Store(path(root, "convert", name)) as found:
+        return found.schema.features
+
+
 def lost(root: str, name: str) -> list[Lost]:
     """List the bad files that were left out of a store."""
     from needle_parsl.nsbi.data.store import Store

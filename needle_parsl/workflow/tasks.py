@@ -246,12 +246,20 @@ def report(root: str, task: Task, *before: Record) -> Record:
         lost = {name: inputs.lost(root, name) for name in spec.stores}
         facts = gathering.gather(
             gathering.Subject(
-                spec.name, spec.seed, spec.headline, spec.poi, spec.blinded, (*spec.warnings, *warnings(before)), lost
+                spec.name,
+                spec.seed,
+                spec.headline,
+                spec.poi,
+                spec.blinded,
+                (*spec.warnings, *warnings(before)),
+                lost,
+                inputs.features(root, spec.stores[0]),
             ),
-            parts={
-                name: {p: inputs.part(root, name, spec.splitting, p) for p in gathering.PARTS} for name in spec.stores
-            },
-            observed=len(inputs.store(root, "observed")) if "observed" in spec.fits else None,
+            samples=[
+                gathering.sample(name, inputs.path(root, "convert", name), inputs.fractions(spec.splitting))
+                for name in spec.stores
+            ],
+            observed=inputs.count(root, "observed") if "observed" in spec.fits else None,
             packs={name: inputs.path(root, "train", name) for name in spec.packs},
             diagnostics=numbers("diagnose", tuple(ratio.name for ratio in spec.ratios)),
             inference=inference,

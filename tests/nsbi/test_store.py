@@ -179,3 +179,32 @@ def test_every_part_of_a_bad_file_is_left_out(tmp_path: Path) -> None:
 def test_cells_hold_at_most_so_many_rows() -> None:
     assert [bits_for(n) for n in (0, 1, CELL, CELL + 1, 4 * CELL, 4 * CELL + 1)] == [0, 0, 0, 1, 2, 3]
     assert list(runs(np.array([3, 3, 9, 0, 1, 1]), 6)) == [(0, 2), (2, 3), (3, 6)]
+
+
+@pytest.mark.parametrize("mapped", [10**12, 100_000])
+def test_very_many_rows_stay_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mapped: int) -> None:
+    monkeypatch.setattr(store.reading, "MAPPED", mapped)
+    whole = events().ordered(SCHEMA.salt)
+    store.write(tmp_path / "s.h5", whole, SCHEMA)
+    with Store(tmp_path / "s.h5") as found:
+        read = found.read(10_000, 50_000)
+    assert isinstance(read.x, np.memmap) == (mapped < 10**12)
+    np.testing.assert_array_equal(read.x, whole.x[10_000:50_000])
+    np.testing.assert_array_equal(read.particles.values, whole.particles[10_000:50_000].values)
+    data = bytearray((tmp_path / "s.h5").read_bytes())
+    data[len(data) // 4] ^= 1
+    (tmp_path / "s.h5").write_bytes(data)
+    with Store(tmp_path / "s.h5") as found, pytest.raises(InputError, match="is damaged between rows"):
+        found.read()
+
+
+def test_sums_of_weights_are_those_of_the_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store.reading, "SCAN", 1000)
+    whole = events().ordered(SCHEMA.salt)
+    store.write(tmp_path / "s.h5", whole, SCHEMA)
+    some = whole.take(slice(5_000, 17_500))
+    with Store(tmp_path / "s.h5") as found:
+        sums = found.sums(5_000, 17_500)
+    assert (sums.events, sums.negative) == (12_500, int((some.weight < 0).sum()))
+    assert sums.weight == pytest.approx(some.weight.sum(), rel=1e-12)
+    assert sums.effective() == pytest.approx(some.effective(), rel=1e-12)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 
 import numpy as np
 import numpy.typing as npt
@@ -64,11 +65,13 @@ def fold(ids: Hashes, folds: int, salt: int) -> npt.NDArray[np.int64]:
 POISSON_EDGES = np.cumsum([math.exp(-1) / math.factorial(n) for n in range(12)])
 THRESHOLDS = np.ceil(POISSON_EDGES[:11] * 2.0**32).astype(np.uint32)
 """The least high half of the hash of each number of the Poisson distribution from 1 to 11."""
+HIGH = slice(1, None, 2) if sys.byteorder == "little" else slice(0, None, 2)
+"""Where the high halves of 64-bit numbers are among their halves."""
 OFTEN = 6
 """Numbers up to this are drawn for all events at a time, larger ones only for the few that come so far."""
 
 
-def poisson(ids: Hashes, salt: int) -> npt.NDArray[np.float64]:
+def poisson(ids: Hashes, salt: int) -> npt.NDArray[np.uint8]:
     """Draw a Poisson(1) bootstrap weight per event, the same wherever the event appears.
 
     Args:
@@ -76,23 +79,27 @@ def poisson(ids: Hashes, salt: int) -> npt.NDArray[np.float64]:
         salt: One per replica.
 
     Returns:
-        Whole numbers of shape (N,).
+        Whole numbers of shape (N,), at most 11.
     """
-    drawn = np.empty(len(ids))
+    drawn = np.empty(len(ids), np.uint8)
     shifted, buffer = np.empty((2, BLOCK), np.uint64)
     for start in range(0, len(ids), BLOCK):
-        some = ids[start : start + BLOCK]
-        hashes = np.bitwise_xor(some, np.uint64(salt), out=buffer[: len(some)])
+        number = drawn[start : start + BLOCK]
+        hashes = np.bitwise_xor(ids[start : start + BLOCK], np.uint64(salt), out=buffer[: len(number)])
         _finalise(hashes, shifted)
-        hashes >>= np.uint64(32)
-        high, number = hashes.astype(np.uint32), np.zeros(len(some), np.uint8)
-        for threshold in THRESHOLDS[:OFTEN]:  # faster than a search, which branches
-            reached = high >= threshold
-            number += reached.view(np.uint8)
-        few = np.flatnonzero(reached)
-        number[few] += (high[few, None] >= THRESHOLDS[OFTEN:]).sum(axis=1, dtype=np.uint8)
-        drawn[start : start + BLOCK] = number
+        _draw(hashes.view(np.uint32)[HIGH].copy(), number)
     return drawn
+
+
+def _draw(high: npt.NDArray[np.uint32], number: npt.NDArray[np.uint8]) -> None:
+    """Count the thresholds that are reached; faster than a search, which branches."""
+    reached = np.empty(len(high), np.bool_)
+    number[:] = 0
+    for threshold in THRESHOLDS[:OFTEN]:
+        np.greater_equal(high, threshold, out=reached)
+        number += reached.view(np.uint8)
+    few = np.flatnonzero(reached)
+    number[few] += (high[few, None] >= THRESHOLDS[OFTEN:]).sum(axis=1, dtype=np.uint8)
 
 
 def identify(columns: list[npt.NDArray[np.generic]]) -> Hashes:

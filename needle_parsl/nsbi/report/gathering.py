@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from needle_parsl.nsbi.data.events import Events, Part
-from needle_parsl.nsbi.data.store import Lost
+from needle_parsl.nsbi.data.events import Fractions, Part
+from needle_parsl.nsbi.data.store import Lost, Store
 from needle_parsl.nsbi.statistics.blocks import Block
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.training import packs as pack_files
@@ -47,6 +47,8 @@ class Subject:
     """What needle and its libraries warned of on the way."""
     lost: Mapping[str, Sequence[Lost]] = field(default_factory=dict)
     """Bad files that were left out, by sample."""
+    features: tuple[str, ...] = ()
+    """Names of the features."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def gather(
     subject: Subject,
     *,
     observed: int | None,
-    parts: Mapping[str, Mapping[str, Events]],
+    samples: Sequence[Sample],
     packs: Mapping[str, Path],
     diagnostics: dict[str, Any],
     inference: Inference,
@@ -121,7 +123,7 @@ def gather(
     Args:
         subject: What the report is about.
         observed: How many observed events there are, if any.
-        parts: Events by store and purpose.
+        samples: The table of events.
         packs: Files of the trained members, by their names.
         diagnostics: By ratio.
         inference: Fits, scans, toys and intervals.
@@ -130,14 +132,13 @@ def gather(
         seconds: Stage and seconds of each task.
         provenance: What the numbers were made from, and with.
     """
-    samples = [_sample(store, split) for store, split in parts.items()]
     histories, failed = _histories(packs)
     stages = dict.fromkeys(stage for stage, _ in seconds)
     return Facts(
         subject,
         observed,
-        _features(parts),
-        samples,
+        subject.features,
+        list(samples),
         histories,
         failed,
         diagnostics,
@@ -153,14 +154,13 @@ def _work(seconds: Sequence[float]) -> tuple[int, float]:
     return len(seconds), sum(seconds)
 
 
-def _sample(name: str, split: Mapping[str, Events]) -> Sample:
-    weight = np.concatenate([events.weight for events in split.values()])
-    effective = {part: events.effective() for part, events in split.items()}
-    return Sample(name, len(weight), float(weight.sum()), int((weight < 0).sum()), effective)
-
-
-def _features(parts: Mapping[str, Mapping[str, Events]]) -> tuple[str, ...]:
-    return next(iter(next(iter(parts.values())).values())).names
+def sample(name: str, path: Path, fractions: Fractions) -> Sample:
+    """Make a line of the table of events from a store."""
+    with Store(path) as store:
+        sums = {part: store.sums(*store.rows_of(part, fractions)) for part in PARTS}
+    total = sum(part.weight for part in sums.values())
+    events, negative = (sum(getattr(part, what) for part in sums.values()) for what in ("events", "negative"))
+    return Sample(name, events, total, negative, {part: found.effective() for part, found in sums.items()})
 
 
 def _histories(packs: Mapping[str, Path]) -> tuple[dict[str, list[Floats]], list[str]]:

@@ -63,7 +63,7 @@ def stretches(stores: Mapping[str | Path, float], ranges: Sequence[Range] = ALL)
         with Store(path) as store:
             for start, stop in (store.between(low, high) for low, high in ranges):
                 if stop > start:
-                    found.append((str(path), start, stop, label, _sum(store, start, stop)))
+                    found.append((str(path), start, stop, label, store.sums(start, stop).weight))
     rows, labels = sum(stop - start for _, start, stop, _, _ in found), sorted(set(stores.values()))
     totals = {label: sum(weight for *_, other, weight in found if other == label) for label in labels}
     for label, total in totals.items():
@@ -93,10 +93,6 @@ def held(found: Sequence[Stretch]) -> int:
             jets = 4 * len(store.schema.particles) * int(ends[1] - ends[0]) if ends else 0
             total += (stretch.stop - stretch.start) * store.schema.row_bytes() + jets
     return total
-
-
-def _sum(store: Store, start: int, stop: int) -> float:
-    return float(sum(store.raw("weight", a, min(a + SCAN, stop)).sum() for a in range(start, stop, SCAN)))
 
 
 def blocks(found: Sequence[Stretch]) -> list[Block]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import h5py
 import numpy as np
@@ -16,8 +16,30 @@ from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events, Fractions, Part
 from needle_parsl.nsbi.data.jagged import Jagged
-from needle_parsl.nsbi.data.store.layout import SCHEMA, Floats, Schema, cell_of, checksum, pooled
+from needle_parsl.nsbi.data.store.layout import SCHEMA, Floats, Schema, cell_of, checksum, pooled, runs
 from needle_parsl.nsbi.data.store.writing import Lost, Source
+
+MAPPED = 256 * 2**20
+"""Bytes of events from which on their features stay in the file: whoever evaluates networks on them, chunk by chunk, then
+holds but the chunk."""
+Read = Callable[[str, int, int], npt.NDArray[Any]]
+"""Gives rows of a dataset."""
+SCAN = 1_000_000
+"""Weights that are added up at a time."""
+
+
+class Sums(NamedTuple):
+    """What the weights of some events add up to."""
+
+    events: int
+    weight: float
+    square: float
+    negative: int
+    """Events whose weight is."""
+
+    def effective(self) -> float:
+        """Count the effective events, (sum w)^2 / sum w^2."""
+        return self.weight**2 / self.square if self.square else 0.0
 
 
 class Store:
@@ -121,22 +143,32 @@ class Store:
             )
 
     def read(self, start: int = 0, stop: int | None = None) -> Events:
-        """Read rows; the cells they are in are verified."""
+        """Read rows; the cells they are in are verified. The features of very many rows stay in the file, mapped."""
         stop = self.rows if stop is None else stop
         if start >= stop:
             return self._rows(start, start)
         first = int(np.searchsorted(self.edges, start, side="right")) - 1
         last = int(np.searchsorted(self.edges, stop, side="left"))
+        if (stop - start) * self.schema.row_bytes() > MAPPED:
+            for a, b in runs(self.counts[first:last], MAPPED // 8 // self.schema.row_bytes()):
+                self.cells(first + a, first + b)
+            return self._rows(start, stop, self._mapped)
         begin = int(self.edges[first])
         return self.cells(first, last).take(slice(start - begin, stop - begin))
 
-    def _rows(self, start: int, stop: int) -> Events:
-        x, weight, ids = (self.raw(name, start, stop) for name in ("x", "weight", "id"))
+    def _rows(self, start: int, stop: int, read: Read | None = None) -> Events:
+        read = read or self.raw
+        x, weight, ids = read("x", start, stop), self.raw("weight", start, stop), self.raw("id", start, stop)
         particles = None
         if self.schema.particles:
             offsets = self.raw("offsets", start, stop + 1)
-            particles = Jagged(self.raw("particles", int(offsets[0]), int(offsets[-1])), offsets - offsets[0])
+            particles = Jagged(read("particles", int(offsets[0]), int(offsets[-1])), offsets - offsets[0])
         return Events(self.schema.features, x, weight, ids, particles)
+
+    def _mapped(self, name: str, start: int, stop: int) -> npt.NDArray[Any]:
+        offset, dtype, shape = self.places[name]
+        place = offset + start * dtype.itemsize * int(np.prod(shape))
+        return np.memmap(self.path, dtype, "r", place, (stop - start, *shape))
 
     def between(self, low: float, high: float) -> tuple[int, int]:
         """Find the range of rows whose number in [0, 1), the hash of the id, is in [low, high)."""
@@ -156,6 +188,19 @@ class Store:
             return 0, self.rows
         assert fractions.salt == self.schema.salt
         return self.between(*fractions.between(part))
+
+    def sums(self, start: int, stop: int) -> Sums:
+        """Add up the weights of a range of rows, in bounded memory; their checksums are not looked at."""
+        found = Sums(0, 0.0, 0.0, 0)
+        for first in range(start, stop, SCAN):
+            w = self.raw("weight", first, min(first + SCAN, stop))
+            found = Sums(
+                found.events + len(w),
+                found.weight + float(w.sum()),
+                found.square + float((w**2).sum()),
+                found.negative + int((w < 0).sum()),
+            )
+        return found
 
     def scale(self, start: int = 0, stop: int | None = None) -> tuple[Floats, Floats]:
         """Give mean and standard deviation of each feature over the whole cells of a range of rows."""
