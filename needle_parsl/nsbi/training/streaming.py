@@ -125,7 +125,7 @@ class StoredView:
             The places of the epoch's events; slices of it are for `batch`, one after the other.
         """
         self.shuffled.number = int(torch.randint(2**62, (), generator=generator))
-        self.left = _Left(self.shuffled.windows())
+        self.left = _Left(self.shuffled.pieces())
         return range(self.rows)
 
     def batch(self, places: Places) -> Batch | ParticleBatch:
@@ -135,14 +135,14 @@ class StoredView:
 
     def batches(self, size: int) -> Iterator[Batch | ParticleBatch]:
         """Go through all events in the order of the stores."""
-        return cut(self.still.windows(), size)
+        return cut(self.still.pieces(), size)
 
 
 class _Left:
     """What is left of an epoch."""
 
-    def __init__(self, windows: Iterator[Rows]) -> None:
-        self.windows = windows
+    def __init__(self, pieces: Iterator[Rows]) -> None:
+        self.pieces = pieces
         self.rows: Rows | None = None
         self.first = 0
         """Place of the first of the rows."""
@@ -152,8 +152,8 @@ class _Left:
         while start < stop:
             while self.rows is None or start >= self.first + len(self.rows):
                 self.first += 0 if self.rows is None else len(self.rows)
-                self.rows = None  # before the next window comes
-                self.rows = next(self.windows)
+                self.rows = None  # before the next piece comes
+                self.rows = next(self.pieces)
             end = min(stop, self.first + len(self.rows))
             parts.append(self.rows[start - self.first : end - self.first])
             start = end

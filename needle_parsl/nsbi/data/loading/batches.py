@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import NamedTuple
+from itertools import cycle
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -15,8 +16,10 @@ import torch
 from needle_parsl.nsbi.data.loading import windows
 from needle_parsl.nsbi.data.loading.particles import Packed
 from needle_parsl.nsbi.data.loading.stretches import Block, Stretch, blocks
-from needle_parsl.nsbi.data.loading.windows import Loading, Rows
+from needle_parsl.nsbi.data.loading.windows import Loading, Room, Rows
 from needle_parsl.nsbi.data.store import Store
+
+T = TypeVar("T")
 
 
 class Batch(NamedTuple):
@@ -76,24 +79,27 @@ class Streamed:
 
     def __iter__(self) -> Iterator[Batch | ParticleBatch]:
         """Go through an epoch."""
-        return cut(self.windows(), self.batch_size)
+        return cut(self.pieces(), self.batch_size)
 
-    def windows(self) -> Iterator[Rows]:
-        """Go through an epoch, window by window."""
-        plan = self.plan()
+    def pieces(self) -> Iterator[Rows]:
+        """Go through an epoch, one piece of a window after the other."""
+        plan, rooms = self.plan(), cycle([Room(), Room()] if self.prefetch else [Room()])
         with ExitStack() as stack:
             stores = {path: stack.enter_context(Store(path)) for path in self.paths}
-            read = (windows.read(window, seed, self.loading, stores) for seed, window in plan)
-            yield from _ahead(read, stack) if self.prefetch else read
+            read = (
+                (seed, windows.filled(window, stores, room)) for (seed, window), room in zip(plan, rooms, strict=False)
+            )
+            for seed, rows in _ahead(read, stack) if self.prefetch else read:
+                yield from windows.pieces(rows, seed, self.loading)
 
 
-def _ahead(read: Iterator[Rows], stack: ExitStack) -> Iterator[Rows]:
+def _ahead(read: Iterator[T], stack: ExitStack) -> Iterator[T]:
     """Read one window ahead, in a thread."""
     pool = stack.enter_context(ThreadPoolExecutor(1))
     coming = pool.submit(next, read, None)
-    while (rows := coming.result()) is not None:
+    while (found := coming.result()) is not None:
         coming = pool.submit(next, read, None)
-        yield rows
+        yield found
 
 
 def cut(read: Iterable[Rows], batch_size: int) -> Iterator[Batch | ParticleBatch]:

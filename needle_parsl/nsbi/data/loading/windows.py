@@ -23,9 +23,9 @@ from needle_parsl.nsbi.data.store import Store
 from needle_parsl.nsbi.data.store.layout import Floats
 
 GATHER = 65_536
-"""Rows that are put into order at a time where all events are in memory."""
-COPIES = 4
-"""Windows that are held at a time: one as it is read, one permuted from it, one in use, one waiting."""
+"""Rows that are put into order at a time: new memory of this size is cheap, that of a whole window is not."""
+COPIES = 3
+"""Windows that are held at a time: one that is read, one in use, and what has been taken from it."""
 
 
 @dataclass(frozen=True)
@@ -108,24 +108,44 @@ def epoch(cut: Sequence[Block], loading: Loading, number: int, row_bytes: int) -
         yield int(generator.integers(2**63)), window
 
 
+class Room:
+    """Memory that one window after the other is read into; what has been used costs a third of new memory."""
+
+    def __init__(self) -> None:
+        self.held: Rows | None = None
+
+    def take(self, rows: int, features: int) -> Rows:
+        """Give room for some events; what it gave before is void."""
+        if self.held is None or len(self.held) < rows:
+            label, weight = np.empty((2, rows), np.float32)
+            self.held = Rows(np.empty((rows, features), np.float32), label, weight, np.empty(rows, np.uint64))
+        return self.held[:rows]
+
+
 def read(window: Sequence[Block], seed: int, loading: Loading, stores: Mapping[str, Store]) -> Rows:
-    """Read a window, and make it ready: permuted, standardised, with the weights of its labels.
+    """Read a window, and make it ready; the arguments are those of `filled` and `pieces`."""
+    (rows,) = pieces(filled(window, stores), seed, loading, None)
+    return rows
+
+
+def pieces(rows: Rows, seed: int, loading: Loading, size: int | None = GATHER) -> Iterator[Rows]:
+    """Make the events of a window ready: permuted, standardised, with the weights of their labels.
 
     Args:
-        window: Its blocks.
+        rows: As they were read.
         seed: Of the permutation.
         loading: What else is done.
-        stores: Open stores by path.
-
-    Raises:
-        InputError: A store is damaged.
+        size: Events of a piece; None for one piece.
     """
-    rows = _filled(window, stores)
-    if loading.shuffle:
-        order = np.random.default_rng(seed).permutation(len(rows))
-        rows = rows[order if loading.keep is None else order[loading.keep(rows.id)[order]]]
-    elif loading.keep is not None:
-        rows = rows[np.flatnonzero(loading.keep(rows.id))]
+    order = np.random.default_rng(seed).permutation(len(rows)) if loading.shuffle else np.arange(len(rows))
+    if loading.keep is not None:
+        order = order[loading.keep(rows.id)[order]]
+    size = len(order) if size is None else size
+    for start in range(0, max(len(order), 1), max(size, 1)):
+        yield _ready(rows[order[start : start + size]], loading)
+
+
+def _ready(rows: Rows, loading: Loading) -> Rows:
     if loading.scaler is not None:
         shift, width = loading.scaler
         np.subtract(rows.x, shift.astype(np.float32), out=rows.x)
@@ -140,11 +160,20 @@ def read(window: Sequence[Block], seed: int, loading: Loading, stores: Mapping[s
     return rows
 
 
-def _filled(window: Sequence[Block], stores: Mapping[str, Store]) -> Rows:
-    """Read blocks behind each other."""
+def filled(window: Sequence[Block], stores: Mapping[str, Store], room: Room | None = None) -> Rows:
+    """Read the blocks of a window behind each other.
+
+    Args:
+        window: Its blocks.
+        stores: Open stores by path.
+        room: Where to put them; by default new memory.
+
+    Raises:
+        InputError: A store is damaged.
+    """
     total, first = sum(block.stop - block.start for block in window), stores[window[0].stretch.path]
-    x = np.empty((total, len(first.schema.features)), np.float32)
-    ids, label, weight = np.empty(total, np.uint64), np.empty(total, np.float32), np.empty(total, np.float32)
+    held = (room or Room()).take(total, len(first.schema.features))
+    x, ids, label, weight = held.x, held.id, held.label, held.weight
     particles: list[Jagged] = []
     filled = 0
     for block in window:
