@@ -174,6 +174,9 @@ class Training:
     """Epochs without a better validation loss after which a member stops. Unit: epochs."""
     validation: float = field(default=0.1, metadata=within(0.0, 0.9, above=True))
     """Fraction of the training events that early stopping looks at. Unit: fraction of the training events."""
+    metrics: tuple[Literal["closure_chi2", "wasserstein", "ece", "mce"], ...] = ()
+    """What else is measured on the validation events in every epoch, and kept in the pack: chi2 / ndf of the reweighted features,
+    their Wasserstein distance, expected and maximum calibration error. Example: `["ece", "closure_chi2"]`."""
     members: int = field(default=10, metadata=within(1))
     """Networks per ratio and fold. Unit: networks."""
     folds: int = field(default=1, metadata=within(1, 100))

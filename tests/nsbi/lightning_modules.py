@@ -248,3 +248,36 @@ class Linear(nn.Module):
 
     def forward(self, x):
         return self.layer(x).squeeze(-1)
+
+
+class Called(Residual):
+    """Brings callbacks that need no Trainer, and watches an accuracy."""
+
+    def validation_step(self, batch, batch_idx):
+        super().validation_step(batch, batch_idx)
+        x, label, weight = batch
+        self.log("accuracy", (weight * ((self(x) > 0) == (label > 0.5))).mean())
+
+    def configure_callbacks(self):
+        callbacks = lightning.pytorch.callbacks
+        return [
+            callbacks.EarlyStopping("accuracy", mode="max", patience=2, min_delta=1e-3),
+            callbacks.ModelCheckpoint(monitor="accuracy", mode="max"),
+            callbacks.LearningRateMonitor(),
+        ]
+
+
+class Steps(lightning.Callback):
+    """Any other callback."""
+
+    steps = 0
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        Steps.steps += 1
+
+
+class CallingBack(Called):
+    """Brings one that needs a Trainer beside those that do not."""
+
+    def configure_callbacks(self):
+        return [*super().configure_callbacks(), Steps()]

@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.estimators.calibrations import CALIBRATIONS
-from needle_parsl.nsbi.estimators.closure import calibration
+from needle_parsl.nsbi.training.closure import calibration
 
 
 def drawn(seed: int, events: int = 40_000, weighted: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

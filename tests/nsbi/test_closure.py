@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from needle_parsl.nsbi.estimators.closure import calibration, closure
+from needle_parsl.nsbi.training.closure import calibration, closure
 
 
 def samples(seed: int, apart: float = 0.5, n: int = 4000) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

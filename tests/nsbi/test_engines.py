@@ -16,7 +16,7 @@ from needle_parsl.errors import InputError
 from needle_parsl.nsbi import compiling
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.loading.batches import Batch
-from needle_parsl.nsbi.training import engine, modules, networks, state, views
+from needle_parsl.nsbi.training import engine, metrics, modules, networks, state, views
 from needle_parsl.nsbi.training.engines import alone, choosing
 from needle_parsl.nsbi.training.engines.rows import Rows
 from needle_parsl.nsbi.training.members import Job, Member, Settings
@@ -137,6 +137,7 @@ def test_what_compiled_code_would_get_wrong_is_trained_in_rows(network: str) -> 
         ("Manual", "it optimises manually"),
         ("Clipping", "it overrides on_before_optimizer_step"),
         ("Asking", "it uses self.trainer.strategy"),
+        ("CallingBack", "its callback Steps needs one"),
     ],
 )
 def test_what_only_lightning_can_do_falls_back_and_says_so(network: str, reason: str) -> None:
@@ -330,3 +331,48 @@ def test_a_member_that_does_not_fit_is_a_record(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(compiling, "AVAILABLE", False)
     monkeypatch.setitem(engine.ENGINES, "rows", full)
     assert engine.train(DATA, member(), settings("Plain")).reason == "out of memory: MemoryError"
+
+
+def test_early_stopping_and_checkpoint_of_a_module_decide_without_a_trainer() -> None:
+    how = replace(settings("Called", epochs=30), patience=100)
+    found = engine.train(DATA, member(), how)
+    assert found.engine == "rows"
+    accuracy = found.metrics["accuracy"].astype(np.float32)
+    assert found.best_epoch == int(accuracy.argmax())
+    mark, waited = -np.inf, 0
+    for value in accuracy:
+        mark, waited = (value, 0) if value - np.float32(1e-3) > mark else (mark, waited + 1)
+    assert waited == 2
+    assert len(accuracy) < 30
+    assert set(found.metrics) == {"accuracy", "learning_rate", "train_loss"}
+
+
+@pytest.mark.parametrize("accelerated", [True, False])
+def test_metrics_of_the_ratio_are_measured_in_every_epoch(accelerated: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "accelerated", lambda: accelerated)
+    how = replace(
+        settings("Plain", epochs=6), metrics=("closure_chi2", "wasserstein", "ece", "mce"), learning_rate=1e-2
+    )
+    found = engine.train(DATA, member(), how)
+    assert set(found.metrics) == {*how.metrics, "learning_rate"}
+    for name in how.metrics:
+        curve = found.metrics[name]
+        assert curve.shape == (6,)
+        assert np.isfinite(curve).all()
+    assert found.metrics["wasserstein"][-1] < found.metrics["wasserstein"][0]
+    assert found.metrics["closure_chi2"][-1] < found.metrics["closure_chi2"][0]
+
+
+def test_metrics_of_the_exact_ratio_are_those_of_noise() -> None:
+    """ln r = 0.5 x - 0.125: chi2 / ndf is 1 within its error, and the distances are below those without weights."""
+    random = np.random.default_rng(3)
+    label = np.arange(20_000) < 10_000
+    x = random.normal(0.5 * label, 1)[:, None]
+    exact = metrics.Judged(x, label, np.ones(20_000), 0.5 * x[:, 0] - 0.125)
+    flat = exact._replace(log_ratio=np.zeros(20_000))
+    assert metrics.closure_chi2(exact) == pytest.approx(1, abs=5 * np.sqrt(2 / 24))
+    assert metrics.closure_chi2(flat) > 10
+    assert metrics.wasserstein(exact) < 0.05
+    assert metrics.wasserstein(flat) == pytest.approx(0.5, abs=0.07)
+    assert metrics.ece(exact) < 0.03
+    assert metrics.mce(exact) < 0.1

@@ -11,8 +11,8 @@ from scipy.special import expit
 
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import wifi
-from needle_parsl.nsbi.estimators.closure import calibration, closure
 from needle_parsl.nsbi.estimators.estimator import Estimator, normalisation
+from needle_parsl.nsbi.training.closure import calibration, closure
 from needle_parsl.nsbi.training.packs import Pack
 
 Floats = npt.NDArray[np.float64]

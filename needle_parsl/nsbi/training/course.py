@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from needle_parsl.nsbi.training.engines.protocol import Arithmetic
 from needle_parsl.nsbi.training.members import Job, Member
-from needle_parsl.nsbi.training.modules import MONITORED
 from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.training.views import Places
+from needle_parsl.nsbi.training.watching import MONITORED, Watch
 
 
 class Course:
@@ -28,10 +29,18 @@ class Course:
         """Batches of this epoch that are done, and the sum of their losses times events."""
         self.history: list[tuple[float, float]] = []
         self.best: torch.Tensor | None = None
-        self.best_loss, self.best_epoch = math.inf, 0
+        self.watched(Watch())
+        self.metrics: list[dict[str, float]] = []
         self.ended, self.reason = False, ""
         self.resumed: Mapping[str, Any] | None = None
         """What the engine goes on from."""
+
+    def watched(self, watch: Watch) -> None:
+        """Say what decides on stopping and on the best epoch; before the first epoch."""
+        self.watch = watch
+        self.best_loss, self.best_epoch = watch.best.worst, 0
+        self.mark, self.waited = watch.stop.worst, 0
+        """The value that early stopping compares with, and the epochs since it was better."""
 
     def order(self) -> Places:
         """Shuffle the training events for the next epoch, or for the one that was interrupted."""
@@ -47,19 +56,23 @@ class Course:
         losses = (self.total / len(self.job.fitting), logged[MONITORED])
         self.history.append(losses)
         self.shuffled, self.step, self.total = self.generator.get_state(), 0, 0.0
-        epoch, settings = len(self.history) - 1, self.job.settings
+        self.metrics.append({name: value for name, value in logged.items() if name != MONITORED})
+        epoch, settings, watch = len(self.history) - 1, self.job.settings, self.watch
         if not all(map(math.isfinite, losses)):
             self.reason = f"diverged in epoch {epoch + 1}"
-        elif losses[1] < self.best_loss:
-            self.best_loss, self.best_epoch, self.best = losses[1], epoch, weights()
-        patient = epoch - self.best_epoch < settings.patience
-        self.ended = bool(self.reason) or not patient or len(self.history) >= settings.epochs
+        elif watch.best.better(logged[watch.best.monitor], self.best_loss):
+            self.best_loss, self.best_epoch, self.best = logged[watch.best.monitor], epoch, weights()
+        better = watch.stop.better(logged[watch.stop.monitor], self.mark)
+        self.mark, self.waited = (logged[watch.stop.monitor], 0) if better else (self.mark, self.waited + 1)
+        patience = settings.patience if watch.patience is None else watch.patience
+        self.ended = bool(self.reason) or self.waited >= patience or len(self.history) >= settings.epochs
 
     def described(self) -> dict[str, Any]:
         """Give the state between two steps."""
         return {
             "name": self.member.name, "attempt": self.attempt, "shuffled": self.shuffled, "step": self.step, "total": self.total,
             "history": self.history, "best": self.best, "best_loss": self.best_loss, "best_epoch": self.best_epoch,
+            "mark": self.mark, "waited": self.waited, "metrics": self.metrics,
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -68,6 +81,7 @@ class Course:
         self.shuffled, self.step, self.total = state["shuffled"], state["step"], state["total"]
         self.history, self.best = list(state["history"]), state["best"]
         self.best_loss, self.best_epoch = state["best_loss"], state["best_epoch"]
+        self.mark, self.waited, self.metrics = state["mark"], state["waited"], list(state["metrics"])
         self.resumed = state["arithmetic"]
 
     def trained(self, initial: Callable[[], torch.Tensor], engine: str) -> Trained:
@@ -80,7 +94,14 @@ class Course:
         best = initial() if self.best is None else self.best
         history = np.array(self.history).reshape(-1, 2)
         member, fold = self.member.name
-        return Trained(member, fold, self.job.seed, best.numpy(), history, self.best_epoch, self.reason, engine)
+        return Trained(
+            member, fold, self.job.seed, best.numpy(), history, self.best_epoch, self.reason, engine, self.curves()
+        )
+
+    def curves(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Give what was measured in every epoch, by name, shape (E,)."""
+        names = dict.fromkeys(name for epoch in self.metrics for name in epoch)
+        return {name: np.array([epoch.get(name, math.nan) for epoch in self.metrics]) for name in names}
 
 
 def run(courses: Sequence[Course], arithmetic: Arithmetic, between: Callable[[Sequence[Course]], None]) -> None:

@@ -26,6 +26,7 @@ from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.training.state import Offer, State
 from needle_parsl.nsbi.training.streaming import StoredEvents
 from needle_parsl.nsbi.training.views import RatioEvents
+from needle_parsl.nsbi.training.watching import Watch
 
 ATTEMPTS = 2
 """A member that diverges is tried once more, with another seed; then it is recorded as diverged."""
@@ -127,7 +128,8 @@ class _Pack:
             if courses:
                 self.trained(courses)
         except NotPackedError as error:
-            self.chosen(Choice("lightning", str(error)))
+            assert self.choice
+            self.chosen(replace(self.choice, engine="lightning", reason=str(error)))
             return [replace(t, state={}) for t in group]
         except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
@@ -143,6 +145,7 @@ class _Pack:
     def begun(self, t: Try) -> Course:
         """Begin a course, or go on with it."""
         found = prepared(self.events, t.member, self.settings, t.attempt)
+        found.watched(self.choice.watch if self.choice else Watch())
         if t.state:
             found.restore(t.state)
         return found

@@ -30,6 +30,7 @@ class Settings:
     epochs: int
     patience: int
     label_smoothing: float = 0.0
+    metrics: tuple[str, ...] = ()
 
     @staticmethod
     def of(table: Training, features: int, particles: int = 0, source: str = "", path: str = "") -> Settings:
@@ -49,7 +50,7 @@ class Settings:
         shape = Shape(name, features, table.layers, table.nodes, arguments, particles)
         return Settings(
             shape, table.loss, table.optimizer, table.learning_rate, table.schedule, table.weight_decay, table.batch_size,
-            table.epochs, table.patience, table.label_smoothing,
+            table.epochs, table.patience, table.label_smoothing, table.metrics,
         )  # fmt: skip
 
 

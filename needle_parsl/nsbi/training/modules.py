@@ -19,9 +19,8 @@ from needle_parsl.nsbi.training.losses import LOSSES
 from needle_parsl.nsbi.training.members import Settings
 from needle_parsl.nsbi.training.optimizers import OPTIMIZERS, SCHEDULES
 from needle_parsl.nsbi.training.particles import Particles
+from needle_parsl.nsbi.training.watching import MONITORED
 
-MONITORED = "val_loss"
-"""What early stopping looks at, as a module logs it."""
 STEPS = ("training_step", "validation_step", "configure_optimizers")
 """What a LightningModule must have of its own."""
 
@@ -66,6 +65,13 @@ def inputs(batch: Batch | ParticleBatch, network: nn.Module) -> tuple[Any, ...]:
     if isinstance(batch, ParticleBatch) and networks.sees_particles(network):
         return batch.x, batch.particles
     return (batch.x,)
+
+
+def ratio(module: Any, batch: Batch | ParticleBatch) -> torch.Tensor:
+    """Evaluate ln r of a batch by what is trained."""
+    network = module.network if isinstance(module, Classifier) else module
+    found: torch.Tensor = network(*inputs(batch, network))
+    return found
 
 
 def build(settings: Settings, seed: int) -> Any:

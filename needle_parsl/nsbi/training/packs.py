@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import h5py
@@ -32,6 +32,8 @@ class Trained:
     """Why it failed; empty if it did not."""
     engine: str = ""
     """Which engine trained it; empty if none could."""
+    metrics: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    """What else was measured on the validation events, and the learning rate, by epoch: shape (E,) each."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,13 @@ def read(path: Path) -> Pack:
 
 def put(group: h5py.Group, members: Sequence[Trained]) -> None:
     """Write members, stacked."""
-    history = np.full((len(members), max(len(m.history) for m in members), 2), np.nan)
+    epochs = max(len(m.history) for m in members)
+    history = np.full((len(members), epochs, 2), np.nan)
     for row, m in zip(history, members, strict=True):
         row[: len(m.history)] = m.history
+    for name in dict.fromkeys(name for m in members for name in m.metrics):
+        curves = [m.metrics.get(name, np.empty(0)) for m in members]
+        group[f"metrics/{name}"] = np.stack([np.pad(c, (0, epochs - len(c)), constant_values=np.nan) for c in curves])
     group["weights"], group["history"] = np.stack([m.weights for m in members]), history
     group["seed"] = np.array([m.seed for m in members], np.uint64)
     group["epochs"] = np.array([len(m.history) for m in members], np.int64)
@@ -76,6 +82,7 @@ def take(group: h5py.Group) -> tuple[Trained, ...]:
     """Read members."""
     names = ("member", "fold", "seed", "weights", "history", "epochs", "best_epoch")
     columns = {name: group[name][...] for name in names}
+    metrics = {name: group["metrics"][name][...] for name in group.get("metrics", ())}
     return tuple(
         Trained(
             int(columns["member"][k]),
@@ -86,6 +93,7 @@ def take(group: h5py.Group) -> tuple[Trained, ...]:
             int(columns["best_epoch"][k]),
             reason.decode(errors="replace"),
             engine.decode(),
+            {name: curves[k][: columns["epochs"][k]] for name, curves in metrics.items()},
         )
         for k, (reason, engine) in enumerate(zip(group["reason"][...], group["engine"][...], strict=True))
     )

@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import lightning
+import torch
 
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
 from needle_parsl.nsbi.training import modules, networks
 from needle_parsl.nsbi.training.course import Course
 from needle_parsl.nsbi.training.engines.rows import CHUNK
+from needle_parsl.nsbi.training.metrics import measure
+from needle_parsl.nsbi.training.watching import KNOWN
 
 QUIET: dict[str, Any] = {
     "logger": False,
@@ -37,6 +40,9 @@ def run(course: Course, between: Callable[[], None]) -> None:
     """
     settings = course.job.settings
     module = modules.build(settings, course.job.seed)
+    own = module.configure_callbacks()
+    others = [c for c in (own if isinstance(own, (list, tuple)) else [own]) if type(c).__name__ not in KNOWN]
+    module.configure_callbacks = lambda: others  # the course watches for them
     follower = _Follower(course, between)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -98,5 +104,10 @@ class _Follower(lightning.Callback):
     def on_validation_end(self, trainer: Any, module: Any) -> None:
         """End an epoch of the course."""
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        logged["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        if wanted := self.course.job.settings.metrics:
+            with torch.no_grad():
+                batches = list(_Validation(self.course))
+                logged |= measure(wanted, [(*batch[:3], modules.ratio(module, batch)) for batch in batches])
         self.course.note(logged, lambda: networks.vector(module))
         trainer.should_stop = trainer.should_stop or self.course.ended

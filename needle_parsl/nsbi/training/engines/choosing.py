@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,11 +11,12 @@ from torch import nn, optim
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi import compiling
-from needle_parsl.nsbi.training import modules
+from needle_parsl.nsbi.training import modules, watching
 from needle_parsl.nsbi.training.engines import hosting, optimizing
 from needle_parsl.nsbi.training.engines.rows import loss_of
 from needle_parsl.nsbi.training.engines.stacked import device, faithful
 from needle_parsl.nsbi.training.members import Job
+from needle_parsl.nsbi.training.watching import MONITORED, Watch
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Choice:
     """`native`, `rows`, `stacked` or `lightning`."""
     reason: str = ""
     """Why lightning.Trainer has to do it."""
+    watch: Watch = field(default_factory=Watch)
+    """What decides on stopping and on the best epoch."""
     plan: Any = None
     """What `native` has found."""
 
@@ -39,15 +42,16 @@ def choose(job: Job) -> Choice:
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = modules.build(job.settings, job.seed)
-        reason = hosting.unhosted(module) or _unoptimised(module) or _tried(module, job)
+        watch, foreign = watching.watch(module.configure_callbacks() if modules.is_lightning(module) else ())
+        reason = hosting.unhosted(module) or foreign or _unoptimised(module) or _tried(module, job, watch)
     if reason and not modules.is_lightning(module):
         raise InputError(f"{job.settings.shape.network} cannot be trained: {reason}")
     if reason:
-        return Choice("lightning", reason)
+        return Choice("lightning", reason, watch)
     if accelerated():
-        return Choice("stacked" if faithful(job) else "rows")
+        return Choice("stacked" if faithful(job) else "rows", watch=watch)
     plan = _plan(job)
-    return Choice("native", plan=plan) if plan else Choice("rows")
+    return Choice("native" if plan else "rows", watch=watch, plan=plan)
 
 
 def _plan(job: Job) -> Any:
@@ -80,7 +84,7 @@ def _unoptimised(module: Any) -> str:
     )
 
 
-def _tried(module: Any, job: Job) -> str:
+def _tried(module: Any, job: Job, watch: Watch) -> str:
     """Compute the loss of the first batch; say what only Lightning can do of it."""
     batch = next(iter(job.fitting.batches(job.settings.batch_size)))
     host = hosting.Host(module, job.settings.epochs, 1)
@@ -94,16 +98,15 @@ def _tried(module: Any, job: Job) -> str:
         module.eval()
         with torch.no_grad():
             module.validation_step(batch, 0)
-            network = module.network if isinstance(module, modules.Classifier) else module
-            ratio = network(*modules.inputs(batch, network))
+            ratio = modules.ratio(module, batch)
     except hosting.NotPackedError as error:
         return str(error)
     except RuntimeError as error:
         raise InputError(_mismatch(module, job, error)) from error
-    if modules.MONITORED not in host.logs.take():
-        raise InputError(
-            f'{name} logs no "{modules.MONITORED}" in its validation_step, by which its best epoch is found'
-        )
+    logged = host.logs.take()
+    for wanted in (MONITORED, watch.stop.monitor, watch.best.monitor):
+        if wanted not in logged:
+            raise InputError(f'{name} logs no "{wanted}" in its validation_step, by which its best epoch is found')
     if ratio.shape != batch.label.shape:
         raise InputError(
             f"{name} gives shape {tuple(ratio.shape)} for {len(batch.label)} events; its forward must give ln r, one number each"

@@ -23,6 +23,11 @@ class Optimizing:
         self.flat = flatten(self.optimizer, module)
         self.epoch = self.steps = 0
 
+    @property
+    def rate(self) -> float:
+        """Give the learning rate."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
     def zero(self) -> None:
         """Forget the gradients."""
         if self.flat:

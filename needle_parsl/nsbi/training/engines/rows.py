@@ -15,6 +15,7 @@ from needle_parsl.nsbi.training import modules, networks
 from needle_parsl.nsbi.training.engines.hosting import Host
 from needle_parsl.nsbi.training.engines.optimizing import Optimizing
 from needle_parsl.nsbi.training.members import Job
+from needle_parsl.nsbi.training.metrics import measure
 from needle_parsl.nsbi.training.views import Places
 
 CHUNK = 4096
@@ -64,18 +65,22 @@ class Rows:
         modes = [(part, part.training) for part in self.module.modules()]
         self.module.eval()
         host.trainer.training, host.trainer.validating = False, True
+        size, wanted = max(self.job.settings.batch_size, CHUNK), self.job.settings.metrics
+        judged: list[tuple[torch.Tensor, ...]] = []
         with torch.no_grad():
             host.call("on_validation_epoch_start")
-            size = max(self.job.settings.batch_size, CHUNK)
             for number, batch in enumerate(self.job.validation.batches(size)):
                 host.logs.batch_size = len(batch.x)
                 self.module.validation_step(batch, number)
+                if wanted:
+                    judged.append((*batch[:3], modules.ratio(self.module, batch)))
             host.call("on_validation_epoch_end")
         for part, training in modes:
             part.training = training
         host.trainer.training, host.trainer.validating = True, False
         host.call("on_train_epoch_end")
-        found = host.logs.take()
+        found = host.logs.take() | (measure(wanted, judged) if wanted else {})
+        found["learning_rate"] = self.optimizing.rate
         self.optimizing.end_epoch(found)
         host.trainer.current_epoch += 1
         return [found]

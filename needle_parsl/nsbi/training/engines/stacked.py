@@ -7,6 +7,7 @@ batch of an epoch is done member by member. Members that have stopped leave the 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from needle_parsl.nsbi.training.engines.optimizing import Optimizing
 from needle_parsl.nsbi.training.engines.rows import CHUNK, loss_of
 from needle_parsl.nsbi.training.engines.updates import Updates
 from needle_parsl.nsbi.training.members import Job
+from needle_parsl.nsbi.training.metrics import measure
 from needle_parsl.nsbi.training.views import Batchable, Places
 
 Tensors = dict[str, torch.Tensor]
@@ -134,7 +136,7 @@ class Stacked:
                     self._note([k], self.evaluated(_moved(batch), k), len(batch.x))
         found = []
         for k, logs in enumerate(self.logs):
-            found.append(logs.take())
+            found.append(logs.take() | self._measured(k, chunks[k]) | {"learning_rate": self.optimizing[k].rate})
             self.optimizing[k].end_epoch(found[-1])
         self.host.trainer.current_epoch += 1
         return found
@@ -154,6 +156,17 @@ class Stacked:
         found = call(*self.named(weights), batch)
         self.host.logs.clear()
         return found
+
+    def _measured(self, place: int, chunks: Sequence[Any]) -> dict[str, float]:
+        """Compute a member's metrics."""
+        wanted = self.jobs[place].settings.metrics
+        if not wanted:
+            return {}
+        network = self.module.network if isinstance(self.module, modules.Classifier) else self.module
+        own = copy.deepcopy(network)
+        networks.fill(own, self.weights_[place])
+        with torch.no_grad():
+            return measure(wanted, [(*batch[:3], own(_moved(batch).x).cpu()) for batch in chunks])
 
     def _note(self, places: Sequence[int], logged: Tensors, size: int) -> None:
         for name, values in logged.items():
