@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,20 @@ def check(analysis: Analysis, complain: Complain) -> None:
         complain: Called with key and message for each mistake.
     """
     model = (_ratios, _parameters, _processes, _nuisances, _regions)
-    for part in (_names, _features, _units, _split, _samples, _training, _ensemble, *model, _fit, _toys, _intervals):
+    for part in (
+        _names,
+        _features,
+        _units,
+        _diagnostics,
+        _split,
+        _samples,
+        _training,
+        _ensemble,
+        *model,
+        _fit,
+        _toys,
+        _intervals,
+    ):
         part(analysis, complain)
 
 
@@ -221,6 +235,15 @@ def _ratios(analysis: Analysis, complain: Complain) -> None:
 def _units(analysis: Analysis, complain: Complain) -> None:
     for name in analysis.features.units:
         _known(name, analysis.features.names, "feature", f"features.units.{name}", complain)
+
+
+def _diagnostics(analysis: Analysis, complain: Complain) -> None:
+    for name, (yellow, red) in asdict(analysis.diagnostics).items():
+        if (red > yellow) if name == "p_value" else (red < yellow):
+            order = "smaller" if name == "p_value" else "larger"
+            complain(
+                f"diagnostics.{name}", f"found [{yellow:g}, {red:g}], expected [yellow, red] with the {order} one last"
+            )
 
 
 def _ensemble(analysis: Analysis, complain: Complain) -> None:

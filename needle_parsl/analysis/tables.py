@@ -210,6 +210,25 @@ class Ensemble:
 
 
 @dataclass(frozen=True)
+class Diagnostics:
+    """`[diagnostics]`: where the lights of ratios turn [yellow, red]."""
+
+    p_value: tuple[float, float] = (1e-2, 1e-6)
+    """Of closure, calibration, the classifier and overtraining, corrected for the number of comparisons: lights turn below.
+    Unit: probability. Example: `[1e-3, 1e-8]`."""
+    normalisation: tuple[float, float] = (0.01, 0.05)
+    """|E_ref[r] - 1|, where it is more than three statistical errors."""
+    wasserstein: tuple[float, float] = (0.05, 0.2)
+    """Distance of the reweighted reference from the numerator, the worst column. Unit: standard deviations."""
+    auc: tuple[float, float] = (0.51, 0.55)
+    """Area under the curve of a small network that tells them apart, where it is significant. Unit: area."""
+    support: tuple[float, float] = (0.01, 0.05)
+    """Share of the numerator where the reference has fewer than 10 effective events. Unit: fraction of the weight."""
+    failed: tuple[float, float] = (0.0, 0.1)
+    """Networks of a ratio that failed. Unit: fraction of the networks."""
+
+
+@dataclass(frozen=True)
 class Parameter:
     """`[model] parameters.NAME`: a parameter of the physics."""
 
@@ -417,6 +436,7 @@ class Analysis:
     split: Split = field(default_factory=Split)
     training: Training = field(default_factory=Training)
     ensemble: Ensemble = field(default_factory=Ensemble)
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
     fit: Fit = field(default_factory=Fit)
     toys: Toys | None = None
     intervals: Intervals = field(default_factory=Intervals)

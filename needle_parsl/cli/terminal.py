@@ -173,6 +173,12 @@ def results(facts: Mapping[str, Any]) -> None:
     for level, pieces in facts["intervals"].items():
         shown = " ".join(f"[{low:.3f}, {high:.3f}]" for low, high in pieces) or "none"
         OUT.print(f"{100 * float(level):g} % interval: {shown}")
+    judged = facts.get("ratios", {})  # a report of an earlier needle has none
+    for light in ("red", "yellow"):
+        named = [f"{name} ({', '.join(found[light])})" for name, found in judged.items() if found["light"] == light]
+        if named:
+            words = "fail" if light == "red" else "are weak"
+            OUT.print(f"ratios: {len(named)} of {len(judged)} {words}: {'; '.join(named)}")
     for line in facts["weak"][:MOST]:
         OUT.print(f"weak: {line}")
     if len(facts["weak"]) > MOST:

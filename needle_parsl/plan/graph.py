@@ -252,6 +252,7 @@ def _report(
         physics=graph.inputs.physics if graph.inputs.exact else None,
         blinded=analysis.fit.data is not None and analysis.data() is None,
         warnings=tuple(f"{name}: {message}" for name, message in unused.found(analysis)),
+        thresholds=analysis.diagnostics,
     )
     before = [*stores.values(), *(task for tasks in packs.values() for task in tasks), *checks, *measured.tasks()]
     graph.add("report", "report", spec, *before)

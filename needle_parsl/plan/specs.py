@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, TypeVar
 
-from needle_parsl.analysis import Computed, Model, Particles, Plane, Scan, Training
+from needle_parsl.analysis import Computed, Diagnostics, Model, Particles, Plane, Scan, Training
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.statistics.model import Shape
 
@@ -26,7 +26,7 @@ VERSIONS = {
     "covariance": 1,
     "compose": 1,
     "export": 1,
-    "diagnose": 3,
+    "diagnose": 4,
     "evaluate": 1,
     "count": 1,
     "fit": 3,
@@ -34,7 +34,7 @@ VERSIONS = {
     "toys": 2,
     "neyman": 2,
     "coverage": 1,
-    "report": 2,
+    "report": 3,
 }
 """The stages in their order. Raise a version when its task gives other results, and what is done is done again. That of
 `convert` stands for `read` and `merge`, too, since a store is named by its files alone."""
@@ -429,6 +429,7 @@ class Report:
     """Observed data was given and left alone."""
     warnings: tuple[str, ...]
     """What the analysis says without any effect."""
+    thresholds: Diagnostics
 
 
 Inference = Fit | Exact | Interval | Area | Toys | Neyman | Coverage

@@ -85,11 +85,13 @@ def first(root: str, name: str, rows: int) -> Events:
         return found.read(0, min(rows, len(found)))
 
 
-def part(root: str, name: str, splitting: specs.Splitting, purpose: Part) -> Events:
-    """Read the events of a store that serve one purpose."""
-    from needle_parsl.nsbi.data import store
+def part(root: str, name: str, splitting: specs.Splitting, purpose: Part, most: int | None = None) -> Events:
+    """Read the events of a store that serve one purpose, or so many of them."""
+    from needle_parsl.nsbi.data.store import Store
 
-    return store.read(path(root, "convert", name), purpose, fractions(splitting))
+    with Store(path(root, "convert", name)) as found:
+        start, stop = found.rows_of(purpose, fractions(splitting))
+        return found.read(start, stop if most is None else min(stop, start + most))
 
 
 def fractions(splitting: specs.Splitting) -> Fractions:
@@ -165,19 +167,21 @@ def shared(root: str, spec: specs.Count, name: str) -> int:
     return len(np.intersect1d(store(root, name).id, store(root, f"{name}@{spec.region}").id))
 
 
-def both(root: str, spec: Ratioed, purpose: Part, *, own_ids: bool = False) -> tuple[Events, Events]:
+def both(
+    root: str, spec: Ratioed, purpose: Part, *, own_ids: bool = False, most: int | None = None
+) -> tuple[Events, Events]:
     """Read numerator and denominator of a ratio; each sample of the denominator counts by its yield.
 
     With `own_ids`, events of different samples differ in their ids, whatever the files say; those of a variation have the
-    ids of its nominal sample.
+    ids of its nominal sample. With `most`, so many of each sample are read, which are a random choice.
     """
     from needle_parsl.nsbi.data.events import Events
 
-    numerator, below = part(root, spec.ratio.name, spec.splitting, purpose), []
+    numerator, below = part(root, spec.ratio.name, spec.splitting, purpose, most), []
     if own_ids:
         numerator = _marked(numerator, spec.ratio.numerator)
     for density, expected in shares(root, spec.ratio.denominator):
-        sample = part(root, density.name, spec.splitting, purpose)
+        sample = part(root, density.name, spec.splitting, purpose, most)
         sample = _marked(sample, density) if own_ids else sample
         below.append(replace(sample, weight=sample.weight * (expected / total(root, density.name))))
     return numerator, Events.join(below, numerator.names)

@@ -92,13 +92,14 @@ def diagnose(root: str, task: Task, *_before: Record) -> Record:
     with writing(root, task) as out:
         made = files.read(inputs.path(root, "combine", spec.ratio.name))
         above, below = inputs.both(root, spec, "test")
+        trained = inputs.both(root, spec, "train", most=diagnostics.MOST)
         exact = (
             (inputs.exact_log_ratio(root, physics, spec.ratio, above), inputs.exact_log_ratio(root, physics, spec.ratio, below))
             if physics
             else None
         )  # fmt: skip
         pack = packs.join([packs.read(inputs.path(root, "train", name)) for name in spec.packs])
-        found = {**diagnostics.diagnose(made, above, below, exact), "training": diagnostics.training(pack)}
+        found = {**diagnostics.diagnose(made, (above, below), trained, exact), "training": diagnostics.training(pack)}
         rundir.write_json(out.path, found)
     return out.record(root)
 
@@ -254,6 +255,7 @@ def report(root: str, task: Task, *before: Record) -> Record:
                 (*spec.warnings, *warnings(before)),
                 lost,
                 inputs.features(root, spec.stores[0]),
+                spec.thresholds,
             ),
             samples=[
                 gathering.sample(name, inputs.path(root, "convert", name), inputs.fractions(spec.splitting))

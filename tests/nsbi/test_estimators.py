@@ -108,11 +108,11 @@ def test_chunks_do_not_show_and_the_file_reads_back(
 def test_diagnostics_against_a_known_truth() -> None:
     made = composing.compose("r", PACK, (EVENTS, EVENTS), How("mean_ratio", 1.0))
     truth = made.log_ratio(EVENTS.x) + 0.1
-    found = diagnostics.diagnose(made, EVENTS, EVENTS, (truth, truth))
+    found = diagnostics.diagnose(made, (EVENTS, EVENTS), (EVENTS, EVENTS), (truth, truth))
     assert found["exact"]["mean_square_error"] == pytest.approx(0.01)
     assert found["exact"]["bias"] == pytest.approx(-0.1)
     assert found["effective_events"]["numerator"] == pytest.approx(EVENTS.effective())
-    assert diagnostics.diagnose(made, EVENTS, EVENTS, None)["exact"] is None
+    assert diagnostics.diagnose(made, (EVENTS, EVENTS), (EVENTS, EVENTS), None)["exact"] is None
 
 
 def test_training_curves_are_numbers_or_null() -> None:

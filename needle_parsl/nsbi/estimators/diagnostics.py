@@ -11,36 +11,46 @@ from scipy.special import expit
 
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import wifi
+from needle_parsl.nsbi.estimators.checks.distances import distances
+from needle_parsl.nsbi.estimators.checks.health import agreement, overtraining, support
+from needle_parsl.nsbi.estimators.checks.twosample import two_sample
 from needle_parsl.nsbi.estimators.estimator import Estimator, normalisation
 from needle_parsl.nsbi.training.closure import calibration, closure
 from needle_parsl.nsbi.training.packs import Pack
 
 Floats = npt.NDArray[np.float64]
 MOST = 20_000
-"""Events on which the members are evaluated one by one."""
+"""Events on which the members are evaluated one by one, and training and test events compared."""
 
 
 def diagnose(
-    estimator: Estimator, numerator: Events, denominator: Events, exact: tuple[Floats, Floats] | None
+    estimator: Estimator,
+    samples: tuple[Events, Events],
+    trained: tuple[Events, Events],
+    exact: tuple[Floats, Floats] | None,
 ) -> dict[str, Any]:
     """Measure an estimator.
 
     Args:
         estimator: The ratio.
-        numerator: Test events of the numerator.
-        denominator: Test events of the denominator.
-        exact: The true ln r of both, where it is known.
+        samples: Test events of numerator and denominator.
+        trained: Some training events of both.
+        exact: The true ln r of the test events, where it is known.
 
     Returns:
         `normalisation`: E_ref[r] and its error; `effective_events` of numerator, denominator, and of the denominator
-        weighted with r; `member_spread`: root mean square over events of the members' standard deviation of ln r; `wifi`: weights (w_0 first), members that
-        were left out as combinations of others, condition numbers; null for other ensembles; `closure` by feature and of ln r; `calibration` of the score; `exact`: mean square error of ln r, its bias, and
-        the mean square error of a single member, null where the truth is not known.
+        weighted with r; `member_spread`: root mean square over events of the members' standard deviation of ln r; `wifi`:
+        weights (w_0 first), members that were left out as combinations of others, condition numbers; null for other ensembles;
+        `closure` by feature and of ln r, and their `distances`; `two_sample`: a classifier's area under the curve;
+        `calibration` of the score; `ensemble`, `support` and `overtraining` as `checks.health` has them; `exact`: mean square
+        error of ln r, its bias, and the mean square error of a single member, null where the truth is not known.
     """
+    numerator, denominator = samples
     mean, error = normalisation(estimator, denominator)
     learned = (estimator.log_ratio(numerator.x), estimator.log_ratio(denominator.x))
-    spread = estimator.members(denominator.x[:: 1 + len(denominator) // MOST]).std(axis=0)
+    members = estimator.members(denominator.x[:: 1 + len(denominator) // MOST])
     reweighted = denominator.weight * np.exp(learned[1])
+    columns = _columns(numerator, denominator, learned)
     return {
         "ratio": estimator.ratio,
         "members": len(estimator.weights),
@@ -50,12 +60,21 @@ def diagnose(
             "denominator": denominator.effective(),
             "reweighted_denominator": replace(denominator, weight=reweighted).effective(),
         },
-        "member_spread": float(np.sqrt((spread**2).mean())),
+        "member_spread": float(np.sqrt((members.std(axis=0) ** 2).mean())),
         "wifi": None if estimator.fitted is None else _weights(estimator.fitted),
-        "closure": closure(_columns(numerator, denominator, learned), numerator.weight, reweighted),
+        "closure": closure(columns, numerator.weight, reweighted),
+        "distances": distances(columns, numerator.weight, reweighted),
+        "two_sample": two_sample(numerator, denominator, reweighted),
         "calibration": _calibration(learned, numerator, denominator),
+        "ensemble": agreement(members),
+        "support": support(*learned, numerator.weight, denominator.weight),
+        "overtraining": overtraining(estimator, trained, (_some(numerator), _some(denominator))),
         "exact": None if exact is None else _against(estimator, learned, exact, (numerator, denominator)),
     }
+
+
+def _some(events: Events) -> Events:
+    return events.take(slice(None, MOST))
 
 
 def _weights(fitted: wifi.Weights) -> dict[str, Any]:

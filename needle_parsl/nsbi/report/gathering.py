@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl.analysis import Diagnostics
 from needle_parsl.nsbi.data.events import Fractions, Part
 from needle_parsl.nsbi.data.store import Lost, Store
 from needle_parsl.nsbi.statistics.blocks import Block
@@ -49,6 +50,8 @@ class Subject:
     """Bad files that were left out, by sample."""
     features: tuple[str, ...] = ()
     """Names of the features."""
+    thresholds: Diagnostics = field(default_factory=Diagnostics)
+    """Where the lights of ratios turn."""
 
 
 @dataclass(frozen=True)

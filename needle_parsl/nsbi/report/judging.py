@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
-import numpy as np
 from scipy.stats import binomtest
 
 from needle_parsl.analysis import WALL
+from needle_parsl.nsbi.report import ratio_lights
+from needle_parsl.nsbi.report.colours import ORDER, UNLIKELY, Colour, Found, above, below, corrected
 from needle_parsl.nsbi.report.gathering import Facts, Sample
 
-Colour = Literal["green", "yellow", "red"]
-ORDER: tuple[Colour, ...] = ("green", "yellow", "red")
 FEW = {"yellow": 1000.0, "red": 100.0}
 """Effective events of a part of a sample below which a light changes."""
 LEFT_OUT = {"yellow": -1.0, "red": 0.05}
 """Fraction of a sample's bytes in bad files that were left out; any is yellow."""
-UNLIKELY = {"yellow": 1e-2, "red": 1e-6}
-"""p-values, corrected for the number of comparisons."""
-LOST = {"yellow": 0.0, "red": 0.1}
-"""Fraction of the networks that failed."""
-UNNORMALISED = {"yellow": 0.01, "red": 0.05}
-"""|E_ref[r] - 1|, where it is more than three statistical errors."""
 FINITE = {"yellow": 0.5, "red": 1.0}
 """What the finite simulation is worth, over the statistical error."""
 SHIFTED = {"yellow": 0.2, "red": 0.5}
@@ -64,19 +58,6 @@ def lights(findings: list[Finding]) -> dict[str, Colour]:
     return colours
 
 
-Found = Iterator[tuple[Colour, str]]
-
-
-def above(value: float, limits: Mapping[str, float]) -> Colour:
-    """Colour a number that should be small."""
-    return "red" if value > limits["red"] else "yellow" if value > limits["yellow"] else "green"
-
-
-def below(value: float, limits: Mapping[str, float]) -> Colour:
-    """Colour a number that should be large."""
-    return "red" if value < limits["red"] else "yellow" if value < limits["yellow"] else "green"
-
-
 def _data(facts: Facts) -> Found:
     for sample in facts.samples:
         yield from _sample(sample)
@@ -105,54 +86,14 @@ def _sample(sample: Sample) -> Found:
         yield "yellow", f"{sample.negative} of {sample.events} events of {sample.name} have negative weights."
 
 
-def _training(facts: Facts) -> Found:
-    total = sum(len(rows) for rows in facts.histories.values())
-    for line in facts.failed:
-        yield above(len(facts.failed) / max(total, 1), LOST), f"Not trained: {line}."
+def _ratios(subject: str, facts: Facts) -> Found:
+    for found in ratio_lights.findings(facts):
+        if found.subject == subject:
+            yield found.colour, found.sentence
 
 
-def _normalisation(facts: Facts) -> Found:
-    for name, numbers in facts.diagnostics.items():
-        value, error = numbers["normalisation"]["value"], numbers["normalisation"]["error"]
-        if abs(value - 1) > 3 * error:
-            yield (
-                above(abs(value - 1), UNNORMALISED),
-                (f"The ratio {name} is not normalised: its mean over the reference is {value:.4f} ± {error:.4f}."),
-            )
-
-
-def _closure(facts: Facts) -> Found:
-    for name, numbers in facts.diagnostics.items():
-        tested = {column: n for column, n in numbers["closure"].items() if n["p_value"] is not None}
-        if not tested:
-            continue
-        column, worst = min(tested.items(), key=lambda item: item[1]["p_value"])
-        corrected = _corrected(worst["p_value"], len(tested) * len(facts.diagnostics))
-        yield (
-            below(corrected, UNLIKELY),
-            (
-                f"The reweighted reference of {name} does not look like the numerator in {column}: chi2 = {worst['chi2']:.0f} for "
-                f"{worst['ndf']} degrees of freedom, p = {corrected:.2g} as the worst of all columns."
-            ),
-        )
-
-
-def _corrected(p_value: float, tests: int) -> float:
-    """Give the probability that the smallest of so many p-values is as small as this (Sidak)."""
-    return float(-np.expm1(tests * np.log1p(-min(p_value, 1 - 1e-16))))
-
-
-def _calibration(facts: Facts) -> Found:
-    for name, numbers in facts.diagnostics.items():
-        found = numbers["calibration"]
-        corrected = _corrected(found["p_value"], len(facts.diagnostics))
-        yield (
-            below(corrected, UNLIKELY),
-            (
-                f"The ratio {name} is not calibrated: chi2 = {found['chi2']:.0f} for {found['ndf']} bins, p = {corrected:.2g} as "
-                f"the worst of all ratios; the expected calibration error is {found['ece']:.2g}."
-            ),
-        )
+def _good_ratios(subject: str, facts: Facts) -> str:
+    return ratio_lights.SUBJECTS[subject].good if facts.diagnostics else ""
 
 
 def _fits(facts: Facts) -> Found:
@@ -253,7 +194,7 @@ def _toys(facts: Facts) -> Found:
 
 def _covered(truth: str, point: Mapping[str, Any], tests: int) -> tuple[Colour, str]:
     held = round(point["coverage"] * point["toys"])
-    p_value = _corrected(float(binomtest(held, point["toys"], point["level"]).pvalue), tests)
+    p_value = corrected(float(binomtest(held, point["toys"], point["level"]).pvalue), tests)
     return below(p_value, UNLIKELY), (
         f"At {truth} the {point['method']} interval at {point['level']:g} covers in {100 * point['coverage']:.1f} ± "
         f"{100 * point['error']:.1f} % of {point['toys']} toys, p = {p_value:.2g} as one of {tests} such tests."
@@ -304,12 +245,7 @@ def _good_toys(facts: Facts) -> str:
 
 SUBJECTS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
     "events": (_data, lambda f: f"Every part of {len(f.samples)} samples has {FEW['yellow']:g} effective events or more."),
-    "training": (_training, lambda f: f"All {sum(map(len, f.histories.values()))} networks have trained."),
-    "normalisation": (
-        _normalisation, lambda f: "The mean of every ratio over its reference is 1 within errors." if f.diagnostics else "",
-    ),
-    "closure": (_closure, lambda f: "Every reweighted reference looks like its numerator." if f.diagnostics else ""),
-    "calibration": (_calibration, lambda f: "Every ratio is calibrated within errors." if f.diagnostics else ""),
+    **{name: (partial(_ratios, name), partial(_good_ratios, name)) for name in ratio_lights.SUBJECTS},
     "fits": (_fits, _good_fits),
     "simulation": (_finite, _good_simulation),
     "truth": (_truth, lambda f: "Learned and exact fit agree." if any(_compared(f)) else ""),

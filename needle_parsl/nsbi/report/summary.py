@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from needle_parsl.nsbi.report import judging
+from needle_parsl.nsbi.report import judging, ratio_lights
 from needle_parsl.nsbi.report.gathering import Facts
 
 
@@ -39,4 +39,10 @@ def numbers(facts: Facts) -> dict[str, Any]:
         found["exact_error_ratio"] = found["asimov_error"] / found["exact_error"]
     findings = judging.judge(facts)
     weak = [finding.sentence for finding in findings if finding.colour != "green"]
-    return {**found, "lights": judging.lights(findings), "weak": weak, "warnings": list(facts.subject.warnings)}
+    return {
+        **found,
+        "lights": judging.lights(findings),
+        "ratios": ratio_lights.by_ratio(facts),
+        "weak": weak,
+        "warnings": list(facts.subject.warnings),
+    }

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import logit
 from scipy.stats import chi2
 
 Floats = npt.NDArray[np.float64]
 BINS = 25
 """Bins of a histogram, at most."""
+FARTHEST = 30.0
+"""|ln r| beyond which a score is 0 or 1."""
 LEAST = 25.0
 """Effective events of both samples in a bin, at least; fewer are merged, so that chi-squared has its distribution."""
 
@@ -116,7 +119,8 @@ def calibration(score: Floats, label: npt.NDArray[np.bool_], weight: Floats) -> 
         weight: With equal sums in both classes, shape (N,).
 
     Returns:
-        Per bin `score`, `fraction` and `error`; `chi2`, `ndf`, `p_value`, and the expected and maximum calibration error,
+        Per bin `score`, `fraction` and `error`; the same as ln r, `log_ratio`, `log_fraction` = ln f / (1 - f) and
+        `log_error`, null where a bin has events of one class alone; `chi2`, `ndf`, `p_value`, and the expected and maximum calibration error,
         `ece` = sum_b W_b |fraction_b - score_b| / W and `mce`.
     """
     above, below = score[label], score[~label]
@@ -130,10 +134,15 @@ def calibration(score: Floats, label: npt.NDArray[np.bool_], weight: Floats) -> 
     error = np.sqrt(np.bincount(place, residual**2)) / np.abs(total)
     value = float(np.divide((fraction - mean) ** 2, error**2, out=np.zeros_like(mean), where=error > 0).sum())
     gap = np.abs(fraction - mean)
+    log_ratio = np.bincount(place, weight * np.clip(logit(score), -FARTHEST, FARTHEST)) / total
+    known = (fraction > 0) & (fraction < 1)
     return {
         "score": mean.tolist(),
         "fraction": fraction.tolist(),
         "error": error.tolist(),
+        "log_ratio": log_ratio.tolist(),
+        "log_fraction": [float(logit(f)) if k else None for f, k in zip(fraction, known, strict=True)],
+        "log_error": [float(e / (f * (1 - f))) if k else None for e, f, k in zip(error, fraction, known, strict=True)],
         "chi2": value,
         "ndf": len(mean),
         "p_value": float(chi2.sf(value, len(mean))),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from needle_parsl.nsbi.report.figures import likelihoods, ratios, toys
+from needle_parsl.nsbi.report.figures import health, likelihoods, ratios, toys
 from needle_parsl.nsbi.report.gathering import Facts
 
 if TYPE_CHECKING:
@@ -48,6 +48,17 @@ FIGURES = {
     "calibration": Entry(
         "ratios", "Calibration on test events, the ratios that are calibrated worst: points above 0, and r is too small there.",
         ratios.calibration, lambda f: bool(f.diagnostics),
+    ),
+    "log_calibration": Entry(
+        "ratios", "The same in ln r: points above 0, and r is too small there.", health.log_calibration, lambda f: bool(f.diagnostics),
+    ),
+    "overtraining": Entry(
+        "ratios", "ln r of events that trained and of test events, the ratios in which they differ most.", health.overtraining,
+        lambda f: bool(f.diagnostics),
+    ),
+    "spread": Entry(
+        "ratios", "Spread of ln r between groups of members, by the size of the groups; dotted: 1 / sqrt(size), if they had nothing in common.",
+        health.spread, health.shows_spread,
     ),
     "ratios": Entry("ratios", "Density ratios of the test events.", ratios.ratios, lambda f: bool(f.dataset.ratios)),
     "training": Entry(
