@@ -379,6 +379,12 @@ class Fit:
     """A profile scan of two parameters. Example: `{ parameters = ["mu", "jes"] }`."""
     minos: bool = True
     """Whether MINOS intervals of the parameters of interest are found."""
+    impacts: tuple[Literal["covariance", "observable", "refit"], ...] = ("covariance", "refit")
+    """How far nuisance parameters move the parameter of interest: from the `covariance`, with the auxiliary `observable`
+    moved by one sigma, or with the nuisance parameter held one sigma off (`refit`)."""
+    limit: float | None = field(default=None, metadata=within(0.5, 0.9999))
+    """Confidence level of an upper limit by asymptotic CLs; the discovery significance comes with it, against the lower bound
+    of the parameter. Unit: probability. Example: `0.95`."""
 
 
 @dataclass(frozen=True)

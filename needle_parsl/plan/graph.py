@@ -244,6 +244,8 @@ def _report(
         fits=tuple(task.name for task in measured.fits),
         scans=tuple(task.name for task in measured.scans),
         plane=measured.plane is not None,
+        impacts=measured.impacts is not None,
+        limits=measured.limits is not None,
         toys=inference.names(measured.toys),
         belt=measured.belt is not None,
         headline=measured.fits[0].name,

@@ -12,6 +12,9 @@ from needle_parsl.plan import specs
 from needle_parsl.plan.growing import Graph
 from needle_parsl.plan.specs import Task
 
+ROWS = 3
+"""Of a scan of two parameters, in one task."""
+
 
 @dataclass(frozen=True)
 class Datasets:
@@ -49,6 +52,9 @@ class Measured:
     """The headline's first."""
     scans: list[Task]
     plane: Task | None
+    distributions: Task
+    impacts: Task | None
+    limits: Task | None
     toys: list[list[Task]]
     """The blocks at each truth of `[toys]`."""
     belt: Task | None
@@ -56,10 +62,13 @@ class Measured:
     """The blocks at each value of the grid."""
     coverage: Task | None
 
+    def _single(self) -> tuple[Task | None, ...]:
+        return self.plane, self.distributions, self.impacts, self.limits, self.belt, self.coverage
+
     def tasks(self) -> list[Task]:
         """List the tasks that the report waits for."""
         blocks = [task for tasks in (*self.toys, *self.belt_toys) for task in tasks]
-        return [*self.fits, *self.scans, *blocks, *(task for task in (self.plane, self.belt, self.coverage) if task)]
+        return [*self.fits, *self.scans, *blocks, *(task for task in self._single() if task)]
 
 
 def uses_reference(analysis: Analysis) -> bool:
@@ -75,13 +84,15 @@ def measure(graph: Graph, datasets: Datasets, thrower: Thrower | None) -> Measur
     fit = specs.Fit(headline.name, graph.analysis.model, shapes)
     needs = datasets.headline()
     fits, scans = _fits(graph, fit, needs, datasets, minos)
-    plane = graph.analysis.fit.plane
-    area = None
-    if plane:
-        area = graph.add("interval", "plane", specs.Area(fit, plane, graph.analysis.intervals.level), *needs)
+    area = _plane(graph, fit, needs)
+    distributions = graph.add(
+        "interval", "distributions", specs.Distributions(fit, graph.analysis.features.names), *needs
+    )
+    impacts = _impacts(graph, fit, needs)
+    limits = _limits(graph, fit, needs)
     belt, belt_toys = _belt(graph, fit, needs, datasets)
     coverage, toys = _coverage(graph, replace(fit, dataset=datasets.asimov.name), datasets, thrower, belt)
-    return Measured(fits, scans, area, toys, belt, belt_toys, coverage)
+    return Measured(fits, scans, area, distributions, impacts, limits, toys, belt, belt_toys, coverage)
 
 
 def _fits(
@@ -108,6 +119,34 @@ def _fits(
         scan = specs.Interval(expected, poi, grid, levels, exact=exact)
         scans.append(graph.add("interval", "scan_exact", scan, *simulated))
     return fits, scans
+
+
+def _plane(graph: Graph, fit: specs.Fit, needs: list[Task]) -> Task | None:
+    """Scan a plane in strips, each a task of its own."""
+    plane = graph.analysis.fit.plane
+    if plane is None:
+        return None
+    strips = []
+    for number, start in enumerate(range(0, plane.points, ROWS)):
+        spec = specs.Strip(fit, plane, (start, min(start + ROWS, plane.points)))
+        strips.append(graph.add("interval", f"plane/{number:04d}", spec, *needs))
+    joined = specs.Area(fit, tuple(task.name for task in strips), graph.analysis.intervals.level)
+    return graph.add("interval", "plane", joined, *strips)
+
+
+def _impacts(graph: Graph, fit: specs.Fit, needs: list[Task]) -> Task | None:
+    methods = graph.analysis.fit.impacts
+    if not (methods and graph.analysis.model.nuisances):
+        return None
+    return graph.add("interval", "impacts", specs.Impacts(fit, graph.analysis.poi(), methods), *needs)
+
+
+def _limits(graph: Graph, fit: specs.Fit, needs: list[Task]) -> Task | None:
+    level, poi = graph.analysis.fit.limit, graph.analysis.poi()
+    if level is None:
+        return None
+    background = graph.analysis.model.parameters[poi].bounds[0]
+    return graph.add("interval", "limits", specs.Limits(fit, poi, level, background), *needs)
 
 
 def _belt(graph: Graph, fit: specs.Fit, needs: list[Task], datasets: Datasets) -> tuple[Task | None, list[list[Task]]]:

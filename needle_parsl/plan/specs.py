@@ -331,12 +331,51 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Area:
-    """Scan two parameters over a dataset."""
+class Strip:
+    """Scan two parameters over a dataset, some rows of them."""
 
     fit: Fit
     plane: Plane
+    rows: tuple[int, int]
+    """First and last, the latter not included."""
+
+
+@dataclass(frozen=True)
+class Area:
+    """Join the strips of a scan of two parameters."""
+
+    fit: Fit
+    strips: tuple[str, ...]
+    """Their names."""
     levels: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Distributions:
+    """Compare data with the model before and after the fit."""
+
+    fit: Fit
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Impacts:
+    """Find how far nuisance parameters move the parameter of interest."""
+
+    fit: Fit
+    poi: str
+    methods: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Find upper limits and the discovery significance of a dataset."""
+
+    fit: Fit
+    poi: str
+    level: float
+    background: float
+    """The value without a signal."""
 
 
 @dataclass(frozen=True)
@@ -415,6 +454,10 @@ class Report:
     scans: tuple[str, ...]
     plane: bool
     """Whether two parameters were scanned together."""
+    impacts: bool
+    """Whether there are impacts."""
+    limits: bool
+    """Whether there are upper limits."""
     toys: tuple[tuple[str, ...], ...]
     """Names of the toys of each truth."""
     belt: bool
@@ -432,7 +475,7 @@ class Report:
     thresholds: Diagnostics
 
 
-Inference = Fit | Exact | Interval | Area | Toys | Neyman | Coverage
+Inference = Fit | Exact | Interval | Strip | Area | Distributions | Impacts | Limits | Toys | Neyman | Coverage
 Spec = (
     Generate
     | Read

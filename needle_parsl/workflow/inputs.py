@@ -278,6 +278,11 @@ def likelihood_of(spec: specs.Fit, data: Dataset, simulation: Dataset, regions: 
     return Builder.of(spec.model, spec.shapes).likelihood(data, simulation, regions)
 
 
+def expected(spec: specs.Fit) -> specs.Fit:
+    """Say that Asimov data is fitted."""
+    return replace(spec, dataset="asimov")
+
+
 def provenance(root: str) -> Provenance:
     """Read what the run is made from, and with."""
     from needle_parsl.nsbi.report.gathering import Provenance

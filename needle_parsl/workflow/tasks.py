@@ -16,7 +16,7 @@ from needle_parsl import rundir
 from needle_parsl.errors import TaskError
 from needle_parsl.plan import Task, specs
 from needle_parsl.plan.cutting import SHARE
-from needle_parsl.workflow import estimating, inputs, training
+from needle_parsl.workflow import estimating, fitting, inputs, training
 from needle_parsl.workflow.processes import tethered
 from needle_parsl.workflow.records import Output, Record, warnings, writing
 
@@ -135,47 +135,6 @@ def count(root: str, task: Task, *_before: Record) -> Record:
     return out.record(root)
 
 
-def fit(root: str, task: Task, *_before: Record) -> Record:
-    """Fit a dataset, with learned ratios or with exact densities."""
-    from needle_parsl.nsbi.statistics.fits.fitting import minimise
-    from needle_parsl.nsbi.statistics.model.finite import simulation_errors
-
-    exact = task.spec if isinstance(task.spec, specs.Exact) else None
-    spec = exact.fit if exact else task.of(specs.Fit)
-    with writing(root, task) as out:
-        learned = inputs.likelihood(root, spec)
-        if exact:
-            found = minimise(inputs.exact_likelihood(root, exact, learned), learned.rates).record(0, {})
-        else:
-            best = minimise(learned, learned.rates, minos=spec.minos)
-            sample = inputs.dataset(root, "asimov").sample if spec.dataset == "asimov" else None
-            finite = None if sample is None else simulation_errors(learned, best.theta, best.theta_covariance, sample)
-            found = best.record(learned.floored(best.theta), learned.normalisations(best.theta), finite)
-        rundir.write_json(out.path, found)
-    return out.record(root)
-
-
-def interval(root: str, task: Task, *_before: Record) -> Record:
-    """Scan one parameter and read its confidence intervals off, or scan two."""
-    from needle_parsl.nsbi.statistics.fits import intervals, planes
-    from needle_parsl.nsbi.statistics.fits.fitting import minimise
-
-    spec = task.spec
-    assert isinstance(spec, (specs.Interval, specs.Area))
-    with writing(root, task) as out:
-        learned = inputs.likelihood(root, spec.fit)
-        exact = spec.exact if isinstance(spec, specs.Interval) else None
-        objective = inputs.exact_likelihood(root, exact, learned) if exact else learned
-        best = minimise(objective, learned.rates)
-        if isinstance(spec, specs.Area):
-            scan = planes.scan(objective, best, spec.plane, spec.levels)
-        else:
-            held = best.nuisances() if spec.statistical else None
-            scan = intervals.scan(objective, best, spec.poi, spec.scan, spec.levels, held)
-        rundir.write_json(out.path, {**scan, "dataset": spec.fit.dataset})
-    return out.record(root)
-
-
 def toys(root: str, task: Task, *_before: Record) -> Record:
     """Throw and fit a block of toys."""
     from needle_parsl.nsbi.statistics import blocks
@@ -233,15 +192,21 @@ def report(root: str, task: Task, *before: Record) -> Record:
     def numbers(stage: str, names: tuple[str, ...]) -> dict[str, Any]:
         return {name: rundir.read_json(inputs.path(root, stage, name)) for name in names}
 
+    def one(stage: str, name: str, there: bool) -> Any:
+        return rundir.read_json(inputs.path(root, stage, name)) if there else None
+
     with writing(root, task) as out:
         data = inputs.dataset(root, "asimov")
         known = [ratio for ratio in spec.ratios if ratio.name in data.ratios] if spec.physics else []
         inference = gathering.Inference(
             numbers("fit", spec.fits),
             numbers("interval", spec.scans),
-            rundir.read_json(inputs.path(root, "interval", "plane")) if spec.plane else None,
-            rundir.read_json(inputs.path(root, "neyman", "neyman")) if spec.belt else None,
-            rundir.read_json(inputs.path(root, "coverage", "coverage")) if spec.toys else None,
+            one("interval", "plane", spec.plane),
+            one("interval", "impacts", spec.impacts),
+            one("interval", "limits", spec.limits),
+            one("interval", "distributions", True),
+            one("neyman", "neyman", spec.belt),
+            one("coverage", "coverage", bool(spec.toys)),
             [inputs.blocks(root, names) for names in spec.toys],
         )
         lost = {name: inputs.lost(root, name) for name in spec.stores}
@@ -289,8 +254,8 @@ FUNCTIONS: dict[str, Callable[..., Record | None]] = {
     "diagnose": diagnose,
     "evaluate": evaluate,
     "count": count,
-    "fit": fit,
-    "interval": interval,
+    "fit": fitting.fit,
+    "interval": fitting.interval,
     "toys": toys,
     "neyman": neyman,
     "coverage": coverage,

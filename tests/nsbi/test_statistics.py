@@ -507,7 +507,10 @@ def test_plane_of_two_parameters_is_the_profile() -> None:
 
     likelihood = counting(7000, b=5000, s=2000, sigma=0.02)
     best = fit(likelihood)
-    found = planes.scan(likelihood, best, Plane(("mu", "bkg"), 15), [0.68])
+    where = Plane(("mu", "bkg"), 15)
+    strips = [planes.strip(likelihood, best, where, rows) for rows in ((0, 4), (4, 15))]
+    found = planes.join(strips, [0.68])
+    assert found == planes.join([planes.strip(likelihood, best, where, (0, 15))], [0.68])
     assert len(found["points"]) == 15 * 15
     assert all(point["converged"] for point in found["points"])
     assert found["heights"]["0.68"] == pytest.approx(-2 * math.log(0.32))

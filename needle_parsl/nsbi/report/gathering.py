@@ -76,6 +76,11 @@ class Inference:
     """By name."""
     plane: dict[str, Any] | None
     """A scan of two parameters."""
+    impacts: dict[str, Any] | None
+    limits: dict[str, Any] | None
+    """Upper limits and the discovery significance."""
+    distributions: dict[str, Any]
+    """Before and after the headline fit."""
     belt: dict[str, Any] | None
     """The Neyman construction."""
     coverage: dict[str, Any] | None

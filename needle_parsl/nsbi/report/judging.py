@@ -13,6 +13,7 @@ from needle_parsl.analysis import WALL
 from needle_parsl.nsbi.report import ratio_lights
 from needle_parsl.nsbi.report.colours import ORDER, UNLIKELY, Colour, Found, above, below, corrected
 from needle_parsl.nsbi.report.gathering import Facts, Sample
+from needle_parsl.nsbi.statistics.fits import degeneracy
 
 FEW = {"yellow": 1000.0, "red": 100.0}
 """Effective events of a part of a sample below which a light changes."""
@@ -101,6 +102,8 @@ def _fits(facts: Facts) -> Found:
         if not fit["converged"]:
             walls = " and ".join(fit["on_wall"])
             yield "red", f"The fit '{name}' did not converge{f': {walls} ran away to {WALL:g} sigma' if walls else ''}."
+        if fit["degenerate"]:
+            yield "red", f"In the fit '{name}', {degeneracy.sentence(fit['degenerate'])}."
         for parameter in fit["at_bound"]:
             yield "yellow", f"In the fit '{name}', {parameter} is at its bound; take its interval from the scan."
         if fit["floored_events"]:
@@ -243,10 +246,37 @@ def _good_toys(facts: Facts) -> str:
     )
 
 
+def _described(facts: Facts) -> Found:
+    found = facts.inference.distributions
+    tested = {
+        name: entry
+        for part in found.values()
+        if isinstance(part, dict)
+        for name, entry in part.items()
+        if "p_value" in entry
+    }
+    if tested:
+        name, worst = min(tested.items(), key=lambda item: item[1]["p_value"])
+        corrected = _corrected(worst["p_value"], len(tested))
+        yield (
+            below(corrected, UNLIKELY),
+            (
+                f"After the fit the data are not described in {name}: deviance {worst['deviance']:.0f} for {worst['ndf']} degrees "
+                f"of freedom, p = {corrected:.2g} as the worst of {len(tested)} distributions."
+            ),
+        )
+
+
+def _good_description(facts: Facts) -> str:
+    shown = "observed" if facts.subject.headline == "observed" else ""
+    return "After the fit the model describes every distribution of the data." if shown else ""
+
+
 SUBJECTS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
     "events": (_data, lambda f: f"Every part of {len(f.samples)} samples has {FEW['yellow']:g} effective events or more."),
     **{name: (partial(_ratios, name), partial(_good_ratios, name)) for name in ratio_lights.SUBJECTS},
     "fits": (_fits, _good_fits),
+    "goodness": (_described, _good_description),
     "simulation": (_finite, _good_simulation),
     "truth": (_truth, lambda f: "Learned and exact fit agree." if any(_compared(f)) else ""),
     "toys": (_toys, _good_toys),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from needle_parsl.nsbi.report.figures import health, likelihoods, ratios, toys
+from needle_parsl.nsbi.report.figures import fits, health, likelihoods, ratios, toys
 from needle_parsl.nsbi.report.gathering import Facts
 
 if TYPE_CHECKING:
@@ -31,6 +31,19 @@ FIGURES = {
     "plane": Entry(
         "likelihood", "Profile likelihood ratio of two parameters; contours at chi-squared quantiles of two degrees of freedom.",
         likelihoods.plane, lambda f: f.inference.plane is not None,
+    ),
+    "impacts": Entry(
+        "fits", "Pulls of the nuisance parameters, and how far each moves the parameter of interest; the largest on top.",
+        fits.impacts, lambda f: bool(f.inference.impacts),
+    ),
+    "correlations": Entry(
+        "fits", "Correlations of the parameters in the headline fit.", fits.correlations,
+        fits.correlated,
+    ),
+    "distributions": Entry(
+        "fits", "Regions, features and log ratios: the processes after the headline fit, their sum before it (dashed), and data "
+        "where it may be shown. Below: data and the sum before the fit over the sum after it; grey, its error from the parameters.",
+        fits.distributions,
     ),
     "belt": Entry(
         "interval", "Test statistic of the data, and the critical values of the Neyman construction. Shaded: the intervals.",

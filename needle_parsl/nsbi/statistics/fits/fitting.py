@@ -11,6 +11,7 @@ import numpy.typing as npt
 from iminuit import Minuit
 
 from needle_parsl.analysis import WALL
+from needle_parsl.nsbi.statistics.fits import degeneracy
 from needle_parsl.nsbi.statistics.model import Rates
 
 Floats = npt.NDArray[np.float64]
@@ -40,9 +41,11 @@ class Result:
     theta_covariance: Floats
     """Of theta; zeros if it was not asked for."""
     at_bound: tuple[str, ...] = ()
-    """Physics parameters on a bound."""
+    """Parameters on a bound that is theirs."""
     on_wall: tuple[str, ...] = ()
     """Nuisance parameters at the end of their range, which no good fit reaches."""
+    degenerate: Mapping[str, float] = field(default_factory=dict)
+    """The direction along which -ln L is flat, by parameter; such a fit has failed."""
     minos: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Where -ln L, minimised over all other parameters, is 1/2 above its minimum, by parameter."""
 
@@ -81,10 +84,12 @@ class Result:
 
         The inverse of their block of the inverse covariance; empty where the covariance cannot be inverted.
         """
-        if self.at_bound or not self.converged or not self.theta_covariance.any():
+        inside = np.flatnonzero(np.diag(self.covariance) > 0)
+        own = [name for name in self.parameters[: self.rates.physics] if name not in self.at_bound]
+        if len(own) < self.rates.physics or not self.converged or not len(inside):
             return {}
-        held = np.linalg.inv(np.linalg.inv(self.covariance)[: self.rates.physics, : self.rates.physics])
-        return dict(zip(self.parameters, np.sqrt(np.diag(held)).tolist(), strict=False))
+        held = np.linalg.inv(np.linalg.inv(self.covariance[np.ix_(inside, inside)])[: len(own), : len(own)])
+        return dict(zip(own, np.sqrt(np.diag(held)).tolist(), strict=True))
 
     def record(
         self,
@@ -120,6 +125,7 @@ class Result:
             "covariance": self.covariance.tolist(),
             "at_bound": list(self.at_bound),
             "on_wall": list(self.on_wall),
+            "degenerate": dict(self.degenerate),
             "floored_events": floored,
             "normalisation": {process: dict(values) for process, values in normalisations.items()},
         }
@@ -158,7 +164,10 @@ class _Free:
 
     def convex(self, x: Floats) -> Floats:
         """Turn negative curvature over: a step then leads downhill, and iminuit 2.33 breaks where it is not positive."""
-        values, axes = np.linalg.eigh(self.hessian(x))
+        own = self.hessian(x)
+        if not np.isfinite(own).all():  # the fit has failed, and will say so
+            return np.eye(len(x))
+        values, axes = np.linalg.eigh(own)
         size = np.maximum(np.abs(values), 1e-8 * np.abs(values).max() + 1e-12)
         convex: Floats = (axes * size) @ axes.T
         return convex
@@ -192,12 +201,15 @@ def minimise(
         return Result(rates, bool(np.isfinite(value)), value, theta, np.zeros((len(theta),) * 2))
     best: _Descent | None = None
     for first in (theta, *_others(rates, theta, free)):
+        if not np.isfinite(objective(first)[0]):
+            continue
         found = _descend(objective, rates, first, free)
         if best is None or found.rank() < best.rank():
             best = found
         if found.minuit.valid and not (rates.curved & free).any():
             break
-    assert best is not None
+    if best is None:
+        return Result(rates, False, np.nan, theta, np.zeros((len(theta),) * 2))
     return _result(best, rates, errors=errors, minos=minos)
 
 
@@ -248,15 +260,25 @@ def _result(found: _Descent, rates: Rates, *, errors: bool, minos: Sequence[str]
     theta, value = problem.whole(np.array(minuit.values)), float(minuit.fval)
     near = np.array([_near(*at) for at in zip(minuit.values, minuit.limits, minuit.errors, strict=True)])
     ends = [name for name, end in zip(minuit.parameters, near, strict=True) if end]
-    at_bound = tuple(name for name in ends if name in rates.parameters[: rates.physics])
-    on_wall = tuple(name for name in ends if name not in at_bound)
-    inner = _covariance(found, ~near) if errors else np.zeros((len(near),) * 2)
-    good = bool(minuit.valid and inner is not None and np.isfinite(value) and not on_wall)
+    on_wall = tuple(name for name in ends if rates.is_wall(name, float(minuit.values[name])))
+    at_bound = tuple(name for name in ends if name not in on_wall)
+    flat = _flat(found, ~near) if errors else {}
+    inner = _covariance(found, ~near) if errors and not flat else np.zeros((len(near),) * 2)
+    good = bool(minuit.valid and inner is not None and np.isfinite(value) and not on_wall and not flat)
     intervals = _minos(found, rates, [name for name in minos if good and name not in at_bound])
     covariance = np.zeros((len(theta),) * 2)
     if inner is not None:
         covariance[np.ix_(problem.free, problem.free)] = inner
-    return Result(rates, good, value, theta, covariance, at_bound, on_wall, intervals)
+    return Result(rates, good, value, theta, covariance, at_bound, on_wall, flat, intervals)
+
+
+def _flat(found: _Descent, inside: npt.NDArray[np.bool_]) -> dict[str, float]:
+    """Find the direction along which -ln L does not change, where its Hessian is known."""
+    if found.problem.second is None:
+        return {}
+    names = [name for name, free in zip(found.minuit.parameters, inside, strict=True) if free]
+    own = found.problem.hessian(np.array(found.minuit.values))[np.ix_(inside, inside)]
+    return degeneracy.flat(own, names) if np.isfinite(own).all() else {}
 
 
 def _covariance(found: _Descent, inside: npt.NDArray[np.bool_]) -> Floats | None:

@@ -1,8 +1,8 @@
-"""Profile scans of two parameters together, and the heights of their contours."""
+"""Profile scans of two parameters together, in strips that can be scanned apart, and the heights of their contours."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,27 +18,46 @@ WIDTH = 3.0
 """Standard errors to each side of the best fit that are scanned where the user left it open."""
 
 
-def scan(objective: Objective, best: Result, where: Plane, levels: Sequence[float]) -> dict[str, Any]:
-    """Scan two parameters, as in `fits/plane.json`.
+def strip(objective: Objective, best: Result, where: Plane, rows: tuple[int, int]) -> dict[str, Any]:
+    """Scan some rows of a plane.
 
     Args:
         objective: Gives -ln L and its gradient.
         best: The free fit.
         where: Which parameters, and how finely.
-        levels: Confidence levels of the contours, at chi-squared quantiles of two degrees of freedom.
+        rows: First and last row, the latter not included: values of the first parameter.
     """
     x, y = where.parameters
     ranges = where.ranges or (_range(best, x), _range(best, y))
     first, second = (np.linspace(low, high, where.points) for low, high in ranges)
-    rows = [_row(objective, best, (x, float(value)), (y, second)) for value in first]
-    points = [(float(a), point) for a, row in zip(first, rows, strict=True) for point in row]
-    lowest = min([best.nll, *(point.nll for _, point in points if point.converged)])
+    scanned = [(float(value), _row(objective, best, (x, float(value)), (y, second))) for value in first[slice(*rows)]]
     return {
         "parameters": [x, y],
         "best": {name: best.value(name) for name in (x, y)},
+        "nll": best.nll,
         "points": [
-            {x: a, y: p.value, "t": 2 * (p.nll - lowest) if np.isfinite(p.nll) else None, "converged": p.converged}
-            for a, p in points
+            {x: a, y: p.value, "nll": p.nll if np.isfinite(p.nll) else None, "converged": p.converged}
+            for a, row in scanned
+            for p in row
+        ],
+    }
+
+
+def join(strips: Sequence[Mapping[str, Any]], levels: Sequence[float]) -> dict[str, Any]:
+    """Join the strips of a plane, as in `fits/plane.json`.
+
+    Args:
+        strips: In the order of their rows.
+        levels: Confidence levels of the contours, at chi-squared quantiles of two degrees of freedom.
+    """
+    points = [point for one in strips for point in one["points"]]
+    lowest = min([strips[0]["nll"], *(point["nll"] for point in points if point["converged"])])
+    return {
+        "parameters": strips[0]["parameters"],
+        "best": strips[0]["best"],
+        "points": [
+            {**{k: v for k, v in p.items() if k != "nll"}, "t": None if p["nll"] is None else 2 * (p["nll"] - lowest)}
+            for p in points
         ],
         "heights": {f"{level:g}": float(chi2.ppf(level, 2)) for level in levels},
     }

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl import expressions
+from needle_parsl.analysis import WALL
 from needle_parsl.analysis import Model as ModelTable
 from needle_parsl.nsbi.statistics.model.constraints import Constraints
 from needle_parsl.nsbi.statistics.model.coordinates import in_root, rooted
@@ -89,6 +90,13 @@ class Rates:
     def stretch(self, theta: Floats) -> Floats:
         """Give d parameter / d theta, shape (P,)."""
         return np.where(self.curved, 2 * theta, 1.0)
+
+    def is_wall(self, name: str, value: float) -> bool:
+        """Whether the end of the range near a value is a wall: that of a nuisance parameter, and not one it has by nature."""
+        place = self.parameters.index(name)
+        low, high = self.bounds[place]
+        near = low if value - low < high - value else high
+        return place >= self.physics and abs(near) >= WALL
 
     def limits(self) -> list[tuple[float, float]]:
         """Give the smallest and the largest theta."""

@@ -1,0 +1,132 @@
+"""Figures of fits: impacts with pulls, correlations, and distributions before and after the fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, panels, split_panels
+from needle_parsl.nsbi.report.gathering import Facts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+RANKED = 25
+"""Nuisance parameters in the figure of impacts; the others are in its file."""
+WORDS = {"covariance": "covariance", "observable": r"observable $\pm 1\sigma$", "refit": r"refit at $\pm\hat\sigma$"}
+
+
+def impacts(facts: Facts) -> Figure:
+    """Draw pulls to the left and impacts to the right, the largest on top, as the field does."""
+    from matplotlib.figure import Figure
+
+    assert facts.inference.impacts is not None
+    found = facts.inference.impacts
+    entries, method = found["nuisances"][:RANKED], found["methods"][-1]
+    figure = Figure(figsize=(8.4, 1.6 + 0.34 * len(entries)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1, 1.25])
+    rows = np.arange(len(entries))[::-1]
+    for row, entry in zip(rows, entries, strict=True):
+        _bars(right, float(row), entry["impacts"])
+        error = entry["error"] or 0.0
+        left.errorbar(
+            entry["value"] - entry["nominal"], row, xerr=error, fmt="o", color="black", markersize=4, capsize=2
+        )
+    left.axvspan(-1, 1, color="0.92", zorder=0)
+    left.axvline(0, color="0.6", linewidth=0.8, zorder=0)
+    right.axvline(0, color="0.6", linewidth=0.8)
+    left.set_yticks(rows, [entry["name"] for entry in entries])
+    left.set(xlabel=r"$(\hat\alpha - \alpha_0)\,/\,\sigma_0$", xlim=(-2.2, 2.2), ylim=(-0.7, len(entries) - 0.3))
+    right.set(xlabel=rf"$\Delta${found['parameter']}")
+    right.tick_params(left=False)
+    reach = 1.15 * max(abs(x) for e in entries for pair in e["impacts"].values() for x in pair if x is not None)
+    right.set_xlim(-reach, reach)
+    handles = [right.barh(-9, 0, color=colour, label=rf"$\alpha$ {way}: {WORDS[method]}")
+               for colour, way in zip((COLOURS[0], COLOURS[1]), ("down", "up"), strict=True)]  # fmt: skip
+    handles += [right.plot([], [], marker, color="black", markersize=6, label=WORDS[other])[0]
+                for marker, other in zip("|x", found["methods"][:-1], strict=False)]  # fmt: skip
+    figure.legend(handles=handles, frameon=False, loc="outside upper right", ncols=2, fontsize=8)
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _bars(axes: Axes, row: float, found: Mapping[str, list[float | None]]) -> None:
+    """Draw the last definition as bars and the others as marks."""
+    *others, method = found
+    for colour, shift in zip((COLOURS[0], COLOURS[1]), found[method], strict=True):
+        if shift is not None:
+            axes.barh(row, shift, height=0.62, color=colour)
+    for marker, other in zip("|x", others, strict=False):
+        shifts = [shift for shift in found[other] if shift is not None]
+        axes.plot(shifts, [row] * len(shifts), marker, color="black", markersize=6)
+
+
+def correlated(facts: Facts) -> bool:
+    """Whether two parameters or more have an error."""
+    covariance = np.array(facts.inference.fits[facts.subject.headline]["covariance"])
+    return int((np.diag(covariance) > 0).sum()) > 1
+
+
+def correlations(facts: Facts) -> Figure:
+    """Draw the correlation matrix of the headline fit; parameters without an error are left out."""
+    fit = facts.inference.fits[facts.subject.headline]
+    covariance = np.array(fit["covariance"])
+    kept = np.flatnonzero(np.diag(covariance) > 0)
+    names = [list(fit["parameters"])[k] for k in kept]
+    error = np.sqrt(np.diag(covariance)[kept])
+    found = covariance[np.ix_(kept, kept)] / np.outer(error, error)
+    side = min(2.2 + 0.5 * len(kept), 9.0)
+    figure, (axes,) = panels(1, width=side + 0.8, height=side)
+    image = axes.imshow(found, cmap="RdBu_r", vmin=-1, vmax=1)
+    figure.colorbar(image, ax=axes, label="correlation")
+    axes.set_xticks(range(len(names)), names, rotation=90 if len(names) > 4 else 0)
+    axes.set_yticks(range(len(names)), names)
+    if len(names) <= 15:
+        for (i, j), value in np.ndenumerate(found):
+            axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8,
+                      color="white" if abs(value) > 0.6 else "black")  # fmt: skip
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def distributions(facts: Facts) -> Figure:
+    """Draw every feature, log ratio and region: the processes after the fit, the sum before it, and data."""
+    found = facts.inference.distributions
+    entries = {**{f"region {name}": entry for name, entry in found["regions"].items()}, **found["columns"]}
+    shown = list(entries.items())[:MOST]
+    figure, cells = split_panels(len(shown))
+    for (upper, lower), (name, entry) in zip(cells, shown, strict=True):
+        _distribution(upper, lower, entry)
+        upper.set_title(name, fontsize=9)
+    cells[0][0].legend(frameon=False, fontsize=7)
+    return figure
+
+
+def _distribution(upper: Axes, lower: Axes, entry: Mapping[str, Any]) -> None:
+    post, prior = entry["postfit"], entry["prefit"]
+    size = len(post["total"])
+    edges = np.array(entry.get("edges") or np.arange(size + 1.0))
+    width, middle = np.diff(edges), (edges[1:] + edges[:-1]) / 2
+    total, error = np.array(post["total"]), np.array(post["error"])
+    for colour, (process, counts) in zip(COLOURS, post["processes"].items(), strict=False):
+        upper.stairs(np.array(counts) / width, edges, color=colour, label=process, linewidth=1.1)
+    upper.stairs(total / width, edges, color="black", linewidth=1.2, label="after the fit")
+    upper.stairs(np.array(prior["total"]) / width, edges, color="0.5", linestyle="--", linewidth=1, label="before")
+    safe = np.maximum(total, 1e-12)
+    band = np.r_[error / safe, (error / safe)[-1:]]
+    lower.fill_between(edges, 1 - band, 1 + band, step="post", color="0.85", linewidth=0)
+    lower.stairs(np.array(prior["total"]) / safe, edges, color="0.5", linestyle="--", linewidth=1)
+    if "observed" in entry:
+        n = np.array(entry["observed"])
+        upper.errorbar(middle, n / width, np.sqrt(n) / width, fmt=".", color="black", markersize=4, label="data")
+        lower.errorbar(middle, n / safe, np.sqrt(n) / safe, fmt=".", color="black", markersize=4)
+        upper.text(
+            0.97, 0.95, f"p = {entry['p_value']:.2g}", transform=upper.transAxes, ha="right", va="top", fontsize=8
+        )
+    upper.set_ylabel("events / unit" if "edges" in entry else "events", fontsize=8)
+    lower.set(ylabel="ratio", ylim=(0.6, 1.4) if "observed" in entry else (0.8, 1.2))
+    lower.axhline(1, color="black", linewidth=0.8)

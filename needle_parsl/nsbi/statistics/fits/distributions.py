@@ -1,0 +1,129 @@
+"""Distributions before and after the fit, by reweighting simulated events, and how well they describe the data.
+
+The goodness of fit of binned data is the saturated deviance, which follows chi-squared:
+
+    D = 2 sum_b [ lambda_b - n_b + n_b ln(n_b / lambda_b) ]
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import chi2
+
+from needle_parsl.nsbi.statistics.dataset import Dataset
+from needle_parsl.nsbi.statistics.fits.fitting import Result
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.model.reweighting import predicted
+
+Floats = npt.NDArray[np.float64]
+BINS = 20
+"""Of a distribution; each expects about as many events as the others."""
+FEWEST = 10.0
+"""Events that a bin expects, at least, so that chi-squared holds."""
+
+
+def describe(
+    likelihood: Likelihood, best: Result, simulation: Dataset, data: Dataset | None, names: tuple[str, ...]
+) -> dict[str, Any]:
+    """Compare data with the model before and after the fit.
+
+    Args:
+        likelihood: That was fitted.
+        best: Its fit.
+        simulation: Events of all processes, which are behind Z_j.
+        data: Observed events; None leaves them out.
+        names: Of the features.
+
+    Returns:
+        By feature and log ratio: edges, and for `prefit` and `postfit` the expectation by process, in all, and its error from
+        the parameters; observed counts; the deviance with its degrees of freedom and p-value. By region the same.
+    """
+    columns: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any] | None]] = {
+        name: (simulation.x[:, k], None if data is None else data.x[:, k]) for k, name in enumerate(names)
+    }
+    nominal = [name for name in simulation.samples if name in simulation.ratios]
+    for name in nominal:
+        columns[f"ln r of {name}"] = simulation.ratios[name], None if data is None else data.ratios[name]
+    stages = {"prefit": (best.rates.start, _prior(best)), "postfit": (best.theta, best.theta_covariance)}
+    found = {name: _column(likelihood, stages, simulation, *pair, data) for name, pair in columns.items()}
+    return {"columns": found, "regions": _regions(likelihood, best, observed=data is not None)}
+
+
+def _prior(best: Result) -> Floats:
+    """Before the fit only constraints are known: unit errors of the nuisance parameters."""
+    unit: Floats = np.diag(np.r_[np.zeros(best.rates.physics), np.ones(len(best.theta) - best.rates.physics)])
+    return unit
+
+
+def _column(
+    likelihood: Likelihood,
+    stages: dict[str, tuple[Floats, Floats]],
+    simulation: Dataset,
+    values: npt.NDArray[Any],
+    seen: npt.NDArray[Any] | None,
+    data: Dataset | None,
+) -> dict[str, Any]:
+    parts = {stage: predicted(likelihood, theta, simulation.sample) for stage, (theta, _) in stages.items()}
+    edges = _edges(values.astype(np.float64), np.maximum(parts["prefit"].weight, 0.0))
+    size, bins = len(edges) - 1, np.searchsorted(edges[1:-1], values, side="right").astype(np.int64)
+    found: dict[str, Any] = {"edges": edges.tolist()}
+    for stage, (_, covariance) in stages.items():
+        total, error = parts[stage].counts(bins, size, covariance)
+        by = {
+            name: np.bincount(bins[simulation.sample == j], parts[stage].weight[simulation.sample == j], size).tolist()
+            for j, name in enumerate(simulation.samples)
+        }
+        found[stage] = {"processes": by, "total": total.tolist(), "error": error.tolist()}
+    if seen is not None and data is not None:
+        counted = np.bincount(np.searchsorted(edges[1:-1], seen, side="right"), data.weight, size).astype(np.float64)
+        found |= {"observed": counted.tolist(), **deviance(counted, np.array(found["postfit"]["total"]), 1)}
+    return found
+
+
+def _edges(values: Floats, weight: Floats) -> Floats:
+    """Cut at weighted quantiles, so that the deviance holds; the outer edges are those of almost all events."""
+    size = int(np.clip(weight.sum() / FEWEST, 2, BINS))
+    order = np.argsort(values)
+    share = np.cumsum(weight[order]) / weight.sum()
+    inner = np.interp(np.linspace(0, 1, size + 1)[1:-1], share, values[order])
+    low, high = np.interp([0.002, 0.998], share, values[order])
+    return np.unique([min(low, inner[0]), *inner, max(high, inner[-1])])
+
+
+def deviance(observed: Floats, expected: Floats, lost: int) -> dict[str, Any]:
+    """Give the saturated deviance of counts, its degrees of freedom and its p-value.
+
+    Args:
+        observed: Shape (B,).
+        expected: Shape (B,).
+        lost: Degrees of freedom that the fit has taken, about.
+    """
+    safe = np.maximum(expected, 1e-300)
+    logs = np.where(observed > 0, observed * np.log(np.where(observed > 0, observed, 1.0) / safe), 0.0)
+    value, ndf = 2 * float((expected - observed + logs).sum()), max(len(observed) - lost, 1)
+    return {"deviance": value, "ndf": ndf, "p_value": float(chi2.sf(value, ndf))}
+
+
+def _regions(likelihood: Likelihood, best: Result, *, observed: bool) -> dict[str, Any]:
+    found = {}
+    start = best.rates.start
+    for table in likelihood.of_kind("bins"):
+        at = {}
+        for stage, theta, covariance in (
+            ("prefit", start, _prior(best)),
+            ("postfit", best.theta, best.theta_covariance),
+        ):
+            point = table.point(likelihood.rates.multiply(theta, second=False), likelihood.alpha(theta))
+            error = np.sqrt(np.maximum(np.einsum("pb,pq,qb->b", point.slopes, covariance, point.slopes), 0.0))
+            by = dict(zip(likelihood.rates.processes, point.components.tolist(), strict=True))
+            at[stage] = {"processes": by, "total": point.density.tolist(), "error": error.tolist()}
+        found[table.name] = at
+        if observed:
+            found[table.name] |= {
+                "observed": table.count.tolist(),
+                **deviance(table.count, np.array(at["postfit"]["total"]), 0),
+            }
+    return found

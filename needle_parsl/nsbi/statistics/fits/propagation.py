@@ -1,0 +1,82 @@
+"""What the uncertainty of ensemble weights is worth on the fitted parameters: the two-step estimate of Gong and Samaniego.
+
+    V_tot = V + V A Cov(w) A^T V,  A = d2 (-ln L) / d theta d w at the best fit
+
+The weights enter every event alike, so that the errors of ratios are fully correlated between events.
+
+References:
+    G. Gong, F. J. Samaniego, Ann. Stat. 9 (1981) 861; S. Benevedes, J. Thaler, arXiv:2506.00113.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from needle_parsl.nsbi.statistics.fits.fitting import Result
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+
+Floats = npt.NDArray[np.float64]
+Shifted = Callable[[Floats], Likelihood]
+"""Gives the likelihood with the weights moved by so much, shape (W,)."""
+STEP = 1e-3
+"""Of the weights' standard deviations: the slope is taken by differences of exact gradients."""
+LARGE = 1.0
+"""Added variance over the statistical one beyond which the first order overstates it by some 20 %."""
+
+
+@dataclass(frozen=True)
+class Propagated:
+    """The errors that ensemble weights add."""
+
+    parameters: tuple[str, ...]
+    covariance: Floats
+    """What is added to the covariance of the parameters, shape (P, P)."""
+    inflation: Floats
+    """Total over statistical variance of each parameter, shape (P,): t of a scan is divided by it. NaN without an error."""
+
+    def error(self, name: str) -> float:
+        """Give the ensemble error of a parameter."""
+        place = self.parameters.index(name)
+        return float(np.sqrt(max(self.covariance[place, place], 0.0)))
+
+    def large(self) -> list[str]:
+        """Name the parameters whose added variance is so large that replicas are needed."""
+        return [n for n, ratio in zip(self.parameters, self.inflation, strict=True) if ratio > 1 + LARGE]
+
+
+def propagate(shifted: Shifted, best: Result, covariance: Floats) -> Propagated:
+    """Propagate the covariance of ensemble weights.
+
+    Args:
+        shifted: Gives the likelihood with the weights moved.
+        best: The free fit with the weights as they are.
+        covariance: Of all weights of all ratios, shape (W, W).
+    """
+    slopes = cross(shifted, best.theta, np.sqrt(np.diag(covariance)))
+    inner = best.theta_covariance @ slopes
+    stretch = best.rates.stretch(best.theta)
+    added = (inner @ covariance @ inner.T) * np.outer(stretch, stretch)
+    own = np.diag(best.covariance)
+    ratio = np.where(own > 0, 1 + np.diag(added) / np.where(own > 0, own, 1.0), np.nan)
+    return Propagated(best.parameters, added, ratio)
+
+
+def cross(shifted: Shifted, theta: Floats, scale: Floats) -> Floats:
+    """Give A, shape (P, W).
+
+    Args:
+        shifted: Gives the likelihood with the weights moved.
+        theta: Where.
+        scale: Standard deviations of the weights, shape (W,).
+    """
+    columns = []
+    for place, width in enumerate(scale):
+        step = np.zeros(len(scale))
+        step[place] = STEP * width
+        up, down = (shifted(side * step)(theta)[1] for side in (1.0, -1.0))
+        columns.append((up - down) / (2 * step[place]) if width > 0 else np.zeros(len(theta)))
+    return np.array(columns).reshape(len(scale), len(theta)).T

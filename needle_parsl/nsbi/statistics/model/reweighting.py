@@ -1,0 +1,80 @@
+"""Simulated events weighted to any point of the model: Asimov data, and distributions before and after the fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What the model expects, as weights of simulated events."""
+
+    weight: Floats
+    """Shape (N,); those of process j add up to f_j nu_j G_j."""
+    slopes: Floats
+    """d weight / d theta, shape (P, N)."""
+
+    def counts(self, bins: Ints, size: int, covariance: Floats) -> tuple[Floats, Floats]:
+        """Histogram the events.
+
+        Args:
+            bins: The bin of each event, shape (N,); outside 0 to size - 1 it is not counted.
+            size: Number of bins.
+            covariance: Of theta, shape (P, P).
+
+        Returns:
+            Expectation of each bin, and its error from the parameters.
+        """
+        inside = (bins >= 0) & (bins < size)
+        totals = np.bincount(bins[inside], self.weight[inside], size).astype(np.float64)
+        slopes = np.array([np.bincount(bins[inside], row[inside], size) for row in self.slopes])
+        return totals, np.sqrt(np.maximum(np.einsum("pb,pq,qb->b", slopes, covariance, slopes), 0.0))
+
+
+def predicted(likelihood: Likelihood, theta: Floats, sample: Ints) -> Predicted:
+    """Weight simulated events to a point of the model.
+
+    Args:
+        likelihood: With all simulated events behind its Z_j.
+        theta: Where.
+        sample: The process of each simulated event, in the order of the model; shape (N,).
+    """
+    f, alpha = likelihood.rates.multiply(theta, second=False), likelihood.alpha(theta)
+    (events,), (total,) = likelihood.of_kind("events"), likelihood.of_kind("total")
+    scale = events.scale(alpha)
+    weight, slopes = np.zeros(len(sample)), np.zeros((len(theta), len(sample)))
+    for simulation in events.simulation:
+        j = simulation.process
+        own, local = sample == j, simulation.responses.at(j, alpha)
+        whole = total.y[j, 0] * scale.value[j] * simulation.weight * local.product
+        moves = np.zeros((len(alpha), int(own.sum()))) + scale.first[j][:, None]
+        moves[local.nuisance] += local.first
+        weight[own] = f.value[j] * whole
+        slopes[:, own] = np.concatenate([f.slopes[:, j, None] * whole, f.value[j] * whole * moves])
+    return Predicted(weight, slopes)
+
+
+def asimov(likelihood: Likelihood, theta: Floats, sample: Ints) -> Likelihood:
+    """Make the likelihood of Asimov data at a point: events, binned regions and auxiliary observations as expected there.
+
+    Args:
+        likelihood: Over all simulated events, which are behind its Z_j, too.
+        theta: Where.
+        sample: The process of each event.
+    """
+    weight, counts = predicted(likelihood, theta, sample).weight, iter(likelihood.counts(theta))
+    tables = []
+    for table in likelihood.tables:
+        if table.kind != "total":
+            table = replace(table, count=weight if table.kind == "events" else next(counts))  # noqa: PLW2901  the expected
+        tables.append(table)
+    constraints = replace(likelihood.constraints, auxiliary=likelihood.constraints.expected(likelihood.alpha(theta)))
+    return replace(likelihood, tables=tuple(tables), constraints=constraints)

@@ -1,0 +1,125 @@
+"""Tasks of fits: the minimum, scans, impacts, limits and distributions. Thin shells, which import the science inside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from needle_parsl import rundir
+from needle_parsl.plan import Task, specs
+from needle_parsl.workflow import inputs
+from needle_parsl.workflow.records import Record, writing
+
+
+def fit(root: str, task: Task, *_before: Record) -> Record:
+    """Fit a dataset, with learned ratios or with exact densities."""
+    with writing(root, task) as out:
+        found = _exact(root, task.spec) if isinstance(task.spec, specs.Exact) else _learned(root, task.of(specs.Fit))
+        rundir.write_json(out.path, found)
+    return out.record(root)
+
+
+def _exact(root: str, spec: specs.Exact) -> dict[str, Any]:
+    from needle_parsl.nsbi.statistics.fits.fitting import minimise
+
+    learned = inputs.likelihood(root, spec.fit)
+    return minimise(inputs.exact_likelihood(root, spec, learned), learned.rates).record(0, {})
+
+
+def _learned(root: str, spec: specs.Fit) -> dict[str, Any]:
+    from needle_parsl.nsbi.statistics.fits import weighting
+    from needle_parsl.nsbi.statistics.fits.fitting import minimise
+    from needle_parsl.nsbi.statistics.model.finite import simulation_errors
+
+    learned = inputs.likelihood(root, spec)
+    best = minimise(learned, learned.rates, minos=spec.minos)
+    finite = None
+    if spec.dataset == "asimov":
+        finite = simulation_errors(learned, best.theta, best.theta_covariance, inputs.dataset(root, "asimov").sample)
+    elif not all((table.count == 1).all() for table in learned.of_kind("events")):
+        best = weighting.weighted(learned, best)
+    return best.record(learned.floored(best.theta), learned.normalisations(best.theta), finite)
+
+
+def interval(root: str, task: Task, *_before: Record) -> Record:
+    """Do what is done with the profile likelihood: scans, impacts, limits, distributions."""
+    with writing(root, task) as out:
+        rundir.write_json(out.path, WORK[type(task.spec)](root, task.spec))
+    return out.record(root)
+
+
+def _scan(root: str, spec: specs.Interval) -> dict[str, Any]:
+    """Scan one parameter, and read its confidence intervals off."""
+    from needle_parsl.nsbi.statistics.fits import intervals
+    from needle_parsl.nsbi.statistics.fits.fitting import minimise
+
+    learned = inputs.likelihood(root, spec.fit)
+    objective = inputs.exact_likelihood(root, spec.exact, learned) if spec.exact else learned
+    best = minimise(objective, learned.rates)
+    held = best.nuisances() if spec.statistical else None
+    return {**intervals.scan(objective, best, spec.poi, spec.scan, spec.levels, held), "dataset": spec.fit.dataset}
+
+
+def _strip(root: str, spec: specs.Strip) -> dict[str, Any]:
+    """Scan some rows of a plane."""
+    from needle_parsl.nsbi.statistics.fits import planes
+    from needle_parsl.nsbi.statistics.fits.fitting import minimise
+
+    learned = inputs.likelihood(root, spec.fit)
+    best = minimise(learned, learned.rates)
+    return planes.strip(learned, best, spec.plane, spec.rows)
+
+
+def _plane(root: str, spec: specs.Area) -> dict[str, Any]:
+    """Join the rows of a plane."""
+    from needle_parsl.nsbi.statistics.fits import planes
+
+    strips = [rundir.read_json(inputs.path(root, "interval", name)) for name in spec.strips]
+    return {**planes.join(strips, spec.levels), "dataset": spec.fit.dataset}
+
+
+def _impacts(root: str, spec: specs.Impacts) -> dict[str, Any]:
+    """Move every nuisance parameter, and look at the parameter of interest."""
+    from needle_parsl.nsbi.statistics.fits import impacts
+    from needle_parsl.nsbi.statistics.fits.fitting import minimise
+
+    learned = inputs.likelihood(root, spec.fit)
+    best = minimise(learned, learned.rates)
+    return {**impacts.impacts(learned, best, spec.poi, spec.methods), "dataset": spec.fit.dataset}
+
+
+def _limits(root: str, spec: specs.Limits) -> dict[str, Any]:
+    """Find upper limits; what is expected of them comes from Asimov data without a signal."""
+    from needle_parsl.nsbi.statistics.fits import limits
+    from needle_parsl.nsbi.statistics.fits.fitting import minimise
+    from needle_parsl.nsbi.statistics.model.reweighting import asimov
+
+    learned = inputs.likelihood(root, spec.fit)
+    held = minimise(learned, learned.rates, fixed={spec.poi: spec.background}, errors=False)
+    simulated = inputs.likelihood(root, inputs.expected(spec.fit))
+    without = asimov(simulated, held.theta, inputs.dataset(root, "asimov").sample)
+    seen, expected = (limits.Test.of(one, spec.poi) for one in (learned, without))
+    found = limits.limits(seen, expected, spec.background, spec.level, blind=spec.fit.dataset == "asimov")
+    return {**found, "converged": found["converged"] and held.converged, "dataset": spec.fit.dataset}
+
+
+def _distributions(root: str, spec: specs.Distributions) -> dict[str, Any]:
+    """Compare data with the model before and after the fit; Asimov data shows the model alone."""
+    from needle_parsl.nsbi.statistics.fits import distributions
+    from needle_parsl.nsbi.statistics.fits.fitting import minimise
+
+    learned = inputs.likelihood(root, spec.fit)
+    best, observed = minimise(learned, learned.rates), spec.fit.dataset != "asimov"
+    data = inputs.dataset(root, spec.fit.dataset) if observed else None
+    found = distributions.describe(learned, best, inputs.dataset(root, "asimov"), data, spec.features)
+    return {**found, "dataset": spec.fit.dataset}
+
+
+WORK: dict[type, Any] = {
+    specs.Interval: _scan,
+    specs.Strip: _strip,
+    specs.Area: _plane,
+    specs.Impacts: _impacts,
+    specs.Limits: _limits,
+    specs.Distributions: _distributions,
+}
+"""What is done for each kind of spec of the stage `interval`."""
