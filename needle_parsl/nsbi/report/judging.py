@@ -257,12 +257,12 @@ def _described(facts: Facts) -> Found:
     }
     if tested:
         name, worst = min(tested.items(), key=lambda item: item[1]["p_value"])
-        corrected = _corrected(worst["p_value"], len(tested))
+        p_value = corrected(worst["p_value"], len(tested))
         yield (
-            below(corrected, UNLIKELY),
+            below(p_value, UNLIKELY),
             (
                 f"After the fit the data are not described in {name}: deviance {worst['deviance']:.0f} for {worst['ndf']} degrees "
-                f"of freedom, p = {corrected:.2g} as the worst of {len(tested)} distributions."
+                f"of freedom, p = {p_value:.2g} as the worst of {len(tested)} distributions."
             ),
         )
 
