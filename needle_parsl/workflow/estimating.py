@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from needle_parsl import rundir
 from needle_parsl.errors import TaskError
 from needle_parsl.plan import Task, specs
 from needle_parsl.workflow import inputs
 from needle_parsl.workflow.records import Record, writing
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.estimators.estimator import Estimator
 
 PARITY = 1024
 """Events of each store on which an exported file is compared with needle."""
@@ -57,6 +61,12 @@ def compose(root: str, task: Task, *_before: Record) -> Record:
     return out.record(root)
 
 
+def _refuse_particles(ratios: Mapping[str, Estimator]) -> None:
+    for name, ratio in ratios.items():
+        if ratio.shape.particles:
+            raise TaskError(f"the networks of {name} see particles, for which exported files have no input")
+
+
 def export(root: str, task: Task, *_before: Record) -> Record:
     """Write an ONNX file beside a note of what it is; a network that cannot be exported leaves the reason in the note."""
     import numpy as np
@@ -72,6 +82,7 @@ def export(root: str, task: Task, *_before: Record) -> Record:
         facts = onnx_file.Facts(spec.facts.name, dict(spec.facts.units))
         note: dict[str, Any] = {"file": str(target.relative_to(root)), "exported": True, "reason": ""}
         try:
+            _refuse_particles(ratios)
             with rundir.atomic(target) as temporary:
                 note |= {"largest_difference": onnx_file.write(temporary, ratios, x, facts)}
                 note |= {"digest": rundir.digest(temporary), "bytes": temporary.stat().st_size}

@@ -100,7 +100,7 @@ def _generated(
         )
         events.append(conversion.select(made, inputs.recipe(thrower.kept), thrower.reference))
     ratios = {name: files.read(inputs.path(root, "combine", name)) for name in thrower.ratios}
-    log_ratios = {name: np.concatenate([ratio.log_ratio(e.x) for e in events]) for name, ratio in ratios.items()}
+    log_ratios = {name: np.concatenate([ratio.log_ratio(e.inputs) for e in events]) for name, ratio in ratios.items()}
     joined = replace(dataset.observed(Events.join(events, thrower.kept.features), {}), ratios=log_ratios)
     every = inputs.likelihood_of(spec.fit, joined, inputs.dataset(root, "asimov"), inputs.regions(root, spec.fit))
     return cut(every.thinned(truth), [len(e) for e in events], beside)

@@ -80,7 +80,9 @@ class _Training:
     def pack(self, members: Sequence[Trained]) -> Pack:
         from needle_parsl.nsbi.training import packs
 
-        return packs.Pack(self.settings.shape, self.events.scaler, tuple(members))
+        scaler, jets = self.events.scaler, self.events.particle_scaler
+        both = scaler.beside(jets) if jets and self.settings.shape.particles else scaler
+        return packs.Pack(self.settings.shape, both, tuple(members))
 
 
 def _training(root: str, task: Task) -> _Training:

@@ -50,6 +50,21 @@ class Events:
         """Count the events."""
         return len(self.x)
 
+    @property
+    def inputs(self) -> npt.NDArray[np.float32]:
+        """Give all that networks see in one array: features, then the particles, padded, and how many there are.
+
+        Returns:
+            Shape (N, F + W P + 1) for at most W particles of P features; without particles the features, shape (N, F).
+        """
+        if self.particles is None:
+            return self.x
+        counts, values = self.particles.counts, self.particles.values
+        mask = np.arange(counts.max(initial=0)) < counts[:, None]
+        padded = np.zeros((*mask.shape, values.shape[1]), np.float32)
+        padded[mask] = values
+        return np.concatenate([self.x, padded.reshape(len(self), -1), counts[:, None]], axis=1, dtype=np.float32)
+
     def effective(self) -> float:
         """Count the effective events, (sum w)^2 / sum w^2."""
         square = float((self.weight**2).sum())

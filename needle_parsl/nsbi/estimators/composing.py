@@ -59,7 +59,7 @@ def compose(ratio: str, pack: Pack, samples: tuple[Events, Events], how: How) ->
 
 
 def _calibrated(raw: Estimator, samples: tuple[Events, Events], method: str) -> Calibration:
-    log_ratio = np.concatenate([raw.log_ratio(events.x) for events in samples])
+    log_ratio = np.concatenate([raw.log_ratio(events.inputs) for events in samples])
     label = np.arange(len(log_ratio)) < len(samples[0])
     try:
         return CALIBRATIONS[method](log_ratio, label, np.concatenate([events.weight for events in samples]))
@@ -87,7 +87,7 @@ def _by_loss(ratio: str, trained: list[Trained]) -> Floats:
 
 def _fitted(raw: Estimator, samples: tuple[Events, Events]) -> Estimator:
     try:
-        found = wifi.fit(*(wifi.Sample(_design(raw, some.x), some.weight, some.id) for some in samples))
+        found = wifi.fit(*(wifi.Sample(_design(raw, some.inputs), some.weight, some.id) for some in samples))
     except TaskError as error:
         raise TaskError(f"ratio {raw.ratio}: {error}") from error
     return replace(raw, coefficients=found.values[1:], log_norm=-float(found.values[0]), fitted=found)

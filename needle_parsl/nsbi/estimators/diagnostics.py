@@ -47,8 +47,8 @@ def diagnose(
     """
     numerator, denominator = samples
     mean, error = normalisation(estimator, denominator)
-    learned = (estimator.log_ratio(numerator.x), estimator.log_ratio(denominator.x))
-    members = estimator.members(denominator.x[:: 1 + len(denominator) // MOST])
+    learned = (estimator.log_ratio(numerator.inputs), estimator.log_ratio(denominator.inputs))
+    members = estimator.members(denominator.inputs[:: 1 + len(denominator) // MOST])
     reweighted = denominator.weight * np.exp(learned[1])
     columns = _columns(numerator, denominator, learned)
     return {
@@ -138,6 +138,6 @@ def _against(
         total += float(np.average((ours - truth) ** 2, weights=weight)) / 2
         bias += float(np.average(ours - truth, weights=weight)) / 2
         some = slice(None, None, 1 + len(events) // MOST)
-        errors = (estimator.members(events.x[some]) - truth[some]) ** 2
+        errors = (estimator.members(events.inputs[some]) - truth[some]) ** 2
         single += float(np.average(errors.mean(axis=0), weights=weight[some])) / 2
     return {"mean_square_error": total, "bias": bias, "single_member": single}

@@ -49,14 +49,14 @@ class Estimator:
         return self.fitted
 
     def members(self, x: npt.NDArray[np.float32]) -> Floats:
-        """Evaluate each member: features (N, F) to log ratios (M, N)."""
+        """Evaluate each member: `Events.inputs`, or without particles features (N, F), to log ratios (M, N)."""
         network = networks.empty(self.shape)
-        inputs = torch.from_numpy(self.scaler(x))
+        inputs = networks.separated(self.shape, self.scaler, x)
         rows = []
         with torch.no_grad():
             for weights in self.weights:
                 networks.fill(network, torch.from_numpy(weights))
-                rows.append(network(inputs).double().numpy())
+                rows.append(network(*inputs).double().numpy())
         return np.stack(rows)
 
     def log_ratio(self, x: npt.NDArray[np.float32]) -> Floats:
@@ -96,7 +96,7 @@ class Estimator:
 
     def influence(self, events: Events, side: int) -> Floats:
         """Compute what each event did to the weights of a wifi ensemble, shape (N, K); side 0 is the numerator."""
-        return self.wifi.influence(self.members(events.x), events.weight, side)
+        return self.wifi.influence(self.members(events.inputs), events.weight, side)
 
 
 def chunks(x: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
@@ -107,7 +107,7 @@ def chunks(x: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
 
 def normalisation(estimator: Estimator, denominator: Events) -> tuple[float, float]:
     """Estimate E_ref[r] and its statistical error from weighted events of the denominator."""
-    r, w = np.exp(estimator.log_ratio(denominator.x)), denominator.weight
+    r, w = np.exp(estimator.log_ratio(denominator.inputs)), denominator.weight
     mean = float(np.average(r, weights=w))
     error = float(np.sqrt((w**2 * (r - mean) ** 2).sum()) / w.sum())
     return mean, error

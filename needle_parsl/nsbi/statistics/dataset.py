@@ -45,10 +45,10 @@ def simulated(parts: Mapping[str, Events], yields: Mapping[str, float], ratios: 
         yields: Expected events by sample and varied sample.
         ratios: The estimators.
     """
-    x = np.concatenate([events.x for events in parts.values()])
+    joined = Events.join([*parts.values()], next(iter(parts.values())).names)
     weight = [events.weight * (yields[name] / events.weight.sum()) for name, events in parts.items()]
     sample = np.repeat(np.arange(len(parts)), [len(events) for events in parts.values()])
-    return Dataset(x, np.concatenate(weight), sample, tuple(parts), _log_ratios(x, ratios), yields)
+    return Dataset(joined.x, np.concatenate(weight), sample, tuple(parts), _log_ratios(joined, ratios), yields)
 
 
 def at(simulation: Dataset, multipliers: Mapping[str, float]) -> Dataset:
@@ -59,11 +59,12 @@ def at(simulation: Dataset, multipliers: Mapping[str, float]) -> Dataset:
 
 def observed(events: Events, ratios: Mapping[str, Estimator]) -> Dataset:
     """Make the data set of observed events."""
-    return Dataset(events.x, events.weight, np.full(len(events), -1), (), _log_ratios(events.x, ratios), {})
+    return Dataset(events.x, events.weight, np.full(len(events), -1), (), _log_ratios(events, ratios), {})
 
 
-def _log_ratios(x: npt.NDArray[np.float32], ratios: Mapping[str, Estimator]) -> dict[str, Floats]:
-    return {name: estimator.log_ratio(x) for name, estimator in ratios.items()}
+def _log_ratios(events: Events, ratios: Mapping[str, Estimator]) -> dict[str, Floats]:
+    inputs = events.inputs
+    return {name: estimator.log_ratio(inputs) for name, estimator in ratios.items()}
 
 
 def write(path: Path, dataset: Dataset) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from needle_parsl import refs
 from needle_parsl.analysis import Training
-from needle_parsl.nsbi.training.networks import NETWORKS, Shape, takes
+from needle_parsl.nsbi.training.networks import NETWORKS, Shape, asks_for_particles, takes
 from needle_parsl.nsbi.training.streaming import StoredView
 from needle_parsl.nsbi.training.views import Batchable, MemberView
 
@@ -47,6 +47,7 @@ class Settings:
         name = name if name in NETWORKS else refs.located(name, source, path)
         offered = {n: getattr(table, n) for n in OFFERED}
         arguments = json.dumps({**takes(name, offered), **given}, sort_keys=True)
+        particles = particles if asks_for_particles(name) else 0
         shape = Shape(name, features, table.layers, table.nodes, arguments, particles)
         return Settings(
             shape, table.loss, table.optimizer, table.learning_rate, table.schedule, table.weight_decay, table.batch_size,

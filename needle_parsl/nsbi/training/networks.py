@@ -10,11 +10,14 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from needle_parsl import refs
-from needle_parsl.errors import InputError, closest
+from needle_parsl.errors import InputError, TaskError, closest
+from needle_parsl.nsbi.data.loading.particles import Packed
 from needle_parsl.nsbi.training.particles import PARTICLE_NETWORKS
 
 
@@ -30,7 +33,7 @@ class Shape:
     arguments: str = "{}"
     """Further arguments of its constructor, as a JSON table."""
     particles: int = 0
-    """Features of a particle; 0 without particles."""
+    """Features of a particle; 0 for a network that sees none."""
 
 
 class MLP(nn.Module):
@@ -103,10 +106,47 @@ def takes(network: str, offered: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in offered.items() if name in known}
 
 
+def separated(
+    shape: Shape, scaler: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]], inputs: npt.NDArray[np.float32]
+) -> tuple[torch.Tensor | Packed, ...]:
+    """Give a network its arguments.
+
+    Args:
+        shape: Of the network.
+        scaler: Standardises features and features of particles, beside each other.
+        inputs: `Events.inputs`, or features alone.
+
+    Raises:
+        TaskError: The network sees particles, and there are none.
+    """
+    features = inputs[:, : shape.features]
+    if not shape.particles:
+        return (torch.from_numpy(scaler(features)),)
+    places, left = divmod(inputs.shape[1] - shape.features - 1, shape.particles)
+    if left or places < 0:
+        raise TaskError(f"{shape.network} is a network of particles, and the events have none")
+    padded = inputs[:, shape.features : -1].reshape(-1, places, shape.particles)
+    mask = np.arange(places) < inputs[:, -1:]
+    counts = torch.from_numpy(mask.sum(axis=1))
+    zeros = np.zeros((mask.sum(), shape.features), np.float32)
+    scaled = scaler(np.concatenate([zeros, padded[mask]], axis=1))[:, shape.features :]
+    empty = np.zeros((len(features), shape.particles), np.float32)
+    x = scaler(np.concatenate([features, empty], axis=1))[:, : shape.features]
+    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    longest = int(counts.max()) if len(counts) else 0
+    return torch.from_numpy(x), Packed(torch.from_numpy(scaled), offsets, longest)
+
+
 def sees_particles(network: nn.Module) -> bool:
     """Whether the `forward` of a network takes features and particles."""
     kind: Any = type(network)
     return len(_own(kind)) > 1
+
+
+def asks_for_particles(network: str) -> bool:
+    """Whether the `forward` of a class of networks takes features and particles."""
+    kind: Any = find(network)
+    return isinstance(kind, type) and len(_own(kind)) > 1
 
 
 @cache

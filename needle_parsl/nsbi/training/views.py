@@ -34,6 +34,10 @@ class Scaler:
         """Standardise features of shape (N, F)."""
         return ((x - self.shift) / self.width).astype(np.float32)
 
+    def beside(self, other: Scaler) -> Scaler:
+        """Put the columns of another one behind its own."""
+        return Scaler(np.concatenate([self.shift, other.shift]), np.concatenate([self.width, other.width]))
+
     @staticmethod
     def fit(x: npt.NDArray[np.float32]) -> Scaler:
         """Take mean and width from events, in double precision."""
