@@ -77,6 +77,15 @@ class Counting(Straight):
         return super().training_step(batch, batch_idx) / (1 + self.steps // 100)
 
 
+class Introspective(Straight):
+    """Its learning rate waits for plateaus of the training loss."""
+
+    def configure_optimizers(self):
+        configured = super().configure_optimizers()
+        configured["lr_scheduler"]["monitor"] = "train_loss"
+        return configured
+
+
 class Noisy(Straight):
     """Adds noise to the features."""
 

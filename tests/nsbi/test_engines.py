@@ -126,7 +126,7 @@ def test_compiled_code_equals_lightning_training_each_alone(network: str, optimi
     np.testing.assert_allclose(found.weights, weights, atol=1e-5)
 
 
-@pytest.mark.parametrize("network", ["Warming", "Counting", "Noisy"])
+@pytest.mark.parametrize("network", ["Warming", "Counting", "Noisy", "Introspective"])
 def test_what_compiled_code_would_get_wrong_is_trained_in_rows(network: str) -> None:
     assert choosing.choose(job(settings(network))).engine == "rows"
 

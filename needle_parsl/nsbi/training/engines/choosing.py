@@ -50,17 +50,17 @@ def choose(job: Job) -> Choice:
         return Choice("lightning", reason, watch)
     if accelerated():
         return Choice("stacked" if faithful(job) else "rows", watch=watch)
-    plan = _plan(job)
+    plan = _plan(job, watch)
     return Choice("native" if plan else "rows", watch=watch, plan=plan)
 
 
-def _plan(job: Job) -> Any:
+def _plan(job: Job, watch: Watch) -> Any:
     """Find out how compiled code trains like the module, if numba is there and the module is a perceptron."""
     if not compiling.AVAILABLE:
         return None
     from needle_parsl.nsbi.training.engines import native
 
-    return native.proven(job)
+    return native.proven(job, {watch.stop.monitor, watch.best.monitor})
 
 
 def accelerated() -> bool:

@@ -6,7 +6,7 @@ optimiser holds: what is validated, scheduled and kept is the module itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -116,11 +116,15 @@ def _table(job: Job, places: Places) -> tuple[Table, npt.NDArray[np.int64]]:
     return Table(batch.x.numpy(), batch.label.numpy(), batch.weight.numpy()), np.arange(len(places))
 
 
-def proven(job: Job) -> Plan | None:
+def proven(job: Job, monitored: Collection[str] = ()) -> Plan | None:
     """Find out how compiled code trains like a member's own module; None if it cannot.
 
     The module's loss and gradient are compared for two batches, one as in the first epoch, one as in the last. Modules that
-    remember something between steps, or have hooks there, are not compared.
+    remember something between steps, have hooks there, or log there what is looked at, are not compared.
+
+    Args:
+        job: Of a member; those of the others differ in numbers only.
+        monitored: What decides on stopping and on the best epoch.
     """
     with torch.random.fork_rng(devices=[]):
         module = modules.build(job.settings, job.seed)
@@ -134,10 +138,15 @@ def proven(job: Job) -> Plan | None:
             return None
         before = _remembered(module)
         samples = list(_samples(job, module, host, optimizing))
-        same = before.keys() == _remembered(module).keys() and all(
-            before[k] is v for k, v in _remembered(module).items()
-        )
-        return recognising.plan(found, _goals(module), optimizing.flat.row.data, samples) if same else None
+        after = _remembered(module)
+        looked_at = {*monitored, *(entry["monitor"] for entry in optimizing.schedulers)}
+        if (
+            looked_at & host.logs.take().keys()
+            or before.keys() != after.keys()
+            or any(before[k] is not after[k] for k in after)
+        ):
+            return None
+        return recognising.plan(found, _goals(module), optimizing.flat.row.data, samples)
 
 
 def _goals(module: nn.Module) -> tuple[Goal, ...]:
