@@ -31,7 +31,7 @@ VERSIONS = {
     "count": 1,
     "fit": 3,
     "interval": 3,
-    "toys": 2,
+    "toys": 3,
     "neyman": 2,
     "coverage": 1,
     "report": 3,

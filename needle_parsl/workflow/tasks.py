@@ -143,7 +143,7 @@ def toys(root: str, task: Task, *_before: Record) -> Record:
     spec = task.of(specs.Toys)
     with writing(root, task) as out:
         thrown = throwing.throw(root, spec)
-        block = blocks.Block.of(thrown.toys, thrown.rates, spec.poi, thrown.truth, thrown.pool)
+        block = blocks.Block.of(thrown.events, thrown.toys, spec.poi, thrown.truth, thrown.pool)
         blocks.write(out.path, block)
     return out.record(root)
 

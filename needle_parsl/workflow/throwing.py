@@ -11,17 +11,17 @@ from needle_parsl.plan import specs
 from needle_parsl.workflow import inputs
 
 if TYPE_CHECKING:
-    from needle_parsl.nsbi.statistics.model import Rates
     from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
-    from needle_parsl.nsbi.statistics.toys import Floats, Pool
+    from needle_parsl.nsbi.statistics.toys import Draw, Floats, Pool
 
 
 @dataclass(frozen=True)
 class Thrown:
     """The toys of a task."""
 
-    toys: Iterator[Likelihood]
-    rates: Rates
+    events: Likelihood
+    """Over the events of all toys."""
+    toys: Iterator[Draw]
     truth: Floats
     """theta, shape (P,)."""
     pool: tuple[float, float]
@@ -34,14 +34,14 @@ def throw(root: str, spec: specs.Toys) -> Thrown:
     Raises:
         InputError: Toys cannot be drawn from these events, or a user's function does not make them.
     """
-    from needle_parsl.nsbi.statistics.toys import resampled, sufficient
+    from needle_parsl.nsbi.statistics.toys import drawn, sufficient
 
     learned = inputs.likelihood(root, spec.fit)
     truth = _truth(spec, learned)
     if spec.thrower:
-        return Thrown(_generated(root, spec, spec.thrower, learned, truth), learned.rates, truth, (float("inf"), 0.0))
+        return Thrown(*_generated(root, spec, spec.thrower, learned, truth), truth, (float("inf"), 0.0))
     pool = sufficient(_pool(root, spec, truth), spec.least)
-    return Thrown(resampled(pool, truth, _seeds(spec)), learned.rates, truth, (pool.effective, pool.vetoed))
+    return Thrown(pool.likelihood, drawn(pool, truth, _seeds(spec)), truth, (pool.effective, pool.vetoed))
 
 
 def _seeds(spec: specs.Toys) -> list[int]:
@@ -79,7 +79,7 @@ def _pool(root: str, spec: specs.Toys, truth: Floats) -> Pool:
 
 def _generated(
     root: str, spec: specs.Toys, thrower: specs.Thrower, learned: Likelihood, truth: Floats
-) -> Iterator[Likelihood]:
+) -> tuple[Likelihood, Iterator[Draw]]:
     """Let the user's function make every toy's events; networks see one toy at a time, since sums depend on their company."""
     import numpy as np
 
@@ -103,4 +103,4 @@ def _generated(
     log_ratios = {name: np.concatenate([ratio.log_ratio(e.inputs) for e in events]) for name, ratio in ratios.items()}
     joined = replace(dataset.observed(Events.join(events, thrower.kept.features), {}), ratios=log_ratios)
     every = inputs.likelihood_of(spec.fit, joined, inputs.dataset(root, "asimov"), inputs.regions(root, spec.fit))
-    return cut(every.thinned(truth), [len(e) for e in events], beside)
+    return every.thinned(truth), cut([len(e) for e in events], beside)

@@ -11,11 +11,11 @@ from scipy import stats
 from test_statistics import counting
 
 from needle_parsl.errors import InputError, TaskError
-from needle_parsl.nsbi.statistics import blocks, neyman
+from needle_parsl.nsbi.statistics import blocks, neyman, throws
 from needle_parsl.nsbi.statistics.blocks import Block
 from needle_parsl.nsbi.statistics.fits import intervals
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
-from needle_parsl.nsbi.statistics.toys import Pool, resampled
+from needle_parsl.nsbi.statistics.toys import Pool, drawn
 
 B, LEVEL, TOYS = 3.0, 0.9, 1000
 TABLE = {0: (0.0, 1.08), 1: (0.0, 1.88), 2: (0.0, 3.04), 3: (0.0, 4.42), 4: (0.0, 5.60), 5: (0.0, 6.99),
@@ -56,12 +56,13 @@ def construction() -> tuple[np.ndarray, list[Block]]:
         truth = events.rates.at({"mu": mu})
 
         @cache
-        def fitted(n: int, truth=truth) -> blocks.Fitted:
-            return blocks.fit(counting(n, b=B, s=1.0, bounds=(0.0, 60.0)), "mu", truth)
+        def fitted(n: int, truth=truth) -> throws.Fitted:
+            return throws.fit(counting(n, b=B, s=1.0, bounds=(0.0, 60.0)), "mu", truth)
 
-        toys = resampled(pool, truth, [1000 * place + toy for toy in range(TOYS)])
-        rows = [fitted(len(toy.tables[0].count)) for toy in toys]
-        made.append(Block(("mu",), truth, math.inf, 0.0, *map(np.array, zip(*rows, strict=True))))
+        toys = drawn(pool, truth, [1000 * place + toy for toy in range(TOYS)])
+        rows = [fitted(len(toy.rows)) for toy in toys]
+        columns = dict(zip(blocks.COLUMNS, map(np.array, zip(*rows, strict=True)), strict=True))
+        made.append(Block(("mu",), truth, math.inf, 0.0, **columns))
     return grid, made
 
 

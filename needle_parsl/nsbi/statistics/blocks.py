@@ -4,62 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
-from needle_parsl.nsbi.statistics.fits.fitting import minimise
-from needle_parsl.nsbi.statistics.model import Rates
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.throws import Fitted, fitted
+from needle_parsl.nsbi.statistics.toys import Draw
 
 Floats = npt.NDArray[np.float64]
-COLUMNS = ("events", "values", "errors", "pulls", "t", "nll", "converged")
-
-
-class Fitted(NamedTuple):
-    """What the fits of one toy say."""
-
-    events: int
-    values: Floats
-    """Best values of the parameters, shape (P,)."""
-    errors: Floats
-    """Standard errors, shape (P,); NaN at a bound."""
-    pulls: Floats
-    """Best value minus truth over the error, in the coordinate of the fit, shape (P,); NaN at a bound."""
-    t: float
-    """-2 ln of the profile likelihood ratio at the true value of the parameter of interest."""
-    nll: float
-    converged: bool
-
-
-def fit(toy: Likelihood, parameter: str, truth: Floats) -> Fitted:
-    """Fit a toy twice: with the parameter of interest at its true value, and freely from there.
-
-    Args:
-        toy: Its likelihood.
-        parameter: The parameter of interest.
-        truth: theta, shape (P,).
-    """
-    rates = toy.rates
-    value = float(rates.outward(truth)[rates.parameters.index(parameter)])
-    held = minimise(toy, rates, start=truth, fixed={parameter: value}, errors=False)
-    free = minimise(toy, rates, start=held.theta)
-    errors = np.array([free.error(name) for name in rates.parameters])
-    t = max(2 * (held.nll - free.nll), 0.0)
-    pulls = (free.theta - truth) * np.abs(rates.stretch(free.theta)) / errors
-    return Fitted(
-        sum(t.y.shape[1] for t in toy.of_kind("events")),
-        free.values,
-        errors,
-        pulls,
-        t,
-        free.nll,
-        held.converged and free.converged,
-    )
+COLUMNS = Fitted._fields
 
 
 @dataclass(frozen=True)
@@ -88,20 +46,38 @@ class Block:
     converged: npt.NDArray[np.bool_]
     """Shape (T,)."""
 
+    tested: Floats = field(default_factory=lambda: np.empty(0))
+    """Further values at which the parameter of interest was held, shape (V,)."""
+    others: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    """t there, shape (T, V)."""
+    code: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """How compiled fits have ended, a place in `throws.CODES`; shape (T,)."""
+    retried: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    """Which toys iminuit has fitted, shape (T,)."""
+
     @staticmethod
-    def of(toys: Iterable[Likelihood], rates: Rates, parameter: str, truth: Floats, pool: tuple[float, float]) -> Block:
+    def of(
+        events: Likelihood,
+        toys: Iterable[Draw],
+        parameter: str,
+        truth: Floats,
+        pool: tuple[float, float],
+        tested: Sequence[float] = (),
+    ) -> Block:
         """Fit toys, one after the other.
 
         Args:
-            toys: Their likelihoods.
-            rates: The model.
+            events: Likelihood over the events of all toys.
+            toys: Which of them make each toy.
             parameter: The parameter of interest.
             truth: theta, shape (P,).
             pool: Effective and vetoed events of the pool.
+            tested: Further values at which the parameter of interest is held.
         """
-        rows = [fit(toy, parameter, truth) for toy in toys]
+        rows = fitted(events, toys, parameter, truth, tested)
         columns: dict[str, Any] = dict(zip(COLUMNS, map(np.array, zip(*rows, strict=True)), strict=True))
-        return Block(rates.parameters, rates.outward(truth), *pool, **columns)
+        rates = events.rates
+        return Block(rates.parameters, rates.outward(truth), *pool, **columns, tested=np.array(tested, np.float64))
 
     @staticmethod
     def join(blocks: Sequence[Block]) -> Block:
@@ -120,7 +96,7 @@ def write(path: Path, block: Block) -> None:
     with h5py.File(path, "w") as file:
         file.attrs["parameters"] = json.dumps(block.parameters)
         file.attrs["effective_events"], file.attrs["vetoed_events"] = block.effective, block.vetoed
-        for name in ("truth", *COLUMNS):
+        for name in ("truth", "tested", *COLUMNS):
             file.create_dataset(name, data=getattr(block, name), track_times=False)
 
 
@@ -128,5 +104,5 @@ def read(path: Path) -> Block:
     """Read a block."""
     with h5py.File(path, "r") as file:
         pool = float(file.attrs["effective_events"]), float(file.attrs["vetoed_events"])
-        columns = {name: file[name][...] for name in COLUMNS}
+        columns = {name: file[name][...] for name in ("tested", *COLUMNS)}
         return Block(tuple(json.loads(file.attrs["parameters"])), file["truth"][...], *pool, **columns)

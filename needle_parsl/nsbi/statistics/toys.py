@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -114,7 +115,18 @@ def sufficient(pool: Pool, least: float) -> Pool:
     return pool
 
 
-def resampled(pool: Pool, theta: Floats, seeds: Sequence[int]) -> Iterator[Likelihood]:
+class Draw(NamedTuple):
+    """What makes a toy out of the likelihood of many events: `likelihood.take(*draw)`."""
+
+    rows: npt.NDArray[np.int64]
+    """Which events, shape (N,); one that was drawn twice stands there twice."""
+    constraints: Constraints
+    """With the auxiliary observations that were thrown."""
+    counts: Sequence[Floats]
+    """Of each binned region."""
+
+
+def drawn(pool: Pool, theta: Floats, seeds: Sequence[int]) -> Iterator[Draw]:
     """Draw toys from a pool: as many events as Poisson says, then which ones.
 
     It is the law of one Poisson number per event, without a look at every event.
@@ -128,9 +140,9 @@ def resampled(pool: Pool, theta: Floats, seeds: Sequence[int]) -> Iterator[Likel
     for seed in seeds:
         generator = np.random.default_rng(seed)
         constraints = pool.likelihood.constraints.throw(pool.likelihood.alpha(theta), generator)
-        places = generator.random(generator.poisson(edges[-1])) * edges[-1]
+        places = np.sort(generator.random(generator.poisson(edges[-1])) * edges[-1])
         counts = [generator.poisson(mean).astype(np.float64) for mean in means]
-        yield pool.likelihood.take(np.searchsorted(edges, places, side="right"), constraints, counts)
+        yield Draw(np.searchsorted(edges, places, side="right"), constraints, counts)
 
 
 @dataclass(frozen=True)
@@ -148,14 +160,13 @@ class Beside:
         return Beside(constraints, [generator.poisson(m).astype(np.float64) for m in likelihood.counts(theta)])
 
 
-def cut(events: Likelihood, numbers: Sequence[int], beside: Sequence[Beside]) -> Iterator[Likelihood]:
+def cut(numbers: Sequence[int], beside: Sequence[Beside]) -> Iterator[Draw]:
     """Cut the events of many toys, one behind the other, into toys.
 
     Args:
-        events: Likelihood over all of them.
         numbers: Events of each toy.
         beside: What was thrown beside them.
     """
     ends = np.cumsum([0, *numbers])
     for start, stop, own in zip(ends, ends[1:], beside, strict=False):
-        yield events.take(slice(int(start), int(stop)), own.constraints, own.counts)
+        yield Draw(np.arange(start, stop), own.constraints, own.counts)

@@ -1,0 +1,126 @@
+"""Fits of toys: many at once in compiled code, and what that cannot do one by one with NumPy and iminuit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from needle_parsl.nsbi.statistics.batched import compiling
+from needle_parsl.nsbi.statistics.fits.fitting import SPREAD, minimise
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.toys import Draw
+
+Floats = npt.NDArray[np.float64]
+BATCH = 50
+"""Toys that compiled code is given at a time."""
+CODES = ("converged", "higher", "wall", "limit", "stuck", "broken")
+"""How a compiled fit has ended, as in `batched.newton`; one that has not converged is done again by iminuit."""
+
+
+class Fitted(NamedTuple):
+    """What the fits of one toy say."""
+
+    events: int
+    values: Floats
+    """Best values of the parameters, shape (P,)."""
+    errors: Floats
+    """Standard errors, shape (P,); NaN at a bound."""
+    pulls: Floats
+    """Best value minus truth over the error, in the coordinate of the fit, shape (P,); NaN at a bound."""
+    t: float
+    """-2 ln of the profile likelihood ratio at the true value of the parameter of interest."""
+    nll: float
+    converged: bool
+    others: Floats
+    """The same ratio at the tested values, shape (V,); NaN where that fit did not converge."""
+    code: int
+    """Place in `CODES` of the worst of the compiled fits; 0 where there was none."""
+    retried: bool
+    """Whether iminuit has fitted this toy."""
+
+
+def fit(toy: Likelihood, parameter: str, truth: Floats, tested: Sequence[float] = (), code: int = 0) -> Fitted:
+    """Fit a toy with NumPy and iminuit: with the parameter of interest at its true value, and freely from there.
+
+    Args:
+        toy: Its likelihood.
+        parameter: The parameter of interest.
+        truth: theta, shape (P,).
+        tested: Further values at which it is held.
+        code: How a compiled fit has ended before.
+    """
+    rates = toy.rates
+    value = float(rates.outward(truth)[rates.parameters.index(parameter)])
+    held = [minimise(toy, rates, start=truth, fixed={parameter: v}, errors=False) for v in (value, *tested)]
+    lowest = min(held, key=lambda found: (not found.converged, found.nll))
+    free = minimise(toy, rates, start=lowest.theta)
+    errors = np.array([free.error(name) for name in rates.parameters])
+    t = [max(2 * (found.nll - free.nll), 0.0) if found.converged and free.converged else np.nan for found in held]
+    pulls = (free.theta - truth) * np.abs(rates.stretch(free.theta)) / errors
+    events = sum(table.y.shape[1] for table in toy.of_kind("events"))
+    good = held[0].converged and free.converged
+    own = t[0] if good else max(2 * (held[0].nll - free.nll), 0.0)
+    return Fitted(events, free.values, errors, pulls, own, free.nll, good, np.array(t[1:]), code, True)
+
+
+def fitted(
+    events: Likelihood, toys: Iterable[Draw], parameter: str, truth: Floats, tested: Sequence[float] = ()
+) -> Iterator[Fitted]:
+    """Fit toys, in compiled code where numba is installed and knows the model.
+
+    Args:
+        events: Likelihood over the events of all toys.
+        toys: Which of them make each toy.
+        parameter: The parameter of interest.
+        truth: theta, shape (P,).
+        tested: Further values at which it is held.
+    """
+    if reason := slow(events):
+        warnings.warn(f"toys are fitted by NumPy and iminuit, some fifty times slower: {reason}", stacklevel=2)
+        for toy in toys:
+            yield fit(events.take(*toy), parameter, truth, tested)
+        return
+    yield from _compiled(events, toys, parameter, truth, tested)
+
+
+def slow(events: Likelihood) -> str:
+    """Say why toys cannot be fitted in compiled code; empty if they can."""
+    if not compiling.AVAILABLE:
+        return "numba is not installed, see the extra `toys`"
+    from needle_parsl.nsbi.statistics.batched.preparing import unsupported
+
+    unknown = unsupported(events)
+    return f"compiled fits do not know {unknown}" if unknown else ""
+
+
+def _compiled(
+    events: Likelihood, toys: Iterable[Draw], parameter: str, truth: Floats, tested: Sequence[float]
+) -> Iterator[Fitted]:
+    from needle_parsl.nsbi.statistics.batched.engine import Engine
+
+    engine, rates, source = Engine.of(events), events.rates, iter(toys)
+    value = float(rates.outward(truth)[rates.parameters.index(parameter)])
+    low, high = np.array(rates.limits()).T
+    starts = (
+        np.array([low + share * (high - low) for share in SPREAD]) if rates.curved.any() else np.empty((0, len(truth)))
+    )
+    while batch := list(islice(source, BATCH)):
+        found = engine.fit(batch, truth, parameter, (value, *tested), starts)
+        stretch = np.abs([rates.stretch(theta) for theta in found.theta])
+        sigma = np.where(found.sigma > 0, found.sigma, np.nan)
+        t = np.maximum(2 * (found.held - found.nll[:, None]), 0.0)
+        pulls = (found.theta - truth) / sigma
+        for place, draw in enumerate(batch):
+            code = int(found.code[place].max())
+            if code:
+                yield fit(events.take(*draw), parameter, truth, tested, code)
+                continue
+            yield Fitted(
+                len(draw.rows), rates.outward(found.theta[place]), stretch[place] * sigma[place], pulls[place],
+                float(t[place, 0]), float(found.nll[place]), True, t[place, 1:], 0, False,
+            )  # fmt: skip
