@@ -180,6 +180,8 @@ def run(
         raise InputError(other)
     terminal.warned(prepared.loaded.warnings)
     terminal.explained(prepared)
+    for note in prepared.site.notes():
+        terminal.said(note)
     try:
         # What users' modules print is no answer.
         with (

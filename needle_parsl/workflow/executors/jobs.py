@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +13,10 @@ from typing import Any
 from needle_parsl import rundir
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.site import Shape
+
+
+UNASKED = ("CANCELLED", "TIMEOUT", "FAILED")
+"""Ends of a job that nobody asked us for."""
 
 
 class SpentError(TaskError):
@@ -44,8 +49,8 @@ class Job:
 class Jobs:
     """All jobs that this run directory has ever had."""
 
-    def __init__(self, root: Path, budget: float) -> None:
-        self.path, self.budget, self.writing = root / rundir.JOBS, budget, threading.Lock()
+    def __init__(self, root: Path, budget: float = 0.0, say: Callable[[str], None] = lambda _: None) -> None:
+        self.path, self.budget, self.say, self.writing = root / rundir.JOBS, budget, say, threading.Lock()
         self.jobs: dict[str, Job] = {}
         with suppress(InputError, TypeError, AttributeError):  # damaged, or none yet: it costs only its history
             found: dict[str, Any] = rundir.read_json(self.path)
@@ -81,14 +86,23 @@ class Jobs:
         """Write down a job that was submitted."""
         self._set(name, Job(label, shape.nodes, shape.seconds(), time.time()))
 
-    def see(self, name: str, state: str, *, ended: bool) -> None:
-        """Write down how a job is, if that has changed."""
+    def see(self, name: str, state: str, *, ended: bool, asked: bool = False) -> None:
+        """Write down how a job is, if that has changed.
+
+        Args:
+            name: The job.
+            state: As Parsl calls it.
+            ended: Whether that is an end.
+            asked: Whether we have asked for it.
+        """
         job = self.jobs.get(name)
         if job is None or job.ended or job.state == state:
             return
         now = time.time()
         started = job.started or (now if state == "RUNNING" else 0.0)
         self._set(name, replace(job, state=state, started=started, ended=now if ended else 0.0))
+        if state in UNASKED and not asked:
+            self.say(f"job {name} has ended ({state.lower()}); the next one goes on from what was kept")
 
     def _set(self, name: str, job: Job) -> None:
         with self.writing:

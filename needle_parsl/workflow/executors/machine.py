@@ -117,7 +117,7 @@ def started(site: Site, logs: Path, say: Say = lambda _: None) -> Iterator[Machi
     machine = None
     with _logged(logs / "parsl.log"):
         try:
-            jobs = Jobs(logs.parent, site.node_hours())
+            jobs = Jobs(logs.parent, site.node_hours(), say)
             machine = Machine(DataFlowKernel(settings.config(site, logs, jobs)), logs)
             machine.take_over(say)
             if site.executor == "htex" and site.scheduler == "local" and not site.factory:

@@ -41,7 +41,7 @@ def _job(site: Site, label: str, logs: Path) -> str:
     with TemporaryDirectory() as folder:
         place = Path(folder) / "logs"
         place.mkdir()
-        executor = settings.htex(site, label, place, Jobs(place, 0.0), where="127.0.0.1")
+        executor = settings.htex(site, label, place, Jobs(place), where="127.0.0.1")
         executor.run_dir, executor.worker_port, executor.logconf_path = str(place / "parsl" / "000"), PORT, None
         executor.cert_dir = str(place / "parsl" / "000" / label / "certificates")
         executor.provider.script_dir = folder

@@ -36,6 +36,8 @@ FRESH = 2.0
 """Seconds for which an answer of the scheduler is good enough."""
 PAUSE = 30.0
 """Seconds after a refusal in which nothing is submitted."""
+WAITING = 20.0
+"""Seconds in the queue after which the user is told why."""
 PASSING = re.compile(
     r"timed? ?out|unable to contact|connection|temporar|try again|busy|submit.*limit|limit.*submit|too many",
     re.IGNORECASE,
@@ -66,6 +68,8 @@ class Watched(ClusterProvider):
         self.spent = ""
         """Why the budget has no room; empty while it has."""
         self.again = self.looked = 0.0
+        self.told: set[str] = set()
+        """Jobs of which the user knows that they wait."""
 
     @property
     def status_polling_interval(self) -> int:
@@ -110,6 +114,20 @@ class Watched(ClusterProvider):
             self.resources[job]["status"] = status
         for job, facts in self.resources.items():
             self.jobs.see(str(job), facts["status"].state.name, ended=facts["status"].terminal)
+            if facts["status"].state == JobState.PENDING:
+                self._tell(str(job))
+
+    def _tell(self, job: str) -> None:
+        """Tell the user once that a job waits, and why."""
+        if job in self.told or time.time() - self.jobs.jobs[job].submitted < WAITING:
+            return
+        self.told.add(job)
+        why = self.reason(job)
+        self.jobs.say(f"job {job} [{self.label_}] waits in the queue{f': {why}' if why else ''}")
+
+    def reason(self, job: str) -> str:
+        """Say in the scheduler's words why a job waits; empty where it does not say."""
+        raise NotImplementedError
 
     def cancel(self, job_ids: Sequence[object]) -> list[bool]:
         """End jobs; those that have ended stay as they are."""
@@ -117,7 +135,7 @@ class Watched(ClusterProvider):
         if living and all(super().cancel(living)):
             for job in living:
                 self.resources[job]["status"] = JobStatus(JobState.CANCELLED)
-                self.jobs.see(str(job), "CANCELLED", ended=True)
+                self.jobs.see(str(job), "CANCELLED", ended=True, asked=True)
         return [self.resources[job]["status"].terminal for job in job_ids]
 
     def cancel_all(self) -> None:
@@ -146,6 +164,10 @@ class Slurm(Watched, SlurmProvider):
         rows = [line.split() for line in out.splitlines() if len(line.split()) == 2]
         return [job for job, name in rows if name.startswith(f"{self.name}.") and job not in self.resources]
 
+    def reason(self, job: str) -> str:
+        """Say in Slurm's words why a job waits."""
+        return str(super().execute_wait(f"squeue --noheader --format=%r --job {job}")[1]).strip()
+
     def end(self, job_ids: list[str]) -> None:
         """End jobs of an earlier driver."""
         self.execute_wait(f"scancel {' '.join(job_ids)}")
@@ -162,6 +184,11 @@ class Pbs(Watched, PBSProProvider):
         except ValueError:
             return []
         return [job for job, facts in found.items() if str(facts.get("Job_Name", "")).startswith(f"{self.name}.")]
+
+    def reason(self, job: str) -> str:
+        """Give the comment of PBS on a job."""
+        found = re.search(r"^\s*comment = (.*)$", str(self.execute_wait(f"qstat -f {job}")[1]), re.MULTILINE)
+        return found[1] if found else ""
 
     def end(self, job_ids: list[str]) -> None:
         """End jobs of an earlier driver."""

@@ -1,0 +1,355 @@
+"""Against a real Slurm on this machine: whole runs, losses, refusals, walltimes, and the nodes' own set-up."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import on_node
+import pytest
+from conftest import jobs, until
+
+from needle_parsl import site as sites
+
+pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+ROOT = Path(__file__).parent.parent.parent
+Queue = Callable[[Path], dict[str, str]]
+GPU = """
+description    = "GPU nodes of the tests"
+scheduler      = "slurm"
+executor       = "htex"
+account        = "needle_g"
+qos            = "regular"
+constraint     = "gpu"
+walltime       = "00:10:00"
+cores_per_node = 128
+gpus_per_node  = 4
+nodes          = 2
+launcher       = "srun"
+poll           = 2
+setup          = "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK"
+"""
+CPU = """
+description      = "CPU nodes of the tests"
+scheduler        = "slurm"
+executor         = "htex"
+account          = "needle"
+constraint       = "cpu"
+walltime         = "00:10:00"
+cores_per_node   = 256
+workers_per_node = 1
+launcher         = "srun"
+poll             = 2
+"""
+SMALL = """
+name    = "small"
+seed    = 7
+physics = "physics.py"
+[features]
+names = ["x1", "x2", "x3", "x4"]
+[split]
+min_events = 100
+[samples.signal]
+generate = "physics.py:signal"
+events   = 3_000
+yield    = 80.0
+[samples.background]
+generate = "physics.py:background"
+events   = 3_000
+yield    = 400.0
+[ratios]
+reference = ["background"]
+targets   = ["signal", "background"]
+[training]
+layers     = 1
+nodes      = 8
+batch_size = 100
+epochs     = EPOCHS
+patience   = 100_000
+members    = 1
+[model]
+parameters.mu        = { nominal = 1.0, bounds = [0.0, 5.0], role = "poi" }
+processes.signal     = "mu"
+processes.background = "1"
+[fit]
+scan = { parameter = "mu", start = 0.2, stop = 2.0, points = 5 }
+"""
+LATE = '''
+
+def signal(generator, events, _quick=signal):
+    """Outlive the first block."""
+    import os, pathlib, time
+    marker = pathlib.Path("MARKER")
+    if "SLURM_JOB_ID" in os.environ and not marker.exists():
+        marker.touch()
+        time.sleep(1000)
+    return _quick(generator, events)
+'''
+
+
+def analysis(folder: Path, epochs: int = 2, more: str = "") -> Path:
+    """Write a small analysis."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "analysis.toml").write_text(SMALL.replace("EPOCHS", str(epochs)))
+    (folder / "physics.py").write_text((ROOT / "apps" / "gaussian" / "physics.py").read_text() + more)
+    return folder / "analysis.toml"
+
+
+def machine(folder: Path, text: str, *changes: str) -> Path:
+    """Write a site file; each change takes the place of the line with its key."""
+    keys = {line.partition("=")[0].strip() for line in changes}
+    kept = [line for line in text.splitlines() if line.partition("=")[0].strip() not in keys]
+    (folder / "mine.toml").write_text("\n".join([*kept, *changes, ""]))
+    return folder / "mine.toml"
+
+
+def start(*arguments: object, cwd: Path, env: dict[str, str]) -> subprocess.Popen[str]:
+    """Start needle in the background."""
+    command = [sys.executable, "-m", "needle_parsl", *map(str, arguments)]
+    with (cwd / "driver.log").open("a") as log:
+        return subprocess.Popen(command, cwd=cwd, env={**os.environ, **env}, stdout=log, stderr=log, text=True)
+
+
+def ledger(root: Path) -> list[dict[str, Any]]:
+    path = root / "ledger.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def outliving(
+    slurm: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+    """A run of more than two walltimes of a minute, which goes on beside all other tests."""
+    folder = tmp_path_factory.mktemp("late")
+    slow = analysis(folder, 2000, LATE.replace("MARKER", str(folder / "marker")))
+    driver = start("run", slow, "--site", machine(folder, CPU, 'walltime = "00:01:00"', "drain = 20"), "--out", "run", cwd=folder, env=slurm)  # fmt: skip
+    yield folder, driver
+    if driver.poll() is None:
+        driver.terminate()
+        driver.wait(60)
+
+
+def test_gaussian_on_two_nodes_of_four_gpus(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, queue: Queue) -> None:  # fmt: skip
+    settings = {"training.members": 4, "training.epochs": 3, "samples.signal.events": 12_000, "samples.background.events": 12_000,
+                "toys.count": 10, "intervals.method": "profile"}  # fmt: skip
+    options = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    mine = machine(tmp_path, GPU, "pack = 1")
+    ended = needle("run", ROOT / "apps" / "gaussian", "--site", mine, "--out", "run", *options, env=slurm)
+    assert ended.code == 0, ended.err
+    root = tmp_path / "run"
+    assert (root / "report" / "index.html").exists()
+    workers = {tuple(line["worker"].rpartition(":gpu")[::2]) for line in ledger(root)}
+    assert len(dict(workers)) == len(workers)  # a worker has one device
+    nodes = Counter(name.split(":")[0] for name, _ in workers)
+    assert len(nodes) == 2
+    for node in nodes:
+        devices = [gpu for name, gpu in workers if name.startswith(f"{node}:")]
+        assert sorted(devices) == sorted(set(devices))
+        assert set(devices) <= {"0", "1", "2", "3"}
+    assert len(workers) >= 6  # nearly all of the 8 had something to do
+    assert [job["state"] for job in jobs(root).values()] == ["CANCELLED"]
+    until(lambda: not queue(root), 30)
+    assert root.stat().st_mode & 0o777 == 0o700
+    assert list((root / "logs" / "parsl").glob("*/tasks/certificates"))  # encrypted
+
+
+@pytest.mark.usefixtures("on_slurm")
+def test_each_device_twice_per_node_and_a_marker_on_each_node(tmp_path: Path) -> None:
+    from parsl import python_app
+
+    from needle_parsl.workflow import executors
+
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    mine = machine(
+        tmp_path, GPU, "workers_per_gpu = 2",
+        f'node_setup = "echo $(hostname) >> {notes}/setup; export HELD={notes}/held.$(hostname); touch $HELD"',
+        f'node_end = "rm $HELD; echo $(hostname) >> {notes}/end"',
+    )  # fmt: skip
+
+    (tmp_path / "run" / "logs").mkdir(parents=True)
+    with executors.started(sites.load(str(mine)), tmp_path / "run" / "logs") as found:
+        app = python_app(on_node.device, data_flow_kernel=found.kernel, executors=[found.labels["gpu"]])
+        seen: set[tuple[str, int, str, bool]] = set()
+        ends = time.monotonic() + 90
+        while len(seen) < 16 and time.monotonic() < ends:
+            seen |= {future.result(90) for future in [app() for _ in range(32)]}
+        assert sorted(path.name for path in notes.glob("held.*")) == [
+            f"held.{node}" for node in sorted({s[0] for s in seen})
+        ]
+    counts = Counter((node, gpu) for node, _, gpu, _ in seen)
+    assert len(counts) == 8
+    assert set(counts.values()) == {2}
+    assert not any(torch for *_, torch in seen)
+    until(lambda: (notes / "end").exists() and len((notes / "end").read_text().split()) == 2, 30)
+    assert sorted((notes / "setup").read_text().split()) == sorted((notes / "end").read_text().split())
+    assert not list(notes.glob("held.*"))
+
+
+def test_scancel_in_the_middle_goes_on_to_the_same_bytes(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, queue: Queue) -> None:  # fmt: skip
+    root = tmp_path / "run"
+    file = analysis(tmp_path / "app", 120)
+    driver = start("run", file, "--site", machine(tmp_path, CPU), "--out", "run", cwd=tmp_path, env=slurm)
+    until(lambda: list(root.glob("packs/states/*/*.h5")) or driver.poll() is not None, 90)
+    (job,) = queue(root)
+    subprocess.run(["scancel", job], check=True)
+    began = time.monotonic()
+    until(lambda: len(jobs(root)) == 2 or driver.poll() is not None, 60)
+    submitted = time.monotonic() - began
+    assert driver.wait(180) == 0, (tmp_path / "driver.log").read_text()
+    assert f"job {job} has ended (cancelled)" in (tmp_path / "driver.log").read_text()
+    assert submitted < 15
+    assert [job["state"] for job in jobs(root).values()] == ["CANCELLED", "CANCELLED"]  # the second by us, at the end
+    assert len({line["key"] for line in ledger(root)}) == len(ledger(root))
+    assert needle("run", file, "--site", "local", "--out", "here").code == 0
+    assert (root / "fits" / "asimov.json").read_bytes() == (tmp_path / "here" / "fits" / "asimov.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ('queue = "nowhere"', "Invalid partition name specified"),
+        ('account = "needle"', "Account needle is no GPU allocation: its name must end in _g."),
+        ('constraint = "gpu&h100"', "Invalid feature specification"),
+        ('walltime = "96:00:00"', "QOS regular allows at most 2880 minutes."),
+        ("nodes = 9", "Requested node configuration is not available"),
+    ],
+)
+def test_a_refusal_is_said_once_and_soon(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, change: str, words: str) -> None:  # fmt: skip
+    file = analysis(tmp_path / "app")
+    began = time.monotonic()
+    ended = needle("run", file, "--site", machine(tmp_path, GPU, change), "--out", "run", env=slurm)
+    assert time.monotonic() - began < 25
+    assert ended.code == 1, ended.err
+    assert ended.err.count(words) == 1, ended.err
+    assert "Traceback" not in ended.err
+    assert len(ended.err.splitlines()) == 1, ended.err
+    tried = [
+        path
+        for path in (tmp_path / "run").glob("logs/parsl/*/submit_scripts/needle-*")
+        if not path.suffix.startswith(".std")
+    ]
+    assert len(tried) == 1
+    assert ledger(tmp_path / "run") == []
+    assert jobs(tmp_path / "run") == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ('setup = "module load nowhere"', "module: command not found"),
+        ('node_setup = "no_such_program"', "node_setup has failed on nid00"),
+        ('environment = { kind = "venv", path = "BARE" }', "No module named needle_parsl"),
+        ('environment = { kind = "venv", path = "/nowhere" }', "/nowhere/bin/python: No such file or directory"),
+    ],
+)
+def test_workers_that_cannot_start_say_why(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, change: str, words: str) -> None:  # fmt: skip
+    (tmp_path / "bare" / "bin").mkdir(parents=True)
+    (tmp_path / "bare" / "bin" / "python").write_text(
+        '#!/bin/sh\nunset PYTHONPATH; cd /; exec /usr/bin/env -i python3 -S "$@"\n'
+    )
+    (tmp_path / "bare" / "bin" / "python").chmod(0o755)
+    mine = machine(tmp_path, GPU, "nodes = 1", "poll = 1", change.replace("BARE", str(tmp_path / "bare")))
+    ended = needle("run", analysis(tmp_path / "app"), "--site", mine, "--out", "run", env=slurm)
+    assert ended.code == 1, ended.err
+    assert words in ended.err.splitlines()[-1], ended.err
+    assert len(jobs(tmp_path / "run")) == 3
+
+
+def test_a_block_that_never_starts_is_told_of_and_goes_with_the_run(slurm: dict[str, str], tmp_path: Path, queue: Queue) -> None:  # fmt: skip
+    root, log = tmp_path / "run", tmp_path / "driver.log"
+    mine = machine(tmp_path, GPU, 'options = ["--hold"]')
+    driver = start("run", analysis(tmp_path / "app"), "--site", mine, "--out", "run", cwd=tmp_path, env=slurm)
+    until(lambda: "waits in the queue: JobHeldUser" in log.read_text(), 60)
+    assert list(queue(root).values()) == ["PD"]
+    driver.send_signal(signal.SIGINT)
+    assert driver.wait(30) == 130
+    assert queue(root) == {}
+
+
+def test_a_killed_driver_is_followed_by_one_that_ends_its_jobs(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, queue: Queue) -> None:  # fmt: skip
+    root, mine, file = tmp_path / "run", machine(tmp_path, CPU), analysis(tmp_path / "app", 40)
+    driver = start("run", file, "--site", mine, "--out", "run", cwd=tmp_path, env=slurm)
+    until(lambda: "R" in queue(root).values(), 60)
+    (old,) = queue(root)
+    driver.kill()
+    driver.wait()
+    ended = needle("run", file, "--site", mine, "--out", "run", env=slurm)
+    assert ended.code == 0, ended.err
+    assert f"ending jobs of an earlier driver of this run: {old}" in ended.err
+    first, second = jobs(root).values()
+    assert first["ended"] <= second["submitted"] + 1
+    assert len({line["key"] for line in ledger(root)}) == len(ledger(root))
+
+
+@pytest.mark.usefixtures("on_slurm")
+def test_blocks_come_with_work_and_go_without(tmp_path: Path, queue: Queue) -> None:
+    from parsl import python_app
+
+    from needle_parsl.workflow import executors
+
+    mine = machine(tmp_path, CPU, "max_blocks = 2", "idle = 2", "poll = 1")
+    root = tmp_path / "run"
+    (root / "logs").mkdir(parents=True)
+    with executors.started(sites.load(str(mine)), root / "logs") as found:
+        app = python_app(on_node.sleep, data_flow_kernel=found.kernel, executors=[found.labels["cpu"]])
+        assert queue(root) == {}
+        short = [app(1) for _ in range(8)]
+        until(lambda: len(queue(root)) == 2, 20)
+        assert len({future.result(60) for future in short}) == 2
+        last = app(15)
+        until(lambda: len(queue(root)) == 1, 20)  # the idle one went, the busy one stayed
+        assert not last.done()
+        last.result(30)
+    until(lambda: not queue(root), 20)
+    assert len(jobs(root)) == 2
+
+
+def test_budget_stops_submission(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path) -> None:
+    mine = machine(tmp_path, GPU, 'budget = "0.2 node-hours"')
+    ended = needle("run", analysis(tmp_path / "app"), "--site", mine, "--out", "run", env=slurm)
+    assert ended.code == 1
+    assert ended.err.count("the budget of 0.2 node-hours has no room for one more job of 0.333 (0 are spent)") == 1, (
+        ended.err
+    )
+    assert jobs(tmp_path / "run") == {}
+
+
+@pytest.mark.usefixtures("on_slurm")
+def test_mpi_shape_runs_programs_on_two_nodes(tmp_path: Path) -> None:
+    from parsl import bash_app
+
+    from needle_parsl.workflow import executors
+
+    text = CPU.replace("workers_per_node = 1", "") + "\nworkers_per_node = 1\n[mpi]\nnodes = 2\n"
+    (tmp_path / "mine.toml").write_text(text)
+    (tmp_path / "logs").mkdir()
+    with executors.started(sites.load(str(tmp_path / "mine.toml")), tmp_path / "logs") as found:
+        assert found.labels["mpi"] == "mpi"
+        app = bash_app(on_node.hello, data_flow_kernel=found.kernel, executors=["mpi"])
+        app(str(tmp_path / "said"), parsl_resource_specification={"num_nodes": 2, "ranks_per_node": 2}).result(90)
+    ranks = [line.split() for line in (tmp_path / "said").read_text().splitlines()]
+    assert sorted(rank[0] for rank in ranks) == ["0", "1", "2", "3"]
+    assert {rank[1] for rank in ranks} == {"4"}
+    assert len({rank[2] for rank in ranks}) == 2
+
+
+def test_a_run_outlives_its_walltimes(outliving: tuple[Path, subprocess.Popen[str]]) -> None:
+    folder, driver = outliving
+    assert driver.wait(240) == 0, (folder / "driver.log").read_text()
+    root = folder / "run"
+    said = (folder / "driver.log").read_text()
+    states = [job["state"] for job in jobs(root).values()]
+    assert states[0] == "TIMEOUT"  # its generator did not heed the end
+    assert "has ended (timeout)" in said
+    assert "COMPLETED" in states[1:]  # its training stopped itself, and its workers left
+    assert len({line["key"] for line in ledger(root)}) == len(ledger(root))
+    assert not any(line["reason"] for line in ledger(root))
