@@ -17,7 +17,7 @@ import xxhash
 
 from needle_parsl.errors import InputError, TaskError
 
-RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES, JOBS = (
+RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES, JOBS, DRIVER = (
     "run.json",
     "analysis.toml",
     "site.toml",
@@ -27,6 +27,7 @@ RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES, JOBS = (
     "lock",
     "packs/states",
     "jobs.json",
+    "driver.json",
 )
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -73,7 +74,7 @@ def check(root: Path) -> None:
     """
     if root.exists() and not root.is_dir():
         raise InputError(f"{root}: is a file; choose another --out")
-    known = (root / RUN).exists() or (root / LEDGER).exists()
+    known = any((root / name).exists() for name in (RUN, LEDGER, DRIVER))
     foreign = root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir())
     if foreign and not known:
         raise InputError(f"{root}: holds files that are no needle run; choose another --out")

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from needle_parsl import __version__
-from needle_parsl.cli import estimators, remote
+from needle_parsl.cli import driving, estimators, remote
 from needle_parsl.cli.finding import find
 from needle_parsl.cli.options import (
     AnalysisFile,
     App,
     DataFile,
+    Detach,
     Force,
     Json,
     Out,
@@ -52,6 +53,7 @@ sites_app = typer.Typer(help="List the machines that needle knows, or show one."
 app.add_typer(sites_app, name="sites")
 estimators.add(app)
 remote.add(app)
+driving.add(app)
 
 
 def _version(value: bool) -> None:
@@ -164,6 +166,7 @@ def run(
     settings: Settings = None,
     until: Until = None,
     force: Force = False,
+    detach: Detach = False,
     as_json: Json = False,
 ) -> None:
     """Run an analysis, from events to the report.
@@ -180,6 +183,9 @@ def run(
         raise InputError(other)
     terminal.warned(prepared.loaded.warnings)
     terminal.explained(prepared)
+    if driving.wanted(prepared.site, detach):
+        _say_of(prepared.root, driving.detach(prepared.root, prepared.site), as_json)
+        return
     for note in prepared.site.notes():
         terminal.said(note)
     try:
@@ -202,6 +208,11 @@ def run(
         interrupts.leave(2 if outcome.wrong_input else 1)
 
 
+def _say_of(root: Path, sentence: str, as_json: bool) -> None:
+    """Say what has become of a run that others go on with."""
+    _print_json({"run": str(root), "said": sentence}) if as_json else typer.echo(sentence)
+
+
 @app.command()
 def status(run_name: RunName, as_json: Json = False) -> None:
     """Say how far a run is, here or at another site."""
@@ -210,7 +221,7 @@ def status(run_name: RunName, as_json: Json = False) -> None:
     from needle_parsl.workflow.remote import asking
 
     if asking.is_known(run_name):
-        remote.status(run_name, as_json)
+        remote.ask(run_name, "status", as_json)
         return
     state = running.state(find(run_name))
     _print_json(state) if as_json else terminal.status(state)

@@ -73,6 +73,9 @@ Until = Annotated[
     str | None, typer.Option("--until", metavar="STAGE", help="The last stage to run.", autocompletion=stages)
 ]
 Force = Annotated[bool, typer.Option("--force", help="Go on in the run directory of another analysis.")]
+Detach = Annotated[
+    bool, typer.Option("--detach", help="Go on without this terminal; attach, status, logs and cancel find the run.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
 Probe = Annotated[bool, typer.Option("--probe", help="Look into all files and modules again, not from memory.")]
 App = Annotated[

@@ -37,20 +37,6 @@ def submit(
     _show(asking.submit(analysis, site, endpoint or sites.endpoint(site), settings or [], run), as_json)
 
 
-def logs(run: RemoteRun) -> None:
-    """Print the end of what a remote run has said."""
-    from needle_parsl.workflow.remote import asking
-
-    typer.echo(asking.ask(run, "logs")["log"], nl=False)
-
-
-def cancel(run: RemoteRun, as_json: Json = False) -> None:
-    """End a remote run, with its workers and jobs; "needle submit --run" does not start it anew."""
-    from needle_parsl.workflow.remote import asking
-
-    _show(asking.ask(run, "cancel"), as_json)
-
-
 def fetch(run: RemoteRun, out: To = None, as_json: Json = False) -> None:
     """Bring the report, fits and estimators of a remote run."""
     from needle_parsl import rundir
@@ -77,11 +63,18 @@ def answer() -> None:
     typer.echo(json.dumps(answering.answer(question)))
 
 
-def status(run: str, as_json: bool) -> None:
-    """Say how far a remote run is."""
+def ask(run: str, what: str, as_json: bool) -> None:
+    """Ask for the status of a remote run, or cancel it."""
     from needle_parsl.workflow.remote import asking
 
-    _show(asking.ask(run, "status"), as_json)
+    _show(asking.ask(run, what), as_json)
+
+
+def log(run: str) -> str:
+    """Give the end of what a remote run has said."""
+    from needle_parsl.workflow.remote import asking
+
+    return str(asking.ask(run, "logs")["log"])
 
 
 def _show(facts: dict[str, Any], as_json: bool) -> None:
@@ -102,6 +95,6 @@ def _show(facts: dict[str, Any], as_json: bool) -> None:
 
 def add(app: typer.Typer) -> None:
     """Add the commands to needle's."""
-    for command in (submit, logs, cancel, fetch):
+    for command in (submit, fetch):
         app.command()(command)
     app.command(hidden=True)(answer)

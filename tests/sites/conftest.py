@@ -35,15 +35,15 @@ def slurm() -> Iterator[dict[str, str]]:
                 required = "slurm" in os.environ.get("NEEDLE_REQUIRE", "").split(",")
                 (pytest.fail if required else pytest.skip)(done.stderr.strip().splitlines()[-1])
         try:
-            yield {"SLURM_CONF": str(folder / "etc" / "slurm.conf")}
+            here = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])  # workers find what the tests run on nodes
+            yield {"SLURM_CONF": str(folder / "etc" / "slurm.conf"), "PYTHONPATH": here}
         finally:
             subprocess.run([CLUSTER, "stop"], env=env, capture_output=True, check=False, timeout=120)
 
 
 @pytest.fixture
 def on_slurm(slurm: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process may submit, and workers find what the tests run on nodes."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(Path(__file__).parent)]))
+    """This process may submit."""
     for name, value in slurm.items():
         monkeypatch.setenv(name, value)
 

@@ -69,11 +69,9 @@ yield    = 400.0
 reference = ["background"]
 targets   = ["signal", "background"]
 [training]
-layers     = 1
-nodes      = 8
-batch_size = 100
+network    = "slow_network:Slow"
+batch_size = 500
 epochs     = EPOCHS
-patience   = 100_000
 members    = 1
 [model]
 parameters.mu        = { nominal = 1.0, bounds = [0.0, 5.0], role = "poi" }
@@ -96,7 +94,7 @@ def signal(generator, events, _quick=signal):
 
 
 def analysis(folder: Path, epochs: int = 2, more: str = "") -> Path:
-    """Write a small analysis."""
+    """Write a small analysis, whose training takes about 0.7 s an epoch."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "analysis.toml").write_text(SMALL.replace("EPOCHS", str(epochs)))
     (folder / "physics.py").write_text((ROOT / "apps" / "gaussian" / "physics.py").read_text() + more)
@@ -129,8 +127,8 @@ def outliving(
 ) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     """A run of more than two walltimes of a minute, which goes on beside all other tests."""
     folder = tmp_path_factory.mktemp("late")
-    slow = analysis(folder, 2000, LATE.replace("MARKER", str(folder / "marker")))
-    driver = start("run", slow, "--site", machine(folder, CPU, 'walltime = "00:01:00"', "drain = 20"), "--out", "run", cwd=folder, env=slurm)  # fmt: skip
+    slow = analysis(folder, 60, LATE.replace("MARKER", str(folder / "marker")))
+    driver = start("run", slow, "--site", machine(folder, CPU, 'walltime = "00:01:00"', "drain = 20", "pack = 1"), "--out", "run", "--set", "training.members=2", cwd=folder, env=slurm)  # fmt: skip
     yield folder, driver
     if driver.poll() is None:
         driver.terminate()
@@ -138,8 +136,8 @@ def outliving(
 
 
 def test_gaussian_on_two_nodes_of_four_gpus(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, queue: Queue) -> None:  # fmt: skip
-    settings = {"training.members": 4, "training.epochs": 3, "samples.signal.events": 12_000, "samples.background.events": 12_000,
-                "toys.count": 10, "intervals.method": "profile"}  # fmt: skip
+    settings = {"training.members": 4, "training.epochs": 10, "samples.signal.events": 12_000, "samples.background.events": 12_000,
+                "toys.count": 10}  # fmt: skip
     options = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     mine = machine(tmp_path, GPU, "pack = 1")
     ended = needle("run", ROOT / "apps" / "gaussian", "--site", mine, "--out", "run", *options, env=slurm)
@@ -196,7 +194,7 @@ def test_each_device_twice_per_node_and_a_marker_on_each_node(tmp_path: Path) ->
 
 def test_scancel_in_the_middle_goes_on_to_the_same_bytes(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, queue: Queue) -> None:  # fmt: skip
     root = tmp_path / "run"
-    file = analysis(tmp_path / "app", 120)
+    file = analysis(tmp_path / "app", 40)
     driver = start("run", file, "--site", machine(tmp_path, CPU), "--out", "run", cwd=tmp_path, env=slurm)
     until(lambda: list(root.glob("packs/states/*/*.h5")) or driver.poll() is not None, 90)
     (job,) = queue(root)
@@ -209,7 +207,7 @@ def test_scancel_in_the_middle_goes_on_to_the_same_bytes(slurm: dict[str, str], 
     assert submitted < 15
     assert [job["state"] for job in jobs(root).values()] == ["CANCELLED", "CANCELLED"]  # the second by us, at the end
     assert len({line["key"] for line in ledger(root)}) == len(ledger(root))
-    assert needle("run", file, "--site", "local", "--out", "here").code == 0
+    assert needle("run", file, "--site", "local-htex", "--out", "here", env=slurm).code == 0
     assert (root / "fits" / "asimov.json").read_bytes() == (tmp_path / "here" / "fits" / "asimov.json").read_bytes()
 
 
@@ -225,9 +223,8 @@ def test_scancel_in_the_middle_goes_on_to_the_same_bytes(slurm: dict[str, str], 
 )
 def test_a_refusal_is_said_once_and_soon(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, change: str, words: str) -> None:  # fmt: skip
     file = analysis(tmp_path / "app")
-    began = time.monotonic()
     ended = needle("run", file, "--site", machine(tmp_path, GPU, change), "--out", "run", env=slurm)
-    assert time.monotonic() - began < 25
+    now = time.time()
     assert ended.code == 1, ended.err
     assert ended.err.count(words) == 1, ended.err
     assert "Traceback" not in ended.err
@@ -238,6 +235,7 @@ def test_a_refusal_is_said_once_and_soon(slurm: dict[str, str], needle: Callable
         if not path.suffix.startswith(".std")
     ]
     assert len(tried) == 1
+    assert now - tried[0].stat().st_mtime < 15
     assert ledger(tmp_path / "run") == []
     assert jobs(tmp_path / "run") == {}
 
@@ -276,7 +274,7 @@ def test_a_block_that_never_starts_is_told_of_and_goes_with_the_run(slurm: dict[
 
 
 def test_a_killed_driver_is_followed_by_one_that_ends_its_jobs(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, queue: Queue) -> None:  # fmt: skip
-    root, mine, file = tmp_path / "run", machine(tmp_path, CPU), analysis(tmp_path / "app", 40)
+    root, mine, file = tmp_path / "run", machine(tmp_path, CPU), analysis(tmp_path / "app", 2)
     driver = start("run", file, "--site", mine, "--out", "run", cwd=tmp_path, env=slurm)
     until(lambda: "R" in queue(root).values(), 60)
     (old,) = queue(root)
@@ -344,7 +342,7 @@ def test_mpi_shape_runs_programs_on_two_nodes(tmp_path: Path) -> None:
 
 def test_a_run_outlives_its_walltimes(outliving: tuple[Path, subprocess.Popen[str]]) -> None:
     folder, driver = outliving
-    assert driver.wait(240) == 0, (folder / "driver.log").read_text()
+    assert driver.wait(400) == 0, (folder / "driver.log").read_text()
     root = folder / "run"
     said = (folder / "driver.log").read_text()
     states = [job["state"] for job in jobs(root).values()]

@@ -14,7 +14,6 @@ from needle_parsl import rundir
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.site import Shape
 
-
 UNASKED = ("CANCELLED", "TIMEOUT", "FAILED")
 """Ends of a job that nobody asked us for."""
 

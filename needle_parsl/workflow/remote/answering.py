@@ -6,33 +6,23 @@ import base64
 import hashlib
 import os
 import re
-import subprocess
 import sys
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from needle_parsl import __version__, rundir
 from needle_parsl import site as sites
 from needle_parsl.analysis import read
 from needle_parsl.errors import InputError, NeedleError
-from needle_parsl.workflow import running
-from needle_parsl.workflow.processes import tethered
+from needle_parsl.workflow import detached, running
 
 HOME = "NEEDLE_REMOTE"
 """Environment variable that names the folder of remote runs at a site."""
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 FETCHED = ("run.json", "analysis.toml", "site.toml", "ledger.jsonl", "report", "fits", "intervals", "estimators")
-ENDING = 15.0
-"""Seconds that a cancelled run has to end by itself."""
-TAIL = 20_000
-"""Characters of a log that are sent."""
-DRIVER, LOG, RUN = "driver.json", "driver.log", "run"
+RUN = "run"
 
 
 def answer(question: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +51,7 @@ def _folder(question: Mapping[str, Any]) -> Path:
 
 def _known(question: Mapping[str, Any]) -> Path:
     folder = _folder(question)
-    if not (folder / DRIVER).exists():
+    if not (folder / rundir.DRIVER).exists():
         raise InputError(f"{folder}: there is no such run")
     return folder
 
@@ -69,7 +59,7 @@ def _known(question: Mapping[str, Any]) -> Path:
 def _submit(question: Mapping[str, Any]) -> dict[str, Any]:
     """Write the inputs and start the driver, unless that was done before."""
     folder = _folder(question)
-    if (folder / DRIVER).exists():  # the answer was lost on its way, and the laptop asks again
+    if (folder / rundir.DRIVER).exists():  # the answer was lost on its way, and the laptop asks again
         return _status(question)
     ours, theirs = versions(), question["versions"]
     if differ := [f"{name} {ours[name]} (here {theirs[name]})" for name in ours if ours[name] != theirs[name]]:
@@ -92,65 +82,35 @@ def _submit(question: Mapping[str, Any]) -> dict[str, Any]:
 def _start(folder: Path, question: Mapping[str, Any]) -> None:
     """Start the driver: a process that nobody waits for."""
     settings = [part for setting in question["settings"] for part in ("--set", setting)]
-    command = [
-        sys.executable,
-        "-m",
-        "needle_parsl",
-        "run",
-        question["analysis"],
-        "--site",
-        question["site"],
-        "--out",
-        RUN,
-    ]
-    with (folder / LOG).open("ab") as log:
-        process = subprocess.Popen(
-            [*command, *settings], cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    started = psutil.Process(process.pid).create_time()
-    rundir.write_json(folder / DRIVER, {"pid": process.pid, "started": started})
+    command = ["run", question["analysis"], "--site", question["site"], "--out", RUN, *settings]
+    detached.start(command, folder, folder / rundir.DRIVER, folder / detached.LOG)
 
 
-def _driver(folder: Path) -> psutil.Process | None:
-    """Find the living driver of a run."""
-    noted = rundir.read_json(folder / DRIVER)
-    with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(noted["pid"])
-        if process.create_time() == noted["started"] and not tethered.gone(process):
-            return process
-    return None
+def _alive(folder: Path) -> bool:
+    driver = detached.read(folder / rundir.DRIVER)
+    return driver is not None and detached.alive(driver)
 
 
 def _status(question: Mapping[str, Any]) -> dict[str, Any]:
     """Say how far a run is; one that did not begin tells why in its log."""
     folder = _known(question)
-    alive = _driver(folder) is not None
+    alive = _alive(folder)
     facts: dict[str, Any] = {"run": str(question["run"]), "folder": str(folder / RUN), "alive": alive}
     if (folder / RUN / rundir.RUN).exists():
         state = running.state(folder / RUN)
         return facts | {"state": {key: state[key] for key in ("name", "status", "tasks", "stages")}}
-    return facts | {"status": "starting" if alive else "did not start", "log": _tail(folder)}
-
-
-def _tail(folder: Path) -> str:
-    return (folder / LOG).read_text(errors="replace")[-TAIL:] if (folder / LOG).exists() else ""
+    return facts | {"status": "starting" if alive else "did not start", "log": detached.tail(folder / detached.LOG)}
 
 
 def _logs(question: Mapping[str, Any]) -> dict[str, Any]:
-    return {"log": _tail(_known(question))}
+    return {"log": detached.tail(_known(question) / detached.LOG)}
 
 
 def _cancel(question: Mapping[str, Any]) -> dict[str, Any]:
-    """End the driver as Ctrl-C would: it ends its workers and jobs. One that does not end is asked a second time."""
-    folder = _known(question)
-    for _ in range(2):
-        process = _driver(folder)
-        if process is None:
-            break
-        process.terminate()
-        ends = time.monotonic() + ENDING
-        while not tethered.gone(process) and time.monotonic() < ends:
-            time.sleep(0.1)
+    """End the driver, and with it its workers and jobs."""
+    driver = detached.read(_known(question) / rundir.DRIVER)
+    if driver is not None:
+        detached.end(driver)
     return _status(question)
 
 
