@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,30 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SAMPLE_DATA = Path(os.environ.get("NEEDLE_SAMPLE_DATA", ROOT.parent / "shared" / "data"))
+
+
+SLURM, SLURM_PORT = ROOT / "tests" / "services" / "slurm_cluster", "17817"
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[dict[str, str]]:
+    """The environment in which its commands find it: 4 GPU nodes with 4 GPUs, 3 CPU nodes; its ports are fixed."""
+    folder = Path(tempfile.gettempdir()) / f"needle-tests-slurm-{os.getuid()}"
+    env = {**os.environ, "NEEDLE_SLURM_DIR": str(folder), "NEEDLE_SLURM_PORT": SLURM_PORT}
+    with Path(f"{folder}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for command in (["install"], ["start", "--nodes", "4", "--cpu-nodes", "3"]):
+            done = subprocess.run([SLURM, *command], env=env, capture_output=True, text=True, check=False, timeout=300)
+            if done.returncode:
+                required = "slurm" in os.environ.get("NEEDLE_REQUIRE", "").split(",")
+                (pytest.fail if required else pytest.skip)(done.stderr.strip().splitlines()[-1])
+        try:
+            here = os.pathsep.join(
+                [str(ROOT), str(ROOT / "tests" / "sites")]
+            )  # workers find what the tests run on nodes
+            yield {"SLURM_CONF": str(folder / "etc" / "slurm.conf"), "PYTHONPATH": here}
+        finally:
+            subprocess.run([SLURM, "stop"], env=env, capture_output=True, check=False, timeout=120)
 
 
 @pytest.fixture(scope="session")

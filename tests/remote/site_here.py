@@ -69,7 +69,7 @@ class LocalSite:
         )
         self._wait("service", ready)
 
-    def configure(self, name: str, *, needle: bool = True) -> None:
+    def configure(self, name: str, *, needle: bool = True, **more: str) -> None:
         """Write the files of an endpoint; one without needle on its PATH has none to call."""
         place = self.folder / "compute" / name
         place.mkdir(parents=True, mode=0o700)
@@ -89,6 +89,7 @@ class LocalSite:
             "GLOBUS_COMPUTE_USER_DIR": self.folder / "compute",
             "HOME": home,
             "NEEDLE_REMOTE": self.remote,
+            **more,
         }
         (place / "user_environment.yaml").write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
 

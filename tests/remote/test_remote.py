@@ -70,8 +70,8 @@ def until(laptop: Laptop, run: str, there: Callable[[dict[str, Any]], bool]) -> 
     pytest.fail("it did not come")
 
 
-def submitted(laptop: Laptop, endpoint: str, *more: object) -> str:
-    ended = laptop("submit", "--site", "local", "--endpoint", endpoint, "--json", *more)
+def submitted(laptop: Laptop, endpoint: str, *more: object, site: str = "local") -> str:
+    ended = laptop("submit", "--site", site, "--endpoint", endpoint, "--json", *more)
     assert ended.code == 0, ended.err
     return str(ended.json()["run"])
 

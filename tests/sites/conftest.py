@@ -1,44 +1,16 @@
-"""Fixtures: a real Slurm on this machine, with nodes that believe to have GPUs."""
+"""Fixtures: this process on a cluster, and what is in its queue."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from needle_parsl import rundir
-
-ROOT = Path(__file__).parent.parent.parent
-CLUSTER = ROOT / "tests" / "services" / "slurm_cluster"
-PORT = "17817"
-
-
-@pytest.fixture(scope="session")
-def slurm() -> Iterator[dict[str, str]]:
-    """The environment in which its commands find it: 4 GPU nodes with 4 GPUs, 3 CPU nodes; its ports are fixed."""
-    folder = Path(tempfile.gettempdir()) / f"needle-tests-slurm-{os.getuid()}"
-    env = {**os.environ, "NEEDLE_SLURM_DIR": str(folder), "NEEDLE_SLURM_PORT": PORT}
-    with Path(f"{folder}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for command in (["install"], ["start", "--nodes", "4", "--cpu-nodes", "3"]):
-            done = subprocess.run(
-                [CLUSTER, *command], env=env, capture_output=True, text=True, check=False, timeout=300
-            )
-            if done.returncode:
-                required = "slurm" in os.environ.get("NEEDLE_REQUIRE", "").split(",")
-                (pytest.fail if required else pytest.skip)(done.stderr.strip().splitlines()[-1])
-        try:
-            here = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])  # workers find what the tests run on nodes
-            yield {"SLURM_CONF": str(folder / "etc" / "slurm.conf"), "PYTHONPATH": here}
-        finally:
-            subprocess.run([CLUSTER, "stop"], env=env, capture_output=True, check=False, timeout=120)
 
 
 @pytest.fixture
