@@ -177,9 +177,9 @@ def test_each_device_twice_per_node_and_a_marker_on_each_node(tmp_path: Path) ->
     with executors.started(sites.load(str(mine)), tmp_path / "run" / "logs") as found:
         app = python_app(on_node.device, data_flow_kernel=found.kernel, executors=[found.labels["gpu"]])
         seen: set[tuple[str, int, str, bool]] = set()
-        ends = time.monotonic() + 90
+        ends = time.monotonic() + 240
         while len(seen) < 16 and time.monotonic() < ends:
-            seen |= {future.result(90) for future in [app() for _ in range(32)]}
+            seen |= {future.result(240) for future in [app() for _ in range(32)]}
         assert sorted(path.name for path in notes.glob("held.*")) == [
             f"held.{node}" for node in sorted({s[0] for s in seen})
         ]
@@ -196,13 +196,13 @@ def test_scancel_in_the_middle_goes_on_to_the_same_bytes(slurm: dict[str, str], 
     root = tmp_path / "run"
     file = analysis(tmp_path / "app", 40)
     driver = start("run", file, "--site", machine(tmp_path, CPU), "--out", "run", cwd=tmp_path, env=slurm)
-    until(lambda: list(root.glob("packs/states/*/*.h5")) or driver.poll() is not None, 90)
+    until(lambda: list(root.glob("packs/states/*/*.h5")) or driver.poll() is not None, 300)
     (job,) = queue(root)
     subprocess.run(["scancel", job], check=True)
     began = time.monotonic()
-    until(lambda: len(jobs(root)) == 2 or driver.poll() is not None, 60)
+    until(lambda: len(jobs(root)) == 2 or driver.poll() is not None, 180)
     submitted = time.monotonic() - began
-    assert driver.wait(180) == 0, (tmp_path / "driver.log").read_text()
+    assert driver.wait(400) == 0, (tmp_path / "driver.log").read_text()
     assert f"job {job} has ended (cancelled)" in (tmp_path / "driver.log").read_text()
     assert submitted < 15
     assert [job["state"] for job in jobs(root).values()] == ["CANCELLED", "CANCELLED"]  # the second by us, at the end
@@ -266,17 +266,17 @@ def test_a_block_that_never_starts_is_told_of_and_goes_with_the_run(slurm: dict[
     root, log = tmp_path / "run", tmp_path / "driver.log"
     mine = machine(tmp_path, GPU, 'options = ["--hold"]')
     driver = start("run", analysis(tmp_path / "app"), "--site", mine, "--out", "run", cwd=tmp_path, env=slurm)
-    until(lambda: "waits in the queue: JobHeldUser" in log.read_text(), 60)
+    until(lambda: "waits in the queue: JobHeldUser" in log.read_text(), 240)
     assert list(queue(root).values()) == ["PD"]
     driver.send_signal(signal.SIGINT)
-    assert driver.wait(30) == 130
+    assert driver.wait(90) == 130
     assert queue(root) == {}
 
 
 def test_a_killed_driver_is_followed_by_one_that_ends_its_jobs(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, queue: Queue) -> None:  # fmt: skip
     root, mine, file = tmp_path / "run", machine(tmp_path, CPU), analysis(tmp_path / "app", 2)
     driver = start("run", file, "--site", mine, "--out", "run", cwd=tmp_path, env=slurm)
-    until(lambda: "R" in queue(root).values(), 60)
+    until(lambda: "R" in queue(root).values(), 240)
     (old,) = queue(root)
     driver.kill()
     driver.wait()
@@ -301,8 +301,8 @@ def test_blocks_come_with_work_and_go_without(tmp_path: Path, queue: Queue) -> N
         app = python_app(on_node.sleep, data_flow_kernel=found.kernel, executors=[found.labels["cpu"]])
         assert queue(root) == {}
         short = [app(1) for _ in range(8)]
-        until(lambda: len(queue(root)) == 2, 20)
-        assert len({future.result(60) for future in short}) == 2
+        until(lambda: len(queue(root)) == 2, 60)
+        assert len({future.result(240) for future in short}) == 2
         last = app(15)
         until(lambda: len(queue(root)) == 1, 20)  # the idle one went, the busy one stayed
         assert not last.done()
@@ -333,7 +333,7 @@ def test_mpi_shape_runs_programs_on_two_nodes(tmp_path: Path) -> None:
     with executors.started(sites.load(str(tmp_path / "mine.toml")), tmp_path / "logs") as found:
         assert found.labels["mpi"] == "mpi"
         app = bash_app(on_node.hello, data_flow_kernel=found.kernel, executors=["mpi"])
-        app(str(tmp_path / "said"), parsl_resource_specification={"num_nodes": 2, "ranks_per_node": 2}).result(90)
+        app(str(tmp_path / "said"), parsl_resource_specification={"num_nodes": 2, "ranks_per_node": 2}).result(240)
     ranks = [line.split() for line in (tmp_path / "said").read_text().splitlines()]
     assert sorted(rank[0] for rank in ranks) == ["0", "1", "2", "3"]
     assert {rank[1] for rank in ranks} == {"4"}
