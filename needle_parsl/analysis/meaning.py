@@ -165,7 +165,7 @@ def _training(analysis: Analysis, complain: Complain) -> None:
         _reference(analysis, name, key, complain)
     elif "." not in name:
         _known(name, NETWORKS, "network", key, complain)
-    if name in NETWORKS[1:] and not analysis.features.particles:
+    if name in ("deepset", "transformer") and not analysis.features.particles:
         complain(key, f"{name} is a network of particles; name them in [features] particles")
 
 

@@ -10,7 +10,7 @@ from needle_parsl.reading import within
 WALL = 5.0
 """Nuisance parameters stay within this many sigma; a fit that ends there has failed."""
 
-NETWORKS = ("mlp", "deepset", "transformer")
+NETWORKS = ("mlp", "deepset", "transformer", "flow")
 """Architectures that have a name."""
 
 
@@ -142,7 +142,7 @@ class Training:
     """`[training]`: the networks and how they are trained."""
 
     network: str | dict[str, bool | int | float | str | tuple[int | float | str, ...]] = "mlp"
-    """The architecture: `mlp`, `deepset` or `transformer` (of particles), a LightningModule or any other module as `"physics.py:Name"`
+    """The architecture: `mlp`, `deepset` or `transformer` (of particles), `flow` (two densities, extra `flows`), a LightningModule or any other module as `"physics.py:Name"`
     or `"module:Name"`, or a table with `_target_` and further arguments of its constructor (docs/training.md).
     Example: `{ _target_ = "physics.py:Network", width = 64 }`."""
     layers: int = field(default=4, metadata=within(1, 100))

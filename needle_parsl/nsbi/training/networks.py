@@ -18,7 +18,9 @@ from torch import nn
 from needle_parsl import refs
 from needle_parsl.errors import InputError, TaskError, closest
 from needle_parsl.nsbi.data.loading.particles import Packed
+from needle_parsl.nsbi.training.flows import FlowRatio
 from needle_parsl.nsbi.training.particles import PARTICLE_NETWORKS
+from needle_parsl.nsbi.training.stillness import Still
 
 
 @dataclass(frozen=True)
@@ -164,14 +166,16 @@ def build(shape: Shape, seed: int) -> nn.Module:
 
 def empty(shape: Shape) -> nn.Module:
     """Make a network whose weights will be filled in; touches no random state, which other threads may be using."""
-    with torch.device("meta"):
-        network = make(shape)
-    return network.to_empty(device="cpu").eval()
+    with Still():
+        return make(shape).eval()
 
 
 def vector(network: nn.Module) -> torch.Tensor:
-    """Copy the weights of a network into one vector, shape (P,): parameters, then buffers such as running means."""
-    return torch.cat([part.detach().reshape(-1) for part in tensors(network)])
+    """Copy the weights of a network into one vector of float32, shape (P,): parameters, then buffers such as running means.
+
+    Whole numbers and masks are in it, too: they may follow from the seed.
+    """
+    return torch.cat([part.detach().reshape(-1).float() for part in tensors(network)])
 
 
 def fill(network: nn.Module, weights: torch.Tensor) -> None:
@@ -184,8 +188,8 @@ def fill(network: nn.Module, weights: torch.Tensor) -> None:
 
 def tensors(network: nn.Module) -> list[torch.Tensor]:
     """List what makes up the weights, in their order."""
-    return [*network.parameters(), *(b for b in network.buffers() if b.is_floating_point())]
+    return [*network.parameters(), *network.buffers()]
 
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, **PARTICLE_NETWORKS}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, **PARTICLE_NETWORKS, "flow": FlowRatio}
 """Each takes features, layers and nodes by name, and some the features of a particle."""

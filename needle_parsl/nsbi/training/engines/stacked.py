@@ -105,21 +105,14 @@ class Stacked:
 
     def named(self, weights: torch.Tensor) -> tuple[Tensors, Tensors]:
         """Cut weights (..., P) into views by name: parameters, and buffers such as running means."""
-        names = [
-            *dict(self.module.named_parameters()),
-            *(n for n, b in self.module.named_buffers() if b.is_floating_point()),
-        ]
-        parts = networks.tensors(self.module)
-        cut = torch.split(weights, [part.numel() for part in parts], dim=-1)
+        named = [*self.module.named_parameters(), *self.module.named_buffers()]
+        cut = torch.split(weights, [part.numel() for _, part in named], dim=-1)
         views = {
-            f"module.{n}": c.view(*weights.shape[:-1], *p.shape) for n, c, p in zip(names, cut, parts, strict=True)
+            f"module.{name}": own.view((*weights.shape[:-1], *part.shape)).to(part.dtype)
+            for (name, part), own in zip(named, cut, strict=True)
         }
-        count, shape = len(list(self.module.parameters())), weights.shape[:-1]
-        others = {f"module.{n}": b for n, b in self.module.named_buffers() if not b.is_floating_point()}
-        buffers = {
-            name: b.expand((*shape, *b.shape)).clone() for name, b in others.items()
-        }  # counters that nobody reads
-        return dict(list(views.items())[:count]), buffers | dict(list(views.items())[count:])
+        count = len(list(self.module.parameters()))
+        return dict(list(views.items())[:count]), dict(list(views.items())[count:])
 
     def validate(self) -> Sequence[Mapping[str, float]]:
         """Run the module's `validation_step`, stacked where all members have a whole chunk left."""
