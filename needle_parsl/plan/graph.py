@@ -83,8 +83,8 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     covariance = estimating.covariance(graph, ratios, estimators, stores)
     estimating.leave(graph, ratios, estimators, covariance, stores)
     checks = [_diagnose(graph, ratio, packs[ratio.name], estimators[ratio.name], stores) for ratio in ratios]
-    asimov = _evaluate(graph, ASIMOV, stores, estimators)
-    observed = _evaluate(graph, OBSERVED, stores, estimators) if OBSERVED in stores else None
+    asimov = _evaluate(graph, ASIMOV, stores, estimators, covariance)
+    observed = _evaluate(graph, OBSERVED, stores, estimators, covariance) if OBSERVED in stores else None
     reference = _evaluate(graph, REFERENCE, stores, estimators) if inference.uses_reference(analysis) else None
     counts = [_count(graph, name, stores) for name in analysis.model.regions]
     datasets = inference.Datasets(asimov, observed, reference, counts)
@@ -187,7 +187,13 @@ def _diagnose(graph: Graph, ratio: specs.Ratio, packs: list[Task], estimator: Ta
     return graph.add("diagnose", ratio.name, spec, estimator, *packs, *estimating.needed(ratio, stores))
 
 
-def _evaluate(graph: Graph, dataset: str, stores: Mapping[str, Task], estimators: Mapping[str, Task]) -> Task:
+def _evaluate(
+    graph: Graph,
+    dataset: str,
+    stores: Mapping[str, Task],
+    estimators: Mapping[str, Task],
+    covariance: Task | None = None,
+) -> Task:
     analysis = graph.analysis
     simulated = dataset != OBSERVED
     names = analysis.ratios.reference if dataset == REFERENCE else analysis.model.processes
@@ -195,10 +201,11 @@ def _evaluate(graph: Graph, dataset: str, stores: Mapping[str, Task], estimators
     variations = analysis.varied() if dataset == ASIMOV else []
     varied = tuple(Density(name, nuisance, side) for name, nuisance, side, _ in variations)
     ratios = estimating.of_model(analysis, estimators)
-    spec = specs.Evaluate(dataset, graph.splitting, samples, varied, tuple(ratios))
+    spec = specs.Evaluate(dataset, graph.splitting, samples, varied, tuple(ratios), covariance is not None)
     read = [share.density.name for share in samples] + [density.name for density in varied]
     read += [] if simulated else [OBSERVED]
-    return graph.add("evaluate", dataset, spec, *(stores[name] for name in read), *ratios.values())
+    before = [*(stores[name] for name in read), *ratios.values(), *([covariance] if covariance else [])]
+    return graph.add("evaluate", dataset, spec, *before)
 
 
 def _count(graph: Graph, region: str, stores: Mapping[str, Task]) -> Task:

@@ -280,6 +280,8 @@ class Evaluate:
     varied: tuple[Density, ...]
     ratios: tuple[str, ...]
     """Names of the estimators."""
+    covariance: bool = False
+    """Whether their weights have one: how ln r moves with them is kept beside the events."""
 
 
 @dataclass(frozen=True)

@@ -106,8 +106,8 @@ def diagnose(root: str, task: Task, *_before: Record) -> Record:
 
 def evaluate(root: str, task: Task, *_before: Record) -> Record:
     """Compute the log ratios of all events of a dataset."""
-    from needle_parsl.nsbi.estimators import files
-    from needle_parsl.nsbi.statistics import dataset
+    from needle_parsl.nsbi.estimators import files, joint
+    from needle_parsl.nsbi.statistics import dataset, directions
 
     spec = task.of(specs.Evaluate)
     with writing(root, task) as out:
@@ -118,6 +118,8 @@ def evaluate(root: str, task: Task, *_before: Record) -> Record:
         else:
             made = dataset.observed(inputs.store(root, spec.dataset), ratios)
         dataset.write(out.path, made)
+        if spec.covariance:
+            directions.write(out.path, made.x, ratios, joint.read(inputs.path(root, "covariance", "covariance")))
     return out.record(root)
 
 

@@ -13,13 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.estimators.estimator import Estimator
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.estimators.estimator import Estimator  # brings torch, which fits do without
 
 Floats = npt.NDArray[np.float64]
 ENTRIES = 2**23
