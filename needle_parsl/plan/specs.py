@@ -29,7 +29,7 @@ VERSIONS = {
     "diagnose": 4,
     "evaluate": 1,
     "count": 1,
-    "fit": 3,
+    "fit": 4,
     "interval": 3,
     "toys": 3,
     "neyman": 2,

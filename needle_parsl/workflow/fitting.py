@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from needle_parsl import rundir
 from needle_parsl.plan import Task, specs
 from needle_parsl.workflow import inputs
 from needle_parsl.workflow.records import Record, writing
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.statistics.fits.fitting import Floats, Result
 
 
 def fit(root: str, task: Task, *_before: Record) -> Record:
@@ -37,7 +40,28 @@ def _learned(root: str, spec: specs.Fit) -> dict[str, Any]:
         finite = simulation_errors(learned, best.theta, best.theta_covariance, inputs.dataset(root, "asimov").sample)
     elif not all((table.count == 1).all() for table in learned.of_kind("events")):
         best = weighting.weighted(learned, best)
-    return best.record(learned.floored(best.theta), learned.normalisations(best.theta), finite)
+    floored, normalisations = learned.floored(best.theta), learned.normalisations(best.theta)
+    return best.record(floored, normalisations, finite, _ensemble(root, spec, best))
+
+
+def _ensemble(root: str, spec: specs.Fit, best: Result) -> Floats | None:
+    """Propagate the covariance of wifi weights, where the ratios have one."""
+    import numpy as np
+
+    from needle_parsl.nsbi.statistics import directions
+    from needle_parsl.nsbi.statistics.fits.propagation import propagate
+
+    moves, behind = (directions.read(inputs.path(root, "evaluate", name)) for name in (spec.dataset, "asimov"))
+    if moves is None or behind is None or not best.converged:
+        return None
+    regions = inputs.regions(root, spec)
+    shifted = directions.mover(
+        lambda data, simulation: inputs.likelihood_of(spec, data, simulation, regions),
+        (inputs.fitted(root, spec), moves),
+        (inputs.dataset(root, "asimov"), behind),
+    )
+    found = propagate(shifted, best, moves.covariance.values)
+    return np.array([found.error(name) for name in best.parameters])
 
 
 def interval(root: str, task: Task, *_before: Record) -> Record:

@@ -21,6 +21,8 @@ LEFT_OUT = {"yellow": -1.0, "red": 0.05}
 """Fraction of a sample's bytes in bad files that were left out; any is yellow."""
 FINITE = {"yellow": 0.5, "red": 1.0}
 """What the finite simulation is worth, over the statistical error."""
+WEIGHTED = {"yellow": 0.25, "red": 1.0}
+"""Variance that ensemble weights add, over that of the fit."""
 SHIFTED = {"yellow": 0.2, "red": 0.5}
 """Bias over toys, and learned minus exact, in standard errors; a bias counts beyond two of its own errors."""
 PULLED = {"yellow": 0.1, "red": 0.3}
@@ -164,6 +166,26 @@ def _finite(facts: Facts) -> Found:
                 )
 
 
+def _ensemble(facts: Facts) -> Found:
+    for name, fit in facts.inference.fits.items():
+        for parameter, numbers in fit["parameters"].items():
+            if numbers["ensemble_error"] and numbers["error"]:
+                yield (
+                    above((numbers["ensemble_error"] / numbers["error"]) ** 2, WEIGHTED),
+                    (
+                        f"In the fit '{name}', the fitted ensemble weights are worth ±{numbers['ensemble_error']:.3g} on {parameter}, "
+                        f"against an error of {numbers['error']:.3g}; total_error has both, intervals and scans do not. Beyond the "
+                        "error itself it is overstated by some 20 %, and more events in split.combine are the remedy."
+                    ),
+                )
+
+
+def _good_ensemble(facts: Facts) -> str:
+    fits = facts.inference.fits.values()
+    known = any(numbers["ensemble_error"] is not None for fit in fits for numbers in fit["parameters"].values())
+    return "The error of the ensemble weights adds little to the errors of the fits." if known else ""
+
+
 def _truth(facts: Facts) -> Found:
     for poi, learned, exact in _compared(facts):
         shift = (learned["value"] - exact["value"]) / exact["error"]
@@ -278,6 +300,7 @@ SUBJECTS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
     "fits": (_fits, _good_fits),
     "goodness": (_described, _good_description),
     "simulation": (_finite, _good_simulation),
+    "ensemble": (_ensemble, _good_ensemble),
     "truth": (_truth, lambda f: "Learned and exact fit agree." if any(_compared(f)) else ""),
     "toys": (_toys, _good_toys),
     "belt": (_belt, lambda f: "The critical values of the belt are well known." if f.inference.belt else ""),

@@ -19,6 +19,8 @@ def numbers(facts: Facts) -> dict[str, Any]:
         "error": fit["error"],
         "statistical_error": fit["statistical_error"],
         "simulation_error": fit["simulation_error"],
+        "ensemble_error": fit["ensemble_error"],
+        "total_error": fit["total_error"],
         "minos": fit["minos"],
         "intervals": facts.inference.scans["scan"]["intervals"],
         "neyman_intervals": facts.inference.belt["intervals"] if facts.inference.belt else None,

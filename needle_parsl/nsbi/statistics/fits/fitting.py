@@ -96,6 +96,7 @@ class Result:
         floored: int,
         normalisations: Mapping[str, Mapping[str, float]],
         simulation_errors: Floats | None = None,
+        ensemble_errors: Floats | None = None,
     ) -> dict[str, Any]:
         """Write the fit as in `fits/*.json`; at a bound the symmetric error has no meaning and is null.
 
@@ -103,8 +104,11 @@ class Result:
             floored: Events without positive density.
             normalisations: Z_j and its error by process.
             simulation_errors: What the finite number of simulated events is worth, for each parameter.
+            ensemble_errors: What the error of fitted ensemble weights is worth, for each parameter.
         """
-        extra = np.full(len(self.values), np.nan) if simulation_errors is None else simulation_errors
+        unknown = np.full(len(self.values), np.nan)
+        extra = unknown if simulation_errors is None else simulation_errors
+        weights = unknown if ensemble_errors is None else ensemble_errors
         errors = [self.error(name) for name in self.parameters]
         statistical = self.statistical_errors()
         return {
@@ -116,11 +120,11 @@ class Result:
                     "error": None if np.isnan(error) else error,
                     "statistical_error": statistical.get(name),
                     "minos": list(self.minos[name]) if name in self.minos else None,
-                    "ensemble_error": None,
-                    "total_error": None,
+                    "ensemble_error": None if np.isnan(error) or np.isnan(ensemble) else float(ensemble),
+                    "total_error": None if np.isnan(error) or np.isnan(ensemble) else float(np.hypot(error, ensemble)),
                     "simulation_error": None if np.isnan(error) or np.isnan(simulation) else float(simulation),
                 }
-                for name, error, simulation in zip(self.parameters, errors, extra, strict=True)
+                for name, error, simulation, ensemble in zip(self.parameters, errors, extra, weights, strict=True)
             },
             "covariance": self.covariance.tolist(),
             "at_bound": list(self.at_bound),

@@ -1,0 +1,42 @@
+"""A run with wifi weights: their joint covariance ends in the errors of its fits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from needle_parsl.nsbi.estimators import files, joint
+from needle_parsl.nsbi.statistics import dataset, directions
+
+
+def test_fits_know_the_error_of_the_weights(small_inputs: Path, needle: Callable[..., Any], tmp_path: Path) -> None:
+    settings = ["training.members=2", "training.folds=1", "ensemble.combine='wifi'", "fit.minos=false"]
+    ended = needle("run", small_inputs, "--until", "fit", *(word for s in settings for word in ("--set", s)))
+    assert ended.code == 0, ended.err
+    root = tmp_path / "runs" / "small"
+    covariance = joint.read(root / "estimators" / "covariance.h5")
+    assert set(covariance.ratios) == {"signal", "background.jes.up", "background.jes.down"}
+    np.testing.assert_allclose(covariance.values, covariance.values.T)
+    assert np.linalg.eigvalsh(covariance.values).min() > -1e-12
+    for name in covariance.ratios:  # the same events as in the fit of one ratio alone
+        own = files.read(root / "estimators" / name / "estimator.h5").wifi.spread
+        np.testing.assert_allclose(covariance.between(name, name), own, rtol=1e-6, atol=1e-12)
+    for name in ("observed", "asimov"):
+        numbers = json.loads((root / "fits" / f"{name}.json").read_text())["parameters"]["mu"]
+        assert 0 < numbers["ensemble_error"] < 3 * numbers["error"]
+        assert numbers["total_error"] == np.hypot(numbers["error"], numbers["ensemble_error"])
+    path = root / "ratios" / "asimov.h5"
+    data, moves = dataset.read(path), directions.read(path)
+    assert moves is not None
+    shift = np.zeros(len(covariance.values))
+    assert moves.moved(data, shift).ratios == data.ratios
+    shift[covariance.place("signal").start] = 0.1
+    moved = moves.moved(data, shift).ratios
+    np.testing.assert_allclose(
+        moved["signal"] - data.ratios["signal"], 0.1 * moves.values["signal"][:, 0], rtol=1e-4, atol=1e-9
+    )
+    assert moved["background.jes.up"] is data.ratios["background.jes.up"]
