@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=0, help="of T5; 0 leaves it out")
     given = parser.parse_args()
     quiet()
-    rounds = 3 if given.quick else 9
+    rounds = 3 if given.quick else 7
     raw: dict[str, Any] = {"trainings": trainings(rounds, SHAPES)}
     if not given.quick:
         raw["large"] = trainings(3, LARGE)

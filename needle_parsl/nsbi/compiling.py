@@ -52,13 +52,22 @@ def inlined(function: F) -> F:
 
 
 def compiled(function: F) -> F:
-    """Compile a function when it is first called, and keep the code for other processes."""
+    """Compile a function when it is first called, and keep the code for other processes where that can be written."""
     import numba
 
-    kept = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(folder(Path(function.__code__.co_filename).parent))
+    place, kept = folder(Path(function.__code__.co_filename).parent), numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(place)
     try:
-        made: F = numba.njit(**EXACT, cache=True)(function)
+        made: F = numba.njit(**EXACT, cache=_writable(place))(function)
     finally:
         numba.config.CACHE_DIR = kept
     return made
+
+
+def _writable(place: Path) -> bool:
+    """Whether a folder is there, or can be made, and takes files."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(place, os.W_OK)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 pytest.importorskip("numba")
 
+from needle_parsl.nsbi import compiling
 from needle_parsl.nsbi.training import losses
 from needle_parsl.nsbi.training.native import passes, updates
 from needle_parsl.nsbi.training.native.passes import Table
@@ -104,16 +106,6 @@ def gradient(goal: Goal, module: nn.Module, table: Table, rows: Any) -> tuple[fl
     return float(value.detach()), nn.utils.parameters_to_vector([p.grad for p in module.parameters()]).numpy()
 
 
-@pytest.mark.parametrize("widths", SHAPES, ids=str)
-def test_logits_are_those_of_torch(widths: tuple[int, ...]) -> None:
-    for activation in ACTIVATIONS:
-        module, x = network(widths, activation), events(203, widths[0]).x
-        trainer = Trainer(widths, activation, Goal(passes.BCE), Rule(updates.ADAM))
-        with torch.no_grad():
-            expected = module(torch.from_numpy(x)).squeeze(-1).numpy()
-        np.testing.assert_allclose(trainer.logits(flat(module), x), expected, rtol=1e-6, atol=1e-6)
-
-
 def by_torch(module: nn.Module, make: Any, goal: Goal, table: Table, order: Any, batch: int) -> list[float]:
     optimizer, found = make(module.parameters()), []
     for rows in np.split(order, range(batch, len(order), batch)):
@@ -154,7 +146,7 @@ def test_a_training_cut_in_pieces_has_the_same_bits() -> None:
     other = Trainer((6, 24, 20), passes.SILU, Goal(passes.BCE), RULES["nadam"][0])
     for part in np.split(order, [64 * 3, 64 * 4, 64 * 11]):
         other.train_batches(pieces, kept, table, part, 64, 0.01)
-        other.logits(pieces, table.x)
+        other.differentiate(pieces, table, order)
     assert whole.tobytes() == pieces.tobytes()
     assert all(a.tobytes() == b.tobytes() for a, b in zip(moments, kept, strict=True))
 
@@ -166,7 +158,7 @@ def test_nan_shows_and_stays_with_its_member(activation: int) -> None:
     broken = flat(network(widths, activation))
     broken[3] = np.nan
     assert np.isnan(trainer.train_batches(broken, trainer.begin(), table, order, 100, 0.01)).all()
-    assert np.isnan(trainer.logits(broken, table.x)).all()
+    assert np.isnan(trainer.differentiate(broken, table, order)[0])
     sound, moments = flat(network(widths, activation)), trainer.begin()
     fresh = Trainer(widths, activation, Goal(passes.BCE), RULES["adam"][0])
     alone = sound.copy()
@@ -197,3 +189,23 @@ def test_events_without_weight_change_nothing() -> None:
     some = trainer.differentiate(parameters, table, np.arange(1, 256, 2))
     assert all_of_them[0] == pytest.approx(some[0], rel=1e-6)
     np.testing.assert_allclose(all_of_them[1], some[1], rtol=1e-5, atol=1e-7)
+
+
+def test_compiled_code_is_kept_per_processor_and_source_and_only_where_it_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "a.py").write_text("a = 1")
+    before = compiling.folder(tmp_path / "code")
+    assert before.parent == tmp_path
+    assert compiling.folder(tmp_path / "code") == before
+    (tmp_path / "code" / "a.py").write_text("a = 2")
+    assert compiling.folder(tmp_path / "code") != before
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))
+
+    def double(x: float) -> float:
+        return 2 * x
+
+    assert compiling.compiled(double)(3.0) == 6.0

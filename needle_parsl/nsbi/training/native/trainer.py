@@ -60,17 +60,6 @@ def _differentiate(
     return total
 
 
-@compiled
-def _logits(places: Integers, activation: int, work: Work, parameters: Floats, x: Floats, out: Floats) -> None:
-    passes.pack(places, parameters, work)
-    table = Table(x, out, out)
-    for start in range(0, len(x), TILE):
-        part = np.arange(start, min(start + TILE, len(x)))
-        rows = passes.load(places, table, part, work)
-        passes.forward(places, parameters, activation, rows, work)
-        out[start : start + len(part)] = work.logits[: len(part)]
-
-
 class Trainer:
     """A network's structure, its goal and its optimiser; holds the arrays that it works in, so one thread at a time."""
 
@@ -111,9 +100,3 @@ class Trainer:
         """Compute the loss of a batch, and its gradient, shape (P,)."""
         loss = _differentiate(self.places, self.activation, self.goal, self.work, parameters, table, batch)
         return loss, self.work.gradient.copy()
-
-    def logits(self, parameters: Floats, x: Floats) -> Floats:
-        """Evaluate the network for features of shape (N, F)."""
-        out = np.empty(len(x), np.float32)
-        _logits(self.places, self.activation, self.work, parameters, x, out)
-        return out
