@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import awkward as ak
@@ -170,3 +171,12 @@ def test_real_trees(sample_data: Path, name: str, tree: str, column: str, kind: 
     with readers.open_file(sample_data / "cms_open_data" / name, tree) as reader:
         assert reader.kind(column) == kind
         assert sum(length(chunk) for chunk in reader.iterate([column], 0, reader.entries, 99)) == reader.entries
+
+
+def test_a_thousand_fields_are_listed_at_once(sample_data: Path) -> None:
+    """Each of them was once looked for among all others."""
+    started = time.process_time()
+    with readers.open_file(sample_data / "cms_open_data" / "nano_dy_rntuple.root") as reader:
+        assert len(reader.names) > 1000
+        assert reader.kind("MET_pt") == "float32"
+    assert time.process_time() - started < 5

@@ -7,12 +7,10 @@ from functools import cached_property
 from typing import Any, Self
 
 from needle_parsl.errors import InputError, closest
-from needle_parsl.nsbi.data.readers.columns import JAGGED, NUMBER, TEXT, Columns, flat, from_awkward
+from needle_parsl.nsbi.data.readers import ntuple
+from needle_parsl.nsbi.data.readers.columns import JAGGED, TEXT, Columns, flat, from_awkward
 from needle_parsl.nsbi.data.readers.protocol import guarded
 from needle_parsl.nsbi.data.readers.source import Source
-
-PLAIN = {"float": "float32", "double": "float64", "char": "int8", "std::byte": "uint8"}
-"""C++ types of RNTuple fields whose names are not those of NumPy."""
 
 
 class RootFile:
@@ -53,21 +51,12 @@ class RootFile:
         return list(self._fields) if self.is_ntuple else list(self.tree.keys(full_paths=False))
 
     @cached_property
-    def _fields(self) -> dict[str, str]:
-        """Map columns to the fields of an RNTuple; `Jet_pt` is the member `pt` of a collection of records `Jet`."""
-        types = self.tree.typenames()
-        collections = [name for name, typename in types.items() if not typename and not name.startswith("_collection")]
-        parts = [(name, *name.split(".")) for name in types if name.count(".") == 1]
-        inside = {f"{outer}_{inner}": name for name, outer, inner in parts if outer in collections}
-        return {**inside, **{n: n for n in types if "." not in n and n not in collections and not n.startswith("_")}}
+    def _fields(self) -> dict[str, ntuple.Field]:
+        return ntuple.columns(self.tree)
 
     def kind(self, name: str) -> str:
         """Name the type of a branch or field."""
-        if not self.is_ntuple:
-            return _branch(self.tree[name])
-        field = self._fields[name]
-        kind = _field(self.tree.typenames()[field])
-        return f"{JAGGED}{kind}" if "." in field and NUMBER.fullmatch(kind) else kind
+        return self._fields[name].kind if self.is_ntuple else _branch(self.tree[name])
 
     def borders(self, names: Sequence[str]) -> Sequence[int]:
         """List the ends of clusters, or where baskets of all branches end together."""
@@ -82,7 +71,7 @@ class RootFile:
         if self.entries == 0 or start >= stop:
             return
         plain = all(flat(kind) and kind != TEXT for kind in map(self.kind, names)) and not self.is_ntuple
-        fields = [self._fields[name] for name in names] if self.is_ntuple else list(names)
+        fields = [self._fields[name].key for name in names] if self.is_ntuple else list(names)
         chunks = self.tree.iterate(
             fields, entry_start=start, entry_stop=stop, step_size=step, library="np" if plain else "ak"
         )
@@ -113,17 +102,3 @@ def _branch(branch: Any) -> str:
     if inner is not kind and type(kind).__name__ == "AsJagged" and not dtype.shape:
         return f"{JAGGED}{dtype}"
     return str(dtype) if inner is kind and not dtype.shape else str(branch.typename)
-
-
-def _field(typename: str) -> str:
-    """Name the type of an RNTuple's field in NumPy's words, where it has any."""
-    outer, _, inner = typename.partition("<")
-    if outer in ("ROOT::VecOps::RVec", "std::vector"):
-        kind = _field(inner.removesuffix(">"))
-        return f"{JAGGED}{kind}" if NUMBER.fullmatch(kind) else typename
-    if outer == "ROOT::RNTupleCardinality":  # a counter of a collection
-        return "int64"
-    if outer == "std::string":
-        return TEXT
-    plain = PLAIN.get(typename, typename.removeprefix("std::").removesuffix("_t"))
-    return plain if NUMBER.fullmatch(plain) else typename

@@ -74,11 +74,11 @@ def _local(name: str, path: str) -> Source:
 def _remote(url: str) -> Source:
     if folder := os.environ.get(CACHE):
         return _local(url, _copied(url, folder))
-    filesystem = _filesystem(url)
-    size = patiently(url, lambda: filesystem.size(url))
+    filesystem, path = _filesystem(url)
+    size = patiently(url, lambda: filesystem.size(path))
     if size is None:
         raise InputError(f"{url}: its server does not say how large it is; set {CACHE} to a folder for a copy")
-    file = patiently(url, lambda: filesystem.open(url, "rb", block_size=PAGE, size=size))
+    file = patiently(url, lambda: filesystem.open(path, "rb", block_size=PAGE, size=size))
     return Source(url, BufferedReader(_Patient(url, file), PAGE), size)
 
 
@@ -90,11 +90,11 @@ def expand(pattern: str) -> list[str]:
     """
     if "*" not in pattern:
         return [pattern]
-    filesystem, protocol = _filesystem(pattern), pattern.partition("://")[0]
-    found = sorted(patiently(pattern, lambda: filesystem.glob(pattern)))
+    filesystem, path = _filesystem(pattern)
+    found = sorted(patiently(pattern, lambda: filesystem.glob(path)))
     if not found:
         raise InputError(f"{pattern}: no file matches")
-    return [url if is_remote(url) else f"{protocol}://{url}" for url in found]
+    return [url if is_remote(url) else filesystem.unstrip_protocol(url) for url in found]
 
 
 def stamp(path: str) -> list[Any]:
@@ -104,7 +104,9 @@ def stamp(path: str) -> list[Any]:
         Size and time of a local file, what the server says of a remote one; nothing for a file that has gone.
     """
     if is_remote(path):
-        facts = patiently(path, lambda: _filesystem(path).info(path))
+        filesystem, place = _filesystem(path)
+        filesystem.invalidate_cache()  # of what the file was earlier
+        facts = patiently(path, lambda: filesystem.info(place))
         return [facts.get("size"), *(str(facts[key]) for key in ("ETag", "mtime", "LastModified") if facts.get(key))]
     try:
         stat = Path(path).stat()
@@ -134,17 +136,20 @@ def patiently(url: str, read: Callable[[], T]) -> T:
             raise InputError(f"{url}: no such file, or its server does not answer") from error
         except Exception as error:
             if pause is None:
-                raise InputError(f"{url}: cannot be read: {type(error).__name__}: {str(error)[:200]}") from error
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                raise InputError(f"{url}: cannot be read: {reason}; is it there, and may you read it?") from error
             time.sleep(pause)
     raise AssertionError
 
 
-def _filesystem(url: str) -> Any:
+def _filesystem(url: str) -> tuple[Any, str]:
+    """Give the file system that an address is on, and its path there."""
     protocol = url.partition("://")[0]
     try:
-        import fsspec
+        from fsspec.core import url_to_fs
 
-        return fsspec.filesystem(protocol)
+        filesystem, path = url_to_fs(url)
+        return filesystem, str(path)
     except ImportError as error:
         extra = PROTOCOLS.get(protocol, "urls")
         raise InputError(f'{url}: "{protocol}://" needs more packages; pip install "needle-parsl[{extra}]"') from error
@@ -157,9 +162,10 @@ def _copied(url: str, folder: str) -> str:
     path = Path(folder) / f"{digest(url)}{Path(url).suffix}"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
+        filesystem, place = _filesystem(url)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:
-            patiently(url, lambda: _filesystem(url).get_file(url, str(temporary)))
+            patiently(url, lambda: filesystem.get_file(place, str(temporary)))
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
