@@ -25,6 +25,7 @@ from needle_parsl.cli.options import (
     Force,
     Json,
     Out,
+    Pilot,
     Probe,
     RunName,
     Settings,
@@ -167,6 +168,7 @@ def run(
     until: Until = None,
     force: Force = False,
     detach: Detach = False,
+    pilot: Pilot = None,
     as_json: Json = False,
 ) -> None:
     """Run an analysis, from events to the report.
@@ -174,10 +176,11 @@ def run(
     What is already done is not done again.
     """
     from needle_parsl.cli import terminal
-    from needle_parsl.workflow import lock, running
+    from needle_parsl.workflow import costing, lock, running
     from needle_parsl.workflow.processes import interrupts
 
-    prepared = _prepare(analysis, site, out, settings, until)
+    whole = _prepare(analysis, site, out, settings, until)
+    prepared = _pilot(whole, pilot, analysis, site, settings, until) if pilot else whole
     lock.refuse(prepared.root)
     if not force and (other := running.another(prepared)):
         raise InputError(other)
@@ -203,9 +206,26 @@ def run(
     except (NeedleError, OSError) as error:
         interrupts.leave(_say(error))
     facts = _outcome(prepared, outcome)
+    if pilot and not outcome.failed:
+        facts["whole"] = _cost(whole) | {"spread": costing.spread(prepared.root, _members(prepared), _members(whole))}
     _print_json(facts) if as_json else terminal.ended(facts)
     if outcome.failed:  # not by way of the libraries' own ends: HDF5's crashes if the disk was full
         interrupts.leave(2 if outcome.wrong_input else 1)
+
+
+def _pilot(
+    whole: Prepared, part: str, analysis: Path, site: str, settings: list[str] | None, until: str | None
+) -> Prepared:
+    """Prepare a slice of a run, in a directory beside that of the whole."""
+    from needle_parsl.workflow import costing
+
+    fewer = costing.reduced(whole.loaded.analysis, costing.share(part))
+    root = whole.root.with_name(whole.root.name + costing.PILOT)
+    return _prepare(analysis, site, root, [*(settings or []), *fewer], until)
+
+
+def _members(prepared: Prepared) -> int:
+    return prepared.loaded.analysis.training.members
 
 
 def _say_of(root: Path, sentence: str, as_json: bool) -> None:
@@ -334,6 +354,22 @@ def _plan(prepared: Prepared) -> dict[str, Any]:
         "changes": [asdict(change) for change in prepared.earlier.changes],
         "redone": prepared.earlier.redone,
         "damaged": prepared.earlier.damaged,
+        "cost": _cost(prepared),
+    }
+
+
+def _cost(prepared: Prepared) -> dict[str, Any]:
+    """Estimate the node-hours and the disk that a run still needs; stages of which nothing was measured are named."""
+    from needle_parsl.workflow import costing, flow
+
+    found = costing.stages(prepared.todo(), prepared.root, prepared.site, flow.need)
+    hours = {stage: cost.node_hours() for stage, cost in found.items()}
+    known = [value for value in hours.values() if value is not None]
+    return {
+        "node_hours": {stage: value for stage, value in hours.items() if value is not None},
+        "total_node_hours": sum(known),
+        "bytes": sum(cost.units * cost.bytes for cost in found.values()),
+        "not_measured": [stage for stage, value in hours.items() if value is None],
     }
 
 

@@ -77,6 +77,12 @@ Detach = Annotated[
     bool, typer.Option("--detach", help="Go on without this terminal; attach, status, logs and cancel find the run.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
+Pilot = Annotated[
+    str | None,
+    typer.Option(
+        "--pilot", metavar="1%", help="Run a slice in a directory of its own, and say what the whole would cost."
+    ),
+]
 Probe = Annotated[bool, typer.Option("--probe", help="Look into all files and modules again, not from memory.")]
 App = Annotated[
     str | None, typer.Option("--from", metavar="APP", help="An app to copy: its name or folder.", autocompletion=apps)

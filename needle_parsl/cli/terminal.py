@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MOST = 5
 """Sentences about what is weak that are printed; the report has all."""
+ENOUGH = 0.001
+"""Node-hours of a stage that are worth a word."""
 SHOWN = 12
 """Differences from an earlier run that are printed."""
 OUT = Console(soft_wrap=True, highlight=False, markup=False)
@@ -67,7 +69,25 @@ def planned(facts: Mapping[str, Any]) -> None:
     OUT.print(table)
     OUT.print(_trained(facts["engine"]))
     left = "nothing is to do" if not total["to_do"] else f"{total['to_do']} tasks are to do"
+    if total["to_do"]:
+        cost(facts["cost"])
     OUT.print(f"{facts['analysis']} in {facts['run']}: {facts['networks']} networks; {left}")
+
+
+def cost(facts: Mapping[str, Any]) -> None:
+    """Show what is to do in node-hours, by stage."""
+    hours = {stage: value for stage, value in facts["node_hours"].items() if value >= ENOUGH}
+    if hours or facts["total_node_hours"]:
+        shown = ", ".join(f"{stage} {value:.3g}" for stage, value in hours.items())
+        OUT.print(
+            f"{facts['total_node_hours']:.3g} node-hours{f' ({shown})' if shown else ''}; {facts['bytes'] / 1e6:,.1f} MB on disk"
+        )
+    if facts["not_measured"]:
+        OUT.print(f"not measured: {', '.join(facts['not_measured'])}; needle run --pilot 1% measures")
+    if found := facts.get("spread"):
+        OUT.print(
+            f"error from the ensemble: {found['whole']:.2g} beside {found['error']:.2g} ({found['pilot']:.2g} in the pilot)"
+        )
 
 
 def _networks(counts: Mapping[str, int]) -> str:
@@ -158,6 +178,9 @@ def ended(facts: Mapping[str, Any]) -> None:
         if told:
             ERR.print(f"  {', '.join(told)}")
     OUT.print(f"{facts['done']} tasks done, {facts['reused']} reused, {len(facts['failed'])} failed; {facts['run']}")
+    if found := facts.get("whole"):
+        OUT.print("the whole run would need:")
+        cost(found)
     if facts["failed"]:
         ERR.print("after mending the cause, the same command goes on from here")
 

@@ -18,7 +18,7 @@ from needle_parsl.analysis.file import Loaded
 from needle_parsl.errors import InputError
 from needle_parsl.plan import Plan, Task
 from needle_parsl.site import Site
-from needle_parsl.workflow import changes, ledger, lock, probing
+from needle_parsl.workflow import changes, costing, ledger, lock, probing
 from needle_parsl.workflow.failures import blame
 from needle_parsl.workflow.records import Record
 
@@ -309,6 +309,7 @@ class _Journal:
                 "reused": len(prepared.done),
             },
             "networks": prepared.plan.networks,
+            "units": costing.units(prepared.plan.tasks),
             "stages": _stages(prepared.plan, [*prepared.done.values(), *outcome.done]),
             "inputs": asdict(prepared.looked),
         }

@@ -244,8 +244,11 @@ def test_a_refusal_is_said_once_and_soon(slurm: dict[str, str], needle: Callable
     ("change", "words"),
     [
         ('setup = "module load nowhere"', "module: command not found"),
-        ('node_setup = "no_such_program"', "node_setup has failed on nid00"),
-        ('environment = { kind = "venv", path = "BARE" }', "No module named needle_parsl"),
+        (
+            'node_setup = "no_such_program"',
+            "no_such_program: command not found; needle: node_setup has failed on nid00",
+        ),
+        ('environment = { kind = "venv", path = "BARE" }', "No module named"),
         ('environment = { kind = "venv", path = "/nowhere" }', "/nowhere/bin/python: No such file or directory"),
     ],
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+NUMBER = re.compile(r"^\s*\d+: ")
+"""Of the task of `srun -l` that has said a line."""
 START = 3
 """Blocks in a row that may end before their workers are there."""
 
@@ -19,6 +22,8 @@ class Judge:
     def __call__(self, executor: Any, status: dict[str, Any]) -> None:
         """Judge."""
         self.verdict = self.verdict or self._refused(executor, status) or self._never_came(executor, status)
+        if self.verdict:  # Parsl asks for no more blocks; its own way would fail every task, too
+            executor._executor_bad_state.set()  # noqa: SLF001  no other way
 
     def _refused(self, executor: Any, status: dict[str, Any]) -> str:
         """Say why the scheduler takes no job, unless there are others to work on."""
@@ -43,7 +48,7 @@ class Judge:
 
 
 def last_words(logs: Path, errors: str | None = None) -> str:
-    """Quote the last line that a block has said.
+    """Quote what a block has said last: two lines, since the first may be a shell's, and the second ours about it.
 
     Args:
         logs: The folder of logs of a run.
@@ -52,5 +57,5 @@ def last_words(logs: Path, errors: str | None = None) -> str:
     newest = max(logs.glob("block-*.log"), key=lambda path: path.stat().st_mtime, default=None)
     log = Path(errors) if errors else newest
     text = log.read_text(encoding="utf-8", errors="replace") if log and log.exists() else ""
-    lines = [line for line in text.strip().splitlines() if not line.startswith(("srun:", "slurmstepd:"))]
-    return f"{lines[-1] if lines else 'they ended without a word'} (see {log or logs})"
+    lines = [NUMBER.sub("", line) for line in text.strip().splitlines() if not line.startswith(("srun:", "slurmstepd"))]
+    return f"{'; '.join(lines[-2:]) if lines else 'they ended without a word'} (see {log or logs})"

@@ -1,0 +1,61 @@
+"""Estimates of node-hours: known rates give known hours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from needle_parsl.errors import InputError
+from needle_parsl.plan import Task, specs
+from needle_parsl.site import Shape, Site
+from needle_parsl.workflow import costing, flow
+
+SITE = Site("t", gpu=Shape(gpus_per_node=4), cpu=Shape(workers_per_node=10))
+
+
+def train(members: int) -> Task:
+    """A pack; nothing but its number of members is looked at."""
+    spec = object.__new__(specs.Train)
+    object.__setattr__(spec, "members", (None,) * members)
+    return Task("train", "a", "0", spec, ())
+
+
+def run(root: Path, stages: dict[str, dict[str, float]], units: dict[str, int]) -> None:
+    root.mkdir()
+    (root / "run.json").write_text(json.dumps({"stages": stages, "units": units}))
+
+
+def test_rates_of_the_pilot_give_the_hours_of_the_whole(tmp_path: Path) -> None:
+    run(tmp_path / "a-pilot", {"train": {"tasks": 2, "done": 2, "seconds": 72.0}, "fit": {"tasks": 2, "done": 1, "seconds": 9.0}}, {"train": 4, "fit": 2})  # fmt: skip
+    (tmp_path / "a-pilot" / "packs").mkdir()
+    (tmp_path / "a-pilot" / "packs" / "a.0000.h5").write_bytes(b"0" * 400)
+    fit = Task("fit", "asimov", "1", object.__new__(specs.Coverage), ())
+    found = costing.stages([train(200), train(200), fit], tmp_path / "a", SITE, flow.need)
+    assert found["train"].node_hours() == pytest.approx(400 * 18 / 4 / 3600)  # 18 s a network, 4 workers a node
+    assert found["train"].bytes == 100
+    assert found["fit"].node_hours() is None  # the pilot had not done all of them
+    assert found["fit"].workers == 10
+
+
+def test_own_rates_count_more_than_those_of_the_pilot(tmp_path: Path) -> None:
+    for name, seconds in (("a-pilot", 10.0), ("a", 20.0)):
+        run(tmp_path / name, {"train": {"tasks": 1, "done": 1, "seconds": seconds}}, {"train": 10})
+    assert costing.measured(tmp_path / "a")["train"][0] == 2.0
+
+
+@pytest.mark.parametrize("text", ["1", "0%", "101%", "one", "-1%"])
+def test_share_of_a_pilot_is_a_percentage(text: str) -> None:
+    with pytest.raises(InputError, match="expected a percentage"):
+        costing.share(text)
+    assert costing.share("2.5 %") == 0.025
+
+
+def test_error_of_the_ensemble_falls_with_the_square_root(tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "fits").mkdir()
+    (tmp_path / "report" / "summary.json").write_text('{"dataset": "asimov", "parameter": "mu"}')
+    (tmp_path / "fits" / "asimov.json").write_text('{"parameters": {"mu": {"error": 0.3, "ensemble_error": 0.2}}}')
+    assert costing.spread(tmp_path, 2, 200) == {"error": 0.3, "pilot": 0.2, "whole": pytest.approx(0.02)}
+    assert costing.spread(tmp_path / "nowhere", 2, 200) is None
