@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import until
 from test_slurm import analysis
+
+from needle_parsl.site import Site
+from needle_parsl.workflow import detached
 
 Needle = Callable[..., Any]
 
@@ -42,3 +48,25 @@ def test_a_detached_run_is_cancelled(needle: Needle, tmp_path: Path) -> None:
     assert "interrupted" in ended.out
     attached = needle("attach", "run")
     assert (attached.code, "interrupted" in attached.err) == (1, True)
+
+
+@pytest.mark.parametrize(("scheduler", "sign"), [("slurm", "#SBATCH --account=m1"), ("pbs", "#PBS -A m1")])
+def test_job_of_a_driver_is_a_script_that_goes_on_in_a_next_one(tmp_path: Path, scheduler: Any, sign: str) -> None:
+    site = Site(
+        "t", scheduler=scheduler, executor="htex", account="m1", walltime="02:00:00", workers_per_node=4, driver="job"
+    )
+    text = detached.script(["run", "an app", "--site", "x"], tmp_path, tmp_path / "run", site)
+    assert sign in text
+    assert "timeout --signal=TERM --kill-after=60 6900 " in text  # 300 s before its end
+    assert "run 'an app' --site x" in text
+    assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
+    # Where the time runs out, the script submits itself again; else it ends as needle does.
+    fake = text.replace(sys.executable, "sleep 5 #").replace(
+        "timeout --signal=TERM --kill-after=60 6900", "timeout 0.1"
+    )
+    fake = fake.replace("sbatch --parsable", "echo again").replace("qsub", "echo again")
+    ended = subprocess.run(["bash"], input=fake, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout.startswith("again")) == (0, True)
+    fake = fake.replace("sleep 5 #", "false #")
+    ended = subprocess.run(["bash"], input=fake, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")

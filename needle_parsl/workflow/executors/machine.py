@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -81,7 +82,10 @@ def _abandon(machine: Machine | None) -> None:
     """End everything soon, with the little time that a training needs to write its state."""
     STOPPING.set()
     if machine is not None:
-        machine.end_jobs()
+        with suppress(
+            OSError, subprocess.SubprocessError
+        ):  # a scheduler that hangs; jobs without a driver end by themselves
+            machine.end_jobs()
     children = psutil.Process().children(recursive=True)
     for child in children:
         with suppress(psutil.NoSuchProcess):
