@@ -44,6 +44,8 @@ class Record:
     """A file that says more about a failure, relative to the run directory."""
     detail: str = ""
     """What of the task has failed, such as a member."""
+    engine: str = ""
+    """What trained the members of a pack: `native`, `rows`, `stacked` or `lightning`."""
 
 
 def name() -> str:

@@ -25,9 +25,10 @@ def train(root: str, task: Task, *_before: Record) -> Record:
 
     with TRAINING, writing(root, task) as out:
         training = _training(root, task)
-        packs.write(out.path, training.pack(training.trained(keeping.Keeper(root, task).offer)))
+        made = training.pack(training.trained(keeping.Keeper(root, task).offer))
+        packs.write(out.path, made)
     keeping.forget(root, task)
-    return out.record(root)
+    return replace(out.record(root), engine=_engines(made))
 
 
 def piece(root: str, task: Task) -> None:
@@ -56,11 +57,17 @@ def gather(root: str, task: Task, reason: str, *reasons: str) -> Record:
         there = {(m.member, m.fold): m for m in training.start.finished}
         lost = [m for m in training.members if (m.member, m.fold) not in there]
         there |= {(m.member, m.fold): engine.untrained(m, training.settings.shape, f"lost: {why}") for m in lost}
-        packs.write(out.path, training.pack([there[m.member, m.fold] for m in training.members]))
+        made = training.pack([there[m.member, m.fold] for m in training.members])
+        packs.write(out.path, made)
     if not lost:
         keeping.forget(root, task)
     failed = f"{len(lost)} of {len(training.members)} members are lost: {why}" if lost else ""
-    return replace(out.record(root), reason=failed)
+    return replace(out.record(root), reason=failed, engine=_engines(made))
+
+
+def _engines(pack: Pack) -> str:
+    """Name what trained the members."""
+    return ", ".join(sorted({m.engine for m in pack.members if m.engine}))
 
 
 @dataclass(frozen=True)

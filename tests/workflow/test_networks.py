@@ -82,6 +82,8 @@ def test_own_module_is_planned_trained_and_evaluated(
         assert set(file["engine"][...]) == {b"rows"}
         assert file["weights"].shape == (2, 4 * 5 + 5 + 5 + 1)
         assert json.loads(json.loads(file.attrs["shape"])["arguments"]) == {"learning_rate": 1e-2, "width": 5}
+    lines = [json.loads(line) for line in (tmp_path / "run" / "ledger.jsonl").read_text().splitlines()]
+    assert {line["engine"] for line in lines if line["stage"] == "train"} == {"rows"}
     with h5py.File(tmp_path / "run" / "ratios" / "asimov.h5") as file:
         assert len(file)
 
