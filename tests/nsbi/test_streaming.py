@@ -80,9 +80,11 @@ def test_an_epoch_goes_on_where_it_was_interrupted(both: tuple[RatioEvents, Stor
     assert not torch.equal(view.batch(order[:1000]).x, whole[0])
 
 
-def test_training_from_stores_is_as_good(both: tuple[RatioEvents, StoredEvents]) -> None:
+@pytest.mark.parametrize(("network", "particles"), [("mlp", 0), ("deepset", 2)])
+def test_training_from_stores_is_as_good(both: tuple[RatioEvents, StoredEvents], network: str, particles: int) -> None:
     """Shuffled otherwise, the two networks differ by their own noise: the loss is of second order in it."""
-    settings = Settings(networks.Shape("mlp", 2, 1, 8), "carl", "adamw", 1e-2, "cosine", 1e-4, 256, 3, 10)
+    shape = networks.Shape(network, 2, 1, 8, particles=particles)
+    settings = Settings(shape, "carl", "adamw", 1e-2, "cosine", 1e-4, 256, 3, 10)
     losses = [engine.train(source, Member(0, 0, 7, VIEW), settings).history[-1, 1] for source in both]
     assert losses[0] == pytest.approx(losses[1], abs=2e-3)
     assert losses[1] < 0.69  # ln 2, of a network that knows nothing
