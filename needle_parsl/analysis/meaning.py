@@ -460,8 +460,16 @@ def _toys(analysis: Analysis, complain: Complain) -> None:
         complain("toys.generate", 'has no meaning with source = "model", which throws from the learned ratios')
     if not toys.at:
         complain("toys.at", "is empty; name at least one point, { } is the nominal one")
+    if toys.coverage and toys.source == "model":
+        complain(
+            "toys.coverage",
+            'needs toys of the simulation; with source = "model" they are blind to errors of the ratios',
+        )
     for place, point in enumerate(toys.at):
         _thrown(analysis, toys, point, f"toys.at[{place}]", complain)
+    if _measured(analysis):
+        for point in analysis.truths()[len(toys.at) :]:
+            _thrown(analysis, toys, point, "toys.coverage", complain)
 
 
 def _thrown(analysis: Analysis, toys: Toys, point: Mapping[str, float], key: str, complain: Complain) -> None:
@@ -488,6 +496,15 @@ def _drawable(analysis: Analysis, point: Mapping[str, float], key: str, complain
             )  # fmt: skip
 
 
+def _thrown_beside(analysis: Analysis, name: str, complain: Complain) -> None:
+    intervals = analysis.intervals
+    if intervals.background is not None:
+        _inside(analysis, name, (intervals.background,), "intervals.background", complain)
+    for key, given in (("background", intervals.background is not None), ("rounds", intervals.rounds)):
+        if given and intervals.method != "neyman":
+            complain(f"intervals.{key}", f'has no meaning with method = "{intervals.method}"; say method = "neyman"')
+
+
 def _intervals(analysis: Analysis, complain: Complain) -> None:
     intervals = analysis.intervals
     if not intervals.level:
@@ -500,6 +517,7 @@ def _intervals(analysis: Analysis, complain: Complain) -> None:
             "intervals.grid",
             f'has no meaning with method = "{intervals.method}"; say method = "neyman", or leave it out',
         )
+    _thrown_beside(analysis, name, complain)
     if isinstance(intervals.grid, Grid):
         _ascending("intervals.grid", intervals.grid.start, intervals.grid.stop, complain)
         _inside(analysis, name, (intervals.grid.start, intervals.grid.stop), "intervals.grid", complain)

@@ -398,9 +398,11 @@ class Toys:
     at: tuple[dict[str, float], ...] = ({},)
     """Where toys are thrown, as tables of parameters; what is not named is nominal.
     Unit: those of the parameters. Example: `[{ mu = 0.0 }, { mu = 1.0, jes = 1.0 }]`."""
+    coverage: bool = False
+    """Whether toys are thrown along the parameter of interest, too: at `intervals.grid`, or at five values between its bounds."""
     count: int = field(default=200, metadata=within(2, 10_000_000))
     """Toys at each of these. Unit: toys."""
-    block: int = field(default=100, metadata=within(1, 1_000_000))
+    block: int = field(default=1000, metadata=within(1, 1_000_000))
     """Toys that one task throws and fits. Unit: toys."""
     pool: float = field(default=5.0, metadata=within(0.0))
     """Effective simulated events behind each expected event of a toy, at least; fewer are refused.
@@ -421,6 +423,11 @@ class Intervals:
     toys_per_point: int = field(default=1000, metadata=within(10, 10_000_000))
     """Toys at each value of the grid; they are thrown from the model, with nuisance parameters as the data has them there.
     Unit: toys."""
+    rounds: int = field(default=0, metadata=within(0, 100))
+    """Further rounds of as many toys, at values where t of the data is within three errors of a critical value. Unit: rounds."""
+    background: float | None = None
+    """The value without a signal; given, toys of it are thrown for the discovery significance and for CLs with upper limits.
+    Unit: that of the parameter. Example: `0.0`."""
     level: tuple[float, ...] = field(default=(0.68, 0.95), metadata=within(0.01, 0.9999))
     """Confidence levels. Unit: probability."""
 
@@ -465,6 +472,19 @@ class Analysis:
             return ()
         grid = self.intervals.grid
         return grid.values() if isinstance(grid, Grid) else tuple(sorted(set(grid)))
+
+    def truths(self) -> list[dict[str, float]]:
+        """List where `[toys]` throws: the points that were named, and those of a study of coverage; each once."""
+        if self.toys is None:
+            return []
+        found = list(self.toys.at)
+        if self.toys.coverage and (poi := self.poi()) in self.model.parameters:
+            parameter = self.model.parameters[poi]
+            low, high = parameter.bounds
+            grid = self.grid() or tuple(low + (high - low) * i / 4 for i in range(5))
+            known = [point.get(poi, parameter.nominal) for point in found if set(point) <= {poi}]
+            found += [{poi: value} for value in grid if value not in known]
+        return found
 
     def data(self, region: str = "") -> Data | None:
         """Where the observed events are; None without data, and as long as the analysis is blind.

@@ -125,13 +125,14 @@ def explained(prepared: Prepared) -> None:
 @contextmanager
 def progress(prepared: Prepared, *, quiet: bool) -> Iterator[Callable[[Task, Record], None]]:
     """Show a bar per stage while a run goes on; quiet where nobody looks at a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
         TextColumn("{task.description:10}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[seconds]:7.1f} s of work"),
+        TimeRemainingColumn(),
     )
     todo = Counter(task.stage for task in prepared.todo())
     seconds: dict[str, float] = defaultdict(float)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,14 +51,19 @@ def inlined(function: F) -> F:
     return made
 
 
-def compiled(function: F) -> F:
-    """Compile a function when it is first called, and keep the code for other processes where that can be written."""
+def compiled(function: F, fastmath: Collection[str] = ()) -> F:
+    """Compile a function when it is first called, and keep the code for other processes where that can be written.
+
+    Args:
+        function: What to compile.
+        fastmath: What LLVM may do with its numbers, in LLVM's words.
+    """
     import numba
 
     place, kept = folder(Path(function.__code__.co_filename).parent), numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(place)
     try:
-        made: F = numba.njit(**EXACT, cache=_writable(place))(function)
+        made: F = numba.njit(**EXACT, cache=_writable(place), fastmath=set(fastmath) or False)(function)
     finally:
         numba.config.CACHE_DIR = kept
     return made

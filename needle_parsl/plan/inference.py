@@ -156,10 +156,29 @@ def _belt(graph: Graph, fit: specs.Fit, needs: list[Task], datasets: Datasets) -
         return None, []
     toys = graph.analysis.toys or Toys()
     spec = specs.Toys(fit, poi, (), True, "model", None, toys.pool, 0, 0, 0)
-    sizes, before = (intervals.toys_per_point, toys.block), [*needs, datasets.reference]
-    blocks = [_blocks(graph, f"neyman/{_label({poi: value})}", spec, {poi: value}, sizes, before) for value in grid]
+    size, before = toys.block, [*needs, datasets.reference]
+    blocks = [_rounds(graph, spec, {poi: value}, size, before) for value in grid]
     belt = specs.Neyman(fit, poi, grid, names(blocks), intervals.level)
-    return graph.add("neyman", "neyman", belt, *needs, *(task for tasks in blocks for task in tasks)), blocks
+    alone: list[Task] = []
+    if intervals.background is not None:
+        own, without = replace(spec, tested=grid), {poi: intervals.background}
+        alone = _blocks(graph, "neyman/background", own, without, (intervals.toys_per_point, size), before)
+        belt = replace(belt, without=intervals.background, background=tuple(task.name for task in alone))
+    every = (task for tasks in (*blocks, alone) for task in tasks)
+    return graph.add("neyman", "neyman", belt, *needs, *every), [*blocks, *([alone] if alone else [])]
+
+
+def _rounds(graph: Graph, spec: specs.Toys, truth: Mapping[str, float], size: int, before: list[Task]) -> list[Task]:
+    """Plan the toys at one value of the grid; further rounds look at all earlier ones, and throw only what is needed."""
+    intervals = graph.analysis.intervals
+    name, each = f"neyman/{_label(truth)}", intervals.toys_per_point
+    found = _blocks(graph, name, spec, truth, (each, size), before)
+    for number in range(1, intervals.rounds + 1):
+        own = replace(spec, earlier=tuple(task.name for task in found), levels=intervals.level)
+        found += _blocks(
+            graph, name, own, truth, (each, size), [*before, *found], start=number * each, place=len(found)
+        )
+    return found
 
 
 def _coverage(
@@ -174,7 +193,7 @@ def _coverage(
     before = [*datasets.simulated(), *(thrower.estimators if thrower else ())]
     if kind == "model" and datasets.reference:
         before.append(datasets.reference)
-    truths = {_label(truth): truth for truth in (_truth(graph.analysis, point) for point in toys.at)}
+    truths = {_label(truth): truth for truth in (_truth(graph.analysis, point) for point in graph.analysis.truths())}
     blocks = [
         _blocks(graph, f"coverage/{label}", spec, truth, (toys.count, toys.block), before)
         for label, truth in truths.items()
@@ -196,13 +215,18 @@ def _blocks(
     truth: Mapping[str, float],
     sizes: tuple[int, int],
     before: list[Task],
+    *,
+    start: int = 0,
+    place: int = 0,
 ) -> list[Task]:
     """Cut the toys of one truth into blocks; a toy is what its number and its truth say, whatever block it is in."""
     total, size = sizes
     whole = replace(spec, truth=tuple(truth.items()), salt=graph.salt("toys", name))
     return [
-        graph.add("toys", f"{name}.{place:04d}", replace(whole, first=first, count=min(size, total - first)), *before)
-        for place, first in enumerate(range(0, total, size))
+        graph.add(
+            "toys", f"{name}.{number:04d}", replace(whole, first=start + first, count=min(size, total - first)), *before
+        )
+        for number, first in enumerate(range(0, total, size), place)
     ]
 
 

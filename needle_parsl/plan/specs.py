@@ -32,8 +32,8 @@ VERSIONS = {
     "fit": 4,
     "interval": 3,
     "toys": 3,
-    "neyman": 2,
-    "coverage": 1,
+    "neyman": 3,
+    "coverage": 2,
     "report": 3,
 }
 """The stages in their order. Raise a version when its task gives other results, and what is done is done again. That of
@@ -414,6 +414,12 @@ class Toys:
     first: int
     """Number of the first toy."""
     count: int
+    tested: tuple[float, ...] = ()
+    """Further values at which the parameter of interest is held."""
+    earlier: tuple[str, ...] = ()
+    """Names of the toys of earlier rounds: no more are thrown where these decide what is accepted."""
+    levels: tuple[float, ...] = ()
+    """Confidence levels at which they must."""
 
 
 @dataclass(frozen=True)
@@ -426,6 +432,10 @@ class Neyman:
     blocks: tuple[tuple[str, ...], ...]
     """Names of the toys at each value."""
     levels: tuple[float, ...]
+    without: float | None = None
+    """The value without a signal, where there are toys of it."""
+    background: tuple[str, ...] = ()
+    """Names of these."""
 
 
 @dataclass(frozen=True)

@@ -144,8 +144,12 @@ def toys(root: str, task: Task, *_before: Record) -> Record:
 
     spec = task.of(specs.Toys)
     with writing(root, task) as out:
-        thrown = throwing.throw(root, spec)
-        block = blocks.Block.of(thrown.events, thrown.toys, spec.poi, thrown.truth, thrown.pool)
+        if throwing.decided(root, spec):
+            before = inputs.blocks(root, spec.earlier)
+            block = blocks.Block.empty(before.parameters, before.truth, (before.effective, before.vetoed), spec.tested)
+        else:
+            thrown = throwing.throw(root, spec)
+            block = blocks.Block.of(thrown.events, thrown.toys, spec.poi, thrown.truth, thrown.pool, spec.tested)
         blocks.write(out.path, block)
     return out.record(root)
 
@@ -154,6 +158,7 @@ def neyman(root: str, task: Task, *_before: Record) -> Record:
     """Construct the confidence belt, and read off what the data accept."""
     import numpy as np
 
+    from needle_parsl.nsbi.statistics import hypotheses
     from needle_parsl.nsbi.statistics import neyman as construction
     from needle_parsl.nsbi.statistics.fits import intervals
     from needle_parsl.nsbi.statistics.fits.fitting import minimise
@@ -168,6 +173,13 @@ def neyman(root: str, task: Task, *_before: Record) -> Record:
         observed = intervals.statistic(learned, best, spec.poi, grid)
         toys = [inputs.blocks(root, names) for names in spec.blocks]
         belt = construction.belt(spec.poi, grid, toys, observed, spec.levels, learned.rates)
+        if spec.without is not None:
+            background = inputs.blocks(root, spec.background)
+            (t,) = intervals.statistic(learned, best, spec.poi, np.array([spec.without]))
+            found = best.value(spec.poi)
+            q = float(t) if found > spec.without else 0.0
+            belt["discovery"] = None if np.isnan(q) else hypotheses.discovery(background, spec.poi, q)
+            belt["limits"] = hypotheses.limits(spec.poi, grid, toys, background, observed, found, spec.levels)
         rundir.write_json(out.path, {**belt, "dataset": spec.fit.dataset})
     return out.record(root)
 
@@ -181,7 +193,9 @@ def coverage(root: str, task: Task, *_before: Record) -> Record:
         belt = rundir.read_json(inputs.path(root, "neyman", "neyman")) if spec.belt else None
         toys = [inputs.blocks(root, names) for names in spec.blocks]
         points = [point for block in toys for point in summing.points(block, spec.poi, spec.levels, belt)]
-        rundir.write_json(out.path, {"parameter": spec.poi, "points": points})
+        rundir.write_json(
+            out.path, {"parameter": spec.poi, "points": points, "linearity": summing.linearity(points, spec.poi)}
+        )
     return out.record(root)
 
 

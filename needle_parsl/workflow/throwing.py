@@ -44,6 +44,23 @@ def throw(root: str, spec: specs.Toys) -> Thrown:
     return Thrown(pool.likelihood, drawn(pool, truth, _seeds(spec)), truth, (pool.effective, pool.vetoed))
 
 
+def decided(root: str, spec: specs.Toys) -> bool:
+    """Whether the toys of earlier rounds leave no doubt of what is accepted at this value; they are whole rounds."""
+    import numpy as np
+
+    from needle_parsl.nsbi.statistics.fits import intervals
+    from needle_parsl.nsbi.statistics.fits.fitting import minimise
+    from needle_parsl.nsbi.statistics.neyman import uncertain
+
+    if not spec.earlier:
+        return False
+    learned, before = inputs.likelihood(root, spec.fit), inputs.blocks(root, spec.earlier)
+    best = minimise(learned, learned.rates)
+    (observed,) = intervals.statistic(learned, best, spec.poi, np.array([dict(spec.truth)[spec.poi]]))
+    good = before.t[before.converged]
+    return not (len(good) and uncertain(good, float(observed), spec.levels))
+
+
 def _seeds(spec: specs.Toys) -> list[int]:
     from needle_parsl.nsbi.data.hashing import key
 

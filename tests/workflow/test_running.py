@@ -125,7 +125,8 @@ def test_changed_key_redoes_only_what_depends_on_it(
 
 
 TOYS = ("toys.generate=physics.py:pseudo_data", "toys.count=12", "toys.pool=1", "toys.at=[{mu=0.5}, {}]")
-NEYMAN = ("intervals.method=neyman", "intervals.grid=[0.0, 1.0, 1.5, 2.0, 3.0]", "intervals.toys_per_point=12")
+NEYMAN = ("intervals.method=neyman", "intervals.grid=[0.0, 1.0, 1.5, 2.0, 3.0]", "intervals.toys_per_point=12",
+          "intervals.background=0.0", "intervals.rounds=1")  # fmt: skip
 
 
 def test_toys_belt_and_coverage(finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle) -> None:
@@ -142,7 +143,10 @@ def test_toys_belt_and_coverage(finished: Path, small_inputs: Path, tmp_path: Pa
     assert found[0] == found[1]
     belt, coverage = map(json.loads, found[0])
     assert [point["mu"] for point in belt["points"]] == [0, 1, 1.5, 2, 3]
-    assert {"parameter", "points", "intervals", "open", "asymptotic", "dataset"} == set(belt)
+    assert {"parameter", "points", "intervals", "open", "asymptotic", "dataset", "discovery", "limits"} == set(belt)
+    assert {point["toys"] + point["failed"] for point in belt["points"]} <= {12, 24}
+    assert belt["discovery"]["toys"] <= 12
+    assert len(belt["limits"]["points"]) == 5
     assert set(belt["intervals"]) == {"0.68", "0.95"}
     keys = {"mu", "level", "toys", "coverage", "error", "bias", "pull_mean", "pull_width"}
     assert all(keys <= set(point) for point in coverage["points"])

@@ -74,10 +74,23 @@ class Block:
             pool: Effective and vetoed events of the pool.
             tested: Further values at which the parameter of interest is held.
         """
-        rows = fitted(events, toys, parameter, truth, tested)
+        rates, rows = events.rates, list(fitted(events, toys, parameter, truth, tested))
+        if not rows:
+            return Block.empty(rates.parameters, rates.outward(truth), pool, tested)
         columns: dict[str, Any] = dict(zip(COLUMNS, map(np.array, zip(*rows, strict=True)), strict=True))
-        rates = events.rates
         return Block(rates.parameters, rates.outward(truth), *pool, **columns, tested=np.array(tested, np.float64))
+
+    @staticmethod
+    def empty(
+        parameters: tuple[str, ...], truth: Floats, pool: tuple[float, float], tested: Sequence[float] = ()
+    ) -> Block:
+        """Make a block without toys, where no more were needed."""
+        each, whole = np.empty(0), np.empty((0, len(parameters)))
+        yes, none = np.empty(0, np.bool_), np.empty(0, np.int64)
+        others = np.empty((0, len(tested)))
+        return Block(
+            parameters, truth, *pool, none, whole, whole, whole, each, each, yes, np.array(tested), others, none, yes
+        )
 
     @staticmethod
     def join(blocks: Sequence[Block]) -> Block:

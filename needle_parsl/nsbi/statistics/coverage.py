@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.stats import chi2
 
 from needle_parsl.nsbi.statistics.blocks import Block
-from needle_parsl.nsbi.statistics.neyman import TIE
+from needle_parsl.nsbi.statistics.hypotheses import TIE
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,6 +49,38 @@ def points(
         {**common, "method": method, "level": level, **_share(block.t[good] <= height + TIE)}
         for method, level, height in heights
     ]
+
+
+def linearity(points: Sequence[Mapping[str, Any]], parameter: str) -> dict[str, float] | None:
+    """Fit a straight line to the mean best value against the truth; a right measurement has slope 1 and offset 0.
+
+    Args:
+        points: As `points` gives them; truths that differ in other parameters count, too.
+        parameter: The parameter of interest.
+
+    Returns:
+        Slope and offset at the mean truth, with errors and chi-squared; None for fewer than three truths.
+    """
+    one = {p[parameter]: p for p in points if p["bias_error"]}
+    if len(one) < 3:
+        return None
+    truth = np.array(list(one))
+    found, error = (np.array([p[key] for p in one.values()]) for key in ("bias", "bias_error"))
+    weight = 1 / error**2
+    middle = float(truth @ weight / weight.sum())
+    design = np.stack([np.ones(len(truth)), truth - middle])
+    covariance = np.linalg.inv((design * weight) @ design.T)
+    offset, slope = covariance @ (design * weight) @ found
+    left = found - offset - slope * (truth - middle)
+    return {
+        "slope": 1 + float(slope),
+        "slope_error": float(np.sqrt(covariance[1, 1])),
+        "offset": float(offset),
+        "offset_error": float(np.sqrt(covariance[0, 0])),
+        "at": middle,
+        "chi2": float(weight @ left**2),
+        "truths": len(one),
+    }
 
 
 def _critical(

@@ -19,11 +19,12 @@ from scipy.stats import chi2
 
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.statistics.blocks import Block
+from needle_parsl.nsbi.statistics.hypotheses import TIE, p_value
 from needle_parsl.nsbi.statistics.model import Rates
 
 Floats = npt.NDArray[np.float64]
-TIE = 1e-4
-"""t that differ by less are equal: the minimiser's own error, which would split the ties of discrete data."""
+UNCERTAIN = 3.0
+"""Errors of a critical value within which t of the data calls for more toys."""
 FINE = 2000
 """Points between which the edges of intervals are sought."""
 PER_POINT = ("critical", "critical_error", "accepted")
@@ -74,7 +75,7 @@ def belt(
             "failed": len(block.t) - len(t),
             "pool_effective": block.effective,
             "vetoed": block.vetoed / max(float(block.events.mean()), 1.0),
-            "p_value": None if np.isnan(observed[place]) else float((t >= observed[place] - TIE).mean()),
+            **_extreme(t, float(observed[place])),
             **{key: {name: found[key][place] for name, found in levelled.items()} for key in PER_POINT},
         }
         for place, (t, block) in enumerate(zip(statistics, toys, strict=True))
@@ -88,6 +89,26 @@ def belt(
         ],
         "asymptotic": {f"{level:g}": float(chi2.ppf(level, 1)) for level in levels},
     }
+
+
+def _extreme(t: Floats, observed: float) -> dict[str, float | None]:
+    """Give the p-value with its error, and what chi-squared would give."""
+    if np.isnan(observed):
+        return {"p_value": None, "p_value_error": None, "p_value_asymptotic": None}
+    share, error = p_value(t, observed)
+    return {"p_value": share, "p_value_error": error, "p_value_asymptotic": float(chi2.sf(observed, 1))}
+
+
+def uncertain(t: Floats, observed: float, levels: Sequence[float]) -> bool:
+    """Whether more toys could change what is accepted: t of the data is within some errors of a critical value.
+
+    Args:
+        t: Of the toys so far, shape (T,).
+        observed: Of the data; NaN where its fit did not converge, and toys do not help.
+        levels: Confidence levels.
+    """
+    found = [critical(t, level) for level in levels]
+    return not np.isnan(observed) and any(abs(observed - value) < UNCERTAIN * error for value, error in found)
 
 
 def _statistics(parameter: str, value: float, block: Block) -> Floats:

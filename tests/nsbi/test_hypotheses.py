@@ -1,0 +1,86 @@
+"""p-values, discovery and CLs from toys, against the Gaussian answers; linearity of a measurement."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from needle_parsl.nsbi.statistics import coverage, hypotheses, neyman
+from needle_parsl.nsbi.statistics.blocks import Block
+
+SIGMA = 0.5
+
+
+def thrown(truth: float, tested: np.ndarray, toys: int, seed: int) -> Block:
+    """Toys of a Gaussian measurement of mu with a bound at 0: t is exact, and so is what its p-values should be."""
+    x = np.random.default_rng(seed).normal(truth, SIGMA, toys)
+    best = np.maximum(x, 0)
+
+    def t(mu: np.ndarray | float) -> np.ndarray:
+        return np.asarray(((x[:, None] - mu) ** 2 - (x - best)[:, None] ** 2) / SIGMA**2)
+
+    whole, yes = best[:, None], np.ones(toys, bool)
+    return Block(("mu",), np.array([truth]), math.inf, 0.0, np.ones(toys, int), whole, 0 * whole + SIGMA, whole,
+                 t(truth)[:, 0], whole[:, 0], yes, tested, t(tested), np.zeros(toys, int), ~yes)  # fmt: skip
+
+
+def test_p_value_is_the_share_of_toys_with_a_binomial_error() -> None:
+    share, error = hypotheses.p_value(np.arange(100.0), 90.0)
+    assert share == 0.1
+    assert error == pytest.approx(0.03)
+    assert hypotheses.p_value(np.arange(100.0), 1000.0)[1] > 0
+
+
+@pytest.mark.parametrize("observed", [0.5, 2.0, 4.0])
+def test_discovery_is_that_of_a_gaussian_measurement(observed: float) -> None:
+    found = hypotheses.discovery(thrown(0.0, np.empty(0), 20_000, 1), "mu", observed)
+    assert not found["extrapolated"]
+    assert abs(found["p_value"] - stats.norm.sf(math.sqrt(observed))) < 4 * found["error"]
+    assert found["asymptotic"]["significance"] == pytest.approx(math.sqrt(observed))
+
+
+@pytest.mark.parametrize("observed", [16.0, 25.0])
+def test_tail_is_extrapolated_and_marked(observed: float) -> None:
+    pulls = []
+    for seed in range(12):
+        found = hypotheses.discovery(thrown(0.0, np.empty(0), 5000, seed), "mu", observed)
+        assert found["extrapolated"]
+        pulls.append((found["p_value"] - stats.norm.sf(math.sqrt(observed))) / found["error"])
+        assert abs(found["significance"] - math.sqrt(observed)) < 0.35
+    assert np.abs(np.mean(pulls)) < 1.5
+
+
+def test_limits_are_those_of_a_gaussian_measurement() -> None:
+    """CLs = Phi(-(mu - x) / sigma) / Phi(x / sigma) above the best value x."""
+    x, grid = 0.4, np.linspace(0.5, 2.0, 7)
+    toys = [thrown(mu, np.empty(0), 20_000, 10 + place) for place, mu in enumerate(grid)]
+    observed = ((x - grid) / SIGMA) ** 2
+    found = hypotheses.limits("mu", grid, toys, thrown(0.0, grid, 20_000, 5), observed, x, [0.95])
+    for mu, point in zip(grid, found["points"], strict=True):
+        exact = stats.norm.sf((mu - x) / SIGMA) / stats.norm.cdf(x / SIGMA)
+        assert abs(point["cls"] - exact) < 4 * point["cls_error"] + 2e-3
+    exact = x + SIGMA * stats.norm.isf(0.05 * stats.norm.cdf(x / SIGMA))
+    assert found["upper"]["0.95"] == pytest.approx(exact, abs=0.06)
+
+
+def test_more_toys_are_wanted_only_near_a_critical_value() -> None:
+    t = np.random.default_rng(3).chisquare(1, 1000)
+    value, error = neyman.critical(t, 0.9)
+    assert neyman.uncertain(t, value + 2 * error, [0.9])
+    assert not neyman.uncertain(t, value + 4 * error, [0.9])
+    assert not neyman.uncertain(t, float("nan"), [0.9])
+
+
+def test_linearity_finds_slope_and_offset() -> None:
+    rng, truths = np.random.default_rng(8), np.linspace(0, 3, 7)
+    points = [{"mu": mu, "bias": 0.05 + 0.02 * (mu - 1.5) + rng.normal(0, 0.01), "bias_error": 0.01} for mu in truths]
+    found = coverage.linearity(points, "mu")
+    assert found is not None
+    assert abs(found["slope"] - 1.02) < 4 * found["slope_error"]
+    assert abs(found["offset"] - 0.05) < 4 * found["offset_error"]
+    assert found["slope_error"] == pytest.approx(0.01 / math.sqrt(((truths - 1.5) ** 2).sum()))
+    assert stats.chi2.sf(found["chi2"], 5) > 1e-3
+    assert coverage.linearity(points[:2], "mu") is None
