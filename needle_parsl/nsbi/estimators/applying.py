@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -63,12 +64,20 @@ class Source:
     """Which are wanted, in this order."""
 
     def open(self) -> Evaluator:
-        """Load the networks."""
-        if self.onnx:
-            from needle_parsl.nsbi.estimators.exporting.runtime import Session
+        """Load the networks, unless this process has just evaluated them."""
+        files = (self.onnx,) if self.onnx else tuple(self.estimators[name] for name in self.ratios)
+        states = tuple((stat.st_mtime_ns, stat.st_size) for stat in (Path(name).stat() for name in files))
+        return _loaded(self.onnx, () if self.onnx else tuple(zip(self.ratios, files, strict=True)), states)
 
-            return Session(Path(self.onnx))
-        return Torch({name: Path(self.estimators[name]) for name in self.ratios})
+
+@lru_cache(maxsize=1)
+def _loaded(onnx: str, estimators: tuple[tuple[str, str], ...], _states: tuple[tuple[int, int], ...]) -> Evaluator:
+    """Load networks; files in another state are others."""
+    if onnx:
+        from needle_parsl.nsbi.estimators.exporting.runtime import Session
+
+        return Session(Path(onnx))
+    return Torch({name: Path(path) for name, path in estimators})
 
 
 def look(paths: Sequence[str], tree: str, recipe: Recipe) -> dict[str, list[int]]:

@@ -1,0 +1,47 @@
+"""Wifi weights on the Gaussian app: the error of ln r is that of replicas, and intervals that propagate it cover."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.append(str(Path(__file__).parent))  # helpers stand beside the tests
+import weight_replicas as replicas
+
+LEVEL = 0.6827
+EVENTS, SCALE = 4000, 40.0
+"""Of the weight fit, per class, and yields over those of the app: the added variance is 0.5 to 1 of the statistical one."""
+
+
+def test_scatter_of_ln_r_at_twenty_points_is_its_error() -> None:
+    app, rng, count = replicas.physics(), np.random.default_rng(31), 400
+    points = np.concatenate([replicas.columns(app, process, 10, rng) for process in app.YIELD])
+    values = replicas.members(app, points)
+    seen, said = [], []
+    for _ in range(count):
+        weights = replicas.fitted(app, EVENTS, rng)
+        seen.append(weights.values[0] + weights.values[1:] @ values)
+        said.append(weights.error(values) ** 2)
+    ratio = np.var(seen, axis=0, ddof=1) / np.mean(said, axis=0)
+    print(f"observed over predicted variance of ln r at 20 points, {count} replicas: {ratio.mean():.3f}")  # noqa: T201  for the docs
+    assert abs(ratio.mean() - 1) < 3 * np.sqrt(2 / count)
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.campaign)])
+def test_intervals_that_propagate_the_weights_cover(count: int) -> None:
+    app, rng = replicas.physics(), np.random.default_rng(32)
+    found = [replicas.replica(app, EVENTS, SCALE, rng) for _ in range(count)]
+    propagated, ignored, share = replicas.covered(found)
+    observed = np.var([one.value for one in found], ddof=1)
+    predicted = np.mean([one.statistical**2 + one.added**2 for one in found])
+    print(  # noqa: T201  for the docs
+        f"{count} replicas: coverage {propagated:.3f} with the weights, {ignored:.3f} without; added over statistical variance "
+        f"{share:.2f}; observed over predicted variance of mu {observed / predicted:.3f}"
+    )
+    assert 0.5 < share < 1
+    assert abs(propagated - LEVEL) < 2.5 * np.sqrt(LEVEL * (1 - LEVEL) / count)
+    assert ignored < 0.62
+    assert abs(observed / predicted - 1) < 3 * np.sqrt(2 / count)
