@@ -371,7 +371,7 @@ class Fit:
     data: Data | tuple[str, ...] | None = None
     """Observed events: a list of files, or a table. Example: `["data/*.root"]`."""
     blind: bool = True
-    """Whether observed data is left alone; expected results only."""
+    """Whether observed data is left alone; expected results only. `needle run --unblind` overrides it and records who did."""
     scan: Scan | None = None
     """The profile scan; left out, 25 points over four standard errors to each side of the best fit.
     Example: `{ start = 0.0, stop = 3.0, points = 25 }`."""

@@ -32,6 +32,7 @@ from needle_parsl.cli.options import (
     ShownSite,
     SiteName,
     SubmitScript,
+    Unblind,
     Until,
 )
 from needle_parsl.errors import InputError, NeedleError, Problem
@@ -160,7 +161,7 @@ def plan_command(
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0917  options have names
     analysis: AnalysisFile,
     site: SiteName = "local",
     out: Out = None,
@@ -169,6 +170,7 @@ def run(
     force: Force = False,
     detach: Detach = False,
     pilot: Pilot = None,
+    unblind: Unblind = False,
     as_json: Json = False,
 ) -> None:
     """Run an analysis, from events to the report.
@@ -179,7 +181,7 @@ def run(
     from needle_parsl.workflow import costing, lock, running
     from needle_parsl.workflow.processes import interrupts
 
-    whole = _prepare(analysis, site, out, settings, until)
+    whole = _prepare(analysis, site, out, settings, until, unblind=unblind)
     prepared = _pilot(whole, pilot, analysis, site, settings, until) if pilot else whole
     lock.refuse(prepared.root)
     if not force and (other := running.another(prepared)):
@@ -303,6 +305,7 @@ def _prepare(
     until: str | None,
     *,
     afresh: bool = False,
+    unblind: bool = False,
 ) -> Prepared:
     """Read analysis and site, with the mistakes of both, and look at the files."""
     from needle_parsl import rundir
@@ -311,13 +314,14 @@ def _prepare(
     from needle_parsl.workflow import probing, running
 
     problems: list[Problem] = []
-    loaded = _or_note(problems, lambda: read(analysis, settings))
+    opened = [*(settings or []), *(["fit.blind=false"] if unblind else [])]
+    loaded = _or_note(problems, lambda: read(analysis, opened))
     site = _or_note(problems, lambda: sites.load(site_name))
     if loaded is None or site is None or loaded.problems:
         raise InputError.of([*(probing.mistakes(loaded) if loaded else []), *problems])
     root = out or Path(site.scratch).expanduser() / "runs" / loaded.analysis.name
     rundir.check(root)
-    return running.prepare(root, loaded, site, until, afresh=afresh)
+    return running.prepare(root, loaded, site, until, afresh=afresh, unblind=unblind)
 
 
 def _or_note(problems: list[Problem], read: Callable[[], T]) -> T | None:

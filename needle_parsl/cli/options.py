@@ -76,6 +76,9 @@ Force = Annotated[bool, typer.Option("--force", help="Go on in the run directory
 Detach = Annotated[
     bool, typer.Option("--detach", help="Go on without this terminal; attach, status, logs and cancel find the run.")
 ]
+Unblind = Annotated[
+    bool, typer.Option("--unblind", help="Look at the observed data; who does so is recorded in run.json.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
 Pilot = Annotated[
     str | None,

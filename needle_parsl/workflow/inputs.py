@@ -293,6 +293,7 @@ def provenance(root: str) -> Provenance:
         versions,
         {path: found["digest"] for path, found in state["inputs"]["files"].items()},
         (Path(root) / rundir.ANALYSIS).read_text(encoding="utf-8"),
+        [f"{one['who']}, {one['when']}, by {one['how']}" for one in state["unblinded"]],
     )
 
 

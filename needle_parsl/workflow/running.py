@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -61,6 +63,8 @@ class Prepared:
     """Records whose outputs are still what they were, by key."""
     looked: probing.Looked
     earlier: Earlier
+    unblinded: tuple[dict[str, str], ...]
+    """Who has looked at the data, when, and how they asked for it; the latest last."""
 
     def todo(self) -> list[Task]:
         """List the tasks that are not done."""
@@ -77,7 +81,15 @@ class Outcome:
     """A task found that the input is wrong."""
 
 
-def prepare(root: Path, loaded: Loaded, site: Site, until: str | None = None, *, afresh: bool = False) -> Prepared:
+def prepare(
+    root: Path,
+    loaded: Loaded,
+    site: Site,
+    until: str | None = None,
+    *,
+    afresh: bool = False,
+    unblind: bool = False,
+) -> Prepared:
     """Look at the input, plan, and find what is already done. Writes nothing.
 
     Args:
@@ -86,6 +98,7 @@ def prepare(root: Path, loaded: Loaded, site: Site, until: str | None = None, *,
         site: The machine.
         until: The last stage.
         afresh: Whether files and modules are looked at although nothing seems to have changed.
+        unblind: Whether the user asked to look at the data with `--unblind`.
 
     Raises:
         InputError: Something about the input is wrong, or the run directory is of a newer needle.
@@ -109,7 +122,18 @@ def prepare(root: Path, loaded: Loaded, site: Site, until: str | None = None, *,
     todo = [task for task in planned.tasks if task.key not in done and task.key not in records]
     found = _changes(root, loaded, site, before, looked)
     earlier = Earlier(before.get("analysis", ""), found, changes.redone(todo, lines), damaged, stamp)
-    return Prepared(root, loaded, site, planned, done, looked, earlier)
+    opened = _unblinded(loaded, before, asked=unblind)
+    return Prepared(root, loaded, site, planned, done, looked, earlier, opened)
+
+
+def _unblinded(loaded: Loaded, before: Mapping[str, Any], *, asked: bool) -> tuple[dict[str, str], ...]:
+    """Add to the record of who has looked at the data, if this run does."""
+    found = tuple(before.get("unblinded", ()))
+    how = "--unblind" if asked else "fit.blind = false"
+    if loaded.analysis.data() is None or (found and not asked):
+        return found
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return (*found, {"who": getpass.getuser(), "when": now, "how": how})
 
 
 def _before(root: Path) -> dict[str, Any]:
@@ -311,6 +335,7 @@ class _Journal:
             "networks": prepared.plan.networks,
             "units": costing.units(prepared.plan.tasks),
             "stages": _stages(prepared.plan, [*prepared.done.values(), *outcome.done]),
+            "unblinded": list(prepared.unblinded),
             "inputs": asdict(prepared.looked),
         }
         rundir.write_json(prepared.root / rundir.RUN, facts)

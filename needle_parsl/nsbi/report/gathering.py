@@ -64,6 +64,8 @@ class Provenance:
     """Digest of each input file."""
     analysis: str
     """The resolved `analysis.toml`."""
+    unblinded: Sequence[str] = ()
+    """Who has looked at the data, and when."""
 
 
 @dataclass(frozen=True)
