@@ -36,6 +36,30 @@ class Dataset:
     yields: Mapping[str, float]
     """Expected events by sample and by varied sample, `background.jes.up`; empty for observed events."""
 
+    @staticmethod
+    def of(
+        x: npt.ArrayLike,
+        ratios: Mapping[str, Floats],
+        *,
+        weight: Floats | None = None,
+        samples: Mapping[str, int] | None = None,
+        yields: Mapping[str, float] | None = None,
+    ) -> Dataset:
+        """Make a dataset of arrays.
+
+        Args:
+            x: Features, shape (N,) or (N, F).
+            ratios: Log ratio by name, each of shape (N,).
+            weight: Shape (N,); left out, every event counts 1.
+            samples: For simulated events, one sample behind the other: how many events each has. Left out, all are observed.
+            yields: For simulated events, what is expected by sample and varied sample.
+        """
+        features = np.asarray(x, dtype=np.float32)
+        size, numbers = len(features), list((samples or {}).values())
+        sample = np.repeat(np.arange(len(numbers)), numbers) if samples else np.full(size, -1)
+        counted = np.ones(size) if weight is None else weight
+        return Dataset(features.reshape(size, -1), counted, sample, tuple(samples or ()), ratios, yields or {})
+
 
 def simulated(parts: Mapping[str, Events], yields: Mapping[str, float], ratios: Mapping[str, Estimator]) -> Dataset:
     """Make the simulation behind Asimov data and toys: the test events of samples, each weighted to its nominal yield.
