@@ -161,7 +161,7 @@ def plan_command(
 
 
 @app.command()
-def run(  # noqa: PLR0917  options have names
+def run(
     analysis: AnalysisFile,
     site: SiteName = "local",
     out: Out = None,
