@@ -20,10 +20,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import measuring  # type: ignore[import-not-found]  # scripts find what stands beside them
 import numpy as np
 import numpy.typing as npt
-from measuring import alternate, line, peak_mb
-from measuring import ratio as paired
 
 from needle_parsl.analysis import WALL, Model, Nuisance, Parameter
 from needle_parsl.nsbi.statistics.batched.engine import Engine
@@ -104,7 +103,7 @@ def ours(events: int) -> dict[str, Any]:
     one = time.process_time()
     likelihood(best.theta)
     return {
-        "seconds": seconds, "evaluation": time.process_time() - one, "peak_mb": peak_mb(), "converged": best.converged,
+        "seconds": seconds, "evaluation": time.process_time() - one, "peak_mb": measuring.peak_mb(), "converged": best.converged,
         "mu": best.value("mu"), "error": best.error("mu"),
     }  # fmt: skip
 
@@ -136,7 +135,7 @@ def theirs(events: int) -> dict[str, Any]:
     minuit.errordef, minuit.limits = Minuit.LIKELIHOOD, likelihood.rates.limits()
     minuit.migrad()
     minuit.hesse()
-    return {"seconds": time.process_time() - started, "calls": calls, "peak_mb": peak_mb(), "converged": minuit.valid,
+    return {"seconds": time.process_time() - started, "calls": calls, "peak_mb": measuring.peak_mb(), "converged": minuit.valid,
             "mu": minuit.values[0], "error": minuit.errors[0]}  # fmt: skip
 
 
@@ -182,8 +181,9 @@ def runaway(toys: int) -> dict[str, Any]:
 def _walls(events: Likelihood, draws: list[Draw]) -> int:
     """Count the compiled fits that end on the wall of a nuisance parameter."""
     low, high = np.array(events.rates.limits()).T
-    starts = np.array([low + share * (high - low) for share in SPREAD]) if events.rates.curved.any() else []
-    answer = Engine.of(events).fit(draws, events.rates.start, "mu", (1.0,), np.array(starts).reshape(-1, len(low)))
+    shares = SPREAD if events.rates.curved.any() else ()
+    starts: Floats = np.array([low + share * (high - low) for share in shares]).reshape(-1, len(low))
+    answer = Engine.of(events).fit(draws, events.rates.start, "mu", (1.0,), starts)
     return int((np.abs(answer.theta[:, events.rates.physics :]) > 0.999 * WALL).any(axis=1).sum())
 
 
@@ -208,20 +208,24 @@ def main() -> None:
             f"runaway_{m}": (found[m]["with Z"], 0.0, f"{found[m]['without Z']} without Z_j")
             for m in ("linear", "interference")
         }
-        print(line("fits", ["numpy", "iminuit"], lost, found))
+        print(measuring.line("fits", ["numpy", "iminuit"], lost, found))
         return
     small = 10_000 if options.quick else 100_000
-    arms = alternate(__file__, ["ours", "theirs"], 1 if options.quick else 3, "--events", str(small))
+    arms = measuring.alternate(__file__, ["ours", "theirs"], 1 if options.quick else 3, "--events", str(small))
     seconds = {name: [run["seconds"] for run in runs] for name, runs in arms.items()}
-    large = [] if options.quick else alternate(__file__, ["ours"], 1, "--events", "1000000")["ours"]
+    large = [] if options.quick else measuring.alternate(__file__, ["ours"], 1, "--events", "1000000")["ours"]
     ratios = {
-        "fit": (paired(seconds["theirs"], seconds["ours"]), 10.0, "NumPy and MIGRAD without gradient, same events")
+        "fit": (
+            measuring.ratio(seconds["theirs"], seconds["ours"]),
+            10.0,
+            "NumPy and MIGRAD without gradient, same events",
+        )
     }
     if large:
         ratios["fit_1e6"] = (
             round(median(seconds["theirs"]) / large[0]["seconds"], 2), 10.0, "ours at 10^6 events, theirs at 10^5",
         )  # fmt: skip
-    print(line("fits", ["numpy", "iminuit"], ratios, {**arms, "ours_1e6": large}))
+    print(measuring.line("fits", ["numpy", "iminuit"], ratios, {**arms, "ours_1e6": large}))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ MASS = np.linspace(120.0, 1600.0, 6001)
 def spectrum(process: str, m: Array) -> Array:
     """Give the squared amplitude as a function of m, normalised to nothing; shape (N,)."""
     if process == "background":
-        return np.exp(-m / 75.0) + 0.05 * np.exp(-m / 200.0)
+        steep: Array = np.exp(-m / 75.0) + 0.05 * np.exp(-m / 200.0)
+        return steep
     threshold = 1 + 0.8 * np.exp(-0.5 * ((m - 350.0) / 60.0) ** 2)  # of two top quarks
     found: Array = np.exp(-m / 170.0) * threshold / (1 + np.exp(-(m - 190.0) / 10.0))
     return found
@@ -41,7 +42,8 @@ def spectrum(process: str, m: Array) -> Array:
 
 def longitudinal(m: Array) -> Array:
     """Give the fraction of longitudinal Z pairs in |A_S|^2; shape (N,)."""
-    return 1 / (1 + (320.0 / m) ** 4)
+    found: Array = 1 / (1 + (320.0 / m) ** 4)
+    return found
 
 
 def angles(process: str, m: Array, x: Array) -> Array:
@@ -49,7 +51,8 @@ def angles(process: str, m: Array, x: Array) -> Array:
     star, one, two = x.T
     transverse = (3 / 8) ** 2 * (1 + one**2) * (1 + two**2)
     if process == "background":
-        return (1 + 4 * star**2) / (2 + 8 / 3) * transverse
+        forward: Array = (1 + 4 * star**2) / (2 + 8 / 3) * transverse
+        return forward
     share = longitudinal(m)
     found: Array = 0.5 * (share * (3 / 4) ** 2 * (1 - one**2) * (1 - two**2) + (1 - share) * transverse)
     return found
@@ -80,7 +83,8 @@ def _overlap() -> Array:
     weight = np.einsum("i,j,k->ijk", weights, weights, weights).ravel()
     some = MASS[::100]
     both = [weight @ np.sqrt(np.prod([angles(p, np.full(len(grid), m), grid) for p in YIELD], axis=0)) for m in some]
-    return np.interp(MASS, some, both)
+    found: Array = np.interp(MASS, some, both)
+    return found
 
 
 OVERLAP = _overlap()
