@@ -191,14 +191,16 @@ def jax_iminuit(toys: int, strategy: int, together: bool) -> dict[str, Any]:
     problem = Problem()
     p, (_, _, draws) = Prepared(problem), thrown(problem, toys)
     value, both = jax_functions()
-    fixed = (p.measure, p.sample, p.yields, p.total, p.bins, p.binned, p.bin_reference)
+    from jax import device_put  # once: an array of NumPy would be copied at every call
+
+    fixed = device_put((p.measure, p.sample, p.yields, p.total, p.bins, p.binned, p.bin_reference))
     most = 64 * -(-max(len(d.rows) for d in draws) // 64)
     ms = []
     for number, draw in enumerate([draws[0], *draws]):
         began = time.process_time()
         padded = np.concatenate([draw.rows, np.zeros(most - len(draw.rows), np.int64)])
         weight = (np.arange(most) < len(draw.rows)).astype(float)
-        rest = (fixed, *p.toy(padded), weight, draw.counts[0], draw.constraints.auxiliary)
+        rest = (fixed, *device_put((*p.toy(padded), weight, draw.counts[0], draw.constraints.auxiliary)))
         memory: dict[bytes, Any] = {}
 
         def call(x: Floats, rest: Any = rest, memory: dict[bytes, Any] = memory) -> Any:
