@@ -146,9 +146,9 @@ def _filesystem(url: str) -> tuple[Any, str]:
     """Give the file system that an address is on, and its path there."""
     protocol = url.partition("://")[0]
     try:
-        from fsspec.core import url_to_fs
+        import fsspec
 
-        filesystem, path = url_to_fs(url)
+        filesystem, path = fsspec.url_to_fs(url)
         return filesystem, str(path)
     except ImportError as error:
         extra = PROTOCOLS.get(protocol, "urls")
