@@ -33,6 +33,13 @@ def nothing() -> None:
     """Do nothing."""
 
 
+def rest(seconds: float) -> None:
+    """Leave the processor to others."""
+    import time
+
+    time.sleep(seconds)
+
+
 @contextmanager
 def ours(folder: Path) -> Any:
     """Start Parsl as a run does."""
@@ -105,7 +112,7 @@ def asleep(tasks: int) -> float:
     with tempfile.TemporaryDirectory() as folder, executors.started(site, Path(folder)) as machine:
         from parsl import python_app
 
-        app: Callable[[float], Future[None]] = python_app(time.sleep, data_flow_kernel=machine.kernel)
+        app: Callable[[float], Future[None]] = python_app(rest, data_flow_kernel=machine.kernel)
         wait([app(SLEEP) for _ in range(4 * MANY)])  # all workers are there
         began = time.perf_counter()
         wait([app(SLEEP) for _ in range(tasks)])
