@@ -180,6 +180,25 @@ def jax_functions() -> tuple[Any, Any]:
     return jax.jit(nll), jax.jit(jax.value_and_grad(nll))
 
 
+def _together(both: Any, rest: Any) -> tuple[Callable[[Floats], float], Callable[[Floats], Floats]]:
+    """Give value and gradient from one call, which is remembered."""
+    memory: dict[bytes, Any] = {}
+
+    def call(x: Floats) -> Any:
+        if x.tobytes() not in memory:
+            memory.clear()
+            found = both(x, *rest)
+            memory[x.tobytes()] = float(found[0]), np.asarray(found[1])
+        return memory[x.tobytes()]
+
+    return lambda x: call(x)[0], lambda x: call(x)[1]
+
+
+def _apart(value: Any, both: Any, rest: Any) -> tuple[Callable[[Floats], float], Callable[[Floats], Floats]]:
+    """Give value and gradient from calls of their own."""
+    return lambda x: float(value(x, *rest)), lambda x: np.asarray(both(x, *rest)[1])
+
+
 def jax_iminuit(toys: int, strategy: int, together: bool) -> dict[str, Any]:
     """Fit with JAX and iminuit.
 
@@ -201,22 +220,7 @@ def jax_iminuit(toys: int, strategy: int, together: bool) -> dict[str, Any]:
         padded = np.concatenate([draw.rows, np.zeros(most - len(draw.rows), np.int64)])
         weight = (np.arange(most) < len(draw.rows)).astype(float)
         rest = (fixed, *device_put((*p.toy(padded), weight, draw.counts[0], draw.constraints.auxiliary)))
-        memory: dict[bytes, Any] = {}
-
-        def call(x: Floats, rest: Any = rest, memory: dict[bytes, Any] = memory) -> Any:
-            if x.tobytes() not in memory:
-                memory.clear()
-                found = both(x, *rest)
-                memory[x.tobytes()] = float(found[0]), np.asarray(found[1])
-            return memory[x.tobytes()]
-
-        def alone(x: Floats, rest: Any = rest) -> float:
-            return float(value(x, *rest))
-
-        def slope(x: Floats, rest: Any = rest) -> Floats:
-            return np.asarray(both(x, *rest)[1])
-
-        pair = (lambda x: call(x)[0], lambda x: call(x)[1]) if together else (alone, slope)
+        pair = _together(both, rest) if together else _apart(value, both, rest)
         fits(pair[0], pair[1], problem.nuisances, strategy)
         ms += [1e3 * (time.process_time() - began)] if number else []
     return {"ms": ms}
