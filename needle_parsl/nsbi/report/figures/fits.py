@@ -102,7 +102,9 @@ def distributions(facts: Facts) -> Figure:
     for (upper, lower), (name, entry) in zip(cells, shown, strict=True):
         _distribution(upper, lower, entry)
         upper.set_title(name, fontsize=9)
-    cells[0][0].legend(frameon=False, fontsize=7)
+    figure.legend(
+        *cells[0][0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=6, fontsize=8
+    )
     return figure
 
 
@@ -130,3 +132,5 @@ def _distribution(upper: Axes, lower: Axes, entry: Mapping[str, Any]) -> None:
     upper.set_ylabel("events / unit" if "edges" in entry else "events", fontsize=8)
     lower.set(ylabel="ratio", ylim=(0.6, 1.4) if "observed" in entry else (0.8, 1.2))
     lower.axhline(1, color="black", linewidth=0.8)
+    if "edges" not in entry:
+        lower.set_xlabel("bin", fontsize=8)
