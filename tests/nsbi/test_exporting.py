@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -199,3 +200,32 @@ def test_exported_program_runs_by_itself(tmp_path: Path) -> None:
     torch_file.write_program(tmp_path / "e.pt2", one)
     program = torch.export.load(tmp_path / "e.pt2").module()
     np.testing.assert_allclose(program(torch.from_numpy(BELOW.x)), one.log_ratio(BELOW.x), atol=1e-5)
+
+
+def test_tracing_and_the_modules_of_other_threads_do_not_meet() -> None:
+    """Ratios are exported while other threads evaluate, train and export."""
+    ended, failures, x = threading.Event(), [], torch.randn(4, 3)
+
+    def evaluate() -> None:
+        network = nn.Sequential(nn.Linear(3, 8), nn.SiLU(), nn.Linear(8, 1))
+        while not ended.is_set():
+            try:
+                network(x)
+            except NameError as error:  # what a patched module raises
+                failures.append(error)
+                return
+
+    def trace() -> None:
+        for _ in range(20):
+            layers.traced(nn.Sequential(*(nn.Linear(3, 3) for _ in range(20))))
+
+    before, evaluating = nn.Module.__call__, threading.Thread(target=evaluate)
+    tracing = [threading.Thread(target=trace) for _ in range(2)]
+    for thread in (evaluating, *tracing):
+        thread.start()
+    for thread in tracing:
+        thread.join()
+    ended.set()
+    evaluating.join()
+    assert failures == []
+    assert nn.Module.__call__ is before

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,24 @@ Layer = Callable[[Graph, Any, str], str]
 """Takes the graph, the layer and the name of its input; gives the name of its output."""
 
 
+TRACING = threading.Lock()
+"""Held while torch's modules are patched: two traces at a time would leave them patched for good."""
+
+
+class _Tracer(fx.Tracer):
+    """A tracer that leaves alone what other threads do with their modules meanwhile: torch patches all of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.get_ident()
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Trace the call of a module in this thread, and pass those of others on."""
+        if threading.get_ident() != self.thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+
 def traced(network: nn.Module) -> fx.GraphModule:
     """Trace a network.
 
@@ -30,7 +49,8 @@ def traced(network: nn.Module) -> fx.GraphModule:
         TaskError: Its forward function decides by values, or takes more than the features.
     """
     try:
-        found = fx.symbolic_trace(network.eval())
+        with TRACING:
+            found = fx.GraphModule(network, _Tracer().trace(network.eval()))
     except Exception as error:
         raise TaskError(f"{type(network).__name__} cannot be exported: {_first_line(error)}") from error
     takes = [node.name for node in found.graph.nodes if node.op == "placeholder"]
