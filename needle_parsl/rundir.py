@@ -80,15 +80,19 @@ def check(root: Path) -> None:
         raise InputError(f"{root}: holds files that are no needle run; choose another --out")
 
 
-def create(root: Path) -> None:
+def create(root: Path, *, shared: bool = False) -> None:
     """Make a run directory, private to its user.
+
+    Args:
+        root: The run directory.
+        shared: Whether it follows the umask instead.
 
     Raises:
         InputError: It cannot be made.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        if not (root / RUN).exists():
+        if not (root / RUN).exists() and not shared:
             root.chmod(0o700)
     except OSError as error:
         raise no_space(root) if full(error) else InputError(f"{root}: cannot be made: {error.strerror}") from error

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,15 @@ def test_run_directory_is_private_and_refuses_other_peoples_files(tmp_path: Path
     with pytest.raises(InputError, match="is a file"):
         rundir.check(tmp_path / "other" / "thesis.tex")
     rundir.check(tmp_path / "new")
+
+
+def test_shared_run_directory_follows_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        rundir.create(tmp_path / "run", shared=True)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "run").stat().st_mode & 0o777 == 0o750
 
 
 def test_json_never_holds_what_other_readers_refuse(tmp_path: Path) -> None:

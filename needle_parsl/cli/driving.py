@@ -43,7 +43,7 @@ def detach(root: Path, site: Site) -> str:
     from needle_parsl import rundir
     from needle_parsl.workflow import detached
 
-    rundir.create(root)
+    rundir.create(root, shared=site.shared)
     (root / rundir.LOGS).mkdir(exist_ok=True)
     driver = detached.read(root / rundir.DRIVER)
     if driver and detached.alive(driver):

@@ -238,7 +238,7 @@ def run(
         NeedleError: The machine has failed under the run.
     """
     with _full_disk_said(prepared.root):
-        rundir.create(prepared.root)
+        rundir.create(prepared.root, shared=prepared.site.shared)
         with lock.held(prepared.root):
             return _run(prepared, _Journal(prepared, on_end), say)
 
