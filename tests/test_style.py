@@ -11,7 +11,6 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.xdist_group("style")
 @pytest.mark.parametrize(
     "command",
     [

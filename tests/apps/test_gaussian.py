@@ -28,7 +28,6 @@ def compare(run: Path) -> list[tuple[str, Any, bool, str]]:
     return module.compare(run, APP / "expected.json")
 
 
-@pytest.mark.xdist_group("gaussian")
 def test_learned_fit_agrees_with_the_exact_one(needle: Callable[..., Any], tmp_path: Path) -> None:
     ended = needle("run", "--site", "local", APP / "analysis.toml", "--json")
     assert ended.code == 0, ended.err

@@ -19,7 +19,6 @@ from frail import PATIENCE, Run, cast, family, make
 from needle_parsl.workflow import lock
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, or becomes another user: needs root")
-pytestmark = pytest.mark.xdist_group("reliability")
 NOBODY = 65534
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from frail import PATIENCE, Run, family, left, make
 
-pytestmark = pytest.mark.xdist_group("reliability")
 SLOW = ("training.epochs=5000",)
 """Never done by itself."""
 

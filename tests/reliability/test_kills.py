@@ -15,7 +15,6 @@ from frail import PATIENCE, Run, busy, cast, family, kill, left, make
 
 MOST_LOST = 10.0
 """Seconds of training that a kill may cost."""
-pytestmark = pytest.mark.xdist_group("reliability")
 WHO = ("driver@local", "driver@local-htex", "interchange@local-htex", "manager@local-htex", "worker@local-htex")
 LONG = ("training.epochs=2600", "training.patience=10000")
 """A pack of more than 30 s, on a fast machine, too."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from frail import Run, make
 
-pytestmark = [pytest.mark.xdist_group("reliability"), pytest.mark.campaign]
+pytestmark = pytest.mark.campaign
 TINY = ("training.members=1", "training.epochs=1", "samples.signal.events=2000", "samples.background.events=2000")
 WORKER = "multiprocessing.parent_process() is not None"
 

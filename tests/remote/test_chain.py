@@ -11,7 +11,7 @@ import pytest
 from site_here import LocalSite
 from test_remote import APP, ROOT, submitted, until
 
-pytestmark = [pytest.mark.remote, pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.remote, pytest.mark.slurm]
 Laptop = Callable[..., Any]
 CLUSTER = """
 description      = "CPU nodes of the tests"

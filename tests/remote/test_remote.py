@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from site_here import ROOT, LocalSite
 
-pytestmark = [pytest.mark.remote, pytest.mark.xdist_group("remote")]
+pytestmark = pytest.mark.remote
 Laptop = Callable[..., Any]
 PATIENCE = 300.0
 APP = """

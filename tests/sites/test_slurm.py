@@ -19,7 +19,7 @@ from conftest import jobs, until
 
 from needle_parsl import site as sites
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.slurm
 ROOT = Path(__file__).parent.parent.parent
 Queue = Callable[[Path], dict[str, str]]
 GPU = """
