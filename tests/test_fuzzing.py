@@ -195,7 +195,10 @@ def test_any_expression_of_the_grammar_is_evaluated_as_python_does(times: int) -
                 return  # conversion says so, with the name of the expression
             assert found.dtype.kind in "biufc"
             if not LOGIC.search(text):
-                expected = eval(text, {"__builtins__": {}}, {**own, **arrays})
+                try:
+                    expected = eval(text, {"__builtins__": {}}, {**own, **arrays})
+                except TypeError:  # `--isfinite(x)`: NumPy negates no booleans, and needle sees that the signs cancel
+                    return
                 np.testing.assert_allclose(found, expected, rtol=1e-9, equal_nan=True)
 
     fuzz(check, 3000 * times, text=TREE)
