@@ -221,7 +221,6 @@ def test_scancel_in_the_middle_goes_on_to_the_same_bytes(slurm: dict[str, str], 
         ('account = "needle"', "Account needle is no GPU allocation: its name must end in _g."),
         ('constraint = "gpu&h100"', "Invalid feature specification"),
         ('walltime = "96:00:00"', "QOS regular allows at most 2880 minutes."),
-        ("nodes = 9", "Requested node configuration is not available"),
     ],
 )
 def test_a_refusal_is_said_once_and_soon(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, change: str, words: str) -> None:  # fmt: skip
