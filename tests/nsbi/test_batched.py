@@ -141,7 +141,7 @@ def agree(made: Pool, truth: np.ndarray, seeds: range) -> dict[str, float]:
 
 @pytest.mark.parametrize("mode", ["interference", "linear"])
 def test_compiled_fits_agree_with_iminuit(mode: str) -> None:
-    worst = agree(*pool(Problem(mode), 1.0), range(15))
+    worst = agree(*pool(Problem(mode), 1.0), range(6))
     assert worst["failed"] == 0
     assert worst["nll"] < 1e-6
     assert worst["mu"] < CLOSE
