@@ -111,7 +111,7 @@ def test_warnings_of_check(needle: Needle, small_inputs: Path) -> None:
 
 def test_plan_tells_packs_and_looks_afresh_on_demand(needle: Needle, small_inputs: Path, tmp_path: Path) -> None:
     facts = needle("plan", small_inputs, "--json").json()
-    assert facts["stages"]["train"] == {"tasks": 3, "to_do": 3, "networks": 18, "networks_to_do": 18}
+    assert facts["stages"]["train"] == {"tasks": 3, "to_do": 3, "networks": 18, "networks_to_do": 18, "largest_pack": 6}
     told = needle("plan", small_inputs, "--probe").out
     assert "18 networks in 3 packs of up to 6, 18 to train" in told
     # What was remembered is believed without --probe, and not with it.

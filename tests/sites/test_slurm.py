@@ -195,6 +195,7 @@ def test_each_device_twice_per_node_and_a_marker_on_each_node(tmp_path: Path) ->
     assert not list(notes.glob("held.*"))
 
 
+@pytest.mark.campaign  # the training may end before the job is cancelled
 def test_scancel_in_the_middle_goes_on_to_the_same_bytes(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, queue: Queue) -> None:  # fmt: skip
     root = tmp_path / "run"
     file = analysis(tmp_path / "app", 40)
@@ -345,6 +346,7 @@ def test_mpi_shape_runs_programs_on_two_nodes(tmp_path: Path) -> None:
     assert len({rank[2] for rank in ranks}) == 2
 
 
+@pytest.mark.campaign  # likewise: it may end within its walltime
 def test_a_run_outlives_its_walltimes(outliving: tuple[Path, subprocess.Popen[str]]) -> None:
     folder, driver = outliving
     assert driver.wait(400) == 0, (folder / "driver.log").read_text()
