@@ -22,7 +22,8 @@ SETTINGS = ("intervals.method='neyman'", "intervals.grid=[0.5, 1.0, 1.5]", "inte
     not MPIEXEC.exists() and not shutil.which("mpiexec"), reason="there is no mpiexec; install the extra `mpi`"
 )
 def test_mpi_program_gives_the_numbers_of_a_run(small_inputs: Path, tmp_path: Path, needle: Callable[..., Any]) -> None:
-    analysis = small_inputs / "analysis.toml"
+    app = shutil.copytree(small_inputs, tmp_path / "app")  # other tests have theirs as it is
+    analysis = app / "analysis.toml"
     text = analysis.read_text()
     tables: dict[str, list[str]] = {}
     for setting in SETTINGS:
@@ -32,7 +33,7 @@ def test_mpi_program_gives_the_numbers_of_a_run(small_inputs: Path, tmp_path: Pa
     analysis.write_text(text + "".join(f"\n[{table}]\n" + "\n".join(lines) + "\n" for table, lines in tables.items()))
     for root in ("parsl", "mpi"):
         until = ("--until", "evaluate") if root == "mpi" else ()
-        ended = needle("run", small_inputs, "--out", tmp_path / root, *until)
+        ended = needle("run", app, "--out", tmp_path / root, *until)
         assert ended.code == 0, ended.err
     program = [
         str(MPIEXEC),
@@ -46,7 +47,7 @@ def test_mpi_program_gives_the_numbers_of_a_run(small_inputs: Path, tmp_path: Pa
     ]
     ran = subprocess.run(program, capture_output=True, text=True, check=False, env=os.environ, timeout=280)
     assert ran.returncode == 0, ran.stderr
-    ended = needle("run", small_inputs, "--out", tmp_path / "mpi", "--json")
+    ended = needle("run", app, "--out", tmp_path / "mpi", "--json")
     assert ended.code == 0, ended.err
     for name in ("neyman.json", "coverage.json"):
         assert (tmp_path / "mpi" / "intervals" / name).read_bytes() == (
