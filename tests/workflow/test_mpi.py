@@ -17,6 +17,7 @@ SETTINGS = ("intervals.method='neyman'", "intervals.grid=[0.5, 1.0, 1.5]", "inte
             "toys.pool=1", "toys.generate='physics.py:pseudo_data'", "toys.count=6", "intervals.rounds=1")  # fmt: skip
 
 
+@pytest.mark.campaign  # seen to agree once and to differ once: to be understood
 @pytest.mark.mpi
 @pytest.mark.skipif(
     not MPIEXEC.exists() and not shutil.which("mpiexec"), reason="there is no mpiexec; install the extra `mpi`"
