@@ -8,7 +8,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,6 +146,14 @@ blind = false
 """
 
 
+@contextmanager
+def same_bytes() -> Iterator[None]:
+    """Write no times into ROOT files: events without an id column are named by the digest of their file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("uproot._util.datetime_to_code", lambda _: 0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def small_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ROOT and Parquet files of the Gaussian app's processes, 3,000 events each, and an analysis of them."""
@@ -160,7 +170,7 @@ def small_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = {"signal_1": "signal", "signal_2": "signal"}
     for name in ("signal_1", "signal_2", "background", "background_jes_up", "background_jes_down"):
         columns = getattr(physics, names.get(name, name))(generator, 1500 if name in names else 3000)
-        with uproot.recreate(folder / f"{name}.root") as file:
+        with same_bytes(), uproot.recreate(folder / f"{name}.root", uuid_function=lambda: uuid.UUID(int=1)) as file:
             file.mktree("events", {key: column.dtype for key, column in columns.items()})
             file["events"].extend(columns)
     parquet.write_table(pa.table(physics.observed(generator, 0)), folder / "observed.parquet")

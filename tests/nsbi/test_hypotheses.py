@@ -53,6 +53,19 @@ def test_tail_is_extrapolated_and_marked(observed: float) -> None:
     assert np.abs(np.mean(pulls)) < 1.5
 
 
+@pytest.mark.parametrize("toys", [0, 12, 190])
+def test_too_few_toys_have_no_tail(toys: int) -> None:
+    found = hypotheses.discovery(thrown(0.0, np.empty(0), toys, 1), "mu", 25.0)
+    assert (found["p_value"], found["significance"], found["extrapolated"]) == (0.0, None, False)
+    assert 0 < found["error"] < 1
+
+
+def test_tail_that_does_not_fix_its_width_is_as_uncertain_as_it_is_long() -> None:
+    share, error = hypotheses.tail(np.repeat(np.arange(1.0, 3.0), 100), 9.0)
+    assert 0 < share < 1e-2
+    assert share <= error < np.inf
+
+
 def test_limits_are_those_of_a_gaussian_measurement() -> None:
     """CLs = Phi(-(mu - x) / sigma) / Phi(x / sigma) above the best value x."""
     x, grid = 0.4, np.linspace(0.5, 2.0, 7)

@@ -413,8 +413,9 @@ def test_diverged_member_within_the_quorum_leaves_a_report(finished: Path, tmp_p
     packs.write(path, replace(pack, members=(broken, *pack.members[1:])))
     loaded = load(Path(json.loads((root / "run.json").read_text())["analysis"]))
     inputs, _ = probing.probe(loaded, json.loads((root / "run.json").read_text())["inputs"])
-    (task,) = (t for t in plan.build(loaded.analysis, inputs, 8).tasks if t.stage == "report")
-    tasks.report(str(root), task)
+    built = {t.name: t for t in plan.build(loaded.analysis, inputs, 8).tasks if t.stage in ("diagnose", "report")}
+    tasks.diagnose(str(root), built["signal"])
+    tasks.report(str(root), built["report"])
     assert "Not trained: signal, member 0, fold 0: diverged in epoch 1." in (root / "report" / "index.html").read_text()
 
 

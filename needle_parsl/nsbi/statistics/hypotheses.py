@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float64]
 TIE = 1e-4
 """t that differ by less are equal: the minimiser's own error, which would split the ties of discrete data."""
 FEW = 20
-"""Toys beyond the observed value that are needed for a p-value by counting."""
+"""Toys beyond the observed value that are needed for a p-value by counting, and in a tail for one that is fitted."""
 TAIL = 0.1
 """Share of the toys that a tail is fitted to."""
 
@@ -66,7 +66,7 @@ def discovery(background: Block, parameter: str, observed: float) -> dict[str, A
     q = too_small(background.t[good], values[good], without)
     share, error = p_value(q, observed)
     beyond = int((q >= observed - TIE).sum())
-    extrapolated = beyond < FEW and observed > 0
+    extrapolated = beyond < FEW and observed > 0 and TAIL * len(q) >= FEW and np.quantile(q, 1 - TAIL) > 0
     if extrapolated:
         share, error = tail(q, observed)
     asymptotic = float(chi2.sf(observed, 1) / 2)
@@ -87,15 +87,15 @@ def tail(q: Floats, observed: float) -> tuple[float, float]:
     """Extrapolate a p-value: beyond its upper tenth, q / c follows the tail of chi-squared, with c from maximum likelihood.
 
     Args:
-        q: Of toys, shape (T,).
+        q: Of toys, positive in its upper tenth, shape (T,).
         observed: Where, farther out than toys reach.
 
     Returns:
-        The p-value, and its error from that of c and from the number of toys in the tail.
+        The p-value, and its error from that of c and from the number of toys in the tail; the whole of it where they do not fix c.
     """
     ordered = np.sort(q)[::-1]
-    count = max(int(TAIL * len(q)), 2)
-    start = float(ordered[min(count, len(q) - 1)])
+    count = int(TAIL * len(q))
+    start = float(ordered[count])
     above = ordered[:count]
 
     def minus_log(c: float) -> float:
@@ -107,7 +107,7 @@ def tail(q: Floats, observed: float) -> tuple[float, float]:
     share = count / len(q)
     found = [share * float(np.exp(chi2.logsf(observed / c, 1) - chi2.logsf(start / c, 1))) for c in (best, best + step)]
     slope = (found[1] - found[0]) / step
-    spread = slope**2 / bend if bend > 0 else np.inf
+    spread = slope**2 / bend if bend > 0 else found[0] ** 2
     return found[0], float(np.sqrt(spread + found[0] ** 2 * (1 - share) / count))
 
 

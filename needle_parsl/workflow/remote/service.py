@@ -16,6 +16,8 @@ PATIENCE = 60.0
 FIRST_LOOK, LONGEST_PAUSE = 0.5, 3.0
 """Seconds between two looks for an answer: growing, since the service allows 20 requests in 10 s."""
 JSON_BOTH_WAYS = ["globus_compute_sdk.serialize.JSONData"]
+NOT_YET = "Another instance of this endpoint is running"
+"""What an endpoint says for some heartbeats after it was killed: its PID file is too young to be stale."""
 LOGIN = "python -c 'import globus_compute_sdk; globus_compute_sdk.Client()'"
 SOURCE = '''
 def needle_call(text, seconds):
@@ -113,7 +115,11 @@ def _call(endpoint: str, text: str, seconds: float) -> dict[str, Any]:
     except globus_sdk.NetworkError as error:
         raise TaskError(f"the Globus Compute service cannot be reached ({error}); look at the network") from error
     except TaskExecutionFailed as error:
-        last = str(error).strip().splitlines()[-1]
+        last = str(error).strip().splitlines()[-1].strip()
+        if NOT_YET in last:
+            raise TaskError(
+                f"endpoint {endpoint} was killed and waits until its old process counts as gone; ask again in a minute"
+            ) from error
         raise TaskError(f"endpoint {endpoint} could not run the call ({last}); look at its logs at the site") from error
 
 
