@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,6 +149,20 @@ def test_what_only_lightning_can_do_falls_back_and_says_so(network: str, reason:
     assert found.reason == ""
     assert len(found.history) == 2
     assert found.history[-1, 1] < 0.69
+
+
+def test_choosing_leaves_the_warnings_of_other_threads_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`warnings.catch_warnings` changes filters that all threads share, and would lose what their tasks warn of meanwhile."""
+    before, seen, build = list(warnings.filters), [], modules.build
+
+    def watched(*given):
+        seen.append(list(warnings.filters))
+        return build(*given)
+
+    monkeypatch.setattr(modules, "build", watched)
+    choosing.choose(job(settings("Straight")))
+    assert seen
+    assert all(filters == before for filters in seen)
 
 
 def test_fallback_equals_rows() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
 from needle_parsl.nsbi.training import modules, networks
@@ -45,8 +46,9 @@ def run(course: Course, between: Callable[[], None]) -> None:
     module.configure_callbacks = lambda: others  # the course watches for them
     follower = _Follower(course, between)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    # Once and for good, not for a while: what `warnings.catch_warnings` puts back is everybody's, other threads' too.
+    warnings.filterwarnings("ignore", category=PossibleUserWarning)
+    with tempfile.TemporaryDirectory() as folder:
         trainer = lightning.Trainer(
             max_epochs=settings.epochs, accelerator="cpu", devices=1, num_sanity_val_steps=0, default_root_dir=folder,
             callbacks=[follower], use_distributed_sampler=False, **QUIET,

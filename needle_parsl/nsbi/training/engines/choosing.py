@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,8 +38,7 @@ def choose(job: Job) -> Choice:
     Raises:
         InputError: The network or its loss cannot be used.
     """
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with torch.random.fork_rng(devices=[]):
         module = modules.build(job.settings, job.seed)
         watch, foreign = watching.watch(module.configure_callbacks() if modules.is_lightning(module) else ())
         reason = hosting.unhosted(module) or foreign or _unoptimised(module) or _tried(module, job, watch)
