@@ -46,6 +46,8 @@ PLACES = {
     "count": "regions/{}.json",
     "fit": "fits/{}.json",
     "interval": "fits/{}.json",
+    "replica": "bootstrap/{}.h5",
+    "bootstrap": "fits/{}.json",
     "toys": "toys/{}.h5",
     "neyman": "intervals/{}.json",
     "coverage": "intervals/{}.json",

@@ -184,3 +184,35 @@ def test_ten_thousand_networks_are_planned_in_a_second(small_inputs: Path) -> No
     made = build(small_inputs, "training.members=1700", pack=0)
     assert made.networks == 1700 * 2 * 3
     assert time.process_time() - started < 1.0
+
+
+REPLICAS = ("bootstrap={replicas=3, repeats=2, members=1}",)
+
+
+def test_replicas_are_trained_together_and_fitted_apart(small_inputs: Path) -> None:
+    plain, made = build(small_inputs), build(small_inputs, *REPLICAS)
+    assert made.networks == plain.networks + 3 * (3 + 2) * 2  # ratios x (replicas + repeats) x folds
+    assert {task.key for task in plain.tasks if task.stage != "report"} <= {task.key for task in made.tasks}
+    packs = {task.name: task.spec for task in made.tasks if task.name.startswith("bootstrap/")}
+    assert sorted(packs) == sorted(
+        f"bootstrap/{kind}/{ratio}.{n:04d}"
+        for ratio in ("signal", "background.jes.up", "background.jes.down")
+        for kind, packs_ in (("replica", 2), ("repeat", 1))
+        for n in range(packs_)
+    )
+    salts = {
+        ratio: [m.bootstrap for n in (0, 1) for m in packs[f"bootstrap/replica/{ratio}.000{n}"].members]
+        for ratio in ("signal", "background.jes.up")
+    }
+    assert salts["signal"] == salts["background.jes.up"]  # one draw per event, whatever the ratio
+    assert len(set(salts["signal"])) == 3
+    assert {m.bootstrap for m in packs["bootstrap/repeat/signal.0000"].members} == {None}
+    assert len({m.seed for spec in packs.values() for m in spec.members}) == 3 * (3 + 2) * 2
+    assert (made.stages()["replica"], made.stages()["bootstrap"]) == (5, 1)
+
+
+def test_more_replicas_keep_those_that_are_done(small_inputs: Path) -> None:
+    before = build(small_inputs, *REPLICAS, pack=1)
+    after = build(small_inputs, "bootstrap={replicas=5, repeats=3, members=1}", pack=1)
+    kept = {task.key for task in after.tasks}
+    assert {task.stage for task in before.tasks if task.key not in kept} == {"bootstrap", "report"}

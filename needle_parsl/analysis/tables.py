@@ -210,6 +210,20 @@ class Ensemble:
 
 
 @dataclass(frozen=True)
+class Bootstrap:
+    """`[bootstrap]`: everything trained and fitted again, for what the finite simulation and the noise of training are worth."""
+
+    replicas: int = field(default=20, metadata=within(2, 10_000))
+    """Times that all is done with the simulated events resampled, each by the same draw in every ratio (docs/estimators.md).
+    Unit: replicas."""
+    repeats: int = field(default=20, metadata=within(2, 10_000))
+    """Times that all is done with the same events and other seeds: the noise of training alone. Unit: replicas."""
+    members: int | None = field(default=None, metadata=within(1))
+    """Networks per ratio and fold of each of them; left out, those of [training]. Networks are then ratios x folds x members x
+    (replicas + repeats). Unit: networks. Example: `2`."""
+
+
+@dataclass(frozen=True)
 class Diagnostics:
     """`[diagnostics]`: where the lights of ratios turn [yellow, red]."""
 
@@ -449,6 +463,7 @@ class Analysis:
     split: Split = field(default_factory=Split)
     training: Training = field(default_factory=Training)
     ensemble: Ensemble = field(default_factory=Ensemble)
+    bootstrap: Bootstrap | None = None
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     fit: Fit = field(default_factory=Fit)
     toys: Toys | None = None

@@ -195,6 +195,8 @@ def results(facts: Mapping[str, Any]) -> None:
     extra = f" ± {finite:.2g} from the finite number of simulated events" if finite is not None else ""
     if facts.get("ensemble_error") is not None:  # a report of an earlier needle has none
         extra += f" ± {facts['ensemble_error']:.2g} from the ensemble weights"
+    if facts.get("bootstrap_error") is not None:
+        extra += f" ± {facts['bootstrap_error']:.2g} from training, by replicas"
     OUT.print(f"{facts['parameter']} = {facts['value']:.3f}{error}{extra} ({kind}{failed})", style="bold")
     for level, pieces in facts["intervals"].items():
         shown = " ".join(f"[{low:.3f}, {high:.3f}]" for low, high in pieces) or "none"

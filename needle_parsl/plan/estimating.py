@@ -27,11 +27,15 @@ def needed(ratio: specs.Ratio, stores: Mapping[str, Task]) -> list[Task]:
 
 def combine(graph: Graph, ratio: specs.Ratio, packs: list[Task], stores: Mapping[str, Task]) -> Task:
     """Make one estimator of the members of a ratio."""
+    return graph.add("combine", ratio.name, combining(graph, ratio, packs), *packs, *needed(ratio, stores))
+
+
+def combining(graph: Graph, ratio: specs.Ratio, packs: Sequence[Task]) -> specs.Combine:
+    """Say how the members of a ratio become an estimator."""
     ensemble = graph.analysis.ensemble
     names = tuple(task.name for task in packs)
     splitting = replace(graph.splitting, test=0.0)
-    spec = specs.Combine(ratio, splitting, names, ensemble.combine, ensemble.quorum, ensemble.calibration)
-    return graph.add("combine", ratio.name, spec, *packs, *needed(ratio, stores))
+    return specs.Combine(ratio, splitting, names, ensemble.combine, ensemble.quorum, ensemble.calibration)
 
 
 def covariance(

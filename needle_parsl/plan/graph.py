@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from itertools import product
 
 from needle_parsl.analysis import Analysis, Data, Sample, Source, unused
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.physics import Density
-from needle_parsl.plan import estimating, inference, packing, specs, storing
+from needle_parsl.plan import bootstrapping, estimating, inference, specs, storing, training
 from needle_parsl.plan.growing import Graph, Inputs
 from needle_parsl.plan.specs import PASSING, STAGES, Share, Task
 from needle_parsl.site import Site
@@ -78,7 +77,7 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     graph = Graph(analysis, inputs, pack, memory_mib * 2**20)
     stores = _stores(graph)
     ratios = _ratios(analysis)
-    packs = {ratio.name: _packs(graph, ratio, stores) for ratio in ratios}
+    packs = {ratio.name: training.packs(graph, ratio, training.members(graph, ratio), stores) for ratio in ratios}
     estimators = {ratio.name: estimating.combine(graph, ratio, packs[ratio.name], stores) for ratio in ratios}
     covariance = estimating.covariance(graph, ratios, estimators, stores)
     estimating.leave(graph, ratios, estimators, covariance, stores)
@@ -90,7 +89,8 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     datasets = inference.Datasets(asimov, observed, reference, counts)
     thrower = _thrower(graph, estimators)
     measured = inference.measure(graph, datasets, thrower)
-    _report(graph, stores, ratios, packs, checks, measured)
+    again = bootstrapping.replicas(graph, ratios, stores, datasets, measured.learned())
+    _report(graph, stores, ratios, packs, checks, measured, again)
     order = {stage: place for place, stage in enumerate(STAGES)}
     return Plan(tuple(sorted(graph.tasks, key=lambda task: order[task.stage])), graph.networks)
 
@@ -151,36 +151,6 @@ def _ratios(analysis: Analysis) -> list[specs.Ratio]:
     return [specs.Ratio(Density(name), reference) for name in targets] + varied
 
 
-def _packs(graph: Graph, ratio: specs.Ratio, stores: Mapping[str, Task]) -> list[Task]:
-    """Cut the members of a ratio into packs; a member is what its name says, whatever pack it is in."""
-    training = graph.analysis.training
-    members = [
-        specs.Member(
-            member,
-            fold,
-            graph.salt("member", ratio.name, member, fold),
-            graph.salt("bootstrap", member) if training.bootstrap else None,
-        )
-        for member, fold in product(range(training.members), range(training.folds))
-    ]
-    graph.networks += len(members)
-    splitting, alone = replace(graph.splitting, combine=0.0, test=0.0), replace(training, members=1)
-    packs = []
-    names = (ratio.numerator.sample, *(share.density.sample for share in ratio.denominator))
-    most = graph.pack or packing.size(graph.analysis, graph.inputs.files, names)
-    for number, start in enumerate(range(0, len(members), most)):
-        spec = specs.Train(
-            ratio,
-            splitting,
-            alone,
-            graph.salt("fold"),
-            graph.salt("validation"),
-            tuple(members[start : start + most]),
-        )
-        packs.append(graph.add("train", f"{ratio.name}.{number:04d}", spec, *estimating.needed(ratio, stores)))
-    return packs
-
-
 def _diagnose(graph: Graph, ratio: specs.Ratio, packs: list[Task], estimator: Task, stores: Mapping[str, Task]) -> Task:
     physics = graph.inputs.physics if graph.inputs.exact else None
     spec = specs.Diagnose(ratio, graph.splitting, tuple(task.name for task in packs), physics)
@@ -239,6 +209,7 @@ def _report(
     packs: Mapping[str, list[Task]],
     checks: list[Task],
     measured: inference.Measured,
+    again: Task | None,
 ) -> None:
     analysis = graph.analysis
     spec = specs.Report(
@@ -253,6 +224,7 @@ def _report(
         plane=measured.plane is not None,
         impacts=measured.impacts is not None,
         limits=measured.limits is not None,
+        bootstrap=again is not None,
         toys=inference.names(measured.toys),
         belt=measured.belt is not None,
         headline=measured.fits[0].name,
@@ -264,4 +236,5 @@ def _report(
         thresholds=analysis.diagnostics,
     )
     before = [*stores.values(), *(task for tasks in packs.values() for task in tasks), *checks, *measured.tasks()]
+    before += [again] if again else []
     graph.add("report", "report", spec, *before)

@@ -65,6 +65,10 @@ class Measured:
     def _single(self) -> tuple[Task | None, ...]:
         return self.plane, self.distributions, self.impacts, self.limits, self.belt, self.coverage
 
+    def learned(self) -> list[specs.Fit]:
+        """Say what is fitted with learned ratios."""
+        return [replace(task.spec, minos=()) for task in self.fits if isinstance(task.spec, specs.Fit)]
+
     def tasks(self) -> list[Task]:
         """List the tasks that the report waits for."""
         blocks = [task for tasks in (*self.toys, *self.belt_toys) for task in tasks]

@@ -31,6 +31,8 @@ VERSIONS = {
     "count": 1,
     "fit": 4,
     "interval": 3,
+    "replica": 1,
+    "bootstrap": 1,
     "toys": 3,
     "neyman": 3,
     "coverage": 2,
@@ -39,7 +41,7 @@ VERSIONS = {
 """The stages in their order. Raise a version when its task gives other results, and what is done is done again. That of
 `convert` stands for `read` and `merge`, too, since a store is named by its files alone."""
 STAGES = tuple(VERSIONS)
-NETWORKED = ("train", "combine", "covariance", "export", "diagnose", "evaluate", "toys")
+NETWORKED = ("train", "combine", "covariance", "export", "diagnose", "evaluate", "replica", "toys")
 """Stages that make networks."""
 PASSING = ("read", "merge")
 """Stages whose outputs are removed when the store that is made of them is there."""
@@ -381,6 +383,37 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Replica:
+    """Fit again, with ratios that were trained on resampled events or with other seeds."""
+
+    combines: tuple[Combine, ...]
+    """The ratios of the model, each with the packs that hold its members."""
+    members: tuple[int, int]
+    """First and last of these, the latter not included."""
+    resampled: int | None
+    """Salt of the Poisson weight of each event; None for the events as they are."""
+    simulation: Evaluate
+    """Of the simulated test events, which are behind every fit."""
+    fits: tuple[Fit, ...]
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Split the scatter of replicas into the noise of training and the statistics of the simulation."""
+
+    replicas: tuple[str, ...]
+    """Names of those with resampled events."""
+    repeats: tuple[str, ...]
+    """Names of those with other seeds alone."""
+    members: int
+    """Of each."""
+    whole: int
+    """Members of the run's own ensembles."""
+    own: bool
+    """Whether each of these has a bootstrap of its own."""
+
+
+@dataclass(frozen=True)
 class Thrower:
     """A user's function that makes a toy's events."""
 
@@ -470,6 +503,8 @@ class Report:
     """Whether there are impacts."""
     limits: bool
     """Whether there are upper limits."""
+    bootstrap: bool
+    """Whether there are replicas."""
     toys: tuple[tuple[str, ...], ...]
     """Names of the toys of each truth."""
     belt: bool
@@ -502,6 +537,8 @@ Spec = (
     | Evaluate
     | Count
     | Inference
+    | Replica
+    | Bootstrap
     | Report
 )
 

@@ -17,7 +17,13 @@ from needle_parsl.site import Site
 
 PILOT = "-pilot"
 """What the run directory of a pilot adds to the name of the whole run's."""
-FEWEST = {"training.members": 2, "toys.count": 10, "intervals.toys_per_point": 20}
+FEWEST = {
+    "training.members": 2,
+    "bootstrap.replicas": 2,
+    "bootstrap.repeats": 2,
+    "toys.count": 10,
+    "intervals.toys_per_point": 20,
+}
 """What a pilot scales down, and how far at most: the rates of what is left are those of the whole."""
 SHARE = re.compile(r"(\d+(?:\.\d+)?) ?%")
 
@@ -56,6 +62,8 @@ def share(text: str) -> float:
 def reduced(analysis: Analysis, part: float) -> list[str]:
     """Give the settings of a pilot: fewer members and toys, all else as it is."""
     whole = {"training.members": analysis.training.members}
+    if analysis.bootstrap is not None:
+        whole |= {"bootstrap.replicas": analysis.bootstrap.replicas, "bootstrap.repeats": analysis.bootstrap.repeats}
     if analysis.toys is not None:
         whole["toys.count"] = analysis.toys.count
     if analysis.intervals.method == "neyman":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from needle_parsl.nsbi.data.loading.stretches import Stretch
     from needle_parsl.nsbi.data.recipes import Piece, Recipe
     from needle_parsl.nsbi.data.store import Lost, Schema
+    from needle_parsl.nsbi.estimators.estimator import Estimator
     from needle_parsl.nsbi.estimators.joint import Role
     from needle_parsl.nsbi.physics import Density, LogDensity
     from needle_parsl.nsbi.report.gathering import Provenance
@@ -168,21 +169,30 @@ def shared(root: str, spec: specs.Count, name: str) -> int:
 
 
 def both(
-    root: str, spec: Ratioed, purpose: Part, *, own_ids: bool = False, most: int | None = None
+    root: str,
+    spec: Ratioed,
+    purpose: Part,
+    *,
+    own_ids: bool = False,
+    most: int | None = None,
+    resampled: int | None = None,
 ) -> tuple[Events, Events]:
     """Read numerator and denominator of a ratio; each sample of the denominator counts by its yield.
 
     With `own_ids`, events of different samples differ in their ids, whatever the files say; those of a variation have the
-    ids of its nominal sample. With `most`, so many of each sample are read, which are a random choice.
+    ids of its nominal sample. With `most`, so many of each sample are read, which are a random choice. With `resampled`, the
+    salt of a replica, events have its Poisson weights.
     """
     from needle_parsl.nsbi.data.events import Events
 
-    numerator, below = part(root, spec.ratio.name, spec.splitting, purpose, most), []
-    if own_ids:
-        numerator = _marked(numerator, spec.ratio.numerator)
+    def read(density: Density) -> Events:
+        events = part(root, density.name, spec.splitting, purpose, most)
+        events = events if resampled is None else events.resampled(resampled)
+        return _marked(events, density) if own_ids else events
+
+    numerator, below = read(spec.ratio.numerator), []
     for density, expected in shares(root, spec.ratio.denominator):
-        sample = part(root, density.name, spec.splitting, purpose, most)
-        sample = _marked(sample, density) if own_ids else sample
+        sample = read(density)
         below.append(replace(sample, weight=sample.weight * (expected / total(root, density.name))))
     return numerator, Events.join(below, numerator.names)
 
@@ -304,14 +314,25 @@ def blocks(root: str, names: tuple[str, ...]) -> Block:
     return blocks.Block.join([blocks.read(path(root, "toys", name)) for name in names])
 
 
+def simulated(root: str, spec: specs.Evaluate, ratios: Mapping[str, Estimator]) -> Dataset:
+    """Evaluate ratios on the test events of the samples."""
+    from needle_parsl.nsbi.statistics import dataset
+
+    parts = {s.density.name: part(root, s.density.name, spec.splitting, "test") for s in spec.samples}
+    return dataset.simulated(parts, yields(root, spec), ratios)
+
+
 def fitted(root: str, spec: specs.Fit) -> Dataset:
     """Read the events of a fit; Asimov events are weighted to the nominal parameters."""
+    found = dataset(root, spec.dataset)
+    return found if spec.dataset != "asimov" else weighted(spec, found)
+
+
+def weighted(spec: specs.Fit, found: Dataset) -> Dataset:
+    """Weight simulated events to the nominal parameters: Asimov data."""
     from needle_parsl.nsbi.statistics.dataset import at
     from needle_parsl.nsbi.statistics.model import Rates
 
-    found = dataset(root, spec.dataset)
-    if spec.dataset != "asimov":
-        return found
     rates = Rates.build(spec.model)
     return at(found, dict(zip(rates.processes, rates.factors(rates.start)[0], strict=True)))
 

@@ -16,7 +16,7 @@ from needle_parsl import rundir
 from needle_parsl.errors import TaskError
 from needle_parsl.plan import Task, specs
 from needle_parsl.plan.cutting import SHARE
-from needle_parsl.workflow import estimating, fitting, inputs, training
+from needle_parsl.workflow import bootstrapping, estimating, fitting, inputs, training
 from needle_parsl.workflow.processes import tethered
 from needle_parsl.workflow.records import Output, Record, warnings, writing
 
@@ -113,8 +113,7 @@ def evaluate(root: str, task: Task, *_before: Record) -> Record:
     with writing(root, task) as out:
         ratios = {name: files.read(inputs.path(root, "combine", name)) for name in spec.ratios}
         if spec.samples:
-            parts = {s.density.name: inputs.part(root, s.density.name, spec.splitting, "test") for s in spec.samples}
-            made = dataset.simulated(parts, inputs.yields(root, spec), ratios)
+            made = inputs.simulated(root, spec, ratios)
         else:
             made = dataset.observed(inputs.store(root, spec.dataset), ratios)
         dataset.write(out.path, made)
@@ -224,6 +223,7 @@ def report(root: str, task: Task, *before: Record) -> Record:
             one("neyman", "neyman", spec.belt),
             one("coverage", "coverage", bool(spec.toys)),
             [inputs.blocks(root, names) for names in spec.toys],
+            one("bootstrap", "bootstrap", spec.bootstrap),
         )
         lost = {name: inputs.lost(root, name) for name in spec.stores}
         facts = gathering.gather(
@@ -272,6 +272,8 @@ FUNCTIONS: dict[str, Callable[..., Record | None]] = {
     "count": count,
     "fit": fitting.fit,
     "interval": fitting.interval,
+    "replica": bootstrapping.replica,
+    "bootstrap": bootstrapping.bootstrap,
     "toys": toys,
     "neyman": neyman,
     "coverage": coverage,

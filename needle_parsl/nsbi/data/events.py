@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -78,6 +78,12 @@ class Events:
         x = self.x[rows] if isinstance(rows, slice) else self.x.take(rows, axis=0)
         particles = None if self.particles is None else self.particles[rows]
         return Events(self.names, x, self.weight[rows], self.id[rows], particles)
+
+    def resampled(self, salt: int) -> Events:
+        """Give each event the Poisson weight that is its own in a replica, and leave out those that are not drawn."""
+        drawn = hashing.poisson(self.id, salt)
+        kept = self.take(drawn > 0)
+        return replace(kept, weight=kept.weight * drawn[drawn > 0])
 
     def order(self, salt: int) -> npt.NDArray[np.intp] | None:
         """Sort by hash, which shuffles, makes every split a range of rows, and forgets how the files were cut.

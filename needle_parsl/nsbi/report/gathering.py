@@ -89,6 +89,8 @@ class Inference:
     """Of the toys."""
     toys: list[Block]
     """One joined block per truth."""
+    bootstrap: dict[str, Any] | None = None
+    """What replicas say of the training events and of the noise of training."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ FINITE = {"yellow": 0.5, "red": 1.0}
 """What the finite simulation is worth, over the statistical error."""
 WEIGHTED = {"yellow": 0.25, "red": 1.0}
 """Variance that ensemble weights add, over that of the fit."""
+SCATTERED = {"yellow": 0.5, "red": 1.0}
+"""Error from the training's events and noise, over that of the fit."""
 SHIFTED = {"yellow": 0.2, "red": 0.5}
 """Bias over toys, and learned minus exact, in standard errors; a bias counts beyond two of its own errors."""
 PULLED = {"yellow": 0.1, "red": 0.3}
@@ -186,6 +188,46 @@ def _good_ensemble(facts: Facts) -> str:
     return "The error of the ensemble weights adds little to the errors of the fits." if known else ""
 
 
+def _bootstrap(facts: Facts) -> Found:
+    found = facts.inference.bootstrap
+    if found is None:
+        return
+    if found["failed"]:
+        yield "yellow", f"{found['failed']} replicas have no ratios: {'; '.join(found['reasons'])}."
+    for name, parameters in found["fits"].items():
+        fit = facts.inference.fits[name]["parameters"]
+        for parameter, numbers in parameters.items():
+            if numbers["failed"]:
+                yield (
+                    "yellow",
+                    f"In the fit '{name}', {numbers['failed']} replicas did not converge; no number has them in it.",
+                )
+            if numbers["total"] is not None and fit[parameter]["error"]:
+                yield (
+                    above(numbers["total"] / fit[parameter]["error"], SCATTERED),
+                    (
+                        f"In the fit '{name}', other simulated events and seeds would scatter {parameter} by {_scatter(numbers)}, "
+                        f"against an error of {fit[parameter]['error']:.3g}; intervals and scans do not contain it. More "
+                        "simulated events and more training.members are the remedies."
+                    ),
+                )
+
+
+def _scatter(numbers: Mapping[str, Any]) -> str:
+    return (
+        f"{numbers['total']:.2g} ± {numbers['uncertainty']['total']:.1g} (simulation {numbers['simulation']:.2g}, "
+        f"training {numbers['training']:.2g})"
+    )
+
+
+def _good_bootstrap(facts: Facts) -> str:
+    found, poi = facts.inference.bootstrap, facts.subject.poi
+    if found is None or found["fits"][facts.subject.headline][poi]["total"] is None:
+        return ""
+    numbers = found["fits"][facts.subject.headline][poi]
+    return f"Other simulated events and seeds would scatter {poi} by only {_scatter(numbers)}."
+
+
 def _truth(facts: Facts) -> Found:
     for poi, learned, exact in _compared(facts):
         shift = (learned["value"] - exact["value"]) / exact["error"]
@@ -301,6 +343,7 @@ SUBJECTS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
     "goodness": (_described, _good_description),
     "simulation": (_finite, _good_simulation),
     "ensemble": (_ensemble, _good_ensemble),
+    "bootstrap": (_bootstrap, _good_bootstrap),
     "truth": (_truth, lambda f: "Learned and exact fit agree." if any(_compared(f)) else ""),
     "toys": (_toys, _good_toys),
     "belt": (_belt, lambda f: "The critical values of the belt are well known." if f.inference.belt else ""),

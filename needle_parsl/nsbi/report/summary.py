@@ -21,6 +21,7 @@ def numbers(facts: Facts) -> dict[str, Any]:
         "simulation_error": fit["simulation_error"],
         "ensemble_error": fit["ensemble_error"],
         "total_error": fit["total_error"],
+        **_scatter(facts),
         "minos": fit["minos"],
         "intervals": facts.inference.scans["scan"]["intervals"],
         "neyman_intervals": facts.inference.belt["intervals"] if facts.inference.belt else None,
@@ -48,3 +49,14 @@ def numbers(facts: Facts) -> dict[str, Any]:
         "weak": weak,
         "warnings": list(facts.subject.warnings),
     }
+
+
+def _scatter(facts: Facts) -> dict[str, float | None]:
+    """Give what replicas say of the parameter of interest; null without them."""
+    found = facts.inference.bootstrap
+    own = found["fits"][facts.subject.headline][facts.subject.poi] if found else {}
+    return {f"bootstrap_{name}": own.get(part) for name, part in PARTS.items()}
+
+
+PARTS = {"error": "total", "training": "training", "simulation": "simulation"}
+"""What replicas split the error into that the finite simulation behind ratios and the noise of training make."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from needle_parsl.nsbi.report.figures import fits, health, likelihoods, ratios, toys
+from needle_parsl.nsbi.report.figures import fits, health, likelihoods, ratios, replicas, toys
 from needle_parsl.nsbi.report.gathering import Facts
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ FIGURES = {
     "correlations": Entry(
         "fits", "Correlations of the parameters in the headline fit.", fits.correlations,
         fits.correlated,
+    ),
+    "bootstrap": Entry(
+        "fits", "Replicas of everything: best values with simulated events resampled, and with other seeds alone; and the scatter of "
+        "ln r between them, as it is worth for this run's ensembles, by its sources.",
+        replicas.bootstrap, lambda f: f.inference.bootstrap is not None,
     ),
     "distributions": Entry(
         "fits", "Regions, features and log ratios: the processes after the headline fit, their sum before it (dashed), and data "

@@ -1,0 +1,52 @@
+"""A run with replicas: they are tasks like others, and end in the errors of its fits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SETTINGS = (
+    "training.members=2",
+    "training.folds=1",
+    "fit.minos=false",
+    "fit.impacts=[]",
+    "bootstrap={replicas=3,repeats=2,members=1}",
+)
+
+
+def test_replicas_of_a_run(small_inputs: Path, needle: Callable[..., Any], tmp_path: Path) -> None:
+    words = [word for setting in SETTINGS for word in ("--set", setting)]
+    ended = needle("run", small_inputs, *words, "--until", "bootstrap")
+    assert ended.code == 0, ended.err
+    root = tmp_path / "runs" / "small"
+    found = json.loads((root / "fits" / "bootstrap.json").read_text())
+    assert set(found["fits"]) == {"observed", "asimov"}
+    assert set(found["log_ratio"]) == {"signal", "background.jes.up", "background.jes.down"}
+    for numbers in (found["fits"]["observed"]["mu"], found["fits"]["asimov"]["mu"], found["log_ratio"]["signal"]):
+        assert numbers["total"] ** 2 > 0
+        assert np.isclose(numbers["total"] ** 2, numbers["training"] ** 2 + numbers["simulation"] ** 2)
+    assert len(set(found["fits"]["observed"]["mu"]["resampled"])) == 3
+    kept = (root / "bootstrap" / "replica-0001.h5").read_bytes()
+    (root / "bootstrap" / "replica-0001.h5").unlink()  # lost: done again, from its packs, and nothing else is
+    ended = needle("run", small_inputs, *words, "--json")
+    assert ended.code == 0, ended.err
+    stages = [json.loads(line)["stage"] for line in (root / "ledger.jsonl").read_text().splitlines()]
+    assert stages.count("replica") == 6
+    assert stages.count("train") == len(
+        {
+            (t["what"])
+            for t in map(json.loads, (root / "ledger.jsonl").read_text().splitlines())
+            if t["stage"] == "train"
+        }
+    )
+    assert (root / "bootstrap" / "replica-0001.h5").stat().st_size == len(kept)
+    assert json.loads((root / "fits" / "bootstrap.json").read_text()) == found
+    summary = json.loads((root / "report" / "summary.json").read_text())
+    assert summary["bootstrap_error"] == found["fits"]["observed"]["mu"]["total"]
+    assert "bootstrap" in summary["lights"]
+    page = (root / "report" / "index.html").read_text()
+    assert "3 replicas with the events of the parts train and combine resampled, 2 with other seeds alone" in page
