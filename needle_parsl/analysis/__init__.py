@@ -2,6 +2,7 @@
 
 from needle_parsl.analysis.file import Loaded, load, read
 from needle_parsl.analysis.tables import (
+    JOINT_LOSSES,
     WALL,
     Analysis,
     Binning,
@@ -30,6 +31,7 @@ from needle_parsl.analysis.tables import (
 )
 
 __all__ = [
+    "JOINT_LOSSES",
     "WALL",
     "Analysis",
     "Binning",

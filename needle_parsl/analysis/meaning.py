@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from needle_parsl import expressions
-from needle_parsl.analysis.tables import NETWORKS, WALL, Grid
+from needle_parsl.analysis.tables import JOINT_LOSSES, NETWORKS, WALL, Grid
 from needle_parsl.errors import InputError, closest
 from needle_parsl.refs import split
 
@@ -167,6 +167,22 @@ def _training(analysis: Analysis, complain: Complain) -> None:
         _known(name, NETWORKS, "network", key, complain)
     if name in ("deepset", "transformer") and not analysis.features.particles:
         complain(key, f"{name} is a network of particles; name them in [features] particles")
+    if analysis.training.loss in JOINT_LOSSES:
+        _joint(analysis, complain)
+
+
+def _joint(analysis: Analysis, complain: Complain) -> None:
+    """Check what contradicts a loss that has no labels."""
+    training, loss = analysis.training, analysis.training.loss
+    if not analysis.ratios.joint:
+        what = "joint score" if loss == "alice" else "joint ratio"
+        complain("training.loss", f"{loss} learns the {what} of events, and [ratios] joint names none")
+    if training.architecture()[0] == "flow":
+        complain("training.loss", f"{loss} has no meaning for a flow, which is fitted to the events of each class")
+    if training.metrics:
+        complain("training.metrics", f"need the class of each event, which {loss} does not see; leave them out")
+    if loss == "regression" and training.label_smoothing:
+        complain("training.label_smoothing", "has no meaning with regression, which has no labels")
 
 
 def _samples(analysis: Analysis, complain: Complain) -> None:
@@ -230,6 +246,11 @@ def _ratios(analysis: Analysis, complain: Complain) -> None:
             complain(f"ratios.{part}", "is empty; name at least one sample")
         for name in names:
             _known(name, analysis.samples, "sample", f"ratios.{part}", complain)
+    learned = [name for name in analysis.ratios.targets if not analysis.reference_of(name)]
+    learned += [f"{name}.{nuisance}.{side}" for name, nuisance, side, _ in analysis.varied()]
+    for name, text in analysis.ratios.joint.items():
+        _known(name, learned, "ratio that is learned", f"ratios.joint.{name}", complain)
+        _expression(text, f"ratios.joint.{name}", complain)
 
 
 def _units(analysis: Analysis, complain: Complain) -> None:

@@ -12,6 +12,8 @@ WALL = 5.0
 
 NETWORKS = ("mlp", "deepset", "transformer", "flow")
 """Architectures that have a name."""
+JOINT_LOSSES = ("alice", "regression")
+"""Losses that learn from what is known jointly of an event, `[ratios] joint`."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,10 @@ class Ratios:
     targets: tuple[str, ...]
     """Samples in the numerator; one equal to the reference has ratio 1 and is not trained.
     Example: `["signal", "background"]`."""
+    joint: dict[str, str] = field(default_factory=dict)
+    """By ratio, what simulation knows of an event beyond its features, as an expression in the columns: with `loss = "alice"` the
+    joint score p_1 / (p_1 + p_0), with `loss = "regression"` the joint ratio p_1 / p_0 (docs/training.md).
+    Example: `{ signal = "me_signal / (me_signal + me_background)" }`."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +155,10 @@ class Training:
     """Hidden layers. Unit: layers."""
     nodes: int = field(default=100, metadata=within(1, 100_000))
     """Width of a hidden layer. Unit: nodes."""
-    loss: Literal["carl", "mlc"] = "carl"
+    loss: Literal["carl", "mlc", "alice", "regression"] = "carl"
     """What is minimised: `carl` is the weighted binary cross-entropy (arXiv:1506.02169), `mlc` the symmetrised
-    maximum-likelihood loss (arXiv:1806.02350)."""
+    maximum-likelihood loss (arXiv:1806.02350), `alice` the cross-entropy with the joint score (arXiv:1808.00973), `regression` the
+    squared error to the joint ratio (arXiv:1805.12244). Ratios without `[ratios] joint` are then learned with `carl`."""
     label_smoothing: float = field(default=0.0, metadata=within(0.0, 0.5))
     """Labels become y (1 - s) + s / 2 in training, which holds the ratio within (2 - s) / s. Unit: probability."""
     optimizer: Literal["adamw", "adam", "nadam", "sgd"] = "adamw"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from needle_parsl import expressions
+from needle_parsl.analysis.tables import JOINT_LOSSES
 from needle_parsl.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def found(analysis: Analysis) -> Iterator[tuple[str, str]]:
             yield f"samples.{name}.variations", f'is not used, since "{name}" is no process of the model'
     if analysis.fit.data is not None and analysis.fit.blind:
         yield "fit.data", "is left alone, since fit.blind is true; set fit.blind = false to look at the data"
+    if analysis.ratios.joint and analysis.training.loss not in JOINT_LOSSES:
+        yield "ratios.joint", f'is not used with training.loss = "{analysis.training.loss}"'
     named = {*analysis.features.names, *analysis.split.id}.union(*map(_columns, _expressions(analysis)))
     for name in analysis.features.derived:
         if name not in named:
@@ -39,6 +42,7 @@ def _expressions(analysis: Analysis) -> list[str | float]:
         *regions,
         *analysis.features.derived.values(),
         *own,
+        *analysis.ratios.joint.values(),
         *(side.weight for side in sides),
     ]
 

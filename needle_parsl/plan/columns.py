@@ -10,7 +10,7 @@ from needle_parsl.analysis import Analysis, Data, Sample
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.plan.graph import OBSERVED, completed
-from needle_parsl.plan.storing import REGION
+from needle_parsl.plan.storing import REGION, joint
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def _wanted(analysis: Analysis, store: str, key: str, source: Sample | Data, own
     texts |= {own[1]: source.weight if isinstance(source.weight, str) else ""}
     if isinstance(source, Sample):
         texts |= {f"samples.{store.partition('.')[0]}.selection": source.selection}
+        texts |= {f"ratios.joint.{known.ratio}": known.text for known in joint(analysis, store)}
     if store.partition(".")[0] in (*analysis.model.processes, OBSERVED):
         for name, region in analysis.model.regions.items():
             at = f"model.regions.{name}"

@@ -97,6 +97,17 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Joint:
+    """What is known jointly of the events of a ratio."""
+
+    ratio: str
+    text: str
+    """An expression in the columns."""
+    score: bool
+    """Whether it is a probability, and not a ratio."""
+
+
+@dataclass(frozen=True)
 class Convert:
     """Turn one sample's files into a store."""
 
@@ -117,6 +128,7 @@ class Convert:
     particles: Particles | None
     physics: Physics | None
     """Where the functions are; None without any."""
+    joint: tuple[Joint, ...] = ()
     pieces: tuple[Piece, ...] = field(default=(), metadata=NOT_IN_KEY)
     """What this task reads itself; equal files give equal stores however they are cut."""
     parts: tuple[str, ...] = field(default=(), metadata=NOT_IN_KEY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from needle_parsl import expressions
-from needle_parsl.analysis import Data, Sample
+from needle_parsl.analysis import JOINT_LOSSES, Analysis, Data, Sample
 from needle_parsl.plan import specs
 from needle_parsl.plan.cutting import Cut, cut, row_bytes
 from needle_parsl.plan.growing import Graph
@@ -42,7 +42,8 @@ def conversion(graph: Graph, name: str, sample: Sample | Data, files: tuple[spec
     names = (region.binning.column,) if region else features.names
     weight, selection = sample.weight, sample.selection if isinstance(sample, Sample) else ""
     kept = tuple(text for text in (selection, region.selection if region else features.selection) if text)
-    texts = [text for text in (*kept, weight) if isinstance(text, str)]
+    known = () if region or isinstance(sample, Data) else joint(analysis, name)
+    texts = [text for text in (*kept, weight, *(one.text for one in known)) if isinstance(text, str)]
     used = {*names, *analysis.split.id}.union(*(expressions.parse(text).names() for text in texts))
     derived = expressions.ordered(features.derived, used)
     used.update(*(expressions.parse(text).names() for _, text in derived))
@@ -50,8 +51,22 @@ def conversion(graph: Graph, name: str, sample: Sample | Data, files: tuple[spec
     return specs.Convert(
         name, files, sample.tree, names, weight, kept, analysis.split.id, graph.salt("split"), derived,
         sample.on_bad_file, computed, None if region else features.particles, graph.inputs.physics if computed else None,
-        memory=graph.memory, region=name.partition(REGION)[2],
+        joint=known, memory=graph.memory, region=name.partition(REGION)[2],
     )  # fmt: skip
+
+
+def joint(analysis: Analysis, store: str) -> tuple[specs.Joint, ...]:
+    """List what the loss wants to know jointly of the events of a store.
+
+    That of a ratio is known of its denominator, and for soft labels of its numerator, too.
+    """
+    loss, found = analysis.training.loss, []
+    for ratio, text in analysis.ratios.joint.items():
+        sample, _, varied = ratio.partition(".")
+        below = (sample,) if varied else analysis.ratios.reference
+        if store in below or (store == ratio and loss == "alice"):
+            found.append(specs.Joint(ratio, text, loss == "alice"))
+    return tuple(found) if loss in JOINT_LOSSES else ()
 
 
 def _parts(graph: Graph, sample: specs.Convert, made_by: Cut, before: list[Task]) -> list[Task]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
+from needle_parsl.analysis import JOINT_LOSSES
 from needle_parsl.plan import estimating, packing, specs
 from needle_parsl.plan.growing import Graph
 from needle_parsl.plan.specs import Task
@@ -40,6 +41,8 @@ def packs(
     graph.networks += len(members)
     splitting = replace(graph.splitting, combine=0.0, test=0.0)
     alone = replace(graph.analysis.training, members=1)
+    if alone.loss in JOINT_LOSSES and ratio.name not in graph.analysis.ratios.joint:
+        alone = replace(alone, loss="carl")
     names = (ratio.numerator.sample, *(share.density.sample for share in ratio.denominator))
     most = graph.pack or packing.size(graph.analysis, graph.inputs.files, names)
     found = []

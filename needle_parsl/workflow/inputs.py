@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from needle_parsl import plan, refs, rundir
+from needle_parsl.analysis import JOINT_LOSSES
 from needle_parsl.plan import specs
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def schema(spec: specs.Convert) -> Schema:
     """Say what the events of a sample's store are."""
     from needle_parsl.nsbi.data.store import Schema
 
-    return Schema(spec.features, spec.particles.names if spec.particles else (), spec.salt)
+    joint = tuple(known.ratio for known in spec.joint)
+    return Schema(spec.features, spec.particles.names if spec.particles else (), spec.salt, joint)
 
 
 def pieces(root: str, spec: specs.Convert, wanted: tuple[specs.Piece, ...]) -> list[Piece]:
@@ -229,8 +231,9 @@ def training_events(root: str, spec: specs.Train) -> RatioEvents | StoredEvents:
 
     found = _stretches(root, spec)
     if held(found) > spec.training.memory_mib * 2**20:
-        return StoredEvents.of(found)
-    return RatioEvents.build(*both(root, spec, "train"))
+        return StoredEvents.of(found, tuple(dict.fromkeys(stretch.label > 0 for stretch in found)))
+    numerator, denominator = both(root, spec, "train")
+    return RatioEvents.build(None if spec.training.loss == "regression" else numerator, denominator, _joint(spec))
 
 
 def _stretches(root: str, spec: specs.Train) -> list[Stretch]:
@@ -239,10 +242,17 @@ def _stretches(root: str, spec: specs.Train) -> list[Stretch]:
 
     numerator, splitting = path(root, "convert", spec.ratio.name), fractions(spec.splitting)
     below = [
-        located(path(root, "convert", density.name), "train", splitting, 0.0, expected / total(root, density.name))
-        for density, expected in shares(root, spec.ratio.denominator)
+        located(path(root, "convert", d.name), "train", splitting, 0.0, expected / total(root, d.name), _joint(spec))
+        for d, expected in shares(root, spec.ratio.denominator)
     ]
-    return [located(numerator, "train", splitting, 1.0), *below]
+    if spec.training.loss == "regression":
+        return below
+    return [located(numerator, "train", splitting, 1.0, joint=_joint(spec)), *below]
+
+
+def _joint(spec: specs.Train) -> str:
+    """Name the ratio of which what is known jointly is learned; empty where labels are."""
+    return spec.ratio.name if spec.training.loss in JOINT_LOSSES else ""
 
 
 def log_density(physics: specs.Physics) -> LogDensity:

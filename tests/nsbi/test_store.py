@@ -17,7 +17,7 @@ from needle_parsl.nsbi.data.store import Lost, Schema, Source, Store
 from needle_parsl.nsbi.data.store.layout import CELL, bits_for, pooled, runs
 
 N = 60_000
-SCHEMA = Schema(("a", "b"), ("pt", "eta"), salt=11)
+SCHEMA = Schema(("a", "b"), ("pt", "eta"), salt=11, joint=("a.jes.up", "b"))
 
 
 def events(n: int = N, seed: int = 1) -> Events:
@@ -25,7 +25,8 @@ def events(n: int = N, seed: int = 1) -> Events:
     counts = generator.integers(0, 5, n)
     particles = Jagged(generator.normal(size=(counts.sum(), 2)).astype(np.float32), ends(counts))
     x = generator.normal(5, 2, size=(n, 2)).astype(np.float32)
-    return Events(SCHEMA.features, x, generator.normal(1, 0.7, n), np.arange(n, dtype=np.uint64) * 3, particles)
+    joint = {name: generator.random(n, np.float32) for name in SCHEMA.joint}
+    return Events(SCHEMA.features, x, generator.normal(1, 0.7, n), np.arange(n, dtype=np.uint64) * 3, particles, joint)
 
 
 def payload(path: Path) -> dict[str, bytes]:

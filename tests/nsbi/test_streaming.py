@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,6 +70,25 @@ def test_a_member_sees_the_same_events_with_the_same_weights(both: tuple[RatioEv
     shuffled = [ours.batch(order[start : start + 999]) for start in range(0, len(order), 999)]
     assert {len(batch.x) for batch in shuffled[:-1]} == {999}
     np.testing.assert_allclose(table(shuffled), table(theirs.batches(1000)), rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("loss", ["alice", "regression"])
+def test_what_is_known_jointly_is_the_same_from_stores(tmp_path: Path, loss: str) -> None:
+    found, known = [], []
+    for name, sample, label in zip(("s", "b"), SAMPLES, (1.0, 0.0), strict=True):
+        joint = {
+            "s": np.random.default_rng(len(sample)).random(len(sample), np.float32),
+            "other": np.ones(len(sample), np.float32),
+        }
+        known.append(replace(sample, joint=joint))
+        store.write(tmp_path / f"{name}.h5", known[-1], Schema(("a", "b"), ("pt", "eta"), 3, ("s", "other")))
+        found.append(Stretch(str(tmp_path / f"{name}.h5"), 0, len(sample), label, 1.0, "s"))
+    stored = StoredEvents.of(found) if loss == "alice" else StoredEvents.of(found[1:], (False,))
+    held_ = RatioEvents.build(known[0] if loss == "alice" else None, known[1], "s")
+    for ours, theirs in zip(stored.look(VIEW), held_.look(VIEW), strict=True):
+        assert float(theirs.weight.mean()) == pytest.approx(1, rel=1e-5)
+        assert 0.45 < float(theirs.label.mean()) < 0.55
+        np.testing.assert_allclose(table(ours.batches(1000)), table(theirs.batches(1000)), rtol=2e-5, atol=2e-5)
 
 
 def test_an_epoch_goes_on_where_it_was_interrupted(both: tuple[RatioEvents, StoredEvents]) -> None:

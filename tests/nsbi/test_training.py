@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize_scalar
 
 from needle_parsl.nsbi import compiling
 from needle_parsl.nsbi.data import hashing
@@ -32,7 +33,7 @@ def member(number: int = 0, fold: int = 0, folds: int = 1, bootstrap: int | None
     return Member(number, fold, 100 + number, view)
 
 
-@pytest.mark.parametrize("name", losses.LOSSES)
+@pytest.mark.parametrize("name", ["carl", "mlc"])
 def test_minimum_is_at_the_true_log_ratio(name: str) -> None:
     """In a cell with weights p_1 and p_0 the gradient vanishes at ln p_1 / p_0, and only there."""
     for p1, p0 in ((0.7, 0.2), (0.1, 0.9), (1e-3, 0.5)):
@@ -42,6 +43,49 @@ def test_minimum_is_at_the_true_log_ratio(name: str) -> None:
         assert float(logit.grad.sum()) == pytest.approx(0, abs=1e-12)
         values = [float(losses.LOSSES[name](logit.detach() + d, label, weight)) for d in (-0.1, 0.0, 0.1)]
         assert values[1] < min(values[0], values[2])
+
+
+def least(name: str, label: np.ndarray, weight: np.ndarray) -> float:
+    """Minimise a loss over one logit that all events share."""
+
+    def loss(f: float) -> float:
+        return float(
+            losses.LOSSES[name](torch.full((len(label),), f, dtype=torch.float64), *map(torch.tensor, (label, weight)))
+        )
+
+    return float(minimize_scalar(loss, bounds=(-8, 8), method="bounded", options={"xatol": 1e-9}).x)
+
+
+@pytest.mark.parametrize("name", ["alice", "regression"])
+def test_minimum_of_a_joint_loss_is_at_the_true_ratio(name: str) -> None:
+    """At one x, for z of five values: the best of p(x, z) is p_1(x) / p_0(x), not the mean of what is known jointly."""
+    generator = np.random.default_rng(3)
+    p1, p0 = generator.exponential(1, 5), generator.exponential(1, 5)
+    truth = np.log(p1.sum() / p0.sum())
+    if name == "alice":  # each value of z is met in both classes, as often as it is drawn there
+        found = least(name, np.concatenate([p1 / (p1 + p0)] * 2), np.concatenate([p1, p0]))
+    else:
+        found = least(name, p1 / p0, p0)
+    assert found == pytest.approx(truth, abs=1e-5)
+    assert abs(np.log(p1 / p0).mean() - truth) > 0.05  # it is not trivial
+
+
+def test_taylor_coefficients_follow_from_regressions_at_points() -> None:
+    """r(x, z | t) = 1 + a t + b t^2 with a(z) of both signs: ratios at three t give the means of a and b over p_0(z | x)."""
+    generator = np.random.default_rng(4)
+    p0, a, b = generator.exponential(1, 6), generator.normal(0.2, 1, 6), generator.exponential(1, 6)
+    points = np.array([-0.5, 0.5, 1.0])
+    ratios = np.exp([least("regression", 1 + a * t + b * t**2, p0) for t in points])
+    constant, linear, square = np.linalg.solve(np.vander(points, 3, increasing=True), ratios)
+    expected = [1.0, np.average(a, weights=p0), np.average(b, weights=p0)]
+    np.testing.assert_allclose([constant, linear, square], expected, atol=1e-4)
+
+
+def test_a_wild_start_of_a_regression_comes_home() -> None:
+    logit = torch.tensor([25.0], requires_grad=True)
+    losses.regression(logit, torch.ones(1), torch.ones(1)).backward()
+    assert logit.grad is not None
+    assert 0 < float(logit.grad[0]) < np.inf
 
 
 def test_classes_are_balanced_and_parts_are_disjoint() -> None:

@@ -12,7 +12,7 @@ from needle_parsl.nsbi.data import formulas, hashing, particles, readers, values
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.readers import Columns, Reader
 from needle_parsl.nsbi.data.readers.columns import length
-from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
+from needle_parsl.nsbi.data.recipes import InputFile, Joint, Piece, Recipe
 
 STEP = 100_000
 """Rows read at a time, at most."""
@@ -125,7 +125,18 @@ def _chunk(
     x = np.empty((len(rows), len(recipe.features)), np.float32) if out is None else out[: len(rows)]
     values.fill([columns[name] for name in recipe.features], recipe.features, x, where)
     jets = particles.gather(columns, recipe.particles, where) if recipe.particles else None
-    return Events(recipe.features, x, weight.astype(np.float64), _ids(columns, rows, file, recipe, where), jets)
+    joint = {known.ratio: _joint(columns, len(rows), known, where) for known in recipe.joint}
+    return Events(recipe.features, x, weight.astype(np.float64), _ids(columns, rows, file, recipe, where), jets, joint)
+
+
+def _joint(columns: Columns, rows: int, known: Joint, where: str) -> np.typing.NDArray[np.float32]:
+    """Evaluate what is known of the events of a ratio; a score is a probability."""
+    what = f"ratios.joint of {known.ratio}"
+    found = np.broadcast_to(formulas.evaluate(known.text, columns, where), (rows,))
+    values.finite(found, what, where, largest=float(np.finfo(np.float32).max))
+    if known.score:
+        values.probability(found, what, where)
+    return found.astype(np.float32)
 
 
 def _ids(columns: Columns, rows: hashing.Hashes, file: InputFile, recipe: Recipe, where: str) -> hashing.Hashes:

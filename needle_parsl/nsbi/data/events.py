@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -45,6 +45,8 @@ class Events:
     """Shape (N,)."""
     particles: Jagged | None = None
     """Features of the particles, (M, P) in all, where the analysis asks for them."""
+    joint: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    """By ratio, the joint score or joint ratio of each event, shape (N,), where the loss asks for them."""
 
     def __len__(self) -> int:
         """Count the events."""
@@ -77,7 +79,8 @@ class Events:
         # ndarray.take is four times as fast as indexing with an array
         x = self.x[rows] if isinstance(rows, slice) else self.x.take(rows, axis=0)
         particles = None if self.particles is None else self.particles[rows]
-        return Events(self.names, x, self.weight[rows], self.id[rows], particles)
+        joint = {name: column[rows] for name, column in self.joint.items()}
+        return Events(self.names, x, self.weight[rows], self.id[rows], particles, joint)
 
     def resampled(self, salt: int) -> Events:
         """Give each event the Poisson weight that is its own in a replica, and leave out those that are not drawn."""
@@ -110,7 +113,7 @@ class Events:
 
     @staticmethod
     def join(parts: Sequence[Events], names: tuple[str, ...]) -> Events:
-        """Put events behind each other."""
+        """Put events behind each other; of what is known jointly, that stays which all of them have."""
         if len(parts) == 1:
             return parts[0]
         packed = [part.particles for part in parts if part.particles is not None]
@@ -118,10 +121,13 @@ class Events:
             raise ValueError("some of the events have particles, and others have none")
         empty = Events(names, np.empty((0, len(names)), np.float32), np.empty(0), np.empty(0, np.uint64))
         every = [empty, *parts]
+        filled = [p for p in parts if len(p)]
+        known = [name for name in filled[0].joint if all(name in p.joint for p in filled)] if filled else []
         return Events(
             names,
             np.concatenate([p.x for p in every]),
             np.concatenate([p.weight for p in every]),
             np.concatenate([p.id for p in every]),
             jagged.join(packed) if packed else None,
+            {name: np.concatenate([p.joint[name] for p in filled]) for name in known},
         )

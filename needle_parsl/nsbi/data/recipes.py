@@ -46,6 +46,18 @@ class Computed:
 
 
 @dataclass(frozen=True)
+class Joint:
+    """What is known of an event beyond what can be observed: its joint score or joint ratio."""
+
+    ratio: str
+    """The ratio that it is for."""
+    text: str
+    """An expression in the columns."""
+    score: bool
+    """Whether it is a probability, and not a ratio."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What to make of the rows of a sample's files."""
 
@@ -63,6 +75,8 @@ class Recipe:
     particles: ParticleRecipe | None = None
     physics: tuple[str, str] = ("", "")
     """Text and path of the file that the functions are in."""
+    joint: tuple[Joint, ...] = ()
+    """What is known jointly of each event."""
 
     @staticmethod
     def of(spec: Mapping[str, Any], physics: tuple[str, str]) -> Recipe:
@@ -83,12 +97,14 @@ class Recipe:
             tuple(Computed(name, how["function"], tuple(how["columns"])) for name, how in spec["computed"]),
             chosen,
             physics,
+            tuple(Joint(**known) for known in spec["joint"]),
         )
 
     def columns(self) -> list[str]:
         """List the columns that must be read, in a fixed order."""
         names = set(self.features) | set(self.id)
-        for text in (*self.selections, self.weight, *(text for _, text in self.derived)):
+        known = (joint.text for joint in self.joint)
+        for text in (*self.selections, self.weight, *(text for _, text in self.derived), *known):
             names |= expressions.parse(text).names() if isinstance(text, str) else set()
         made = {name for name, _ in self.derived} | {column.name for column in self.computed}
         return sorted(names - made)

@@ -56,6 +56,22 @@ def finite(
     return column
 
 
+def probability(column: np.typing.NDArray[np.generic], what: str, where: str) -> None:
+    """Insist on numbers from 0 to 1.
+
+    Raises:
+        InputError: Something else is there; the message says in how many events, and by how much.
+    """
+    values = column.astype(np.float64)
+    outside = (values < 0) | (values > 1)
+    if outside.any():
+        worst = values[outside][np.abs(values[outside] - 0.5).argmax()]
+        raise InputError(
+            f"{where}: {what} is outside [0, 1] in {int(outside.sum())} of {len(values)} events, {worst:.4g} in one; "
+            'expected the joint score r / (1 + r); joint ratios themselves are for loss = "regression"'
+        )
+
+
 def numbers(column: np.typing.NDArray[np.generic], what: str, where: str) -> None:
     """Refuse columns of text and the like."""
     if column.dtype.kind not in "biuf":

@@ -46,6 +46,44 @@ def mlc(logit: torch.Tensor, label: torch.Tensor, weight: torch.Tensor) -> torch
     return (weight * (label * down + (1 - label) * up)).mean()
 
 
+def alice(logit: torch.Tensor, label: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy with the joint score instead of a label: the minimum of `carl`, from labels without noise.
+
+        L = -mean w [ s(x, z) ln s + (1 - s(x, z)) ln(1 - s) ],   s(x, z) = p_1(x, z) / (p_1(x, z) + p_0(x, z))
+
+    Over numerator and denominator in equal parts the mean of s(x, z) at x is p_1(x) / (p_1(x) + p_0(x)).
+
+    Args:
+        logit: Shape (N,).
+        label: The joint score, from 0 to 1; shape (N,).
+        weight: Shape (N,); may be negative.
+
+    References:
+        M. Stoye, J. Brehmer, G. Louppe, J. Pavez, K. Cranmer, arXiv:1808.00973.
+    """
+    return carl(logit, label, weight)
+
+
+def regression(logit: torch.Tensor, label: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Squared error of the ratio to the joint ratio, over events of the denominator.
+
+        L = mean w [ exp(f) - r(x, z) ]^2,   E_0[r(x, z) | x] = p_1(x) / p_0(x)
+
+    It is linear in r(x, z): polynomials of Taylor coefficients of an event, taken at points of the parameters, have the same
+    polynomials of the coefficients at x as their minima. Exponents end at 20; beyond, a linear term points home.
+
+    Args:
+        logit: f = ln r, shape (N,).
+        label: The joint ratio, which may be negative in single events; shape (N,).
+        weight: Shape (N,); may be negative.
+
+    References:
+        J. Brehmer, G. Louppe, J. Pavez, K. Cranmer, arXiv:1805.12244; for Taylor coefficients arXiv:1805.00020.
+    """
+    ratio = torch.exp(logit.clamp(max=LARGEST)) + (logit - LARGEST).clamp(min=0)
+    return (weight * (ratio - label) ** 2).mean()
+
+
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-LOSSES: dict[str, Loss] = {"carl": carl, "mlc": mlc}
+LOSSES: dict[str, Loss] = {"carl": carl, "mlc": mlc, "alice": alice, "regression": regression}
 """Each takes logits, labels and weights of shape (N,)."""

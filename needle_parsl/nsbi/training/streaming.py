@@ -33,12 +33,15 @@ class StoredEvents:
     found: tuple[Stretch, ...]
     """Where they are; the label is 1 for the numerator, and the factor what its store's weights are multiplied with."""
     particle_scaler: Scaler | None = None
+    kinds: tuple[bool, ...] = (True, False)
+    """Labels that there must be."""
 
     @staticmethod
-    def of(found: Sequence[Stretch]) -> StoredEvents:
+    def of(found: Sequence[Stretch], kinds: tuple[bool, ...] = (True, False)) -> StoredEvents:
         """Take the scale from the moments in the stores."""
         jets = stretches.particle_scale(found)
-        return StoredEvents(Scaler(*stretches.scale(found)), tuple(found), None if jets is None else Scaler(*jets))
+        scaler = Scaler(*stretches.scale(found))
+        return StoredEvents(scaler, tuple(found), None if jets is None else Scaler(*jets), kinds)
 
     @property
     def features(self) -> int:
@@ -54,7 +57,7 @@ class StoredEvents:
         return self._view(Chosen(view, validation=False)), self._view(Chosen(view, validation=True))
 
     def _view(self, keep: Chosen) -> StoredView:
-        counts, totals = dict.fromkeys((True, False), 0), dict.fromkeys((True, False), 0.0)
+        counts, totals = dict.fromkeys(self.kinds, 0), dict.fromkeys(self.kinds, 0.0)
         for stretch in self.found:
             for ids, weight in _scanned(stretch):
                 kept = keep(ids)

@@ -62,14 +62,27 @@ class RatioEvents:
     """Of the features of the particles, if there are any."""
     particles: Jagged | None = None
     """Standardised features of the particles."""
+    known: npt.NDArray[np.float32] | None = None
+    """What is known jointly of each event, and learned instead of the label; shape (N,)."""
+    kinds: tuple[bool, ...] = (True, False)
+    """Labels that there must be: of the numerator, and of the denominator."""
 
     @staticmethod
-    def build(numerator: Events, denominator: Events) -> RatioEvents:
-        """Put the two samples together."""
-        events = Events.join([numerator, denominator], numerator.names)
+    def build(numerator: Events | None, denominator: Events, joint: str = "") -> RatioEvents:
+        """Put the two samples together.
+
+        Args:
+            numerator: None where events of the denominator alone are learned from.
+            denominator: Each sample of it counts by its yield.
+            joint: The ratio of which what is known jointly is learned; empty for the labels.
+        """
+        above = 0 if numerator is None else len(numerator)
+        events = Events.join([denominator] if numerator is None else [numerator, denominator], denominator.names)
         scaler, jets = Scaler.fit(events.x), events.particles
-        label = np.arange(len(events)) < len(numerator)
-        found = RatioEvents(scaler, torch.from_numpy(scaler(events.x)), label, events.weight, events.id)
+        label, known = np.arange(len(events)) < above, events.joint[joint] if joint else None
+        kinds = (False,) if numerator is None else (True, False)
+        x = torch.from_numpy(scaler(events.x))
+        found = RatioEvents(scaler, x, label, events.weight, events.id, known=known, kinds=kinds)
         if jets is None:
             return found
         widths = Scaler.fit(jets.values)
@@ -148,11 +161,11 @@ def chosen(ids: hashing.Hashes, view: MemberView) -> tuple[npt.NDArray[np.bool_]
 
 
 def balance(events: int, totals: Mapping[bool, float]) -> dict[bool, float]:
-    """Give both classes the same sum of weights, with mean weight 1, so that the logit is ln p_1 / p_0.
+    """Give all classes the same sum of weights, with mean weight 1, so that the logit is ln p_1 / p_0.
 
     Args:
-        events: Of both classes.
-        totals: The sum of the weights of the numerator, and of the denominator.
+        events: Of all classes.
+        totals: The sum of the weights of the numerator, and of the denominator; or of one of them, if it is alone.
 
     Returns:
         What the weights of each are multiplied with.
@@ -163,16 +176,17 @@ def balance(events: int, totals: Mapping[bool, float]) -> dict[bool, float]:
     for kind, total in totals.items():
         if not total > 0:
             raise TaskError(f"the weights of its {'numerator' if kind else 'denominator'} add up to {total:g}")
-    return {kind: events / (2 * total) for kind, total in totals.items()}
+    return {kind: events / (len(totals) * total) for kind, total in totals.items()}
 
 
 def _balanced(events: RatioEvents, keep: npt.NDArray[np.bool_], weight: Floats) -> Batchable:
     label, kept = events.label[keep], weight[keep]
-    factors = balance(len(kept), {kind: float(kept[label == kind].sum()) for kind in (True, False)})
+    factors = balance(len(kept), {kind: float(kept[label == kind].sum()) for kind in events.kinds})
+    learned = label if events.known is None else events.known[keep]
     rows = np.flatnonzero(keep)
     return Batchable(
         events.x.index_select(0, torch.from_numpy(rows)),
-        torch.from_numpy(label.astype(np.float32)),
-        torch.from_numpy(np.where(label, factors[True], factors[False]) * kept).float(),
+        torch.from_numpy(learned.astype(np.float32)),
+        torch.from_numpy(np.where(label, factors.get(True, 0.0), factors.get(False, 0.0)) * kept).float(),
         None if events.particles is None else events.particles[rows],
     )

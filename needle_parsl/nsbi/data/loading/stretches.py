@@ -31,6 +31,8 @@ class Stretch:
     label: float
     factor: float
     """What the weights are multiplied with."""
+    joint: str = ""
+    """The ratio of which what is known jointly stands for the label; empty for the label itself."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,12 @@ def stretches(stores: Mapping[str | Path, float], ranges: Sequence[Range] = ALL)
     ]
 
 
-def located(path: str | Path, part: Part, fractions: Fractions, label: float, factor: float = 1.0) -> Stretch:
+def located(
+    path: str | Path, part: Part, fractions: Fractions, label: float, factor: float = 1.0, joint: str = ""
+) -> Stretch:
     """Find the events of a store that serve a purpose."""
     with Store(path) as store:
-        return Stretch(str(path), *store.rows_of(part, fractions), label, factor)
+        return Stretch(str(path), *store.rows_of(part, fractions), label, factor, joint)
 
 
 def held(found: Sequence[Stretch]) -> int:

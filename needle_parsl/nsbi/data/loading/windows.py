@@ -179,7 +179,9 @@ def filled(window: Sequence[Block], stores: Mapping[str, Store], room: Room | No
     for block in window:
         rows = slice(filled, filled + block.stop - block.start)
         events = _block(block, stores[block.stretch.path], x[rows], ids[rows])
-        label[rows], weight[rows] = block.stretch.label, events.weight * block.stretch.factor
+        known = block.stretch.joint
+        label[rows] = events.joint[known] if known else block.stretch.label
+        weight[rows] = events.weight * block.stretch.factor
         particles += [] if events.particles is None else [events.particles]
         filled = rows.stop
     return Rows(x, label, weight, ids, join(particles) if particles else None)
@@ -188,7 +190,7 @@ def filled(window: Sequence[Block], stores: Mapping[str, Store], room: Room | No
 def _block(block: Block, store: Store, x: npt.NDArray[np.float32], ids: hashing.Hashes) -> Events:
     """Read and verify one block; a whole cell goes straight to its place."""
     start, stop = int(store.edges[block.cell]), int(store.edges[block.cell + 1])
-    if store.schema.particles or (start, stop) != (block.start, block.stop):
+    if store.schema.particles or store.schema.joint or (start, stop) != (block.start, block.stop):
         events = store.cells(block.cell, block.cell + 1).take(slice(block.start - start, block.stop - start))
         x[:], ids[:] = events.x, events.id
         return events

@@ -21,6 +21,8 @@ CELL = 8192
 """Rows of a cell, at most on average: large enough to be read at the speed of memory, small enough to shuffle."""
 COLUMNS = ("x", "weight", "id")
 """The datasets that have a row per event; stores with particles have `particles` and `offsets`, too."""
+JOINT = "joint/"
+"""Before the name of a ratio, in the name of the dataset of what is known jointly."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,10 +36,12 @@ class Schema:
     """Features of a particle; empty for a store without particles."""
     salt: int
     """Of the hash."""
+    joint: tuple[str, ...] = ()
+    """Ratios of which something is known jointly of each event."""
 
     def row_bytes(self) -> int:
         """Count the bytes of an event without its particles."""
-        return 4 * len(self.features) + 16
+        return 4 * len(self.features) + 16 + 4 * len(self.joint)
 
 
 def bits_for(rows: int) -> int:
@@ -70,6 +74,8 @@ def checksum(events: Events) -> int:
     if events.particles is not None:
         total.update(np.ascontiguousarray(events.particles.counts).data)
         total.update(np.ascontiguousarray(events.particles.values).data)
+    for name in sorted(events.joint):
+        total.update(np.ascontiguousarray(events.joint[name]).data)
     return total.intdigest()
 
 

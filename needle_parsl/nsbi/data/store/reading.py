@@ -16,7 +16,7 @@ from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events, Fractions, Part
 from needle_parsl.nsbi.data.jagged import Jagged
-from needle_parsl.nsbi.data.store.layout import SCHEMA, Floats, Schema, cell_of, checksum, pooled, runs
+from needle_parsl.nsbi.data.store.layout import JOINT, SCHEMA, Floats, Schema, cell_of, checksum, pooled, runs
 from needle_parsl.nsbi.data.store.writing import Lost, Source
 
 MAPPED = 256 * 2**20
@@ -64,7 +64,8 @@ class Store:
         if int(file.attrs.get("schema", 0)) != SCHEMA:
             raise ValueError(f"its schema is {file.attrs.get('schema')}, expected {SCHEMA}")
         features, particles = (tuple(json.loads(file.attrs[name])) for name in ("features", "particles"))
-        self.schema = Schema(features, particles, int(file.attrs["salt"]))
+        joint = tuple(json.loads(file.attrs.get("joint", "[]")))
+        self.schema = Schema(features, particles, int(file.attrs["salt"]), joint)
         self.bits = int(file.attrs["bits"])
         self.edges, self.checksums = file["cells/edges"][...], file["cells/checksum"][...]
         self.means, self.squares = file["cells/mean"][...], file["cells/square"][...]
@@ -76,7 +77,7 @@ class Store:
         }
         self.sources = [Source(**item) for item in json.loads(file["sources"][()])]
         self.lost = [Lost(**item) for item in json.loads(file["lost"][()])]
-        names = ("x", "weight", "id", *(("particles", "offsets") if particles else ()))
+        names = ("x", "weight", "id", *(("particles", "offsets") if particles else ()), *(JOINT + n for n in joint))
         self.places = {name: (file[name].id.get_offset(), file[name].dtype, file[name].shape[1:]) for name in names}
 
     def __len__(self) -> int:
@@ -163,7 +164,8 @@ class Store:
         if self.schema.particles:
             offsets = self.raw("offsets", start, stop + 1)
             particles = Jagged(read("particles", int(offsets[0]), int(offsets[-1])), offsets - offsets[0])
-        return Events(self.schema.features, x, weight, ids, particles)
+        joint = {name: self.raw(JOINT + name, start, stop) for name in self.schema.joint}
+        return Events(self.schema.features, x, weight, ids, particles, joint)
 
     def _mapped(self, name: str, start: int, stop: int) -> npt.NDArray[Any]:
         offset, dtype, shape = self.places[name]

@@ -16,7 +16,7 @@ import numpy as np
 
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.data.store.layout import SCHEMA, Schema, bits_for, checksum, edges_of, moments, runs
+from needle_parsl.nsbi.data.store.layout import JOINT, SCHEMA, Schema, bits_for, checksum, edges_of, moments, runs
 
 ROWS = 32_768
 """Rows that are put in order at a time, about."""
@@ -66,6 +66,8 @@ class Writer:
             self.columns["particles"] = self._room("particles", (particles, len(schema.particles)), np.float32)
             self.columns["offsets"] = self._room("offsets", (rows + 1,), np.int64)
             self.columns["offsets"][0] = 0
+        for name in schema.joint:
+            self.columns[JOINT + name] = self._room(JOINT + name, (rows,), np.float32)
         cells = 2**self.bits
         self.edges = np.zeros(cells + 1, np.int64)
         self.checksums = np.zeros(cells, np.uint64)
@@ -112,6 +114,8 @@ class Writer:
         rows = slice(self.rows, self.rows + len(events))
         for name in ("x", "weight", "id"):
             self.columns[name][rows] = getattr(events, name)
+        for name, column in events.joint.items():
+            self.columns[JOINT + name][rows] = column
         if events.particles is not None:
             values, offsets = events.particles.values, events.particles.offsets
             self.columns["particles"][self.particles : self.particles + len(values)] = values
@@ -130,6 +134,7 @@ class Writer:
         file.attrs["schema"], file.attrs["salt"], file.attrs["bits"] = SCHEMA, np.uint64(schema.salt), self.bits
         file.attrs["features"] = json.dumps(schema.features)
         file.attrs["particles"] = json.dumps(schema.particles)
+        file.attrs["joint"] = json.dumps(schema.joint)
         file.attrs["sum_of_weights"], file.attrs["sum_of_absolute_weights"] = total, absolute
         file.attrs["sum_of_squared_weights"] = square
         file.attrs["effective_events"] = total**2 / square if square else 0.0

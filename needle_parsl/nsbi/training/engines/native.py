@@ -153,7 +153,7 @@ def _goals(module: nn.Module) -> tuple[Goal, ...]:
     """Give the goal of a network that is trained by needle's own loss, or what the user's own `training_step` may follow."""
     if not isinstance(module, Classifier):
         return recognising.GOALS
-    known = {"carl": passes.BCE, "mlc": passes.MLC}
+    known = {"carl": passes.BCE, "alice": passes.BCE, "mlc": passes.MLC}
     loss = module.settings.loss
     return (Goal(known[loss], module.settings.label_smoothing),) if loss in known else ()
 
