@@ -10,23 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from line import Line
 
 from needle_parsl import refs, shipped
-from needle_parsl.analysis import load
-from needle_parsl.nsbi.data import conversion, hashing
+from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.estimators import composing, files
-from needle_parsl.nsbi.estimators.exact import log_mixture
-from needle_parsl.nsbi.physics import Density
-from needle_parsl.nsbi.statistics import dataset
-from needle_parsl.nsbi.statistics.exact import ExactLikelihood
+from needle_parsl.nsbi.estimators import composing
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
-from needle_parsl.nsbi.statistics.model.constraints import Constraints
-from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.training import engine, networks, packs
 from needle_parsl.nsbi.training.members import Member, Settings
 from needle_parsl.nsbi.training.views import MemberView, RatioEvents
-from needle_parsl.workflow import probing
 
 pytestmark = pytest.mark.campaign
 APP = shipped.folder("apps") / "gaussian"
@@ -85,52 +78,15 @@ def interference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "runs" / "gaussian_interference"
 
 
-class Line:
-    """What the run has learned, ready to fit any data set of the app."""
-
-    def __init__(self, root: Path) -> None:
-        from needle_parsl import plan
-        from needle_parsl.workflow import inputs
-
-        loaded = load(APP / "analysis_interference.toml")
-        looked, _ = probing.probe(loaded)
-        tasks = plan.build(loaded.analysis, looked, 8).tasks
-        self.spec = next(task.spec for task in tasks if task.stage == "toys" and "coverage" in task.name)
-        self.simulation = dataset.read(root / "ratios" / "asimov.h5")
-        nominal = inputs.likelihood(str(root), self.spec.fit)
-        self.rates, self.constraints = nominal.rates, nominal.constraints
-        thrower = self.spec.thrower
-        self.ratios = {name: files.read(root / "estimators" / name / "estimator.h5") for name in thrower.ratios}
-        self.recipe, self.inputs = inputs.recipe(thrower.kept), inputs
-
-    def both(self, data: dataset.Dataset, constraints: Constraints) -> tuple[Likelihood, ExactLikelihood]:
-        """The learned and the exact likelihood of the same events."""
-        learned = replace(self.inputs.likelihood_of(self.spec.fit, data, self.simulation), constraints=constraints)
-        log_reference = log_mixture(PHYSICS.log_density, [(Density("background"), 1.0)], data.x.astype(float))
-        shapes = dict.fromkeys(self.rates.processes, ("jes",))
-        return learned, ExactLikelihood(learned, data, PHYSICS.log_density, shapes, log_reference)
-
-    def asimov(self, mu: float) -> dataset.Dataset:
-        f, _ = self.rates.factors(self.rates.at({"mu": mu}))
-        return dataset.at(self.simulation, dict(zip(self.rates.processes, f, strict=True)))
-
-    def thrown(self, mu: float, seed: int) -> tuple[dataset.Dataset, Constraints]:
-        generator = np.random.default_rng(seed)
-        constraints = self.constraints.throw(np.zeros(2), generator)
-        columns = PHYSICS.pseudo_data_interference(generator, {"mu": mu, "jes": 0.0, "lumi": 0.0})
-        return dataset.observed(conversion.select(columns, self.recipe, "toys"), self.ratios), constraints
-
-
 @pytest.mark.parametrize("mu", [0.1, 1.0, 3.0])
 def test_learned_fit_of_interference_agrees_with_the_exact_one(interference: Path, mu: float) -> None:
     """On Asimov data at mu within 0.2 standard errors; over 50 data sets the mean difference, too."""
-    line = Line(interference)
-    learned, exact = (minimise(one, line.rates) for one in line.both(line.asimov(mu), line.constraints))
+    line = Line(interference, APP / "analysis_interference.toml")
+    learned, exact = (minimise(one, line.rates) for one in line.expected(mu))
     width = (exact.value("mu") - learned.value("mu")) / exact.error("mu")
     differences = []
     for seed in range(50):
-        pair = [minimise(one.thinned(line.rates.at({"mu": mu})) if isinstance(one, Likelihood) else one, line.rates)
-                for one in line.both(*line.thrown(mu, seed))]  # fmt: skip
+        pair = line.fits(mu, seed)
         roots = [np.sqrt(found.value("mu")) for found in pair]
         spread = np.sqrt(pair[1].theta_covariance[0, 0])
         if spread > 0:
@@ -144,10 +100,10 @@ def test_learned_fit_of_interference_agrees_with_the_exact_one(interference: Pat
 
 
 def test_no_fit_runs_away_with_the_normalisation(interference: Path) -> None:
-    line = Line(interference)
+    line = Line(interference, APP / "analysis_interference.toml")
     counts = {"with Z": 0, "without Z": 0}
     for seed in range(100):
-        learned = line.both(*line.thrown(1.0, 1000 + seed))[0].thinned(line.rates.at({"mu": 1.0}))
+        learned, _ = line.thrown(1.0, 1000 + seed)
         plain = replace(learned, tables=tuple(replace(table, simulation=()) for table in learned.tables))
         for name, one in (("with Z", learned), ("without Z", plain)):
             found = minimise(one, line.rates)

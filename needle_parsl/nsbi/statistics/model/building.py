@@ -17,7 +17,7 @@ from needle_parsl.nsbi.statistics.model.normalisation import Simulation
 from needle_parsl.nsbi.statistics.model.rates import Rates
 from needle_parsl.nsbi.statistics.model.responses import Entry, Responses
 from needle_parsl.nsbi.statistics.model.rows import Table
-from needle_parsl.nsbi.statistics.model.shapes import Shape
+from needle_parsl.nsbi.statistics.model.shapes import Cross, Shape
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.statistics.dataset import Dataset  # brings h5py, which plans do without
@@ -46,17 +46,19 @@ class Builder:
     constraints: Constraints
     places: Mapping[str, int] = field(default_factory=dict)
     """Of the nuisance parameters."""
+    crosses: Sequence[Cross] = ()
 
     @staticmethod
-    def of(table: ModelTable, shapes: Sequence[Shape]) -> Builder:
+    def of(table: ModelTable, shapes: Sequence[Shape], crosses: Sequence[Cross] = ()) -> Builder:
         """Read a `[model]` table.
 
         Args:
             table: As the user wrote it.
             shapes: The learned responses.
+            crosses: Learned cross terms of two nuisances, each of which has a response of its own.
         """
         places = {name: place for place, name in enumerate(table.nuisances)}
-        return Builder(table, shapes, Rates.build(table), Constraints.build(table), places)
+        return Builder(table, shapes, Rates.build(table), Constraints.build(table), places, crosses)
 
     def likelihood(self, data: Dataset, simulation: Dataset, counts: Sequence[Counts] = ()) -> Likelihood:
         """Prepare the likelihood of a dataset.
@@ -133,7 +135,10 @@ class Builder:
             for s in self.shapes
             if process in ("", s.process)
         ]
-        return Responses.of(entries, size)
+        own = [c for c in self.crosses if process in ("", c.process)]
+        index, places = self.rates.processes.index, self.places
+        crossed = [(index(c.process), places[c.first], places[c.second]) for c in own]
+        return Responses.of(entries, size, crossed, np.array([ratios[c.ratio] for c in own]).reshape(-1, size))
 
     def _simulation(self, place: int, simulation: Dataset) -> Simulation:
         process = self.rates.processes[place]

@@ -29,3 +29,14 @@ class Shape:
         one = values[self.up or self.down]
         other = -one if self.one_sided == "mirror" else np.zeros_like(one)
         return values[self.up] if self.up else other, values[self.down] if self.down else other
+
+
+@dataclass(frozen=True)
+class Cross:
+    """What two nuisances do to a process together: exp(c(x) alpha_a alpha_b), beside what each does alone."""
+
+    process: str
+    first: str
+    second: str
+    ratio: str
+    """Name of c among the ratios."""

@@ -1,0 +1,71 @@
+"""What a finished run has learned, ready to fit any data set of its app, beside the exact densities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from needle_parsl import plan
+from needle_parsl.analysis import load
+from needle_parsl.nsbi.data import conversion, generation
+from needle_parsl.nsbi.estimators import files
+from needle_parsl.nsbi.estimators.exact import log_mixture
+from needle_parsl.nsbi.statistics import dataset
+from needle_parsl.nsbi.statistics.exact import ExactLikelihood
+from needle_parsl.nsbi.statistics.fits.fitting import Result, minimise
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.toys import Beside
+from needle_parsl.plan import specs
+from needle_parsl.workflow import inputs, probing
+
+Pair = tuple[Likelihood, ExactLikelihood]
+
+
+class Line:
+    """The learned and the exact likelihood of data sets of an app."""
+
+    def __init__(self, root: Path, analysis: Path) -> None:
+        loaded = load(analysis)
+        tasks = plan.build(loaded.analysis, probing.probe(loaded)[0], 8).tasks
+        self.root = str(root)
+        self.spec = next(t.of(specs.Toys) for t in tasks if t.stage == "toys" and t.of(specs.Toys).thrower)
+        self.exact = next(t.spec for t in tasks if isinstance(t.spec, specs.Exact))
+        self.simulation = inputs.dataset(self.root, "asimov")
+        self.asimov = inputs.likelihood(self.root, inputs.expected(self.spec.fit))
+        self.rates = self.asimov.rates
+        thrower = self.spec.thrower
+        assert thrower is not None
+        self.thrower, self.recipe = thrower, inputs.recipe(thrower.kept)
+        self.ratios = {name: files.read(root / "estimators" / name / "estimator.h5") for name in thrower.ratios}
+
+    def both(self, learned: Likelihood, data: dataset.Dataset) -> Pair:
+        """Put the exact likelihood of the same events beside the learned one."""
+        density, shares = inputs.log_density(self.exact.physics), inputs.shares(self.root, self.exact.reference)
+        reference = log_mixture(density, shares, data.x.astype(float))
+        shapes = {p: [s.nuisance for s in self.spec.fit.shapes if s.process == p] for p in self.rates.processes}
+        return learned, ExactLikelihood(learned, data, density, shapes, reference)
+
+    def expected(self, mu: float) -> Pair:
+        """Of Asimov data at mu; binned regions are those of the nominal parameters."""
+        f, _ = self.rates.factors(self.rates.at({"mu": mu}))
+        data = dataset.at(self.simulation, dict(zip(self.rates.processes, f, strict=True)))
+        return self.both(inputs.likelihood_of(self.spec.fit, data, self.simulation), data)
+
+    def thrown(self, mu: float, seed: int) -> Pair:
+        """Of a data set drawn afresh, with its own counts and auxiliary observations."""
+        truth, generator = self.rates.at({"mu": mu}), np.random.default_rng(seed)
+        beside = Beside.throw(self.asimov, truth, generator)
+        values = dict(zip(self.rates.parameters, self.rates.outward(truth).tolist(), strict=True))
+        physics = self.thrower.physics
+        made = generation.pseudo_data(self.thrower.reference, physics.source, physics.path, generator, values)
+        data = dataset.observed(conversion.select(made, self.recipe, "toys"), self.ratios)
+        regions = inputs.regions(self.root, self.spec.fit)
+        learned = inputs.likelihood_of(self.spec.fit, data, self.simulation, regions)
+        own = learned.take(slice(None), beside.constraints, beside.counts)
+        return self.both(own.thinned(truth), data)
+
+    def fits(self, mu: float, seed: int) -> tuple[Result, Result]:
+        """Fit a data set drawn afresh with learned ratios and with exact densities."""
+        learned, exact = self.thrown(mu, seed)
+        return minimise(learned, self.rates), minimise(exact, self.rates)
