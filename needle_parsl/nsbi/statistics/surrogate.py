@@ -131,7 +131,8 @@ def _pairs(
     points = [[point.get(name, 0.0) for name in nuisances] for point, _ in grid]
     above = [_at(events, nuisances, nu) for nu, (_, events) in zip(points, grid, strict=True)]
     below = [_at(nominal, nuisances, nu) for nu in points]
-    found, size = RatioEvents.build(*(Events.join(parts, parts[0].names) for parts in (above, below))), len(nuisances)
+    numerator, denominator = (Events.join(parts, parts[0].names) for parts in (above, below))
+    found, size = RatioEvents.build(numerator, denominator), len(nuisances)
     shift, width = (torch.from_numpy(side[-size:]).float() for side in (found.scaler.shift, found.scaler.width))
     x = torch.cat([found.x[:, :-size], found.x[:, -size:] * width + shift], dim=1)
     fixed = Scaler(np.zeros(size), np.ones(size))
