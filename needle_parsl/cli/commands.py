@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -36,6 +35,7 @@ from needle_parsl.cli.options import (
     Until,
 )
 from needle_parsl.errors import InputError, NeedleError, Problem
+from needle_parsl.workflow.processes import threads
 
 if TYPE_CHECKING:
     from needle_parsl.workflow.records import Record
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 DEBUG = "--debug"
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 app = typer.Typer(
     name="needle",
     help="Neural simulation-based inference at scale: from simulated events to confidence intervals.",
@@ -421,8 +420,7 @@ def _print_json(facts: object) -> None:
 
 def main() -> None:
     """Run `needle`; exit with 0 done, 1 failed, 2 wrong input, 130 interrupted."""
-    # Before NumPy is imported: tasks are the parallelism, and a sum over one thread always has the same bits.
-    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    threads.one()
     debug = DEBUG in sys.argv
     try:
         app(args=[argument for argument in sys.argv[1:] if argument != DEBUG])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 from needle_parsl import rundir
 from needle_parsl.plan import Task
 from needle_parsl.site import Site
-from needle_parsl.workflow import executors, tasks, worker
+from needle_parsl.workflow import executors, rounds, tasks, worker
 from needle_parsl.workflow.failures import blame, packing
 from needle_parsl.workflow.records import Record
 
@@ -22,6 +22,12 @@ TRAINING, READING = ("train", "piece"), ("generated", "read", "merge", "convert"
 """What belongs on nodes with GPUs, and on those for files; everything else is small."""
 Finished = Callable[[Task, Record | None, BaseException | None], None]
 """Called when a task ends: with its record, or with what it raised."""
+Futures = dict[str, Record | Future[Record]]
+"""What tasks give, by key."""
+Submit = Callable[[Sequence[Task], Futures], list[Future[Record]]]
+"""Submits tasks that need nothing of each other, with what is before them."""
+MPI = "mpi"
+"""The label of the executor for programs that run on several nodes."""
 
 
 def run(
@@ -42,16 +48,17 @@ def run(
         finished: Called for each task as it ends, from Parsl's threads.
         say: Tells the user something.
     """
-    futures: dict[str, Record | Future[Record]] = dict(done)
+    futures: Futures = dict(done)
     endings = _Endings(len(todo), site.window, finished)
     with executors.started(site, (root / rundir.LOGS).resolve(), say) as machine:
-        submit = _submission(machine, root.resolve())
+        submit = _submission(machine, root.resolve(), site)
         try:
-            for task in todo:
-                endings.make_room(machine.check)
-                future = submit(task, *(futures[key] for key in task.after))
-                future.add_done_callback(partial(endings.note, task))
-                futures[task.key] = future
+            for batch in rounds.batches(todo, site.window) if by_mpi(machine, site) else ([task] for task in todo):
+                for _ in batch:
+                    endings.make_room(machine.check)
+                for task, future in zip(batch, submit(batch, futures), strict=True):
+                    future.add_done_callback(partial(endings.note, task))
+                    futures[task.key] = future
             endings.wait(machine.check)
         except BaseException:
             endings.stopped.set()
@@ -63,12 +70,18 @@ def need(stage: str) -> str:
     return "gpu" if stage in TRAINING else "io" if stage in READING else "cpu"
 
 
-def _submission(machine: executors.Machine, root: Path) -> Callable[..., Future[Record]]:
-    """Make the Parsl apps, and give the function that submits a task with the futures before it."""
+def by_mpi(machine: executors.Machine, site: Site) -> bool:
+    """Whether toys are thrown by MPI programs: the site has nodes for such."""
+    return MPI in machine.executors and site.mpi is not None
+
+
+def _submission(machine: executors.Machine, root: Path, site: Site) -> Submit:
+    """Make the Parsl apps, and give the function that submits tasks with the futures before them."""
     from parsl import bash_app, python_app
 
     kernel, labels = machine.kernel, machine.labels
     program = bash_app(tasks.generate, data_flow_kernel=kernel, executors=[labels["io"]])
+    together = bash_app(rounds.program, data_flow_kernel=kernel, executors=[labels[MPI]])
     python = {label: python_app(worker.call, data_flow_kernel=kernel, executors=[label]) for label in labels.values()}
 
     def work(name: str, task: Task, *before: object) -> Future[Record]:
@@ -76,17 +89,34 @@ def _submission(machine: executors.Machine, root: Path) -> Callable[..., Future[
         return future
 
     def generate(task: Task) -> Future[Record]:
-        logs = {name: (str(root / rundir.LOGS / f"generate.{task.name}.{name}"), "w") for name in ("stdout", "stderr")}
-        return work("generated", task, time.time(), program(str(root), task, **logs))
+        said = _files(root / rundir.LOGS / f"generate.{task.name}")
+        return work("generated", task, time.time(), program(str(root), task, **said))
 
-    def submit(task: Task, *before: Record | Future[Record]) -> Future[Record]:
+    def one(task: Task, *before: Record | Future[Record]) -> Future[Record]:
         if task.stage == "generate":
             return generate(task)
         if task.stage == "train":
             return packing.train(work, partial(blame.reason, root=root), task, *before)
         return work(task.stage, task, *before)
 
+    def throw(toys: Sequence[Task], futures: Futures) -> list[Future[Record]]:
+        before = [futures[key] for key in dict.fromkeys(key for task in toys for key in task.after)]
+        name, digest = rounds.write(root, toys)
+        how = {**_files(root / name), "parsl_resource_specification": rounds.specification(site.shapes()[MPI])}
+        ended = together(str(root), name, digest, inputs=before, **how)
+        return [work("thrown", task, ended) for task in toys]
+
+    def submit(batch: Sequence[Task], futures: Futures) -> list[Future[Record]]:
+        if by_mpi(machine, site) and batch[0].stage == rounds.STAGE:
+            return throw(batch, futures)
+        return [one(task, *(futures[key] for key in task.after)) for task in batch]
+
     return submit
+
+
+def _files(place: Path) -> dict[str, tuple[str, str]]:
+    """Say where a program writes, from the beginning of the file."""
+    return {name: (f"{place}.{name}", "w") for name in ("stdout", "stderr")}
 
 
 class _Endings:

@@ -16,7 +16,7 @@ from needle_parsl import rundir
 from needle_parsl.errors import TaskError
 from needle_parsl.plan import Task, specs
 from needle_parsl.plan.cutting import SHARE
-from needle_parsl.workflow import bootstrapping, estimating, fitting, inputs, training
+from needle_parsl.workflow import bootstrapping, estimating, fitting, handing, inputs, training
 from needle_parsl.workflow.processes import tethered
 from needle_parsl.workflow.records import Output, Record, warnings, writing
 
@@ -275,8 +275,9 @@ FUNCTIONS: dict[str, Callable[..., Record | None]] = {
     "replica": bootstrapping.replica,
     "bootstrap": bootstrapping.bootstrap,
     "toys": toys,
+    "thrown": handing.thrown,
     "neyman": neyman,
     "coverage": coverage,
     "report": report,
 }
-"""What a worker can be asked to do, by name: mostly a stage. The program of `generate` is one of its own."""
+"""What a worker can be asked to do, by name: mostly a stage. Programs of their own are that of `generate`, and toys by MPI."""

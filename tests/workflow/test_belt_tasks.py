@@ -20,7 +20,8 @@ from needle_parsl.nsbi.statistics import blocks
 from needle_parsl.nsbi.statistics.batched import compiling
 from needle_parsl.nsbi.statistics.toys import Pool, drawn
 from needle_parsl.plan import Task, specs
-from needle_parsl.workflow import campaign, inputs, tasks, throwing
+from needle_parsl.workflow import inputs, tasks, throwing
+from needle_parsl.workflow.campaign import throwing as campaign
 
 FIT = specs.Fit("asimov", Model({}, {}), ())
 GRID = (0.5, 1.0, 1.5, 2.0)

@@ -1,7 +1,8 @@
-"""The toys of a run as one MPI program: the same numbers as on Parsl's workers."""
+"""The toys of a run as MPI programs, started by hand or by the flow: the same bytes as on Parsl's workers."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,50 +13,127 @@ from typing import Any
 
 import pytest
 
+from needle_parsl import rundir
+from needle_parsl.errors import InputError, TaskError
+from needle_parsl.plan import Task, specs
+from needle_parsl.workflow import handing, rounds, worker
+from needle_parsl.workflow.records import Record
+
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
-SETTINGS = ("intervals.method='neyman'", "intervals.grid=[0.5, 1.0, 1.5]", "intervals.toys_per_point=10", "toys.block=4",
-            "toys.pool=1", "toys.generate='physics.py:pseudo_data'", "toys.count=6", "intervals.rounds=1")  # fmt: skip
-
-
-@pytest.mark.campaign  # seen to agree once and to differ once: to be understood
-@pytest.mark.mpi
-@pytest.mark.skipif(
+TOYS = """
+[intervals]
+method         = "neyman"
+grid           = [0.5, 1.0, 1.5]
+toys_per_point = 10
+rounds         = 1
+[toys]
+block    = 4
+pool     = 1
+generate = "physics.py:pseudo_data"
+count    = 6
+"""
+SITE = """
+description = "this machine, toys by MPI"
+executor    = "htex"
+[cpu]
+[mpi]
+workers_per_node = 2
+"""
+LATE = ("toys", "neyman", "coverage")
+"""Stages that are done again."""
+NAMES = ("intervals/neyman.json", "intervals/coverage.json")
+needs_mpi = pytest.mark.skipif(
     not MPIEXEC.exists() and not shutil.which("mpiexec"), reason="there is no mpiexec; install the extra `mpi`"
 )
-def test_mpi_program_gives_the_numbers_of_a_run(small_inputs: Path, tmp_path: Path, needle: Callable[..., Any]) -> None:
-    app = shutil.copytree(small_inputs, tmp_path / "app")  # other tests have theirs as it is
+
+
+@pytest.mark.mpi
+@needs_mpi
+def test_mpi_programs_give_the_bytes_of_a_run(small_inputs: Path, tmp_path: Path, needle: Callable[..., Any]) -> None:
+    """One run as usual; copies of it without their toys go on with a program started by hand, and with a site for MPI."""
+    app = shutil.copytree(small_inputs, tmp_path / "app")
     analysis = app / "analysis.toml"
-    text = analysis.read_text()
-    tables: dict[str, list[str]] = {}
-    for setting in SETTINGS:
-        key, value = setting.split("=", 1)
-        table, name = key.split(".")
-        tables.setdefault(table, []).append(f"{name} = {value}")
-    analysis.write_text(text + "".join(f"\n[{table}]\n" + "\n".join(lines) + "\n" for table, lines in tables.items()))
-    for root in ("parsl", "mpi"):
-        until = ("--until", "evaluate") if root == "mpi" else ()
-        ended = needle("run", app, "--out", tmp_path / root, *until)
-        assert ended.code == 0, ended.err
-    program = [
-        str(MPIEXEC),
-        "-n",
-        "2",
-        sys.executable,
-        "-m",
-        "needle_parsl.workflow.campaign",
-        str(analysis),
-        str(tmp_path / "mpi"),
-    ]
-    ran = subprocess.run(program, capture_output=True, text=True, check=False, env=os.environ, timeout=280)
-    assert ran.returncode == 0, ran.stderr
-    ended = needle("run", app, "--out", tmp_path / "mpi", "--json")
-    assert ended.code == 0, ended.err
-    for name in ("neyman.json", "coverage.json"):
-        assert (tmp_path / "mpi" / "intervals" / name).read_bytes() == (
-            tmp_path / "parsl" / "intervals" / name
-        ).read_bytes()
-    assert not [
-        entry
-        for entry in (tmp_path / "mpi" / "ledger.jsonl").read_text().splitlines()
-        if '"reason":"' in entry and '"reason":""' not in entry
-    ]
+    analysis.write_text(analysis.read_text() + TOYS)
+    assert (ended := needle("run", app, "--until", "coverage", "--out", tmp_path / "whole")).code == 0, ended.err
+    kept = [line for line in (tmp_path / "whole" / rundir.LEDGER).read_text().splitlines() if json.loads(line)["stage"] not in LATE]  # fmt: skip
+    (tmp_path / "mine.toml").write_text(SITE)
+    for name, site in (("by hand", "local"), ("flow", str(tmp_path / "mine.toml"))):
+        root = shutil.copytree(tmp_path / "whole", tmp_path / name)
+        shutil.rmtree(root / "toys")
+        shutil.rmtree(root / "intervals")
+        (root / rundir.LEDGER).write_text("\n".join(kept) + "\n")
+        if name == "by hand":
+            program = [sys.executable, "-m", "needle_parsl.workflow.campaign", analysis, root]
+            many = {**os.environ, "OMP_NUM_THREADS": "2"}
+            ran = subprocess.run([MPIEXEC, "-n", "2", *program], capture_output=True, text=True, check=False, env=many, timeout=280)  # fmt: skip
+            assert ran.returncode == 0, ran.stderr
+        assert (ended := needle("run", app, "--until", "coverage", "--site", site, "--out", root)).code == 0, ended.err
+        assert bool(list(root.glob(f"{rounds.FOLDER}/*.tasks"))) == (name == "flow")
+        for path in NAMES:
+            assert (root / path).read_bytes() == (tmp_path / "whole" / path).read_bytes()
+        done = [json.loads(line)["key"] for line in (root / rundir.LEDGER).read_text().splitlines()]
+        assert len(done) == len(set(done))
+
+
+@pytest.mark.parametrize("module", ["campaign", "rounds"])
+def test_mpi_programs_have_one_thread_before_numpy_is_there(module: str) -> None:
+    """Sums of more than some 10,000 numbers depend on it."""
+    look = (
+        "import sys, os, builtins\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'numpy': print(os.environ.get('OPENBLAS_NUM_THREADS')); os._exit(0)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        f"import runpy; runpy.run_module('needle_parsl.workflow.{module}', run_name='__main__')\n"
+    )
+    command: list[str] = []
+    if module == "rounds":
+        text = rounds.program("run", "a", "b", (), None, None, None)
+        command = text.split("$PARSL_MPI_PREFIX ")[1].split()[:4]
+    ended = subprocess.run([*command, sys.executable, "-c", look], capture_output=True, text=True, check=False)
+    assert ended.stdout.strip() == "1", ended.stderr
+
+
+def task(name: str, *after: str, stage: str = "toys") -> Task:
+    fit = specs.Fit("asimov", None, ())  # type: ignore[arg-type]  not looked at
+    spec = specs.Toys(fit, "mu", (("mu", 1.0),), True, "model", None, 1.0, 0, 0, 3)
+    return Task(stage, name, name, spec, after)
+
+
+def test_toys_of_a_round_stand_together_after_all_they_need() -> None:
+    todo = [task("fit", stage="fit"), task("a0", "fit"), task("a1", "a0"), task("b0", "fit"), task("b1", "b0"),
+            task("belt", "a0", "a1", "b0", "b1", stage="neyman"), task("c0"), task("last", "belt")]  # fmt: skip
+    found = [[t.name for t in batch] for batch in rounds.batches(todo, 2)]
+    assert found == [["fit"], ["a0", "b0"], ["c0"], ["a1", "b1"], ["belt"], ["last"]]
+
+
+def test_a_program_goes_on_where_it_was_killed_and_tells_what_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+
+    def call(stage: str, root: str, own: Task) -> Record:
+        called.append(own.name)
+        if own.name == "bad":
+            raise InputError("toys: too few events")
+        place = rundir.place(stage, own.name)
+        rundir.write_text(Path(root) / place, own.name)
+        return Record(own.key, stage, own.name, "w", 0.1, place, rundir.digest(Path(root) / place))
+
+    monkeypatch.setattr(worker, "call", call)
+    todo = [task(name) for name in ("one", "bad", "two")]
+    name, digest = rounds.write(tmp_path, todo)
+    assert rounds.read(tmp_path, name, digest) == todo
+    rounds.throw(str(tmp_path), todo[:2])
+    rounds.throw(str(tmp_path), todo)
+    assert called == ["one", "bad", "bad", "two"]
+    assert handing.thrown(str(tmp_path), todo[2], 0).what == "two"
+    with pytest.raises(InputError, match="too few events"):
+        handing.thrown(str(tmp_path), todo[1], 0)
+
+
+def test_a_file_of_tasks_that_somebody_has_changed_is_not_opened(tmp_path: Path) -> None:
+    name, digest = rounds.write(tmp_path, [task("one")])
+    (tmp_path / name).write_bytes(b"something else")
+    with pytest.raises(TaskError, match="is not what this run has written"):
+        rounds.read(tmp_path, name, digest)

@@ -8,14 +8,15 @@ import sys
 from pathlib import Path
 
 from needle_parsl import __version__, rundir
-from needle_parsl.site import Environment, Shape, Site
+from needle_parsl.site import Environment, Site
 from needle_parsl.workflow.failures import blame
-from needle_parsl.workflow.processes import devices
+from needle_parsl.workflow.processes import devices, threads
 
 POOL = "needle_parsl.workflow.processes.pool"
 MARGIN = 60
 """Seconds before the end of a job when a training stops itself, at the latest."""
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+MPI = "mpi"
+"""The shape of nodes for programs that run on several of them."""
 NEVER = "99999999999"
 """When this machine ends, in seconds since the epoch."""
 SCRIPT = """\
@@ -47,9 +48,11 @@ exit $code
 """
 
 
-def script(site: Site, shape: Shape) -> str:
-    """Write the script of a node."""
-    exports = dict.fromkeys(ONE_THREAD, "1") | {"NEEDLE_VERSION": __version__} | devices.variables(shape)
+def script(site: Site, label: str, logs: Path) -> str:
+    """Write the script of a node of a shape."""
+    shape = site.shapes()[label]
+    exports = dict.fromkeys(threads.VARIABLES, "1") | {"NEEDLE_VERSION": __version__} | devices.variables(shape)
+    exports |= _for_mpi(site, logs) if label == MPI else {}
     python, unpack, remove = _python(site.environment)
     return SCRIPT.format(
         exports=" ".join(f"{name}={value}" for name, value in exports.items()),
@@ -83,8 +86,18 @@ def _python(environment: Environment | None) -> tuple[str, str, str]:
 def write(site: Site, label: str, logs: Path) -> Path:
     """Write the script of a shape beside the logs."""
     path = logs / f"node-{label}.sh"
-    rundir.write_text(path, script(site, site.shapes()[label]))
+    rundir.write_text(path, script(site, label, logs))
     return path
+
+
+def _for_mpi(site: Site, logs: Path) -> dict[str, str]:
+    """Let programs find the launcher of the extra `mpi` after the site's own, and on this machine the list of nodes, this one."""
+    path = {} if site.environment else {"PATH": f"$PATH:{shlex.quote(str(Path(sys.executable).parent))}"}
+    if site.scheduler != "local":
+        return path
+    nodes = logs / "nodes-mpi"
+    rundir.write_text(nodes, "localhost\n")  # Parsl asks a scheduler for the nodes; it takes this for one
+    return path | {"PBS_NODEFILE": shlex.quote(str(nodes))}
 
 
 def on_nodes(logs: Path, path: Path) -> str:
@@ -95,7 +108,7 @@ def on_nodes(logs: Path, path: Path) -> str:
 def here(site: Site, label: str, logs: Path) -> str:
     """Give the beginning of the launch command on this machine; a plain pool needs no script."""
     shape = site.shapes()[label]
-    if not (shape.gpus_per_node or shape.node_setup or shape.node_end or site.environment):
+    if not (shape.gpus_per_node or shape.node_setup or shape.node_end or site.environment or label == MPI):
         return shlex.join([sys.executable, *_pool(logs)])
     return shlex.join(["bash", str(write(site, label, logs)), NEVER, *_pool(logs)])
 

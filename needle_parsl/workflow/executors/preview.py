@@ -30,9 +30,9 @@ def scripts(site: Site, logs: Path) -> dict[str, str]:
     if site.scheduler == "local" or site.factory:
         raise InputError("this site submits no jobs that could be shown")
     found: dict[str, str] = {}
-    for label, shape in site.shapes().items():
+    for label in site.shapes():
         found[f"job {label}"] = _job(site, label, logs)
-        found[f"node-{label}.sh"] = launching.script(site, shape)
+        found[f"node-{label}.sh"] = launching.script(site, label, logs)
     return found
 
 

@@ -118,7 +118,7 @@ def htex(site: Site, label: str, logs: Path, jobs: Jobs, where: str = "") -> Any
         "launch_cmd": _quoted(DEFAULT_LAUNCH_CMD).replace("process_worker_pool.py", start),
     }
     tied = tethered.command(os.getpid(), str(logs / f"interchange-{label}.log"), [sys.executable, "-m", INTERCHANGE])
-    if label == "mpi":
+    if label == launching.MPI:
         made = PatientMpi(max_workers_per_block=shape.nodes, mpi_launcher=_mpi(shape.launcher), **common)
         made.interchange_launch_cmd = tied  # its constructor wants one word
         return made

@@ -7,11 +7,14 @@ from pathlib import Path
 from needle_parsl import rundir
 from needle_parsl.errors import Blame, NeedleError
 from needle_parsl.plan import Task
+from needle_parsl.workflow import handing
 from needle_parsl.workflow.processes import deaths
 from needle_parsl.workflow.records import Record
 
 LOST = f"{rundir.LOGS}/lost"
 """Where pools of workers write how a worker ended, relative to the run directory."""
+OWN_PROGRAMS = ("generate", "toys")
+"""Stages whose tasks may be the work of a program of its own."""
 WAIT = 1.0
 """Seconds within which a pool has written how a worker ended."""
 
@@ -21,6 +24,11 @@ def record(task: Task, error: BaseException | None, root: Path) -> Record:
     if task.stage == "generate":
         found = Blame(log=f"{rundir.LOGS}/{task.stage}.{task.name}.stderr")
         words = _last_words(root / found.log, error)
+    elif _program_failed(error):
+        found = Blame(log=handing.FOLDER)
+        words = (
+            f"the MPI program of its round ended with exit code {getattr(error and error.__cause__, 'exitcode', None)}"
+        )
     else:
         found, words = getattr(error, "blame", Blame()), reason(error, root)
     return Record(
@@ -41,13 +49,18 @@ def reason(error: BaseException | None, root: Path) -> str:
 
 
 def not_run(task: Task, error: BaseException | None) -> bool:
-    """Whether a task did not run because one before it failed, or no worker came; a generator's own program is part of its task."""
-    from parsl.app.errors import BashExitFailure
+    """Whether a task did not run because one before it failed, or no worker came; a program of its own is part of a task."""
     from parsl.dataflow.errors import DependencyError
     from parsl.executors.errors import BadStateException
 
-    own = task.stage == "generate" and isinstance(error and error.__cause__, BashExitFailure)
+    own = task.stage in OWN_PROGRAMS and _program_failed(error)
     return isinstance(error, BadStateException) or (isinstance(error, DependencyError) and not own)
+
+
+def _program_failed(error: BaseException | None) -> bool:
+    from parsl.app.errors import BashExitFailure
+
+    return isinstance(error and error.__cause__, BashExitFailure)
 
 
 def _last_words(log: Path, error: BaseException | None) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from parsl.jobs.states import JobState, JobStatus
+from parsl.launchers import SimpleLauncher
 from parsl.providers.base import ExecutionProvider
 
 from needle_parsl.workflow.processes import tethered
@@ -27,6 +28,7 @@ class Here(ExecutionProvider):
     label = "here"
     status_polling_interval = 1
     cores_per_node = mem_per_node = None
+    launcher = SimpleLauncher()  # Parsl looks at it where programs are run by MPI
 
     def __init__(self, logs: Path, prefix: str = "") -> None:
         self.logs, self.prefix = logs, prefix

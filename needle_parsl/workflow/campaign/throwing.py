@@ -1,4 +1,4 @@
-"""The toys of a run as one MPI program: `mpiexec -n 8 python -m needle_parsl.workflow.campaign ANALYSIS RUN [SITE]`.
+"""Throwing all toys of a run in one MPI program.
 
 For sites that prefer one MPI job. It throws what a run would throw, with the same seeds, and writes the same files and lines of
 the ledger, so that `needle run` on the same directory finds the toys done. Needs the extra `mpi`.
@@ -85,7 +85,3 @@ def main() -> int:
         print(error, file=sys.stderr)  # noqa: T201  a program's own
         world.Abort(2 if isinstance(error, InputError) else 1)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
