@@ -93,7 +93,7 @@ def measure(graph: Graph, datasets: Datasets, thrower: Thrower | None) -> Measur
         "interval", "distributions", specs.Distributions(fit, graph.analysis.features.names), *needs
     )
     impacts = _impacts(graph, fit, needs)
-    limits = _limits(graph, fit, needs)
+    limits = _limits(graph, fit, [*needs, *fits[: _fitted(graph.analysis)]])
     belt, belt_toys = _belt(graph, fit, needs, datasets)
     coverage, toys = _coverage(graph, replace(fit, dataset=datasets.asimov.name), datasets, thrower, belt)
     return Measured(fits, scans, area, distributions, impacts, limits, toys, belt, belt_toys, coverage)
@@ -105,8 +105,10 @@ def _fits(
     """Fit and scan: `scan` is the headline's; beside it those of statistics alone, of Asimov data, and of exact densities."""
     analysis, asimov, simulated = graph.analysis, datasets.asimov, datasets.simulated()
     poi, grid, levels = analysis.poi(), analysis.fit.scan, analysis.intervals.level
+    fitted = _fitted(analysis)
     fits = [graph.add("fit", fit.dataset, replace(fit, minos=minos), *needs)]
-    scans = [graph.add("interval", "scan", specs.Interval(fit, poi, grid, levels), *needs)]
+    scan = specs.Interval(fit, poi, grid, levels, inflated=fitted)
+    scans = [graph.add("interval", "scan", scan, *needs, *fits[:fitted])]
     if analysis.model.nuisances:
         alone = specs.Interval(fit, poi, grid, levels, statistical=True)
         scans.append(graph.add("interval", "scan_statistical", alone, *needs))
@@ -115,7 +117,8 @@ def _fits(
     expected = replace(fit, dataset=asimov.name)
     if fit != expected:
         fits.append(graph.add("fit", asimov.name, replace(expected, minos=minos), *simulated))
-        scans.append(graph.add("interval", "scan_asimov", specs.Interval(expected, poi, grid, levels), *simulated))
+        scan = specs.Interval(expected, poi, grid, levels, inflated=fitted)
+        scans.append(graph.add("interval", "scan_asimov", scan, *simulated, *fits[1 : 1 + fitted]))
     if graph.inputs.exact:
         reference = tuple(graph.share(name) for name in analysis.ratios.reference)
         exact = specs.Exact(expected, graph.inputs.physics, reference)
@@ -123,6 +126,11 @@ def _fits(
         scan = specs.Interval(expected, poi, grid, levels, exact=exact)
         scans.append(graph.add("interval", "scan_exact", scan, *simulated))
     return fits, scans
+
+
+def _fitted(analysis: Analysis) -> bool:
+    """Whether ensemble weights are fitted: the fit then says what t of a scan is divided by for their error."""
+    return analysis.ensemble.combine == "wifi"
 
 
 def _plane(graph: Graph, fit: specs.Fit, needs: list[Task]) -> Task | None:
@@ -150,7 +158,8 @@ def _limits(graph: Graph, fit: specs.Fit, needs: list[Task]) -> Task | None:
     if level is None:
         return None
     background = graph.analysis.model.parameters[poi].bounds[0]
-    return graph.add("interval", "limits", specs.Limits(fit, poi, level, background), *needs)
+    spec = specs.Limits(fit, poi, level, background, inflated=_fitted(graph.analysis))
+    return graph.add("interval", "limits", spec, *needs)
 
 
 def _belt(graph: Graph, fit: specs.Fit, needs: list[Task], datasets: Datasets) -> tuple[Task | None, list[list[Task]]]:

@@ -29,8 +29,8 @@ VERSIONS = {
     "diagnose": 4,
     "evaluate": 1,
     "count": 1,
-    "fit": 4,
-    "interval": 3,
+    "fit": 5,
+    "interval": 4,
     "replica": 1,
     "bootstrap": 1,
     "toys": 3,
@@ -344,6 +344,8 @@ class Interval:
     """Whether nuisance parameters stay at their best fit."""
     exact: Exact | None = None
     """Given for a scan with the exact densities."""
+    inflated: bool = False
+    """Whether the fit says what t is divided by, for the error of ensemble weights."""
 
 
 @dataclass(frozen=True)
@@ -392,6 +394,8 @@ class Limits:
     level: float
     background: float
     """The value without a signal."""
+    inflated: bool
+    """Whether the fit says what t is divided by, for the error of ensemble weights."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from needle_parsl import rundir
@@ -10,7 +11,10 @@ from needle_parsl.workflow import inputs
 from needle_parsl.workflow.records import Record, writing
 
 if TYPE_CHECKING:
+    from needle_parsl.nsbi.statistics.dataset import Dataset
     from needle_parsl.nsbi.statistics.fits.fitting import Floats, Result
+    from needle_parsl.nsbi.statistics.fits.propagation import Shifted
+    from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 
 
 def fit(root: str, task: Task, *_before: Record) -> Record:
@@ -41,27 +45,46 @@ def _learned(root: str, spec: specs.Fit) -> dict[str, Any]:
     elif not all((table.count == 1).all() for table in learned.of_kind("events")):
         best = weighting.weighted(learned, best)
     floored, normalisations = learned.floored(best.theta), learned.normalisations(best.theta)
-    return best.record(floored, normalisations, finite, _ensemble(root, spec, best))
+    errors, inflation = _ensemble(root, spec, best)
+    return best.record(floored, normalisations, finite, errors, inflation)
 
 
-def _ensemble(root: str, spec: specs.Fit, best: Result) -> Floats | None:
-    """Propagate the covariance of wifi weights, where the ratios have one."""
+def _ensemble(root: str, spec: specs.Fit, best: Result) -> tuple[Floats | None, Floats | None]:
+    """Propagate the covariance of wifi weights, where the ratios have one: errors of the parameters, and what t is divided by."""
     import numpy as np
 
-    from needle_parsl.nsbi.statistics import directions
     from needle_parsl.nsbi.statistics.fits.propagation import propagate
 
-    moves, behind = (directions.read(inputs.path(root, "evaluate", name)) for name in (spec.dataset, "asimov"))
-    if moves is None or behind is None or not best.converged:
+    moved = _moved(root, spec, inputs.fitted(root, spec)) if best.converged else None
+    if moved is None:
+        return None, None
+    found = propagate(moved[1], best, moved[0])
+    return np.array([found.error(name) for name in best.parameters]), found.inflation
+
+
+def _moved(root: str, spec: specs.Fit, data: Dataset) -> tuple[Floats, Shifted] | None:
+    """Give the likelihood as a function of the weights of wifi ratios, and before it their covariance; None without such."""
+    from needle_parsl.nsbi.statistics import directions
+
+    behind = directions.read(inputs.path(root, "evaluate", "asimov"))
+    moves = behind if spec.dataset == "asimov" else directions.read(inputs.path(root, "evaluate", spec.dataset))
+    if moves is None or behind is None:
         return None
     regions = inputs.regions(root, spec)
     shifted = directions.mover(
-        lambda data, simulation: inputs.likelihood_of(spec, data, simulation, regions),
-        (inputs.fitted(root, spec), moves),
+        lambda events, simulation: inputs.likelihood_of(spec, events, simulation, regions),
+        (data, moves),
         (inputs.dataset(root, "asimov"), behind),
     )
-    found = propagate(shifted, best, moves.covariance.values)
-    return np.array([found.error(name) for name in best.parameters])
+    return moves.covariance.values, shifted
+
+
+def _known_inflation(root: str, spec: specs.Interval | specs.Limits) -> float:
+    """Read from the fit what t of a parameter is divided by; 1 where weights have no error, or none that is known."""
+    if not spec.inflated:
+        return 1.0
+    fit = rundir.read_json(inputs.path(root, "fit", spec.fit.dataset))
+    return float(fit["parameters"][spec.poi]["ensemble_inflation"] or 1.0)
 
 
 def interval(root: str, task: Task, *_before: Record) -> Record:
@@ -80,7 +103,8 @@ def _scan(root: str, spec: specs.Interval) -> dict[str, Any]:
     objective = inputs.exact_likelihood(root, spec.exact, learned) if spec.exact else learned
     best = minimise(objective, learned.rates)
     held = best.nuisances() if spec.statistical else None
-    return {**intervals.scan(objective, best, spec.poi, spec.scan, spec.levels, held), "dataset": spec.fit.dataset}
+    found = intervals.scan(objective, best, spec.poi, spec.scan, spec.levels, held, _known_inflation(root, spec))
+    return {**found, "dataset": spec.fit.dataset}
 
 
 def _strip(root: str, spec: specs.Strip) -> dict[str, Any]:
@@ -121,9 +145,25 @@ def _limits(root: str, spec: specs.Limits) -> dict[str, Any]:
     held = minimise(learned, learned.rates, fixed={spec.poi: spec.background}, errors=False)
     simulated = inputs.likelihood(root, inputs.expected(spec.fit))
     without = asimov(simulated, held.theta, inputs.dataset(root, "asimov").sample)
-    seen, expected = (limits.Test.of(one, spec.poi) for one in (learned, without))
+    seen = limits.Test.of(learned, spec.poi, _known_inflation(root, spec))
+    expected = limits.Test.of(without, spec.poi, _inflation(root, spec, without, held.theta))
     found = limits.limits(seen, expected, spec.background, spec.level, blind=spec.fit.dataset == "asimov")
     return {**found, "converged": found["converged"] and held.converged, "dataset": spec.fit.dataset}
+
+
+def _inflation(root: str, spec: specs.Limits, without: Likelihood, theta: Floats) -> float:
+    """Find what t of Asimov data without a signal is divided by; 1 where weights have no error, or none that is known."""
+    import numpy as np
+
+    from needle_parsl.nsbi.statistics.fits import propagation
+
+    (events,) = without.of_kind("events")
+    data = replace(inputs.dataset(root, "asimov"), weight=events.count)
+    moved = _moved(root, inputs.expected(spec.fit), data)
+    if moved is None:
+        return 1.0
+    found = propagation.inflation(without, moved[1], theta, moved[0])[without.rates.parameters.index(spec.poi)]
+    return 1.0 if np.isnan(found) else float(found)
 
 
 def _distributions(root: str, spec: specs.Distributions) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import chi2
 
 sys.path.append(str(Path(__file__).parent))  # helpers stand beside the tests
 import weight_replicas as replicas
@@ -35,13 +36,15 @@ def test_intervals_that_propagate_the_weights_cover(count: int) -> None:
     app, rng = replicas.physics(), np.random.default_rng(32)
     found = [replicas.replica(app, EVENTS, SCALE, rng) for _ in range(count)]
     propagated, ignored, share = replicas.covered(found)
+    scanned = float(np.mean([one.t < chi2.ppf(LEVEL, 1) for one in found]))
     observed = np.var([one.value for one in found], ddof=1)
     predicted = np.mean([one.statistical**2 + one.added**2 for one in found])
     print(  # noqa: T201  for the docs
-        f"{count} replicas: coverage {propagated:.3f} with the weights, {ignored:.3f} without; added over statistical variance "
+        f"{count} replicas: coverage {propagated:.3f} with the weights, {scanned:.3f} of the scan with them, {ignored:.3f} without; added over statistical variance "
         f"{share:.2f}; observed over predicted variance of mu {observed / predicted:.3f}"
     )
     assert 0.5 < share < 1
     assert abs(propagated - LEVEL) < 2.5 * np.sqrt(LEVEL * (1 - LEVEL) / count)
+    assert abs(scanned - LEVEL) < 2.5 * np.sqrt(LEVEL * (1 - LEVEL) / count)
     assert ignored < 0.62
     assert abs(observed / predicted - 1) < 3 * np.sqrt(2 / count)

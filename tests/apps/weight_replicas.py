@@ -79,6 +79,8 @@ class Replica:
     value: float
     statistical: float
     added: float
+    t: float
+    """At the truth, divided by what the weights inflate it by."""
 
 
 def replica(app: ModuleType, events: int, scale: float, rng: np.random.Generator) -> Replica:
@@ -104,7 +106,8 @@ def replica(app: ModuleType, events: int, scale: float, rng: np.random.Generator
     likelihood = shifted(np.zeros(len(weights.spread)))
     best = minimise(likelihood, likelihood.rates)
     found = propagate(shifted, best, covariance.values)
-    return Replica(best.value("mu"), best.error("mu"), found.error("mu"))
+    t = 2 * (likelihood(np.ones(1))[0] - best.nll) / found.inflation[0]
+    return Replica(best.value("mu"), best.error("mu"), found.error("mu"), float(t))
 
 
 def covered(found: list[Replica]) -> tuple[float, float, float]:

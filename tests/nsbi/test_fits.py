@@ -6,10 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from needle_parsl.analysis import Model, Nuisance, Parameter
 from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.fits import degeneracy, distributions, impacts, limits, propagation, weighting
+from needle_parsl.nsbi.statistics.fits import (
+    degeneracy,
+    distributions,
+    impacts,
+    intervals,
+    limits,
+    propagation,
+    weighting,
+)
 from needle_parsl.nsbi.statistics.fits.fitting import Result, minimise
 from needle_parsl.nsbi.statistics.model import Shape, reweighting
 from needle_parsl.nsbi.statistics.model.building import Builder, Counts
@@ -235,6 +244,47 @@ def test_weights_as_nuisance_parameters_give_the_same_total_error() -> None:
                          / (4 * h * h) for b in steps] for a in steps])  # fmt: skip
     error = np.sqrt(np.linalg.inv(hessian)[0, 0])
     assert error == pytest.approx(np.hypot(best.error("mu"), found.error("mu")), rel=0.05)
+
+
+def test_intervals_with_weights_end_where_t_over_k_is_the_quantile() -> None:
+    x = drawn(np.random.default_rng(6))
+    at = shifted(x)
+    likelihood = at(np.zeros(2))
+    best = minimise(likelihood, likelihood.rates)
+    k = float(propagation.propagate(at, best, PLANTED).inflation[0])
+    found = intervals.scan(likelihood, best, "mu", None, [0.68, 0.95], inflation=k)
+    assert k > 1.1
+    for level, ((low, high),) in found["intervals"].items():
+        for edge in (low, high):
+            t = 2 * (likelihood(np.array([edge]))[0] - best.nll)
+            assert t / k == pytest.approx(stats.chi2.ppf(float(level), 1), abs=2e-3)
+    assert (
+        found["intervals_at_fixed_weights"] == intervals.scan(likelihood, best, "mu", None, [0.68, 0.95])["intervals"]
+    )
+    assert found["intervals"] != found["intervals_at_fixed_weights"]
+
+
+def test_k_is_the_same_whether_or_not_a_bound_is_near() -> None:
+    x = drawn(np.random.default_rng(7))
+    at = shifted(x)
+    likelihood = at(np.zeros(2))
+    best = minimise(likelihood, likelihood.rates)
+    free = propagation.propagate(at, best, PLANTED)
+    held = replace(best, theta_covariance=np.zeros((1, 1)), at_bound=("mu",))
+    bounded = propagation.propagate(at, held, PLANTED)
+    assert bounded.error("mu") == 0
+    assert bounded.inflation[0] == free.inflation[0] == propagation.inflation(likelihood, at, best.theta, PLANTED)[0]
+
+
+def test_limits_with_weights_are_those_of_a_larger_error() -> None:
+    """t / k moves the limit of a parabola as an error larger by sqrt(k) does, and the significance down by it."""
+    likelihood = binned(OBSERVED)
+    plain, wide = limits.Test.of(likelihood, "mu"), limits.Test.of(likelihood, "mu", 1.44)
+    assert wide.t(2.0) == pytest.approx(plain.t(2.0) / 1.44)
+    one, other = (limits.limits(test, test, 0.0, 0.95, blind=False) for test in (plain, wide))
+    assert other["discovery"]["significance"] == pytest.approx(one["discovery"]["significance"] / 1.2)
+    assert other["observed"] > one["observed"]
+    assert other["inflation"] == {"observed": 1.44, "expected": 1.44}
 
 
 # --- degenerate parameters

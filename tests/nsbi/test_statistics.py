@@ -259,7 +259,7 @@ def test_automatic_range_grows_until_the_level_is_reached() -> None:
 
 def test_disjoint_pieces_are_found() -> None:
     grid = np.linspace(-2, 2, 81)
-    pieces = intervals.below(grid, 10 * (grid**2 - 1) ** 2, 0.68)
+    pieces = intervals.below(grid, 10 * (grid**2 - 1) ** 2, float(stats.chi2.ppf(0.68, 1)))
     assert len(pieces) == 2
     edge = math.sqrt(1 + math.sqrt(stats.chi2.ppf(0.68, 1) / 10))
     assert pieces[1][1] == pytest.approx(edge, abs=1e-3)

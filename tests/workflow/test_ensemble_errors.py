@@ -8,14 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from needle_parsl.nsbi.estimators import files, joint
 from needle_parsl.nsbi.statistics import dataset, directions
 
 
 def test_fits_know_the_error_of_the_weights(small_inputs: Path, needle: Callable[..., Any], tmp_path: Path) -> None:
-    settings = ["training.members=2", "training.folds=1", "ensemble.combine='wifi'", "fit.minos=false"]
-    ended = needle("run", small_inputs, "--until", "fit", *(word for s in settings for word in ("--set", s)))
+    settings = [
+        "training.members=2",
+        "training.folds=1",
+        "ensemble.combine='wifi'",
+        "fit.minos=false",
+        "fit.limit=0.95",
+        "fit.impacts=[]",
+    ]
+    ended = needle("run", small_inputs, "--until", "interval", *(word for s in settings for word in ("--set", s)))
     assert ended.code == 0, ended.err
     root = tmp_path / "runs" / "small"
     covariance = joint.read(root / "estimators" / "covariance.h5")
@@ -32,6 +40,22 @@ def test_fits_know_the_error_of_the_weights(small_inputs: Path, needle: Callable
         numbers = json.loads((root / "fits" / f"{name}.json").read_text())["parameters"]["mu"]
         assert 0 < numbers["ensemble_error"] < 3 * numbers["error"]
         assert numbers["total_error"] == np.hypot(numbers["error"], numbers["ensemble_error"])
+    for name, scan in (("observed", "scan"), ("asimov", "scan_asimov")):
+        numbers = json.loads((root / "fits" / f"{name}.json").read_text())["parameters"]["mu"]
+        scanned = json.loads((root / "fits" / f"{scan}.json").read_text())
+        k = (numbers["total_error"] / numbers["error"]) ** 2
+        assert (
+            scanned["inflation"] == numbers["ensemble_inflation"] == pytest.approx(k, rel=0.05)
+        )  # MINUIT's matrix is not exact
+        width, fixed = (
+            high - low
+            for ((low, high),) in (scanned["intervals"]["0.68"], scanned["intervals_at_fixed_weights"]["0.68"])
+        )
+        assert width / fixed == pytest.approx(np.sqrt(k), rel=0.1)  # t is no parabola
+    assert json.loads((root / "fits" / "scan_statistical.json").read_text())["inflation"] == 1
+    found = json.loads((root / "fits" / "limits.json").read_text())
+    assert found["inflation"]["observed"] > 1
+    assert found["inflation"]["expected"] > 1
     path = root / "ratios" / "asimov.h5"
     data, moves = dataset.read(path), directions.read(path)
     assert moves is not None

@@ -176,8 +176,8 @@ def _ensemble(facts: Facts) -> Found:
                     above((numbers["ensemble_error"] / numbers["error"]) ** 2, WEIGHTED),
                     (
                         f"In the fit '{name}', the fitted ensemble weights are worth ±{numbers['ensemble_error']:.3g} on {parameter}, "
-                        f"against an error of {numbers['error']:.3g}; total_error has both, intervals and scans do not. Beyond the "
-                        "error itself it is overstated by some 20 %, and more events in split.combine are the remedy."
+                        f"against an error of {numbers['error']:.3g}; total_error, intervals of scans and limits have both, MINOS, impacts and "
+                        "toys do not. Beyond the error itself it is overstated by some 20 %, and more events in split.combine are the remedy."
                     ),
                 )
 

@@ -26,7 +26,8 @@ class Entry:
 
 FIGURES = {
     "likelihood": Entry(
-        "likelihood", "Profile likelihood ratio, with the confidence intervals of the headline scan.", likelihoods.likelihood
+        "likelihood", "Profile likelihood ratio, with the confidence intervals of the headline scan, at quantiles of chi-squared times "
+        "what the error of ensemble weights inflates t by.", likelihoods.likelihood
     ),
     "plane": Entry(
         "likelihood", "Profile likelihood ratio of two parameters; contours at chi-squared quantiles of two degrees of freedom.",

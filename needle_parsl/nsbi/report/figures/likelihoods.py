@@ -28,13 +28,13 @@ STYLES = {"scan_exact": ":", "scan_statistical": "--"}
 def likelihood(facts: Facts) -> Figure:
     """Draw the profile likelihood scans with their intervals: their points, and the curve that intervals are read from."""
     figure, (axes,) = panels(1, width=6.4, height=4.4)
-    levels = facts.inference.scans["scan"]["intervals"]
-    height = 2.2 * float(chi2.ppf(max(float(level) for level in levels), 1))
+    levels, inflation = facts.inference.scans["scan"]["intervals"], facts.inference.scans["scan"]["inflation"]
+    height = 2.2 * inflation * float(chi2.ppf(max(float(level) for level in levels), 1))
     shown = [
         _curve(axes, facts, name, colour, height) for colour, name in zip(COLOURS, facts.inference.scans, strict=False)
     ]
     for level, pieces in levels.items():
-        t = float(chi2.ppf(float(level), 1))
+        t = inflation * float(chi2.ppf(float(level), 1))
         for low, high in pieces:
             axes.hlines(t, low, high, color=COLOURS[0], linestyle="--", linewidth=1)
             axes.annotate(f"{float(level):.4g}", (high, t), xytext=(4, -3), textcoords="offset points", fontsize=9)

@@ -97,6 +97,7 @@ class Result:
         normalisations: Mapping[str, Mapping[str, float]],
         simulation_errors: Floats | None = None,
         ensemble_errors: Floats | None = None,
+        inflation: Floats | None = None,
     ) -> dict[str, Any]:
         """Write the fit as in `fits/*.json`; at a bound the symmetric error has no meaning and is null.
 
@@ -105,10 +106,12 @@ class Result:
             normalisations: Z_j and its error by process.
             simulation_errors: What the finite number of simulated events is worth, for each parameter.
             ensemble_errors: What the error of fitted ensemble weights is worth, for each parameter.
+            inflation: What t of each parameter is divided by for it; NaN where that is not known.
         """
         unknown = np.full(len(self.values), np.nan)
         extra = unknown if simulation_errors is None else simulation_errors
         weights = unknown if ensemble_errors is None else ensemble_errors
+        factors = unknown if inflation is None else inflation
         errors = [self.error(name) for name in self.parameters]
         statistical = self.statistical_errors()
         return {
@@ -122,9 +125,12 @@ class Result:
                     "minos": list(self.minos[name]) if name in self.minos else None,
                     "ensemble_error": None if np.isnan(error) or np.isnan(ensemble) else float(ensemble),
                     "total_error": None if np.isnan(error) or np.isnan(ensemble) else float(np.hypot(error, ensemble)),
+                    "ensemble_inflation": None if np.isnan(factor) else float(factor),
                     "simulation_error": None if np.isnan(error) or np.isnan(simulation) else float(simulation),
                 }
-                for name, error, simulation, ensemble in zip(self.parameters, errors, extra, weights, strict=True)
+                for name, error, simulation, ensemble, factor in zip(
+                    self.parameters, errors, extra, weights, factors, strict=True
+                )
             },
             "covariance": self.covariance.tolist(),
             "at_bound": list(self.at_bound),

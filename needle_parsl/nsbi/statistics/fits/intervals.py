@@ -83,8 +83,12 @@ def scan(
     where: Scan | None,
     levels: Sequence[float],
     held: Mapping[str, float] | None = None,
+    inflation: float = 1.0,
 ) -> dict[str, Any]:
     """Scan a parameter and read its confidence intervals off, as in `fits/scan.json`.
+
+    Where ensemble weights have an error, the intervals are where t / k, not t, is below the quantile of a level, to first order
+    (`propagation`); beside them stand those at fixed weights.
 
     Args:
         objective: Gives -ln L and its gradient.
@@ -94,6 +98,7 @@ def scan(
         levels: Confidence levels.
         held: Parameters that are not minimised over, with their values: the nuisance parameters at their best fit for the
             statistical error alone.
+        inflation: k; 1 without an error of ensemble weights.
     """
     rates = best.rates
     limits = rates.bounds[rates.parameters.index(parameter)]
@@ -106,16 +111,23 @@ def scan(
     elif rates.curved[rates.parameters.index(parameter)]:
         points = evaluate(_everywhere(rates, parameter))
     else:
-        points = _automatic(evaluate, best, parameter, limits, max(levels))
+        points = _automatic(evaluate, best, parameter, limits, inflation * float(chi2.ppf(max(levels), 1)))
     lowest = min([best.nll, *(point.nll for point in points if point.converged)])
     own = Point(best.value(parameter), best.nll, best.converged)
     inside = points[0].value <= own.value <= points[-1].value
     known = [*points, own] if inside else points
-    intervals = {f"{level:g}": _refined(evaluate, rates, parameter, known, lowest, level) for level in levels}
+
+    def at(factor: float) -> dict[str, list[list[float]]]:
+        heights = {f"{level:g}": factor * float(chi2.ppf(level, 1)) for level in levels}
+        return {level: _refined(evaluate, rates, parameter, known, lowest, height) for level, height in heights.items()}
+
+    intervals = at(inflation)
     return {
         "parameter": parameter,
         "points": [{parameter: p.value, "t": _t(p, lowest), "converged": p.converged} for p in points],
+        "inflation": inflation,
         "intervals": intervals,
+        "intervals_at_fixed_weights": intervals if inflation == 1 else at(1.0),
         "open": [level for level, pieces in intervals.items() if _is_open(pieces, points, limits)],
     }
 
@@ -149,9 +161,9 @@ def _refined(
     parameter: str,
     points: Sequence[Point],
     lowest: float,
-    level: float,
+    height: float,
 ) -> list[list[float]]:
-    """Read an interval off, and fit again at its edges until t there is that of the level: grids may be coarse.
+    """Read an interval off, and fit again at its edges until t there is the height: grids may be coarse.
 
     The curve is drawn in the coordinate of the fit, in which t is smooth.
     """
@@ -161,25 +173,23 @@ def _refined(
             return []
         grid = np.array(sorted(known))
         smooth = np.array([rates.inward(parameter, x) for x in grid])
-        found = below(smooth, 2 * (np.array([known[x].nll for x in grid]) - lowest), level)
+        found = below(smooth, 2 * (np.array([known[x].nll for x in grid]) - lowest), height)
         ends = dict(zip(smooth, grid, strict=True))  # an end of the scan has its own value
         pieces = [[float(ends.get(x, rates.out(parameter, x))) for x in piece] for piece in found]
         edges = [edge for piece in pieces for edge in piece if edge not in known]
         new = [point for point in evaluate(np.array(edges)) if point.converged] if edges else []
         known |= {point.value: point for point in new}
-        need = float(chi2.ppf(level, 1))
-        if all(abs(2 * (point.nll - lowest) - need) < TOLERANCE for point in new):
+        if all(abs(2 * (point.nll - lowest) - height) < TOLERANCE for point in new):
             break
     return pieces
 
 
 def _automatic(
-    scan: Callable[[Floats], list[Point]], best: Result, parameter: str, limits: tuple[float, float], level: float
+    scan: Callable[[Floats], list[Point]], best: Result, parameter: str, limits: tuple[float, float], need: float
 ) -> list[Point]:
-    """Scan over four standard errors to each side, and farther where t does not reach the level within the bounds."""
+    """Scan over four standard errors to each side, and farther where t does not reach what is needed within the bounds."""
     middle, width = best.value(parameter), 4 * np.nan_to_num(best.error(parameter))
     width = width or (limits[1] - limits[0]) / 10
-    need = float(chi2.ppf(level, 1))
     low, high = middle - width, middle + width
     while True:
         points = scan(np.linspace(max(low, limits[0]), min(high, limits[1]), AUTOMATIC))
@@ -192,21 +202,20 @@ def _automatic(
         width *= 2
 
 
-def below(grid: Floats, t: Floats, level: float) -> list[list[float]]:
-    """Find where t stays below the chi-squared quantile of a level; the pieces may be several.
+def below(grid: Floats, t: Floats, height: float) -> list[list[float]]:
+    """Find where t stays below some height; the pieces may be several.
 
     Args:
         grid: Ascending values, shape (N,).
         t: Test statistic there, shape (N,).
-        level: Confidence level.
+        height: The chi-squared quantile of a level, times k.
 
     Returns:
         Pieces [low, high]; a piece that reaches an end of the grid ends there.
     """
-    height = t - float(chi2.ppf(level, 1))
-    roots = CubicSpline(grid, height).roots(extrapolate=False)
+    roots = CubicSpline(grid, t - height).roots(extrapolate=False)
     edges = [float(grid[0]), *sorted(float(r) for r in roots if grid[0] < r < grid[-1]), float(grid[-1])]
-    curve = CubicSpline(grid, height)
+    curve = CubicSpline(grid, t - height)
     pieces: list[list[float]] = []
     for low, high in pairwise(edges):
         if curve((low + high) / 2) < 0:

@@ -29,16 +29,18 @@ class Test:
     likelihood: Likelihood
     best: Result
     poi: str
+    inflation: float = 1.0
+    """What t is divided by, for the error of ensemble weights (`propagation`)."""
 
     @staticmethod
-    def of(likelihood: Likelihood, poi: str) -> Test:
+    def of(likelihood: Likelihood, poi: str, inflation: float = 1.0) -> Test:
         """Fit freely."""
-        return Test(likelihood, minimise(likelihood, likelihood.rates), poi)
+        return Test(likelihood, minimise(likelihood, likelihood.rates), poi, inflation)
 
     def t(self, value: float) -> float:
         """Give t at a value; NaN where the fit failed."""
         found = minimise(self.likelihood, self.best.rates, start=self.best.theta, fixed={self.poi: value}, errors=False)
-        return max(2 * (found.nll - self.best.nll), 0.0) if found.converged else np.nan
+        return max(2 * (found.nll - self.best.nll), 0.0) / self.inflation if found.converged else np.nan
 
     def q(self, value: float) -> float:
         """Give q~ for an upper limit: 0 where the best value is above."""
@@ -81,6 +83,7 @@ def limits(observed: Test, asimov: Test, background: float, level: float, *, bli
     return {
         "parameter": asimov.poi,
         "level": level,
+        "inflation": {"observed": observed.inflation, "expected": asimov.inflation},
         "converged": asimov.best.converged and observed.best.converged,
         "observed": None if blind else _root(lambda x: (1 - level) - cls(observed.q(x), asimov.t(x)), observed),
         "expected": {str(n): _root(lambda x, n=n: band(asimov.t(x), n, level), asimov) for n in BANDS},

@@ -1,6 +1,7 @@
 """What the uncertainty of ensemble weights is worth on the fitted parameters: the two-step estimate of Gong and Samaniego.
 
-    V_tot = V + V A Cov(w) A^T V,  A = d2 (-ln L) / d theta d w at the best fit
+    V_tot = V + H^-1 A Cov(w) A^T H^-1,  A = d2 (-ln L) / d theta d w at the best fit
+    t'    = t / k,  k = V_tot / V of the parameter that t tests, with V = H^-1
 
 The weights enter every event alike, so that the errors of ratios are fully correlated between events.
 
@@ -36,7 +37,7 @@ class Propagated:
     covariance: Floats
     """What is added to the covariance of the parameters, shape (P, P)."""
     inflation: Floats
-    """Total over statistical variance of each parameter, shape (P,): t of a scan is divided by it. NaN without an error."""
+    """k of each parameter, shape (P,); NaN where -ln L has no minimum, and as good at a bound as elsewhere."""
 
     def error(self, name: str) -> float:
         """Give the ensemble error of a parameter."""
@@ -57,12 +58,40 @@ def propagate(shifted: Shifted, best: Result, covariance: Floats) -> Propagated:
         covariance: Of all weights of all ratios, shape (W, W).
     """
     slopes = cross(shifted, best.theta, np.sqrt(np.diag(covariance)))
-    inner = best.theta_covariance @ slopes
+    hessian = shifted(np.zeros(len(covariance))).hessian(best.theta)
+    inner = _inverse(hessian, np.diag(best.theta_covariance) > 0) @ slopes
     stretch = best.rates.stretch(best.theta)
     added = (inner @ covariance @ inner.T) * np.outer(stretch, stretch)
-    own = np.diag(best.covariance)
-    ratio = np.where(own > 0, 1 + np.diag(added) / np.where(own > 0, own, 1.0), np.nan)
-    return Propagated(best.parameters, added, ratio)
+    return Propagated(best.parameters, added, _inflation(hessian, slopes @ covariance @ slopes.T))
+
+
+def inflation(likelihood: Likelihood, shifted: Shifted, theta: Floats, covariance: Floats) -> Floats:
+    """Give k of each parameter at a point, shape (P,).
+
+    Args:
+        likelihood: Whose t is meant.
+        shifted: Gives a likelihood of the same events with the weights moved.
+        theta: The point.
+        covariance: Of all weights of all ratios, shape (W, W).
+    """
+    slopes = cross(shifted, theta, np.sqrt(np.diag(covariance)))
+    return _inflation(likelihood.hessian(theta), slopes @ covariance @ slopes.T)
+
+
+def _inverse(hessian: Floats, free: npt.NDArray[np.bool_]) -> Floats:
+    """Invert the part of the parameters that are not on a bound; zeros elsewhere."""
+    inverse, inside = np.zeros_like(hessian), np.flatnonzero(free)
+    inverse[np.ix_(inside, inside)] = np.linalg.inv(hessian[np.ix_(inside, inside)])
+    return inverse
+
+
+def _inflation(hessian: Floats, scatter: Floats) -> Floats:
+    """Compare what the gradient's scatter adds with H^-1."""
+    if np.linalg.eigvalsh(hessian)[0] <= 0:
+        return np.full(len(hessian), np.nan)
+    own = np.linalg.inv(hessian)
+    ratio: Floats = 1 + np.diag(own @ scatter @ own) / np.diag(own)
+    return ratio
 
 
 def cross(shifted: Shifted, theta: Floats, scale: Floats) -> Floats:
