@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ def _learned(root: str, spec: specs.Fit) -> dict[str, Any]:
     learned = inputs.likelihood(root, spec)
     best = minimise(learned, learned.rates, minos=spec.minos)
     finite = None
+    _warn_outside(root, spec)
     if spec.dataset == "asimov":
         finite = simulation_errors(learned, best.theta, best.theta_covariance, inputs.dataset(root, "asimov").sample)
     elif not all((table.count == 1).all() for table in learned.of_kind("events")):
@@ -47,6 +49,16 @@ def _learned(root: str, spec: specs.Fit) -> dict[str, Any]:
     floored, normalisations = learned.floored(best.theta), learned.normalisations(best.theta)
     errors, inflation = _ensemble(root, spec, best)
     return best.record(floored, normalisations, finite, errors, inflation)
+
+
+def _warn_outside(root: str, spec: specs.Fit) -> None:
+    """Warn of data where nothing was simulated."""
+    from needle_parsl.nsbi.statistics import support
+
+    if spec.dataset != "asimov":
+        names = inputs.features(root, spec.dataset)
+        for line in support.outside(inputs.dataset(root, spec.dataset).x, inputs.dataset(root, "asimov").x, names):
+            warnings.warn(line, stacklevel=1)
 
 
 def _ensemble(root: str, spec: specs.Fit, best: Result) -> tuple[Floats | None, Floats | None]:
