@@ -34,6 +34,8 @@ LONGEST = 100
 """Characters of a name."""
 OBSERVED = "observed"
 """What observed data is called in a run directory."""
+TAKEN = {OBSERVED: "the data that [fit] names", "mixture": "all processes together"}
+"""What else is called by a name in a run directory."""
 LEAST_GRID = 3
 """Values of a Neyman grid, at least."""
 
@@ -85,8 +87,9 @@ def _names(analysis: Analysis, complain: Complain) -> None:
             complain(key, f'"{name}" is no name; use letters, digits, "-", "_" and "+"')
         elif len(name) > LONGEST:
             complain(key, f"has {len(name)} characters; expected at most {LONGEST}, since files are called after it")
-    if OBSERVED in analysis.samples:
-        complain(f"samples.{OBSERVED}", "is the name of the data that [fit] names; choose another name")
+    for name, what in TAKEN.items():
+        if name in analysis.samples:
+            complain(f"samples.{name}", f"is the name of {what}; choose another name")
     for part in ("parameters", "nuisances"):
         for name in getattr(analysis.model, part):
             if not (name.isascii() and name.isidentifier()) or name in expressions.RESERVED:

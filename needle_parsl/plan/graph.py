@@ -16,6 +16,8 @@ from needle_parsl.site import Site
 
 OBSERVED = "observed"
 """Observed events are converted like a sample of this name."""
+MIXTURE = "mixture"
+"""The measurement of all processes together."""
 ASIMOV = "asimov"
 """Simulated events of all processes."""
 REFERENCE = "reference"
@@ -82,6 +84,7 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     covariance = estimating.covariance(graph, ratios, estimators, stores)
     estimating.leave(graph, ratios, estimators, covariance, stores)
     checks = [_diagnose(graph, ratio, packs[ratio.name], estimators[ratio.name], stores) for ratio in ratios]
+    mixture = _mixture(graph, ratios, estimators, stores)
     asimov = _evaluate(graph, ASIMOV, stores, estimators, covariance)
     observed = _evaluate(graph, OBSERVED, stores, estimators, covariance) if OBSERVED in stores else None
     reference = _evaluate(graph, REFERENCE, stores, estimators) if inference.uses_reference(analysis) else None
@@ -90,7 +93,7 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     thrower = _thrower(graph, estimators)
     measured = inference.measure(graph, datasets, thrower)
     again = bootstrapping.replicas(graph, ratios, stores, datasets, measured.learned())
-    _report(graph, stores, ratios, packs, checks, measured, again)
+    _report(graph, stores, ratios, packs, [*checks, *mixture], measured, again)
     order = {stage: place for place, stage in enumerate(STAGES)}
     return Plan(tuple(sorted(graph.tasks, key=lambda task: order[task.stage])), graph.networks)
 
@@ -155,6 +158,22 @@ def _diagnose(graph: Graph, ratio: specs.Ratio, packs: list[Task], estimator: Ta
     physics = graph.inputs.physics if graph.inputs.exact else None
     spec = specs.Diagnose(ratio, graph.splitting, tuple(task.name for task in packs), physics)
     return graph.add("diagnose", ratio.name, spec, estimator, *packs, *estimating.needed(ratio, stores))
+
+
+def _mixture(
+    graph: Graph, ratios: list[specs.Ratio], estimators: Mapping[str, Task], stores: Mapping[str, Task]
+) -> list[Task]:
+    """Measure the mixture of all processes, if any of them has a ratio."""
+    analysis = graph.analysis
+    learned = [ratio for ratio in ratios if ratio.name in analysis.model.processes]
+    if not learned:
+        return []
+    samples = tuple(graph.share(name) for name in analysis.model.processes)
+    reference, names = learned[0].denominator, tuple(ratio.name for ratio in learned)
+    model = replace(analysis.model, nuisances={}, regions={})
+    spec = specs.Mixture(model, analysis.poi(), reference, graph.splitting, samples, names)
+    read = dict.fromkeys(share.density.name for share in (*reference, *samples))
+    return [graph.add("diagnose", MIXTURE, spec, *(estimators[n] for n in names), *(stores[n] for n in read))]
 
 
 def _evaluate(
@@ -225,6 +244,7 @@ def _report(
         impacts=measured.impacts is not None,
         limits=measured.limits is not None,
         bootstrap=again is not None,
+        mixture=any(isinstance(task.spec, specs.Mixture) for task in checks),
         toys=inference.names(measured.toys),
         belt=measured.belt is not None,
         headline=measured.fits[0].name,

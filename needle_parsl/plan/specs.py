@@ -283,6 +283,20 @@ class Diagnose:
 
 
 @dataclass(frozen=True)
+class Mixture:
+    """Measure the mixture of all processes along a parameter."""
+
+    model: Model
+    poi: str
+    reference: tuple[Share, ...]
+    splitting: Splitting
+    samples: tuple[Share, ...]
+    """The processes, in the order of the model."""
+    ratios: tuple[str, ...]
+    """Names of their estimators."""
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Compute all log ratios of a dataset."""
 
@@ -521,6 +535,8 @@ class Report:
     """Whether there are upper limits."""
     bootstrap: bool
     """Whether there are replicas."""
+    mixture: bool
+    """Whether the mixture of all processes was measured."""
     toys: tuple[tuple[str, ...], ...]
     """Names of the toys of each truth."""
     belt: bool
@@ -550,6 +566,7 @@ Spec = (
     | Compose
     | Export
     | Diagnose
+    | Mixture
     | Evaluate
     | Count
     | Inference

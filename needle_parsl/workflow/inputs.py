@@ -141,6 +141,17 @@ def shares(root: str, wanted: tuple[specs.Share, ...]) -> list[tuple[Density, fl
     return [(share.density, share.yield_ or total(root, share.density.name)) for share in wanted]
 
 
+def mixed(root: str, wanted: tuple[specs.Share, ...], splitting: specs.Splitting, purpose: Part) -> Events:
+    """Read the events of several samples, each with its yield."""
+    from needle_parsl.nsbi.data.events import Events
+
+    parts = []
+    for density, expected in shares(root, wanted):
+        sample = part(root, density.name, splitting, purpose)
+        parts.append(replace(sample, weight=sample.weight * (expected / total(root, density.name))))
+    return Events.join(parts, parts[0].names)
+
+
 def yields(root: str, spec: specs.Evaluate) -> dict[str, float]:
     """Give expected events; a variation's are the nominal ones times the ratio of the sums of weights."""
     nominal = {density.name: expected for density, expected in shares(root, spec.samples)}

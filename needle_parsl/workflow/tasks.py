@@ -83,25 +83,43 @@ def _named(spec: specs.Convert) -> list[str]:
 
 
 def diagnose(root: str, task: Task, *_before: Record) -> Record:
-    """Measure an estimator on test events."""
+    """Measure an estimator, or the mixture of all processes, on test events."""
+    with writing(root, task) as out:
+        spec = task.spec
+        found = _mixture(root, spec) if isinstance(spec, specs.Mixture) else _ratio(root, task.of(specs.Diagnose))
+        rundir.write_json(out.path, found)
+    return out.record(root)
+
+
+def _ratio(root: str, spec: specs.Diagnose) -> dict[str, Any]:
     from needle_parsl.nsbi.estimators import diagnostics, files
     from needle_parsl.nsbi.training import packs
 
-    spec = task.of(specs.Diagnose)
     physics = spec.physics
-    with writing(root, task) as out:
-        made = files.read(inputs.path(root, "combine", spec.ratio.name))
-        above, below = inputs.both(root, spec, "test")
-        trained = inputs.both(root, spec, "train", most=diagnostics.MOST)
-        exact = (
-            (inputs.exact_log_ratio(root, physics, spec.ratio, above), inputs.exact_log_ratio(root, physics, spec.ratio, below))
-            if physics
-            else None
-        )  # fmt: skip
-        pack = packs.join([packs.read(inputs.path(root, "train", name)) for name in spec.packs])
-        found = {**diagnostics.diagnose(made, (above, below), trained, exact), "training": diagnostics.training(pack)}
-        rundir.write_json(out.path, found)
-    return out.record(root)
+    made = files.read(inputs.path(root, "combine", spec.ratio.name))
+    above, below = inputs.both(root, spec, "test")
+    trained = inputs.both(root, spec, "train", most=diagnostics.MOST)
+    exact = (
+        (inputs.exact_log_ratio(root, physics, spec.ratio, above), inputs.exact_log_ratio(root, physics, spec.ratio, below))
+        if physics
+        else None
+    )  # fmt: skip
+    pack = packs.join([packs.read(inputs.path(root, "train", name)) for name in spec.packs])
+    return {**diagnostics.diagnose(made, (above, below), trained, exact), "training": diagnostics.training(pack)}
+
+
+def _mixture(root: str, spec: specs.Mixture) -> dict[str, Any]:
+    from needle_parsl.nsbi.estimators import files
+    from needle_parsl.nsbi.statistics import mixture
+    from needle_parsl.nsbi.statistics.model import Rates
+
+    reference = inputs.mixed(root, spec.reference, spec.splitting, "test")
+    x, made = reference.inputs, {name: files.read(inputs.path(root, "combine", name)) for name in spec.ratios}
+    ratios = {name: estimator.log_ratio(x) for name, estimator in made.items()}
+    expected = {density.name: value for density, value in inputs.shares(root, spec.samples)}
+    where = spec.poi, mixture.values(spec.model.parameters[spec.poi])
+    points = mixture.normalisations(Rates.build(spec.model), expected, ratios, reference.weight, where)
+    return {"parameter": spec.poi, "points": points}
 
 
 def evaluate(root: str, task: Task, *_before: Record) -> Record:
@@ -224,6 +242,7 @@ def report(root: str, task: Task, *before: Record) -> Record:
             one("coverage", "coverage", bool(spec.toys)),
             [inputs.blocks(root, names) for names in spec.toys],
             one("bootstrap", "bootstrap", spec.bootstrap),
+            one("diagnose", "mixture", spec.mixture),
         )
         lost = {name: inputs.lost(root, name) for name in spec.stores}
         facts = gathering.gather(

@@ -91,6 +91,8 @@ class Inference:
     """One joined block per truth."""
     bootstrap: dict[str, Any] | None = None
     """What replicas say of the training events and of the noise of training."""
+    mixture: dict[str, Any] | None = None
+    """Mean of the learned mixture over the reference, along the parameter of interest."""
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,37 @@ def _good_ratios(subject: str, facts: Facts) -> str:
     return ratio_lights.SUBJECTS[subject].good if facts.diagnostics else ""
 
 
+def _mixture(facts: Facts) -> Found:
+    """Look at the value of the parameter where the mixture is farthest from a density, in the ratios' own thresholds."""
+    if not facts.inference.mixture:
+        return
+    yellow, red = facts.subject.thresholds.normalisation
+    poi, points = facts.inference.mixture["parameter"], facts.inference.mixture["points"]
+    significant = [p for p in points if abs(p["value"] - 1) > 3 * p["error"]]
+    if significant:
+        worst = max(significant, key=lambda p: abs(p["value"] - 1))
+        yield (
+            above(abs(worst["value"] - 1), {"yellow": yellow, "red": red}),
+            (
+                f"The mixture is not normalised: at {poi} = {worst[poi]:g} its mean over the reference is "
+                f"{worst['value']:.4f} ± {worst['error']:.4f}."
+            ),
+        )
+    for p in points:
+        if p["negative"]:
+            yield (
+                "yellow",
+                f"At {poi} = {p[poi]:g} the mixture is not positive for {100 * p['negative']:.2g} % of the reference.",
+            )
+
+
+def _good_mixture(facts: Facts) -> str:
+    if not facts.inference.mixture or not facts.inference.mixture["points"]:
+        return ""
+    poi, points = facts.inference.mixture["parameter"], facts.inference.mixture["points"]
+    return f"The mean of the mixture over the reference is 1 within thresholds, for {poi} from {points[0][poi]:g} to {points[-1][poi]:g}."
+
+
 def _fits(facts: Facts) -> Found:
     for name, fit in facts.inference.fits.items():
         if not fit["converged"]:
@@ -339,6 +370,7 @@ def _good_description(facts: Facts) -> str:
 SUBJECTS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
     "events": (_data, lambda f: f"Every part of {len(f.samples)} samples has {FEW['yellow']:g} effective events or more."),
     **{name: (partial(_ratios, name), partial(_good_ratios, name)) for name in ratio_lights.SUBJECTS},
+    "mixture": (_mixture, _good_mixture),
     "fits": (_fits, _good_fits),
     "goodness": (_described, _good_description),
     "simulation": (_finite, _good_simulation),

@@ -60,6 +60,10 @@ FIGURES = {
         toys.statistic, lambda f: bool(f.inference.toys),
     ),
     "pulls": Entry("toys", "Pulls over toys: best value minus truth, over its error.", toys.pulls, lambda f: bool(f.inference.toys)),
+    "mixture": Entry(
+        "ratios", "Mean of the learned mixture of all processes over the reference's test events, along the parameter of interest; "
+        "neighbouring points have nearly the same events. A density has 1.", health.mixture, lambda f: bool(f.inference.mixture and f.inference.mixture["points"]),
+    ),
     "closure": Entry(
         "ratios", "Reweighting closure on test events, the columns that agree worst: numerator, and reference weighted with r.",
         ratios.closure, lambda f: bool(ratios.compared(f)),

@@ -74,3 +74,15 @@ def spread(facts: Facts) -> Figure:
 def shows_spread(facts: Facts) -> bool:
     """Whether any ensemble is large enough."""
     return any(len(numbers["ensemble"]["spread"]) > 1 for numbers in facts.diagnostics.values())
+
+
+def mixture(facts: Facts) -> Figure:
+    """Draw the mean of the mixture over the reference along the parameter of interest."""
+    assert facts.inference.mixture is not None
+    poi, points = facts.inference.mixture["parameter"], facts.inference.mixture["points"]
+    figure, (axes,) = panels(1, width=5.0, height=3.4)
+    x, y, error = (np.array([point[key] for point in points]) for key in (poi, "value", "error"))
+    axes.axhline(1, color="0.6", linewidth=1)
+    axes.errorbar(x, y, error, fmt="o", color=COLOURS[0], markersize=4, capsize=2)
+    axes.set(xlabel=poi, ylabel="mean of the mixture over the reference")
+    return figure
