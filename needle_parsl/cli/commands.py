@@ -108,7 +108,7 @@ def _mistakes(folder: Path) -> tuple[Problem, ...]:
 @app.command()
 def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = False) -> None:
     """Look for every mistake in an analysis and its files."""
-    from needle_parsl.analysis import read
+    from needle_parsl.analysis import extras, read
     from needle_parsl.cli import terminal
     from needle_parsl.workflow import probing
 
@@ -125,7 +125,7 @@ def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = Fal
         "ok": True,
         "problems": [],
         "warnings": warnings,
-        "notes": looked.notes,
+        "notes": [*looked.notes, *extras.wished()],
         "files": dict(looked.files),
         "exact": inputs.exact,
     }
@@ -133,7 +133,7 @@ def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = Fal
         _print_json(facts)
     else:
         terminal.warned(loaded.warnings)
-        terminal.checked(loaded.path, len(looked.files), looked.notes)
+        terminal.checked(loaded.path, len(looked.files), [*looked.notes, *extras.wished()])
 
 
 @app.command("plan")

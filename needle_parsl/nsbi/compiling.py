@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Collection
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
+from needle_parsl.analysis import extras
+
 F = TypeVar("F", bound=Callable[..., Any])
 
-AVAILABLE = find_spec("numba") is not None
+AVAILABLE = extras.here("toys")
 """Whether numba is installed, an extra."""
 EXACT = {"nogil": True, "error_model": "numpy"}
 """Divisions as NumPy does them: a check for zero would keep loops out of vector registers. Other threads may run meanwhile."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from needle_parsl import analysis, refs, rundir
+from needle_parsl.analysis import extras
 from needle_parsl.errors import InputError
 from needle_parsl.workflow import evaluating
 
 ALL = "all"
-NEEDS = 'needs more packages; pip install "needle-parsl[onnx]"'
 
 
 def described(root: Path) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def write(root: Path, folder: Path, kinds: Sequence[str]) -> list[Path]:
 def _onnx(root: Path, folder: Path) -> list[Path]:
     notes = _notes(root)
     if not notes:
-        raise InputError(f"{root}: was run without the extra onnx: {NEEDS}, and run it again")
+        raise InputError(f"{root}: was run without ONNX, which {extras.remedy('onnx')}, and run it again")
     if refused := [note for note in notes if not note["exported"]]:
         raise InputError("\n".join(f"{note['file']}: {note['reason']}" for note in refused))
     return [_copied(root / note["file"], folder / _flat(note["file"])) for note in notes]
@@ -107,7 +107,7 @@ def _pt2(root: Path, folder: Path) -> list[Path]:
 
 def _safetensors(root: Path, folder: Path) -> list[Path]:
     if not find_spec("safetensors"):
-        raise InputError(f"--format safetensors: {NEEDS}")
+        raise InputError('--format safetensors needs safetensors, not installed here; pip install "needle-parsl[onnx]"')
     from needle_parsl.nsbi.estimators.exporting import torch_file
 
     return _each(root, folder, "safetensors", torch_file.write_weights)

@@ -8,12 +8,11 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from needle_parsl import plan
-from needle_parsl.analysis import Analysis
+from needle_parsl.analysis import Analysis, extras
 from needle_parsl.analysis.file import Loaded, is_remote, match
 from needle_parsl.errors import InputError, Problem, TaskError
 from needle_parsl.nsbi.data.hashing import key
@@ -55,8 +54,9 @@ def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[
     Raises:
         InputError: Something is wrong with the analysis or its files; one line per mistake.
     """
-    if loaded.problems:
-        raise InputError.of(mistakes(loaded))
+    lacking = _lacking(loaded)
+    if loaded.problems or lacking:
+        raise InputError.of([*mistakes(loaded), *lacking])
     paths = {name: match(loaded.path, source.files) for name, source in plan.sources(loaded.analysis).items()}
     inputs = [path for found in paths.values() for path in found]
     looked = _recall(remembered)
@@ -72,12 +72,12 @@ def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[
         name: tuple(_file(looked, path, borders) for path, borders in found.items())
         for name, found in looked.samples.items()
     }
-    return plan.Inputs(files, _physics(loaded, tuple(looked.code.values())), looked.exact, _exports()), looked
+    return plan.Inputs(files, _physics(loaded, tuple(looked.code.values())), looked.exact, extras.here("onnx")), looked
 
 
-def _exports() -> bool:
-    """Whether the extra `onnx` is here."""
-    return all(find_spec(name) for name in ("onnx", "onnxruntime"))
+def _lacking(loaded: Loaded) -> list[Problem]:
+    """List the packages that the analysis asks for and that are not installed."""
+    return [Problem(message, *loaded.places.find(key), key) for key, message in extras.demanded(loaded.analysis)]
 
 
 def _look(loaded: Loaded, request: Mapping[str, Any], inputs: list[str], known: Mapping[str, Any]) -> Looked:

@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logit
 
+from needle_parsl.analysis import extras
 from needle_parsl.errors import TaskError
 
 Floats = npt.NDArray[np.float64]
 BINS = 40
 """Bins of the histogram, each with the same weight."""
-NEEDS = 'calibration = "isotonic" needs scikit-learn: pip install "needle-parsl[calibration]", or say "histogram"'
+NEEDS = f'calibration = "isotonic" {extras.remedy("calibration")}, or say "histogram"'
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import base64
 import io
 import json
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from needle_parsl import __version__
+from needle_parsl.analysis import extras
 from needle_parsl.nsbi.report import judging, summary
 from needle_parsl.nsbi.report.gathering import Facts
 
@@ -20,7 +20,7 @@ from needle_parsl.nsbi.report.gathering import Facts
 def write(folder: Path, facts: Facts) -> None:
     """Write `index.html`, `summary.json` and the figures into a new folder."""
     folder.mkdir(parents=True)
-    pictures = _figures(folder, facts) if find_spec("matplotlib") else []
+    pictures = _figures(folder, facts) if extras.here("plots") else []
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         (files("needle_parsl.nsbi.report") / "page.html").read_text(encoding="utf-8")
     )

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from needle_parsl.analysis import extras
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.loading.batches import Batch
 from needle_parsl.nsbi.training.watching import MONITORED
@@ -33,7 +34,7 @@ class FlowRatio(nn.Module):
         try:
             from zuko.flows import NSF
         except ImportError as error:
-            raise InputError('flows need the extra "flows": pip install "needle-parsl[flows]"') from error
+            raise InputError(f"a flow {extras.remedy('flows')}") from error
         made = [NSF(features, transforms=transforms, bins=bins, hidden_features=[nodes] * layers) for _ in range(2)]
         self.flows = nn.ModuleList(made)
         self.learning_rate, self.weight_decay, self.epochs = learning_rate, weight_decay, epochs

@@ -1,0 +1,55 @@
+"""Packages that only some analyses need, each an extra of the distribution.
+
+What an analysis asks for by name is missed at `needle check`, with the key that asks. What only makes a run faster or nicer is a
+note there, and the run goes on without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from needle_parsl.analysis.tables import Analysis
+
+MODULES = {
+    "calibration": ("sklearn",),
+    "flows": ("zuko",),
+    "onnx": ("onnx", "onnxruntime"),
+    "plots": ("matplotlib",),
+    "toys": ("numba",),
+}
+"""By extra, what must be there to import."""
+PACKAGES = {"sklearn": "scikit-learn"}
+"""What is installed under another name."""
+WITHOUT = {
+    "onnx": "estimators are not exported to ONNX",
+    "plots": "the report has no figures",
+    "toys": "perceptrons are trained by torch, and toys are fitted some fifty times slower",
+}
+"""What a run lacks without an extra that nothing asks for by name."""
+
+
+def here(extra: str) -> bool:
+    """Whether an extra is installed."""
+    return all(find_spec(name) for name in MODULES[extra])
+
+
+def remedy(extra: str) -> str:
+    """Say what is missing, and how it is installed."""
+    names = " and ".join(PACKAGES.get(name, name) for name in MODULES[extra])
+    return f'needs {names}, not installed here; pip install "needle-parsl[{extra}]"'
+
+
+def demanded(analysis: Analysis) -> Iterator[tuple[str, str]]:
+    """List what the analysis asks for and is not there: keys, and a message for each."""
+    if analysis.ensemble.calibration == "isotonic" and not here("calibration"):
+        yield "ensemble.calibration", f'"isotonic" {remedy("calibration")}, or say "histogram"'
+    if analysis.training.architecture()[0] == "flow" and not here("flows"):
+        yield "training.network", f'"flow" {remedy("flows")}, or choose another network'
+
+
+def wished() -> list[str]:
+    """List what a run lacks because an extra is not there."""
+    return [f"{lack}: that {remedy(extra)}" for extra, lack in WITHOUT.items() if not here(extra)]
