@@ -144,6 +144,26 @@ class Attention(Ratio):
         return self.head(found.masked_fill(absent[..., None], 0).sum(1)).squeeze(-1)
 
 
+class Jets(Ratio):
+    """A transformer on padded particles, of which events have none to five, and one token of the event itself."""
+
+    def __init__(self, features: int, particles: int, optimizer: str = "adamw") -> None:
+        super().__init__(optimizer)
+        self.event, self.particle = nn.Linear(features, 8), nn.Linear(particles, 8)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True)
+        self.head = nn.Linear(8, 1)
+
+    def forward(self, x, particles):
+        values, there = particles.padded(5)
+        tokens = torch.cat([self.event(x)[:, None], self.particle(values)], 1)
+        absent = nn.functional.pad(~there, (1, 0), value=False)
+        return self.head(self.layer(tokens, src_key_padding_mask=absent)[:, 0]).squeeze(-1)
+
+    def loss(self, batch):
+        x, label, weight, particles = batch
+        return (weight * binary_cross_entropy_with_logits(self(x, particles), label, reduction="none")).mean()
+
+
 class Plateau(Residual):
     """With a scheduler that looks at the validation loss, and one value per batch kept as a number."""
 
