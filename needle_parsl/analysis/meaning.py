@@ -172,6 +172,19 @@ def _training(analysis: Analysis, complain: Complain) -> None:
         complain(key, f"{name} is a network of particles; name them in [features] particles")
     if analysis.training.loss in JOINT_LOSSES:
         _joint(analysis, complain)
+    if analysis.training.loss == "multiclass":
+        _classes(analysis, complain)
+
+
+def _classes(analysis: Analysis, complain: Complain) -> None:
+    """Check what contradicts a network of many classes."""
+    training = analysis.training
+    if training.architecture()[0] == "flow":
+        complain("training.loss", "multiclass has no meaning for a flow, which holds two densities")
+    if training.metrics:
+        complain("training.metrics", "are those of one ratio, and multiclass learns all at once; leave them out")
+    if training.label_smoothing:
+        complain("training.label_smoothing", "is for two classes; leave it out with multiclass")
 
 
 def _joint(analysis: Analysis, complain: Complain) -> None:

@@ -155,10 +155,12 @@ class Training:
     """Hidden layers. Unit: layers."""
     nodes: int = field(default=100, metadata=within(1, 100_000))
     """Width of a hidden layer. Unit: nodes."""
-    loss: Literal["carl", "mlc", "alice", "regression"] = "carl"
+    loss: Literal["carl", "mlc", "alice", "regression", "multiclass"] = "carl"
     """What is minimised: `carl` is the weighted binary cross-entropy (arXiv:1506.02169), `mlc` the symmetrised
     maximum-likelihood loss (arXiv:1806.02350), `alice` the cross-entropy with the joint score (arXiv:1808.00973), `regression` the
-    squared error to the joint ratio (arXiv:1805.12244). Ratios without `[ratios] joint` are then learned with `carl`."""
+    squared error to the joint ratio (arXiv:1805.12244). Ratios without `[ratios] joint` are then learned with `carl`.
+    `multiclass` is the softmax cross-entropy of one network for all samples in `[ratios]`, which gives all their ratios; those of
+    variations are learned with `carl`."""
     label_smoothing: float = field(default=0.0, metadata=within(0.0, 0.5))
     """Labels become y (1 - s) + s / 2 in training, which holds the ratio within (2 - s) / s. Unit: probability."""
     optimizer: Literal["adamw", "adam", "nadam", "sgd"] = "adamw"

@@ -69,12 +69,13 @@ def _series(graph: Graph, again: _Again, kind: str, salts: Sequence[int | None])
         kind: Begins their names.
         salts: Of the resampling of each; None for the events as they are.
     """
-    packs = {
-        ratio.name: training.packs(
-            graph, ratio, _members(graph, again, (kind, ratio.name), salts), again.stores, f"{FOLDER}/{kind}/"
-        )
-        for ratio in again.ratios
-    }
+    packs = training.of_ratios(
+        graph,
+        again.ratios,
+        lambda ratio: _members(graph, again, (kind, ratio.name), salts),
+        again.stores,
+        f"{FOLDER}/{kind}/",
+    )
     simulation, read = replace(again.datasets.asimov.of(specs.Evaluate), covariance=False), _read(again)
     tasks = []
     for number, salt in enumerate(salts):
@@ -82,7 +83,7 @@ def _series(graph: Graph, again: _Again, kind: str, salts: Sequence[int | None])
         held = {name: _holding(own, span) for name, own in packs.items()}
         combines = tuple(estimating.combining(graph, ratio, held[ratio.name]) for ratio in again.ratios)
         spec = specs.Replica(combines, span, salt, simulation, tuple(again.fits))
-        before = [task for own in held.values() for task in own]
+        before = list({task.name: task for own in held.values() for task in own}.values())
         tasks.append(graph.add("replica", f"{kind}-{number:04d}", spec, *before, *read))
     return tasks
 

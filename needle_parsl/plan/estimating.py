@@ -20,9 +20,9 @@ def of_model(analysis: Analysis, estimators: Mapping[str, Task]) -> dict[str, Ta
     return {name: task for name, task in estimators.items() if name in known or name not in samples}
 
 
-def needed(ratio: specs.Ratio, stores: Mapping[str, Task]) -> list[Task]:
+def needed(ratio: specs.Ratio | specs.Classes, stores: Mapping[str, Task]) -> list[Task]:
     """List the stores that a ratio is made from."""
-    return [stores[ratio.name], *(stores[share.density.name] for share in ratio.denominator)]
+    return [stores[density.name] for density in ratio.densities()]
 
 
 def combine(graph: Graph, ratio: specs.Ratio, packs: list[Task], stores: Mapping[str, Task]) -> Task:

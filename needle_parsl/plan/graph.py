@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from needle_parsl.analysis import Analysis, Data, Sample, Source, unused
 from needle_parsl.errors import InputError, closest
@@ -79,7 +80,7 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     graph = Graph(analysis, inputs, pack, memory_mib * 2**20)
     stores = _stores(graph)
     ratios = _ratios(analysis)
-    packs = {ratio.name: training.packs(graph, ratio, training.members(graph, ratio), stores) for ratio in ratios}
+    packs = training.of_ratios(graph, ratios, partial(training.members, graph), stores)
     estimators = {ratio.name: estimating.combine(graph, ratio, packs[ratio.name], stores) for ratio in ratios}
     covariance = estimating.covariance(graph, ratios, estimators, stores)
     estimating.leave(graph, ratios, estimators, covariance, stores)
@@ -237,7 +238,7 @@ def _report(
         stores=tuple(name for name in stores if name != OBSERVED and storing.REGION not in name),
         regions=tuple(analysis.model.regions),
         ratios=tuple(ratios),
-        packs=tuple(task.name for tasks in packs.values() for task in tasks),
+        packs=tuple(dict.fromkeys(task.name for tasks in packs.values() for task in tasks)),
         fits=tuple(task.name for task in measured.fits),
         scans=tuple(task.name for task in measured.scans),
         plane=measured.plane is not None,
@@ -255,6 +256,7 @@ def _report(
         warnings=tuple(f"{name}: {message}" for name, message in unused.found(analysis)),
         thresholds=analysis.diagnostics,
     )
-    before = [*stores.values(), *(task for tasks in packs.values() for task in tasks), *checks, *measured.tasks()]
+    trained = {task.name: task for tasks in packs.values() for task in tasks}
+    before = [*stores.values(), *trained.values(), *checks, *measured.tasks()]
     before += [again] if again else []
     graph.add("report", "report", spec, *before)

@@ -181,6 +181,26 @@ class Ratio:
         """A ratio is called after its numerator."""
         return self.numerator.name
 
+    def densities(self) -> tuple[Density, ...]:
+        """List what its events are drawn from."""
+        return (self.numerator, *(share.density for share in self.denominator))
+
+
+@dataclass(frozen=True)
+class Classes:
+    """All nominal ratios at once, learned by networks with one output for each sample."""
+
+    samples: tuple[Density, ...]
+
+    @property
+    def name(self) -> str:
+        """What its packs are called; no sample can have this name."""
+        return "@classes"
+
+    def densities(self) -> tuple[Density, ...]:
+        """List what its events are drawn from."""
+        return self.samples
+
 
 @dataclass(frozen=True)
 class Splitting:
@@ -207,7 +227,7 @@ class Member:
 class Train:
     """Train the members of one pack."""
 
-    ratio: Ratio
+    ratio: Ratio | Classes
     splitting: Splitting
     training: Training
     """With `members` set to 1, since the number of the others changes nothing here."""

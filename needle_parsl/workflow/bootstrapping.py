@@ -41,7 +41,8 @@ def _estimator(root: str, spec: specs.Replica, combine: specs.Combine) -> Estima
 
     pack = packs.join([packs.read(inputs.path(root, "train", name)) for name in combine.packs])
     first, last = spec.members
-    own = replace(pack, members=tuple(m for m in pack.members if first <= m.member < last))
+    shape = inputs.head(root, combine.ratio, pack.shape)
+    own = replace(pack, shape=shape, members=tuple(m for m in pack.members if first <= m.member < last))
     samples = inputs.both(root, combine, "combine", own_ids=True, resampled=spec.resampled)
     how = composing.How(combine.combine, combine.quorum, combine.calibration)
     return composing.compose(combine.ratio.name, own, samples, how)

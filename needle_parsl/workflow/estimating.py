@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ def combine(root: str, task: Task, *_before: Record) -> Record:
     spec = task.of(specs.Combine)
     with writing(root, task) as out:
         pack = packs.join([packs.read(inputs.path(root, "train", name)) for name in spec.packs])
+        pack = replace(pack, shape=inputs.head(root, spec.ratio, pack.shape))
         samples = inputs.both(root, spec, "combine", own_ids=True)
         how = composing.How(spec.combine, spec.quorum, spec.calibration)
         files.write(out.path, composing.compose(spec.ratio.name, pack, samples, how))

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from needle_parsl.nsbi.statistics.exact import ExactLikelihood
     from needle_parsl.nsbi.statistics.model.building import Counts
     from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+    from needle_parsl.nsbi.training.networks import Shape
     from needle_parsl.nsbi.training.streaming import StoredEvents
     from needle_parsl.nsbi.training.views import RatioEvents
 
-Ratioed = specs.Train | specs.Combine | specs.Diagnose
+Ratioed = specs.Combine | specs.Diagnose
 """Specs of tasks that work on the events of one ratio."""
 
 
@@ -190,6 +191,20 @@ def both(
     most: int | None = None,
     resampled: int | None = None,
 ) -> tuple[Events, Events]:
+    """Read numerator and denominator of a ratio; see `pair`."""
+    return pair(root, spec.ratio, spec.splitting, purpose, own_ids=own_ids, most=most, resampled=resampled)
+
+
+def pair(
+    root: str,
+    ratio: specs.Ratio,
+    splitting: specs.Splitting,
+    purpose: Part,
+    *,
+    own_ids: bool = False,
+    most: int | None = None,
+    resampled: int | None = None,
+) -> tuple[Events, Events]:
     """Read numerator and denominator of a ratio; each sample of the denominator counts by its yield.
 
     With `own_ids`, events of different samples differ in their ids, whatever the files say; those of a variation have the
@@ -199,12 +214,12 @@ def both(
     from needle_parsl.nsbi.data.events import Events
 
     def read(density: Density) -> Events:
-        events = part(root, density.name, spec.splitting, purpose, most)
+        events = part(root, density.name, splitting, purpose, most)
         events = events if resampled is None else events.resampled(resampled)
         return _marked(events, density) if own_ids else events
 
-    numerator, below = read(spec.ratio.numerator), []
-    for density, expected in shares(root, spec.ratio.denominator):
+    numerator, below = read(ratio.numerator), []
+    for density, expected in shares(root, ratio.denominator):
         sample = read(density)
         below.append(replace(sample, weight=sample.weight * (expected / total(root, density.name))))
     return numerator, Events.join(below, numerator.names)
@@ -238,32 +253,45 @@ def training_events(root: str, spec: specs.Train) -> RatioEvents | StoredEvents:
     """Read the training events of a ratio, or leave them in their stores where there are too many to hold."""
     from needle_parsl.nsbi.data.loading.stretches import held
     from needle_parsl.nsbi.training.streaming import StoredEvents
-    from needle_parsl.nsbi.training.views import RatioEvents
+    from needle_parsl.nsbi.training.views import BELOW, BOTH, RatioEvents
 
-    found = _stretches(root, spec)
-    if held(found) > spec.training.memory_mib * 2**20:
-        return StoredEvents.of(found, tuple(dict.fromkeys(stretch.label > 0 for stretch in found)))
-    numerator, denominator = both(root, spec, "train")
-    return RatioEvents.build(None if spec.training.loss == "regression" else numerator, denominator, _joint(spec))
+    ratio, splitting, loss = spec.ratio, spec.splitting, spec.training.loss
+    joint = ratio.name if loss in JOINT_LOSSES else ""
+    found = _stretches(root, ratio, splitting, joint)
+    if loss == "regression":
+        found = [stretch for stretch in found if stretch.label == 0]
+    many = held(found) > spec.training.memory_mib * 2**20
+    if isinstance(ratio, specs.Classes):
+        if many:
+            return StoredEvents.of(found, dict(enumerate(density.name for density in ratio.samples)))
+        return RatioEvents.of_classes({d.name: part(root, d.name, splitting, "train") for d in ratio.samples})
+    if many:
+        return StoredEvents.of(found, BELOW if loss == "regression" else BOTH)
+    numerator, denominator = pair(root, ratio, splitting, "train")
+    return RatioEvents.build(None if loss == "regression" else numerator, denominator, joint)
 
 
-def _stretches(root: str, spec: specs.Train) -> list[Stretch]:
-    """Locate the training events of a ratio; each sample of the denominator counts by its yield."""
+def _stretches(root: str, ratio: specs.Ratio | specs.Classes, splitting: specs.Splitting, joint: str) -> list[Stretch]:
+    """Locate the training events of a ratio, or of all classes; each sample of a denominator counts by its yield."""
     from needle_parsl.nsbi.data.loading.stretches import located
 
-    numerator, splitting = path(root, "convert", spec.ratio.name), fractions(spec.splitting)
-    below = [
-        located(path(root, "convert", d.name), "train", splitting, 0.0, expected / total(root, d.name), _joint(spec))
-        for d, expected in shares(root, spec.ratio.denominator)
-    ]
-    if spec.training.loss == "regression":
-        return below
-    return [located(numerator, "train", splitting, 1.0, joint=_joint(spec)), *below]
+    def one(density: Density, label: float, factor: float) -> Stretch:
+        return located(path(root, "convert", density.name), "train", fractions(splitting), label, factor, joint)
+
+    if isinstance(ratio, specs.Classes):
+        return [one(density, number, 1.0) for number, density in enumerate(ratio.samples)]
+    below = [one(d, 0.0, expected / total(root, d.name)) for d, expected in shares(root, ratio.denominator)]
+    return [one(ratio.numerator, 1.0, 1.0), *below]
 
 
-def _joint(spec: specs.Train) -> str:
-    """Name the ratio of which what is known jointly is learned; empty where labels are."""
-    return spec.ratio.name if spec.training.loss in JOINT_LOSSES else ""
+def head(root: str, ratio: specs.Ratio, shape: Shape) -> Shape:
+    """Let networks of many classes give one ratio; others do already."""
+    from needle_parsl.nsbi.training import heads
+
+    if not shape.head:
+        return shape
+    below = {density.name: expected for density, expected in shares(root, ratio.denominator)}
+    return replace(shape, head=heads.of_ratio(shape.head, ratio.name, below))
 
 
 def log_density(physics: specs.Physics) -> LogDensity:

@@ -99,7 +99,8 @@ def _training(root: str, task: Task) -> _Training:
     events = inputs.training_events(root, spec)
     jets, code = events.particle_scaler, task.code
     source = (code.source, code.path) if code else ("", "")
-    settings = Settings.of(spec.training, events.features, len(jets.shift) if jets else 0, *source)
+    classes = [density.name for density in spec.ratio.samples] if isinstance(spec.ratio, specs.Classes) else []
+    settings = Settings.of(spec.training, events.features, len(jets.shift) if jets else 0, *source, classes)
     return _Training(events, [_member(spec, m) for m in spec.members], settings, keeping.kept(root, task))
 
 

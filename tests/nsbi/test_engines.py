@@ -136,7 +136,7 @@ def test_rows_equal_lightning_training_each_alone(network: str, arguments: dict[
 def test_rows_equal_lightning_over_a_thousand_steps(network: str, epochs: int) -> None:
     """In each run of the tests 1,000 steps, in the campaign 3,000; most of them end there by patience, at the same epoch."""
     data = WITH_JETS if network == "Jets" else DATA
-    how = replace(settings(network, epochs=epochs), patience=60 * epochs // 70, batch_size=100)
+    how = replace(settings(network, epochs=epochs), patience=epochs - 10, batch_size=100)
     found = engine.train(data, member(), how)
     weights, losses = by_lightning(how, data)
     assert found.engine == "rows"

@@ -1,11 +1,11 @@
-"""Losses whose minimum is at the log density ratio, by name."""
+"""Losses whose minimum is at the log density ratio, or at log densities up to what they share, by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 LARGEST = 20.0
 """Largest exponent."""
@@ -84,6 +84,22 @@ def regression(logit: torch.Tensor, label: torch.Tensor, weight: torch.Tensor) -
     return (weight * (ratio - label) ** 2).mean()
 
 
+def multiclass(logits: torch.Tensor, label: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Weighted softmax cross-entropy; with equal class weights its minimum is at l_j = ln p_j + a function of x.
+
+        L = -mean w ln s_y,   s_j = exp(l_j) / sum_i exp(l_i),   ln p_j / p_i = l_j - l_i
+
+    Args:
+        logits: One for each class, shape (N, C).
+        label: Number of the class, shape (N,).
+        weight: Shape (N,); may be negative.
+
+    References:
+        K. Cranmer, J. Pavez, G. Louppe, arXiv:1506.02169, for its decomposition into pairs.
+    """
+    return (weight * cross_entropy(logits, label.long(), reduction="none")).mean()
+
+
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-LOSSES: dict[str, Loss] = {"carl": carl, "mlc": mlc, "alice": alice, "regression": regression}
-"""Each takes logits, labels and weights of shape (N,)."""
+LOSSES: dict[str, Loss] = {"carl": carl, "mlc": mlc, "alice": alice, "regression": regression, "multiclass": multiclass}
+"""Each takes logits, labels and weights of shape (N,); `multiclass` logits of shape (N, C)."""

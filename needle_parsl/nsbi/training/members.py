@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from needle_parsl import refs
 from needle_parsl.analysis import Training
+from needle_parsl.nsbi.training import heads
 from needle_parsl.nsbi.training.networks import NETWORKS, Shape, asks_for_particles, takes
 from needle_parsl.nsbi.training.streaming import StoredView
 from needle_parsl.nsbi.training.views import Batchable, MemberView
@@ -33,7 +35,14 @@ class Settings:
     metrics: tuple[str, ...] = ()
 
     @staticmethod
-    def of(table: Training, features: int, particles: int = 0, source: str = "", path: str = "") -> Settings:
+    def of(
+        table: Training,
+        features: int,
+        particles: int = 0,
+        source: str = "",
+        path: str = "",
+        classes: Sequence[str] = (),
+    ) -> Settings:
         """Take what concerns one member from the user's table.
 
         Args:
@@ -42,13 +51,22 @@ class Settings:
             particles: Features of a particle; 0 without particles.
             source: The text of the user's `physics.py`.
             path: Where that file is, or the analysis.
+            classes: Of a network of many, by name.
         """
         name, given = table.architecture()
         name = name if name in NETWORKS else refs.located(name, source, path)
         offered = {n: getattr(table, n) for n in OFFERED}
         arguments = json.dumps({**takes(name, offered), **given}, sort_keys=True)
         particles = particles if asks_for_particles(name) else 0
-        shape = Shape(name, features, table.layers, table.nodes, arguments, particles)
+        shape = Shape(
+            name,
+            features,
+            table.layers,
+            table.nodes,
+            arguments,
+            particles,
+            heads.of_classes(classes) if classes else "",
+        )
         return Settings(
             shape, table.loss, table.optimizer, table.learning_rate, table.schedule, table.weight_decay, table.batch_size,
             table.epochs, table.patience, table.label_smoothing, table.metrics,

@@ -18,6 +18,7 @@ from torch import nn
 from needle_parsl import refs
 from needle_parsl.errors import InputError, TaskError, closest
 from needle_parsl.nsbi.data.loading.particles import Packed
+from needle_parsl.nsbi.training import heads
 from needle_parsl.nsbi.training.flows import FlowRatio
 from needle_parsl.nsbi.training.particles import PARTICLE_NETWORKS
 from needle_parsl.nsbi.training.stillness import Still
@@ -36,21 +37,23 @@ class Shape:
     """Further arguments of its constructor, as a JSON table."""
     particles: int = 0
     """Features of a particle; 0 for a network that sees none."""
+    head: str = ""
+    """Of a network of many classes: what its outputs are, see `heads`; empty for a network of one ratio."""
 
 
 class MLP(nn.Module):
-    """A multilayer perceptron that gives one logit per event."""
+    """A multilayer perceptron that gives one logit per event, or one for each class."""
 
-    def __init__(self, features: int, layers: int, nodes: int) -> None:
+    def __init__(self, features: int, layers: int, nodes: int, outputs: int = 1) -> None:
         super().__init__()
         widths = [features, *[nodes] * layers]
         hidden = [part for a, b in pairwise(widths) for part in (nn.Linear(a, b), nn.SiLU())]
-        self.stack = nn.Sequential(*hidden, nn.Linear(widths[-1], 1))
+        self.stack, self.outputs = nn.Sequential(*hidden, nn.Linear(widths[-1], outputs)), outputs
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map standardised features (N, F) to logits (N,)."""
+        """Map standardised features (N, F) to logits (N,), or (N, C) with C classes."""
         logits: torch.Tensor = self.stack(x)
-        return logits.squeeze(-1)
+        return logits.squeeze(-1) if self.outputs == 1 else logits
 
 
 def make(shape: Shape) -> nn.Module:
@@ -63,7 +66,7 @@ def make(shape: Shape) -> nn.Module:
     network = kind(**arguments(shape, kind))
     if not isinstance(network, nn.Module):
         raise InputError(f"{shape.network} makes {type(network).__name__}; expected a torch.nn.Module")
-    return network
+    return heads.finished(network, shape.head, particles=sees_particles(network))
 
 
 def find(name: str) -> Callable[..., nn.Module]:
@@ -80,18 +83,21 @@ def find(name: str) -> Callable[..., nn.Module]:
 
 
 def arguments(shape: Shape, kind: Callable[..., nn.Module]) -> dict[str, Any]:
-    """Give a constructor what the user says, and what else it asks for by name: `features`, `layers`, `nodes`, `particles`.
+    """Give a constructor what the user says, and what else it asks for by name: `features`, `layers`, `nodes`, `particles`, `outputs`.
 
     Raises:
         InputError: The user says what it does not take, or it needs what nobody says.
     """
     given = json.loads(shape.arguments)
     offered = {n: getattr(shape, n) for n in ("features", "layers", "nodes", "particles")}
+    offered["outputs"] = heads.outputs(shape.head)
     known = inspect.signature(kind).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
         for name in given:
             if name not in known:
                 raise InputError(f'{shape.network} takes no argument "{name}"{closest(name, known)}')
+    if shape.head and "outputs" not in known:
+        raise InputError(f'{shape.network} takes no "outputs", the number of classes that loss = "multiclass" needs')
     taken: dict[str, Any] = {name: value for name, value in offered.items() if name in known} | given
     for name, parameter in known.items():
         named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)

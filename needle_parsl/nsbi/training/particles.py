@@ -41,20 +41,21 @@ class DeepSet(nn.Module):
         M. Zaheer et al., Deep Sets, arXiv:1703.06114; P. T. Komiske, E. M. Metodiev, J. Thaler, arXiv:1810.05165.
     """
 
-    def __init__(self, features: int, particles: int, layers: int, nodes: int) -> None:
+    def __init__(self, features: int, particles: int, layers: int, nodes: int, outputs: int = 1) -> None:
         super().__init__()
+        self.outputs = outputs
         self.phi = perceptron(particles, *[nodes] * layers)
-        self.rho = perceptron(features + nodes, *[nodes] * layers, 1)
+        self.rho = perceptron(features + nodes, *[nodes] * layers, outputs)
 
     def forward(self, x: torch.Tensor, particles: Particles) -> torch.Tensor:
-        """Map features (B, F) and particles to logits (B,)."""
+        """Map features (B, F) and particles to logits (B,), or (B, C) with C classes."""
         if isinstance(particles, Padded):
             total = (self.phi(particles.values) * particles.mask[..., None]).sum(dim=1)
         else:
             kept = packed(particles)
             total = kept.sum(self.phi(kept.values))
         logits: torch.Tensor = self.rho(torch.cat([x, total], dim=1))
-        return logits.squeeze(-1)
+        return logits.squeeze(-1) if self.outputs == 1 else logits
 
 
 class Transformer(nn.Module):
@@ -67,21 +68,24 @@ class Transformer(nn.Module):
         A. Vaswani et al., arXiv:1706.03762; R. Xiong et al. (normalisation before attention), arXiv:2002.04745.
     """
 
-    def __init__(self, features: int, particles: int, layers: int, nodes: int, heads: int = 4) -> None:
+    def __init__(
+        self, features: int, particles: int, layers: int, nodes: int, heads: int = 4, outputs: int = 1
+    ) -> None:
         super().__init__()
+        self.outputs = outputs
         self.event, self.particle = nn.Linear(features, nodes), nn.Linear(particles, nodes)
         self.blocks = nn.ModuleList(_Block(nodes, heads) for _ in range(layers))
-        self.last = nn.Sequential(nn.LayerNorm(nodes), nn.Linear(nodes, 1))
+        self.last = nn.Sequential(nn.LayerNorm(nodes), nn.Linear(nodes, outputs))
 
     def forward(self, x: torch.Tensor, particles: Particles) -> torch.Tensor:
-        """Map features (B, F) and particles to logits (B,)."""
+        """Map features (B, F) and particles to logits (B,), or (B, C) with C classes."""
         values, mask = particles if isinstance(particles, Padded) else packed(particles).padded()
         tokens = torch.cat([self.event(x)[:, None], self.particle(values)], dim=1)
         seen = nn.functional.pad(mask, (1, 0), value=True)[:, None, None, :]
         for block in self.blocks:
             tokens = block(tokens, seen)
         logits: torch.Tensor = self.last(tokens[:, 0])
-        return logits.squeeze(-1)
+        return logits.squeeze(-1) if self.outputs == 1 else logits
 
 
 class _Block(nn.Module):
@@ -104,7 +108,7 @@ class _Block(nn.Module):
         return tokens.view(*tokens.shape[:-1], self.heads, -1).transpose(1, 2)
 
 
-PARTICLE_NETWORKS: dict[str, Callable[[int, int, int, int], nn.Module]] = {
+PARTICLE_NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "deepset": DeepSet,
     "transformer": Transformer,
 }

@@ -6,8 +6,8 @@ A member's events are chosen by the hash of their ids as in `views.look`, window
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch, Streame
 from needle_parsl.nsbi.data.loading.stretches import Stretch
 from needle_parsl.nsbi.data.loading.windows import Loading, Rows, joined
 from needle_parsl.nsbi.data.store import Store
-from needle_parsl.nsbi.training.views import MemberView, Places, Scaler, balance, chosen
+from needle_parsl.nsbi.training.views import BOTH, MemberView, Places, Scaler, balance, chosen
 
 SCAN = 1_000_000
 """Events whose weights are added up at a time."""
@@ -33,11 +33,11 @@ class StoredEvents:
     found: tuple[Stretch, ...]
     """Where they are; the label is 1 for the numerator, and the factor what its store's weights are multiplied with."""
     particle_scaler: Scaler | None = None
-    kinds: tuple[bool, ...] = (True, False)
-    """Labels that there must be."""
+    kinds: Mapping[float, str] = field(default_factory=lambda: BOTH)
+    """What each label means; there must be events of all."""
 
     @staticmethod
-    def of(found: Sequence[Stretch], kinds: tuple[bool, ...] = (True, False)) -> StoredEvents:
+    def of(found: Sequence[Stretch], kinds: Mapping[float, str] = BOTH) -> StoredEvents:
         """Take the scale from the moments in the stores."""
         jets = stretches.particle_scale(found)
         scaler = Scaler(*stretches.scale(found))
@@ -61,10 +61,10 @@ class StoredEvents:
         for stretch in self.found:
             for ids, weight in _scanned(stretch):
                 kept = keep(ids)
-                counts[stretch.label > 0] += int(kept.sum())
-                totals[stretch.label > 0] += float(keep.weights(ids[kept], weight[kept]).sum()) * stretch.factor
-        factors = balance(sum(counts.values()), totals)
-        found = [replace(s, factor=s.factor * factors[s.label > 0]) for s in self.found]
+                counts[stretch.label] += int(kept.sum())
+                totals[stretch.label] += float(keep.weights(ids[kept], weight[kept]).sum()) * stretch.factor
+        factors = balance(sum(counts.values()), totals, self.kinds)
+        found = [replace(s, factor=s.factor * factors[s.label]) for s in self.found]
         jets = self.particle_scaler
         loading = Loading(
             scaler=(self.scaler.shift, self.scaler.width),

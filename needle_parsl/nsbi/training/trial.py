@@ -24,6 +24,8 @@ from needle_parsl.nsbi.training.views import Batchable
 
 EVENTS = 256
 """Events of the batch that is tried; their features are random."""
+CLASSES = ("a", "b", "c")
+"""That stand for the samples of a network of many."""
 
 
 def look(table: Training, features: int, particles: int, physics: tuple[str, str]) -> dict[str, Any]:
@@ -41,8 +43,9 @@ def look(table: Training, features: int, particles: int, physics: tuple[str, str
     before = set(sys.modules)
     found: dict[str, Any] = {"problems": [], "engine": "", "reason": ""}
     try:
-        settings = Settings.of(table, features, particles, *physics)
-        choice = choosing.choose(Job(settings, 1, *(_events(features, particles) for _ in range(2))))
+        classes = CLASSES if table.loss == "multiclass" else ()
+        settings = Settings.of(table, features, particles, *physics, classes)
+        choice = choosing.choose(Job(settings, 1, *(_events(features, particles, len(classes) or 2) for _ in range(2))))
         found |= {"engine": choice.engine, "reason": choice.reason}
     except InputError as error:
         found["problems"] = [("training.network", line) for line in str(error).splitlines()]
@@ -50,10 +53,10 @@ def look(table: Training, features: int, particles: int, physics: tuple[str, str
     return {**found, "code": inspection.digests(set(sys.modules) - before, physics, named)}
 
 
-def _events(features: int, particles: int) -> Batchable:
+def _events(features: int, particles: int, classes: int) -> Batchable:
     """Make events up."""
     generator = torch.Generator().manual_seed(1)
-    label = (torch.arange(EVENTS) % 2).float()
+    label = (torch.arange(EVENTS) % classes).float()
     values = torch.randn(2 * EVENTS, particles, generator=generator).numpy()
     jets = Jagged(values, np.arange(EVENTS + 1, dtype=np.int64) * 2) if particles else None
     return Batchable(torch.randn(EVENTS, features, generator=generator), label, torch.ones(EVENTS), jets)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,11 @@ from needle_parsl.nsbi.data.loading.particles import Packed
 Floats = npt.NDArray[np.float64]
 Places = torch.Tensor | range
 """Which events come next: indices, or for events that stay in their stores places in the order in which they are read."""
+
+
+BELOW: Mapping[float, str] = {0.0: "denominator"}
+BOTH: Mapping[float, str] = {1.0: "numerator", **BELOW}
+"""What labels mean."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,8 @@ class RatioEvents:
     scaler: Scaler
     x: torch.Tensor
     """Standardised features, shape (N, F)."""
-    label: npt.NDArray[np.bool_]
-    """Whether an event is from the numerator, shape (N,)."""
+    label: npt.NDArray[np.generic]
+    """Whether an event is from the numerator, or the number of its class, shape (N,)."""
     weight: Floats
     """Shape (N,)."""
     id: hashing.Hashes
@@ -64,8 +69,8 @@ class RatioEvents:
     """Standardised features of the particles."""
     known: npt.NDArray[np.float32] | None = None
     """What is known jointly of each event, and learned instead of the label; shape (N,)."""
-    kinds: tuple[bool, ...] = (True, False)
-    """Labels that there must be: of the numerator, and of the denominator."""
+    kinds: Mapping[float, str] = field(default_factory=lambda: BOTH)
+    """What each label means; there must be events of all."""
 
     @staticmethod
     def build(numerator: Events | None, denominator: Events, joint: str = "") -> RatioEvents:
@@ -78,15 +83,15 @@ class RatioEvents:
         """
         above = 0 if numerator is None else len(numerator)
         events = Events.join([denominator] if numerator is None else [numerator, denominator], denominator.names)
-        scaler, jets = Scaler.fit(events.x), events.particles
         label, known = np.arange(len(events)) < above, events.joint[joint] if joint else None
-        kinds = (False,) if numerator is None else (True, False)
-        x = torch.from_numpy(scaler(events.x))
-        found = RatioEvents(scaler, x, label, events.weight, events.id, known=known, kinds=kinds)
-        if jets is None:
-            return found
-        widths = Scaler.fit(jets.values)
-        return replace(found, particle_scaler=widths, particles=Jagged(widths(jets.values), jets.offsets))
+        return replace(_standardised(events, label), known=known, kinds=BELOW if numerator is None else BOTH)
+
+    @staticmethod
+    def of_classes(samples: Mapping[str, Events]) -> RatioEvents:
+        """Put many samples together, each a class; the first has label 0."""
+        events = Events.join(list(samples.values()), next(iter(samples.values())).names)
+        label = np.repeat(np.arange(len(samples)), [len(sample) for sample in samples.values()])
+        return replace(_standardised(events, label), kinds=dict(enumerate(samples)))
 
     @property
     def features(self) -> int:
@@ -106,6 +111,15 @@ class RatioEvents:
         if view.bootstrap_salt is not None:
             weight = weight * hashing.poisson(self.id, view.bootstrap_salt)
         return _balanced(self, training & (weight != 0), weight), _balanced(self, validation, self.weight)
+
+
+def _standardised(events: Events, label: npt.NDArray[np.generic]) -> RatioEvents:
+    scaler, jets = Scaler.fit(events.x), events.particles
+    found = RatioEvents(scaler, torch.from_numpy(scaler(events.x)), label, events.weight, events.id)
+    if jets is None:
+        return found
+    widths = Scaler.fit(jets.values)
+    return replace(found, particle_scaler=widths, particles=Jagged(widths(jets.values), jets.offsets))
 
 
 @dataclass(frozen=True)
@@ -160,12 +174,13 @@ def chosen(ids: hashing.Hashes, view: MemberView) -> tuple[npt.NDArray[np.bool_]
     return outside & ~validation, outside & validation
 
 
-def balance(events: int, totals: Mapping[bool, float]) -> dict[bool, float]:
+def balance(events: int, totals: Mapping[float, float], kinds: Mapping[float, str]) -> dict[float, float]:
     """Give all classes the same sum of weights, with mean weight 1, so that the logit is ln p_1 / p_0.
 
     Args:
         events: Of all classes.
-        totals: The sum of the weights of the numerator, and of the denominator; or of one of them, if it is alone.
+        totals: The sum of the weights of each class, by label.
+        kinds: What each label means.
 
     Returns:
         What the weights of each are multiplied with.
@@ -175,18 +190,20 @@ def balance(events: int, totals: Mapping[bool, float]) -> dict[bool, float]:
     """
     for kind, total in totals.items():
         if not total > 0:
-            raise TaskError(f"the weights of its {'numerator' if kind else 'denominator'} add up to {total:g}")
+            raise TaskError(f"the weights of its {kinds[kind]} add up to {total:g}")
     return {kind: events / (len(totals) * total) for kind, total in totals.items()}
 
 
 def _balanced(events: RatioEvents, keep: npt.NDArray[np.bool_], weight: Floats) -> Batchable:
     label, kept = events.label[keep], weight[keep]
-    factors = balance(len(kept), {kind: float(kept[label == kind].sum()) for kind in events.kinds})
+    factors = balance(len(kept), {kind: float(kept[label == kind].sum()) for kind in events.kinds}, events.kinds)
+    for kind, factor in factors.items():
+        kept[label == kind] *= factor
     learned = label if events.known is None else events.known[keep]
     rows = np.flatnonzero(keep)
     return Batchable(
         events.x.index_select(0, torch.from_numpy(rows)),
         torch.from_numpy(learned.astype(np.float32)),
-        torch.from_numpy(np.where(label, factors.get(True, 0.0), factors.get(False, 0.0)) * kept).float(),
+        torch.from_numpy(kept).float(),
         None if events.particles is None else events.particles[rows],
     )

@@ -196,6 +196,14 @@ def _taken(graph: Graph, given: list[Any], _: object, __: fx.Node) -> str:
     return graph.add("Gather", given[0], graph.constant(index[1], np.int64), axis=1)
 
 
+def _logaddexp(graph: Graph, given: list[Any], _: object, __: fx.Node) -> str:
+    """ln(exp a + exp b) = max + ln(1 + exp(-|a - b|)), which overflows nowhere."""
+    first, second = given[:2]
+    near = graph.add("Exp", graph.add("Neg", graph.add("Abs", graph.add("Sub", first, second))))
+    rest = graph.add("Log", graph.add("Add", near, graph.constant(1, np.float32)))
+    return graph.add("Add", graph.add("Max", first, second), rest)
+
+
 def _binary(name: str) -> Callable[..., str]:
     def made(graph: Graph, given: list[Any], _: object, __: fx.Node) -> str:
         first, second = (a if isinstance(a, str) else graph.constant(a, np.float32) for a in given[:2])
@@ -212,6 +220,8 @@ FUNCTIONS: dict[Any, Callable[..., str]] = {
     "squeeze": _squeezed,
     torch.squeeze: _squeezed,
     torch.cat: _joined,
+    torch.logaddexp: _logaddexp,
+    operator.neg: _of_layer(_plain("Neg")),
     operator.getitem: _taken,
     operator.add: _binary("Add"),
     torch.add: _binary("Add"),

@@ -10,7 +10,7 @@ from torch import nn, optim
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi import compiling
-from needle_parsl.nsbi.training import modules, watching
+from needle_parsl.nsbi.training import heads, modules, watching
 from needle_parsl.nsbi.training.engines import hosting, optimizing
 from needle_parsl.nsbi.training.engines.rows import loss_of
 from needle_parsl.nsbi.training.engines.stacked import device, faithful
@@ -105,9 +105,11 @@ def _tried(module: Any, job: Job, watch: Watch) -> str:
     for wanted in (MONITORED, watch.stop.monitor, watch.best.monitor):
         if wanted not in logged:
             raise InputError(f'{name} logs no "{wanted}" in its validation_step, by which its best epoch is found')
-    if ratio.shape != batch.label.shape:
+    count = heads.outputs(job.settings.shape.head)
+    if ratio.shape != ((len(batch.label),) if count == 1 else (len(batch.label), count)):
+        wanted = "ln r, one number each" if count == 1 else f"{count} numbers each, one for every class"
         raise InputError(
-            f"{name} gives shape {tuple(ratio.shape)} for {len(batch.label)} events; its forward must give ln r, one number each"
+            f"{name} gives shape {tuple(ratio.shape)} for {len(batch.label)} events; its forward must give {wanted}"
         )
     return ""
 
