@@ -34,6 +34,12 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def children_s() -> float:
+    """Give the processor time of the processes that were started here, and have ended, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def arm(script: str, name: str, *arguments: str) -> dict[str, Any]:
     """Run one arm of a benchmark in a process of its own; it prints its numbers as JSON in its last line."""
     command = [sys.executable, script, "--arm", name, *arguments]

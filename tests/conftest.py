@@ -27,12 +27,12 @@ SLURM, SLURM_PORT = ROOT / "tests" / "services" / "slurm_cluster", "17817"
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[dict[str, str]]:
-    """The environment in which its commands find it: 4 GPU nodes with 4 GPUs, 3 CPU nodes; its ports are fixed."""
+    """The environment in which its commands find it: 4 GPU nodes with 4 GPUs, 6 CPU nodes; its ports are fixed."""
     folder = Path(tempfile.gettempdir()) / f"needle-tests-slurm-{os.getuid()}"
     env = {**os.environ, "NEEDLE_SLURM_DIR": str(folder), "NEEDLE_SLURM_PORT": SLURM_PORT}
     with Path(f"{folder}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for command in (["install"], ["start", "--nodes", "4", "--cpu-nodes", "3"]):
+        for command in (["install"], ["start", "--nodes", "4", "--cpu-nodes", "6"]):
             done = subprocess.run([SLURM, *command], env=env, capture_output=True, text=True, check=False, timeout=300)
             if done.returncode:
                 required = "slurm" in os.environ.get("NEEDLE_REQUIRE", "").split(",")

@@ -67,6 +67,10 @@ def load(path: Path, settings: list[str] | None = None) -> Loaded:
     return loaded
 
 
+COLLECTION = "globus://"
+"""What names a file of a Globus collection begins with elsewhere."""
+
+
 def match(path: Path, patterns: tuple[str, ...]) -> list[str]:
     """List the files that patterns name, absolute and without repetition, in canonical order; addresses stay as they are.
 
@@ -79,6 +83,8 @@ def match(path: Path, patterns: tuple[str, ...]) -> list[str]:
     """
     found: list[str] = []
     for pattern in patterns:
+        if pattern.startswith(COLLECTION):
+            raise InputError("needle moves no files of Globus collections; copy it first and name it by its path there")
         try:
             local = [] if is_remote(pattern) else _names(path.parent, pattern)
             resolved = [pattern] if is_remote(pattern) else [_readable(Path(name)) for name in local]

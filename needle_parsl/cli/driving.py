@@ -76,8 +76,8 @@ def attach(run: RunName) -> None:
         text = log.read_text(errors="replace") if log.exists() else ""
         typer.echo(text[shown:], nl=False)
         shown = len(text)
-        if not alive:
-            break
+        if not alive and driver == (driver := detached.read(root / rundir.DRIVER) or driver):
+            break  # nor has its job left word of a next one
         time.sleep(LOOK)
     state = running.state(root)["status"] if (root / rundir.RUN).exists() else "not begun"
     if state != "done":

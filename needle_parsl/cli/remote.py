@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from needle_parsl.cli.options import AnalysisFile, Json, RemoteRun, Settings
+from needle_parsl.cli.options import AnalysisFile, Json, RemoteRun, Settings, Unblind
 from needle_parsl.errors import InputError
 
 Endpoint = Annotated[
@@ -28,13 +28,16 @@ def submit(
     endpoint: Endpoint = None,
     settings: Settings = None,
     run: Again = None,
+    unblind: Unblind = False,
     as_json: Json = False,
 ) -> None:
     """Start a run at another site, through Globus Compute."""
     from needle_parsl import site as sites
     from needle_parsl.workflow.remote import asking
 
-    _show(asking.submit(analysis, site, endpoint or sites.endpoint(site), settings or [], run), as_json)
+    _show(
+        asking.submit(analysis, site, endpoint or sites.endpoint(site), settings or [], run, unblind=unblind), as_json
+    )
 
 
 def fetch(run: RemoteRun, out: To = None, as_json: Json = False) -> None:
@@ -61,6 +64,13 @@ def answer() -> None:
     except ValueError as error:
         raise InputError(f"standard input: is no JSON: {error}") from error
     typer.echo(json.dumps(answering.answer(question)))
+
+
+def work() -> None:
+    """Do tasks that come as lines on standard input: what a worker of an endpoint runs, if a site sends it tasks."""
+    from needle_parsl.workflow import lines
+
+    lines.serve()
 
 
 def ask(run: str, what: str, as_json: bool) -> None:
@@ -97,4 +107,5 @@ def add(app: typer.Typer) -> None:
     """Add the commands to needle's."""
     for command in (submit, fetch):
         app.command()(command)
-    app.command(hidden=True)(answer)
+    for hidden in (answer, work):
+        app.command(hidden=True)(hidden)

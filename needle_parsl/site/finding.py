@@ -47,8 +47,8 @@ def load(name: str) -> Site:
         raise InputError(f'there is no site "{name}"{closest(name, sites)}; "needle sites" lists them')
     reader = reading.Reader(reading.Places(path))
     table = reading.load(path)
-    # The endpoint is the laptop's affair: at the site its variable need not be set.
-    used = {key: value if key == "remote" else _expand(value, reader, key) for key, value in table.items()}
+    kept = ("remote",) if _is_laptops(table) else ()
+    used = {key: value if key in kept else _expand(value, reader, key) for key, value in table.items()}
     site = reader.table(Site, used)
     reader.finish()
     shapes: dict[str, Any] = {need: _shape(reader, used, need) for need in NEEDS if need in used}
@@ -56,6 +56,11 @@ def load(name: str) -> Site:
     meaning.check(reader, site, used)
     reader.finish()
     return replace(site, factory=str(path.parent / site.factory)) if site.factory else site
+
+
+def _is_laptops(table: Mapping[str, Any]) -> bool:
+    """Whether the endpoint is the laptop's affair: at the site its variable need not be set."""
+    return table.get("executor") != "globus-compute"
 
 
 def _shape(reader: reading.Reader, table: Mapping[str, Any], need: str) -> Shape:
@@ -77,11 +82,8 @@ def described(path: Path) -> str:
 
 def needed(path: Path) -> list[str]:
     """List the variables that a site file needs and that are not set."""
-    texts = [
-        line
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if not line.lstrip().startswith(("#", *SHELL, "endpoint"))
-    ]
+    passed = ("#", *SHELL, "endpoint") if _is_laptops(reading.load(path)) else ("#", *SHELL)
+    texts = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith(passed)]
     found = [m[1] or m[3] for line in texts for m in VARIABLE.finditer(line) if m[2] is None]
     return [name for name in dict.fromkeys(found) if not os.environ.get(name)]
 

@@ -10,6 +10,7 @@ from needle_parsl.reading import Reader
 from needle_parsl.site.tables import Shape, Site
 
 WALLTIME = re.compile(r"\d{1,3}:[0-5]\d:[0-5]\d")
+UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 BUDGET = re.compile(r"\d+(\.\d+)?( node-hours?)?")
 EVERYWHERE = ("all", "any", "*", "0.0.0.0", "::")  # noqa: S104  these are refused
 ONE_LINE = ("account", "queue", "qos", "constraint", "select", "walltime", "launcher_options")
@@ -35,7 +36,7 @@ def check(reader: Reader, site: Site, table: Mapping[str, Any]) -> None:
 
 def _whole(site: Site) -> Iterator[tuple[str, str]]:
     batch = site.scheduler != "local"
-    if batch and site.executor != "htex" and not site.factory:
+    if batch and site.executor == "threads" and not site.factory:
         yield "executor", f'a scheduler needs executor = "htex"; found "{site.executor}"'
     if not BUDGET.fullmatch(str(site.budget)):
         yield "budget", f'found "{site.budget}", expected node-hours, such as "200 node-hours"'
@@ -48,7 +49,15 @@ def _whole(site: Site) -> Iterator[tuple[str, str]]:
         )
     if site.driver == "job" and not batch:
         yield "driver", 'a driver in a job needs a scheduler; write driver = "login"'
-    if site.environment and site.executor != "htex":
+    if site.executor == "globus-compute" and not UUID.fullmatch(site.remote.endpoint):
+        found = site.remote.endpoint
+        yield (
+            "remote.endpoint" if found else "executor",
+            f'"{found}" is no endpoint id; "globus-compute-endpoint list" at the site shows it'
+            if found
+            else '"globus-compute" needs an endpoint; write [remote] endpoint = "$NEEDLE_ENDPOINT"',
+        )
+    if site.environment and site.executor == "threads":
         yield (
             "environment",
             'threads run the Python that runs needle; an environment of their own needs executor = "htex"',

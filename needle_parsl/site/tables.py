@@ -113,9 +113,10 @@ class Site(Shape):
     """What machine this is, in one line. Example: `"Perlmutter at NERSC, GPU nodes"`."""
     scheduler: Literal["local", "slurm", "pbs"] = "local"
     """Who gives out the nodes; `local` is this machine."""
-    executor: Literal["threads", "htex"] = "threads"
-    """How tasks run: `threads` of the process that runs `needle`, or `htex`, worker processes of their own (Parsl's
-    HighThroughputExecutor). A scheduler needs `htex`."""
+    executor: Literal["threads", "htex", "globus-compute"] = "threads"
+    """How tasks run: `threads` of the process that runs `needle`; `htex`, worker processes of their own (Parsl's
+    HighThroughputExecutor); or `globus-compute`, which is `htex` except that blocks of toys go to the endpoint of `[remote]`, whose
+    workers must see the run directory under the same path. A scheduler needs one of the latter two."""
     pack: int = field(default=0, metadata=within(0, 100_000))
     """Members that one training task holds; 0 is 8, fewer where these would take more than about 30 s or too much memory.
     Unit: networks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -41,7 +42,9 @@ cd {folder} || exit 1
 export {inside}=job
 timeout --signal=TERM --kill-after=60 {seconds} {command}
 code=$?
-if [ $code = 124 ]; then {submit} {script} && exit 0; fi
+if [ $code = 124 ]; then
+  next=$({submit} {script}) && printf {note} "${{next%%;*}}" > {driver}.next && mv {driver}.next {driver} && exit 0
+fi
 exit $code
 """
 
@@ -121,7 +124,9 @@ def script(arguments: list[str], cwd: Path, root: Path, site: Site) -> str:
         options="\n".join(f"{sign} {option}" for option in (*asked, *shape.options)),
         folder=shlex.quote(str(cwd)),
         inside=INSIDE,
-        seconds=shape.seconds() - max(60, shape.draining()),
+        seconds=shape.seconds() - min(max(60, shape.draining()), shape.seconds() // 2),
+        note=shlex.quote(json.dumps(asdict(Driver(socket.gethostname(), job="%s", scheduler=site.scheduler)))),
+        driver=shlex.quote(str(root.resolve() / rundir.DRIVER)),
         command=shlex.join([sys.executable, "-m", "needle_parsl", *arguments]),
         submit=COMMANDS[site.scheduler][0],
         script=shlex.quote(str(root.resolve() / rundir.LOGS / SCRIPT)),

@@ -18,8 +18,9 @@ from needle_parsl.workflow.records import Record
 
 LOOK = 0.5
 """Seconds between two looks at the machine."""
-TRAINING, READING = ("train", "piece"), ("generated", "read", "merge", "convert")
-"""What belongs on nodes with GPUs, and on those for files; everything else is small."""
+TRAINING, READING, WIDE = ("train", "piece"), ("generated", "read", "merge", "convert"), ("toys",)
+"""What belongs on nodes with GPUs, and on those for files; what comes by the thousand, is short, and reads nothing outside of the run
+directory, so that it may go through Globus Compute; everything else is small."""
 Finished = Callable[[Task, Record | None, BaseException | None], None]
 """Called when a task ends: with its record, or with what it raised."""
 Futures = dict[str, Record | Future[Record]]
@@ -67,7 +68,7 @@ def run(
 
 def need(stage: str) -> str:
     """Say on which kind of nodes the work of a stage belongs."""
-    return "gpu" if stage in TRAINING else "io" if stage in READING else "cpu"
+    return "gpu" if stage in TRAINING else "io" if stage in READING else "wide" if stage in WIDE else "cpu"
 
 
 def by_mpi(machine: executors.Machine, site: Site) -> bool:

@@ -93,9 +93,14 @@ def _log(root: str, task: Task, error: BaseException) -> str:
 @cache
 def _settle() -> None:
     """Make this process end with its parent, and give a training the time to write its state. Once per process."""
-    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+    follow_parent()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: _end())
+
+
+def follow_parent() -> None:
+    """End this process when its parent has gone."""
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
 
 
 def _follow(parent: int) -> None:

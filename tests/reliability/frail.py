@@ -12,51 +12,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import generated
 import psutil
 
 from needle_parsl.workflow.processes import tethered
 
-ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 300.0
 """Seconds after which something that was waited for counts as not coming: generous, since machines of tests are slow."""
-APP = """
-name    = "frail"
-seed    = 7
-physics = "physics.py"
-[features]
-names = ["x1", "x2", "x3", "x4"]
-[split]
-min_events = 100
-[samples.signal]
-generate = "physics.py:signal"
-events   = 6_000
-yield    = 80.0
-[samples.background]
-generate = "physics.py:background"
-events   = 6_000
-yield    = 400.0
-[samples.background.variations.jes]
-up   = { generate = "physics.py:background_jes_up" }
-down = { generate = "physics.py:background_jes_down" }
-[ratios]
-reference = ["background"]
-targets   = ["signal", "background"]
-[training]
-layers        = 2
+TRAINING = """layers        = 2
 nodes         = 16
 batch_size    = 256
 epochs        = 8
 patience      = 1000
-members       = 4
-[model]
-parameters.mu        = { nominal = 1.0, bounds = [0.0, 5.0], role = "poi" }
-processes.signal     = "mu"
-processes.background = "1"
-nuisances.jes        = {}
-[fit]
-scan = { parameter = "mu", start = 0.2, stop = 2.0, points = 5 }
+members       = 4"""
+NUISANCE = """
+[samples.background.variations.jes]
+up   = { generate = "physics.py:background_jes_up" }
+down = { generate = "physics.py:background_jes_down" }
+[model.nuisances.jes]
 """
-OF_NUISANCE = ("[samples.background.variations", "up ", "down ", "nuisances.")
 
 
 @dataclass(frozen=True)
@@ -122,10 +96,7 @@ class Run:
 
 def make(folder: Path, *settings: str, nuisance: bool = True) -> Run:
     """Write the small analysis into a folder; without its nuisance parameter it trains one pack, else three."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = [line for line in APP.splitlines() if nuisance or not line.startswith(OF_NUISANCE)]
-    (folder / "analysis.toml").write_text("\n".join(lines))
-    (folder / "physics.py").write_text((ROOT / "apps" / "gaussian" / "physics.py").read_text())
+    generated.write(folder, TRAINING, name="frail", events=6_000, more=NUISANCE if nuisance else "")
     return Run(folder, settings)
 
 

@@ -19,6 +19,8 @@ SERVICE = ROOT / "tests" / "services" / "globus_compute.py"
 VENV = ROOT / ".endpoint"
 """The endpoint pins other versions than needle does: it has an environment of its own."""
 WANTED = "globus-compute-endpoint==4.19.0"
+CACHE = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+"""Compiled toys, which take a minute to compile, are kept here whatever the home is."""
 IDENTITY = "11111111-2222-4333-8444-555555555555"
 TEMPLATE = "heartbeat_period: 5\nengine:\n  type: ThreadPoolEngine\n  max_workers: 2\n"
 SCHEMA = {"type": "object", "properties": {}, "additionalProperties": False}
@@ -60,6 +62,7 @@ class LocalSite:
             "GLOBUS_COMPUTE_CLIENT_SECRET": "any",
             "GLOBUS_COMPUTE_USER_DIR": str(self.folder / "compute"),
             "NEEDLE_REMOTE": str(self.remote),
+            "XDG_CACHE_HOME": CACHE,
         }
 
     def start_service(self) -> None:
@@ -89,6 +92,7 @@ class LocalSite:
             "GLOBUS_COMPUTE_USER_DIR": self.folder / "compute",
             "HOME": home,
             "NEEDLE_REMOTE": self.remote,
+            "XDG_CACHE_HOME": CACHE,
             **more,
         }
         (place / "user_environment.yaml").write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))

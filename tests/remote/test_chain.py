@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import generated
 import pytest
 from site_here import LocalSite
-from test_remote import APP, ROOT, submitted, until
+from test_remote import submitted, until
 
 pytestmark = [pytest.mark.remote, pytest.mark.slurm]
 Laptop = Callable[..., Any]
@@ -30,15 +31,12 @@ poll             = 2
 def test_from_the_laptop_to_slurm_and_back(
     far: LocalSite, slurm: dict[str, str], laptop: Laptop, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "app"
-    folder.mkdir()
-    (folder / "analysis.toml").write_text(APP)
-    (folder / "physics.py").write_text((ROOT / "apps" / "gaussian" / "physics.py").read_text())
+    file = generated.write(tmp_path / "app")
     sites = far.folder / "sites"
     sites.mkdir(exist_ok=True)
     (sites / "cluster.toml").write_text(CLUSTER)
     far.configure("cluster", SLURM_CONF=slurm["SLURM_CONF"], NEEDLE_SITES=str(sites), NEEDLE_ACCOUNT="needle")
-    run = submitted(laptop, far.start("cluster"), folder / "analysis.toml", site="cluster")
+    run = submitted(laptop, far.start("cluster"), file, site="cluster")
     ended = until(laptop, run, lambda facts: not facts["alive"])
     assert ended["state"]["status"] == "done", laptop("logs", run).out
     root = far.remote / run / "run"

@@ -9,53 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import generated
 import pytest
-from site_here import ROOT, LocalSite
+from site_here import LocalSite
 
 pytestmark = pytest.mark.remote
 Laptop = Callable[..., Any]
 PATIENCE = 300.0
-APP = """
-name    = "small"
-seed    = 7
-physics = "physics.py"
-[features]
-names = ["x1", "x2", "x3", "x4"]
-[split]
-min_events = 100
-[samples.signal]
-generate = "physics.py:signal"
-events   = 3_000
-yield    = 80.0
-[samples.background]
-generate = "physics.py:background"
-events   = 3_000
-yield    = 400.0
-[ratios]
-reference = ["background"]
-targets   = ["signal", "background"]
-[training]
-layers     = 1
-nodes      = 8
-batch_size = 256
-epochs     = 2
-members    = 2
-[model]
-parameters.mu        = { nominal = 1.0, bounds = [0.0, 5.0], role = "poi" }
-processes.signal     = "mu"
-processes.background = "1"
-[fit]
-scan = { parameter = "mu", start = 0.2, stop = 2.0, points = 5 }
-"""
 
 
 @pytest.fixture
 def analysis(tmp_path: Path) -> Path:
-    folder = tmp_path / "an analysis"
-    folder.mkdir()
-    (folder / "analysis.toml").write_text(APP)
-    (folder / "physics.py").write_text((ROOT / "apps" / "gaussian" / "physics.py").read_text())
-    return folder / "analysis.toml"
+    return generated.write(tmp_path / "an analysis")
 
 
 def until(laptop: Laptop, run: str, there: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
@@ -123,14 +88,38 @@ def test_what_goes_wrong_is_a_sentence(endpoint: str, laptop: Laptop, analysis: 
     says(2, "large.py", "absolute path")
 
 
+@pytest.mark.parametrize(("access", "valid"), [("local.me", -60), ("revoked", 3600)])
+def test_a_login_that_has_expired_is_a_sentence(endpoint: str, laptop: Laptop, analysis: Path, tmp_path: Path, access: str, valid: int) -> None:  # fmt: skip
+    """The user's own login, with tokens that the service takes no longer; the real SDK would ask for a code."""
+    from globus_sdk.token_storage import SQLiteTokenStorage, TokenStorageData
+
+    tokens = {
+        "funcx_service": "https://auth.globus.org/scopes/facd7ccc-c5f4-42aa-916b-a0e270e2c2a9/all",
+        "auth.globus.org": "openid manage_projects",
+    }
+    (tmp_path / "login").mkdir()
+    store = SQLiteTokenStorage(tmp_path / "login" / "storage.db", namespace="user/local")
+    ends = int(time.time()) + valid
+    store.store_token_data_by_resource_server({
+        server: TokenStorageData(server, str(uuid.uuid4()), scope, access, "old", ends, "Bearer") for server, scope in tokens.items()
+    })  # fmt: skip
+    store.close()
+    user = {"GLOBUS_COMPUTE_CLIENT_ID": "", "GLOBUS_COMPUTE_CLIENT_SECRET": "", "GLOBUS_COMPUTE_USER_DIR": str(tmp_path / "login")}  # fmt: skip
+    ended = laptop("submit", "--site", "local", "--endpoint", endpoint, analysis, **user)
+    assert (ended.code, ended.err.count("has expired")) == (2, 1), ended
+    assert len(ended.err.strip().splitlines()) == 1
+    assert ended.out == ""
+
+
 def test_a_site_of_another_version_is_refused(far: LocalSite, endpoint: str, monkeypatch: pytest.MonkeyPatch, analysis: Path, tmp_path: Path) -> None:  # fmt: skip
     from needle_parsl.errors import InputError
-    from needle_parsl.workflow.remote import answering, asking
+    from needle_parsl.workflow import lines
+    from needle_parsl.workflow.remote import asking
 
     for name, value in far.env(tmp_path).items():
         monkeypatch.setenv(name, value)
-    other = answering.versions() | {"Python": "3.10"}
-    monkeypatch.setattr(answering, "versions", lambda: other)
+    other = lines.versions() | {"Python": "3.10"}
+    monkeypatch.setattr(lines, "versions", lambda: other)
     with pytest.raises(InputError, match=r"the site has Python .* \(here 3.10\)"):
         asking.submit(analysis, "local", endpoint, [])
 

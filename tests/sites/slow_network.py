@@ -12,11 +12,11 @@ STEP = 0.1
 
 
 class Slow(nn.Module):
-    """A perceptron that sleeps in every step."""
+    """A perceptron that sleeps in every step; compiled code, which never calls `forward`, knows no GELU."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.stack = nn.Sequential(nn.Linear(features, 8), nn.SiLU(), nn.Linear(8, 1))
+        self.stack = nn.Sequential(nn.Linear(features, 8), nn.GELU(), nn.Linear(8, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map standardised features (N, F) to logits (N,)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import generated
 import on_node
 import pytest
 from conftest import jobs, until
@@ -49,37 +51,11 @@ workers_per_node = 1
 launcher         = "srun"
 poll             = 2
 """
-SMALL = """
-name    = "small"
-seed    = 7
-physics = "physics.py"
-[features]
-names = ["x1", "x2", "x3", "x4"]
-[split]
-min_events = 100
-[samples.signal]
-generate = "physics.py:signal"
-events   = 3_000
-yield    = 80.0
-[samples.background]
-generate = "physics.py:background"
-events   = 3_000
-yield    = 400.0
-[ratios]
-reference = ["background"]
-targets   = ["signal", "background"]
-[training]
-network    = "slow_network:Slow"
+SLOW = """network    = "slow_network:Slow"
 batch_size = 500
 epochs     = EPOCHS
-members    = 1
-[model]
-parameters.mu        = { nominal = 1.0, bounds = [0.0, 5.0], role = "poi" }
-processes.signal     = "mu"
-processes.background = "1"
-[fit]
-scan = { parameter = "mu", start = 0.2, stop = 2.0, points = 5 }
-"""
+patience   = 1000
+members    = 1"""
 LATE = '''
 
 def signal(generator, events, _quick=signal):
@@ -95,10 +71,7 @@ def signal(generator, events, _quick=signal):
 
 def analysis(folder: Path, epochs: int = 2, more: str = "") -> Path:
     """Write a small analysis, whose training takes about 0.7 s an epoch."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "analysis.toml").write_text(SMALL.replace("EPOCHS", str(epochs)))
-    (folder / "physics.py").write_text((ROOT / "apps" / "gaussian" / "physics.py").read_text() + more)
-    return folder / "analysis.toml"
+    return generated.write(folder, SLOW.replace("EPOCHS", str(epochs)), code=more)
 
 
 def machine(folder: Path, text: str, *changes: str) -> Path:
@@ -121,12 +94,35 @@ def ledger(root: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def is_wanted(request: pytest.FixtureRequest, test: Callable[..., None]) -> bool:
+    return any(item.name == test.__name__ for item in request.session.items)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def driven(
+    slurm: dict[str, str], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[tuple[Path, subprocess.Popen[str]] | None]:
+    """A run whose driver is a job, and lasts longer than the minute that a driver has in a walltime of two; beside all other tests."""
+    if not is_wanted(request, test_a_driver_in_a_job_goes_on_in_a_next_one):
+        yield None
+        return
+    folder = tmp_path_factory.mktemp("driven")
+    mine = machine(folder, CPU, 'walltime = "00:02:00"', 'driver = "job"')
+    began = start("run", analysis(folder, 90), "--site", mine, "--out", "run", cwd=folder, env=slurm)
+    assert began.wait(120) == 0, (folder / "driver.log").read_text()
+    attached = start("attach", "run", cwd=folder, env=slurm)
+    yield folder, attached
+    if attached.poll() is None:
+        start("cancel", "run", cwd=folder, env=slurm).wait(60)
+        attached.wait(60)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def outliving(
     slurm: dict[str, str], tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[tuple[Path, subprocess.Popen[str]] | None]:
     """A run of more than two walltimes of a minute, which goes on beside all other tests, if its own is among them."""
-    if not any(item.name == test_a_run_outlives_its_walltimes.__name__ for item in request.session.items):
+    if not is_wanted(request, test_a_run_outlives_its_walltimes):
         yield None
         return
     folder = tmp_path_factory.mktemp("late")
@@ -195,10 +191,9 @@ def test_each_device_twice_per_node_and_a_marker_on_each_node(tmp_path: Path) ->
     assert not list(notes.glob("held.*"))
 
 
-@pytest.mark.campaign  # the training may end before the job is cancelled
 def test_scancel_in_the_middle_goes_on_to_the_same_bytes(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, queue: Queue) -> None:  # fmt: skip
     root = tmp_path / "run"
-    file = analysis(tmp_path / "app", 40)
+    file = analysis(tmp_path / "app", 24)  # a state is written after 10 s, and 7 s are left
     driver = start("run", file, "--site", machine(tmp_path, CPU), "--out", "run", cwd=tmp_path, env=slurm)
     until(lambda: list(root.glob("packs/states/*/*.h5")) or driver.poll() is not None, 300)
     (job,) = queue(root)
@@ -346,7 +341,6 @@ def test_mpi_shape_runs_programs_on_two_nodes(tmp_path: Path) -> None:
     assert len({rank[2] for rank in ranks}) == 2
 
 
-@pytest.mark.campaign  # likewise: it may end within its walltime
 def test_a_run_outlives_its_walltimes(outliving: tuple[Path, subprocess.Popen[str]]) -> None:
     folder, driver = outliving
     assert driver.wait(400) == 0, (folder / "driver.log").read_text()
@@ -358,3 +352,16 @@ def test_a_run_outlives_its_walltimes(outliving: tuple[Path, subprocess.Popen[st
     assert "COMPLETED" in states[1:]  # its training stopped itself, and its workers left
     assert len({line["key"] for line in ledger(root)}) == len(ledger(root))
     assert not any(line["reason"] for line in ledger(root))
+
+
+def test_a_driver_in_a_job_goes_on_in_a_next_one(driven: tuple[Path, subprocess.Popen[str]]) -> None:
+    folder, attached = driven
+    assert attached.wait(400) == 0, (folder / "driver.log").read_text()
+    root, said = folder / "run", (folder / "driver.log").read_text()
+    first, last = re.search(r"started as job (\d+)", said), json.loads((root / "driver.json").read_text())
+    assert first is not None
+    assert int(last["job"]) > int(first[1])  # the note names the latest
+    assert "interrupted" in said
+    assert len({line["key"] for line in ledger(root)}) == len(ledger(root))
+    assert not any(line["reason"] for line in ledger(root))
+    assert json.loads((root / "run.json").read_text())["status"] == "done"

@@ -41,7 +41,7 @@ class Machine:
         """Notice what Parsl would wait for in vain.
 
         Raises:
-            TaskError: An interchange has ended, or workers cannot be started.
+            NeedleError: An interchange has ended, workers cannot be started, or an endpoint does nothing for this run.
         """
         for executor in self.executors.values():
             self._check(executor)
@@ -55,6 +55,8 @@ class Machine:
         judge = getattr(executor, "block_error_handler", None)
         if isinstance(judge, Judge) and judge.verdict:
             raise TaskError(judge.verdict)
+        if getattr(executor, "trouble", None) is not None:
+            raise executor.trouble
         if getattr(executor, "bad_state_is_set", False):
             raise TaskError(f"workers cannot be started: {executor.executor_exception or last_words(self.logs)}")
 
@@ -67,6 +69,10 @@ class Machine:
                 ends = time.monotonic() + GONE
                 while provider.earlier() and time.monotonic() < ends:
                     time.sleep(0.5)
+
+    def blocks(self) -> list[Any]:
+        """List the executors that have workers in blocks."""
+        return [executor for executor in self.executors.values() if hasattr(executor, "scale_out_facade")]
 
     def end_jobs(self) -> None:
         """End all jobs; those that have ended stay as they are."""
@@ -91,6 +97,9 @@ def _abandon(machine: Machine | None) -> None:
         with suppress(psutil.NoSuchProcess):
             child.terminate()
     pools = [getattr(executor, "executor", None) for executor in machine.executors.values()] if machine else []
+    for executor in machine.executors.values() if machine else ():
+        if hasattr(executor, "trouble"):  # else its threads would wait for what is at the endpoint
+            executor.shutdown()
     for threads in filter(None, pools):
         threads.shutdown(wait=False, cancel_futures=True)
         if TRAINING.acquire(timeout=STOP):  # it has written its state
@@ -124,8 +133,8 @@ def started(site: Site, logs: Path, say: Say = lambda _: None) -> Iterator[Machi
             jobs = Jobs(logs.parent, site.node_hours(), say)
             machine = Machine(DataFlowKernel(settings.config(site, logs, jobs)), logs)
             machine.take_over(say)
-            if site.executor == "htex" and site.scheduler == "local" and not site.factory:
-                for executor in machine.executors.values():
+            if site.scheduler == "local" and not site.factory:
+                for executor in machine.blocks():
                     executor.scale_out_facade(1)  # Parsl itself would wait for its next look
             yield machine
             machine.kernel.cleanup()

@@ -13,6 +13,7 @@ from typing import Any
 from needle_parsl import refs
 from needle_parsl.errors import InputError
 from needle_parsl.site import NEEDS, Site
+from needle_parsl.workflow import globus
 from needle_parsl.workflow.executors import launching
 from needle_parsl.workflow.executors.jobs import Jobs
 from needle_parsl.workflow.executors.judging import Judge
@@ -21,6 +22,8 @@ from needle_parsl.workflow.processes import tethered
 
 PARSL = "parsl"
 LABEL = "tasks"
+WIDE, ENDPOINT = "wide", "endpoint"
+"""What many short tasks need that are independent of each other, and the executor that is there for them alone."""
 INTERCHANGE = "parsl.executors.high_throughput.interchange"
 HEARTBEAT = 2
 """Seconds between two signs of life of a pool of workers; a lost worker is found within them."""
@@ -64,10 +67,11 @@ def _users(site: Site) -> Any:
 
 def labels(executors: list[str]) -> dict[str, str]:
     """Map what tasks may need to the labels of the executors that serve it."""
-    return {
+    found = {
         need: next((name for name in (*shapes, LABEL) if name in executors), executors[0])
         for need, shapes in NEEDS.items()
     }
+    return {**found, WIDE: ENDPOINT if ENDPOINT in executors else found["cpu"]}
 
 
 def _executors(site: Site, logs: Path, jobs: Jobs) -> list[Any]:
@@ -79,7 +83,16 @@ def _executors(site: Site, logs: Path, jobs: Jobs) -> list[Any]:
         raise InputError(
             f"{', '.join(missing)}: not on this machine; run needle where the jobs of this site are submitted"
         )
-    return [htex(site, label, logs, jobs) for label in site.shapes()]
+    made = [htex(site, label, logs, jobs) for label in site.shapes()]
+    return [*made, _endpoint(site, logs, jobs)] if site.executor == "globus-compute" else made
+
+
+def _endpoint(site: Site, logs: Path, jobs: Jobs) -> Any:
+    """Configure what runs through Globus Compute."""
+    globus.require()
+    from needle_parsl.workflow.executors import endpoint
+
+    return endpoint.executor(site.remote.endpoint, logs.parent, jobs.say)
 
 
 def name(root: Path) -> str:

@@ -6,17 +6,15 @@ import base64
 import hashlib
 import os
 import re
-import sys
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import __version__, rundir
+from needle_parsl import rundir
 from needle_parsl import site as sites
 from needle_parsl.analysis import read
 from needle_parsl.errors import InputError, NeedleError
-from needle_parsl.workflow import detached, running
+from needle_parsl.workflow import detached, lines, running
 
 HOME = "NEEDLE_REMOTE"
 """Environment variable that names the folder of remote runs at a site."""
@@ -31,15 +29,6 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
         return ANSWERS[question["what"]](question)
     except (NeedleError, OSError) as error:
         return {"error": str(error), "wrong_input": isinstance(error, InputError)}
-
-
-def versions() -> dict[str, str]:
-    """Say what laptop and site must have in common."""
-    return {
-        "needle": __version__,
-        "Python": ".".join(map(str, sys.version_info[:2])),
-        "Parsl": version("parsl"),
-    }
 
 
 def _folder(question: Mapping[str, Any]) -> Path:
@@ -61,9 +50,8 @@ def _submit(question: Mapping[str, Any]) -> dict[str, Any]:
     folder = _folder(question)
     if (folder / rundir.DRIVER).exists():  # the answer was lost on its way, and the laptop asks again
         return _status(question)
-    ours, theirs = versions(), question["versions"]
-    if differ := [f"{name} {ours[name]} (here {theirs[name]})" for name in ours if ours[name] != theirs[name]]:
-        raise InputError(f"the site has {', '.join(differ)}; install the same versions at both ends")
+    if differ := lines.differing(question["versions"]):
+        raise InputError(f"the site has {differ}; install the same versions at both ends")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, content in question["files"].items():
         path = (folder / name).resolve()
@@ -82,7 +70,8 @@ def _submit(question: Mapping[str, Any]) -> dict[str, Any]:
 def _start(folder: Path, question: Mapping[str, Any]) -> None:
     """Start the driver: a process that nobody waits for."""
     settings = [part for setting in question["settings"] for part in ("--set", setting)]
-    command = ["run", question["analysis"], "--site", question["site"], "--out", RUN, *settings]
+    opened = ["--unblind"] if question["unblind"] else []
+    command = ["run", question["analysis"], "--site", question["site"], "--out", RUN, *settings, *opened]
     detached.start(command, folder, folder / rundir.DRIVER, folder / detached.LOG)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from needle_parsl import reading, rundir
 from needle_parsl.errors import InputError, TaskError, closest
+from needle_parsl.workflow import lines
 from needle_parsl.workflow.remote import answering, service
 
 MOST_SENT = 7_000_000
@@ -23,7 +24,9 @@ def _home() -> Path:
     return Path("~/.needle/submitted").expanduser()
 
 
-def submit(path: Path, site: str, endpoint: str, settings: list[str], again: str | None = None) -> dict[str, Any]:
+def submit(
+    path: Path, site: str, endpoint: str, settings: list[str], again: str | None = None, *, unblind: bool = False
+) -> dict[str, Any]:
     """Start a run at a site.
 
     Args:
@@ -32,6 +35,7 @@ def submit(path: Path, site: str, endpoint: str, settings: list[str], again: str
         endpoint: The id of its Globus Compute endpoint.
         settings: Overrides, `KEY=VALUE`.
         again: The id of a submission to repeat; one that has arrived is not started a second time.
+        unblind: Whether the user asked to look at the data.
 
     Returns:
         The first status of the run, with its id.
@@ -49,9 +53,9 @@ def submit(path: Path, site: str, endpoint: str, settings: list[str], again: str
     record = {"run": run, "endpoint": endpoint, "site": site, "analysis": str(path.resolve()), "sent": time.time()}
     _home().mkdir(parents=True, exist_ok=True, mode=0o700)
     rundir.write_json(_home() / f"{run}.json", record)
-    question = {"what": "submit", "run": run, "site": site, "settings": settings, "versions": answering.versions()}
+    question = {"what": "submit", "run": run, "site": site, "settings": settings, "versions": lines.versions()}
     try:
-        return service.ask(endpoint, {**question, "analysis": path.name, "files": files})
+        return service.ask(endpoint, {**question, "analysis": path.name, "files": files, "unblind": unblind})
     except InputError:  # it did not begin
         (_home() / f"{run}.json").unlink()
         raise
