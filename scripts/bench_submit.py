@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-import measuring
+import measuring  # type: ignore[import-not-found]  # scripts find what stands beside them
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "remote")]

@@ -11,7 +11,7 @@ from typing import Any
 
 import generated
 import pytest
-from site_here import LocalSite
+from site_here import IDENTITY, LocalSite
 
 pytestmark = pytest.mark.remote
 Laptop = Callable[..., Any]
@@ -101,7 +101,7 @@ def test_a_login_that_has_expired_is_a_sentence(endpoint: str, laptop: Laptop, a
     store = SQLiteTokenStorage(tmp_path / "login" / "storage.db", namespace="user/local")
     ends = int(time.time()) + valid
     store.store_token_data_by_resource_server({
-        server: TokenStorageData(server, str(uuid.uuid4()), scope, access, "old", ends, "Bearer") for server, scope in tokens.items()
+        server: TokenStorageData(server, IDENTITY, scope, access, "old", ends, "Bearer") for server, scope in tokens.items()
     })  # fmt: skip
     store.close()
     user = {"GLOBUS_COMPUTE_CLIENT_ID": "", "GLOBUS_COMPUTE_CLIENT_SECRET": "", "GLOBUS_COMPUTE_USER_DIR": str(tmp_path / "login")}  # fmt: skip

@@ -63,7 +63,8 @@ def test_toys_run_there_and_are_the_same(endpoint: str, laptop: Laptop, analysis
     far, here = records(tmp_path / "far"), records(tmp_path / "here")
     assert far.keys() == here.keys()
     assert [r["stage"] for r in far.values()].count("toys") == BLOCKS
-    assert {k for k in far if far[k]["digest"] != here[k]["digest"] and far[k]["stage"] != "report"} == set()
+    differ = {far[key]["stage"] for key in far if far[key]["digest"] != here[key]["digest"]}
+    assert differ <= {"generate", "convert", "report"}  # these name files and times
     workers = {stage: {r["worker"] for r in far.values() if (r["stage"] == "toys") == (stage == "toys")} for stage in ("toys", "rest")}  # fmt: skip
     assert not workers["toys"] & workers["rest"]
     assert len(workers["toys"]) <= 2  # the endpoint's workers, each with one process that stays

@@ -24,6 +24,11 @@ def sleep(seconds: float) -> str:
     return socket.gethostname()
 
 
+def prefix() -> str:
+    """Say which Python runs this."""
+    return sys.prefix
+
+
 def hello(out: str, parsl_resource_specification: dict[str, Any] | None = None) -> str:  # noqa: ARG001  Parsl's
     """Give the command line of an MPI program."""
     program = (

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Any
 
 import generated
 import on_node
+import psutil
 import pytest
 from conftest import jobs, until
 
@@ -248,6 +250,8 @@ def test_a_refusal_is_said_once_and_soon(slurm: dict[str, str], needle: Callable
         ),
         ('environment = { kind = "venv", path = "BARE" }', "No module named"),
         ('environment = { kind = "venv", path = "/nowhere" }', "/nowhere/bin/python: No such file or directory"),
+        ('node_setup = "export NEEDLE_VERSION=0.0.1"', "and the run was started with 0.0.1; install the same at both"),
+        ('launcher = "jsrun"', "jsrun: command not found"),
     ],
 )
 def test_workers_that_cannot_start_say_why(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, change: str, words: str) -> None:  # fmt: skip
@@ -264,14 +268,20 @@ def test_workers_that_cannot_start_say_why(slurm: dict[str, str], needle: Callab
 
 
 def test_a_block_that_never_starts_is_told_of_and_goes_with_the_run(slurm: dict[str, str], tmp_path: Path, queue: Queue) -> None:  # fmt: skip
-    root, log = tmp_path / "run", tmp_path / "driver.log"
-    mine = machine(tmp_path, GPU, 'options = ["--hold"]')
-    driver = start("run", analysis(tmp_path / "app"), "--site", mine, "--out", "run", cwd=tmp_path, env=slurm)
-    until(lambda: "waits in the queue: JobHeldUser" in log.read_text(), 240)
-    assert list(queue(root).values()) == ["PD"]
-    driver.send_signal(signal.SIGINT)
-    assert driver.wait(90) == 130
-    assert queue(root) == {}
+    """A job that is held, and one of more nodes than there are, which Slurm takes, too."""
+    started = {}
+    for reason, change in (("JobHeldUser", 'options = ["--hold"]'), ("PartitionConfig", "nodes = 99")):
+        place = tmp_path / reason
+        file = analysis(place / "app")
+        driver = start("run", file, "--site", machine(place, GPU, change), "--out", "run", cwd=place, env=slurm)
+        started[reason] = place, driver
+    for reason, (place, driver) in started.items():
+        until(lambda: f"waits in the queue: {reason}" in (place / "driver.log").read_text(), 240)  # noqa: B023  it is called at once
+        assert list(queue(place / "run").values()) == ["PD"]
+        driver.send_signal(signal.SIGINT)
+    for place, driver in started.values():
+        assert driver.wait(90) == 130
+        assert queue(place / "run") == {}
 
 
 def test_a_killed_driver_is_followed_by_one_that_ends_its_jobs(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, queue: Queue) -> None:  # fmt: skip
@@ -310,6 +320,71 @@ def test_blocks_come_with_work_and_go_without(tmp_path: Path, queue: Queue) -> N
         last.result(30)
     until(lambda: not queue(root), 20)
     assert len(jobs(root)) == 2
+
+
+@pytest.mark.usefixtures("on_slurm")
+def test_a_lost_node_costs_its_tasks_only(tmp_path: Path) -> None:
+    """The pool of workers on one node of two is killed; the job goes on with the other, which does the work of both."""
+    from parsl import python_app
+
+    from needle_parsl.workflow import executors
+
+    (tmp_path / "logs").mkdir()
+    mine = machine(tmp_path, CPU, "nodes = 2")
+    with executors.started(sites.load(str(mine)), tmp_path / "logs") as found:
+        app = python_app(on_node.sleep, data_flow_kernel=found.kernel, executors=[found.labels["cpu"]])
+        ends = time.monotonic() + 240
+        nodes: set[str] = set()
+        while len(nodes) < 2 and time.monotonic() < ends:
+            nodes |= {future.result(240) for future in [app(1), app(1)]}
+        lost, left = sorted(nodes)
+        both = [app(4), app(4)]
+        time.sleep(1)
+        pools = [p for p in psutil.process_iter() if _is_pool(p, tmp_path, lost)]
+        assert pools
+        for pool in pools:
+            pool.kill()
+        assert left in {future.result(120) for future in both}
+        assert {app(0).result(60) for _ in range(2)} <= nodes  # the node's own may have been replaced
+
+
+def _is_pool(process: psutil.Process, folder: Path, node: str) -> bool:
+    try:
+        ours = "needle_parsl.workflow.processes.pool" in process.cmdline() and str(folder) in " ".join(
+            process.cmdline()
+        )
+        return ours and process.environ().get("SLURMD_NODENAME") == node
+    except psutil.Error:
+        return False
+
+
+@pytest.mark.parametrize("kind", ["venv", "packed"])
+@pytest.mark.usefixtures("on_slurm")
+def test_an_environment_of_its_own_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Workers run the Python of a venv, which finds this needle by a `.pth` file; `packed` unpacks it to the node, and takes it away."""
+    from parsl import python_app
+
+    from needle_parsl.workflow import executors
+
+    monkeypatch.delenv("PYTHONPATH")
+    made = tmp_path / "made"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", made], check=True)
+    (packages,) = made.glob("lib/python*/site-packages")
+    (packages / "here.pth").write_text(
+        "\n".join([str(ROOT), str(Path(__file__).parent), sysconfig.get_path("purelib")])
+    )
+    if kind == "packed":
+        subprocess.run(["tar", "-C", made, "-czf", tmp_path / "made.tar.gz", "."], check=True)
+    path = made if kind == "venv" else tmp_path / "made.tar.gz"
+    mine = machine(tmp_path, CPU, f'environment = {{ kind = "{kind}", path = "{path}", local = "{tmp_path}/disk" }}')
+    (tmp_path / "logs").mkdir()
+    with executors.started(sites.load(str(mine)), tmp_path / "logs") as found:
+        app = python_app(on_node.prefix, data_flow_kernel=found.kernel, executors=[found.labels["cpu"]])
+        prefix = Path(app().result(240))
+        assert prefix == made if kind == "venv" else prefix.parent == tmp_path / "disk"
+        assert prefix.exists()
+    if kind == "packed":
+        until(lambda: not prefix.exists(), 30)
 
 
 def test_budget_stops_submission(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path) -> None:
