@@ -1,7 +1,7 @@
 """Tasks as lines of text: how they travel to the workers of a Globus Compute endpoint, and how their results come back.
 
-A line is JSON. What is in it that JSON cannot say is a pickle, which is opened only after the line has shown that both ends have
-the same versions, and see the same run directory.
+A line is JSON. What is in it that JSON cannot say is written as Parsl writes it for workers of its own, and read only after the line
+has shown that both ends have the same versions, and see the same run directory.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import pickle
 import sys
 from functools import cache
 from importlib.metadata import version
@@ -103,8 +102,12 @@ def serve() -> None:
 
 
 def _packed(value: Any) -> str:
-    return base64.b64encode(pickle.dumps(value)).decode()
+    from parsl.serialize import serialize
+
+    return base64.b64encode(serialize(value)).decode()
 
 
 def _unpacked(text: str) -> Any:
-    return pickle.loads(base64.b64decode(text))  # noqa: S301  of the same version, from this user's own processes
+    from parsl.serialize import deserialize
+
+    return deserialize(base64.b64decode(text))
