@@ -104,12 +104,30 @@ def _features(analysis: Analysis, complain: Complain) -> None:
         complain("features.names", "is empty; name at least one column")
     for name in sorted({n for n in names if names.count(n) > 1}):
         complain("features.names", f'"{name}" stands there more than once')
+    if analysis.features.parameters:
+        _inputs(analysis, complain)
     if analysis.features.selection:
         _expression(analysis.features.selection, "features.selection", complain)
     _derived(analysis.features.derived, complain)
     _computed(analysis, complain)
     if analysis.features.particles:
         _particles(analysis.features.particles, complain)
+
+
+def _inputs(analysis: Analysis, complain: Complain) -> None:
+    """Check parameters that are inputs of networks."""
+    key, names, loss = "features.parameters", analysis.features.parameters, analysis.training.loss
+    for name in sorted({n for n in names if names.count(n) > 1 or n in analysis.features.names}):
+        complain(key, f'"{name}" stands there more than once, or is a feature, too')
+    if analysis.features.particles:
+        complain(key, "cannot be inputs of networks of particles; leave one of the two out")
+    if loss in (*JOINT_LOSSES, "multiclass"):
+        complain(key, f'have no meaning with training.loss = "{loss}"; say "carl" or "mlc"')
+    for name in analysis.ratios.targets:
+        if name in analysis.ratios.reference and not analysis.reference_of(name):
+            complain(
+                key, f'"{name}" is a target and in the reference, which depends on no parameter; leave it out of one'
+            )
 
 
 def _computed(analysis: Analysis, complain: Complain) -> None:

@@ -48,6 +48,9 @@ class Features:
 
     names: tuple[str, ...]
     """Scalar columns, in the order of the network's inputs. Example: `["m4l", "mjj", "pt"]`."""
+    parameters: tuple[str, ...] = ()
+    """Columns of the target samples that are parameters of the simulation: networks see them behind the features and learn
+    p(x | theta) / p_ref(x). Such a run ends with the diagnostics (docs/training.md). Example: `["mass"]`."""
     units: dict[str, str] = field(default_factory=dict)
     """Their units, for exported files. Example: `{ m4l = "GeV", pt = "GeV" }`."""
     selection: str = ""
@@ -481,6 +484,10 @@ class Analysis:
     def reference_of(self, target: str) -> bool:
         """Whether a target is the reference itself, so that its ratio is 1."""
         return self.ratios.reference == (target,)
+
+    def parametrised(self, sample: str) -> bool:
+        """Whether the events of a sample have parameters as inputs of networks."""
+        return bool(self.features.parameters) and sample in self.ratios.targets and sample not in self.ratios.reference
 
     def poi(self) -> str:
         """Name the parameter that gets an interval."""

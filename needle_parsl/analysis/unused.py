@@ -23,6 +23,11 @@ def found(analysis: Analysis) -> Iterator[tuple[str, str]]:
             yield f"samples.{name}.variations", f'is not used, since "{name}" is no process of the model'
     if analysis.fit.data is not None and analysis.fit.blind:
         yield "fit.data", "is left alone, since fit.blind is true; set fit.blind = false to look at the data"
+    if analysis.features.parameters:
+        yield (
+            "features.parameters",
+            "end the run with the diagnostics; fits and toys, which need one value of them, are left out",
+        )
     if analysis.ratios.joint and analysis.training.loss not in JOINT_LOSSES:
         yield "ratios.joint", f'is not used with training.loss = "{analysis.training.loss}"'
     named = {*analysis.features.names, *analysis.split.id}.union(*map(_columns, _expressions(analysis)))

@@ -21,6 +21,10 @@ Tree = Annotated[str, typer.Option("--tree", help="The TTree, RNTuple or HDF5 gr
 RatioName = Annotated[
     list[str] | None, typer.Option("--ratio", help="Only this ratio; may be repeated. By default all.")
 ]
+At = Annotated[
+    list[str] | None,
+    typer.Option("--at", metavar="NAME=VALUE", help="A parameter that networks have as an input; may be repeated."),
+]
 To = Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Write files for colleagues into this folder.")]
 Format = Annotated[
     list[str] | None,
@@ -36,6 +40,7 @@ def evaluate(
     more: More = None,
     tree: Tree = "",
     ratio: RatioName = None,
+    at: At = None,
     site: SiteName = "local",
     as_json: Json = False,
 ) -> None:
@@ -47,7 +52,9 @@ def evaluate(
 
     if output.suffix != ".parquet":
         raise InputError(f"--out {output}: is no name of a Parquet file; end it with .parquet")
-    request = evaluating.Request(find(run_name), (*events, *(more or [])), output, tree, tuple(ratio or ()))
+    request = evaluating.Request(
+        find(run_name), (*events, *(more or [])), output, tree, tuple(ratio or ()), _values(at or [])
+    )
     with _counted(quiet=as_json) as said:
         facts = evaluating.evaluate(request, sites.load(site), said)
     if as_json:
@@ -57,6 +64,20 @@ def evaluate(
         f", {facts['rows'] - facts['events']:,} did not pass the selection" if facts["rows"] > facts["events"] else ""
     )
     typer.echo(f"{facts['events']:,} events evaluated with {facts['engine']}{left}: {facts['output']}")
+
+
+def _values(said: list[str]) -> tuple[tuple[str, float], ...]:
+    """Read names and values of parameters."""
+    from needle_parsl.errors import InputError
+
+    found = {}
+    for text in said:
+        name, _, value = text.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError as error:
+            raise InputError(f"--at {text}: expected NAME=VALUE with a number, such as --at mass=125") from error
+    return tuple(found.items())
 
 
 @contextmanager

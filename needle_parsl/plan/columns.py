@@ -59,6 +59,8 @@ def _wanted(analysis: Analysis, store: str, key: str, source: Sample | Data, own
     """Gather what a source needs; `own` are the keys that name its tree and its weight."""
     features = analysis.features
     found = {name: f"features.names[{i}]" for i, name in enumerate(features.names)}
+    if analysis.parametrised(store.partition(".")[0]):
+        found |= {name: f"features.parameters[{i}]" for i, name in enumerate(features.parameters)}
     found |= {name: f"split.id[{i}]" for i, name in enumerate(analysis.split.id) if name not in found}
     texts = {"features.selection": features.selection}
     texts |= {own[1]: source.weight if isinstance(source.weight, str) else ""}

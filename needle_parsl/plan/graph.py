@@ -82,6 +82,10 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     ratios = _ratios(analysis)
     packs = training.of_ratios(graph, ratios, partial(training.members, graph), stores)
     estimators = {ratio.name: estimating.combine(graph, ratio, packs[ratio.name], stores) for ratio in ratios}
+    if analysis.features.parameters:  # what comes next is made of events at one value of the parameters
+        for ratio in ratios:
+            _diagnose(graph, ratio, packs[ratio.name], estimators[ratio.name], stores)
+        return _ordered(graph)
     covariance = estimating.covariance(graph, ratios, estimators, stores)
     estimating.leave(graph, ratios, estimators, covariance, stores)
     checks = [_diagnose(graph, ratio, packs[ratio.name], estimators[ratio.name], stores) for ratio in ratios]
@@ -95,6 +99,10 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     measured = inference.measure(graph, datasets, thrower)
     again = bootstrapping.replicas(graph, ratios, stores, datasets, measured.learned())
     _report(graph, stores, ratios, packs, [*checks, *mixture], measured, again)
+    return _ordered(graph)
+
+
+def _ordered(graph: Graph) -> Plan:
     order = {stage: place for place, stage in enumerate(STAGES)}
     return Plan(tuple(sorted(graph.tasks, key=lambda task: order[task.stage])), graph.networks)
 
@@ -152,7 +160,8 @@ def _ratios(analysis: Analysis) -> list[specs.Ratio]:
         specs.Ratio(Density(name, nuisance, side), (Share(Density(name), None),))
         for name, nuisance, side, _ in analysis.varied()
     ]
-    return [specs.Ratio(Density(name), reference) for name in targets] + varied
+    inputs = len(analysis.features.parameters)
+    return [specs.Ratio(Density(name), reference, inputs) for name in targets] + varied
 
 
 def _diagnose(graph: Graph, ratio: specs.Ratio, packs: list[Task], estimator: Task, stores: Mapping[str, Task]) -> Task:

@@ -175,6 +175,8 @@ class Ratio:
 
     numerator: Density
     denominator: tuple[Share, ...]
+    parameters: int = 0
+    """How many of the numerator's columns, the last ones, are drawn for the denominator's events."""
 
     @property
     def name(self) -> str:

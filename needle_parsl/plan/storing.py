@@ -39,7 +39,8 @@ def conversion(graph: Graph, name: str, sample: Sample | Data, files: tuple[spec
     """Say what is kept of a sample's events."""
     analysis, features = graph.analysis, graph.analysis.features
     region = analysis.model.regions.get(name.partition(REGION)[2])
-    names = (region.binning.column,) if region else features.names
+    inputs = features.parameters if analysis.parametrised(name.partition(".")[0]) else ()
+    names = (region.binning.column,) if region else (*features.names, *inputs)
     weight, selection = sample.weight, sample.selection if isinstance(sample, Sample) else ""
     kept = tuple(text for text in (selection, region.selection if region else features.selection) if text)
     known = () if region or isinstance(sample, Data) else joint(analysis, name)

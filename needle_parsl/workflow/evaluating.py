@@ -42,6 +42,8 @@ class Request:
     tree: str
     ratios: tuple[str, ...]
     """Empty for all."""
+    at: tuple[tuple[str, float], ...] = ()
+    """Values of parameters that networks have as inputs; the others are columns of the files."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,13 @@ def _recipe(request: Request) -> tuple[Recipe, plan.Physics]:
     physics = own_code(request.root, loaded)
     graph = Graph(loaded.analysis, plan.Inputs({}, physics, exact=False), 1, 2**30)
     kept = storing.conversion(graph, SAMPLE, analysis.Data(files=request.files, tree=request.tree), ())
-    return inputs.recipe(replace(kept, id=())), physics
+    wanted = loaded.analysis.features.parameters
+    for name, _ in request.at:
+        if name not in wanted:
+            raise InputError(f'--at {name}: "{name}" is none of features.parameters{closest(name, wanted)}')
+    at = tuple((name, repr(value)) for name, value in request.at)
+    kept = replace(kept, id=(), features=(*kept.features, *wanted), derived=(*kept.derived, *at))
+    return inputs.recipe(kept), physics
 
 
 def own_code(root: Path, loaded: Loaded) -> plan.Physics:

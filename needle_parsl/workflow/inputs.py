@@ -211,6 +211,7 @@ def pair(
     ids of its nominal sample. With `most`, so many of each sample are read, which are a random choice. With `resampled`, the
     salt of a replica, events have its Poisson weights.
     """
+    from needle_parsl.nsbi.data import parameters
     from needle_parsl.nsbi.data.events import Events
 
     def read(density: Density) -> Events:
@@ -222,6 +223,8 @@ def pair(
     for density, expected in shares(root, ratio.denominator):
         sample = read(density)
         below.append(replace(sample, weight=sample.weight * (expected / total(root, density.name))))
+    if ratio.parameters:
+        return numerator, parameters.attached(Events.join(below, below[0].names), numerator, ratio.parameters)
     return numerator, Events.join(below, numerator.names)
 
 
@@ -265,7 +268,7 @@ def training_events(root: str, spec: specs.Train) -> RatioEvents | StoredEvents:
         if many:
             return StoredEvents.of(found, dict(enumerate(density.name for density in ratio.samples)))
         return RatioEvents.of_classes({d.name: part(root, d.name, splitting, "train") for d in ratio.samples})
-    if many:
+    if many and not ratio.parameters:  # a draw of parameters needs all of the numerator's
         return StoredEvents.of(found, BELOW if loss == "regression" else BOTH)
     numerator, denominator = pair(root, ratio, splitting, "train")
     return RatioEvents.build(None if loss == "regression" else numerator, denominator, joint)

@@ -40,7 +40,8 @@ class Torch:
 
     def __init__(self, paths: Mapping[str, Path]) -> None:
         self.estimators = {name: files.read(path) for name, path in paths.items()}
-        self.features = next(iter(self.estimators.values())).features
+        self.features = max((e.features for e in self.estimators.values()), key=len)
+        """Those of all: a ratio that does not depend on the parameters, which come last, looks at the first ones alone."""
 
     def evaluate(self, x: npt.NDArray[np.float32]) -> dict[str, dict[str, Floats]]:
         """Give all ratios; the members are evaluated once for both."""

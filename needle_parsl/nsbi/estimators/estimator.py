@@ -67,6 +67,11 @@ class Estimator:
         combined = COMBINERS[self.combine](members, self.coefficients)
         return (self.calibration(combined) if self.calibration else combined) - self.log_norm
 
+    def at(self, x: npt.NDArray[np.float32], *parameters: float) -> Floats:
+        """Evaluate ln r(x | theta) at one value of the parameters that are the last features: the others (N, F) to shape (N,)."""
+        theta = np.broadcast_to(np.array(parameters, np.float32), (len(x), len(parameters)))
+        return self.log_ratio(np.concatenate([x, theta], axis=1))
+
     def log_ratio_error(self, x: npt.NDArray[np.float32]) -> Floats:
         """Estimate sigma of ln r: features (N, F) to shape (N,).
 
