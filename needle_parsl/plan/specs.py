@@ -236,6 +236,8 @@ class Train:
     fold_salt: int
     validation_salt: int
     members: tuple[Member, ...]
+    replica: bool = False
+    """Whether bootstraps are those of replicas, in which all is resampled."""
 
 
 @dataclass(frozen=True)

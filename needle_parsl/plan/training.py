@@ -78,7 +78,7 @@ def packs(
         ratio: The ratio.
         members: Its networks.
         stores: Of all samples.
-        folder: What the names of the packs begin with.
+        folder: What the names of the packs of replicas begin with.
     """
     graph.networks += len(members)
     splitting = replace(graph.splitting, combine=0.0, test=0.0)
@@ -90,7 +90,9 @@ def packs(
     found = []
     for number, start in enumerate(range(0, len(members), most)):
         own = tuple(members[start : start + most])
-        spec = specs.Train(ratio, splitting, alone, graph.salt("fold"), graph.salt("validation"), own)
+        spec = specs.Train(
+            ratio, splitting, alone, graph.salt("fold"), graph.salt("validation"), own, replica=bool(folder)
+        )
         found.append(graph.add("train", f"{folder}{ratio.name}.{number:04d}", spec, *estimating.needed(ratio, stores)))
     return found
 

@@ -115,5 +115,6 @@ def _member(spec: specs.Train, member: specs.Member) -> Member:
         spec.training.validation,
         spec.validation_salt,
         member.bootstrap,
+        spec.replica,
     )
     return Member(member.member, member.fold, member.seed, view)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from needle_parsl.analysis import Model, Parameter
 from needle_parsl.errors import TaskError
@@ -56,7 +57,9 @@ class Simulation:
         events = RatioEvents.build(*self.train)
         salts = [hashing.key("own", seed, m) if own else salt for m in range(members)]
         trained = tuple(
-            engine.train(events, Member(m, 0, hashing.key(seed, m), MemberView(0, 1, 1, 0.1, 3, salts[m])), SETTINGS)
+            engine.train(
+                events, Member(m, 0, hashing.key(seed, m), MemberView(0, 1, 1, 0.1, 3, salts[m], not own)), SETTINGS
+            )
             for m in range(members)
         )
         above, below = (e if salt is None else e.resampled(salt) for e in self.combine)
@@ -167,6 +170,19 @@ def test_replicas_without_ratios_or_fit_are_counted_and_left_out(tmp_path: Path)
     assert numbers["total"] == pytest.approx(np.sqrt(8.0))
     with pytest.raises(TaskError, match="fewer than two replicas of a kind were trained: ratio signal"):
         bootstrap.summarise([kept[0], failed], [one(1), one(2)], counts)
+
+
+def test_a_replica_takes_as_many_steps_and_resamples_what_decides_when_to_stop() -> None:
+    events, view = RatioEvents.build(*Simulation.made(4).train), MemberView(0, 1, 1, 0.1, 3, 9)
+    plain, (own, _), (whole, judged) = (
+        events.look(v) for v in (replace(view, bootstrap_salt=None), view, replace(view, replica=True))
+    )
+    assert len(whole) == len(plain[0])
+    assert len(judged) == len(plain[1])
+    assert len(own) == int((whole.weight > 0).sum()) < 0.7 * len(whole)
+    share = whole.weight[whole.weight > 0] / whole.weight.sum()
+    assert torch.allclose(share, own.weight / own.weight.sum())
+    assert (judged.weight == 0).any()
 
 
 def test_an_event_has_one_weight_in_a_replica_wherever_it_is() -> None:

@@ -61,9 +61,12 @@ def table(batches: Iterable[Any]) -> np.ndarray[Any, Any]:
     return found[np.lexsort(found[:, :2].T)]
 
 
+@pytest.mark.parametrize("replica", [False, True])
 @pytest.mark.parametrize("part", [0, 1])
-def test_a_member_sees_the_same_events_with_the_same_weights(both: tuple[RatioEvents, StoredEvents], part: int) -> None:
-    ours, theirs = (source.look(VIEW)[part] for source in both[::-1])
+def test_a_member_sees_the_same_events_with_the_same_weights(
+    both: tuple[RatioEvents, StoredEvents], part: int, replica: bool
+) -> None:
+    ours, theirs = (source.look(replace(VIEW, replica=replica))[part] for source in both[::-1])
     assert len(ours) == len(theirs)
     np.testing.assert_allclose(table(ours.batches(1000)), table(theirs.batches(1000)), rtol=2e-5, atol=2e-5)
     order = ours.order(torch.Generator().manual_seed(1))

@@ -92,13 +92,13 @@ class Chosen:
 
     @property
     def salt(self) -> int | None:
-        """Of the bootstrap; validation events have none."""
-        return None if self.validation else self.view.bootstrap_salt
+        """Of the bootstrap; validation events have none, but in a replica."""
+        return None if self.validation and not self.view.replica else self.view.bootstrap_salt
 
     def __call__(self, ids: hashing.Hashes) -> npt.NDArray[np.bool_]:
-        """Judge events; one that the bootstrap never draws is left out."""
+        """Judge events; one that the bootstrap never draws is left out, but in a replica."""
         kept = chosen(ids, self.view)[int(self.validation)]
-        return kept if self.salt is None else kept & (hashing.poisson(ids, self.salt) > 0)
+        return kept if self.salt is None or self.view.replica else kept & (hashing.poisson(ids, self.salt) > 0)
 
     def weights(self, ids: hashing.Hashes, weight: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Give the weights, with those of the bootstrap."""

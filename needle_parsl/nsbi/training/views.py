@@ -101,7 +101,7 @@ class RatioEvents:
     def look(self, view: MemberView) -> tuple[Batchable, Batchable]:
         """Give a member its training and its validation events.
 
-        The fold is left out of both. Validation events carry no bootstrap weight: they only decide when to stop.
+        The fold is left out of both. Validation events carry no bootstrap weight, but in a replica: they only decide when to stop.
 
         Raises:
             TaskError: The weights of a class do not add up to more than 0.
@@ -110,6 +110,8 @@ class RatioEvents:
         weight = self.weight
         if view.bootstrap_salt is not None:
             weight = weight * hashing.poisson(self.id, view.bootstrap_salt)
+        if view.replica:
+            return _balanced(self, training, weight), _balanced(self, validation, weight)
         return _balanced(self, training & (weight != 0), weight), _balanced(self, validation, self.weight)
 
 
@@ -163,6 +165,9 @@ class MemberView:
     validation_salt: int
     bootstrap_salt: int | None
     """None without bootstrap; the same for a replica in every ratio."""
+    replica: bool = False
+    """Whether it is that of a replica: events that are not drawn stay, with weight 0, so that there are as many steps as without,
+    and validation events are drawn, too. With fewer steps networks would follow their events less, and scatter less."""
 
 
 def chosen(ids: hashing.Hashes, view: MemberView) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
