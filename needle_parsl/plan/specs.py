@@ -34,7 +34,7 @@ VERSIONS = {
     "replica": 1,
     "bootstrap": 1,
     "toys": 3,
-    "neyman": 3,
+    "neyman": 4,
     "coverage": 2,
     "report": 3,
 }

@@ -79,6 +79,19 @@ def test_limits_are_those_of_a_gaussian_measurement() -> None:
     assert found["upper"]["0.95"] == pytest.approx(exact, abs=0.06)
 
 
+def test_expected_limits_are_those_of_gaussian_data_without_a_signal() -> None:
+    """CLs of x, one of the bands of x around 0, at mu."""
+    grid = np.array([0.5, 1.0])
+    toys = [thrown(mu, np.empty(0), 20_000, 10 + place) for place, mu in enumerate(grid)]
+    found = hypotheses.limits("mu", grid, toys, thrown(0.0, grid, 20_000, 5), grid * 0, 0.0, [0.95])
+    for mu, point in zip(grid, found["points"], strict=True):
+        for band, cls in zip(hypotheses.BANDS[2:], point["expected"][2:], strict=True):
+            if band * SIGMA < mu:
+                exact = stats.norm.sf(mu / SIGMA - band) / stats.norm.cdf(band)
+                assert cls == pytest.approx(exact, abs=4 * math.sqrt(exact / 20_000) / stats.norm.cdf(band) + 0.02)
+        assert point["expected"] == sorted(point["expected"])
+
+
 def test_more_toys_are_wanted_only_near_a_critical_value() -> None:
     t = np.random.default_rng(3).chisquare(1, 1000)
     value, error = neyman.critical(t, 0.9)

@@ -26,6 +26,8 @@ TIE = 1e-4
 """t that differ by less are equal: the minimiser's own error, which would split the ties of discrete data."""
 FEW = 20
 """Toys beyond the observed value that are needed for a p-value by counting, and in a tail for one that is fitted."""
+BANDS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+"""Standard deviations at which an expectation is given, from the median."""
 TAIL = 0.1
 """Share of the toys that a tail is fitted to."""
 
@@ -132,7 +134,7 @@ def limits(
         levels: Confidence levels.
     """
     _, values, _ = background.column(parameter)
-    points = []
+    points: list[dict[str, Any]] = []
     for place, (tested, block) in enumerate(zip(grid, toys, strict=True)):
         _, own, _ = block.column(parameter)
         seen = float(observed[place]) if best <= tested else 0.0
@@ -140,18 +142,29 @@ def limits(
             points.append({parameter: float(tested), "cls": None})
             continue
         good = background.converged & np.isfinite(background.others[:, place])
-        both, both_error = p_value(too_large(block.t[block.converged], own[block.converged], tested), seen)
-        alone, alone_error = p_value(too_large(background.others[good, place], values[good], tested), seen)
+        with_signal = too_large(block.t[block.converged], own[block.converged], tested)
+        without = too_large(background.others[good, place], values[good], tested)
+        both, both_error = p_value(with_signal, seen)
+        alone, alone_error = p_value(without, seen)
         cls = both / alone if alone else None
         relative = np.hypot(both_error / max(both, 1e-12), alone_error / max(alone, 1e-12))
         points.append({
             parameter: float(tested), "q": seen, "p_signal": both, "p_background": alone, "cls": cls,
             "cls_error": None if cls is None else float(max(cls, both_error) * min(relative, 1.0)),
+            "expected": _expected(with_signal, without),
         })  # fmt: skip
     return {
         "points": points,
         "upper": {f"{level:g}": _crossing(parameter, points, best, 1 - level) for level in levels},
     }
+
+
+def _expected(with_signal: Floats, without: Floats) -> list[float] | None:
+    """Give CLs that toys without a signal see: in `BANDS` of their own spread, from the smallest; None without such toys."""
+    if not len(without):
+        return None
+    seen = np.quantile(without, norm.cdf(BANDS)[::-1])
+    return [p_value(with_signal, float(q))[0] / p_value(without, float(q))[0] for q in seen]
 
 
 def _crossing(parameter: str, points: Sequence[dict[str, Any]], best: float, height: float) -> float | None:

@@ -55,6 +55,10 @@ FIGURES = {
         "interval", "Test statistic of the data, and the critical values of the Neyman construction. Shaded: the intervals.",
         likelihoods.belt, lambda f: f.inference.belt is not None,
     ),
+    "limits": Entry(
+        "interval", "CLs from toys, and what toys without a signal lead to expect; upper limits are where it crosses a line.",
+        likelihoods.limits, likelihoods.limited,
+    ),
     "statistic": Entry(
         "toys", "Test statistic at the truth over toys. Where it follows chi-squared, profile intervals cover.",
         toys.statistic, lambda f: bool(f.inference.toys),

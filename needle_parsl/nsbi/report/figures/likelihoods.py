@@ -79,6 +79,35 @@ def plane(facts: Facts) -> Figure:
     return figure
 
 
+def limits(facts: Facts) -> Figure:
+    """Draw CLs from toys along the parameter of interest, what is expected without a signal, and the upper limits."""
+    assert facts.inference.belt is not None
+    poi, found = facts.inference.belt["parameter"], facts.inference.belt["limits"]
+    points = [p for p in found["points"] if p["cls"] is not None and p["expected"]]
+    grid, cls, error = (np.array([p[name] for p in points]) for name in (poi, "cls", "cls_error"))
+    bands = np.array([p["expected"] for p in points]).T
+    figure, (axes,) = panels(1, width=6.4, height=4.4)
+    axes.fill_between(grid, bands[0], bands[4], color="#ffdf7f", label=r"expected $\pm 2\sigma$")
+    axes.fill_between(grid, bands[1], bands[3], color="#85d1fb", label=r"expected $\pm 1\sigma$")
+    axes.plot(grid, bands[2], "--", color="black", label="expected without a signal")
+    label = "observed" if facts.subject.headline == "observed" else "Asimov"
+    axes.errorbar(grid, cls, error, fmt="o-", color="black", markersize=4, capsize=2, label=f"{label}, toys")
+    for colour, (level, upper) in zip(COLOURS, found["upper"].items(), strict=False):
+        said = "not on the grid" if upper is None else f"{poi} < {upper:.3g}"
+        axes.axhline(1 - float(level), color=colour, linewidth=1, label=f"{100 * float(level):g} %: {said}")
+        if upper is not None:
+            axes.plot([upper, upper], [0, 1 - float(level)], ":", color=colour, linewidth=1)
+    axes.set(xlabel=poi, ylabel=r"CL$_s$", xlim=(grid[0], grid[-1]), ylim=(0, 1.05))
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def limited(facts: Facts) -> bool:
+    """Whether there are CLs to draw."""
+    found = (facts.inference.belt or {}).get("limits")
+    return found is not None and any(p["cls"] is not None and p["expected"] for p in found["points"])
+
+
 def belt(facts: Facts) -> Figure:
     """Draw t of the data with the critical values that toys give, beside those of the chi-squared distribution."""
     assert facts.inference.belt is not None
