@@ -216,3 +216,13 @@ def test_more_replicas_keep_those_that_are_done(small_inputs: Path) -> None:
     after = build(small_inputs, "bootstrap={replicas=5, repeats=3, members=1}", pack=1)
     kept = {task.key for task in after.tasks}
     assert {task.stage for task in before.tasks if task.key not in kept} == {"bootstrap", "report"}
+
+
+def test_a_pack_counts_what_a_stack_holds_of_a_batch(small_inputs: Path) -> None:
+    """40 bytes for each hidden neuron and event: 2 x 64 neurons at a batch of 65,536 are 336 MB, of which 1,024 MiB hold three."""
+    wide = ("training.layers=2", "training.nodes=64", "training.members=20", "training.folds=1")
+    sizes = [
+        max(len(task.of(plan.Train).members) for task in made.tasks if task.stage == "train")
+        for made in (build(small_inputs, *wide, f"training.batch_size={size}", pack=0) for size in (1024, 65_536))
+    ]
+    assert sizes == [8, 3]

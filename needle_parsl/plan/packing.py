@@ -20,6 +20,8 @@ MOST = 8
 says more. It does not follow the number of networks, so that more members leave the packs that are done as they are."""
 VECTORS = 6
 """Vectors of the length of the weights that are held of a member: weights, gradients, the best, three of the optimiser."""
+ACTIVATIONS = 10
+"""Numbers that a stack holds of a member for each hidden neuron and event of a batch; 8 to 11 were measured (docs/training.md)."""
 SPEED_UP = {
     "native": ((64, 12.0), (128, 5.0), (256, 2.0)),
     "rows": ((64, 6.0), (128, 3.0), (256, 1.5)),
@@ -40,7 +42,8 @@ def size(analysis: Analysis, files: Mapping[str, tuple[specs.File, ...]], names:
     events = analysis.split.train * sum(_events(analysis.samples.get(name), files.get(name, ())) for name in names)
     seconds = 6 * weights * events * training.epochs / RATE
     by_work = SECONDS / max(seconds, 1e-9)
-    by_memory = training.memory_mib * 2**20 / (4 * VECTORS * weights)
+    stacked = ACTIVATIONS * training.batch_size * training.layers * training.nodes
+    by_memory = training.memory_mib * 2**20 / (4 * (VECTORS * weights + stacked))
     return max(1, int(min(by_work, by_memory, MOST)))
 
 
