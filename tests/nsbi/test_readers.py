@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from pathlib import Path
 
@@ -180,3 +181,19 @@ def test_a_thousand_fields_are_listed_at_once(sample_data: Path) -> None:
         assert len(reader.names) > 1000
         assert reader.kind("MET_pt") == "float32"
     assert time.process_time() - started < 5
+
+
+def test_a_parquet_file_leaves_nothing_behind(tmp_path: Path) -> None:
+    """No cycle of references: the metadata of many row groups would stay until Python looks for such."""
+    path = tmp_path / "many.parquet"
+    parquet.write_table(pa.table({"a": np.arange(100.0), "b": [[1.0]] * 100}), path, row_group_size=10)
+    gc.collect()
+    gc.disable()
+    try:
+        with readers.open_file(path) as file:
+            read = [columns["a"] for columns in file.iterate(["a", "b"], 5, 35, 10)]
+        del file
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+    assert np.array_equal(np.concatenate(read), np.arange(5.0, 35.0))

@@ -38,8 +38,10 @@ class ParquetFile:
         self.entries = int(self.file.metadata.num_rows)
         self.table = Table(self.path, self.file.schema_arrow)
         self.names = list(self.table.places)
-        schema = self.file.schema
-        self.paths = [schema.column(i).path for i in range(len(schema.names))]
+        # Not from `file.schema`: it and the metadata would hold each other, megabytes for many row groups.
+        metadata = self.file.metadata
+        columns = range(metadata.num_columns if metadata.num_row_groups else 0)
+        self.paths = [metadata.row_group(0).column(i).path_in_schema for i in columns]
 
     def kind(self, name: str) -> str:
         """Name the type of a column."""
