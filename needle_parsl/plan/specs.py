@@ -33,7 +33,7 @@ VERSIONS = {
     "interval": 4,
     "replica": 1,
     "bootstrap": 1,
-    "toys": 3,
+    "toys": 4,
     "neyman": 4,
     "coverage": 2,
     "report": 3,

@@ -149,31 +149,18 @@ class Scratch(NamedTuple):
     """Rows below the floor, shape (1,)."""
 
 
-class Surrogate(NamedTuple):
-    """ln Z_j by terms of one and two nuisance parameters, splines, and products of three and four; and its corrections."""
+class Normalising(NamedTuple):
+    """The simulated events behind Z_j: tables, one per process, whose y are the weights of its events."""
 
-    constant: Any
-    """ln Z_j where all are 0, shape (J,)."""
-    single: Any
-    """Spline coefficients of ln Z_j along each nuisance parameter, shape (J, K, nodes)."""
-    pair: Any
-    """Process and two nuisance parameters of each table, shape (Q, 3)."""
-    double: Any
-    """Their spline coefficients, shape (Q, nodes, nodes)."""
-    product: Any
-    """Process and up to four nuisance parameters of each product, -1 for none, shape (M, 5)."""
-    factor: Any
-    """Their coefficients, shape (M,)."""
-    low: float
-    """Where the splines begin."""
-    step: float
-    """Distance of the nodes of splines of two."""
-    finer: int
-    """Nodes of splines of one, for each of these."""
+    few: Rows
+    """Events that stand for all."""
+    every: Rows
+    trusted: float
+    """Up to this |alpha| the few alone are good enough."""
 
 
 class Correction(NamedTuple):
-    """ln Z_j minus its surrogate near one point, to second order."""
+    """ln Z_j minus what the few events say of it near one point, to first order."""
 
     at: Any
     """alpha, shape (K,)."""
@@ -181,15 +168,9 @@ class Correction(NamedTuple):
     """Shape (J,)."""
     first: Any
     """Shape (J, K)."""
-    second: Any
-    """Shape (J, K, K)."""
     log: Any
     """ln Z_j here, shape (J,)."""
     up: Any
     """Its slopes, shape (J, K)."""
     bend: Any
     """Its second derivatives, shape (J, K, K)."""
-    basis: Any
-    """Spline functions of each nuisance parameter with two derivatives, on the coarse and the fine nodes, shape (2, K, 3, 4)."""
-    place: Any
-    """The first of these functions, shape (2, K)."""

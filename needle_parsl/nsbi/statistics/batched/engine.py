@@ -15,7 +15,7 @@ from needle_parsl.nsbi.statistics.batched.compiling import compiled, exactly
 from needle_parsl.nsbi.statistics.batched.evaluation import evaluate, scratch
 from needle_parsl.nsbi.statistics.batched.filling import gather
 from needle_parsl.nsbi.statistics.batched.newton import BROKEN, CONVERGED, HIGHER, decompose, minimise, solve, space
-from needle_parsl.nsbi.statistics.batched.normalisation import correction, measure
+from needle_parsl.nsbi.statistics.batched.normalisation import correction, total
 from needle_parsl.nsbi.statistics.batched.preparing import Prepared, enlarged, prepare
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _errors(model, held, fit, sigma):
 
 @compiled
 def _block(
-    model, rows, events, surrogate, sample, drawn, ends, auxiliary, counts, offsets, bins, truth, place, tested, moved,
+    model, rows, events, normalising, drawn, ends, auxiliary, counts, offsets, bins, truth, place, tested, moved,
     starts, c, factors, s, fit, answer,
 ):  # fmt: skip
     """Fit toys one after the other: at the tested values, then freely from the best of them, each from several starts.
@@ -94,7 +94,6 @@ def _block(
                 rows.root[bins[b], i] = math.sqrt(counts[t, b, i])
         c.value[:] = 0.0
         c.first[:] = 0.0
-        c.second[:] = 0.0
         fit.seen[:] = 0
         fit.center[:] = math.nan
         where[:] = truth
@@ -117,7 +116,7 @@ def _block(
                 if n >= 0 and not several:
                     break
                 known = value if code == CONVERGED else math.inf
-                other, ended = minimise(model, toy, surrogate, sample, c, factors, s, held, fit, best, known)
+                other, ended = minimise(model, toy, normalising, c, factors, s, held, fit, best, known)
                 better = other < value or code != CONVERGED
                 if (
                     n < 0
@@ -178,9 +177,9 @@ class Engine:
             np.zeros((len(draws), len(tested))), np.zeros((len(draws), 1 + len(tested)), np.int64),
             np.zeros((len(draws), 2), np.int64), np.zeros(len(draws)),
         )  # fmt: skip
-        curves = max(rows.nuisance.shape[1], p.sample.nuisance.shape[1])
+        curves = max(rows.nuisance.shape[1], p.normalising.every.nuisance.shape[1])
         _block(
-            p.model, rows, p.events, p.surrogate, p.sample,
+            p.model, rows, p.events, p.normalising,
             np.concatenate([np.empty(0, np.int64), *(d.rows for d in draws)]).astype(np.int64), ends,
             np.array([d.constraints.auxiliary for d in draws], np.float64).reshape(len(draws), nuisances), counts, offsets,
             np.array([b for table in p.bins for b in range(table.start, table.stop)], np.int64),
@@ -204,11 +203,10 @@ class Engine:
         counts, (offset,) = self._counts([draw])
         for table, own in zip(p.bins, np.split(counts[0], np.cumsum([b.stop - b.start for b in p.bins])), strict=False):
             rows.count[table], rows.root[table] = own, np.sqrt(own)
-        s = scratch(len(theta), processes, max(rows.nuisance.shape[1], p.sample.nuisance.shape[1]))
+        s = scratch(len(theta), processes, max(rows.nuisance.shape[1], p.normalising.every.nuisance.shape[1]))
         offset -= gather(p.events, draw.rows.astype(np.int64), rows, s)
         c, gradient, hessian = correction(processes, nuisances), np.zeros(len(theta)), np.zeros((len(theta),) * 2)
-        if len(p.surrogate.single):
-            measure(p.sample, p.surrogate, theta[rates.physics :], s, c)
+        total(p.normalising.every, theta[rates.physics :], s, c, True)
         toy = Toy(rows, draw.constraints.auxiliary.astype(np.float64))
         factors = _factors(rows, processes, rates.physics, nuisances)
         value = evaluate(p.model, toy, c, factors, s, theta, gradient, hessian)

@@ -246,6 +246,16 @@ def moments(low, high, part, s, n):
 
 
 @compiled
+def gradients(low, high, part, s, n):
+    """Add the sums of a weighted part with the slopes of its curves."""
+    for c in range(low, high):
+        own, first = s.curves[c], 0.0
+        for i in range(n):
+            first += part[i] * own[SLOPE + i]
+        s.first[c] += first
+
+
+@compiled
 def accumulate(rows, r, factors, alpha, physics, s):
     """Add up a table; return its part of -ln L."""
     value, n = 0.0, rows.size[r]

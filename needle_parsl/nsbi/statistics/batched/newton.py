@@ -16,6 +16,8 @@ CONVERGED, HIGHER, WALL, LIMIT, STUCK, BROKEN = range(6)
 its range; after too many steps; without a way down; where -ln L is no number."""
 EDM = 1e-10
 """Expected distance of -ln L to its minimum at which a fit has converged."""
+LAST = 1e-5
+"""That from which a Newton step ends about as near as that: it is the last, and nothing is evaluated after it."""
 NEAR = 1e-4
 """That at which ln Z_j is summed over its events."""
 CLOSE = 2e-5
@@ -137,14 +139,14 @@ def _damp(model, fit):
 
 
 @compiled
-def _at(model, toy, surrogate, sample, exact, c, factors, s, fit):
+def _at(model, toy, normalising, exact, c, factors, s, fit):
     alpha = fit.trial[model.physics :]
     if exact:
-        measure(sample, surrogate, alpha, s, c)
+        measure(normalising.every, normalising.few, alpha, s, c)
         fit.seen[1] += 1
         fit.center[:] = fit.trial
     else:
-        approximate(surrogate, alpha, c, True)
+        approximate(normalising.few, alpha, s, c)
     fit.seen[0] += 1
     return evaluate(model, toy, c, factors, s, fit.trial, fit.gradient, fit.hessian)
 
@@ -160,7 +162,7 @@ def _distance(fit, other):
 
 
 @compiled
-def minimise(model, toy, surrogate, sample, c, factors, s, held, fit, known, lowest):
+def minimise(model, toy, normalising, c, factors, s, held, fit, known, lowest):
     """Go from `fit.theta` to a minimum, and leave gradient and Hessian there.
 
     Args:
@@ -171,11 +173,11 @@ def minimise(model, toy, surrogate, sample, c, factors, s, held, fit, known, low
     Returns:
         -ln L, and how the fit has ended.
     """
-    pending = len(surrogate.single) > 0
+    pending = normalising.every.begin[-1] > 0
     value, slope, length, exact, anyway = 0.0, 0.0, 1.0, False, True
     fit.trial[:] = fit.theta
     for _ in range(STEPS):
-        after = _at(model, toy, surrogate, sample, exact, c, factors, s, fit)
+        after = _at(model, toy, normalising, exact, c, factors, s, fit)
         if not (anyway or after <= value + 1e-4 * length * slope + 1e-9 * (1 + 1e-3 * abs(value))):
             length *= 0.4
             if length < 1e-4:
@@ -188,22 +190,47 @@ def minimise(model, toy, surrogate, sample, c, factors, s, held, fit, known, low
             return value, BROKEN
         edm = _direction(model, held, fit)
         bent = edm < 0
-        if not bent and edm < EDM:
-            if not pending or _distance(fit, fit.center) < CLOSE:
-                return value, _ended(model, held, fit)
-            exact, anyway = True, True
-            continue
+        if not bent and edm < LAST:
+            if not pending or _known(model, normalising.trusted, fit):
+                if edm < EDM or _moved(model, fit):
+                    return value - edm, _ended(model, held, fit)
+            elif edm < EDM:
+                exact, anyway = True, True
+                continue
         sure = lowest < math.inf and not bent and edm < 100 * NEAR
         higher = value - edm > lowest + APART
         if sure and (higher or (_distance(fit, known) < SAME and abs(value - lowest) < APART)):
             return value, HIGHER
         damped = _damp(model, fit)
-        exact = pending and not bent and not damped and edm < NEAR and not _distance(fit, fit.center) < SAME
+        exact = pending and not bent and not damped and edm < NEAR and not _known(model, normalising.trusted, fit)
         anyway, length, slope = exact, 1.0, 0.0
         for p in range(len(fit.theta)):
             slope += fit.gradient[p] * fit.step[p]
         _move(model, fit, length)
     return value, LIMIT
+
+
+@exactly
+def _known(model, trusted, fit):
+    """Whether ln Z_j is known here: it was summed nearby, or never, where that is not needed."""
+    if not math.isnan(fit.center[0]):
+        return _distance(fit, fit.center) < CLOSE
+    total = 0.0
+    for p in range(model.physics, len(fit.theta)):
+        total += fit.theta[p] * fit.theta[p]
+    return total < trusted * trusted
+
+
+@exactly
+def _moved(model, fit):
+    """Take the last step, after which nothing is evaluated; whether it stays within the bounds."""
+    for p in range(len(fit.theta)):
+        after = fit.theta[p] + fit.step[p]
+        if not model.low[p] <= after <= model.high[p]:
+            return False
+    for p in range(len(fit.theta)):
+        fit.theta[p] += fit.step[p]
+    return True
 
 
 @exactly

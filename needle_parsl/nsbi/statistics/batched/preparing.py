@@ -20,13 +20,13 @@ from needle_parsl.nsbi.statistics.batched.arrays import (
     SMOOTH,
     STRAIGHT,
     Model,
+    Normalising,
     Rows,
-    Surrogate,
     aligned,
 )  # fmt: skip
+from needle_parsl.nsbi.statistics.batched.compressing import few, trusted
 from needle_parsl.nsbi.statistics.batched.filling import DOWN, UP, Events, fill
 from needle_parsl.nsbi.statistics.batched.scalars import OPERATIONS
-from needle_parsl.nsbi.statistics.batched.surrogates import surrogate
 from needle_parsl.nsbi.statistics.model.interpolation import CODES
 from needle_parsl.nsbi.statistics.model.rows import FLOOR
 
@@ -58,9 +58,7 @@ class Prepared:
     bins: tuple[slice, ...]
     """Blocks of each table of bins."""
     events: Events
-    surrogate: Surrogate
-    sample: Rows
-    """One table of simulated events per process."""
+    normalising: Normalising
 
 
 def unsupported(likelihood: Likelihood) -> str:
@@ -91,16 +89,20 @@ def prepare(likelihood: Likelihood) -> Prepared:
         for table, a, b in zip(fixed, rows.begin, rows.begin[1:], strict=False)
         if table.kind == "bins"
     )
-    sample = _sample(events.simulation, len(f))
     return Prepared(
         _model(likelihood, tables),
         rows,
         reference,
         bins,
         _events(events, references[-1]),
-        surrogate(events.simulation, sample, likelihood),
-        sample,
+        _normalising(likelihood, events.simulation, len(f)),
     )
+
+
+def _normalising(likelihood: Likelihood, simulations: Sequence[Simulation], processes: int) -> Normalising:
+    every = _sample(simulations, processes)
+    chosen = _sample(few(simulations, every, likelihood), processes) if every.begin[-1] else every
+    return Normalising(chosen, every, trusted(chosen, every, likelihood))
 
 
 def _reference(density: Floats) -> Floats:
