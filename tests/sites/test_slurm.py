@@ -110,7 +110,7 @@ def driven(
         return
     folder = tmp_path_factory.mktemp("driven")
     mine = machine(folder, CPU, 'walltime = "00:02:00"', 'driver = "job"')
-    began = start("run", analysis(folder, 90), "--site", mine, "--out", "run", cwd=folder, env=slurm)
+    began = start("run", analysis(folder, 110), "--site", mine, "--out", "run", cwd=folder, env=slurm)
     assert began.wait(120) == 0, (folder / "driver.log").read_text()
     attached = start("attach", "run", cwd=folder, env=slurm)
     yield folder, attached
@@ -431,7 +431,7 @@ def test_a_run_outlives_its_walltimes(outliving: tuple[Path, subprocess.Popen[st
 
 def test_a_driver_in_a_job_goes_on_in_a_next_one(driven: tuple[Path, subprocess.Popen[str]]) -> None:
     folder, attached = driven
-    assert attached.wait(400) == 0, (folder / "driver.log").read_text()
+    assert attached.wait(900) == 0, (folder / "driver.log").read_text()
     root, said = folder / "run", (folder / "driver.log").read_text()
     first, last = re.search(r"started as job (\d+)", said), json.loads((root / "driver.json").read_text())
     assert first is not None
