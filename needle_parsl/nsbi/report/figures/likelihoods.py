@@ -108,16 +108,22 @@ def limited(facts: Facts) -> bool:
     return found is not None and any(p["cls"] is not None and p["expected"] for p in found["points"])
 
 
+def _observed(axes: Axes, facts: Facts, known: Floats) -> None:
+    """Draw t of the data, shape (G, 2) with the values of the grid; it is known where its fit has converged."""
+    label = "observed" if facts.subject.headline == "observed" else "Asimov"
+    if len(known) > 1:
+        fine = np.linspace(known[0, 0], known[-1, 0], 400)
+        axes.plot(fine, CubicSpline(*known.T)(fine), color="black", label=f"t, {label}")
+    axes.plot(*known.T, "o", color="black", markersize=3, label=None if len(known) > 1 else f"t, {label}")
+
+
 def belt(facts: Facts) -> Figure:
     """Draw t of the data with the critical values that toys give, beside those of the chi-squared distribution."""
     assert facts.inference.belt is not None
     poi, points = facts.inference.belt["parameter"], facts.inference.belt["points"]
-    grid, t = (np.array([p[name] for p in points]) for name in (poi, "t"))
+    grid = np.array([p[poi] for p in points])
     figure, (axes,) = panels(1, width=6.4, height=4.4)
-    fine = np.linspace(grid[0], grid[-1], 400)
-    label = "observed" if facts.subject.headline == "observed" else "Asimov"
-    axes.plot(fine, CubicSpline(grid, t)(fine), color="black", label=f"t, {label}")
-    axes.plot(grid, t, "o", color="black", markersize=3)
+    _observed(axes, facts, np.array([[p[poi], p["t"]] for p in points if p["t"] is not None]))
     top = 0.0
     for colour, (level, pieces) in zip(COLOURS, facts.inference.belt["intervals"].items(), strict=False):
         critical = np.array([p["critical"][level] for p in points])
