@@ -555,7 +555,11 @@ def _thrown_beside(analysis: Analysis, name: str, complain: Complain) -> None:
     intervals = analysis.intervals
     if intervals.background is not None:
         _inside(analysis, name, (intervals.background,), "intervals.background", complain)
-    for key, given in (("background", intervals.background is not None), ("rounds", intervals.rounds)):
+    for key, given in (
+        ("background", intervals.background is not None),
+        ("rounds", intervals.rounds),
+        ("smooth", not intervals.smooth),
+    ):
         if given and intervals.method != "neyman":
             complain(f"intervals.{key}", f'has no meaning with method = "{intervals.method}"; say method = "neyman"')
 

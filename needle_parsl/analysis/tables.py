@@ -454,6 +454,9 @@ class Intervals:
     background: float | None = None
     """The value without a signal; given, toys of it are thrown for the discovery significance and for CLs with upper limits.
     Unit: that of the parameter. Example: `0.0`."""
+    smooth: bool = True
+    """Whether the intervals of `neyman` are read off a smooth curve through the critical values of toys, where there is one: a
+    smoothing spline, whose freedom has the largest restricted likelihood."""
     level: tuple[float, ...] = field(default=(0.68, 0.95), metadata=within(0.01, 0.9999))
     """Confidence levels. Unit: probability."""
 

@@ -171,7 +171,7 @@ def _belt(graph: Graph, fit: specs.Fit, needs: list[Task], datasets: Datasets) -
     spec = specs.Toys(fit, poi, (), True, "model", None, toys.pool, 0, 0, 0)
     size, before = toys.block, [*needs, datasets.reference]
     blocks = [_rounds(graph, spec, {poi: value}, size, before) for value in grid]
-    belt = specs.Neyman(fit, poi, grid, names(blocks), intervals.level)
+    belt = specs.Neyman(fit, poi, grid, names(blocks), intervals.level, intervals.smooth)
     alone: list[Task] = []
     if intervals.background is not None:
         own, without = replace(spec, tested=grid), {poi: intervals.background}

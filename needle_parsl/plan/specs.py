@@ -34,7 +34,7 @@ VERSIONS = {
     "replica": 1,
     "bootstrap": 1,
     "toys": 4,
-    "neyman": 4,
+    "neyman": 5,
     "coverage": 2,
     "report": 3,
 }
@@ -519,6 +519,8 @@ class Neyman:
     blocks: tuple[tuple[str, ...], ...]
     """Names of the toys at each value."""
     levels: tuple[float, ...]
+    smooth: bool = True
+    """Whether intervals are read off a smooth curve through the critical values."""
     without: float | None = None
     """The value without a signal, where there are toys of it."""
     background: tuple[str, ...] = ()

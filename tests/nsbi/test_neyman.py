@@ -107,7 +107,7 @@ def belt(grid: np.ndarray, toys: list[Block], observed: np.ndarray, bounds: tupl
 
 def test_pieces_may_be_several() -> None:
     grid = np.linspace(-2, 2, 41)
-    pieces = neyman.pieces(grid, 10 * (grid**2 - 1) ** 2, np.ones(41))
+    pieces = neyman.pieces(grid, 10 * (grid**2 - 1) ** 2, np.ones_like)
     edge = [math.sqrt(1 - math.sqrt(0.1)), math.sqrt(1 + math.sqrt(0.1))]
     np.testing.assert_allclose(pieces, [[-edge[1], -edge[0]], edge], atol=2e-3)
 
@@ -150,3 +150,21 @@ def test_statistic_is_nan_where_a_nuisance_runs_away() -> None:
     t = intervals.statistic(data, best, "mu", np.array([0.0, 0.8, 1.0, 5.0]))
     assert np.isnan(t).tolist() == [True, False, False, True]
     assert (t[1:3] >= 0).all()
+
+
+def test_intervals_are_read_off_the_smooth_curve_with_raw_values_beside() -> None:
+    """t of the data is that of a Gaussian measurement: the edges are where it meets the curve, and nearer to the truth."""
+    grid, best = np.linspace(0, 4, 21), 2.0
+    exact = np.sqrt(stats.chi2.ppf(0.9, 1))
+    edges: dict[bool, list[float]] = {True: [], False: []}
+    for seed in range(30):
+        generator = np.random.default_rng(seed)
+        toys = [block(generator.chisquare(1, 400)) for _ in grid]
+        for smoothed, found in edges.items():
+            made = neyman.belt("mu", grid, toys, (grid - best) ** 2, [0.9], counting(1).rates, smoothed=smoothed)
+            ((low, high),) = made["intervals"]["0.9"]
+            found += [best - low, high - best]
+            values, raw = ([p[name]["0.9"] for p in made["points"]] for name in ("critical", "critical_raw"))
+            assert (made["curves"]["0.9"] is None) == (values == raw)
+    assert np.std(edges[True]) < 0.6 * np.std(edges[False])
+    assert np.mean(edges[True]) == pytest.approx(exact, abs=0.02)

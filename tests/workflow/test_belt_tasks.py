@@ -48,7 +48,7 @@ def names(mu: float) -> tuple[str, ...]:
 
 
 def test_belt_with_toys_without_a_signal(run: Path) -> None:
-    spec = specs.Neyman(FIT, "mu", GRID, tuple(map(names, GRID)), (0.68, 0.95), 0.0, names(0.0))
+    spec = specs.Neyman(FIT, "mu", GRID, tuple(map(names, GRID)), (0.68, 0.95), without=0.0, background=names(0.0))
     tasks.neyman(str(run), Task("neyman", "neyman", "k", spec, ()))
     found = json.loads((run / rundir.place("neyman", "neyman")).read_text())
     ((low, high),) = found["intervals"]["0.68"]

@@ -143,7 +143,17 @@ def test_toys_belt_and_coverage(finished: Path, small_inputs: Path, tmp_path: Pa
     assert found[0] == found[1]
     belt, coverage = map(json.loads, found[0])
     assert [point["mu"] for point in belt["points"]] == [0, 1, 1.5, 2, 3]
-    assert {"parameter", "points", "intervals", "open", "asymptotic", "dataset", "discovery", "limits"} == set(belt)
+    assert {
+        "parameter",
+        "points",
+        "intervals",
+        "curves",
+        "open",
+        "asymptotic",
+        "dataset",
+        "discovery",
+        "limits",
+    } == set(belt)
     assert {point["toys"] + point["failed"] for point in belt["points"]} <= {12, 24}
     assert belt["discovery"]["toys"] <= 12
     assert len(belt["limits"]["points"]) == 5

@@ -1,6 +1,7 @@
 """The Neyman construction with toys: critical values of t on a grid, and the parameter values that data accept.
 
-A value mu is accepted at a confidence level if t_mu of the data is at most the quantile of t_mu over toys thrown at mu.
+A value mu is accepted at a confidence level if t_mu of the data is at most the quantile of t_mu over toys thrown at mu. The
+quantiles of neighbouring values share their statistics through a smooth curve (`smoothing`), where one describes them.
 
 References:
     G. J. Feldman, R. D. Cousins, arXiv:physics/9711021; ATLAS, arXiv:2412.01548.
@@ -8,9 +9,9 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +22,14 @@ from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.statistics.blocks import Block
 from needle_parsl.nsbi.statistics.hypotheses import TIE, p_value
 from needle_parsl.nsbi.statistics.model import Rates
+from needle_parsl.nsbi.statistics.smoothing import smooth
 
 Floats = npt.NDArray[np.float64]
 UNCERTAIN = 3.0
 """Errors of a critical value within which t of the data calls for more toys."""
 FINE = 2000
 """Points between which the edges of intervals are sought."""
-PER_POINT = ("critical", "critical_error", "accepted")
+PER_POINT = ("critical", "critical_error", "critical_raw", "critical_raw_error", "accepted")
 """What a point of the grid has at each level."""
 
 
@@ -49,7 +51,14 @@ def critical(t: Floats, level: float) -> tuple[float, float]:
 
 
 def belt(
-    parameter: str, grid: Floats, toys: Sequence[Block], observed: Floats, levels: Sequence[float], rates: Rates
+    parameter: str,
+    grid: Floats,
+    toys: Sequence[Block],
+    observed: Floats,
+    levels: Sequence[float],
+    rates: Rates,
+    *,
+    smoothed: bool = True,
 ) -> dict[str, Any]:
     """Construct the confidence belt and read the intervals off, as in `intervals/neyman.json`.
 
@@ -60,13 +69,17 @@ def belt(
         observed: t of the data at each value, NaN where its fit did not converge, shape (G,).
         levels: Confidence levels.
         rates: The model; an interval that ends with the grid, and not at a bound, is open.
+        smoothed: Whether intervals are read off a smooth curve through the critical values.
 
     Raises:
         InputError: At some level no value of the grid is accepted.
         TaskError: No toy at some value has converged.
     """
     statistics = [_statistics(parameter, value, block) for value, block in zip(grid, toys, strict=True)]
-    levelled = {f"{level:g}": _at_level(parameter, grid, statistics, observed, level, rates) for level in levels}
+    levelled = {
+        f"{level:g}": _at_level(parameter, grid, statistics, observed, level, rates, smoothed=smoothed)
+        for level in levels
+    }
     points = [
         {
             parameter: float(grid[place]),
@@ -84,6 +97,7 @@ def belt(
         "parameter": parameter,
         "points": points,
         "intervals": {name: found["intervals"] for name, found in levelled.items()},
+        "curves": {name: found["curve"] for name, found in levelled.items()},
         "open": [
             name for name, found in levelled.items() if _open(parameter, found["intervals"], grid, observed, rates)
         ],
@@ -118,44 +132,74 @@ def _statistics(parameter: str, value: float, block: Block) -> Floats:
     return t
 
 
+class _Critical(NamedTuple):
+    """Critical values at one level: on the grid with their errors, and between its values."""
+
+    values: Floats
+    errors: Floats
+    between: Callable[[Floats], Floats]
+    curve: dict[str, float] | None
+    """How a smooth curve agrees with what toys give; None where there is none."""
+
+
+def _critical(s: Floats, statistics: Sequence[Floats], raw: Floats, errors: Floats, *, smoothed: bool) -> _Critical:
+    """Smooth critical values if that is wanted and sound; else they are joined by straight lines."""
+    toys = np.array([len(t) for t in statistics], np.float64)
+    curve = smooth(s, raw, errors, toys) if smoothed else None
+    if curve is None:
+        return _Critical(raw, errors, lambda x: np.interp(x, s, raw), None)
+    return _Critical(curve(s), curve.error(s), curve, curve.record())
+
+
 def _at_level(
-    parameter: str, grid: Floats, statistics: Sequence[Floats], observed: Floats, level: float, rates: Rates
+    parameter: str,
+    grid: Floats,
+    statistics: Sequence[Floats],
+    observed: Floats,
+    level: float,
+    rates: Rates,
+    *,
+    smoothed: bool,
 ) -> dict[str, Any]:
-    values, errors = np.array([critical(t, level) for t in statistics]).T
-    accepted = observed <= values + TIE  # NaN is not accepted
+    s = np.array([rates.inward(parameter, value) for value in grid])
+    raw, raw_errors = np.array([critical(t, level) for t in statistics]).T
+    used = _critical(s, statistics, raw, raw_errors, smoothed=smoothed)
+    accepted = observed <= used.values + TIE  # NaN is not accepted
     if not accepted.any():
         raise InputError(
             f"intervals.grid: no value is accepted at level {level:g}; t of the data is smallest at {parameter} = "
             f"{grid[int(np.argmin(np.nan_to_num(observed, nan=np.inf)))]:g}, give the grid more points near there"
         )
     good = np.isfinite(observed)
-    smooth = np.array([rates.inward(parameter, value) for value in grid[good]])
-    found = pieces(smooth, observed[good], values[good] + TIE)
-    ends = dict(zip(smooth, grid[good], strict=True))
+    found = pieces(s[good], observed[good], lambda x: used.between(x) + TIE)
+    ends = dict(zip(s, grid, strict=True))
     return {
-        "critical": values.tolist(),
-        "critical_error": errors.tolist(),
+        "critical": used.values.tolist(),
+        "critical_error": used.errors.tolist(),
+        "critical_raw": raw.tolist(),
+        "critical_raw_error": raw_errors.tolist(),
         "accepted": accepted.tolist(),
         "intervals": [[float(ends.get(x, rates.out(parameter, x))) for x in piece] for piece in found],
+        "curve": used.curve,
     }
 
 
-def pieces(grid: Floats, observed: Floats, values: Floats) -> list[list[float]]:
+def pieces(grid: Floats, observed: Floats, values: Callable[[Floats], Floats]) -> list[list[float]]:
     """Find where the data's t is at most critical; the pieces may be several.
 
-    Between the points of the grid t follows a cubic spline, and the critical values straight lines.
+    Between the points of the grid t follows a cubic spline.
 
     Args:
         grid: Ascending values in the coordinate of the fit, in which t is smooth, shape (G,).
         observed: t of the data, shape (G,).
-        values: Critical values, shape (G,).
+        values: Gives critical values, shape (N,) to shape (N,).
 
     Returns:
         Pieces [low, high]; one that reaches an end of the grid ends there.
     """
     fine = np.unique(np.concatenate([grid, np.linspace(grid[0], grid[-1], FINE)]))
     t = CubicSpline(grid, observed)(fine) if len(grid) > 1 else observed
-    excess = t - np.interp(fine, grid, values)
+    excess = t - values(fine)
     edges = [float(fine[0])] if excess[0] <= 0 else []
     for (a, b), (left, right) in zip(pairwise(fine), pairwise(excess), strict=True):
         if (left <= 0) != (right <= 0):

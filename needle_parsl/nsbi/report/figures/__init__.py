@@ -52,7 +52,8 @@ FIGURES = {
         fits.distributions,
     ),
     "belt": Entry(
-        "interval", "Test statistic of the data, and the critical values of the Neyman construction. Shaded: the intervals.",
+        "interval", "Test statistic of the data, and the critical values of the Neyman construction: of toys, and the curve, with its "
+        "error, that intervals are read from. Shaded: the intervals.",
         likelihoods.belt, lambda f: f.inference.belt is not None,
     ),
     "limits": Entry(

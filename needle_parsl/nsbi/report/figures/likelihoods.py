@@ -126,14 +126,18 @@ def belt(facts: Facts) -> Figure:
     _observed(axes, facts, np.array([[p[poi], p["t"]] for p in points if p["t"] is not None]))
     top = 0.0
     for colour, (level, pieces) in zip(COLOURS, facts.inference.belt["intervals"].items(), strict=False):
-        critical = np.array([p["critical"][level] for p in points])
-        error = np.array([p["critical_error"][level] for p in points])
-        axes.errorbar(grid, critical, error, fmt="o-", color=colour, markersize=4, capsize=2,
+        raw, raw_error, critical, error = (
+            np.array([p[name][level] for p in points])
+            for name in ("critical_raw", "critical_raw_error", "critical", "critical_error")
+        )
+        axes.errorbar(grid, raw, raw_error, fmt="o", color=colour, markersize=4, capsize=2,
                       label=f"critical at {100 * float(level):g} %, toys")  # fmt: skip
+        axes.plot(grid, critical, color=colour, linewidth=1.5)
+        axes.fill_between(grid, critical - error, critical + error, color=colour, alpha=0.25, linewidth=0)
         axes.axhline(facts.inference.belt["asymptotic"][level], color=colour, linestyle=":", linewidth=1)
         for low, high in pieces:
             axes.axvspan(low, high, color=colour, alpha=0.08)
-        top = max(top, float((critical + error).max()))
+        top = max(top, float((raw + raw_error).max()))
     axes.plot([], [], ":", color="grey", label="critical, chi-squared")
     axes.set(xlabel=poi, ylabel=r"$t$", ylim=(0, 1.6 * top))
     axes.legend(frameon=False, fontsize=9)
