@@ -17,11 +17,11 @@ Columns = dict[str, Array]
 
 FEATURES = ("log_m4l", "cos_star", "cos_1", "cos_2")
 EDGES = {"control": (180.0, 220.0), "signal": (220.0, 1500.0)}
-YIELD = {"signal": 130.0, "background": 600.0}
+YIELD = {"signal": 400.0, "background": 600.0}
 """Events of |A_S|^2 and |A_B|^2 alone in the signal region."""
 POINTS = 20261125
 """Seed of the points of phase space that all samples share."""
-RHO = -0.45
+RHO = -0.3
 """Cosine of the phase between the amplitudes."""
 JES = 0.02
 """One sigma of the scale of m."""
