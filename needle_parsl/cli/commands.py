@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import traceback
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
 from needle_parsl import __version__
-from needle_parsl.cli import driving, estimators, remote
+from needle_parsl.cli import answers, driving, estimators, preparing, remote
 from needle_parsl.cli.finding import find
 from needle_parsl.cli.options import (
     AnalysisFile,
@@ -36,10 +34,6 @@ from needle_parsl.cli.options import (
 )
 from needle_parsl.errors import InputError, NeedleError, Problem
 from needle_parsl.workflow.processes import threads
-
-if TYPE_CHECKING:
-    from needle_parsl.workflow.records import Record
-    from needle_parsl.workflow.running import Outcome, Prepared
 
 T = TypeVar("T")
 DEBUG = "--debug"
@@ -90,7 +84,7 @@ def init(
     written = starting.from_data(folder, files) if app_name is None else starting.from_app(folder, app_name)
     problems = _mistakes(folder)
     facts = {"written": [str(path) for path in written], "problems": [asdict(problem) for problem in problems]}
-    _print_json(facts) if as_json else terminal.started(folder, written, problems)
+    answers.print_json(facts) if as_json else terminal.started(folder, written, problems)
 
 
 def _mistakes(folder: Path) -> tuple[Problem, ...]:
@@ -117,7 +111,7 @@ def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = Fal
         inputs, looked = probing.probe(loaded)
     except InputError as error:
         if as_json:
-            _print_json({"ok": False, "problems": [asdict(problem) for problem in error.listed()]})
+            answers.print_json({"ok": False, "problems": [asdict(problem) for problem in error.listed()]})
             raise typer.Exit(2) from error
         raise
     warnings = [asdict(warning) for warning in loaded.warnings]
@@ -130,7 +124,7 @@ def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = Fal
         "exact": inputs.exact,
     }
     if as_json:
-        _print_json(facts)
+        answers.print_json(facts)
     else:
         terminal.warned(loaded.warnings)
         terminal.checked(loaded.path, len(looked.files), [*looked.notes, *extras.wished()])
@@ -149,10 +143,10 @@ def plan_command(
     """Show what a run would do, and what of it is already done."""
     from needle_parsl.cli import terminal
 
-    prepared = _prepare(analysis, site, out, settings, until, afresh=probe)
-    facts = _plan(prepared)
+    prepared = preparing.prepare(analysis, site, out, settings, until, afresh=probe)
+    facts = answers.planned(prepared)
     if as_json:
-        _print_json(facts)
+        answers.print_json(facts)
     else:
         terminal.warned(prepared.loaded.warnings)
         terminal.explained(prepared)
@@ -180,8 +174,8 @@ def run(
     from needle_parsl.workflow import costing, lock, running
     from needle_parsl.workflow.processes import interrupts
 
-    whole = _prepare(analysis, site, out, settings, until, unblind=unblind)
-    prepared = _pilot(whole, pilot, analysis, site, settings, until) if pilot else whole
+    whole = preparing.prepare(analysis, site, out, settings, until, unblind=unblind)
+    prepared = preparing.pilot(whole, pilot, analysis, site, settings, until) if pilot else whole
     lock.refuse(prepared.root)
     if not force and (other := running.another(prepared)):
         raise InputError(other)
@@ -206,32 +200,19 @@ def run(
         interrupts.leave(interrupts.CODE)
     except (NeedleError, OSError) as error:
         interrupts.leave(_say(error))
-    facts = _outcome(prepared, outcome)
+    facts = answers.ended(prepared, outcome)
     if pilot and not outcome.failed:
-        facts["whole"] = _cost(whole) | {"spread": costing.spread(prepared.root, _members(prepared), _members(whole))}
-    _print_json(facts) if as_json else terminal.ended(facts)
+        facts["whole"] = answers.cost(whole) | {
+            "spread": costing.spread(prepared.root, preparing.members(prepared), preparing.members(whole))
+        }
+    answers.print_json(facts) if as_json else terminal.ended(facts)
     if outcome.failed:  # not by way of the libraries' own ends: HDF5's crashes if the disk was full
         interrupts.leave(2 if outcome.wrong_input else 1)
 
 
-def _pilot(
-    whole: Prepared, part: str, analysis: Path, site: str, settings: list[str] | None, until: str | None
-) -> Prepared:
-    """Prepare a slice of a run, in a directory beside that of the whole."""
-    from needle_parsl.workflow import costing
-
-    fewer = costing.reduced(whole.loaded.analysis, costing.share(part))
-    root = whole.root.with_name(whole.root.name + costing.PILOT)
-    return _prepare(analysis, site, root, [*(settings or []), *fewer], until)
-
-
-def _members(prepared: Prepared) -> int:
-    return prepared.loaded.analysis.training.members
-
-
 def _say_of(root: Path, sentence: str, as_json: bool) -> None:
     """Say what has become of a run that others go on with."""
-    _print_json({"run": str(root), "said": sentence}) if as_json else typer.echo(sentence)
+    answers.print_json({"run": str(root), "said": sentence}) if as_json else typer.echo(sentence)
 
 
 @app.command()
@@ -245,7 +226,7 @@ def status(run_name: RunName, as_json: Json = False) -> None:
         remote.ask(run_name, "status", as_json)
         return
     state = running.state(find(run_name))
-    _print_json(state) if as_json else terminal.status(state)
+    answers.print_json(state) if as_json else terminal.status(state)
 
 
 @app.command()
@@ -260,7 +241,7 @@ def report(run_name: RunName, as_json: Json = False) -> None:
         raise InputError(f'{root}: its last run has not come to a report; "needle run" makes it')
     facts = {**rundir.read_json(root / "report" / "summary.json"), "report": str(root / "report" / "index.html")}
     if as_json:
-        _print_json(facts)
+        answers.print_json(facts)
     else:
         terminal.results(facts)
         terminal.warned(facts.get("warnings", []))  # a report of an earlier needle has none
@@ -276,7 +257,7 @@ def sites(context: typer.Context, as_json: Json = False) -> None:
 
     known = site.known().items()
     found = [{"name": name, "description": site.described(path), "file": str(path)} for name, path in known]
-    _print_json(found) if as_json else terminal.sites(found)
+    answers.print_json(found) if as_json else terminal.sites(found)
 
 
 @sites_app.command("show")
@@ -289,133 +270,11 @@ def sites_show(name: ShownSite, submit_script: SubmitScript = False, as_json: Js
         from needle_parsl.workflow.executors import preview
 
         scripts = preview.scripts(loaded, Path(loaded.scratch).expanduser().absolute() / "runs" / "NAME" / "logs")
-        _print_json(scripts) if as_json else typer.echo(
+        answers.print_json(scripts) if as_json else typer.echo(
             "\n".join(f"### {title}\n{text}" for title, text in scripts.items())
         )
         return
-    _print_json(asdict(loaded)) if as_json else typer.echo(reading.dump(asdict(loaded)), nl=False)
-
-
-def _prepare(
-    analysis: Path,
-    site_name: str,
-    out: Path | None,
-    settings: list[str] | None,
-    until: str | None,
-    *,
-    afresh: bool = False,
-    unblind: bool = False,
-) -> Prepared:
-    """Read analysis and site, with the mistakes of both, and look at the files."""
-    from needle_parsl import rundir
-    from needle_parsl import site as sites
-    from needle_parsl.analysis import read
-    from needle_parsl.workflow import probing, running
-
-    problems: list[Problem] = []
-    opened = [*(settings or []), *(["fit.blind=false"] if unblind else [])]
-    loaded = _or_note(problems, lambda: read(analysis, opened))
-    site = _or_note(problems, lambda: sites.load(site_name))
-    if loaded is None or site is None or loaded.problems:
-        raise InputError.of([*(probing.mistakes(loaded) if loaded else []), *problems])
-    root = out or Path(site.scratch).expanduser() / "runs" / loaded.analysis.name
-    rundir.check(root)
-    return running.prepare(root, loaded, site, until, afresh=afresh, unblind=unblind)
-
-
-def _or_note(problems: list[Problem], read: Callable[[], T]) -> T | None:
-    try:
-        return read()
-    except InputError as error:
-        problems.extend(error.listed())
-        return None
-
-
-def _plan(prepared: Prepared) -> dict[str, Any]:
-    """Gather what `needle plan` prints: tasks by stage, and the networks in the packs."""
-    from needle_parsl import plan
-
-    todo = {task.key for task in prepared.todo()}
-    stages: dict[str, dict[str, int]] = {}
-    for stage, count in prepared.plan.stages().items():
-        tasks = [task for task in prepared.plan.tasks if task.stage == stage]
-        stages[stage] = {"tasks": count, "to_do": sum(task.key in todo for task in tasks)}
-        if stage == "train":
-            sizes = [(len(task.of(plan.Train).members), task.key in todo) for task in tasks]
-            stages[stage] |= {
-                "networks": sum(n for n, _ in sizes),
-                "networks_to_do": sum(n for n, left in sizes if left),
-                "largest_pack": max((n for n, _ in sizes), default=0),
-            }
-    return {
-        "analysis": str(prepared.loaded.path),
-        "run": str(prepared.root),
-        "networks": prepared.plan.networks,
-        "engine": _engine(prepared),
-        "stages": stages,
-        "warnings": [asdict(warning) for warning in prepared.loaded.warnings],
-        "changes": [asdict(change) for change in prepared.earlier.changes],
-        "redone": prepared.earlier.redone,
-        "damaged": prepared.earlier.damaged,
-        "cost": _cost(prepared),
-    }
-
-
-def _cost(prepared: Prepared) -> dict[str, Any]:
-    """Estimate the node-hours and the disk that a run still needs; stages of which nothing was measured are named."""
-    from needle_parsl.workflow import costing, flow
-
-    found = costing.stages(prepared.todo(), prepared.root, prepared.site, flow.need)
-    hours = {stage: cost.node_hours() for stage, cost in found.items()}
-    known = [value for value in hours.values() if value is not None]
-    return {
-        "node_hours": {stage: value for stage, value in hours.items() if value is not None},
-        "total_node_hours": sum(known),
-        "bytes": sum(cost.units * cost.bytes for cost in found.values()),
-        "not_measured": [stage for stage, value in hours.items() if value is None],
-    }
-
-
-def _engine(prepared: Prepared) -> dict[str, Any]:
-    """Say what trains the networks, why it is no faster engine, and how much faster than one by one it is."""
-    from needle_parsl.nsbi import compiling
-    from needle_parsl.plan import packing
-
-    training = prepared.loaded.analysis.training
-    own = "native" if training.network == "mlp" and compiling.AVAILABLE else "rows"
-    engine = prepared.looked.engine or own
-    return {"engine": engine, "reason": prepared.looked.reason, "speed_up": packing.speed_up(engine, training.nodes)}
-
-
-def _outcome(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
-    """Gather what `needle run` prints at its end."""
-    from needle_parsl import rundir
-    from needle_parsl.workflow import records, running
-
-    facts: dict[str, Any] = {
-        "run": str(prepared.root),
-        "done": len(outcome.done),
-        "reused": len(prepared.done),
-        "warnings": records.warnings([*prepared.done.values(), *outcome.done]),
-        "failed": [_failure(prepared.root, r) for r in outcome.failed],
-    }
-    if made := running.converted(prepared, outcome):
-        facts["conversion"] = made
-    folder = prepared.root / "report"
-    reported = any(task.stage == "report" for task in prepared.plan.tasks)
-    if reported and not outcome.failed and (folder / "summary.json").exists():
-        facts["results"] = {**rundir.read_json(folder / "summary.json"), "report": str(folder / "index.html")}
-    return facts
-
-
-def _failure(root: Path, record: Record) -> dict[str, str]:
-    log = str(root / record.log) if record.log else ""
-    facts = {"stage": record.stage, "what": record.what, "reason": record.reason}
-    return {**facts, "detail": record.detail, "worker": record.worker, "log": log}
-
-
-def _print_json(facts: object) -> None:
-    typer.echo(json.dumps(facts, indent=2))
+    answers.print_json(asdict(loaded)) if as_json else typer.echo(reading.dump(asdict(loaded)), nl=False)
 
 
 def main() -> None:

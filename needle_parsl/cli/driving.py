@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from needle_parsl.cli import remote
+from needle_parsl.cli import answers, remote
 from needle_parsl.cli.finding import find
 from needle_parsl.cli.options import Json, RunName
 from needle_parsl.errors import InputError, TaskError
@@ -120,7 +119,7 @@ def cancel(run: RunName, as_json: Json = False) -> None:
     if state is None:
         typer.echo(f"{root}: ended before it began")
         return
-    typer.echo(json.dumps(state, indent=2)) if as_json else terminal.status(state)
+    answers.print_json(state) if as_json else terminal.status(state)
 
 
 def add(app: typer.Typer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from needle_parsl.cli import answers
 from needle_parsl.cli.options import Json, RunName, SiteName
 
 EventFile = Annotated[
@@ -58,7 +58,7 @@ def evaluate(
     with _counted(quiet=as_json) as said:
         facts = evaluating.evaluate(request, sites.load(site), said)
     if as_json:
-        typer.echo(json.dumps(facts, indent=2))
+        answers.print_json(facts)
         return
     left = (
         f", {facts['rows'] - facts['events']:,} did not pass the selection" if facts["rows"] > facts["events"] else ""
@@ -105,7 +105,7 @@ def export(run_name: RunName, to: To = None, kinds: Format = None, as_json: Json
     facts = exporting.described(root)
     facts["written"] = [str(path) for path in exporting.write(root, to, kinds or ["onnx"])] if to else []
     if as_json:
-        typer.echo(json.dumps(facts, indent=2))
+        answers.print_json(facts)
     else:
         terminal.exported(facts)
 

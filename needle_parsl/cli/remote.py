@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from needle_parsl.cli import answers
 from needle_parsl.cli.options import AnalysisFile, Json, RemoteRun, Settings, Unblind
 from needle_parsl.errors import InputError
 
@@ -50,7 +51,7 @@ def fetch(run: RemoteRun, out: To = None, as_json: Json = False) -> None:
     rundir.check(folder)
     came = asking.fetch(run, folder)
     if as_json:
-        typer.echo(json.dumps({"run": run, "folder": str(folder), "files": came}, indent=2))
+        answers.print_json({"run": run, "folder": str(folder), "files": came})
     else:
         typer.echo(f'{len(came)} files fetched to {folder}; "needle report {folder}" prints the results')
 
@@ -92,7 +93,7 @@ def _show(facts: dict[str, Any], as_json: bool) -> None:
     from needle_parsl.cli import terminal
 
     if as_json:
-        typer.echo(json.dumps(facts, indent=2))
+        answers.print_json(facts)
         return
     typer.echo(f"{facts['run']}: in {facts['folder']} at the site")
     if "state" in facts:

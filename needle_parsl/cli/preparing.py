@@ -1,0 +1,65 @@
+"""From what a user types to a prepared run: analysis, site and files are read, and the mistakes of all said at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from needle_parsl.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    from needle_parsl.workflow.running import Prepared
+
+T = TypeVar("T")
+
+
+def prepare(
+    analysis: Path,
+    site_name: str,
+    out: Path | None,
+    settings: list[str] | None,
+    until: str | None,
+    *,
+    afresh: bool = False,
+    unblind: bool = False,
+) -> Prepared:
+    """Read analysis and site, with the mistakes of both, and look at the files."""
+    from needle_parsl import rundir
+    from needle_parsl import site as sites
+    from needle_parsl.analysis import read
+    from needle_parsl.workflow import probing, running
+
+    problems: list[Problem] = []
+    opened = [*(settings or []), *(["fit.blind=false"] if unblind else [])]
+    loaded = _or_note(problems, lambda: read(analysis, opened))
+    site = _or_note(problems, lambda: sites.load(site_name))
+    if loaded is None or site is None or loaded.problems:
+        raise InputError.of([*(probing.mistakes(loaded) if loaded else []), *problems])
+    root = out or Path(site.scratch).expanduser() / "runs" / loaded.analysis.name
+    rundir.check(root)
+    return running.prepare(root, loaded, site, until, afresh=afresh, unblind=unblind)
+
+
+def _or_note(problems: list[Problem], read: Callable[[], T]) -> T | None:
+    try:
+        return read()
+    except InputError as error:
+        problems.extend(error.listed())
+        return None
+
+
+def pilot(
+    whole: Prepared, part: str, analysis: Path, site: str, settings: list[str] | None, until: str | None
+) -> Prepared:
+    """Prepare a slice of a run, in a directory beside that of the whole."""
+    from needle_parsl.workflow import costing
+
+    fewer = costing.reduced(whole.loaded.analysis, costing.share(part))
+    root = whole.root.with_name(whole.root.name + costing.PILOT)
+    return prepare(analysis, site, root, [*(settings or []), *fewer], until)
+
+
+def members(prepared: Prepared) -> int:
+    """Count the members of its ensembles."""
+    return prepared.loaded.analysis.training.members
