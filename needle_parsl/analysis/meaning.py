@@ -559,6 +559,7 @@ def _thrown_beside(analysis: Analysis, name: str, complain: Complain) -> None:
         ("background", intervals.background is not None),
         ("rounds", intervals.rounds),
         ("smooth", not intervals.smooth),
+        ("statistic", intervals.statistic != "t_mu"),
     ):
         if given and intervals.method != "neyman":
             complain(f"intervals.{key}", f'has no meaning with method = "{intervals.method}"; say method = "neyman"')

@@ -454,6 +454,8 @@ class Intervals:
     background: float | None = None
     """The value without a signal; given, toys of it are thrown for the discovery significance and for CLs with upper limits.
     Unit: that of the parameter. Example: `0.0`."""
+    statistic: Literal["t_mu", "q_mu"] = "t_mu"
+    """What `neyman` orders by: `t_mu` gives intervals; `q_mu`, which is t_mu above the best value and 0 below it, upper limits."""
     smooth: bool = True
     """Whether the intervals of `neyman` are read off a smooth curve through the critical values of toys, where there is one: a
     smoothing spline, whose freedom has the largest restricted likelihood."""

@@ -171,7 +171,7 @@ def _belt(graph: Graph, fit: specs.Fit, needs: list[Task], datasets: Datasets) -
     spec = specs.Toys(fit, poi, (), True, "model", None, toys.pool, 0, 0, 0)
     size, before = toys.block, [*needs, datasets.reference]
     blocks = [_rounds(graph, spec, {poi: value}, size, before) for value in grid]
-    belt = specs.Neyman(fit, poi, grid, names(blocks), intervals.level, intervals.smooth)
+    belt = specs.Neyman(fit, poi, grid, names(blocks), intervals.level, intervals.smooth, intervals.statistic)
     alone: list[Task] = []
     if intervals.background is not None:
         own, without = replace(spec, tested=grid), {poi: intervals.background}
@@ -187,7 +187,9 @@ def _rounds(graph: Graph, spec: specs.Toys, truth: Mapping[str, float], size: in
     name, each = f"neyman/{_label(truth)}", intervals.toys_per_point
     found = _blocks(graph, name, spec, truth, (each, size), before)
     for number in range(1, intervals.rounds + 1):
-        own = replace(spec, earlier=tuple(task.name for task in found), levels=intervals.level)
+        own = replace(
+            spec, earlier=tuple(task.name for task in found), levels=intervals.level, statistic=intervals.statistic
+        )
         found += _blocks(
             graph, name, own, truth, (each, size), [*before, *found], start=number * each, place=len(found)
         )

@@ -507,6 +507,8 @@ class Toys:
     """Names of the toys of earlier rounds: no more are thrown where these decide what is accepted."""
     levels: tuple[float, ...] = ()
     """Confidence levels at which they must."""
+    statistic: str = "t_mu"
+    """What orders the values of the parameter of interest there, `t_mu` or `q_mu`."""
 
 
 @dataclass(frozen=True)
@@ -521,6 +523,8 @@ class Neyman:
     levels: tuple[float, ...]
     smooth: bool = True
     """Whether intervals are read off a smooth curve through the critical values."""
+    statistic: str = "t_mu"
+    """`t_mu` or `q_mu`."""
     without: float | None = None
     """The value without a signal, where there are toys of it."""
     background: tuple[str, ...] = ()

@@ -189,7 +189,10 @@ def neyman(root: str, task: Task, *_before: Record) -> Record:
         grid = np.array(spec.grid)
         observed = intervals.statistic(learned, best, spec.poi, grid)
         toys = [inputs.blocks(root, names) for names in spec.blocks]
-        belt = construction.belt(spec.poi, grid, toys, observed, spec.levels, learned.rates, smoothed=spec.smooth)
+        above = best.value(spec.poi) if spec.statistic == "q_mu" else None
+        belt = construction.belt(
+            spec.poi, grid, toys, observed, spec.levels, learned.rates, smoothed=spec.smooth, best=above
+        )
         if spec.without is not None:
             background = inputs.blocks(root, spec.background)
             (t,) = intervals.statistic(learned, best, spec.poi, np.array([spec.without]))

@@ -50,6 +50,7 @@ def decided(root: str, spec: specs.Toys) -> bool:
 
     from needle_parsl.nsbi.statistics.fits import intervals
     from needle_parsl.nsbi.statistics.fits.fitting import minimise
+    from needle_parsl.nsbi.statistics.hypotheses import too_large
     from needle_parsl.nsbi.statistics.neyman import uncertain
 
     if not spec.earlier:
@@ -57,8 +58,12 @@ def decided(root: str, spec: specs.Toys) -> bool:
     learned, before = inputs.likelihood(root, spec.fit), inputs.blocks(root, spec.earlier)
     best = minimise(learned, learned.rates)
     (observed,) = intervals.statistic(learned, best, spec.poi, np.array([dict(spec.truth)[spec.poi]]))
-    good = before.t[before.converged]
-    return not (len(good) and uncertain(good, float(observed), spec.levels))
+    value, values, _ = before.column(spec.poi)
+    ordered, seen = before.t, float(observed)
+    if spec.statistic == "q_mu":
+        ordered, seen = too_large(before.t, values, value), seen if best.value(spec.poi) <= value else 0.0
+    good = ordered[before.converged]
+    return not (len(good) and uncertain(good, seen, spec.levels))
 
 
 def _seeds(spec: specs.Toys) -> list[int]:

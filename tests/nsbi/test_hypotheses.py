@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from test_statistics import counting
 
 from needle_parsl.nsbi.statistics import coverage, hypotheses, neyman
 from needle_parsl.nsbi.statistics.blocks import Block
@@ -110,3 +111,35 @@ def test_linearity_finds_slope_and_offset() -> None:
     assert found["slope_error"] == pytest.approx(0.01 / math.sqrt(((truths - 1.5) ** 2).sum()))
     assert stats.chi2.sf(found["chi2"], 5) > 1e-3
     assert coverage.linearity(points[:2], "mu") is None
+
+
+@pytest.mark.parametrize("x", [-0.3, 0.4, 1.2])
+@pytest.mark.parametrize("smoothed", [True, False])
+def test_upper_limits_of_a_belt_are_those_of_a_gaussian_measurement(x: float, smoothed: bool) -> None:
+    """q_mu falls with x whatever the bound does, so that x is excluded below mu - z sigma; the bound is at the grid's first value."""
+    grid, best = np.linspace(0, 3, 25), max(x, 0.0)
+    toys = [thrown(mu, np.empty(0), 4000, 30 + place) for place, mu in enumerate(grid)]
+    observed = ((x - grid) ** 2 - (x - best) ** 2) / SIGMA**2
+    rates = counting(1, bounds=(0.0, 5.0)).rates
+    found = neyman.belt("mu", grid, toys, observed, [0.68, 0.95], rates, smoothed=smoothed, best=best)
+    assert (found["statistic"], found["open"]) == ("q_mu", [])
+    for level, ((low, high),) in found["intervals"].items():
+        z = stats.norm.ppf(float(level))
+        error = SIGMA * np.sqrt(float(level) * (1 - float(level)) / 4000) / stats.norm.pdf(z)
+        assert low == 0
+        assert high == pytest.approx(max(x + z * SIGMA, 0.0), abs=4 * error)
+        assert found["asymptotic"][level] == pytest.approx(z**2)
+        assert (found["curves"][level] is not None) == smoothed
+    for point in found["points"][1:]:
+        exact = stats.norm.cdf((x - point["mu"]) / SIGMA) if point["mu"] >= best else 1.0
+        assert abs(point["p_value"] - exact) < 4.5 * point["p_value_error"]
+
+
+def test_coverage_of_upper_limits_is_their_level() -> None:
+    grid = np.linspace(0, 3, 25)
+    toys = [thrown(mu, np.empty(0), 4000, 30 + place) for place, mu in enumerate(grid)]
+    rates = counting(1, bounds=(0.0, 5.0)).rates
+    belt = neyman.belt("mu", grid, toys, grid**2, [0.95], rates, best=0.0)
+    entries = coverage.points(thrown(0.6, np.empty(0), 20_000, 3), "mu", [0.95], belt)
+    (own,) = (entry for entry in entries if entry["method"] == "neyman")
+    assert abs(own["coverage"] - 0.95) < 4 * np.hypot(own["error"], 0.001)

@@ -58,6 +58,10 @@ def test_belt_with_toys_without_a_signal(run: Path) -> None:
     assert found["discovery"]["q_0"] == pytest.approx((1.2 / SIGMA) ** 2, rel=0.05)
     assert abs(found["discovery"]["significance"] - 2.4) < 0.3
     assert found["limits"]["upper"]["0.68"] == pytest.approx(1.44, abs=0.15)
+    tasks.neyman(str(run), Task("neyman", "neyman", "k", replace(spec, statistic="q_mu"), ()))
+    limit = json.loads((run / rundir.place("neyman", "neyman")).read_text())
+    assert limit["intervals"]["0.68"] == [[0.5, pytest.approx(1.2 + 0.468 * SIGMA, abs=0.1)]]
+    assert [point["t"] > 0 for point in limit["points"]] == [False, False, True, True]
 
 
 @pytest.mark.filterwarnings("default:toys are fitted")
@@ -77,6 +81,9 @@ def test_further_round_throws_only_where_a_critical_value_decides(run: Path, mon
     doubtful = toys(0.5, earlier=names(0.5), levels=(level,))
     record = tasks.toys(str(run), Task("toys", "neyman/mu=0.5.0001", "b", doubtful, ()))
     assert "numba is not installed" in record.warnings
+    assert throwing.decided(
+        str(run), replace(doubtful, statistic="q_mu")
+    )  # below the best value, which is not excluded
     assert len(inputs.blocks(str(run), ("neyman/mu=0.5.0001",)).t) == 3
 
 

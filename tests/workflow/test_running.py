@@ -145,6 +145,7 @@ def test_toys_belt_and_coverage(finished: Path, small_inputs: Path, tmp_path: Pa
     assert [point["mu"] for point in belt["points"]] == [0, 1, 1.5, 2, 3]
     assert {
         "parameter",
+        "statistic",
         "points",
         "intervals",
         "curves",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.stats import chi2
 
 from needle_parsl.nsbi.statistics.blocks import Block
-from needle_parsl.nsbi.statistics.hypotheses import TIE
+from needle_parsl.nsbi.statistics.hypotheses import TIE, too_large
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,11 +43,14 @@ def points(
         "pool_effective": block.effective if np.isfinite(block.effective) else None,
         "vetoed": block.vetoed,
     }
-    heights = [("profile", level, float(chi2.ppf(level, 1))) for level in levels]
-    heights += [("neyman", level, value) for level, value in _critical(truth[parameter], parameter, levels, belt)]
+    own = block.t
+    if belt and belt["statistic"] == "q_mu":
+        own = too_large(block.t, block.column(parameter)[1], truth[parameter])
+    heights = [("profile", level, float(chi2.ppf(level, 1)), block.t) for level in levels]
+    heights += [("neyman", level, value, own) for level, value in _critical(truth[parameter], parameter, levels, belt)]
     return [
-        {**common, "method": method, "level": level, **_share(block.t[good] <= height + TIE)}
-        for method, level, height in heights
+        {**common, "method": method, "level": level, **_share(t[good] <= height + TIE)}
+        for method, level, height, t in heights
     ]
 
 
