@@ -34,7 +34,7 @@ VERSIONS = {
     "replica": 1,
     "bootstrap": 1,
     "toys": 4,
-    "neyman": 5,
+    "neyman": 6,
     "coverage": 2,
     "report": 3,
 }

@@ -175,7 +175,7 @@ def neyman(root: str, task: Task, *_before: Record) -> Record:
     """Construct the confidence belt, and read off what the data accept."""
     import numpy as np
 
-    from needle_parsl.nsbi.statistics import hypotheses
+    from needle_parsl.nsbi.statistics import corrections, hypotheses
     from needle_parsl.nsbi.statistics import neyman as construction
     from needle_parsl.nsbi.statistics.fits import intervals
     from needle_parsl.nsbi.statistics.fits.fitting import minimise
@@ -193,6 +193,7 @@ def neyman(root: str, task: Task, *_before: Record) -> Record:
         belt = construction.belt(
             spec.poi, grid, toys, observed, spec.levels, learned.rates, smoothed=spec.smooth, best=above
         )
+        belt["normalisation"] = corrections.largest(learned, best.theta, toys)
         if spec.without is not None:
             background = inputs.blocks(root, spec.background)
             (t,) = intervals.statistic(learned, best, spec.poi, np.array([spec.without]))

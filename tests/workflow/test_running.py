@@ -149,6 +149,7 @@ def test_toys_belt_and_coverage(finished: Path, small_inputs: Path, tmp_path: Pa
         "points",
         "intervals",
         "curves",
+        "normalisation",
         "open",
         "asymptotic",
         "dataset",
