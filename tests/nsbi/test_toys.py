@@ -86,6 +86,27 @@ def test_simulation_is_weighted_to_the_truth() -> None:
     assert pool.effective == pytest.approx(750**2 / (250**2 / 2000 + 500**2 / 2000))
 
 
+def test_each_process_is_resampled_by_itself() -> None:
+    """Totals of processes are independent Poisson numbers, and the events of each are picked by their weights within it."""
+    likelihood, data = gaussians(2000, {"s": "mu", "b": "1"})
+    data = replace(data, weight=data.weight * np.linspace(0.5, 1.5, 2000)[np.arange(4000) % 2000])
+    truth = likelihood.rates.at({"mu": 0.5})
+    pool = toys.simulation_pool(likelihood, data, truth)
+    n = 3000
+    rows = [draw.rows for draw in toys.drawn(pool, truth, range(n))]
+    totals = np.array([np.bincount(data.sample[own], minlength=2) for own in rows])
+    for j, mean in enumerate((50.0, 500.0)):
+        edges = stats.poisson.ppf(np.linspace(0, 1, 11)[1:-1], mean)
+        expected = n * np.diff(stats.poisson.cdf(np.concatenate([[-1], edges, [10 * mean]]), mean))
+        seen = np.bincount(np.searchsorted(edges, totals[:, j]), minlength=10)
+        assert stats.chisquare(seen, expected * n / expected.sum()).pvalue > 1e-3
+    assert stats.pearsonr(*totals.T).pvalue > 1e-3
+    first = np.concatenate(rows)
+    places = first[first < 2000]  # of the signal, whose weights rise from 1/2 to 3/2 of their mean
+    half = (places >= 1000).mean()
+    assert abs(half - 0.625) < 4 * math.sqrt(0.625 * 0.375 / len(places))
+
+
 def test_what_cannot_be_drawn_is_refused() -> None:
     likelihood, data = gaussians(100, {"s": "mu - sqrt(mu)", "b": "1"})
     with pytest.raises(InputError, match=r"100 simulated events of s have negative weights .* toys.generate"):
@@ -131,7 +152,7 @@ def test_coverage_counts_failures_and_knows_the_belt() -> None:
     good = np.arange(n) < 90
     block = Block(("mu",), np.array([0.5]), math.inf, 0.0, np.full(n, 7), values, np.ones((n, 1)), values, t, t, good)
     belt = {"points": [{"mu": 0.0, "critical": {"0.9": 1.0}}, {"mu": 1.0, "critical": {"0.9": 3.0}}],
-            "intervals": {"0.9": []}}  # fmt: skip
+            "statistic": "t_mu", "intervals": {"0.9": []}}  # fmt: skip
     profile, neyman = coverage.points(block, "mu", [0.9], belt)
     assert (profile["toys"], profile["failed"]) == (90, 10)
     assert profile["coverage"] == pytest.approx((t[good] <= stats.chi2.ppf(0.9, 1)).mean())
