@@ -213,7 +213,9 @@ def _coverage(
         _blocks(graph, f"coverage/{label}", spec, truth, (toys.count, toys.block), before)
         for label, truth in truths.items()
     ]
-    summed = specs.Coverage(graph.analysis.poi(), names(blocks), graph.analysis.intervals.level, belt is not None)
+    inflated = fit if _fitted(graph.analysis) else None
+    levels = graph.analysis.intervals.level
+    summed = specs.Coverage(graph.analysis.poi(), names(blocks), levels, belt is not None, inflated)
     every = (task for tasks in blocks for task in tasks)
     return graph.add("coverage", "coverage", summed, *every, *([belt] if belt else [])), blocks
 

@@ -35,7 +35,7 @@ VERSIONS = {
     "bootstrap": 1,
     "toys": 4,
     "neyman": 6,
-    "coverage": 2,
+    "coverage": 3,
     "report": 3,
 }
 """The stages in their order. Raise a version when its task gives other results, and what is done is done again. That of
@@ -541,6 +541,8 @@ class Coverage:
     levels: tuple[float, ...]
     belt: bool
     """Whether there is a confidence belt."""
+    inflated: Fit | None = None
+    """Given where ensemble weights are fitted: the model, in which their error is propagated."""
 
 
 @dataclass(frozen=True)

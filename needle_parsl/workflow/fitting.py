@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -158,24 +159,35 @@ def _limits(root: str, spec: specs.Limits) -> dict[str, Any]:
     simulated = inputs.likelihood(root, inputs.expected(spec.fit))
     without = asimov(simulated, held.theta, inputs.dataset(root, "asimov").sample)
     seen = limits.Test.of(learned, spec.poi, _known_inflation(root, spec))
-    expected = limits.Test.of(without, spec.poi, _inflation(root, spec, without, held.theta))
+    expected = limits.Test.of(without, spec.poi, _inflation(root, spec.fit, spec.poi, without, held.theta) or 1.0)
     found = limits.limits(seen, expected, spec.background, spec.level, blind=spec.fit.dataset == "asimov")
     return {**found, "converged": found["converged"] and held.converged, "dataset": spec.fit.dataset}
 
 
-def _inflation(root: str, spec: specs.Limits, without: Likelihood, theta: Floats) -> float:
-    """Find what t of Asimov data without a signal is divided by; 1 where weights have no error, or none that is known."""
+def _inflation(root: str, spec: specs.Fit, poi: str, thrown: Likelihood, theta: Floats) -> float | None:
+    """Find what t of Asimov data of some truth is divided by; None where weights have no error, or none that is known."""
     import numpy as np
 
     from needle_parsl.nsbi.statistics.fits import propagation
 
-    (events,) = without.of_kind("events")
+    (events,) = thrown.of_kind("events")
     data = replace(inputs.dataset(root, "asimov"), weight=events.count)
-    moved = _moved(root, inputs.expected(spec.fit), data)
+    moved = _moved(root, inputs.expected(spec), data)
     if moved is None:
-        return 1.0
-    found = propagation.inflation(without, moved[1], theta, moved[0])[without.rates.parameters.index(spec.poi)]
-    return 1.0 if np.isnan(found) else float(found)
+        return None
+    found = propagation.inflation(thrown, moved[1], theta, moved[0])[thrown.rates.parameters.index(poi)]
+    return None if np.isnan(found) else float(found)
+
+
+def inflations(root: str, spec: specs.Coverage, truths: Sequence[Mapping[str, float]]) -> list[float | None]:
+    """Find what t is divided by at each truth for the error of ensemble weights; None where there is none."""
+    from needle_parsl.nsbi.statistics.model.reweighting import asimov
+
+    if spec.inflated is None:
+        return [None] * len(truths)
+    simulated, sample = inputs.likelihood(root, spec.inflated), inputs.dataset(root, "asimov").sample
+    where = [simulated.rates.at(truth) for truth in truths]
+    return [_inflation(root, spec.inflated, spec.poi, asimov(simulated, theta, sample), theta) for theta in where]
 
 
 def _distributions(root: str, spec: specs.Distributions) -> dict[str, Any]:

@@ -213,7 +213,13 @@ def coverage(root: str, task: Task, *_before: Record) -> Record:
     with writing(root, task) as out:
         belt = rundir.read_json(inputs.path(root, "neyman", "neyman")) if spec.belt else None
         toys = [inputs.blocks(root, names) for names in spec.blocks]
-        points = [point for block in toys for point in summing.points(block, spec.poi, spec.levels, belt)]
+        truths = [dict(zip(block.parameters, block.truth.tolist(), strict=True)) for block in toys]
+        factors = fitting.inflations(root, spec, truths)
+        points = [
+            point
+            for block, factor in zip(toys, factors, strict=True)
+            for point in summing.points(block, spec.poi, spec.levels, belt, factor)
+        ]
         rundir.write_json(
             out.path, {"parameter": spec.poi, "points": points, "linearity": summing.linearity(points, spec.poi)}
         )

@@ -162,6 +162,20 @@ def test_coverage_counts_failures_and_knows_the_belt() -> None:
     assert len(coverage.points(outside, "mu", [0.9], belt)) == 1
 
 
+def test_intervals_with_the_ensemble_error_cover_over_ensembles() -> None:
+    """Each toy has an ensemble of its own, which shifts its estimate; at fixed weights intervals are too short by sqrt(k)."""
+    n, k = 20_000, 1.8
+    shift, x = np.random.default_rng(3).normal(0, [[math.sqrt(k - 1)], [1.0]], (2, n))
+    t, one, yes = (x + shift) ** 2, np.ones((n, 1)), np.ones(n, bool)
+    block = Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), one, one, one, t, t, yes)
+    found = {(p["method"], p["level"]): p for p in coverage.points(block, "mu", [0.68, 0.95], inflation=k)}
+    for level in (0.68, 0.95):
+        own, fixed = found["profile_ensemble", level], found["profile", level]
+        assert abs(own["coverage"] - level) < 4 * own["error"]
+        assert abs(fixed["coverage"] - stats.chi2.cdf(stats.chi2.ppf(level, 1) / k, 1)) < 4 * fixed["error"]
+        assert (own["inflation"], fixed.get("inflation")) == (k, None)
+
+
 def test_full_coverage_still_has_an_error() -> None:
     n = 50
     block = Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), np.zeros((n, 1)), np.ones((n, 1)), np.zeros((n, 1)), np.zeros(n), np.zeros(n), np.ones(n, bool))  # fmt: skip

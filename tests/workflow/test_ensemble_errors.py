@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
+from scipy.stats import chi2
 
 from needle_parsl.nsbi.estimators import files, joint
 from needle_parsl.nsbi.statistics import dataset, directions
@@ -22,8 +24,11 @@ def test_fits_know_the_error_of_the_weights(small_inputs: Path, needle: Callable
         "fit.minos=false",
         "fit.limit=0.95",
         "fit.impacts=[]",
+        "toys.at=[{mu=0.5}, {mu=1.0}]",
+        "toys.count=40",
+        "toys.pool=0.1",
     ]
-    ended = needle("run", small_inputs, "--until", "interval", *(word for s in settings for word in ("--set", s)))
+    ended = needle("run", small_inputs, "--until", "coverage", *(word for s in settings for word in ("--set", s)))
     assert ended.code == 0, ended.err
     root = tmp_path / "runs" / "small"
     covariance = joint.read(root / "estimators" / "covariance.h5")
@@ -56,6 +61,19 @@ def test_fits_know_the_error_of_the_weights(small_inputs: Path, needle: Callable
     found = json.loads((root / "fits" / "limits.json").read_text())
     assert found["inflation"]["observed"] > 1
     assert found["inflation"]["expected"] > 1
+    points = json.loads((root / "intervals" / "coverage.json").read_text())["points"]
+    by = {(p["mu"], p["method"], p["level"]): p for p in points}
+    assert len(by) == len(points) == 8
+    for mu in (0.5, 1.0):
+        with_error, without = (by[mu, method, 0.68] for method in ("profile_ensemble", "profile"))
+        assert with_error["inflation"] > 1
+        assert with_error["coverage"] >= without["coverage"]
+        with h5py.File(root / "toys" / "coverage" / f"mu={mu:g}.0000.h5") as file:
+            t = file["t"][...][file["converged"][...]]
+        assert with_error["coverage"] == np.mean(t / with_error["inflation"] <= chi2.ppf(0.68, 1))
+    # the Asimov fit of these weak networks ends near mu = 0.5, where k is nearly that of its scan
+    k = json.loads((root / "fits" / "asimov.json").read_text())["parameters"]["mu"]["ensemble_inflation"]
+    assert by[0.5, "profile_ensemble", 0.68]["inflation"] == pytest.approx(k, rel=0.25)
     path = root / "ratios" / "asimov.h5"
     data, moves = dataset.read(path), directions.read(path)
     assert moves is not None

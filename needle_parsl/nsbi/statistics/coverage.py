@@ -16,7 +16,11 @@ Floats = npt.NDArray[np.float64]
 
 
 def points(
-    block: Block, parameter: str, levels: Sequence[float], belt: Mapping[str, Any] | None = None
+    block: Block,
+    parameter: str,
+    levels: Sequence[float],
+    belt: Mapping[str, Any] | None = None,
+    inflation: float | None = None,
 ) -> list[dict[str, Any]]:
     """Sum up the toys of one truth, as in `intervals/coverage.json`.
 
@@ -27,6 +31,8 @@ def points(
         parameter: The parameter of interest.
         levels: Confidence levels.
         belt: As in `intervals/neyman.json`; the coverage of its intervals is given, too, at a truth within its grid.
+        inflation: k at the truth, where ensemble weights have an error; the coverage of the profile intervals that contain it,
+            those where t / k is at most the quantile, is given, too.
 
     Returns:
         One entry per method and level. Toys whose fits failed are counted and are in no other number.
@@ -46,10 +52,19 @@ def points(
     own = block.t
     if belt and belt["statistic"] == "q_mu":
         own = too_large(block.t, block.column(parameter)[1], truth[parameter])
-    heights = [("profile", level, float(chi2.ppf(level, 1)), block.t) for level in levels]
+    quantiles = [(level, float(chi2.ppf(level, 1))) for level in levels]
+    heights = [("profile", level, value, block.t) for level, value in quantiles]
+    if inflation is not None:
+        heights += [("profile_ensemble", level, inflation * value, block.t) for level, value in quantiles]
     heights += [("neyman", level, value, own) for level, value in _critical(truth[parameter], parameter, levels, belt)]
     return [
-        {**common, "method": method, "level": level, **_share(t[good] <= height + TIE)}
+        {
+            **common,
+            "method": method,
+            "level": level,
+            **({"inflation": inflation} if method == "profile_ensemble" else {}),
+            **_share(t[good] <= height + TIE),
+        }
         for method, level, height, t in heights
     ]
 
