@@ -25,6 +25,12 @@ SAMPLE_DATA = Path(os.environ.get("NEEDLE_SAMPLE_DATA", ROOT.parent / "shared" /
 SLURM, SLURM_PORT = ROOT / "tests" / "services" / "slurm_cluster", "17817"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the sites, which mostly wait, and end with what may have to wait for the same cluster."""
+    order = {"sites": 0, "remote": 2}
+    items.sort(key=lambda item: order.get(item.path.parent.name, 1))
+
+
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[dict[str, str]]:
     """The environment in which its commands find it: 4 GPU nodes with 4 GPUs, 6 CPU nodes; its ports are fixed."""

@@ -64,7 +64,9 @@ def compiled(function: F, fastmath: Collection[str] = ()) -> F:
     place, kept = folder(Path(function.__code__.co_filename).parent), numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(place)
     try:
-        made: F = numba.njit(**EXACT, cache=_writable(place), fastmath=set(fastmath) or False)(function)
+        # A copy of its own in each caller: else the one that was loaded first serves all, and copies differ in their order of sums.
+        fast = {"fastmath": set(fastmath), "forceinline": True} if fastmath else {}
+        made: F = numba.njit(**EXACT, cache=_writable(place), **fast)(function)
     finally:
         numba.config.CACHE_DIR = kept
     return made

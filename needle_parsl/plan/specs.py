@@ -33,7 +33,7 @@ VERSIONS = {
     "interval": 4,
     "replica": 1,
     "bootstrap": 1,
-    "toys": 4,
+    "toys": 5,
     "neyman": 6,
     "coverage": 3,
     "report": 3,

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-from needle_parsl import rundir
 
 
 @pytest.fixture
@@ -34,18 +30,3 @@ def queue(on_slurm: None) -> Callable[[Path], dict[str, str]]:
         return {job: state for job, state, name in rows if name.startswith(f"{settings.name(root.resolve())}.")}
 
     return look
-
-
-def jobs(root: Path) -> dict[str, dict[str, Any]]:
-    """Read what a run has written down of its jobs."""
-    found: dict[str, dict[str, Any]] = rundir.read_json(root / rundir.JOBS) if (root / rundir.JOBS).exists() else {}
-    return found
-
-
-def until(there: Callable[[], Any], seconds: float = 120.0) -> Any:
-    """Wait until something is so."""
-    ends = time.monotonic() + seconds
-    while not (found := there()):
-        assert time.monotonic() < ends, "it did not come"
-        time.sleep(0.2)
-    return found

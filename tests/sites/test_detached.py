@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import until
+from looking import until
 from test_slurm import analysis
 
 from needle_parsl.site import Site

@@ -19,7 +19,7 @@ import generated
 import on_node
 import psutil
 import pytest
-from conftest import jobs, until
+from looking import jobs, until
 
 from needle_parsl import site as sites
 

@@ -127,8 +127,7 @@ def calibration(facts: Facts) -> Figure:
         numbers = facts.diagnostics[name]["calibration"]
         score, fraction, error = (np.array(numbers[key]) for key in ("score", "fraction", "error"))
         ax.axhline(0, color=COLOURS[0], linewidth=1)
-        ax.errorbar(score, fraction - score, error, fmt=".", color=COLOURS[2], markersize=4)
+        ax.errorbar(score, 100 * (fraction - score), 100 * error, fmt=".", color=COLOURS[2], markersize=4)
         ax.set_title(f"{name}: p = {numbers['p_value']:.2g}", fontsize=9)
-        ax.set(xlabel="score s", ylabel="numerator's fraction minus s")
-        ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+        ax.set(xlabel="score s", ylabel="numerator's fraction minus s, %")
     return figure
