@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,24 @@ SAMPLE_DATA = Path(os.environ.get("NEEDLE_SAMPLE_DATA", ROOT.parent / "shared" /
 
 
 SLURM, SLURM_PORT = ROOT / "tests" / "services" / "slurm_cluster", "17817"
+
+
+COMPILE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import bench_toys
+import numpy as np
+from needle_parsl.nsbi.statistics.batched.engine import Engine
+from toy_problem import Problem
+events, truth, draws = bench_toys.thrown(Problem(), 2)
+Engine.of(events).fit(draws, truth, "mu", [1.0], np.empty((0, len(truth))))
+"""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the fits of toys once: else every process of a suite that runs in parallel does, for a minute or two."""
+    if session.config.getoption("numprocesses", None) and find_spec("numba"):
+        subprocess.run([sys.executable, "-c", COMPILE, ROOT / "scripts"], check=True, timeout=600)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
