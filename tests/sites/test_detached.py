@@ -12,6 +12,7 @@ import pytest
 from looking import until
 from test_slurm import analysis
 
+from needle_parsl import rundir
 from needle_parsl.site import Site
 from needle_parsl.workflow import detached
 
@@ -60,13 +61,17 @@ def test_job_of_a_driver_is_a_script_that_goes_on_in_a_next_one(tmp_path: Path, 
     assert "timeout --signal=TERM --kill-after=60 6900 " in text  # 300 s before its end
     assert "run 'an app' --site x" in text
     assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
-    # Where the time runs out, the script submits itself again; else it ends as needle does.
+    # Where the time runs out, the script submits itself again and notes the next job; else it ends as needle does.
+    (tmp_path / "run").mkdir()
     fake = text.replace(sys.executable, "sleep 5 #").replace(
         "timeout --signal=TERM --kill-after=60 6900", "timeout 0.1"
     )
     fake = fake.replace("sbatch --parsable", "echo again").replace("qsub", "echo again")
     ended = subprocess.run(["bash"], input=fake, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout.startswith("again")) == (0, True)
+    assert ended.returncode == 0, ended.stderr
+    next_one = detached.read(tmp_path / "run" / rundir.DRIVER)
+    assert next_one is not None
+    assert next_one.job.startswith("again")
     fake = fake.replace("sleep 5 #", "false #")
     ended = subprocess.run(["bash"], input=fake, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")
