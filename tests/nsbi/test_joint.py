@@ -44,6 +44,7 @@ def fitted(samples: dict[str, Events]) -> tuple[dict[str, Estimator], joint.Cova
     return made, joint.covariance(made, iter([own, [Role("b", 0, samples["b"])], shared]))
 
 
+@pytest.mark.campaign
 def test_replicas_scatter_as_the_joint_covariance_says() -> None:
     replicas, rng = 200, np.random.default_rng(9)
     probe = np.linspace(-1.5, 1.5, 5, dtype=np.float32)[:, None]

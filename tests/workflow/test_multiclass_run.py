@@ -9,11 +9,14 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pytest
 
 from needle_parsl import plan
 from needle_parsl.analysis import load
 from needle_parsl.nsbi.data import store
 from needle_parsl.nsbi.estimators import files
+
+pytestmark = pytest.mark.campaign  # a whole run; what it is made of is tested in tests/nsbi
 
 SETTINGS = ("training.loss=multiclass", "training.folds=1", "ratios.reference=['signal', 'background']")
 

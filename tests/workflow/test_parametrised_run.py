@@ -13,6 +13,8 @@ from pyarrow import parquet
 PHYSICS = """
 import numpy as np
 
+pytestmark = pytest.mark.campaign  # a whole run; what it is made of is tested in tests/nsbi
+
 def signal(generator, events):
     theta = generator.uniform(-1, 1, events)
     return {"x": generator.normal(0.8 * theta, 1), "theta": theta}
