@@ -16,8 +16,6 @@ from needle_parsl.analysis import load
 from needle_parsl.nsbi.data import store
 from needle_parsl.nsbi.estimators import files
 
-pytestmark = pytest.mark.campaign  # a whole run; what it is made of is tested in tests/nsbi
-
 SETTINGS = ("training.loss=multiclass", "training.folds=1", "ratios.reference=['signal', 'background']")
 
 
@@ -40,6 +38,7 @@ def test_nominal_ratios_share_their_packs(small_inputs: Path) -> None:
     assert again.networks == 3 * 3 * (1 + 2 + 2)
 
 
+@pytest.mark.campaign  # a whole run; what it is made of is tested in tests/nsbi
 def test_one_network_gives_both_ratios(needle: Callable[..., Any], small_inputs: Path, tmp_path: Path) -> None:
     """c_s r_s + c_b r_b = 1 for the samples of the reference, but for the renormalisation of each."""
     more = ("training.members=1", "training.epochs=15")

@@ -108,7 +108,7 @@ class Likelihood:
                 kept = table.take(rows, np.empty(0))
                 table = replace(kept, count=np.ones(kept.y.shape[1]))  # noqa: PLW2901  the toy's in place of the pool's
             elif table.kind == "bins":
-                table = replace(table, count=next(own))  # noqa: PLW2901  same
+                table = replace(table, count=next(own))  # noqa: PLW2901  the counts thrown in place of the observed
             thrown.append(table)
         return replace(self, tables=tuple(thrown), constraints=constraints)
 

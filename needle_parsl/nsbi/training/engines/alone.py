@@ -93,11 +93,11 @@ class _Follower(lightning.Callback):
     def __init__(self, course: Course, between: Callable[[], None]) -> None:
         self.course, self.between = course, between
 
-    def on_train_batch_start(self, trainer: Any, module: Any, batch: Batch, number: int) -> None:  # noqa: ARG002
+    def on_train_batch_start(self, trainer: Any, module: Any, batch: Batch, number: int) -> None:  # noqa: ARG002  Lightning gives them by place
         """Give an interruption its moment."""
         self.between()
 
-    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Batch, number: int) -> None:  # noqa: ARG002
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Batch, number: int) -> None:  # noqa: ARG002  Lightning gives them by place
         """Sum up the losses."""
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         if loss is not None:
