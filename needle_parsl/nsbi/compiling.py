@@ -38,7 +38,7 @@ def folder(package: Path) -> Path:
     import llvmlite.binding as llvm
 
     state = hashlib.blake2b(f"{features()} {llvm.llvm_version_info}".encode(), digest_size=8)
-    for source in sorted(package.glob("*.py")):
+    for source in (Path(__file__), *sorted(package.glob("*.py"))):
         state.update(source.read_bytes())
     above = os.environ.get("NUMBA_CACHE_DIR") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "needle", "numba")
     return Path(above).expanduser() / f"{llvm.get_host_cpu_name()}-{state.hexdigest()}"
@@ -65,8 +65,9 @@ def compiled(function: F, fastmath: Collection[str] = ()) -> F:
     numba.config.CACHE_DIR = str(place)
     try:
         # A copy of its own in each caller: else the one that was loaded first serves all, and copies differ in their order of sums.
-        fast = {"fastmath": set(fastmath), "forceinline": True} if fastmath else {}
-        made: F = numba.njit(**EXACT, cache=_writable(place), **fast)(function)
+        # Both are said in any case: what is not said is the caller's, where the caller happens to be compiled first.
+        own = {"fastmath": set(fastmath), "forceinline": bool(fastmath)}
+        made: F = numba.njit(**EXACT, cache=_writable(place), **own)(function)
     finally:
         numba.config.CACHE_DIR = kept
     return made

@@ -41,6 +41,25 @@ def test_exponential_and_logarithm_are_those_of_numpy() -> None:
     np.testing.assert_allclose(out, np.log(y), rtol=5e-16, atol=1e-16)
 
 
+LN2 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)
+
+
+@compiling.exactly
+def remainder(value, whole):  # type: ignore[no-untyped-def]
+    return (value - whole * LN2[0]) - whole * LN2[1]
+
+
+@compiling.compiled
+def twice(value, whole):  # type: ignore[no-untyped-def]
+    return 2.0 * remainder(value, whole)
+
+
+def test_order_of_operations_does_not_depend_on_who_is_compiled_first() -> None:
+    """A function that a caller with free sums compiles keeps its own order."""
+    twice(700.0, 1010.0)
+    assert remainder(700.0, 1010.0) == (700.0 - 1010.0 * LN2[0]) - 1010.0 * LN2[1]
+
+
 def pool(problem: Problem, mu: float) -> tuple[Pool, np.ndarray]:
     """Toys of the learned model, from the events that the ratios are over."""
     events = problem.likelihood()

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from pyarrow import parquet
+
+pytestmark = pytest.mark.campaign  # a whole run; what it is made of is tested in tests/nsbi
 
 PHYSICS = """
 import numpy as np
-
-pytestmark = pytest.mark.campaign  # a whole run; what it is made of is tested in tests/nsbi
 
 def signal(generator, events):
     theta = generator.uniform(-1, 1, events)
