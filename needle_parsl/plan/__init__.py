@@ -2,6 +2,7 @@
 
 from needle_parsl.plan.graph import OBSERVED, Plan, build, sources
 from needle_parsl.plan.growing import Inputs
+from needle_parsl.plan.keys import content, digest
 from needle_parsl.plan.specs import (
     STAGES,
     Convert,
@@ -12,8 +13,6 @@ from needle_parsl.plan.specs import (
     Task,
     Toys,
     Train,
-    content,
-    digest,
 )
 
 __all__ = [

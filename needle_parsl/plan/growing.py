@@ -9,6 +9,7 @@ from needle_parsl.analysis import Analysis
 from needle_parsl.nsbi.data.hashing import key
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.plan import specs
+from needle_parsl.plan.keys import digest
 from needle_parsl.plan.specs import NETWORKED, VERSIONS, Physics, Share, Spec, Task
 
 
@@ -44,7 +45,7 @@ class Graph:
         named = () if stage == "convert" else keys
         code = self.inputs.physics if self.analysis.training.own_code() and stage in NETWORKED else None
         made_from = [stage, VERSIONS[stage], name, spec, named, code if stage == "train" else None]
-        task = Task(stage, name, specs.digest(made_from), spec, keys, code)
+        task = Task(stage, name, digest(made_from), spec, keys, code)
         self.tasks.append(task)
         return task
 

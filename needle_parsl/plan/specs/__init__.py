@@ -1,0 +1,160 @@
+"""What a task needs to know, as frozen records, and the key that says whether it is already done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from needle_parsl.plan.specs.fits import (
+    Area,
+    Bootstrap,
+    Count,
+    Distributions,
+    Evaluate,
+    Exact,
+    Fit,
+    Impacts,
+    Interval,
+    Limits,
+    Mixture,
+    Replica,
+    Strip,
+)
+from needle_parsl.plan.specs.networks import (
+    Classes,
+    Combine,
+    Compose,
+    Covariance,
+    Diagnose,
+    Export,
+    Member,
+    Named,
+    Ratio,
+    Splitting,
+    Train,
+)
+from needle_parsl.plan.specs.report import Report
+from needle_parsl.plan.specs.stores import Convert, File, Generate, Joint, Merge, Physics, Piece, Read, Share
+from needle_parsl.plan.specs.toys import Coverage, Neyman, Thrower, Toys
+
+S = TypeVar("S")
+VERSIONS = {
+    "generate": 1,
+    "read": 1,
+    "merge": 1,
+    "convert": 2,
+    "train": 3,
+    "combine": 3,
+    "covariance": 1,
+    "compose": 1,
+    "export": 1,
+    "diagnose": 4,
+    "evaluate": 1,
+    "count": 1,
+    "fit": 5,
+    "interval": 4,
+    "replica": 1,
+    "bootstrap": 1,
+    "toys": 5,
+    "neyman": 6,
+    "coverage": 3,
+    "report": 3,
+}
+"""The stages in their order. Raise a version when its task gives other results, and what is done is done again. That of
+`convert` stands for `read` and `merge`, too, since a store is named by its files alone."""
+STAGES = tuple(VERSIONS)
+NETWORKED = ("train", "combine", "covariance", "export", "diagnose", "evaluate", "replica", "toys")
+"""Stages that make networks."""
+PASSING = ("read", "merge")
+"""Stages whose outputs are removed when the store that is made of them is there."""
+
+Inference = Fit | Exact | Interval | Strip | Area | Distributions | Impacts | Limits | Toys | Neyman | Coverage
+Spec = (
+    Generate
+    | Read
+    | Merge
+    | Convert
+    | Train
+    | Combine
+    | Covariance
+    | Compose
+    | Export
+    | Diagnose
+    | Mixture
+    | Evaluate
+    | Count
+    | Inference
+    | Replica
+    | Bootstrap
+    | Report
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One piece of work."""
+
+    stage: str
+    name: str
+    """Of its output: the sample, ratio, pack, dataset or fit."""
+    key: str
+    """Says what the output is made from; equal keys, equal outputs."""
+    spec: Spec
+    after: tuple[str, ...]
+    """Keys of the tasks whose outputs it reads."""
+    code: Physics | None = None
+    """The user's Python file, for tasks that use a network of theirs."""
+
+    def of(self, kind: type[S]) -> S:
+        """Give the spec to the function of its stage, which knows its kind."""
+        assert isinstance(self.spec, kind)
+        return self.spec
+
+
+__all__ = [
+    "NETWORKED",
+    "PASSING",
+    "STAGES",
+    "VERSIONS",
+    "Area",
+    "Bootstrap",
+    "Classes",
+    "Combine",
+    "Compose",
+    "Convert",
+    "Count",
+    "Covariance",
+    "Coverage",
+    "Diagnose",
+    "Distributions",
+    "Evaluate",
+    "Exact",
+    "Export",
+    "File",
+    "Fit",
+    "Generate",
+    "Impacts",
+    "Inference",
+    "Interval",
+    "Joint",
+    "Limits",
+    "Member",
+    "Merge",
+    "Mixture",
+    "Named",
+    "Neyman",
+    "Physics",
+    "Piece",
+    "Ratio",
+    "Read",
+    "Replica",
+    "Report",
+    "Share",
+    "Spec",
+    "Splitting",
+    "Strip",
+    "Task",
+    "Thrower",
+    "Toys",
+    "Train",
+]

@@ -1,0 +1,172 @@
+"""What fits, scans, limits and replicas need to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from needle_parsl.analysis import Model, Plane, Scan
+from needle_parsl.nsbi.physics import Density
+from needle_parsl.nsbi.statistics.model import Shape
+from needle_parsl.plan.specs.networks import Combine, Splitting
+from needle_parsl.plan.specs.stores import Physics, Share
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Measure the mixture of all processes along a parameter."""
+
+    model: Model
+    poi: str
+    reference: tuple[Share, ...]
+    splitting: Splitting
+    samples: tuple[Share, ...]
+    """The processes, in the order of the model."""
+    ratios: tuple[str, ...]
+    """Names of their estimators."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Compute all log ratios of a dataset."""
+
+    dataset: str
+    """`asimov`, `observed`, or `reference`: the events that toys of the learned model are drawn from."""
+    splitting: Splitting
+    samples: tuple[Share, ...]
+    """The processes, in the order of the model, or the samples of the reference; none for observed events."""
+    varied: tuple[Density, ...]
+    ratios: tuple[str, ...]
+    """Names of the estimators."""
+    covariance: bool = False
+    """Whether their weights have one: how ln r moves with them is kept beside the events."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """Count what is expected and observed in the bins of a region."""
+
+    region: str
+    edges: tuple[float, ...]
+    samples: tuple[Share, ...]
+    """The processes, in the order of the model."""
+    varied: tuple[Density, ...]
+    observed: bool
+    """Whether observed counts may be looked at."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fit a dataset."""
+
+    dataset: str
+    """`asimov`, or `observed`."""
+    model: Model
+    shapes: tuple[Shape, ...]
+    minos: tuple[str, ...] = ()
+    """Parameters that get a MINOS interval."""
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Fit a dataset with the exact densities."""
+
+    fit: Fit
+    physics: Physics
+    reference: tuple[Share, ...]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Scan a parameter over a dataset."""
+
+    fit: Fit
+    poi: str
+    scan: Scan | None
+    levels: tuple[float, ...]
+    statistical: bool = False
+    """Whether nuisance parameters stay at their best fit."""
+    exact: Exact | None = None
+    """Given for a scan with the exact densities."""
+    inflated: bool = False
+    """Whether the fit says what t is divided by, for the error of ensemble weights."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Scan two parameters over a dataset, some rows of them."""
+
+    fit: Fit
+    plane: Plane
+    rows: tuple[int, int]
+    """First and last, the latter not included."""
+
+
+@dataclass(frozen=True)
+class Area:
+    """Join the strips of a scan of two parameters."""
+
+    fit: Fit
+    strips: tuple[str, ...]
+    """Their names."""
+    levels: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Distributions:
+    """Compare data with the model before and after the fit."""
+
+    fit: Fit
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Impacts:
+    """Find how far nuisance parameters move the parameter of interest."""
+
+    fit: Fit
+    poi: str
+    methods: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Find upper limits and the discovery significance of a dataset."""
+
+    fit: Fit
+    poi: str
+    level: float
+    background: float
+    """The value without a signal."""
+    inflated: bool
+    """Whether the fit says what t is divided by, for the error of ensemble weights."""
+
+
+@dataclass(frozen=True)
+class Replica:
+    """Fit again, with ratios that were trained on resampled events or with other seeds."""
+
+    combines: tuple[Combine, ...]
+    """The ratios of the model, each with the packs that hold its members."""
+    members: tuple[int, int]
+    """First and last of these, the latter not included."""
+    resampled: int | None
+    """Salt of the Poisson weight of each event; None for the events as they are."""
+    simulation: Evaluate
+    """Of the simulated test events, which are behind every fit."""
+    fits: tuple[Fit, ...]
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Split the scatter of replicas into the noise of training and the statistics of the simulation."""
+
+    replicas: tuple[str, ...]
+    """Names of those with resampled events."""
+    repeats: tuple[str, ...]
+    """Names of those with other seeds alone."""
+    members: int
+    """Of each."""
+    whole: int
+    """Members of the run's own ensembles."""
+    own: bool
+    """Whether each of these has a bootstrap of its own."""

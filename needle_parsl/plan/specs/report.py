@@ -1,0 +1,50 @@
+"""What the report needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from needle_parsl.analysis import Diagnostics
+from needle_parsl.plan.specs.networks import Ratio, Splitting
+from needle_parsl.plan.specs.stores import Physics
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write the report; everything is named, and found by its place."""
+
+    name: str
+    seed: int
+    stores: tuple[str, ...]
+    """Simulated samples and varied samples."""
+    regions: tuple[str, ...]
+    """Binned regions."""
+    ratios: tuple[Ratio, ...]
+    packs: tuple[str, ...]
+    fits: tuple[str, ...]
+    scans: tuple[str, ...]
+    plane: bool
+    """Whether two parameters were scanned together."""
+    impacts: bool
+    """Whether there are impacts."""
+    limits: bool
+    """Whether there are upper limits."""
+    bootstrap: bool
+    """Whether there are replicas."""
+    mixture: bool
+    """Whether the mixture of all processes was measured."""
+    toys: tuple[tuple[str, ...], ...]
+    """Names of the toys of each truth."""
+    belt: bool
+    """Whether there is a confidence belt."""
+    headline: str
+    """`asimov` or `observed`."""
+    poi: str
+    splitting: Splitting
+    physics: Physics | None
+    """Given where it knows the exact densities."""
+    blinded: bool
+    """Observed data was given and left alone."""
+    warnings: tuple[str, ...]
+    """What the analysis says without any effect."""
+    thresholds: Diagnostics

@@ -1,0 +1,131 @@
+"""What conversion needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from needle_parsl.analysis import Computed, Particles
+from needle_parsl.nsbi.physics import Density
+from needle_parsl.plan.keys import NOT_IN_KEY
+
+
+@dataclass(frozen=True)
+class Physics:
+    """The user's Python file; it travels as text."""
+
+    source: str
+    path: str = field(metadata=NOT_IN_KEY)
+    """That file, or the analysis without one; modules beside it can be imported."""
+    imported: tuple[str, ...] = ()
+    """Digests of the user's other modules that it imports, or that the analysis names."""
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Run a user's generator function in a process of its own."""
+
+    reference: str
+    physics: Physics
+    events: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class File:
+    """An input file."""
+
+    path: str = field(metadata=NOT_IN_KEY)
+    """Empty for the file that the sample's generator writes."""
+    digest: str
+    """Of its content; the key of the generator's task for a generated file."""
+    stamp: tuple[object, ...] = field(default=(), metadata=NOT_IN_KEY)
+    """Its state when it was looked at."""
+    borders: tuple[int, ...] = field(default=(), metadata=NOT_IN_KEY)
+    """Rows at which reading may start, from 0 to their number; empty where that is not known."""
+    size: int = field(default=0, metadata=NOT_IN_KEY)
+    """Bytes."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A range of rows of a file."""
+
+    file: File
+    start: int = 0
+    stop: int | None = None
+    """None: to the end of the file."""
+    share: float = field(default=0.0, metadata=NOT_IN_KEY)
+    """Part of the sample's bytes that the whole file is."""
+
+
+@dataclass(frozen=True)
+class Joint:
+    """What is known jointly of the events of a ratio."""
+
+    ratio: str
+    text: str
+    """An expression in the columns."""
+    score: bool
+    """Whether it is a probability, and not a ratio."""
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Turn one sample's files into a store."""
+
+    sample: str
+    files: tuple[File, ...]
+    tree: str
+    features: tuple[str, ...]
+    weight: str | float
+    selections: tuple[str, ...]
+    id: tuple[str, ...]
+    salt: int
+    derived: tuple[tuple[str, str], ...]
+    """Names and expressions of the computed columns that are used, each after those it uses."""
+    on_bad_file: str
+    """`stop`, or `skip`."""
+    computed: tuple[tuple[str, Computed], ...]
+    """Names of the columns that functions make, and how."""
+    particles: Particles | None
+    physics: Physics | None
+    """Where the functions are; None without any."""
+    joint: tuple[Joint, ...] = ()
+    pieces: tuple[Piece, ...] = field(default=(), metadata=NOT_IN_KEY)
+    """What this task reads itself; equal files give equal stores however they are cut."""
+    parts: tuple[str, ...] = field(default=(), metadata=NOT_IN_KEY)
+    """What other tasks have read or merged: their names, with the stage."""
+    memory: int = field(default=2**30, metadata=NOT_IN_KEY)
+    """Bytes that the task may use, about."""
+    region: str = field(default="", metadata=NOT_IN_KEY)
+    """The binned region whose events these are; a process may have none there."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """Read some pieces of a sample into a part of its store."""
+
+    sample: Convert
+    """Without files and pieces."""
+    pieces: tuple[Piece, ...]
+    bits: int
+    """Leading bits of the hash that cut all parts into the same cells."""
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Merge one range of the hash out of all parts."""
+
+    parts: tuple[str, ...]
+    share: tuple[int, int]
+    """(k, n): the k-th of n ranges."""
+    memory: int = field(metadata=NOT_IN_KEY)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A density and the expected events it stands for."""
+
+    density: Density
+    yield_: float | None
+    """None: the sum of the weights."""
