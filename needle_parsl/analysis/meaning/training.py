@@ -1,0 +1,93 @@
+"""Ratios, trainings, ensembles and the thresholds of diagnostics."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from needle_parsl.analysis.meaning.common import known_as, parsed, refers
+from needle_parsl.analysis.tables import JOINT_LOSSES, NETWORKS
+
+if TYPE_CHECKING:
+    from needle_parsl.analysis.meaning.common import Complain
+    from needle_parsl.analysis.tables import Analysis
+
+
+def check(analysis: Analysis, complain: Complain) -> None:
+    """Check what is learned."""
+    for part in (_diagnostics, _training, _ensemble, _ratios):
+        part(analysis, complain)
+
+
+def _diagnostics(analysis: Analysis, complain: Complain) -> None:
+    for name, (yellow, red) in asdict(analysis.diagnostics).items():
+        if (red > yellow) if name == "p_value" else (red < yellow):
+            order = "smaller" if name == "p_value" else "larger"
+            complain(
+                f"diagnostics.{name}", f"found [{yellow:g}, {red:g}], expected [yellow, red] with the {order} one last"
+            )
+
+
+def _training(analysis: Analysis, complain: Complain) -> None:
+    name, _ = analysis.training.architecture()
+    key = "training.network"
+    if not name:
+        complain(key, 'has no "_target_"; name the class, as in { _target_ = "physics.py:Name" }')
+    elif ":" in name:
+        refers(analysis, name, key, complain)
+    elif "." not in name:
+        known_as(name, NETWORKS, "network", key, complain)
+    if name in ("deepset", "transformer") and not analysis.features.particles:
+        complain(key, f"{name} is a network of particles; name them in [features] particles")
+    if analysis.training.loss in JOINT_LOSSES:
+        _joint(analysis, complain)
+    if analysis.training.loss == "multiclass":
+        _classes(analysis, complain)
+
+
+def _classes(analysis: Analysis, complain: Complain) -> None:
+    """Check what contradicts a network of many classes."""
+    training = analysis.training
+    if training.architecture()[0] == "flow":
+        complain("training.loss", "multiclass has no meaning for a flow, which holds two densities")
+    if training.metrics:
+        complain("training.metrics", "are those of one ratio, and multiclass learns all at once; leave them out")
+    if training.label_smoothing:
+        complain("training.label_smoothing", "is for two classes; leave it out with multiclass")
+
+
+def _joint(analysis: Analysis, complain: Complain) -> None:
+    """Check what contradicts a loss that has no labels."""
+    training, loss = analysis.training, analysis.training.loss
+    if not analysis.ratios.joint:
+        what = "joint score" if loss == "alice" else "joint ratio"
+        complain("training.loss", f"{loss} learns the {what} of events, and [ratios] joint names none")
+    if training.architecture()[0] == "flow":
+        complain("training.loss", f"{loss} has no meaning for a flow, which is fitted to the events of each class")
+    if training.metrics:
+        complain("training.metrics", f"need the class of each event, which {loss} does not see; leave them out")
+    if loss == "regression" and training.label_smoothing:
+        complain("training.label_smoothing", "has no meaning with regression, which has no labels")
+
+
+def _ensemble(analysis: Analysis, complain: Complain) -> None:
+    ensemble = analysis.ensemble
+    if ensemble.combine == "wifi" and ensemble.calibration != "none":
+        complain(
+            "ensemble.calibration",
+            'has no meaning with combine = "wifi", whose weights are a calibration already, and would break their covariance; '
+            'say "none", or choose another combine',
+        )
+
+
+def _ratios(analysis: Analysis, complain: Complain) -> None:
+    for part, names in (("reference", analysis.ratios.reference), ("targets", analysis.ratios.targets)):
+        if not names:
+            complain(f"ratios.{part}", "is empty; name at least one sample")
+        for name in names:
+            known_as(name, analysis.samples, "sample", f"ratios.{part}", complain)
+    learned = [name for name in analysis.ratios.targets if not analysis.reference_of(name)]
+    learned += [f"{name}.{nuisance}.{side}" for name, nuisance, side, _ in analysis.varied()]
+    for name, text in analysis.ratios.joint.items():
+        known_as(name, learned, "ratio that is learned", f"ratios.joint.{name}", complain)
+        parsed(text, f"ratios.joint.{name}", complain)
