@@ -433,6 +433,12 @@ class Toys:
     pool: float = field(default=5.0, metadata=within(0.0))
     """Effective simulated events behind each expected event of a toy, at least; fewer are refused.
     Unit: events per event."""
+    refitted: int = field(default=0, metadata=within(0, 10_000))
+    """Times that the weights of `combine = "wifi"` are fitted again, on resampled events, each with its share of as many toys:
+    coverage that holds the error of these weights. Unit: replicas. Example: `50`."""
+    retrained: bool = False
+    """Whether the replicas of [bootstrap] get their share of as many toys each: coverage that holds what other networks, and other
+    events for them, would give."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The tasks of `[bootstrap]`: replicas of all trainings and fits, and what their scatter says."""
+"""Ratios that are made again: for the replicas of `[bootstrap]` with what their scatter says, and for toys."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from needle_parsl.plan import estimating, specs, training
+from needle_parsl.plan.datasets import Datasets, Redone
 from needle_parsl.plan.growing import Graph
-from needle_parsl.plan.inference import Datasets
 from needle_parsl.plan.specs import Task
 
 FOLDER = "bootstrap"
@@ -16,96 +16,135 @@ FOLDER = "bootstrap"
 
 
 @dataclass(frozen=True)
-class _Again:
-    """What every replica does again."""
+class Made:
+    """What ratios are made from, again and again."""
 
     ratios: Sequence[specs.Ratio]
     """Of the model."""
     stores: Mapping[str, Task]
     datasets: Datasets
-    fits: Sequence[specs.Fit]
-    size: int
-    """Members of a ratio and fold."""
+
+    @property
+    def simulation(self) -> specs.Evaluate:
+        """Say which events they are evaluated at; their weights have no covariance."""
+        return replace(self.datasets.asimov.of(specs.Evaluate), covariance=False)
+
+    def of_model(self) -> Made:
+        """Leave out ratios that no fit uses."""
+        return replace(self, ratios=[ratio for ratio in self.ratios if ratio.name in self.simulation.ratios])
+
+    def read(self) -> list[Task]:
+        """List what is read beside packs: the events of the ratios, those that are fitted, and counts."""
+        names = [share.density.name for share in self.simulation.samples]
+        names += [density.name for density in self.simulation.varied]
+        names += [self.datasets.observed.name] if self.datasets.observed else []
+        own = [store for ratio in self.ratios for store in estimating.needed(ratio, self.stores)]
+        return [*dict.fromkeys([*own, *(self.stores[name] for name in names), *self.datasets.counts])]
+
+
+def both(graph: Graph, made: Made) -> tuple[list[Redone], list[Redone]]:
+    """Plan the networks of `[bootstrap]`: those of resampled events, and those of other seeds alone.
+
+    Args:
+        graph: The plan.
+        made: What the ratios are made from.
+    """
+    asked = graph.analysis.bootstrap
+    if asked is None:
+        return [], []
+    return (
+        _retrained(graph, made, "replica", asked.replicas, resampled=True),
+        _retrained(graph, made, "repeat", asked.repeats, resampled=False),
+    )
+
+
+def _retrained(graph: Graph, made: Made, kind: str, count: int, *, resampled: bool) -> list[Redone]:
+    """Plan other networks; their members are trained together, so that a pack may hold those of several.
+
+    Args:
+        graph: The plan.
+        made: What the ratios are made from.
+        kind: Begins the names of packs.
+        count: How many times.
+        resampled: Whether events have other weights each time, too.
+    """
+    size = _size(graph)
+    salts = [graph.salt(kind, number) if resampled else None for number in range(count)]
+    packs = training.of_ratios(
+        graph,
+        made.ratios,
+        lambda ratio: _members(graph, size, (kind, ratio.name), salts),
+        made.stores,
+        f"{FOLDER}/{kind}/",
+    )
+    return [
+        _redone(graph, made, packs, (number * size, (number + 1) * size), salt) for number, salt in enumerate(salts)
+    ]
+
+
+def refitted(graph: Graph, made: Made, packs: Mapping[str, Sequence[Task]], count: int) -> list[Redone]:
+    """Plan other weights of the run's own networks, fitted to resampled events.
+
+    Args:
+        graph: The plan.
+        made: What the ratios are made from.
+        packs: By ratio.
+        count: How many times.
+    """
+    span = (0, graph.analysis.training.members)
+    return [_redone(graph, made, packs, span, graph.salt("refitted", number)) for number in range(count)]
 
 
 def replicas(
-    graph: Graph,
-    ratios: Sequence[specs.Ratio],
-    stores: Mapping[str, Task],
-    datasets: Datasets,
-    fits: Sequence[specs.Fit],
+    graph: Graph, resampled: Sequence[Redone], repeated: Sequence[Redone], fits: Sequence[specs.Fit]
 ) -> Task | None:
-    """Plan the replicas, if any are asked for.
+    """Plan the fits of all replicas, if there are any, and what their scatter says.
 
     Args:
         graph: The plan.
-        ratios: All that are learned.
-        stores: Of all samples.
-        datasets: What is fitted.
-        fits: How.
+        resampled: Ratios with resampled events.
+        repeated: Ratios with other seeds alone.
+        fits: What is fitted, and how.
     """
-    asked, own = graph.analysis.bootstrap, graph.analysis.training
-    if asked is None:
+    if not resampled:
         return None
-    used = datasets.asimov.of(specs.Evaluate).ratios
-    again = _Again([r for r in ratios if r.name in used], stores, datasets, fits, asked.members or own.members)
-    salts = [graph.salt("replica", number) for number in range(asked.replicas)]
-    resampled = _series(graph, again, "replica", salts)
-    repeated = _series(graph, again, "repeat", [None] * asked.repeats)
-    summed = specs.Bootstrap(_names(resampled), _names(repeated), again.size, own.members, own.bootstrap)
-    return graph.add("bootstrap", "bootstrap", summed, *resampled, *repeated)
+    own = graph.analysis.training
+    series = {
+        kind: [
+            graph.add("replica", f"{kind}-{number:04d}", specs.Replica(one.spec, tuple(fits)), *one.before)
+            for number, one in enumerate(redone)
+        ]
+        for kind, redone in (("replica", resampled), ("repeat", repeated))
+    }
+    first, second = (tuple(task.name for task in tasks) for tasks in series.values())
+    summed = specs.Bootstrap(first, second, _size(graph), own.members, own.bootstrap)
+    return graph.add("bootstrap", "bootstrap", summed, *(task for tasks in series.values() for task in tasks))
 
 
-def _names(tasks: Sequence[Task]) -> tuple[str, ...]:
-    return tuple(task.name for task in tasks)
+def _size(graph: Graph) -> int:
+    """Count the members of a ratio and fold in one replica."""
+    asked, own = graph.analysis.bootstrap, graph.analysis.training
+    return (asked.members if asked else None) or own.members
 
 
-def _series(graph: Graph, again: _Again, kind: str, salts: Sequence[int | None]) -> list[Task]:
-    """Plan replicas of one kind; their members are trained together, so that a pack may hold those of several.
-
-    Args:
-        graph: The plan.
-        again: What each does.
-        kind: Begins their names.
-        salts: Of the resampling of each; None for the events as they are.
-    """
-    packs = training.of_ratios(
-        graph,
-        again.ratios,
-        lambda ratio: _members(graph, again, (kind, ratio.name), salts),
-        again.stores,
-        f"{FOLDER}/{kind}/",
-    )
-    simulation, read = replace(again.datasets.asimov.of(specs.Evaluate), covariance=False), _read(again)
-    tasks = []
-    for number, salt in enumerate(salts):
-        span = (number * again.size, (number + 1) * again.size)
-        held = {name: _holding(own, span) for name, own in packs.items()}
-        combines = tuple(estimating.combining(graph, ratio, held[ratio.name]) for ratio in again.ratios)
-        spec = specs.Replica(combines, span, salt, simulation, tuple(again.fits))
-        before = list({task.name: task for own in held.values() for task in own}.values())
-        tasks.append(graph.add("replica", f"{kind}-{number:04d}", spec, *before, *read))
-    return tasks
+def _redone(
+    graph: Graph, made: Made, packs: Mapping[str, Sequence[Task]], span: tuple[int, int], salt: int | None
+) -> Redone:
+    held = {name: _holding(own, span) for name, own in packs.items()}
+    combines = tuple(estimating.combining(graph, ratio, held[ratio.name]) for ratio in made.ratios)
+    before = {task.name: task for own in held.values() for task in own}
+    return Redone(specs.Again(combines, span, salt, made.simulation), (*before.values(), *made.read()))
 
 
-def _members(graph: Graph, again: _Again, names: tuple[str, str], salts: Sequence[int | None]) -> list[specs.Member]:
+def _members(graph: Graph, size: int, names: tuple[str, str], salts: Sequence[int | None]) -> list[specs.Member]:
     """List the networks of a ratio in all replicas; a replica draws the same weight for an event in every ratio."""
     folds = range(graph.analysis.training.folds)
     return [
-        specs.Member(number * again.size + member, fold, graph.salt(*names, number, member, fold), salt)
-        for (number, salt), member, fold in product(enumerate(salts), range(again.size), folds)
+        specs.Member(number * size + member, fold, graph.salt(*names, number, member, fold), salt)
+        for (number, salt), member, fold in product(enumerate(salts), range(size), folds)
     ]
 
 
 def _holding(packs: Sequence[Task], span: tuple[int, int]) -> list[Task]:
     """Keep the packs that hold some of a range of members."""
     return [task for task in packs if any(span[0] <= m.member < span[1] for m in task.of(specs.Train).members)]
-
-
-def _read(again: _Again) -> list[Task]:
-    """List what else a replica reads: the events of its ratios, those that are fitted, and counts."""
-    simulation, datasets, stores = again.datasets.asimov.of(specs.Evaluate), again.datasets, again.stores
-    names = [share.density.name for share in simulation.samples] + [density.name for density in simulation.varied]
-    names += [datasets.observed.name] if datasets.observed else []
-    own = [store for ratio in again.ratios for store in estimating.needed(ratio, stores)]
-    return [*dict.fromkeys([*own, *(stores[name] for name in names), *datasets.counts])]

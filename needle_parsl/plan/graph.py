@@ -10,7 +10,8 @@ from functools import partial
 from needle_parsl.analysis import Analysis, Data, Sample, Source, unused
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.physics import Density
-from needle_parsl.plan import bootstrapping, estimating, inference, specs, storing, training
+from needle_parsl.plan import bootstrapping, estimating, inference, specs, storing, toys, training
+from needle_parsl.plan.datasets import Datasets, Redone, Thrower
 from needle_parsl.plan.growing import Graph, Inputs
 from needle_parsl.plan.specs import PASSING, STAGES, Share, Task
 from needle_parsl.site import Site
@@ -94,12 +95,25 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     observed = _evaluate(graph, OBSERVED, stores, estimators, covariance) if OBSERVED in stores else None
     reference = _evaluate(graph, REFERENCE, stores, estimators) if inference.uses_reference(analysis) else None
     counts = [_count(graph, name, stores) for name in analysis.model.regions]
-    datasets = inference.Datasets(asimov, observed, reference, counts)
-    thrower = _thrower(graph, estimators)
-    measured = inference.measure(graph, datasets, thrower)
-    again = bootstrapping.replicas(graph, ratios, stores, datasets, measured.learned())
+    start = Datasets(asimov, observed, reference, counts)
+    made = bootstrapping.Made(ratios, stores, start).of_model()
+    resampled, repeated = bootstrapping.both(graph, made)
+    redone = _redone(graph, made, packs, resampled)
+    measured = inference.measure(graph, start, _thrower(graph, estimators), redone)
+    again = bootstrapping.replicas(graph, resampled, repeated, measured.learned())
     _report(graph, stores, ratios, packs, [*checks, *mixture], measured, again)
     return _ordered(graph)
+
+
+def _redone(
+    graph: Graph, made: bootstrapping.Made, packs: Mapping[str, list[Task]], resampled: list[Redone]
+) -> dict[str, list[Redone]]:
+    """Say which toys are fitted with other ratios than those of the run."""
+    own = graph.analysis.toys
+    if own is None:
+        return {}
+    found = {"retrained": resampled} if own.retrained else {}
+    return found | ({"refitted": bootstrapping.refitted(graph, made, packs, own.refitted)} if own.refitted else {})
 
 
 def _ordered(graph: Graph) -> Plan:
@@ -220,15 +234,15 @@ def _count(graph: Graph, region: str, stores: Mapping[str, Task]) -> Task:
     return graph.add("count", region, spec, *own, *(stores[name] for name in read))
 
 
-def _thrower(graph: Graph, estimators: Mapping[str, Task]) -> inference.Thrower | None:
+def _thrower(graph: Graph, estimators: Mapping[str, Task]) -> Thrower | None:
     """Say how toys get events of their own, if the user has a function for that."""
-    toys = graph.analysis.toys
-    if toys is None or not toys.generate:
+    own = graph.analysis.toys
+    if own is None or not own.generate:
         return None
     ratios = estimating.of_model(graph.analysis, estimators)
-    kept = replace(storing.conversion(graph, "toys", Data(generate=toys.generate), ()), id=())
-    spec = specs.Thrower(toys.generate, graph.inputs.physics, kept, tuple(ratios))
-    return inference.Thrower(spec, tuple(ratios.values()))
+    kept = replace(storing.conversion(graph, "toys", Data(generate=own.generate), ()), id=())
+    spec = specs.Thrower(own.generate, graph.inputs.physics, kept, tuple(ratios))
+    return Thrower(spec, tuple(ratios.values()))
 
 
 def _report(
@@ -255,7 +269,7 @@ def _report(
         limits=measured.limits is not None,
         bootstrap=again is not None,
         mixture=any(isinstance(task.spec, specs.Mixture) for task in checks),
-        toys=inference.names(measured.toys),
+        toys=toys.names(measured.toys),
         belt=measured.belt is not None,
         headline=measured.fits[0].name,
         poi=analysis.poi(),

@@ -1,47 +1,20 @@
-"""The tasks of the inference: fits, scans, toys, the confidence belt and coverage."""
+"""The tasks of the inference: fits, scans, impacts and limits."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from needle_parsl.analysis import Analysis, Toys
+from needle_parsl.analysis import Analysis
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.statistics.model import Shape
-from needle_parsl.plan import specs
+from needle_parsl.plan import specs, toys
+from needle_parsl.plan.datasets import Datasets, Redone, Thrower
 from needle_parsl.plan.growing import Graph
 from needle_parsl.plan.specs import Task
 
 ROWS = 3
 """Of a scan of two parameters, in one task."""
-
-
-@dataclass(frozen=True)
-class Datasets:
-    """Events with their log ratios."""
-
-    asimov: Task
-    observed: Task | None
-    reference: Task | None
-    """Given where toys are thrown from the model."""
-    counts: list[Task]
-    """Of the binned regions."""
-
-    def simulated(self) -> list[Task]:
-        """List what fits of Asimov data need."""
-        return [self.asimov, *self.counts]
-
-    def headline(self) -> list[Task]:
-        """List what fits of the observed data need; of Asimov data without them."""
-        return [*([self.observed] if self.observed else []), *self.simulated()]
-
-
-@dataclass(frozen=True)
-class Thrower:
-    """A user's function that makes the events of toys."""
-
-    spec: specs.Thrower
-    estimators: tuple[Task, ...]
 
 
 @dataclass(frozen=True)
@@ -80,7 +53,9 @@ def uses_reference(analysis: Analysis) -> bool:
     return bool(analysis.grid()) or (analysis.toys is not None and analysis.toys.source == "model")
 
 
-def measure(graph: Graph, datasets: Datasets, thrower: Thrower | None) -> Measured:
+def measure(
+    graph: Graph, datasets: Datasets, thrower: Thrower | None, redone: Mapping[str, Sequence[Redone]]
+) -> Measured:
     """Plan everything that follows the evaluation of the ratios."""
     poi, shapes = graph.analysis.poi(), learned_shapes(graph.analysis)
     minos = (poi,) if graph.analysis.fit.minos else ()
@@ -94,9 +69,9 @@ def measure(graph: Graph, datasets: Datasets, thrower: Thrower | None) -> Measur
     )
     impacts = _impacts(graph, fit, needs)
     limits = _limits(graph, fit, [*needs, *fits[: _fitted(graph.analysis)]])
-    belt, belt_toys = _belt(graph, fit, needs, datasets)
-    coverage, toys = _coverage(graph, replace(fit, dataset=datasets.asimov.name), datasets, thrower, belt)
-    return Measured(fits, scans, area, distributions, impacts, limits, toys, belt, belt_toys, coverage)
+    belt, belt_toys = toys.belt(graph, fit, needs, datasets)
+    coverage, thrown = toys.coverage(graph, replace(fit, dataset=datasets.asimov.name), datasets, thrower, belt, redone)
+    return Measured(fits, scans, area, distributions, impacts, limits, thrown, belt, belt_toys, coverage)
 
 
 def _fits(
@@ -160,101 +135,6 @@ def _limits(graph: Graph, fit: specs.Fit, needs: list[Task]) -> Task | None:
     background = graph.analysis.model.parameters[poi].bounds[0]
     spec = specs.Limits(fit, poi, level, background, inflated=_fitted(graph.analysis))
     return graph.add("interval", "limits", spec, *needs)
-
-
-def _belt(graph: Graph, fit: specs.Fit, needs: list[Task], datasets: Datasets) -> tuple[Task | None, list[list[Task]]]:
-    """Throw toys of the model at each value of the grid, with nuisance parameters as the data has them there."""
-    intervals, poi, grid = graph.analysis.intervals, graph.analysis.poi(), graph.analysis.grid()
-    if not grid or datasets.reference is None:
-        return None, []
-    toys = graph.analysis.toys or Toys()
-    spec = specs.Toys(fit, poi, (), True, "model", None, toys.pool, 0, 0, 0)
-    size, before = toys.block, [*needs, datasets.reference]
-    blocks = [_rounds(graph, spec, {poi: value}, size, before) for value in grid]
-    belt = specs.Neyman(fit, poi, grid, names(blocks), intervals.level, intervals.smooth, intervals.statistic)
-    alone: list[Task] = []
-    if intervals.background is not None:
-        own, without = replace(spec, tested=grid), {poi: intervals.background}
-        alone = _blocks(graph, "neyman/background", own, without, (intervals.toys_per_point, size), before)
-        belt = replace(belt, without=intervals.background, background=tuple(task.name for task in alone))
-    every = (task for tasks in (*blocks, alone) for task in tasks)
-    return graph.add("neyman", "neyman", belt, *needs, *every), [*blocks, *([alone] if alone else [])]
-
-
-def _rounds(graph: Graph, spec: specs.Toys, truth: Mapping[str, float], size: int, before: list[Task]) -> list[Task]:
-    """Plan the toys at one value of the grid; further rounds look at all earlier ones, and throw only what is needed."""
-    intervals = graph.analysis.intervals
-    name, each = f"neyman/{_label(truth)}", intervals.toys_per_point
-    found = _blocks(graph, name, spec, truth, (each, size), before)
-    for number in range(1, intervals.rounds + 1):
-        own = replace(
-            spec, earlier=tuple(task.name for task in found), levels=intervals.level, statistic=intervals.statistic
-        )
-        found += _blocks(
-            graph, name, own, truth, (each, size), [*before, *found], start=number * each, place=len(found)
-        )
-    return found
-
-
-def _coverage(
-    graph: Graph, fit: specs.Fit, datasets: Datasets, thrower: Thrower | None, belt: Task | None
-) -> tuple[Task | None, list[list[Task]]]:
-    """Throw toys at each truth of `[toys]` and sum them up."""
-    toys = graph.analysis.toys
-    if toys is None:
-        return None, []
-    kind, made = toys.source, thrower.spec if thrower else None
-    spec = specs.Toys(fit, graph.analysis.poi(), (), False, kind, made, toys.pool, 0, 0, 0)
-    before = [*datasets.simulated(), *(thrower.estimators if thrower else ())]
-    if kind == "model" and datasets.reference:
-        before.append(datasets.reference)
-    truths = {_label(truth): truth for truth in (_truth(graph.analysis, point) for point in graph.analysis.truths())}
-    blocks = [
-        _blocks(graph, f"coverage/{label}", spec, truth, (toys.count, toys.block), before)
-        for label, truth in truths.items()
-    ]
-    inflated = fit if _fitted(graph.analysis) else None
-    levels = graph.analysis.intervals.level
-    summed = specs.Coverage(graph.analysis.poi(), names(blocks), levels, belt is not None, inflated)
-    every = (task for tasks in blocks for task in tasks)
-    return graph.add("coverage", "coverage", summed, *every, *([belt] if belt else [])), blocks
-
-
-def names(blocks: list[list[Task]]) -> tuple[tuple[str, ...], ...]:
-    """Name the blocks of each truth."""
-    return tuple(tuple(task.name for task in tasks) for tasks in blocks)
-
-
-def _blocks(
-    graph: Graph,
-    name: str,
-    spec: specs.Toys,
-    truth: Mapping[str, float],
-    sizes: tuple[int, int],
-    before: list[Task],
-    *,
-    start: int = 0,
-    place: int = 0,
-) -> list[Task]:
-    """Cut the toys of one truth into blocks; a toy is what its number and its truth say, whatever block it is in."""
-    total, size = sizes
-    whole = replace(spec, truth=tuple(truth.items()), salt=graph.salt("toys", name))
-    return [
-        graph.add(
-            "toys", f"{name}.{number:04d}", replace(whole, first=start + first, count=min(size, total - first)), *before
-        )
-        for number, first in enumerate(range(0, total, size), place)
-    ]
-
-
-def _truth(analysis: Analysis, point: Mapping[str, float]) -> dict[str, float]:
-    """Complete a point of `[toys] at`: physics parameters are nominal if not named, nuisance parameters 0."""
-    physics = {name: point.get(name, parameter.nominal) for name, parameter in analysis.model.parameters.items()}
-    return physics | {name: point[name] for name in analysis.model.nuisances if point.get(name)}
-
-
-def _label(truth: Mapping[str, float]) -> str:
-    return ",".join(f"{name}={value:.12g}" for name, value in truth.items())
 
 
 def learned_shapes(analysis: Analysis) -> tuple[Shape, ...]:

@@ -26,7 +26,7 @@ def replica(root: str, task: Task, *_before: Record) -> Record:
     spec = task.of(specs.Replica)
     with writing(root, task) as out:
         try:
-            made = {one.ratio.name: _estimator(root, spec, one) for one in spec.combines}
+            made = remade(root, spec.again)
         except TaskError as error:
             bootstrap.write(out.path, bootstrap.Replica(str(error), {}, {}))
         else:
@@ -34,16 +34,29 @@ def replica(root: str, task: Task, *_before: Record) -> Record:
     return out.record(root)
 
 
-def _estimator(root: str, spec: specs.Replica, combine: specs.Combine) -> Estimator:
+def remade(root: str, again: specs.Again) -> dict[str, Estimator]:
+    """Make the ratios of the model again.
+
+    Args:
+        root: The run directory.
+        again: How.
+
+    Raises:
+        TaskError: A ratio has too few members.
+    """
+    return {one.ratio.name: _estimator(root, again, one) for one in again.combines}
+
+
+def _estimator(root: str, again: specs.Again, combine: specs.Combine) -> Estimator:
     """Make the estimator of one ratio; the events that combine it are resampled, too."""
     from needle_parsl.nsbi.estimators import composing
     from needle_parsl.nsbi.training import packs
 
     pack = packs.join([packs.read(inputs.path(root, "train", name)) for name in combine.packs])
-    first, last = spec.members
+    first, last = again.members
     shape = inputs.head(root, combine.ratio, pack.shape)
     own = replace(pack, shape=shape, members=tuple(m for m in pack.members if first <= m.member < last))
-    samples = inputs.both(root, combine, "combine", own_ids=True, resampled=spec.resampled)
+    samples = inputs.both(root, combine, "combine", own_ids=True, resampled=again.resampled)
     how = composing.How(combine.combine, combine.quorum, combine.calibration)
     return composing.compose(combine.ratio.name, own, samples, how)
 
@@ -51,12 +64,12 @@ def _estimator(root: str, spec: specs.Replica, combine: specs.Combine) -> Estima
 def _fits(root: str, spec: specs.Replica, ratios: Mapping[str, Estimator]) -> Replica:
     from needle_parsl.nsbi.statistics import bootstrap, dataset
 
-    simulation = inputs.simulated(root, spec.simulation, ratios)
+    simulation = inputs.simulated(root, spec.again.simulation, ratios)
 
     def fitted(fit: specs.Fit) -> Fitted:
         data = (
             inputs.weighted(fit, simulation)
-            if fit.dataset == spec.simulation.dataset
+            if fit.dataset == spec.again.simulation.dataset
             else dataset.observed(inputs.store(root, fit.dataset), ratios)
         )
         return _fitted(root, fit, data, simulation)

@@ -220,9 +220,16 @@ def coverage(root: str, task: Task, *_before: Record) -> Record:
             for block, factor in zip(toys, factors, strict=True)
             for point in summing.points(block, spec.poi, spec.levels, belt, factor)
         ]
-        rundir.write_json(
-            out.path, {"parameter": spec.poi, "points": points, "linearity": summing.linearity(points, spec.poi)}
-        )
+        again = [
+            point
+            for own in spec.repeated
+            for names in own.blocks
+            for point in summing.repeated(
+                [inputs.blocks(root, (name,)) for name in names], spec.poi, spec.levels, own.kind
+            )
+        ]
+        straight = summing.linearity(points, spec.poi)
+        rundir.write_json(out.path, {"parameter": spec.poi, "points": [*points, *again], "linearity": straight})
     return out.record(root)
 
 

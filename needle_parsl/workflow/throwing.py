@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from needle_parsl.errors import TaskError
 from needle_parsl.plan import specs
-from needle_parsl.workflow import inputs
+from needle_parsl.workflow import bootstrapping, inputs
 
 if TYPE_CHECKING:
+    from needle_parsl.nsbi.estimators.estimator import Estimator
+    from needle_parsl.nsbi.statistics.dataset import Dataset
     from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
     from needle_parsl.nsbi.statistics.toys import Draw, Floats, Pool
 
@@ -28,6 +30,15 @@ class Thrown:
     """Effective and vetoed events of the pool; no toy shares events where the first is infinite."""
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What a user's function has no part in."""
+
+    learned: Likelihood
+    simulation: Dataset
+    ratios: Mapping[str, Estimator]
+
+
 def throw(root: str, spec: specs.Toys) -> Thrown:
     """Throw the toys of a block.
 
@@ -38,10 +49,24 @@ def throw(root: str, spec: specs.Toys) -> Thrown:
 
     learned = inputs.likelihood(root, spec.fit)
     truth = _truth(spec, learned)
+    ratios = _ratios(root, spec)
+    simulation = inputs.simulated(root, spec.again.simulation, ratios) if spec.again else inputs.dataset(root, "asimov")
     if spec.thrower:
-        return Thrown(*_generated(root, spec, spec.thrower, learned, truth), truth, (float("inf"), 0.0))
-    pool = sufficient(_pool(root, spec, truth), spec.least)
+        thrown = _generated(root, spec, spec.thrower, _Known(learned, simulation, ratios), truth)
+        return Thrown(*thrown, truth, (float("inf"), 0.0))
+    pool = sufficient(_pool(root, spec, simulation, truth), spec.least)
     return Thrown(pool.likelihood, drawn(pool, truth, _seeds(spec)), truth, (pool.effective, pool.vetoed))
+
+
+def _ratios(root: str, spec: specs.Toys) -> Mapping[str, Estimator]:
+    """Give the ratios that are evaluated here: those that are made again, or those that a user's events need."""
+    if spec.again:
+        return bootstrapping.remade(root, spec.again)
+    if spec.thrower is None:
+        return {}
+    from needle_parsl.nsbi.estimators import files
+
+    return {name: files.read(inputs.path(root, "combine", name)) for name in spec.thrower.ratios}
 
 
 def decided(root: str, spec: specs.Toys) -> bool:
@@ -88,10 +113,9 @@ def _truth(spec: specs.Toys, learned: Likelihood) -> Floats:
     return found.theta
 
 
-def _pool(root: str, spec: specs.Toys, truth: Floats) -> Pool:
+def _pool(root: str, spec: specs.Toys, simulation: Dataset, truth: Floats) -> Pool:
     from needle_parsl.nsbi.statistics.toys import model_pool, simulation_pool
 
-    simulation = inputs.dataset(root, "asimov")
     data = inputs.dataset(root, "reference") if spec.source == "model" else simulation
     events = inputs.likelihood_of(spec.fit, data, simulation, inputs.regions(root, spec.fit))
     if spec.source == "model":
@@ -100,29 +124,29 @@ def _pool(root: str, spec: specs.Toys, truth: Floats) -> Pool:
 
 
 def _generated(
-    root: str, spec: specs.Toys, thrower: specs.Thrower, learned: Likelihood, truth: Floats
+    root: str, spec: specs.Toys, thrower: specs.Thrower, known: _Known, truth: Floats
 ) -> tuple[Likelihood, Iterator[Draw]]:
     """Let the user's function make every toy's events; networks see one toy at a time, since sums depend on their company."""
     import numpy as np
 
     from needle_parsl.nsbi.data import conversion, generation
     from needle_parsl.nsbi.data.events import Events
-    from needle_parsl.nsbi.estimators import files
     from needle_parsl.nsbi.statistics import dataset
     from needle_parsl.nsbi.statistics.toys import Beside, cut
 
-    rates = learned.rates
+    rates = known.learned.rates
     parameters = dict(zip(rates.parameters, rates.outward(truth).tolist(), strict=True))
     beside, events = [], []
     for seed in _seeds(spec):
         generator = np.random.default_rng(seed)
-        beside.append(Beside.throw(learned, truth, generator))
+        beside.append(Beside.throw(known.learned, truth, generator))
         made = generation.pseudo_data(
             thrower.reference, thrower.physics.source, thrower.physics.path, generator, parameters
         )
         events.append(conversion.select(made, inputs.recipe(thrower.kept), thrower.reference))
-    ratios = {name: files.read(inputs.path(root, "combine", name)) for name in thrower.ratios}
-    log_ratios = {name: np.concatenate([ratio.log_ratio(e.inputs) for e in events]) for name, ratio in ratios.items()}
+    log_ratios = {
+        name: np.concatenate([known.ratios[name].log_ratio(e.inputs) for e in events]) for name in thrower.ratios
+    }
     joined = replace(dataset.observed(Events.join(events, thrower.kept.features), {}), ratios=log_ratios)
-    every = inputs.likelihood_of(spec.fit, joined, inputs.dataset(root, "asimov"), inputs.regions(root, spec.fit))
+    every = inputs.likelihood_of(spec.fit, joined, known.simulation, inputs.regions(root, spec.fit))
     return every.thinned(truth), cut([len(e) for e in events], beside)

@@ -176,6 +176,29 @@ def test_intervals_with_the_ensemble_error_cover_over_ensembles() -> None:
         assert (own["inflation"], fixed.get("inflation")) == (k, None)
 
 
+def test_coverage_over_replicas_has_the_error_of_replicas() -> None:
+    """All toys of a replica share a shift, so that coverage scatters with the replicas; over 300 studies it does as is said."""
+    replicas, toys_each, k = 25, 40, 1.8
+    generator, level = np.random.default_rng(8), 0.68
+    truth = stats.chi2.cdf(stats.chi2.ppf(level, 1) / k, 1)
+
+    def study() -> tuple[float, float, float, float]:
+        made = []
+        for shift in generator.normal(0, math.sqrt(k - 1), replicas):
+            x = generator.normal(shift, 1.0, toys_each)
+            values, one, yes = x[:, None], np.ones((toys_each, 1)), np.ones(toys_each, bool)
+            made.append(Block(("mu",), np.zeros(1), math.inf, 0.0, one[:, 0], values, one, values, x**2, x**2, yes))
+        (found,) = coverage.repeated(made, "mu", [level], "retrained")
+        assert (found["method"], found["replicas"], found["toys"]) == ("profile_retrained", replicas, replicas * toys_each)
+        return found["coverage"] - truth, found["error"], found["bias"], found["bias_error"]
+
+    off, error, bias, bias_error = np.array([study() for _ in range(300)]).T
+    for pulls in (off / error, bias / bias_error):
+        assert abs(pulls.mean()) < 4 / math.sqrt(300)
+        assert abs(pulls.std() - 1) < 0.2  # that of Student's t with 24 degrees of freedom is 1.04; four errors are 0.17
+    assert error.mean() > 2 * math.sqrt(truth * (1 - truth) / (replicas * toys_each))  # what independent toys would have
+
+
 def test_full_coverage_still_has_an_error() -> None:
     n = 50
     block = Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), np.zeros((n, 1)), np.ones((n, 1)), np.zeros((n, 1)), np.zeros(n), np.zeros(n), np.ones(n, bool))  # fmt: skip

@@ -45,11 +45,27 @@ def _toys(analysis: Analysis, complain: Complain) -> None:
             "toys.coverage",
             'needs toys of the simulation; with source = "model" they are blind to errors of the ratios',
         )
+    _repeated(analysis, toys, complain)
     for place, point in enumerate(toys.at):
         _thrown(analysis, toys, point, f"toys.at[{place}]", complain)
     if measured(analysis):
         for point in analysis.truths()[len(toys.at) :]:
             _thrown(analysis, toys, point, "toys.coverage", complain)
+
+
+def _repeated(analysis: Analysis, toys: Toys, complain: Complain) -> None:
+    """Check what asks for toys of other ensembles."""
+    if toys.refitted and analysis.ensemble.combine != "wifi":
+        complain(
+            "toys.refitted", f'has no meaning with ensemble.combine = "{analysis.ensemble.combine}", which fits no weights; leave it out, or say "wifi"'
+        )  # fmt: skip
+    if toys.refitted == 1:
+        complain("toys.refitted", "is 1, and one replica shows no scatter; expected 0, or at least 2")
+    if toys.retrained and analysis.bootstrap is None:
+        complain("toys.retrained", "needs the replicas of [bootstrap]; add that table, or leave it out")
+    for key, given in (("refitted", toys.refitted), ("retrained", toys.retrained)):
+        if given and toys.source == "model":
+            complain(f"toys.{key}", 'needs toys of the simulation; say source = "simulation"')
 
 
 def _thrown(analysis: Analysis, toys: Toys, point: Mapping[str, float], key: str, complain: Complain) -> None:

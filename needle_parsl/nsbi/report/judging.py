@@ -280,8 +280,9 @@ def _compared(facts: Facts) -> Iterator[tuple[str, Mapping[str, Any], Mapping[st
 
 def _toys(facts: Facts) -> Found:
     points = facts.inference.coverage["points"] if facts.inference.coverage else []
-    # What these toys leave out, other ensembles, is in intervals with the ensemble error: they should cover more often.
-    points = [point for point in points if point["method"] != "profile_ensemble"]
+    # What these toys leave out, other ensembles, is in intervals with the ensemble error: they should cover more often. Toys with
+    # other ensembles are of the method and not of these ratios, and those of one replica are not independent.
+    points = [point for point in points if point["method"] in ("profile", "neyman")]
     seen: set[str] = set()
     for point in points:
         truth = ", ".join(f"{name} = {value:g}" for name, value in point["truth"].items())

@@ -69,6 +69,32 @@ def points(
     ]
 
 
+def repeated(blocks: Sequence[Block], parameter: str, levels: Sequence[float], kind: str) -> list[dict[str, Any]]:
+    """Sum up toys of one truth that are fitted with ratios of their own, replica by replica.
+
+    Toys of one replica share its ratios: errors are those of the mean over replicas, or what independent toys would have where that
+    is larger.
+
+    Args:
+        blocks: One per replica; those without a converged toy say nothing.
+        parameter: The parameter of interest.
+        levels: Confidence levels.
+        kind: What was made again, for the name of the method.
+    """
+    kept = [block for block in blocks if block.converged.any()]
+    found = points(Block.join(blocks), parameter, levels)
+    for point in found:
+        point |= {"method": f"profile_{kind}", "replicas": len(blocks)}
+        height = float(chi2.ppf(point["level"], 1)) + TIE
+        held = [float((block.t[block.converged] <= height).mean()) for block in kept]
+        shift = [float((block.column(parameter)[1] - point[parameter])[block.converged].mean()) for block in kept]
+        for key, means in (("error", held), ("bias_error", shift)):
+            _, scatter = _mean(np.array(means))
+            if scatter is not None and point[key] is not None:
+                point[key] = max(point[key], scatter / np.sqrt(len(means)))
+    return found
+
+
 def linearity(points: Sequence[Mapping[str, Any]], parameter: str) -> dict[str, float] | None:
     """Fit a straight line to the mean best value against the truth; a right measurement has slope 1 and offset 0.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from needle_parsl.plan.specs.fits import (
+    Again,
     Area,
     Bootstrap,
     Count,
@@ -35,7 +36,7 @@ from needle_parsl.plan.specs.networks import (
 )
 from needle_parsl.plan.specs.report import Report
 from needle_parsl.plan.specs.stores import Convert, File, Generate, Joint, Merge, Physics, Piece, Read, Share
-from needle_parsl.plan.specs.toys import Coverage, Neyman, Thrower, Toys
+from needle_parsl.plan.specs.toys import Coverage, Neyman, Repeated, Thrower, Toys
 
 S = TypeVar("S")
 VERSIONS = {
@@ -116,6 +117,7 @@ __all__ = [
     "PASSING",
     "STAGES",
     "VERSIONS",
+    "Again",
     "Area",
     "Bootstrap",
     "Classes",
@@ -147,6 +149,7 @@ __all__ = [
     "Piece",
     "Ratio",
     "Read",
+    "Repeated",
     "Replica",
     "Report",
     "Share",

@@ -142,8 +142,8 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Replica:
-    """Fit again, with ratios that were trained on resampled events or with other seeds."""
+class Again:
+    """Make the ratios of the model again, of resampled events or of other networks."""
 
     combines: tuple[Combine, ...]
     """The ratios of the model, each with the packs that hold its members."""
@@ -153,6 +153,13 @@ class Replica:
     """Salt of the Poisson weight of each event; None for the events as they are."""
     simulation: Evaluate
     """Of the simulated test events, which are behind every fit."""
+
+
+@dataclass(frozen=True)
+class Replica:
+    """Fit again, with ratios that were trained on resampled events or with other seeds."""
+
+    again: Again
     fits: tuple[Fit, ...]
 
 

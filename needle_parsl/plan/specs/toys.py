@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from needle_parsl.plan.keys import NOT_IN_KEY
-from needle_parsl.plan.specs.fits import Fit
+from needle_parsl.plan.specs.fits import Again, Fit
 from needle_parsl.plan.specs.stores import Convert, Physics
 
 
@@ -51,6 +51,8 @@ class Toys:
     """Confidence levels at which they must."""
     statistic: str = "t_mu"
     """What orders the values of the parameter of interest there, `t_mu` or `q_mu`."""
+    again: Again | None = None
+    """Given where these toys are fitted with other ratios than those of the run."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,16 @@ class Neyman:
 
 
 @dataclass(frozen=True)
+class Repeated:
+    """Toys that are fitted with ratios of their own, replica by replica."""
+
+    kind: str
+    """`refitted`: other ensemble weights; `retrained`: other networks."""
+    blocks: tuple[tuple[str, ...], ...]
+    """Names of the toys of each truth, one block per replica."""
+
+
+@dataclass(frozen=True)
 class Coverage:
     """Sum up toys of known truth."""
 
@@ -85,3 +97,4 @@ class Coverage:
     """Whether there is a confidence belt."""
     inflated: Fit | None = None
     """Given where ensemble weights are fitted: the model, in which their error is propagated."""
+    repeated: tuple[Repeated, ...] = ()

@@ -1,0 +1,149 @@
+"""The tasks of toys: the confidence belt and coverage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from needle_parsl.analysis import Analysis, Toys
+from needle_parsl.plan import specs
+from needle_parsl.plan.datasets import Datasets, Redone, Thrower
+from needle_parsl.plan.growing import Graph
+from needle_parsl.plan.specs import Task
+
+
+def belt(graph: Graph, fit: specs.Fit, needs: list[Task], datasets: Datasets) -> tuple[Task | None, list[list[Task]]]:
+    """Throw toys of the model at each value of the grid, with nuisance parameters as the data has them there."""
+    intervals, poi, grid = graph.analysis.intervals, graph.analysis.poi(), graph.analysis.grid()
+    if not grid or datasets.reference is None:
+        return None, []
+    toys = graph.analysis.toys or Toys()
+    spec = specs.Toys(fit, poi, (), True, "model", None, toys.pool, 0, 0, 0)
+    size, before = toys.block, [*needs, datasets.reference]
+    blocks = [_rounds(graph, spec, {poi: value}, size, before) for value in grid]
+    made = specs.Neyman(fit, poi, grid, names(blocks), intervals.level, intervals.smooth, intervals.statistic)
+    alone: list[Task] = []
+    if intervals.background is not None:
+        own, without = replace(spec, tested=grid), {poi: intervals.background}
+        alone = _blocks(graph, "neyman/background", own, without, (intervals.toys_per_point, size), before)
+        made = replace(made, without=intervals.background, background=tuple(task.name for task in alone))
+    every = (task for tasks in (*blocks, alone) for task in tasks)
+    return graph.add("neyman", "neyman", made, *needs, *every), [*blocks, *([alone] if alone else [])]
+
+
+def _rounds(graph: Graph, spec: specs.Toys, truth: Mapping[str, float], size: int, before: list[Task]) -> list[Task]:
+    """Plan the toys at one value of the grid; further rounds look at all earlier ones, and throw only what is needed."""
+    intervals = graph.analysis.intervals
+    name, each = f"neyman/{_label(truth)}", intervals.toys_per_point
+    found = _blocks(graph, name, spec, truth, (each, size), before)
+    for number in range(1, intervals.rounds + 1):
+        own = replace(
+            spec, earlier=tuple(task.name for task in found), levels=intervals.level, statistic=intervals.statistic
+        )
+        found += _blocks(
+            graph, name, own, truth, (each, size), [*before, *found], start=number * each, place=len(found)
+        )
+    return found
+
+
+def coverage(
+    graph: Graph,
+    fit: specs.Fit,
+    datasets: Datasets,
+    thrower: Thrower | None,
+    belt: Task | None,
+    redone: Mapping[str, Sequence[Redone]],
+) -> tuple[Task | None, list[list[Task]]]:
+    """Throw toys at each truth of `[toys]` and sum them up.
+
+    Args:
+        graph: The plan.
+        fit: The model.
+        datasets: What toys are thrown from.
+        thrower: A user's function that throws them.
+        belt: Whose coverage is given, too.
+        redone: Ratios that are made again, by what that is called; their toys are a share each of as many.
+
+    Returns:
+        The sum, and the blocks at each truth that are fitted with the run's own ratios.
+    """
+    toys = graph.analysis.toys
+    if toys is None:
+        return None, []
+    kind, made = toys.source, thrower.spec if thrower else None
+    spec = specs.Toys(fit, graph.analysis.poi(), (), False, kind, made, toys.pool, 0, 0, 0)
+    before = [*datasets.simulated(), *(thrower.estimators if thrower else ())]
+    if kind == "model" and datasets.reference:
+        before.append(datasets.reference)
+    points = [_truth(graph.analysis, point) for point in graph.analysis.truths()]
+    truths = {f"coverage/{_label(truth)}": truth for truth in points}
+    blocks = [_blocks(graph, name, spec, truth, (toys.count, toys.block), before) for name, truth in truths.items()]
+    again = {
+        what: [_shares(graph, f"{name}/{what}", spec, truth, made, before) for name, truth in truths.items()]
+        for what, made in redone.items()
+    }
+    summed = specs.Coverage(
+        graph.analysis.poi(),
+        names(blocks),
+        graph.analysis.intervals.level,
+        belt is not None,
+        fit if graph.analysis.ensemble.combine == "wifi" else None,
+        tuple(specs.Repeated(what, names(own)) for what, own in again.items()),
+    )
+    every = [task for own in (blocks, *again.values()) for tasks in own for task in tasks]
+    return graph.add("coverage", "coverage", summed, *every, *([belt] if belt else [])), blocks
+
+
+def _shares(
+    graph: Graph,
+    name: str,
+    spec: specs.Toys,
+    truth: Mapping[str, float],
+    redone: Sequence[Redone],
+    before: list[Task],
+) -> list[Task]:
+    """Give each replica its share of the toys of a truth, in one block."""
+    each = math.ceil(graph.analysis.toys.count / len(redone)) if graph.analysis.toys else 0
+    found = []
+    for number, own in enumerate(redone):
+        again, needed = replace(spec, again=own.spec), list(dict.fromkeys([*before, *own.before]))
+        found += _blocks(graph, name, again, truth, (each, each), needed, start=number * each, place=number)
+    return found
+
+
+def names(blocks: list[list[Task]]) -> tuple[tuple[str, ...], ...]:
+    """Name the blocks of each truth."""
+    return tuple(tuple(task.name for task in tasks) for tasks in blocks)
+
+
+def _blocks(
+    graph: Graph,
+    name: str,
+    spec: specs.Toys,
+    truth: Mapping[str, float],
+    sizes: tuple[int, int],
+    before: list[Task],
+    *,
+    start: int = 0,
+    place: int = 0,
+) -> list[Task]:
+    """Cut the toys of one truth into blocks; a toy is what its number and its truth say, whatever block it is in."""
+    total, size = sizes
+    whole = replace(spec, truth=tuple(truth.items()), salt=graph.salt("toys", name))
+    return [
+        graph.add(
+            "toys", f"{name}.{number:04d}", replace(whole, first=start + first, count=min(size, total - first)), *before
+        )
+        for number, first in enumerate(range(0, total, size), place)
+    ]
+
+
+def _truth(analysis: Analysis, point: Mapping[str, float]) -> dict[str, float]:
+    """Complete a point of `[toys] at`: physics parameters are nominal if not named, nuisance parameters 0."""
+    physics = {name: point.get(name, parameter.nominal) for name, parameter in analysis.model.parameters.items()}
+    return physics | {name: point[name] for name in analysis.model.nuisances if point.get(name)}
+
+
+def _label(truth: Mapping[str, float]) -> str:
+    return ",".join(f"{name}={value:.12g}" for name, value in truth.items())
