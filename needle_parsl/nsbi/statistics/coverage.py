@@ -81,17 +81,15 @@ def repeated(blocks: Sequence[Block], parameter: str, levels: Sequence[float], k
         levels: Confidence levels.
         kind: What was made again, for the name of the method.
     """
-    kept = [block for block in blocks if block.converged.any()]
+    each = [points(block, parameter, levels) for block in blocks]
     found = points(Block.join(blocks), parameter, levels)
-    for point in found:
+    for place, point in enumerate(found):
         point |= {"method": f"profile_{kind}", "replicas": len(blocks)}
-        height = float(chi2.ppf(point["level"], 1)) + TIE
-        held = [float((block.t[block.converged] <= height).mean()) for block in kept]
-        shift = [float((block.column(parameter)[1] - point[parameter])[block.converged].mean()) for block in kept]
-        for key, means in (("error", held), ("bias_error", shift)):
+        for key, error in (("coverage", "error"), ("bias", "bias_error"), ("pull_mean", "pull_mean_error")):
+            means = [own[place][key] for own in each if own[place][key] is not None]
             _, scatter = _mean(np.array(means))
-            if scatter is not None and point[key] is not None:
-                point[key] = max(point[key], scatter / np.sqrt(len(means)))
+            if scatter is not None and point[error] is not None:
+                point[error] = max(point[error], scatter / np.sqrt(len(means)))
     return found
 
 
