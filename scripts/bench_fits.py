@@ -36,7 +36,7 @@ from needle_parsl.nsbi.statistics.toys import Draw, Pool, drawn
 
 Floats = npt.NDArray[np.float64]
 PROCESSES, NUISANCES = 5, 20
-MEANS = np.array([1.0, 0.0, -0.5, 0.5, 0.2])
+MEANS = np.array([2.5, 0.0, -0.5, 0.5, 0.2])
 SHARES = np.array([0.1, 0.5, 0.2, 0.1, 0.1])
 SIZE = 0.03
 """Shift of a mean by one sigma of a nuisance parameter, in standard deviations."""
