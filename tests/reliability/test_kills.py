@@ -18,7 +18,7 @@ MOST_LOST = 10.0
 WHO = ("driver@local", "driver@local-htex", "interchange@local-htex", "manager@local-htex", "worker@local-htex")
 WITHIN = 0.8
 """Part of an undisturbed run in which moments are, so that all come before its end; `local` takes less time."""
-LONG = ("training.epochs=2600", "training.patience=10000")
+LONG = ("training.epochs=18000", "training.patience=10000")
 """A pack of more than 30 s, on a fast machine, too."""
 
 

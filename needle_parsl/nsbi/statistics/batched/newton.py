@@ -104,17 +104,19 @@ def solve(factor, free, right, into):
 @exactly
 def _direction(model, held, fit):
     """Find the step, and the expected distance to the minimum; negative where the Hessian had to be bent."""
-    size, steepest = len(fit.theta), 0.0
+    size, steepest, deepest = len(fit.theta), 0.0, 0.0
     for p in range(size):
         low, high = fit.theta[p] <= model.low[p], fit.theta[p] >= model.high[p]
         blocked = (low and fit.gradient[p] > 0) or (high and fit.gradient[p] < 0)
         fit.free[p] = not (held[p] or blocked)
         if fit.free[p]:
             steepest = max(steepest, abs(fit.hessian[p, p]))
+            deepest = min(deepest, fit.hessian[p, p])
     ridge, bent = 0.0, False
     while not decompose(fit.hessian, fit.free, ridge, fit.matrix):
         bent = True
-        ridge = 10.0 * ridge if ridge > 0 else 1e-3 * steepest + 1e-12
+        # A negative curvature at least changes its sign: just above it steps would be as short as they please.
+        ridge = 10.0 * ridge if ridge > 0 else max(1e-3 * steepest, -2.0 * deepest) + 1e-12
         if ridge > 1e12 * (steepest + 1.0):
             break
     solve(fit.matrix, fit.free, fit.gradient, fit.step)
