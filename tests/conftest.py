@@ -26,6 +26,8 @@ SAMPLE_DATA = Path(os.environ.get("NEEDLE_SAMPLE_DATA", ROOT.parent / "shared" /
 SLURM, SLURM_PORT = ROOT / "tests" / "services" / "slurm_cluster", "17817"
 
 
+COMPILING = "NEEDLE_TESTS_COMPILING"
+"""Names the file that is locked while the fits of toys are compiled."""
 COMPILE = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -39,15 +41,28 @@ Engine.of(events).fit(draws, truth, "mu", [1.0], np.empty((0, len(truth))))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Compile the fits of toys once: else every process of a suite that runs in parallel does, for a minute or two."""
+    """Compile the fits of toys once, in the background: else every process of a suite that runs in parallel does, for a minute or two.
+
+    The compiling process holds a lock until it ends.
+    """
     if session.config.getoption("numprocesses", None) and find_spec("numba"):
-        subprocess.run([sys.executable, "-c", COMPILE, ROOT / "scripts"], check=True, timeout=600)
+        os.environ[COMPILING] = str(Path(tempfile.mkdtemp()) / "lock")
+        with Path(os.environ[COMPILING]).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            subprocess.Popen([sys.executable, "-c", COMPILE, ROOT / "scripts"], pass_fds=[lock.fileno()])
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let everything that may fit toys wait for the compiled code."""
+    if COMPILING in os.environ and item.path.parent != ROOT / "tests":
+        with Path(os.environ[COMPILING]).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the sites, which mostly wait, and end with what may have to wait for the same cluster."""
-    order = {"sites": 0, "remote": 2}
-    items.sort(key=lambda item: order.get(item.path.parent.name, 1))
+    """Begin with what fits no toys, then the sites, which mostly wait, and end with what may have to wait for the same cluster."""
+    order = {"tests": 0, "sites": 1, "remote": 3}
+    items.sort(key=lambda item: order.get(item.path.parent.name, 2))
 
 
 @pytest.fixture(scope="session")
