@@ -65,9 +65,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.parent.name, 2))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def slurm() -> Iterator[dict[str, str]]:
-    """The environment in which its commands find it: 4 GPU nodes with 4 GPUs, 6 CPU nodes; its ports are fixed."""
+    """The environment in which its commands find it: 4 GPU nodes with 4 GPUs, 6 CPU nodes.
+
+    Its ports are fixed: it belongs to one file of tests at a time, and others wait.
+    """
     folder = Path(tempfile.gettempdir()) / f"needle-tests-slurm-{os.getuid()}"
     env = {**os.environ, "NEEDLE_SLURM_DIR": str(folder), "NEEDLE_SLURM_PORT": SLURM_PORT}
     with Path(f"{folder}.lock").open("w") as lock:
