@@ -189,14 +189,22 @@ def test_coverage_over_replicas_has_the_error_of_replicas() -> None:
             values, one, yes = x[:, None], np.ones((toys_each, 1)), np.ones(toys_each, bool)
             made.append(Block(("mu",), np.zeros(1), math.inf, 0.0, one[:, 0], values, one, values, x**2, x**2, yes))
         (found,) = coverage.repeated(made, "mu", [level], "retrained")
-        assert (found["method"], found["replicas"], found["toys"]) == ("profile_retrained", replicas, replicas * toys_each)
+        assert (found["method"], found["replicas"], found["toys"]) == (
+            "profile_retrained",
+            replicas,
+            replicas * toys_each,
+        )
         return found["coverage"] - truth, found["error"], found["bias"], found["bias_error"]
 
     off, error, bias, bias_error = np.array([study() for _ in range(300)]).T
     for pulls in (off / error, bias / bias_error):
         assert abs(pulls.mean()) < 4 / math.sqrt(300)
-        assert abs(pulls.std() - 1) < 0.2  # that of Student's t with 24 degrees of freedom is 1.04; four errors are 0.17
-    assert error.mean() > 2 * math.sqrt(truth * (1 - truth) / (replicas * toys_each))  # what independent toys would have
+        assert (
+            abs(pulls.std() - 1) < 0.2
+        )  # that of Student's t with 24 degrees of freedom is 1.04; four errors are 0.17
+    assert error.mean() > 2 * math.sqrt(
+        truth * (1 - truth) / (replicas * toys_each)
+    )  # what independent toys would have
 
 
 def test_full_coverage_still_has_an_error() -> None:

@@ -52,9 +52,14 @@ def test_replicas_of_a_run(small_inputs: Path, needle: Callable[..., Any], tmp_p
     assert "bootstrap" in summary["lights"]
     points = json.loads((root / "intervals" / "coverage.json").read_text())["points"]
     toys = {(point["method"], point.get("replicas")): point["toys"] + point["failed"] for point in points}
-    assert toys.pop(("profile", None)) == toys.pop(("profile_ensemble", None)) == toys.pop(("profile_refitted", 2)) == 20
+    assert (
+        toys.pop(("profile", None)) == toys.pop(("profile_ensemble", None)) == toys.pop(("profile_refitted", 2)) == 20
+    )
     assert toys == {("profile_retrained", 3): 21}
-    shares = {(root / "toys" / f"coverage/mu=1/{name}.h5").read_bytes() for name in ("refitted.0000", "refitted.0001", "retrained.0001")}
+    shares = {
+        (root / "toys" / f"coverage/mu=1/{name}.h5").read_bytes()
+        for name in ("refitted.0000", "refitted.0001", "retrained.0001")
+    }
     assert len(shares) == 3
     page = (root / "report" / "index.html").read_text()
     assert "3 replicas with the events of the parts train and combine resampled, 2 with other seeds alone" in page
