@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from needle_parsl import rundir
 from needle_parsl.errors import TaskError
@@ -19,6 +19,9 @@ from needle_parsl.plan.cutting import SHARE
 from needle_parsl.workflow import bootstrapping, estimating, fitting, handing, inputs, training
 from needle_parsl.workflow.processes import tethered
 from needle_parsl.workflow.records import Output, Record, warnings, writing
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.report.gathering import Inference, Subject
 
 
 def generate(root: str, task: Task, stdout: object, stderr: object) -> str:  # noqa: ARG001  Parsl takes the two log files
@@ -238,50 +241,19 @@ def report(root: str, task: Task, *before: Record) -> Record:
     from needle_parsl.nsbi.report import gathering, page
 
     spec = task.of(specs.Report)
-
-    def numbers(stage: str, names: tuple[str, ...]) -> dict[str, Any]:
-        return {name: rundir.read_json(inputs.path(root, stage, name)) for name in names}
-
-    def one(stage: str, name: str, there: bool) -> Any:
-        return rundir.read_json(inputs.path(root, stage, name)) if there else None
-
     with writing(root, task) as out:
         data = inputs.dataset(root, "asimov")
         known = [ratio for ratio in spec.ratios if ratio.name in data.ratios] if spec.physics else []
-        inference = gathering.Inference(
-            numbers("fit", spec.fits),
-            numbers("interval", spec.scans),
-            one("interval", "plane", spec.plane),
-            one("interval", "impacts", spec.impacts),
-            one("interval", "limits", spec.limits),
-            one("interval", "distributions", True),
-            one("neyman", "neyman", spec.belt),
-            one("coverage", "coverage", bool(spec.toys)),
-            [inputs.blocks(root, names) for names in spec.toys],
-            one("bootstrap", "bootstrap", spec.bootstrap),
-            one("diagnose", "mixture", spec.mixture),
-        )
-        lost = {name: inputs.lost(root, name) for name in spec.stores}
         facts = gathering.gather(
-            gathering.Subject(
-                spec.name,
-                spec.seed,
-                spec.headline,
-                spec.poi,
-                spec.blinded,
-                (*spec.warnings, *warnings(before)),
-                lost,
-                inputs.features(root, spec.stores[0]),
-                spec.thresholds,
-            ),
+            _subject(root, spec, before),
             samples=[
                 gathering.sample(name, inputs.path(root, "convert", name), inputs.fractions(spec.splitting))
                 for name in spec.stores
             ],
             observed=inputs.count(root, "observed") if "observed" in spec.fits else None,
             packs={name: inputs.path(root, "train", name) for name in spec.packs},
-            diagnostics=numbers("diagnose", tuple(ratio.name for ratio in spec.ratios)),
-            inference=inference,
+            diagnostics=_numbers(root, "diagnose", tuple(ratio.name for ratio in spec.ratios)),
+            inference=_inference(root, spec),
             dataset=data,
             exact={r.name: inputs.exact_log_ratio(root, spec.physics, r, data) for r in known if spec.physics},
             seconds=[(record.stage, record.seconds) for record in before],
@@ -289,6 +261,42 @@ def report(root: str, task: Task, *before: Record) -> Record:
         )
         page.write(out.path, facts)
     return out.record(root)
+
+
+def _numbers(root: str, stage: str, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: rundir.read_json(inputs.path(root, stage, name)) for name in names}
+
+
+def _subject(root: str, spec: specs.Report, before: tuple[Record, ...]) -> Subject:
+    """Say what the report is about."""
+    from needle_parsl.nsbi.report.gathering import Subject
+
+    said = (*spec.warnings, *warnings(before))
+    lost = {name: inputs.lost(root, name) for name in spec.stores}
+    features = inputs.features(root, spec.stores[0])
+    return Subject(spec.name, spec.seed, spec.headline, spec.poi, spec.blinded, said, lost, features, spec.thresholds)
+
+
+def _inference(root: str, spec: specs.Report) -> Inference:
+    """Read what the inference has found; None where it was not asked for."""
+    from needle_parsl.nsbi.report.gathering import Inference
+
+    def one(stage: str, name: str, there: bool) -> Any:
+        return rundir.read_json(inputs.path(root, stage, name)) if there else None
+
+    return Inference(
+        _numbers(root, "fit", spec.fits),
+        _numbers(root, "interval", spec.scans),
+        one("interval", "plane", spec.plane),
+        one("interval", "impacts", spec.impacts),
+        one("interval", "limits", spec.limits),
+        one("interval", "distributions", True),
+        one("neyman", "neyman", spec.belt),
+        one("coverage", "coverage", bool(spec.toys)),
+        [inputs.blocks(root, names) for names in spec.toys],
+        one("bootstrap", "bootstrap", spec.bootstrap),
+        one("diagnose", "mixture", spec.mixture),
+    )
 
 
 FUNCTIONS: dict[str, Callable[..., Record | None]] = {

@@ -37,9 +37,24 @@ def points(
     Returns:
         One entry per method and level. Toys whose fits failed are counted and are in no other number.
     """
+    common = _common(block, parameter)
+    return [
+        {
+            **common,
+            "method": method,
+            "level": level,
+            **({"inflation": inflation} if method == "profile_ensemble" else {}),
+            **_share(t[block.converged] <= height + TIE),
+        }
+        for method, level, height, t in _heights(block, parameter, levels, belt, inflation)
+    ]
+
+
+def _common(block: Block, parameter: str) -> dict[str, Any]:
+    """Give what does not depend on method and level."""
     good = block.converged
     truth = dict(zip(block.parameters, block.truth.tolist(), strict=True))
-    common: dict[str, Any] = {
+    return {
         parameter: truth[parameter],
         "truth": truth,
         "toys": int(good.sum()),
@@ -49,24 +64,19 @@ def points(
         "pool_effective": block.effective if np.isfinite(block.effective) else None,
         "vetoed": block.vetoed,
     }
-    own = block.t
-    if belt and belt["statistic"] == "q_mu":
-        own = too_large(block.t, block.column(parameter)[1], truth[parameter])
+
+
+def _heights(
+    block: Block, parameter: str, levels: Sequence[float], belt: Mapping[str, Any] | None, inflation: float | None
+) -> list[tuple[str, float, float, Floats]]:
+    """List methods and levels, each with the largest statistic in its interval, and the statistics of the toys, shape (T,)."""
+    truth, values, _ = block.column(parameter)
+    own = too_large(block.t, values, truth) if belt and belt["statistic"] == "q_mu" else block.t
     quantiles = [(level, float(chi2.ppf(level, 1))) for level in levels]
-    heights = [("profile", level, value, block.t) for level, value in quantiles]
+    found = [("profile", level, value, block.t) for level, value in quantiles]
     if inflation is not None:
-        heights += [("profile_ensemble", level, inflation * value, block.t) for level, value in quantiles]
-    heights += [("neyman", level, value, own) for level, value in _critical(truth[parameter], parameter, levels, belt)]
-    return [
-        {
-            **common,
-            "method": method,
-            "level": level,
-            **({"inflation": inflation} if method == "profile_ensemble" else {}),
-            **_share(t[good] <= height + TIE),
-        }
-        for method, level, height, t in heights
-    ]
+        found += [("profile_ensemble", level, inflation * value, block.t) for level, value in quantiles]
+    return found + [("neyman", level, value, own) for level, value in _critical(truth, parameter, levels, belt)]
 
 
 def repeated(blocks: Sequence[Block], parameter: str, levels: Sequence[float], kind: str) -> list[dict[str, Any]]:
