@@ -90,12 +90,14 @@ def first(root: str, name: str, rows: int) -> Events:
 
 
 def part(root: str, name: str, splitting: specs.Splitting, purpose: Part, most: int | None = None) -> Events:
-    """Read the events of a store that serve one purpose, or so many of them."""
+    """Read the events of a store that serve one purpose, or so many of them with the weight of all."""
     from needle_parsl.nsbi.data.store import Store
 
     with Store(path(root, "convert", name)) as found:
         start, stop = found.rows_of(purpose, fractions(splitting))
-        return found.read(start, stop if most is None else min(stop, start + most))
+        kept = stop - start if most is None else min(stop - start, most)
+        events = found.read(start, start + kept)
+        return events if start + kept == stop else replace(events, weight=events.weight * ((stop - start) / kept))
 
 
 def fractions(splitting: specs.Splitting) -> Fractions:

@@ -115,6 +115,16 @@ def test_diagnostics_against_a_known_truth() -> None:
     assert diagnostics.diagnose(made, (EVENTS, EVENTS), (EVENTS, EVENTS), None)["exact"] is None
 
 
+def test_some_events_of_a_mixture_are_of_all_its_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The samples of a denominator stand one behind the other: training events are not held against those of the first alone."""
+    made = composing.compose("r", PACK, (EVENTS, EVENTS), How("mean_ratio", 1.0))
+    mixture = Events.join([EVENTS, replace(EVENTS, x=EVENTS.x + np.float32(3))], EVENTS.names)
+    monkeypatch.setattr(diagnostics, "MOST", 2000)
+    found = diagnostics.diagnose(made, (EVENTS, mixture), (EVENTS, mixture), None)["overtraining"]
+    assert found["denominator"]["distance"] < 0.05
+    assert found["loss"]["train"] == pytest.approx(found["loss"]["test"], rel=0.02)
+
+
 def test_training_curves_are_numbers_or_null() -> None:
     curves = np.array([[0.7, 0.69], [np.inf, np.nan]])
     pack = replace(PACK, members=(replace(MEMBERS[0], history=curves, reason="diverged in epoch 2"), MEMBERS[1]))

@@ -432,6 +432,21 @@ def test_diverged_member_within_the_quorum_leaves_a_report(finished: Path, tmp_p
     assert "Not trained: signal, member 0, fold 0: diverged in epoch 1." in (root / "report" / "index.html").read_text()
 
 
+def test_some_events_of_a_part_weigh_as_much_as_all(finished: Path) -> None:
+    from needle_parsl import plan
+    from needle_parsl.analysis import load
+    from needle_parsl.plan import specs
+    from needle_parsl.workflow import inputs, probing
+
+    loaded = load(Path(json.loads((finished / "run.json").read_text())["analysis"]))
+    tasks = plan.build(loaded.analysis, probing.probe(loaded)[0], 8).tasks
+    splitting = next(t.of(specs.Diagnose).splitting for t in tasks if isinstance(t.spec, specs.Diagnose))
+    every, some = (inputs.part(str(finished), "background", splitting, "train", most) for most in (None, 400))
+    assert len(some) == 400 < len(every)
+    error = every.weight.std() / every.weight.mean() / np.sqrt(400)
+    assert some.weight.sum() == pytest.approx(every.weight.sum(), rel=5 * error)
+
+
 def test_report_without_matplotlib_says_so(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from needle_parsl import plan
     from needle_parsl.analysis import extras, load
