@@ -28,6 +28,7 @@ SLURM, SLURM_PORT = ROOT / "tests" / "services" / "slurm_cluster", "17817"
 
 COMPILING = "NEEDLE_TESTS_COMPILING"
 """Names the file that is locked while the fits of toys are compiled."""
+COMPILER = pytest.StashKey["subprocess.Popen[bytes]"]()
 COMPILE = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -49,7 +50,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         os.environ[COMPILING] = str(Path(tempfile.mkdtemp()) / "lock")
         with Path(os.environ[COMPILING]).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            subprocess.Popen([sys.executable, "-c", COMPILE, ROOT / "scripts"], pass_fds=[lock.fileno()])
+            command = [sys.executable, "-c", COMPILE, ROOT / "scripts"]
+            session.config.stash[COMPILER] = subprocess.Popen(command, pass_fds=[lock.fileno()])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail where the fits of toys could not be compiled."""
+    if COMPILER in session.config.stash and session.config.stash[COMPILER].wait():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -60,9 +68,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what fits no toys, then the sites, which mostly wait, and end with what may have to wait for the same cluster."""
-    order = {"tests": 0, "sites": 1, "remote": 3}
-    items.sort(key=lambda item: order.get(item.path.parent.name, 2))
+    """Begin with what fits no toys, then the sites, which mostly wait; the remote ones wait for the same cluster; end with short files."""
+    order = ["tests", "sites", "apps", "workflow", "reliability", "remote", "nsbi"]
+    items.sort(key=lambda item: order.index(item.path.parent.name))
 
 
 @pytest.fixture(scope="module")

@@ -98,7 +98,11 @@ def test_plan_says_why_the_trainer_is_needed(analysis: Path, needle: Callable[..
     [
         ('{ _target_ = "physics.py:Network", wdith = 5 }', 'takes no argument "wdith"; did you mean "width"?'),
         ("physics.py:Seven", "Seven takes 7 features, and the analysis has 4 in features.names"),
-        ("physics.py:Netwrok", 'physics.py has no "Netwrok"; did you mean "Network"?'),
+        pytest.param(
+            "physics.py:Netwrok",
+            'physics.py has no "Netwrok"; did you mean "Network"?',
+            marks=pytest.mark.campaign,  # as long as the two before: each brings Lightning
+        ),
         ("mpl", '"mpl" is no network; did you mean "mlp"?'),
         ("deepset", "deepset is a network of particles; name them in [features] particles"),
         ("{ width = 5 }", 'has no "_target_"; name the class, as in { _target_ = "physics.py:Name" }'),
