@@ -57,7 +57,7 @@ def _compared(axes: Axes, numbers: dict[str, Any], side: str, colour: str) -> No
 def spread(facts: Facts) -> Figure:
     """Draw how much the mean of ln r of groups of members scatters, by their size, beside the fall of independent ones."""
     names = [name for name, numbers in facts.diagnostics.items() if len(numbers["ensemble"]["spread"]) > 1][:MOST]
-    figure, (axes,) = panels(1, width=5.0, height=3.4)
+    figure, (axes,) = panels(1, width=6.4, height=3.4)
     for colour, name in zip((*COLOURS, *COLOURS), names, strict=False):
         rows = facts.diagnostics[name]["ensemble"]["spread"]
         size, value = (np.array([row[key] for row in rows], dtype=float) for key in ("size", "spread"))
@@ -67,7 +67,7 @@ def spread(facts: Facts) -> Figure:
     axes.set_xticks(sizes := [2**k for k in range(largest.bit_length())], [str(size) for size in sizes])
     axes.tick_params(which="minor", labelbottom=False)
     axes.set(xlabel="members in a group", ylabel="spread of mean ln r between groups")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # beside: lines may be anywhere
     return figure
 
 
