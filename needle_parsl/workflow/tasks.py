@@ -162,15 +162,8 @@ def toys(root: str, task: Task, *_before: Record) -> Record:
     from needle_parsl.nsbi.statistics import blocks
     from needle_parsl.workflow import throwing
 
-    spec = task.of(specs.Toys)
     with writing(root, task) as out:
-        if throwing.decided(root, spec):
-            before = inputs.blocks(root, spec.earlier)
-            block = blocks.Block.empty(before.parameters, before.truth, (before.effective, before.vetoed), spec.tested)
-        else:
-            thrown = throwing.throw(root, spec)
-            block = blocks.Block.of(thrown.events, thrown.toys, spec.poi, thrown.truth, thrown.pool, spec.tested)
-        blocks.write(out.path, block)
+        blocks.write(out.path, throwing.block(root, task.of(specs.Toys)))
     return out.record(root)
 
 

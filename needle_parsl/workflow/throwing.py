@@ -12,6 +12,7 @@ from needle_parsl.workflow import bootstrapping, inputs
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.estimators.estimator import Estimator
+    from needle_parsl.nsbi.statistics.blocks import Block
     from needle_parsl.nsbi.statistics.dataset import Dataset
     from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
     from needle_parsl.nsbi.statistics.toys import Draw, Floats, Pool
@@ -39,11 +40,38 @@ class _Known:
     ratios: Mapping[str, Estimator]
 
 
+class QuorumError(TaskError):
+    """A ratio that is made again has too few members: a replica less, and no failure of the run."""
+
+
+def block(root: str, spec: specs.Toys) -> Block:
+    """Throw and fit the toys of a block; none where earlier rounds decide, or where a replica has too few members.
+
+    Args:
+        root: The run directory.
+        spec: Which toys.
+    """
+    from needle_parsl.nsbi.statistics.blocks import Block
+
+    if decided(root, spec):
+        before = inputs.blocks(root, spec.earlier)
+        return Block.empty(before.parameters, before.truth, (before.effective, before.vetoed), spec.tested)
+    try:
+        thrown = throw(root, spec)
+    except QuorumError:
+        rates = inputs.likelihood(root, spec.fit).rates
+        return Block.empty(
+            rates.parameters, rates.outward(rates.at(dict(spec.truth))), (float("inf"), 0.0), spec.tested
+        )
+    return Block.of(thrown.events, thrown.toys, spec.poi, thrown.truth, thrown.pool, spec.tested)
+
+
 def throw(root: str, spec: specs.Toys) -> Thrown:
     """Throw the toys of a block.
 
     Raises:
         InputError: Toys cannot be drawn from these events, or a user's function does not make them.
+        QuorumError: Of ratios that are made again.
     """
     from needle_parsl.nsbi.statistics.toys import drawn, sufficient
 
@@ -61,7 +89,10 @@ def throw(root: str, spec: specs.Toys) -> Thrown:
 def _ratios(root: str, spec: specs.Toys) -> Mapping[str, Estimator]:
     """Give the ratios that are evaluated here: those that are made again, or those that a user's events need."""
     if spec.again:
-        return bootstrapping.remade(root, spec.again)
+        try:
+            return bootstrapping.remade(root, spec.again)
+        except TaskError as error:
+            raise QuorumError(str(error)) from error
     if spec.thrower is None:
         return {}
     from needle_parsl.nsbi.estimators import files

@@ -207,6 +207,15 @@ def test_coverage_over_replicas_has_the_error_of_replicas() -> None:
     )  # what independent toys would have
 
 
+def test_replica_with_too_few_members_is_left_out_of_coverage() -> None:
+    n = 20
+    block = Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), np.zeros((n, 1)), np.ones((n, 1)), np.zeros((n, 1)), np.zeros(n), np.zeros(n), np.ones(n, bool))  # fmt: skip
+    none = Block.empty(("mu",), np.zeros(1), (math.inf, 0.0))
+    (found,) = coverage.repeated([block, none, block], "mu", [0.9], "retrained")
+    assert (found["replicas"], found["toys"], found["coverage"]) == (2, 2 * n, 1.0)
+    assert coverage.repeated([none], "mu", [0.9], "retrained") == []
+
+
 def test_full_coverage_still_has_an_error() -> None:
     n = 50
     block = Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), np.zeros((n, 1)), np.ones((n, 1)), np.zeros((n, 1)), np.zeros(n), np.zeros(n), np.ones(n, bool))  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 SETTINGS = (
     "training.members=2",
@@ -20,7 +21,9 @@ SETTINGS = (
 )
 
 
-def test_replicas_of_a_run(small_inputs: Path, needle: Callable[..., Any], tmp_path: Path) -> None:
+def test_replicas_of_a_run(
+    small_inputs: Path, needle: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = [word for setting in SETTINGS for word in ("--set", setting)]
     ended = needle("run", small_inputs, *words, "--until", "bootstrap")
     assert ended.code == 0, ended.err
@@ -63,3 +66,23 @@ def test_replicas_of_a_run(small_inputs: Path, needle: Callable[..., Any], tmp_p
     assert len(shares) == 3
     page = (root / "report" / "index.html").read_text()
     assert "3 replicas with the events of the parts train and combine resampled, 2 with other seeds alone" in page
+    _a_replica_below_its_quorum_throws_nothing(small_inputs, root, words, monkeypatch)
+
+
+def _a_replica_below_its_quorum_throws_nothing(
+    inputs: Path, root: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from needle_parsl import plan
+    from needle_parsl.analysis import load
+    from needle_parsl.errors import TaskError
+    from needle_parsl.workflow import bootstrapping, probing, throwing
+
+    def too_few(*_: object) -> None:
+        raise TaskError("ratio signal: 0 of 1 members have trained")
+
+    loaded = load(inputs, words[1::2])
+    tasks = plan.build(loaded.analysis, probing.probe(loaded)[0], 8).tasks
+    spec = next(t.of(plan.Toys) for t in tasks if isinstance(t.spec, plan.Toys) and t.spec.again)
+    assert len(throwing.block(str(root), spec).t) == spec.count
+    monkeypatch.setattr(bootstrapping, "remade", too_few)
+    assert len(throwing.block(str(root), spec).t) == 0

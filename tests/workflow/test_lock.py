@@ -71,6 +71,7 @@ def test_unnoticed_death_counts_as_death(tmp_path: Path, other) -> None:
     """A zombie still has its number."""
     other.kill()
     wait_for(lambda: lock.holder(tmp_path) is None)
+    assert json.loads((tmp_path / "lock").read_text())["pid"] == other.pid
 
 
 def test_number_that_another_process_has_now_is_not_the_holder(tmp_path: Path) -> None:
@@ -94,6 +95,7 @@ def test_heart_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with lock.held(tmp_path):
         os.utime(tmp_path / "lock", (0, 0))
         wait_for(lambda: (tmp_path / "lock").stat().st_mtime > 0)
+        assert time.time() - (tmp_path / "lock").stat().st_mtime < 60
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"pid": 1}', b"\xff\xfe", b"cos\nsystem\n(S'true'\ntR."])

@@ -86,15 +86,18 @@ def repeated(blocks: Sequence[Block], parameter: str, levels: Sequence[float], k
     is larger.
 
     Args:
-        blocks: One per replica; those without a converged toy say nothing.
+        blocks: One per replica; one without toys had too few members and is left out.
         parameter: The parameter of interest.
         levels: Confidence levels.
         kind: What was made again, for the name of the method.
     """
-    each = [points(block, parameter, levels) for block in blocks]
-    found = points(Block.join(blocks), parameter, levels)
+    kept = [block for block in blocks if len(block.t)]
+    if not kept:
+        return []
+    each = [points(block, parameter, levels) for block in kept]
+    found = points(Block.join(kept), parameter, levels)
     for place, point in enumerate(found):
-        point |= {"method": f"profile_{kind}", "replicas": len(blocks)}
+        point |= {"method": f"profile_{kind}", "replicas": len(kept)}
         for key, error in (("coverage", "error"), ("bias", "bias_error"), ("pull_mean", "pull_mean_error")):
             means = [own[place][key] for own in each if own[place][key] is not None]
             _, scatter = _mean(np.array(means))

@@ -65,7 +65,7 @@ Pair = list[float | None]
 """Shifts of the parameter of interest with the nuisance parameter down and up."""
 
 
-def _by_covariance(likelihood: Likelihood, best: Result, poi: str, name: str) -> Pair:  # noqa: ARG001  as the others
+def _by_covariance(likelihood: Likelihood, best: Result, poi: str, name: str) -> Pair:  # noqa: ARG001  all three methods are called alike
     k = best.parameters.index(name)
     covariance, error = best.covariance, best.error(name)
     shift = covariance[best.parameters.index(poi), k] / error

@@ -106,10 +106,11 @@ class Likelihood:
         for table in self.tables:
             if table.kind == "events":
                 kept = table.take(rows, np.empty(0))
-                table = replace(kept, count=np.ones(kept.y.shape[1]))  # noqa: PLW2901  the toy's in place of the pool's
+                thrown.append(replace(kept, count=np.ones(kept.y.shape[1])))
             elif table.kind == "bins":
-                table = replace(table, count=next(own))  # noqa: PLW2901  the counts thrown in place of the observed
-            thrown.append(table)
+                thrown.append(replace(table, count=next(own)))
+            else:
+                thrown.append(table)
         return replace(self, tables=tuple(thrown), constraints=constraints)
 
     def thinned(self, theta: Floats) -> Likelihood:

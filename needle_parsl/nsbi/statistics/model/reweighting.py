@@ -73,8 +73,9 @@ def asimov(likelihood: Likelihood, theta: Floats, sample: Ints) -> Likelihood:
     weight, counts = predicted(likelihood, theta, sample).weight, iter(likelihood.counts(theta))
     tables = []
     for table in likelihood.tables:
-        if table.kind != "total":
-            table = replace(table, count=weight if table.kind == "events" else next(counts))  # noqa: PLW2901  the expected
-        tables.append(table)
+        if table.kind == "total":
+            tables.append(table)
+        else:
+            tables.append(replace(table, count=weight if table.kind == "events" else next(counts)))
     constraints = replace(likelihood.constraints, auxiliary=likelihood.constraints.expected(likelihood.alpha(theta)))
     return replace(likelihood, tables=tuple(tables), constraints=constraints)

@@ -85,14 +85,14 @@ class Rows:
         host.trainer.current_epoch += 1
         return [found]
 
-    def weights(self, place: int) -> torch.Tensor:  # noqa: ARG002  the only one
+    def weights(self, place: int) -> torch.Tensor:  # noqa: ARG002  the engines of packs have several places, this one has one
         """Copy the weights."""
         return networks.vector(self.module)
 
     def keep(self, places: Sequence[int]) -> None:
         """There is only one."""
 
-    def describe(self, place: int) -> dict[str, Any]:  # noqa: ARG002
+    def describe(self, place: int) -> dict[str, Any]:  # noqa: ARG002  the engines of packs have several places, this one has one
         """Give module, optimiser, schedules, random state and what the module remembers."""
         remembered = vars(self.module).items()
         return {
@@ -107,7 +107,7 @@ class Rows:
             "steps": self.host.trainer.global_step,
         }
 
-    def restore(self, place: int, state: Mapping[str, Any]) -> None:  # noqa: ARG002
+    def restore(self, place: int, state: Mapping[str, Any]) -> None:  # noqa: ARG002  the engines of packs have several places, this one has one
         """Take it back."""
         self.module.load_state_dict(state["module"])
         for name, value in state["attributes"].items():
