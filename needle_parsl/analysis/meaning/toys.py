@@ -55,7 +55,7 @@ def _toys(analysis: Analysis, complain: Complain) -> None:
 
 def _repeated(analysis: Analysis, toys: Toys, complain: Complain) -> None:
     """Check what asks for toys of other ensembles."""
-    if toys.refitted and analysis.ensemble.combine != "wifi":
+    if toys.refitted > 0 and analysis.ensemble.combine != "wifi":
         complain(
             "toys.refitted", f'has no meaning with ensemble.combine = "{analysis.ensemble.combine}", which fits no weights; leave it out, or say "wifi"'
         )  # fmt: skip
