@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,13 @@ from frail import Run, make
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A finished run of the small analysis."""
-    run = make(tmp_path_factory.mktemp("undisturbed"))
-    ended = run.finish()
+    """A finished run of the small analysis, one for all processes of a suite that runs in parallel."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "undisturbed"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run = Run(folder) if folder.exists() else make(folder)
+        ended = run.finish()
     assert ended.returncode == 0, ended.stderr
     return run
 

@@ -96,7 +96,10 @@ def test_plan_says_why_the_trainer_is_needed(analysis: Path, needle: Callable[..
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{ _target_ = "physics.py:Network", wdith = 5 }', 'takes no argument "wdith"; did you mean "width"?'),
+        (
+            '{ _target_ = "physics.py:Network", wdith = 5 }',
+            'training.network: Network takes no argument "wdith"; did you mean "width"?',
+        ),
         ("physics.py:Seven", "Seven takes 7 features, and the analysis has 4 in features.names"),
         pytest.param(
             "physics.py:Netwrok",

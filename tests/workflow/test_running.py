@@ -252,7 +252,7 @@ def test_equal_bits_whatever_the_threads_and_packs(
     finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle, threads: int, pack: int
 ) -> None:
     (tmp_path / "mine.toml").write_text(f'description = "t"\nworkers_per_node = {threads}\npack = {pack}\n')
-    ended = needle("run", small_inputs, "--site", tmp_path / "mine.toml", "--out", "other", "--json")
+    ended = needle("run", small_inputs, "--site", tmp_path / "mine.toml", "--out", "other", "--until", "interval")
     assert ended.code == 0, ended.err
     ours, theirs = payload(finished), payload(tmp_path / "other")
     assert len([name for name in ours if name.startswith("signal/")]) == 6
@@ -267,7 +267,7 @@ def test_until_and_then_the_rest(small_inputs: Path, tmp_path: Path, needle: Nee
     assert not (tmp_path / "runs" / "small" / "packs").exists()
     state = needle("status", "small", "--json").json()
     assert (state["status"], state["stages"]["convert"]["done"]) == ("done", 5)
-    rest = needle("run", small_inputs, "--json")
+    rest = needle("run", small_inputs, "--until", "combine", "--json")
     assert (rest.code, rest.json()["reused"]) == (0, 5)
 
 
@@ -281,7 +281,7 @@ def test_failed_task_is_blamed_and_the_rest_goes_on(small_inputs: Path, needle: 
     state = needle("status", "small", "--json").json()
     assert (state["status"], state["tasks"]["failed"]) == ("failed", 3)
     assert state["stages"]["convert"]["done"] == 5
-    mended = needle("run", small_inputs, "--json")
+    mended = needle("run", small_inputs, "--until", "combine", "--json")
     assert (mended.code, mended.json()["reused"]) == (0, 5)
 
 

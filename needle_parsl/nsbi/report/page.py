@@ -7,7 +7,7 @@ import io
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
@@ -15,6 +15,9 @@ from needle_parsl import __version__
 from needle_parsl.analysis import extras
 from needle_parsl.nsbi.report import judging, summary
 from needle_parsl.nsbi.report.gathering import Facts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def write(folder: Path, facts: Facts) -> None:
@@ -39,10 +42,18 @@ def _figures(folder: Path, facts: Facts) -> list[dict[str, Any]]:
     for name, entry in FIGURES.items():
         if not entry.shown(facts):
             continue
-        figure, buffer = entry.draw(facts), io.BytesIO()
+        figure, buffer = _laid_out(entry.draw(facts)), io.BytesIO()
         figure.savefig(buffer, format="png", dpi=160)
         figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
         (folder / f"{name}.png").write_bytes(buffer.getvalue())
         data = base64.b64encode(buffer.getvalue()).decode()
         pictures.append({"section": entry.section, "caption": entry.caption, "data": data})
     return pictures
+
+
+def _laid_out(figure: Figure) -> Figure:
+    """Place everything once: with a layout of its own, each file would place it anew, and draw one time more to do so."""
+    if layout := figure.get_layout_engine():
+        layout.execute(figure)
+        figure.set_layout_engine(None)
+    return figure

@@ -65,8 +65,13 @@ def make(shape: Shape) -> nn.Module:
     kind = find(shape.network)
     network = kind(**arguments(shape, kind))
     if not isinstance(network, nn.Module):
-        raise InputError(f"{shape.network} makes {type(network).__name__}; expected a torch.nn.Module")
+        raise InputError(f"{_called(shape)} makes {type(network).__name__}; expected a torch.nn.Module")
     return heads.finished(network, shape.head, particles=sees_particles(network))
+
+
+def _called(shape: Shape) -> str:
+    """Give a class its own name, without that of a module that was loaded from text."""
+    return shape.network.rpartition(":")[2]
 
 
 def find(name: str) -> Callable[..., nn.Module]:
@@ -95,15 +100,15 @@ def arguments(shape: Shape, kind: Callable[..., nn.Module]) -> dict[str, Any]:
     if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
         for name in given:
             if name not in known:
-                raise InputError(f'{shape.network} takes no argument "{name}"{closest(name, known)}')
+                raise InputError(f'{_called(shape)} takes no argument "{name}"{closest(name, known)}')
     if shape.head and "outputs" not in known:
-        raise InputError(f'{shape.network} takes no "outputs", the number of classes that loss = "multiclass" needs')
+        raise InputError(f'{_called(shape)} takes no "outputs", the number of classes that loss = "multiclass" needs')
     taken: dict[str, Any] = {name: value for name, value in offered.items() if name in known} | given
     for name, parameter in known.items():
         named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         if named and parameter.default is parameter.empty and name not in taken:
             raise InputError(
-                f'{shape.network} needs an argument "{name}"; write network = {{ _target_ = "...", {name} = ... }}'
+                f'{_called(shape)} needs an argument "{name}"; write network = {{ _target_ = "...", {name} = ... }}'
             )
     return taken
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.statistics.batched.arrays import BLOCK, Factors, Toy
-from needle_parsl.nsbi.statistics.batched.compiling import compiled, exactly
+from needle_parsl.nsbi.statistics.batched.compiling import exactly
 from needle_parsl.nsbi.statistics.batched.evaluation import evaluate, scratch
 from needle_parsl.nsbi.statistics.batched.filling import gather
 from needle_parsl.nsbi.statistics.batched.newton import BROKEN, CONVERGED, HIGHER, decompose, minimise, solve, space
@@ -63,7 +63,7 @@ def _errors(model, held, fit, sigma):
     return positive
 
 
-@compiled
+@exactly
 def _block(
     model, rows, events, normalising, drawn, ends, auxiliary, counts, offsets, bins, truth, place, tested, moved,
     starts, c, factors, s, fit, answer,

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from needle_parsl.nsbi.statistics.batched.compiling import compiled, exactly
+from needle_parsl.nsbi.statistics.batched.compiling import exactly
 from needle_parsl.nsbi.statistics.batched.evaluation import evaluate
-from needle_parsl.nsbi.statistics.batched.normalisation import approximate, measure
+from needle_parsl.nsbi.statistics.batched.normalisation import normalise
 
 CONVERGED, HIGHER, WALL, LIMIT, STUCK, BROKEN = range(6)
 """How a fit has ended: well; in a minimum that is known or higher than a known one; with a nuisance parameter at the end of
@@ -140,15 +140,13 @@ def _damp(model, fit):
     return scale < 1.0
 
 
-@compiled
+@exactly
 def _at(model, toy, normalising, exact, c, factors, s, fit):
     alpha = fit.trial[model.physics :]
+    normalise(normalising.every, normalising.few, exact, alpha, s, c)
     if exact:
-        measure(normalising.every, normalising.few, alpha, s, c)
         fit.seen[1] += 1
         fit.center[:] = fit.trial
-    else:
-        approximate(normalising.few, alpha, s, c)
     fit.seen[0] += 1
     return evaluate(model, toy, c, factors, s, fit.trial, fit.gradient, fit.hessian)
 
@@ -163,7 +161,7 @@ def _distance(fit, other):
     return total
 
 
-@compiled
+@exactly
 def minimise(model, toy, normalising, c, factors, s, held, fit, known, lowest):
     """Go from `fit.theta` to a minimum, and leave gradient and Hessian there.
 
@@ -176,7 +174,8 @@ def minimise(model, toy, normalising, c, factors, s, held, fit, known, lowest):
         -ln L, and how the fit has ended.
     """
     pending = normalising.every.begin[-1] > 0
-    value, slope, length, exact, anyway = 0.0, 0.0, 1.0, False, True
+    value, slope, length, anyway = 0.0, 0.0, 1.0, True
+    exact = np.bool_(False)  # of a type that True shares: for a literal all that follows is compiled once more
     fit.trial[:] = fit.theta
     for _ in range(STEPS):
         after = _at(model, toy, normalising, exact, c, factors, s, fit)

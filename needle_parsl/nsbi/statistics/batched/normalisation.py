@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from needle_parsl.nsbi.statistics.batched.arrays import Correction
-from needle_parsl.nsbi.statistics.batched.compiling import compiled
+from needle_parsl.nsbi.statistics.batched.compiling import compiled, exactly
 from needle_parsl.nsbi.statistics.batched.evaluation import PRODUCT, clear, gradients, moments, respond
 
 
@@ -61,9 +61,20 @@ def total(sample, alpha, s, c, second):
 
 
 @compiled
-def approximate(few, alpha, s, c):
-    """Fill ln Z_j and its derivatives from the few events, and from what was measured."""
+def normalise(every, few, exact, alpha, s, c):
+    """Fill ln Z_j and its derivatives from the few events, and from what was measured.
+
+    Args:
+        exact: Whether it is measured here, by the sums over all events; leaves these in `c`, with the bends of the few.
+    """
     total(few, alpha, s, c, True)
+    if exact:
+        for k in range(len(alpha)):
+            c.at[k] = alpha[k]
+        _add(c, -1.0, 0.0)
+        total(every, alpha, s, c, False)
+        _add(c, 1.0, 1.0)
+        return
     for j in range(len(c.log)):
         for k in range(len(alpha)):
             c.log[j] += (alpha[k] - c.at[k]) * c.first[j, k]
@@ -71,13 +82,10 @@ def approximate(few, alpha, s, c):
         c.log[j] += c.value[j]
 
 
-@compiled
-def measure(sample, few, alpha, s, c):
-    """Take the sums over all events, and the correction from them; leaves ln Z_j itself in `c`, with the bends of the few."""
-    total(few, alpha, s, c, True)
-    c.at[:] = alpha
-    c.value[:] = -c.log
-    c.first[:] = -c.up
-    total(sample, alpha, s, c, False)
-    c.value[:] += c.log
-    c.first[:] += c.up
+@exactly
+def _add(c, sign, before):
+    """Add ln Z_j and its slopes to what the two sums differ by."""
+    for j in range(len(c.log)):
+        c.value[j] = before * c.value[j] + sign * c.log[j]
+        for k in range(c.up.shape[1]):
+            c.first[j, k] = before * c.first[j, k] + sign * c.up[j, k]
