@@ -26,8 +26,6 @@ SAMPLE_DATA = Path(os.environ.get("NEEDLE_SAMPLE_DATA", ROOT.parent / "shared" /
 SLURM, SLURM_PORT = ROOT / "tests" / "services" / "slurm_cluster", "17817"
 
 
-COMPILING = "NEEDLE_TESTS_COMPILING"
-"""Names the file that is locked while the fits of toys are compiled."""
 COMPILER = pytest.StashKey["subprocess.Popen[bytes]"]()
 COMPILE = """
 import sys
@@ -42,29 +40,15 @@ Engine.of(events).fit(draws, truth, "mu", [1.0], np.empty((0, len(truth))))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Compile the fits of toys once, in the background: else every process of a suite that runs in parallel does, for a minute or two.
-
-    The compiling process holds a lock until it ends.
-    """
+    """Begin to compile the fits of toys in the background, so that few tests have to wait for that."""
     if session.config.getoption("numprocesses", None) and find_spec("numba"):
-        os.environ[COMPILING] = str(Path(tempfile.mkdtemp()) / "lock")
-        with Path(os.environ[COMPILING]).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            command = [sys.executable, "-c", COMPILE, ROOT / "scripts"]
-            session.config.stash[COMPILER] = subprocess.Popen(command, pass_fds=[lock.fileno()])
+        session.config.stash[COMPILER] = subprocess.Popen([sys.executable, "-c", COMPILE, ROOT / "scripts"])
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail where the fits of toys could not be compiled."""
     if COMPILER in session.config.stash and session.config.stash[COMPILER].wait():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let everything that may fit toys wait for the compiled code."""
-    if COMPILING in os.environ and item.path.parent != ROOT / "tests":
-        with Path(os.environ[COMPILING]).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -146,6 +146,10 @@ class Ratios:
     Example: `{ signal = "me_signal / (me_signal + me_background)" }`."""
 
 
+PATIENCE = 5
+"""Epochs that a member waits for a better one, where steps do not shrink by themselves."""
+
+
 @dataclass(frozen=True)
 class Training:
     """`[training]`: the networks and how they are trained."""
@@ -182,8 +186,9 @@ class Training:
     windows (docs/data.md). Unit: MiB."""
     epochs: int = field(default=50, metadata=within(1))
     """Passes over the training events, at most. Unit: epochs."""
-    patience: int = field(default=5, metadata=within(1))
-    """Epochs without a better validation loss after which a member stops. Unit: epochs."""
+    patience: int | None = field(default=None, metadata=within(1))
+    """Epochs without a better validation loss after which a member stops; left out, 5, but none under the cosine schedule, whose
+    last, small steps bring most. The weights of the best epoch are kept in any case. Unit: epochs. Example: `10`."""
     validation: float = field(default=0.1, metadata=within(0.0, 0.9, above=True))
     """Fraction of the training events that early stopping looks at. Unit: fraction of the training events."""
     metrics: tuple[Literal["closure_chi2", "wasserstein", "ece", "mce"], ...] = ()
@@ -201,6 +206,10 @@ class Training:
         if isinstance(self.network, str):
             return self.network, {}
         return str(self.network.get("_target_", "")), {n: v for n, v in self.network.items() if n != "_target_"}
+
+    def patient(self) -> int:
+        """Give the epochs without a better validation loss after which a member stops."""
+        return self.patience or (self.epochs if self.schedule == "cosine" else PATIENCE)
 
     def own_code(self) -> bool:
         """Whether the network is the user's."""

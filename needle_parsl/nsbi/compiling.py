@@ -5,9 +5,12 @@ Without fast mathematics every operation is rounded as NumPy rounds it, so that 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Collection
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +22,9 @@ AVAILABLE = extras.here("toys")
 """Whether numba is installed, an extra."""
 EXACT = {"nogil": True, "error_model": "numpy"}
 """Divisions as NumPy does them: a check for zero would keep loops out of vector registers. Other threads may run meanwhile."""
+_HERE = threading.RLock()
+_HELD: set[Path] = set()
+"""Folders whose lock this process holds; the thread that has `_HERE` does."""
 
 
 def features() -> str:
@@ -67,10 +73,35 @@ def compiled(function: F, fastmath: Collection[str] = ()) -> F:
         # A copy of its own in each caller: else the one that was loaded first serves all, and copies differ in their order of sums.
         # Both are said in any case: what is not said is the caller's, where the caller happens to be compiled first.
         own = {"fastmath": set(fastmath), "forceinline": bool(fastmath)}
-        made: F = numba.njit(**EXACT, cache=_writable(place), **own)(function)
+        cached = _writable(place)
+        made: F = numba.njit(**EXACT, cache=cached, **own)(function)
     finally:
         numba.config.CACHE_DIR = kept
+    return _in_turn(made, place) if cached else made
+
+
+def _in_turn(made: F, place: Path) -> F:
+    """Let one process at a time compile what none has compiled: many workers begin together, and the others take what it keeps."""
+    compiling, name = made.compile, f"*/*.{made.py_func.__qualname__}-*.nbc"  # type: ignore[attr-defined]
+
+    def compile_in_turn(signature: object) -> object:
+        with nullcontext() if next(place.glob(name), None) else _turn(place):
+            return compiling(signature)
+
+    made.compile = compile_in_turn  # type: ignore[attr-defined]
     return made
+
+
+@contextmanager
+def _turn(place: Path) -> Iterator[None]:
+    """Hold a folder's lock; a function that is compiled for another one has it already. Without locks in that folder, go on."""
+    with _HERE, ExitStack() as stack:
+        if place not in _HELD:
+            with suppress(OSError):
+                fcntl.flock(stack.enter_context((place / "lock").open("w")), fcntl.LOCK_EX)
+            _HELD.add(place)
+            stack.callback(_HELD.remove, place)
+        yield
 
 
 def _writable(place: Path) -> bool:

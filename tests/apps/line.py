@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from needle_parsl import plan
+from needle_parsl import plan, rundir
 from needle_parsl.analysis import load
 from needle_parsl.nsbi.data import conversion, generation
 from needle_parsl.nsbi.estimators import files
@@ -20,6 +21,26 @@ from needle_parsl.plan import specs
 from needle_parsl.workflow import inputs, probing
 
 Pair = tuple[Likelihood, ExactLikelihood]
+
+
+def unbiased_and_covering(root: Path, truths: int, toys: int, errors: float) -> list[Any]:
+    """Hold the toys of a run against bias, pull width and coverage of a good measurement, and give these numbers.
+
+    Args:
+        root: The run directory.
+        truths: At how many values of the parameters.
+        toys: Thrown at each.
+        errors: Statistical errors that the pull width may lie outside its bounds.
+    """
+    found = rundir.read_json(root / "intervals" / "coverage.json")["points"]
+    points = [point for point in found if point["level"] == 0.68 and point["method"] == "profile"]
+    assert [point["toys"] + point["failed"] for point in points] == [toys] * truths
+    for point in points:
+        assert point["failed"] <= 0.01 * toys, point
+        assert abs(point["bias"]) < 0.1 * point["spread"] + 2 * point["bias_error"], point
+        assert abs(point["pull_width"] - 1) < 0.1 + errors / np.sqrt(2 * toys), point
+        assert abs(point["coverage"] - 0.68) < 2.5 * point["error"], point
+    return points
 
 
 class Line:

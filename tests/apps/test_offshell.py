@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from line import unbiased_and_covering
 
 from needle_parsl import refs, shipped
 
 APP = shipped.folder("apps") / "offshell"
 PHYSICS = refs.load_source((APP / "physics.py").read_text(), str(APP / "physics.py"))
+
+SMALLER = """
+[fit]
+impacts = []
+minos   = false
+scan    = { start = 0.5, stop = 1.5, points = 5 }
+
+[toys]
+generate = "physics.py:pseudo_data"
+at       = [{ mu = 0.3 }, { mu = 1.0 }, { mu = 2.0 }]
+count    = 100
+block    = 100
+"""
+"""Takes the place of what the app says of fits and toys."""
+EVENTS = {f"samples.{name}.events": 150_000 for name in ("signal", "sbi", "background")}
+TRAINING = {"training.layers": 2, "training.nodes": 32, "training.epochs": 12, "training.members": 2}
 
 
 def features(columns: dict[str, np.ndarray]) -> np.ndarray:
@@ -43,3 +65,13 @@ def test_pseudo_data_has_the_rate_of_the_basis(mu: float) -> None:
         expected = float(np.array([mu - s, s, 1 - s]) @ basis)
         counts = [((m >= low) & (m < high)).sum() for m in masses]
         assert np.mean(counts) == pytest.approx(expected, abs=5 * np.sqrt(expected / 300))
+
+
+def test_a_hundred_toys_from_the_amplitudes_at_each_truth(needle: Callable[..., Any], tmp_path: Path) -> None:
+    """With smaller and fewer networks than the app has; the campaign takes 2,000 with those of the app."""
+    app = shutil.copytree(APP, tmp_path / "app")
+    (app / "analysis.toml").write_text((app / "analysis.toml").read_text().partition("[fit]")[0] + SMALLER)
+    settings = [word for key, value in {**EVENTS, **TRAINING}.items() for word in ("--set", f"{key}={value}")]
+    ended = needle("run", app, "--until", "coverage", *settings)
+    assert ended.code == 0, ended.err
+    unbiased_and_covering(tmp_path / "runs" / "offshell", 3, 100, errors=2)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from copy import deepcopy
 from itertools import pairwise
@@ -209,3 +212,40 @@ def test_compiled_code_is_kept_per_processor_and_source_and_only_where_it_can_be
         return 2 * x
 
     assert compiling.compiled(double)(3.0) == 6.0
+
+
+SUMS = """
+from needle_parsl.nsbi.compiling import compiled
+@compiled
+def inner(x): return 2 * x
+@compiled
+def outer(x): return inner(x) + 1
+"""
+COMPILE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import sums
+print(flush=True)
+sys.stdin.readline()
+assert sums.outer(3.0) == 7.0
+print(sum(sums.outer.stats.cache_misses.values()))
+"""
+
+
+def test_of_many_processes_one_compiles(tmp_path: Path) -> None:
+    """They begin together; a function that calls another one is compiled under the same lock."""
+    (tmp_path / "sums.py").write_text(SUMS)
+    command = [sys.executable, "-c", COMPILE, tmp_path]
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "code")}
+    began = [
+        subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    for process in began:
+        assert process.stdout
+        process.stdout.readline()
+    for process in began:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=60)[0] for process in began]
+    assert sorted(map(int, said)) == [0, 0, 1]

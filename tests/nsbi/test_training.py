@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
+from needle_parsl.analysis import Training
 from needle_parsl.nsbi import compiling
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events
@@ -144,6 +146,14 @@ def test_best_epoch_is_kept_and_patience_ends_training() -> None:
     with torch.no_grad():
         loss = float(losses.carl(network(validation.x), validation.label, validation.weight))
     assert loss == pytest.approx(trained.history[trained.best_epoch, 1], abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [({}, 50), ({"schedule": "plateau"}, 5), ({"patience": 3}, 3), ({"patience": 7, "schedule": "constant"}, 7)],
+)
+def test_steps_that_shrink_are_all_taken_unless_patience_is_given(how: dict[str, Any], expected: int) -> None:
+    assert Settings.of(Training(**how), 2).patience == expected
 
 
 def test_divergence_is_a_record_after_one_retry() -> None:

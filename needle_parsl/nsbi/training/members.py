@@ -69,7 +69,7 @@ class Settings:
         )
         return Settings(
             shape, table.loss, table.optimizer, table.learning_rate, table.schedule, table.weight_decay, table.batch_size,
-            table.epochs, table.patience, table.label_smoothing, table.metrics,
+            table.epochs, table.patient(), table.label_smoothing, table.metrics,
         )  # fmt: skip
 
 
