@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from needle_parsl import rundir
+from needle_parsl import rundir, shipped
 from needle_parsl.plan import STAGES
 
 Needle = Callable[..., Any]
@@ -109,11 +109,21 @@ def test_warnings_of_check(needle: Needle, small_inputs: Path) -> None:
     assert "no mistakes found" in told.out
 
 
+@pytest.mark.parametrize(
+    "analysis", sorted(shipped.folder("apps").glob("*/*.toml")), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
+def test_every_app_can_be_planned(needle: Needle, analysis: Path) -> None:
+    assert needle("plan", analysis, "--json").json()["networks"] >= 50
+
+
 def test_plan_tells_packs_and_looks_afresh_on_demand(needle: Needle, small_inputs: Path, tmp_path: Path) -> None:
     facts = needle("plan", small_inputs, "--json").json()
     assert facts["stages"]["train"] == {"tasks": 3, "to_do": 3, "networks": 18, "networks_to_do": 18, "largest_pack": 6}
-    told = needle("plan", small_inputs, "--probe").out
+    told = needle("plan", small_inputs, "--probe", "--set", "toys.count=10").out
     assert "18 networks in 3 packs of up to 6, 18 to train" in told
+    assert " node-hours" in told
+    assert "trainings as fast as on a core of this machine" in told
+    assert "not measured: convert, combine" in told
     # What was remembered is believed without --probe, and not with it.
     root = tmp_path / "runs" / "small"
     done = needle("run", small_inputs, "--until", "convert", "--json")

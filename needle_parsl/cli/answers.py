@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from needle_parsl.workflow.running import Outcome, Prepared
 
 
-def planned(prepared: Prepared) -> dict[str, Any]:
-    """Gather what `needle plan` prints: tasks by stage, and the networks in the packs."""
+def planned(prepared: Prepared, *, probe: bool = False) -> dict[str, Any]:
+    """Gather what `needle plan` prints: tasks by stage, and the networks in the packs; a probe measures how long trainings take."""
     from needle_parsl import plan
 
     todo = {task.key for task in prepared.todo()}
@@ -40,15 +40,18 @@ def planned(prepared: Prepared) -> dict[str, Any]:
         "changes": [asdict(change) for change in prepared.earlier.changes],
         "redone": prepared.earlier.redone,
         "damaged": prepared.earlier.damaged,
-        "cost": cost(prepared),
+        "cost": cost(prepared, probe=probe),
     }
 
 
-def cost(prepared: Prepared) -> dict[str, Any]:
+def cost(prepared: Prepared, *, probe: bool = False) -> dict[str, Any]:
     """Estimate the node-hours and the disk that a run still needs; stages of which nothing was measured are named."""
-    from needle_parsl.workflow import costing, flow
+    from needle_parsl.workflow import costing, flow, probing
 
-    found = costing.stages(prepared.todo(), prepared.root, prepared.site, flow.need)
+    todo = prepared.todo()
+    ask = probe and any(task.stage == "train" for task in todo)
+    probed = costing.trainings(prepared.plan.tasks, probing.timed(prepared.loaded)) if ask else {}
+    found = costing.stages(todo, prepared.root, prepared.site, flow.nodes, probed)
     hours = {stage: own.node_hours() for stage, own in found.items()}
     known = [value for value in hours.values() if value is not None]
     return {
@@ -56,6 +59,7 @@ def cost(prepared: Prepared) -> dict[str, Any]:
         "total_node_hours": sum(known),
         "bytes": sum(own.units * own.bytes for own in found.values()),
         "not_measured": [stage for stage, value in hours.items() if value is None],
+        "probed": sorted(probed.keys() - costing.measured(prepared.root).keys()),
     }
 
 

@@ -144,7 +144,7 @@ def plan_command(
     from needle_parsl.cli import terminal
 
     prepared = preparing.prepare(analysis, site, out, settings, until, afresh=probe)
-    facts = answers.planned(prepared)
+    facts = answers.planned(prepared, probe=probe)
     if as_json:
         answers.print_json(facts)
     else:

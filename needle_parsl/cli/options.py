@@ -86,7 +86,12 @@ Pilot = Annotated[
         "--pilot", metavar="1%", help="Run a slice in a directory of its own, and say what the whole would cost."
     ),
 ]
-Probe = Annotated[bool, typer.Option("--probe", help="Look into all files and modules again, not from memory.")]
+Probe = Annotated[
+    bool,
+    typer.Option(
+        "--probe", help="Look into all files and modules again, not from memory; measure here how long trainings take."
+    ),
+]
 App = Annotated[
     str | None, typer.Option("--from", metavar="APP", help="An app to copy: its name or folder.", autocompletion=apps)
 ]

@@ -82,6 +82,8 @@ def cost(facts: Mapping[str, Any]) -> None:
         OUT.print(
             f"{facts['total_node_hours']:.3g} node-hours{f' ({shown})' if shown else ''}; {facts['bytes'] / 1e6:,.1f} MB on disk"
         )
+    if facts["probed"]:
+        OUT.print("trainings as fast as on a core of this machine, from made-up events; reading them is not in it")
     if facts["not_measured"]:
         OUT.print(f"not measured: {', '.join(facts['not_measured'])}; needle run --pilot 1% measures")
     if found := facts.get("spread"):

@@ -110,7 +110,42 @@ def _size(root: Path, stage: str) -> int:
     return sum(path.stat().st_size for path in paths if path.is_file())
 
 
-def stages(todo: Iterable[Task], root: Path, site: Site, need: Callable[[str], str]) -> dict[str, Stage]:
+def trainings(tasks: Iterable[Task], each: float) -> dict[str, tuple[float, float]]:
+    """Estimate the seconds of a network, the mean of all, from what an event costs; it has no size yet.
+
+    Args:
+        tasks: All of the run: events are counted as they are read, before selections.
+        each: Seconds per event, epoch and member.
+    """
+    rows, work, networks = _rows(tasks), 0.0, 0
+    for task in tasks:
+        if not isinstance(spec := task.spec, specs.Train):
+            continue
+        training, events = spec.training, sum(rows.get(density.name, 0) for density in spec.ratio.densities())
+        part = spec.splitting.train * (1 - training.validation) * (1 - 1 / training.folds if training.folds > 1 else 1)
+        work += len(spec.members) * events * part * training.epochs
+        networks += len(spec.members)
+    return {"train": (each * work / networks, 0.0)} if work else {}
+
+
+def _rows(tasks: Iterable[Task]) -> dict[str, int]:
+    """Count the events of each store, as far as that is known before they are read."""
+    found: dict[str, int] = {}
+    for task in tasks:
+        if isinstance(spec := task.spec, specs.Generate):
+            found[task.name] = spec.events
+        elif isinstance(spec, specs.Convert) and any(file.borders for file in spec.files):
+            found[task.name] = sum(file.borders[-1] for file in spec.files if file.borders)
+    return found
+
+
+def stages(
+    todo: Iterable[Task],
+    root: Path,
+    site: Site,
+    need: Callable[[str], str],
+    probed: Mapping[str, tuple[float, float]] | None = None,
+) -> dict[str, Stage]:
     """Estimate what is to do.
 
     Args:
@@ -118,8 +153,9 @@ def stages(todo: Iterable[Task], root: Path, site: Site, need: Callable[[str], s
         root: The run directory.
         site: The machine.
         need: Says on which kind of nodes a stage runs.
+        probed: Rates like `measured` gives them, for stages that were not measured.
     """
-    rates, shapes = measured(root), site.shapes()
+    rates, shapes = {**(probed or {}), **measured(root)}, site.shapes()
     found = {}
     for stage, count in units(todo).items():
         seconds, size = rates.get(stage, (None, 0.0))

@@ -67,8 +67,13 @@ def run(
 
 
 def need(stage: str) -> str:
+    """Say what the work of a stage needs: a kind of nodes, or `wide`, an executor of many short tasks."""
+    return "wide" if stage in WIDE else nodes(stage)
+
+
+def nodes(stage: str) -> str:
     """Say on which kind of nodes the work of a stage belongs."""
-    return "gpu" if stage in TRAINING else "io" if stage in READING else "wide" if stage in WIDE else "cpu"
+    return "gpu" if stage in TRAINING else "io" if stage in READING else "cpu"
 
 
 def by_mpi(machine: executors.Machine, site: Site) -> bool:

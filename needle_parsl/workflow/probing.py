@@ -20,6 +20,7 @@ from needle_parsl.plan.columns import key_of, wanted
 
 PROGRAM = "needle_parsl.nsbi.data.inspection"
 TRIAL = "needle_parsl.nsbi.training.trial"
+TIMING = "needle_parsl.nsbi.training.timing"
 
 
 @dataclass(frozen=True)
@@ -94,17 +95,26 @@ def _look(loaded: Loaded, request: Mapping[str, Any], inputs: list[str], known: 
 
 def _tried(loaded: Loaded) -> dict[str, Any]:
     """Ask whether a network of the user's can be trained."""
-    analysis, physics = loaded.analysis, _physics(loaded)
-    if not analysis.training.own_code():
+    if not loaded.analysis.training.own_code():
         return {"problems": [], "code": {}}
+    return _ask(_network(loaded), TRIAL)
+
+
+def timed(loaded: Loaded) -> float:
+    """Measure how long trainings take on this machine, in seconds per event, epoch and member."""
+    return float(_ask(_network(loaded), TIMING)["seconds"])
+
+
+def _network(loaded: Loaded) -> dict[str, Any]:
+    """Say what it takes to build the network."""
+    analysis, physics = loaded.analysis, _physics(loaded)
     jets = analysis.features.particles
-    request = {
+    return {
         "table": plan.content(analysis.training),
         "features": len(analysis.features.names),
         "particles": len(jets.names) if jets else 0,
         "physics": [physics.source, physics.path],
     }
-    return _ask(request, TRIAL)
 
 
 def _file(looked: Looked, path: str, borders: list[int]) -> plan.File:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from needle_parsl import rundir
+from needle_parsl.analysis import Training
 from needle_parsl.errors import InputError
+from needle_parsl.nsbi.physics import Density
 from needle_parsl.plan import Task, specs
 from needle_parsl.site import Shape, Site
 from needle_parsl.workflow import costing, flow
@@ -32,11 +35,38 @@ def test_rates_of_the_pilot_give_the_hours_of_the_whole(tmp_path: Path) -> None:
     (tmp_path / "a-pilot" / "packs").mkdir()
     (tmp_path / "a-pilot" / "packs" / "a.0000.h5").write_bytes(b"0" * 400)
     fit = Task("fit", "asimov", "1", object.__new__(specs.Coverage), ())
-    found = costing.stages([train(200), train(200), fit], tmp_path / "a", SITE, flow.need)
+    found = costing.stages([train(200), train(200), fit], tmp_path / "a", SITE, flow.nodes)
     assert found["train"].node_hours() == pytest.approx(400 * 18 / 4 / 3600)  # 18 s a network, 4 workers a node
     assert found["train"].bytes == 100
     assert found["fit"].node_hours() is None  # the pilot had not done all of them
     assert found["fit"].workers == 10
+
+
+@pytest.mark.parametrize("stage", rundir.PLACES)
+def test_every_stage_has_its_nodes(stage: str, tmp_path: Path) -> None:
+    task = Task(stage, "a", "0", object.__new__(specs.Coverage), ())
+    assert costing.stages([task], tmp_path, SITE, flow.nodes)[stage].units == 1
+
+
+def test_a_probe_stands_for_trainings_that_were_not_measured(tmp_path: Path) -> None:
+    """500,000 events of one sample, 100,000 of another; two folds, so that half of what is left is trained on."""
+    training = Training(epochs=10, validation=0.1, folds=2)
+    ratio = specs.Ratio(Density("s"), (specs.Share(Density("b"), 1.0),))
+    members = tuple(specs.Member(0, fold, 0, None) for fold in range(2))
+    pack = specs.Train(ratio, specs.Splitting(0.5, 0.25, 0.25, 0), training, 0, 0, members)
+    file = specs.File("b.root", "", borders=(0, 60_000, 100_000))
+    made = object.__new__(specs.Generate)
+    object.__setattr__(made, "events", 500_000)
+    read = object.__new__(specs.Convert)
+    object.__setattr__(read, "files", (file,))
+    stored = object.__new__(specs.Convert)
+    object.__setattr__(stored, "files", (specs.File("", "0"),))
+    tasks = [Task("generate", "s", "0", made, ()), Task("convert", "s", "1", stored, ()), Task("convert", "b", "2", read, ()),
+             Task("train", "s", "3", pack, ())]  # fmt: skip
+    probed = costing.trainings(tasks, 1e-6)
+    assert probed["train"][0] == pytest.approx(1e-6 * 600_000 * 0.5 * 0.9 * 0.5 * 10)
+    assert costing.stages(tasks[3:], tmp_path, SITE, flow.nodes, probed)["train"].seconds == probed["train"][0]
+    assert costing.trainings(tasks[:3], 1e-6) == {}
 
 
 def test_own_rates_count_more_than_those_of_the_pilot(tmp_path: Path) -> None:
