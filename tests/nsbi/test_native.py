@@ -21,7 +21,7 @@ pytest.importorskip("numba")
 
 from needle_parsl.nsbi import compiling
 from needle_parsl.nsbi.training import losses
-from needle_parsl.nsbi.training.native import passes, updates
+from needle_parsl.nsbi.training.native import passes, recognising, updates
 from needle_parsl.nsbi.training.native.passes import Table
 from needle_parsl.nsbi.training.native.trainer import Goal, Trainer
 from needle_parsl.nsbi.training.native.updates import Rule
@@ -192,6 +192,28 @@ def test_events_without_weight_change_nothing() -> None:
     some = trainer.differentiate(parameters, table, np.arange(1, 256, 2))
     assert all_of_them[0] == pytest.approx(some[0], rel=1e-6)
     np.testing.assert_allclose(all_of_them[1], some[1], rtol=1e-5, atol=1e-7)
+
+
+def test_classes_that_are_the_same_do_not_hide_that_the_arithmetic_is() -> None:
+    """Each event is there with both labels: gradients cancel, and what is left is little more than rounding."""
+    widths, goal, once = (4, 32, 32), Goal(passes.BCE), events(1000, 4)
+    labels = np.repeat(np.array([0, 1], np.float32), 1000)
+    twice = Table(np.tile(once.x, (2, 1)), labels, np.ones(2000, np.float32))
+    for seed in range(20):
+        module = network(widths, passes.SILU, seed)
+        with torch.no_grad():
+            module[-1].weight *= 0.01  # logits near 0
+            module[-1].bias.zero_()
+        value, expected = gradient(goal, module, twice, np.arange(2000))
+        sample = recognising.Sample(twice, value, torch.from_numpy(expected))
+        wrong = Goal(passes.MSE)
+        assert (
+            recognising.plan(recognising.structures(module), [goal], torch.from_numpy(flat(module)), [sample])
+            is not None
+        ), seed
+        assert (
+            recognising.plan(recognising.structures(module), [wrong], torch.from_numpy(flat(module)), [sample]) is None
+        ), seed
 
 
 def test_compiled_code_is_kept_per_processor_and_source_and_only_where_it_can_be(
