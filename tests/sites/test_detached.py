@@ -72,6 +72,6 @@ def test_job_of_a_driver_is_a_script_that_goes_on_in_a_next_one(tmp_path: Path, 
     next_one = detached.read(tmp_path / "run" / rundir.DRIVER)
     assert next_one is not None
     assert next_one.job.startswith("again")
-    fake = fake.replace("sleep 5 #", "false #")
+    fake = fake.replace("sleep 5 #", "false #").replace("timeout 0.1", "timeout 60")
     ended = subprocess.run(["bash"], input=fake, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")

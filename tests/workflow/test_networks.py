@@ -100,11 +100,16 @@ def test_plan_says_why_the_trainer_is_needed(analysis: Path, needle: Callable[..
             '{ _target_ = "physics.py:Network", wdith = 5 }',
             'training.network: Network takes no argument "wdith"; did you mean "width"?',
         ),
-        ("physics.py:Seven", "Seven takes 7 features, and the analysis has 4 in features.names"),
+        # These take as long as the one before, since each brings Lightning; `tests/nsbi` has their messages, too.
+        pytest.param(
+            "physics.py:Seven",
+            "Seven takes 7 features, and the analysis has 4 in features.names",
+            marks=pytest.mark.campaign,
+        ),
         pytest.param(
             "physics.py:Netwrok",
             'physics.py has no "Netwrok"; did you mean "Network"?',
-            marks=pytest.mark.campaign,  # as long as the two before: each brings Lightning
+            marks=pytest.mark.campaign,
         ),
         ("mpl", '"mpl" is no network; did you mean "mlp"?'),
         ("deepset", "deepset is a network of particles; name them in [features] particles"),

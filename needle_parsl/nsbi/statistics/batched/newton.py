@@ -25,6 +25,8 @@ CLOSE = 2e-5
 of third order."""
 SAME = 0.04
 """That up to which two points belong to one minimum."""
+FORESEEN = 1.0
+"""Expected distance of -ln L to its minimum from which on it can be told where a fit will end."""
 APART = 0.1
 """A minimum that is higher by this is higher for sure."""
 STEPS = 50
@@ -162,6 +164,18 @@ def _distance(fit, other):
 
 
 @exactly
+def _ahead(model, fit, other):
+    """Half the squared distance to another point from where the next step would end, in standard errors."""
+    for p in range(len(other)):
+        fit.trial[p] = min(max(fit.theta[p] + fit.step[p], model.low[p]), model.high[p]) - other[p]
+    total = 0.0
+    for a in range(len(other)):
+        for b in range(len(other)):
+            total += 0.5 * fit.trial[a] * fit.hessian[a, b] * fit.trial[b]
+    return total
+
+
+@exactly
 def minimise(model, toy, normalising, c, factors, s, held, fit, known, lowest):
     """Go from `fit.theta` to a minimum, and leave gradient and Hessian there.
 
@@ -198,10 +212,10 @@ def minimise(model, toy, normalising, c, factors, s, held, fit, known, lowest):
             elif edm < EDM:
                 exact, anyway = True, True
                 continue
-        sure = lowest < math.inf and not bent and edm < 100 * NEAR
-        higher = value - edm > lowest + APART
-        if sure and (higher or (_distance(fit, known) < SAME and abs(value - lowest) < APART)):
-            return value, HIGHER
+        if lowest < math.inf and not bent and edm < FORESEEN:
+            same = _ahead(model, fit, known) < SAME and abs(value - edm - lowest) < APART
+            if same or value - 3.0 * edm > lowest + APART:
+                return value, HIGHER
         damped = _damp(model, fit)
         exact = pending and not bent and not damped and edm < NEAR and not _known(model, normalising.trusted, fit)
         anyway, length, slope = exact, 1.0, 0.0
