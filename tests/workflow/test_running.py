@@ -187,6 +187,31 @@ def test_toys_of_too_few_events_are_refused(finished: Path, small_inputs: Path, 
     assert mended.json()["results"]["toys"] == 4
 
 
+def test_pilot_measures_what_the_whole_would_cost(small_inputs: Path, tmp_path: Path, needle: Needle) -> None:
+    settings = (
+        "--set",
+        "toys.count=1000",
+        "--set",
+        "toys.pool=1",
+        "--set",
+        "training.members=100",
+        "--until",
+        "coverage",
+    )
+    ended = needle("run", small_inputs, "--pilot", "1%", "--json", *settings)
+    assert ended.code == 0, ended.err
+    assert not (tmp_path / "runs" / "small").exists()
+    whole, own = ended.json()["whole"], json.loads((tmp_path / "runs" / "small-pilot" / "run.json").read_text())
+    assert (own["units"]["train"], own["units"]["toys"]) == (3 * 2 * 2, 10)
+    assert whole["not_measured"] == []
+    toys, trainings = own["stages"]["toys"]["seconds"] / 10, own["stages"]["train"]["seconds"] / 12
+    ratio = whole["node_hours"]["toys"] / whole["node_hours"]["train"]
+    assert ratio == pytest.approx(1000 * toys / (600 * trainings), rel=0.01)
+    assert whole["total_node_hours"] == pytest.approx(sum(whole["node_hours"].values()))
+    planned = needle("plan", small_inputs, *settings, "--json").json()["cost"]
+    assert planned["node_hours"]["train"] == pytest.approx(whole["node_hours"]["train"])
+
+
 def test_belt_that_misses_the_data_is_refused(
     finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle
 ) -> None:
