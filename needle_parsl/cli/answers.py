@@ -49,7 +49,7 @@ def cost(prepared: Prepared, *, probe: bool = False) -> dict[str, Any]:
     from needle_parsl.workflow import costing, flow, probing
 
     todo = prepared.todo()
-    ask = probe and any(task.stage == "train" for task in todo)
+    ask = probe and any(task.stage == "train" for task in todo) and "train" not in costing.measured(prepared.root)
     probed = costing.trainings(prepared.plan.tasks, probing.timed(prepared.loaded)) if ask else {}
     found = costing.stages(todo, prepared.root, prepared.site, flow.nodes, probed)
     hours = {stage: own.node_hours() for stage, own in found.items()}
@@ -59,7 +59,7 @@ def cost(prepared: Prepared, *, probe: bool = False) -> dict[str, Any]:
         "total_node_hours": sum(known),
         "bytes": sum(own.units * own.bytes for own in found.values()),
         "not_measured": [stage for stage, value in hours.items() if value is None],
-        "probed": sorted(probed.keys() - costing.measured(prepared.root).keys()),
+        "probed": sorted(probed),
     }
 
 

@@ -77,19 +77,20 @@ def compiled(function: F, fastmath: Collection[str] = ()) -> F:
         made: F = numba.njit(**EXACT, cache=cached, **own)(function)
     finally:
         numba.config.CACHE_DIR = kept
-    return _in_turn(made, place) if cached else made
+    if cached:
+        _in_turn(made, place)
+    return made
 
 
-def _in_turn(made: F, place: Path) -> F:
+def _in_turn(made: Any, place: Path) -> None:
     """Let one process at a time compile what none has compiled: many workers begin together, and the others take what it keeps."""
-    compiling, name = made.compile, f"*/*.{made.py_func.__qualname__}-*.nbc"  # type: ignore[attr-defined]
+    compiling, name = made.compile, f"*/*.{made.py_func.__qualname__}-*.nbc"
 
     def compile_in_turn(signature: object) -> object:
         with nullcontext() if next(place.glob(name), None) else _turn(place):
             return compiling(signature)
 
-    made.compile = compile_in_turn  # type: ignore[attr-defined]
-    return made
+    made.compile = compile_in_turn
 
 
 @contextmanager

@@ -115,14 +115,14 @@ def trainings(tasks: Iterable[Task], each: float) -> dict[str, tuple[float, floa
 
     Args:
         tasks: All of the run: events are counted as they are read, before selections.
-        each: Seconds per event, epoch and member.
+        each: Seconds per event, epoch and member; the mean over events for training and for validation.
     """
     rows, work, networks = _rows(tasks), 0.0, 0
     for task in tasks:
         if not isinstance(spec := task.spec, specs.Train):
             continue
         training, events = spec.training, sum(rows.get(density.name, 0) for density in spec.ratio.densities())
-        part = spec.splitting.train * (1 - training.validation) * (1 - 1 / training.folds if training.folds > 1 else 1)
+        part = spec.splitting.train * (1 - 1 / training.folds if training.folds > 1 else 1)
         work += len(spec.members) * events * part * training.epochs
         networks += len(spec.members)
     return {"train": (each * work / networks, 0.0)} if work else {}

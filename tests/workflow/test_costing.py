@@ -64,7 +64,7 @@ def test_a_probe_stands_for_trainings_that_were_not_measured(tmp_path: Path) -> 
     tasks = [Task("generate", "s", "0", made, ()), Task("convert", "s", "1", stored, ()), Task("convert", "b", "2", read, ()),
              Task("train", "s", "3", pack, ())]  # fmt: skip
     probed = costing.trainings(tasks, 1e-6)
-    assert probed["train"][0] == pytest.approx(1e-6 * 600_000 * 0.5 * 0.9 * 0.5 * 10)
+    assert probed["train"][0] == pytest.approx(1e-6 * 600_000 * 0.5 * 0.5 * 10)
     assert costing.stages(tasks[3:], tmp_path, SITE, flow.nodes, probed)["train"].seconds == probed["train"][0]
     assert costing.trainings(tasks[:3], 1e-6) == {}
 

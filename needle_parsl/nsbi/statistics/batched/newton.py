@@ -165,7 +165,7 @@ def _distance(fit, other):
 
 @exactly
 def _ahead(model, fit, other):
-    """Half the squared distance to another point from where the next step would end, in standard errors."""
+    """Half the squared distance to another point from where the next step would end, in standard errors; overwrites `trial`."""
     for p in range(len(other)):
         fit.trial[p] = min(max(fit.theta[p] + fit.step[p], model.low[p]), model.high[p]) - other[p]
     total = 0.0
