@@ -33,7 +33,7 @@ def statistic(facts: Facts) -> Figure:
         ax.stairs(expected, edges, color=COLOURS[2], label=r"$\chi^2$, 1 degree of freedom")
         value = block.column(facts.subject.poi)[0]
         ax.set(xlabel=f"$t$ at {facts.subject.poi} = {value:.4g}", ylabel="fraction of the toys", yscale="log")
-        ax.set_ylim(0.3 / n, 1.5)
+        ax.set(xlim=(0, HIGHEST), ylim=(0.3 / n, 1.5))
         ax.legend(frameon=False, fontsize=8)
     return figure
 
