@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logit
-from scipy.stats import chi2
+from scipy.special import chdtrc, logit
 
 Floats = npt.NDArray[np.float64]
 BINS = 25
@@ -56,7 +55,7 @@ def _compare(above: Floats, below: Floats, target: Floats, reweighted: Floats) -
         "reweighted_error": sigma_q.tolist(),
         "chi2": value,
         "ndf": ndf,
-        "p_value": float(chi2.sf(value, ndf)) if ndf else None,
+        "p_value": float(chdtrc(ndf, value)) if ndf else None,
     }
 
 
@@ -145,7 +144,7 @@ def calibration(score: Floats, label: npt.NDArray[np.bool_], weight: Floats) -> 
         "log_error": [float(e / (f * (1 - f))) if k else None for e, f, k in zip(error, fraction, known, strict=True)],
         "chi2": value,
         "ndf": len(mean),
-        "p_value": float(chi2.sf(value, len(mean))),
+        "p_value": float(chdtrc(len(mean), value)),
         "ece": float((np.abs(total) * gap).sum() / np.abs(total).sum()),
         "mce": float(gap.max()),
     }

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.special import expit
-from scipy.stats import wasserstein_distance
 
 from needle_parsl.nsbi.training.closure import calibration, closure
 
@@ -54,6 +53,8 @@ def closure_chi2(events: Judged) -> float:
 
 def wasserstein(events: Judged) -> float:
     """Average Wasserstein-1 distance over the features, in their standard deviations. NaN with negative weights."""
+    from scipy.stats import wasserstein_distance  # a second of every worker's start
+
     above, below, weight = events.x[events.label], events.x[~events.label], events.reweighted()
     target = events.weight[events.label]
     if min(weight.min(), target.min()) < 0:

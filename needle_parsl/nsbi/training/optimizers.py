@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from inspect import unwrap
+from types import MethodType
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -16,20 +18,31 @@ FACTOR, PATIENCE = 0.3, 2
 Make = Callable[[Iterable[nn.Parameter], float, float], torch.optim.Optimizer]
 
 
+Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
+
+
+def _untraced(kind: type[Kind], *arguments: Any, **settings: Any) -> Kind:
+    """Make an optimiser without the wrapper that keeps torch.compile out: its first call imports all of that, a second per worker."""
+    optimizer = kind.__new__(kind)
+    optimizer.add_param_group = MethodType(unwrap(kind.add_param_group), optimizer)  # type: ignore[method-assign]
+    kind.__init__(optimizer, *arguments, **settings)
+    return optimizer
+
+
 def _adam(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+    return _untraced(torch.optim.Adam, parameters, lr=lr, weight_decay=weight_decay, fused=True)
 
 
 def _adamw(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
+    return _untraced(torch.optim.AdamW, parameters, lr=lr, weight_decay=weight_decay, fused=True)
 
 
 def _nadam(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    return torch.optim.NAdam(parameters, lr=lr, weight_decay=weight_decay, decoupled_weight_decay=True)
+    return _untraced(torch.optim.NAdam, parameters, lr=lr, weight_decay=weight_decay, decoupled_weight_decay=True)
 
 
 def _sgd(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, lr=lr, momentum=MOMENTUM, weight_decay=weight_decay)
+    return _untraced(torch.optim.SGD, parameters, lr=lr, momentum=MOMENTUM, weight_decay=weight_decay)
 
 
 def _constant(optimizer: torch.optim.Optimizer, epochs: int) -> Any:

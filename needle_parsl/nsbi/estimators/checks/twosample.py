@@ -12,12 +12,15 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators.checks.distances import area
+from needle_parsl.nsbi.training.engines.flat import Flat
+from needle_parsl.nsbi.training.engines.updates import Updates
 from needle_parsl.nsbi.training.networks import MLP
+from needle_parsl.nsbi.training.optimizers import OPTIMIZERS
 
 Floats = npt.NDArray[np.float64]
 MOST = 40_000
 """Events of each sample, at most."""
-NODES, LAYERS, EPOCHS, BATCH, RATE = 32, 2, 6, 512, 3e-3
+NODES, LAYERS, EPOCHS, BATCH, RATE, DECAY = 32, 2, 6, 512, 3e-3, 1e-2
 
 
 def two_sample(numerator: Events, denominator: Events, reweighted: Floats) -> dict[str, Any]:
@@ -80,13 +83,15 @@ def _train(
     weight: Floats,
     generator: np.random.Generator,
 ) -> None:
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE)
+    flat = Flat(list(network.parameters()))
+    # The steps of stacked networks, for one: torch's own import its compiler, a second of every worker's start.
+    updates, one = Updates([OPTIMIZERS["adamw"]([flat.row], RATE, DECAY)], flat.row.data[None]), torch.ones(1, 1) > 0
     tensors = [torch.from_numpy(array.astype(np.float32)) for array in (x, label, weight)]
     for _ in range(EPOCHS):
         for rows in torch.split(torch.from_numpy(generator.permutation(len(x))), BATCH):
             events, kind, own = (tensor[rows] for tensor in tensors)
-            optimizer.zero_grad()
+            flat.gradients.zero_()
             torch.autograd.backward(
                 (own * binary_cross_entropy_with_logits(network(events), kind, reduction="none")).mean()
             )
-            optimizer.step()
+            updates.step(flat.row.data[None], flat.gradients[None], one)
