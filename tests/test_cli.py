@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -119,11 +120,6 @@ def test_every_app_can_be_planned(needle: Needle, analysis: Path) -> None:
 def test_plan_tells_packs_and_looks_afresh_on_demand(needle: Needle, small_inputs: Path, tmp_path: Path) -> None:
     facts = needle("plan", small_inputs, "--json").json()
     assert facts["stages"]["train"] == {"tasks": 3, "to_do": 3, "networks": 18, "networks_to_do": 18, "largest_pack": 6}
-    told = needle("plan", small_inputs, "--probe", "--set", "toys.count=10").out
-    assert "18 networks in 3 packs of up to 6, 18 to train" in told
-    assert " node-hours" in told
-    assert "trainings as fast as on a core of this machine" in told
-    assert "not measured: convert, combine" in told
     # What was remembered is believed without --probe, and not with it.
     root = tmp_path / "runs" / "small"
     done = needle("run", small_inputs, "--until", "convert", "--json")
@@ -133,4 +129,9 @@ def test_plan_tells_packs_and_looks_afresh_on_demand(needle: Needle, small_input
     state["inputs"]["files"] = {path: {**file, "digest": "0" * 32} for path, file in files.items()}
     (root / rundir.RUN).write_text(json.dumps(state))
     assert needle("plan", small_inputs, "--json").json()["stages"]["convert"]["to_do"] == 5
-    assert needle("plan", small_inputs, "--probe", "--json").json()["stages"]["convert"]["to_do"] == 0
+    told = needle("plan", small_inputs, "--probe", "--set", "toys.count=10").out
+    assert re.search(r"^convert +5 +5 +0 *$", told, re.MULTILINE)
+    assert "18 networks in 3 packs of up to 6, 18 to train" in told
+    assert " node-hours" in told
+    assert "trainings as fast as on a core of this machine" in told
+    assert "not measured: combine, compose" in told

@@ -29,7 +29,7 @@ def compare(run: Path) -> list[tuple[str, Any, bool, str]]:
 
 
 def test_learned_fit_agrees_with_the_exact_one(needle: Callable[..., Any], tmp_path: Path) -> None:
-    ended = needle("run", "--site", "local", APP / "analysis.toml", "--json")
+    ended = needle("run", "--site", "local", APP / "analysis.toml", "--json", "--set", "fit.plane.points=9")
     assert ended.code == 0, ended.err
     results = ended.json()["results"]
     assert results["networks"] >= 40

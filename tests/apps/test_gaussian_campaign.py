@@ -1,4 +1,4 @@
-"""Slow proofs on the Gaussian app, run by hand: `./scripts/test -m campaign -s tests/apps/test_gaussian_campaign.py`."""
+"""Slow proofs on the Gaussian app, run by hand: `./scripts/test -m campaign -rP tests/apps/test_gaussian_campaign.py`."""
 
 from __future__ import annotations
 

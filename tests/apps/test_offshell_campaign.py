@@ -1,4 +1,4 @@
-"""Slow proofs on the off-shell app: `./scripts/test -m campaign -s tests/apps/test_offshell_campaign.py`.
+"""Slow proofs on the off-shell app: `./scripts/test -m campaign -rP tests/apps/test_offshell_campaign.py`.
 
 `NEEDLE_TOYS` is the number of toys at each truth, 2000 unless it says otherwise.
 """

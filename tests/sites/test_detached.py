@@ -22,7 +22,7 @@ Needle = Callable[..., Any]
 def test_a_detached_run_is_found_and_shown(needle: Needle, tmp_path: Path) -> None:
     here = {"PYTHONPATH": f"{Path(__file__).parent.parent.parent}:{Path(__file__).parent}"}
     file = analysis(tmp_path / "app", 2)
-    ended = needle("run", file, "--site", "local-htex", "--out", "run", "--detach", env=here)
+    ended = needle("run", file, "--site", "local-htex", "--out", "run", "--until", "fit", "--detach", env=here)
     assert ended.code == 0, ended.err
     assert "started as process" in ended.out
     again = needle("run", file, "--site", "local-htex", "--out", "run", "--detach", env=here)

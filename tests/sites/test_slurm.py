@@ -53,6 +53,8 @@ workers_per_node = 1
 launcher         = "srun"
 poll             = 2
 """
+TO_FITS = ("--until", "fit")
+"""Where what comes after is not the point."""
 SLOW = """network    = "slow_network:Slow"
 batch_size = 500
 epochs     = EPOCHS
@@ -110,7 +112,7 @@ def driven(
         return
     folder = tmp_path_factory.mktemp("driven")
     mine = machine(folder, CPU, 'walltime = "00:02:00"', 'driver = "job"')
-    began = start("run", analysis(folder, 110), "--site", mine, "--out", "run", cwd=folder, env=slurm)
+    began = start("run", analysis(folder, 110), "--site", mine, "--out", "run", *TO_FITS, cwd=folder, env=slurm)
     assert began.wait(120) == 0, (folder / "driver.log").read_text()
     attached = start("attach", "run", cwd=folder, env=slurm)
     yield folder, attached
@@ -129,7 +131,7 @@ def outliving(
         return
     folder = tmp_path_factory.mktemp("late")
     slow = analysis(folder, 60, LATE.replace("MARKER", str(folder / "marker")))
-    driver = start("run", slow, "--site", machine(folder, CPU, 'walltime = "00:01:00"', "drain = 20", "pack = 1"), "--out", "run", "--set", "training.members=2", cwd=folder, env=slurm)  # fmt: skip
+    driver = start("run", slow, "--site", machine(folder, CPU, 'walltime = "00:01:00"', "drain = 20", "pack = 1"), "--out", "run", *TO_FITS, "--set", "training.members=2", cwd=folder, env=slurm)  # fmt: skip
     yield folder, driver
     if driver.poll() is None:
         driver.terminate()
@@ -197,8 +199,8 @@ def test_scancel_in_the_middle_goes_on_to_the_same_bytes(slurm: dict[str, str], 
     root = tmp_path / "run"
     file = analysis(tmp_path / "app", 24)  # a state is written after 10 s, and 7 s are left
     (here := tmp_path / "here").mkdir()
-    undisturbed = start("run", file, "--site", "local-htex", "--out", "run", cwd=here, env=slurm)
-    driver = start("run", file, "--site", machine(tmp_path, CPU), "--out", "run", cwd=tmp_path, env=slurm)
+    undisturbed = start("run", file, "--site", "local-htex", "--out", "run", *TO_FITS, cwd=here, env=slurm)
+    driver = start("run", file, "--site", machine(tmp_path, CPU), "--out", "run", *TO_FITS, cwd=tmp_path, env=slurm)
     until(lambda: list(root.glob("packs/states/*/*.h5")) or driver.poll() is not None, 300)
     (job,) = queue(root)
     subprocess.run(["scancel", job], check=True)
@@ -292,12 +294,12 @@ def test_a_block_that_never_starts_is_told_of_and_goes_with_the_run(slurm: dict[
 
 def test_a_killed_driver_is_followed_by_one_that_ends_its_jobs(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, queue: Queue) -> None:  # fmt: skip
     root, mine, file = tmp_path / "run", machine(tmp_path, CPU), analysis(tmp_path / "app", 2)
-    driver = start("run", file, "--site", mine, "--out", "run", cwd=tmp_path, env=slurm)
+    driver = start("run", file, "--site", mine, "--out", "run", *TO_FITS, cwd=tmp_path, env=slurm)
     until(lambda: "R" in queue(root).values(), 240)
     (old,) = queue(root)
     driver.kill()
     driver.wait()
-    ended = needle("run", file, "--site", mine, "--out", "run", env=slurm)
+    ended = needle("run", file, "--site", mine, "--out", "run", *TO_FITS, env=slurm)
     assert ended.code == 0, ended.err
     assert f"ending jobs of an earlier driver of this run: {old}" in ended.err
     first, second = jobs(root).values()

@@ -120,8 +120,8 @@ def test_changed_key_redoes_only_what_depends_on_it(
     root = copied(finished, tmp_path)
     stages = needle("plan", small_inputs, "--json", "--set", "intervals.level=[0.9]").json()["stages"]
     assert {stage for stage, counts in stages.items() if counts["to_do"]} == {"interval", "report"}
-    ended = needle("run", small_inputs, "--json", "--set", "intervals.level=[0.9]")
-    assert ended.json()["done"] == 5
+    ended = needle("run", small_inputs, "--json", "--set", "intervals.level=[0.9]", "--until", "interval")
+    assert ended.json()["done"] == 4
     assert set(json.loads((root / "fits" / "scan.json").read_text())["intervals"]) == {"0.9"}
 
 
@@ -136,9 +136,10 @@ def test_toys_belt_and_coverage(finished: Path, small_inputs: Path, tmp_path: Pa
         part for text in (*TOYS, *NEYMAN, "fit.plane={parameters=['mu', 'jes'], points=5}") for part in ("--set", text)
     ]
     found = []
-    for block in (12, 5):
+    for block, last in ((12, "coverage"), (5, "report")):
         root = copied(finished, tmp_path / f"blocks of {block}")
-        ended = needle("run", small_inputs, "--json", *settings, "--set", f"toys.block={block}", "--out", root)
+        more = ("--set", f"toys.block={block}", "--out", root, "--until", last)
+        ended = needle("run", small_inputs, "--json", *settings, *more)
         assert ended.code == 0, ended.err
         found.append([(root / "intervals" / name).read_bytes() for name in ("neyman.json", "coverage.json")])
     assert found[0] == found[1]
@@ -176,15 +177,16 @@ def test_toys_belt_and_coverage(finished: Path, small_inputs: Path, tmp_path: Pa
 
 
 def test_toys_of_too_few_events_are_refused(finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle) -> None:
-    copied(finished, tmp_path)
+    root = copied(finished, tmp_path)
     ended = needle("run", small_inputs, "--set", "toys.count=4", "--set", "toys.pool=50")
     assert ended.code == 2
     assert "effective simulated events stand behind toys of 4" in ended.err
     assert "less than 50 for each" in ended.err
     assert "Traceback" not in ended.err
-    mended = needle("run", small_inputs, "--json", "--set", "toys.count=4", "--set", "toys.pool=1")
+    mended = needle("run", small_inputs, "--set", "toys.count=4", "--set", "toys.pool=1", "--until", "coverage")
     assert mended.code == 0, mended.err
-    assert mended.json()["results"]["toys"] == 4
+    points = json.loads((root / "intervals" / "coverage.json").read_text())["points"]
+    assert {point["toys"] + point["failed"] for point in points} == {4}
 
 
 def test_pilot_measures_what_the_whole_would_cost(small_inputs: Path, tmp_path: Path, needle: Needle) -> None:

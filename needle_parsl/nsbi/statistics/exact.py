@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from needle_parsl.nsbi.statistics.model.rates import Rates
 from needle_parsl.nsbi.statistics.model.rows import FLOOR
 
 Floats = npt.NDArray[np.float64]
+KEPT = 4
+"""Values of the nuisance parameters at which the densities of a process are remembered: other parameters move alone at them."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,27 @@ class ExactLikelihood:
         """Give the parameters of the learned model."""
         return self.learned.rates
 
+    @cached_property
+    def _ratios(self) -> dict[str, Callable[..., Floats]]:
+        """For each process, p(x | alpha) / p_ref of the events at values of the nuisances of its shape."""
+
+        def of(process: str) -> Callable[..., Floats]:
+            def ratio(*alpha: float) -> Floats:
+                nuisances = dict(zip(self.shapes[process], alpha, strict=True))
+                log_density = self.log_density(process, self.data.x.astype(np.float64), nuisances)
+                found: Floats = np.exp(log_density - self.log_reference)
+                return found
+
+            return lru_cache(KEPT)(ratio)
+
+        return {process: of(process) for process in self.rates.processes}
+
     def __call__(self, theta: Floats) -> tuple[float, None]:
         """Give -ln L, without a gradient."""
         alpha = dict(zip(self.rates.parameters, map(float, theta), strict=True))
         expected = self.learned.expected(theta)
-        x = self.data.x.astype(np.float64)
         lam = sum(
-            nu * np.exp(self.log_density(process, x, {k: alpha[k] for k in self.shapes[process]}) - self.log_reference)
+            nu * self._ratios[process](*(alpha[k] for k in self.shapes[process]))
             for nu, process in zip(expected, self.rates.processes, strict=True)
         )
         value = float(expected.sum() - self.data.weight @ np.log(np.maximum(lam, FLOOR)))

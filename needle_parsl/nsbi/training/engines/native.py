@@ -51,7 +51,8 @@ class Native:
         self.trainer = Trainer(*plan.structure, goals[0] if len(goals) == 1 else plan.goal, rule)
         self.stride = max(1, int(WORK / (6 * len(self.row) * self.rows.job.settings.batch_size)))
         self.row.grad = None
-        vars(self.optimizer)["_opt_called"] = True  # schedulers want to have seen a step; torch's own imports its compiler
+        # Schedulers want to have seen a step; torch's own would import its compiler.
+        vars(self.optimizer)["_opt_called"] = True
         self._take({})
 
     def _take(self, state: Mapping[str, Any]) -> None:
