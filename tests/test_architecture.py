@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,31 @@ def test_submitting_process_loads_neither_torch_nor_uproot_nor_parsl(
 
 
 def test_flow_loads_parsl_but_no_torch(tmp_path: Path) -> None:
-    found = loaded_by("from needle_parsl.workflow import flow, executors, running\nimport parsl", tmp_path)
-    assert not found & {"torch", "uproot", "h5py", "lightning"}
+    (tmp_path / "logs").mkdir()
+    code = (
+        "from pathlib import Path\nfrom needle_parsl import site\n"
+        "from needle_parsl.workflow import flow, executors, running\n"
+        "with executors.started(site.load('local'), Path('logs')):\n    pass"
+    )
+    found = loaded_by(code, tmp_path)
+    assert "parsl" in found
+    assert not found & {"torch", "uproot", "h5py", "lightning", "globus_compute_sdk"}
+
+
+@pytest.mark.skipif(not find_spec("numba"), reason="without the extra `toys` torch's own optimiser steps, and loads it")
+def test_training_and_diagnostics_load_neither_torchs_compiler_nor_scipys_statistics(tmp_path: Path) -> None:
+    """Each takes most of a second of every worker's start."""
+    code = (
+        f"sys.path.insert(0, {str(ROOT / 'tests' / 'nsbi')!r})\n"
+        "import numpy as np\nimport test_training as t\nfrom needle_parsl.nsbi.estimators.checks.twosample import two_sample\n"
+        "(trained,) = t.engine.train_pack(t.DATA, [t.member()], t.SETTINGS, t.state.State(), t.state.never)\nassert trained.engine == 'native'\n"
+        "two_sample(t.gaussian(500, 0.5, 1), t.gaussian(500, 0, 2), np.ones(500))\n"
+        "assert 'torch' in sys.modules\nprint('torch._dynamo' in sys.modules, 'scipy.stats' in sys.modules)"
+    )
+    script = [sys.executable, "-c", f"import sys\n{code}"]
+    assert (
+        subprocess.run(script, capture_output=True, text=True, cwd=tmp_path, check=True).stdout.split() == ["False"] * 2
+    )
 
 
 def test_no_eval_and_no_pickle() -> None:
