@@ -121,6 +121,25 @@ def needle(tmp_path: Path) -> Callable[..., Ended]:
 
 
 @pytest.fixture
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Call the command line in this process: hundreds of new ones would take minutes. For commands that start no Parsl."""
+
+    def call(*arguments: str | Path, env: dict[str, str] | None = None) -> Ended:
+        from needle_parsl import cli
+
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
+            for name, value in {"COLUMNS": "200", **(env or {})}.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["needle", *map(str, arguments)])
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        return Ended(int(ended.value.code or 0), *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
 def one_thread() -> Iterator[None]:
     """Let torch use one thread: small networks on several mostly wait for each other."""
     import torch

@@ -14,10 +14,10 @@ import uproot
 Needle = Callable[..., Any]
 
 
-def refused(needle: Needle, folder: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
+def refused(inside: Needle, folder: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
     """Run, and insist on a clean refusal."""
     before = {p for p in folder.parent.rglob("*") if "__pycache__" not in p.parts}
-    ended = needle("run", folder / "analysis.toml", *arguments, env=env)
+    ended = inside("run", folder / "analysis.toml", *arguments, env=env)
     assert ended.code == 2, ended
     assert "Traceback" not in ended.err
     assert ended.out == ""
@@ -55,86 +55,86 @@ def rewrite(path: Path, **columns: np.ndarray) -> None:
         ("physics='analysis.toml'", "cannot be imported"),
     ],
 )  # fmt: skip
-def test_mistake_in_the_analysis(needle: Needle, analysis: Path, setting: str, said: str) -> None:
-    found = refused(needle, analysis, "--set", setting)
+def test_mistake_in_the_analysis(inside: Needle, analysis: Path, setting: str, said: str) -> None:
+    found = refused(inside, analysis, "--set", setting)
     assert said in found
     assert "--set " in found or "analysis.toml:" in found
 
 
-def test_nan_in_a_feature(needle: Needle, analysis: Path) -> None:
+def test_nan_in_a_feature(inside: Needle, analysis: Path) -> None:
     x1 = np.full(3000, 0.5)
     x1[17] = np.nan
     rewrite(analysis / "background.root", x1=x1)
-    found = refused(needle, analysis, "--set", "features.selection=''")
+    found = refused(inside, analysis, "--set", "features.selection=''")
     assert 'background.root: sample background: column "x1" is NaN or infinite in 1 of 3000 events' in found
 
 
-def test_empty_file(needle: Needle, analysis: Path) -> None:
+def test_empty_file(inside: Needle, analysis: Path) -> None:
     (analysis / "background.root").write_bytes(b"")
-    assert "background.root: is empty (0 bytes)" in refused(needle, analysis)
+    assert "background.root: is empty (0 bytes)" in refused(inside, analysis)
 
 
-def test_file_without_events(needle: Needle, analysis: Path) -> None:
+def test_file_without_events(inside: Needle, analysis: Path) -> None:
     with uproot.recreate(analysis / "background.root") as file:
         file.mktree("events", dict.fromkeys(("x1", "x2", "x3", "x4", "weight"), "f8"))
-    assert "sample background: no event is left" in refused(needle, analysis)
+    assert "sample background: no event is left" in refused(inside, analysis)
 
 
-def test_mistakes_of_several_files_are_reported_together(needle: Needle, analysis: Path) -> None:
+def test_mistakes_of_several_files_are_reported_together(inside: Needle, analysis: Path) -> None:
     rewrite(analysis / "background.root", weight=np.zeros(3000))
     rewrite(analysis / "signal_2.root", x2=np.full(1500, np.nan))
-    found = refused(needle, analysis)
+    found = refused(inside, analysis)
     assert "sample background: the weights add up to 0" in found
     assert 'sample signal: column "x2" is NaN' in found
 
 
-def test_mistakes_in_keys_columns_and_files_are_reported_together(needle: Needle, analysis: Path) -> None:
+def test_mistakes_in_keys_columns_and_files_are_reported_together(inside: Needle, analysis: Path) -> None:
     (analysis / "background.root").write_bytes(b"")
     text = (analysis / "analysis.toml").read_text()
     (analysis / "analysis.toml").write_text(text.replace('"x4"', '"x5"').replace("members", "membrs"))
-    found = refused(needle, analysis).splitlines()
+    found = refused(inside, analysis).splitlines()
     assert len(found) == 3
     assert "analysis.toml:7: features.names[3]: sample signal: " in found[0]
     assert "analysis.toml:14: samples.background: sample background: " in found[1]
     assert 'analysis.toml:32: training.membrs: unknown key; did you mean "members"?' in found[2]
 
 
-def test_mistakes_in_analysis_and_site_are_reported_together(needle: Needle, analysis: Path) -> None:
-    found = refused(needle, analysis, "--set", "training.membrs=3", "--site", "perlmuter")
+def test_mistakes_in_analysis_and_site_are_reported_together(inside: Needle, analysis: Path) -> None:
+    found = refused(inside, analysis, "--set", "training.membrs=3", "--site", "perlmuter")
     assert "training.membrs: unknown key" in found
     assert 'there is no site "perlmuter"' in found
 
 
-def test_unset_variable_in_a_site_file(needle: Needle, analysis: Path) -> None:
+def test_unset_variable_in_a_site_file(inside: Needle, analysis: Path) -> None:
     (analysis / "my.toml").write_text('description = "x"\nscratch = "$NEEDLE_NOT_SET/x"\n')
-    found = refused(needle, analysis, "--site", str(analysis / "my.toml"))
+    found = refused(inside, analysis, "--site", str(analysis / "my.toml"))
     assert "scratch: needs the environment variable NEEDLE_NOT_SET, which is not set" in found
 
 
-def test_no_toml_at_all(needle: Needle, analysis: Path) -> None:
+def test_no_toml_at_all(inside: Needle, analysis: Path) -> None:
     (analysis / "analysis.toml").write_text("name = ")
-    assert "is not valid TOML" in refused(needle, analysis)
+    assert "is not valid TOML" in refused(inside, analysis)
 
 
-def test_run_directory_that_is_somebody_elses(needle: Needle, analysis: Path) -> None:
+def test_run_directory_that_is_somebody_elses(inside: Needle, analysis: Path) -> None:
     (analysis / "thesis").mkdir()
     (analysis / "thesis" / "thesis.tex").touch()
-    assert "holds files that are no needle run" in refused(needle, analysis, "--out", str(analysis / "thesis"))
+    assert "holds files that are no needle run" in refused(inside, analysis, "--out", str(analysis / "thesis"))
 
 
-def test_check_gives_the_problems_as_json(needle: Needle, analysis: Path) -> None:
-    ended = needle("check", analysis, "--json", "--set", "training.membrs=3", "--set", "training.epochs=x")
+def test_check_gives_the_problems_as_json(inside: Needle, analysis: Path) -> None:
+    ended = inside("check", analysis, "--json", "--set", "training.membrs=3", "--set", "training.epochs=x")
     assert ended.code == 2
     assert ended.json()["ok"] is False
     assert len(ended.json()["problems"]) == 2
-    assert needle("check", analysis, "--json").json()["ok"] is True
+    assert inside("check", analysis, "--json").json()["ok"] is True
 
 
 @pytest.mark.parametrize(
     "arguments", [["status", "nothing"], ["report", "nothing"], ["sites", "show", "locl"], ["run"], ["rnu"]]
 )
-def test_commands_without_their_object(needle: Needle, arguments: list[str]) -> None:
-    ended = needle(*arguments)
+def test_commands_without_their_object(inside: Needle, arguments: list[str]) -> None:
+    ended = inside(*arguments)
     assert ended.code == 2
     assert "Traceback" not in ended.err
     assert ended.err

@@ -58,9 +58,9 @@ def test_file_that_holds_no_events_is_refused(sample_data: Path, tmp_path: Path,
     assert not (tmp_path / "new").exists()
 
 
-def test_names_of_files_tell_samples_and_variations(small_inputs: Path, needle: Needle, tmp_path: Path) -> None:
+def test_names_of_files_tell_samples_and_variations(small_inputs: Path, inside: Needle, tmp_path: Path) -> None:
     files = sorted(path for path in small_inputs.glob("*.root"))
-    ended = needle("init", "new", "--data", *files, "--json")
+    ended = inside("init", "new", "--data", *files, "--json")
     assert ended.code == 0, ended.err
     assert ended.json() == {"written": ["new/analysis.toml"], "problems": []}
     table = tomllib.loads((tmp_path / "new" / "analysis.toml").read_text())
@@ -70,7 +70,7 @@ def test_names_of_files_tell_samples_and_variations(small_inputs: Path, needle: 
     assert table["features"]["names"] == ["x1", "x2", "x3", "x4"]
     assert table["model"]["processes"] == {"signal": "mu", "background": "1"}
     assert table["ratios"]["reference"] == ["background"]
-    assert needle("plan", "new", "--json").json()["networks"] == 3 * 10
+    assert inside("plan", "new", "--json").json()["networks"] == 3 * 10
 
 
 def test_labels_in_a_single_file_tell_samples(sample_data: Path, tmp_path: Path) -> None:
@@ -88,19 +88,19 @@ def test_files_below_the_folder_are_named_relative_to_it(sample_data: Path, tmp_
     assert load(tmp_path).analysis.samples["a"].files == ("inputs/a.root",)
 
 
-def test_app_is_copied_and_has_no_mistakes(needle: Needle, tmp_path: Path) -> None:
-    ended = needle("init", "mine", "--from", "gaussian")
+def test_app_is_copied_and_has_no_mistakes(inside: Needle, tmp_path: Path) -> None:
+    ended = inside("init", "mine", "--from", "gaussian")
     assert ended.code == 0, ended.err
     wanted = {"analysis.toml", "analysis_interference.toml", "physics.py", "README.md"}
     assert {p.name for p in (tmp_path / "mine").iterdir()} == wanted
-    assert needle("check", "mine").code == 0
-    assert needle("init", "yours", "--from", "mine").code == 0
+    assert inside("check", "mine").code == 0
+    assert inside("init", "yours", "--from", "mine").code == 0
 
 
 @pytest.mark.parametrize("how", [["--from", "gaussian"], ["--data", "analysis.toml"]])
-def test_nothing_is_overwritten(needle: Needle, tmp_path: Path, how: list[str]) -> None:
+def test_nothing_is_overwritten(inside: Needle, tmp_path: Path, how: list[str]) -> None:
     (tmp_path / "analysis.toml").write_text("precious")
-    ended = needle("init", ".", *how)
+    ended = inside("init", ".", *how)
     assert ended.code == 2
     assert "has analysis.toml already, which is not overwritten; name another folder" in ended.err
     assert [p.name for p in tmp_path.iterdir()] == ["analysis.toml"]
@@ -116,8 +116,8 @@ def test_nothing_is_overwritten(needle: Needle, tmp_path: Path, how: list[str]) 
         (["new", "--from", "gaussian", "--data", "a.root"], "say either --data"),
     ],
 )
-def test_what_cannot_be_started(needle: Needle, tmp_path: Path, arguments: list[str], said: str) -> None:
-    ended = needle("init", *arguments)
+def test_what_cannot_be_started(inside: Needle, tmp_path: Path, arguments: list[str], said: str) -> None:
+    ended = inside("init", *arguments)
     assert ended.code == 2
     assert said in ended.err
     assert not list(tmp_path.iterdir())

@@ -48,11 +48,11 @@ def test_there_are_fifty() -> None:
 
 @pytest.mark.parametrize("path", WRONG, ids=lambda path: path.stem)
 def test_wrong_analysis_is_answered_with_its_message(
-    path: Path, damaged_inputs: Path, needle: Callable[..., Any], tmp_path: Path
+    path: Path, damaged_inputs: Path, inside: Callable[..., Any], tmp_path: Path
 ) -> None:
     shutil.copy(path, damaged_inputs / "analysis.toml")
     before, started = sorted(damaged_inputs.rglob("*")), _seconds()
-    ended = needle("check", damaged_inputs)
+    ended = inside("check", damaged_inputs)
     assert ended.code == 2, ended
     assert ended.out == ""
     said = ended.err.replace(f"{damaged_inputs.resolve()}/", "").splitlines()
