@@ -30,7 +30,7 @@ from needle_parsl.site import Site
 PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
 HEAD = """# Every key
 
-Written by `scripts/write_reference.py` from the dataclasses in `needle_parsl/analysis/tables.py` and `needle_parsl/site/tables.py`.
+Written by `scripts/write_reference.py` from the dataclasses in `needle_parsl/analysis/tables/` and `needle_parsl/site/tables.py`.
 `NAME` is a name that you choose. A key without a default is required. `needle run --set KEY=VALUE` overrides any key of an
 analysis; environment variables, `$NAME` or `${NAME}`, are filled in in site files only.
 """

@@ -1,0 +1,142 @@
+"""One frozen dataclass per table of `analysis.toml`; a default lives here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from needle_parsl.analysis.tables.data import (
+    Computed,
+    Data,
+    Features,
+    Particles,
+    Ratios,
+    Sample,
+    Source,
+    Split,
+    Variation,
+)
+from needle_parsl.analysis.tables.fits import Fit, Grid, Intervals, Plane, Scan, Toys
+from needle_parsl.analysis.tables.model import WALL, Binning, Model, Nuisance, Parameter, Region
+from needle_parsl.analysis.tables.training import (
+    JOINT_LOSSES,
+    NETWORKS,
+    Bootstrap,
+    Diagnostics,
+    Ensemble,
+    Training,
+)
+from needle_parsl.reading import within
+
+__all__ = [
+    "JOINT_LOSSES",
+    "NETWORKS",
+    "WALL",
+    "Analysis",
+    "Binning",
+    "Bootstrap",
+    "Computed",
+    "Data",
+    "Diagnostics",
+    "Ensemble",
+    "Features",
+    "Fit",
+    "Grid",
+    "Intervals",
+    "Model",
+    "Nuisance",
+    "Parameter",
+    "Particles",
+    "Plane",
+    "Ratios",
+    "Region",
+    "Sample",
+    "Scan",
+    "Source",
+    "Split",
+    "Toys",
+    "Training",
+    "Variation",
+]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A whole `analysis.toml`."""
+
+    name: str
+    """The run directory is called after it. Example: `"offshell"`."""
+    features: Features
+    samples: dict[str, Sample]
+    ratios: Ratios
+    model: Model
+    seed: int = field(default=1, metadata=within(0, 2**63 - 1))
+    """Everything random follows from it. Unit: none."""
+    physics: str = ""
+    """The user's Python file. Example: `"physics.py"`."""
+    split: Split = field(default_factory=Split)
+    training: Training = field(default_factory=Training)
+    ensemble: Ensemble = field(default_factory=Ensemble)
+    bootstrap: Bootstrap | None = None
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    fit: Fit = field(default_factory=Fit)
+    toys: Toys | None = None
+    intervals: Intervals = field(default_factory=Intervals)
+
+    def reference_of(self, target: str) -> bool:
+        """Whether a target is the reference itself, so that its ratio is 1."""
+        return self.ratios.reference == (target,)
+
+    def parametrised(self, sample: str) -> bool:
+        """Whether the events of a sample have parameters as inputs of networks."""
+        return bool(self.features.parameters) and sample in self.ratios.targets and sample not in self.ratios.reference
+
+    def poi(self) -> str:
+        """Name the parameter that gets an interval."""
+        if self.intervals.parameter:
+            return self.intervals.parameter
+        if self.fit.scan and self.fit.scan.parameter:
+            return self.fit.scan.parameter
+        return next(name for name, parameter in self.model.parameters.items() if parameter.role == "poi")
+
+    def grid(self) -> tuple[float, ...]:
+        """List the values at which the Neyman construction throws toys, ascending; none without it."""
+        if self.intervals.method != "neyman" or self.intervals.grid is None:
+            return ()
+        grid = self.intervals.grid
+        return grid.values() if isinstance(grid, Grid) else tuple(sorted(set(grid)))
+
+    def truths(self) -> list[dict[str, float]]:
+        """List where `[toys]` throws: the points that were named, and those of a study of coverage; each once."""
+        if self.toys is None:
+            return []
+        found = list(self.toys.at)
+        if self.toys.coverage and (poi := self.poi()) in self.model.parameters:
+            parameter = self.model.parameters[poi]
+            low, high = parameter.bounds
+            grid = self.grid() or tuple(low + (high - low) * i / 4 for i in range(5))
+            known = [point.get(poi, parameter.nominal) for point in found if set(point) <= {poi}]
+            found += [{poi: value} for value in grid if value not in known]
+        return found
+
+    def data(self, region: str = "") -> Data | None:
+        """Where the observed events are; None without data, and as long as the analysis is blind.
+
+        Args:
+            region: A binned region; data of one that is not sensitive may be looked at before.
+        """
+        hidden = self.fit.blind and (not region or self.model.regions[region].sensitive)
+        if self.fit.data is None or hidden:
+            return None
+        return self.fit.data if isinstance(self.fit.data, Data) else Data(files=self.fit.data)
+
+    def varied(self) -> list[tuple[str, str, str, Source]]:
+        """List the varied samples that the model uses, as (sample, nuisance, "up" or "down", source)."""
+        return [
+            (sample, nuisance, side, source)
+            for sample in self.model.processes
+            if sample in self.samples  # a faulty analysis is asked, too
+            for nuisance, variation in self.samples[sample].variations.items()
+            if nuisance in self.model.nuisances
+            for side, source in (("up", variation.up), ("down", variation.down))
+            if source is not None
+        ]

@@ -1,0 +1,156 @@
+"""Events and what is learned of them: features, samples, observed data, split and ratios."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from needle_parsl.reading import within
+
+
+@dataclass(frozen=True)
+class Particles:
+    """`[features] particles`: any number of particles per event, kept beside the features."""
+
+    names: tuple[str, ...]
+    """Features of a particle. Example: `["pt", "eta", "phi"]`."""
+    max: int = field(default=16, metadata=within(1, 100_000))
+    """Particles of an event that are kept. Unit: particles."""
+    collection: str = ""
+    """What the names of the columns begin with: `Jet` reads `Jet_pt`. Example: `"Jet"`."""
+    sort: str = ""
+    """The feature by which particles are ordered, largest first; left out, the order of the file. Example: `"pt"`."""
+    selection: str = ""
+    """Particles that are kept, as an expression in their features; empty keeps all. Example: `"abs(eta) < 2.5"`."""
+
+
+@dataclass(frozen=True)
+class Computed:
+    """`[features.computed] NAME`: a column that a function of `physics.py` makes."""
+
+    function: str
+    """It takes an awkward array of events and returns a number for each. Example: `"physics.py:ht"`."""
+    columns: tuple[str, ...]
+    """The columns that it is given; they may be jagged. Example: `["Jet_pt"]`."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """`[features]`: what the networks see."""
+
+    names: tuple[str, ...]
+    """Scalar columns, in the order of the network's inputs. Example: `["m4l", "mjj", "pt"]`."""
+    parameters: tuple[str, ...] = ()
+    """Columns of the target samples that are parameters of the simulation: networks see them behind the features and learn
+    p(x | theta) / p_ref(x). Such a run ends with the diagnostics (docs/training.md). Example: `["mass"]`."""
+    units: dict[str, str] = field(default_factory=dict)
+    """Their units, for exported files. Example: `{ m4l = "GeV", pt = "GeV" }`."""
+    selection: str = ""
+    """Events that are kept, as an expression in the columns; empty keeps all. Example: `"pt > 20 and n_jets >= 2"`."""
+    derived: dict[str, str] = field(default_factory=dict)
+    """Columns that are computed, each an expression in the columns of the files and other derived ones.
+    Example: `{ pt_ratio = "pt1 / max(pt2, 1)" }`."""
+    computed: dict[str, Computed] = field(default_factory=dict)
+    """Columns that functions of `physics.py` make; derived ones may use them."""
+    particles: Particles | None = None
+    """Jagged columns that are stored beside the features, for networks of your own."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a varied sample's events come from: other files, other weights, or a function. What is not said is nominal."""
+
+    files: tuple[str, ...] = ()
+    """ROOT, Parquet, HDF5 or CSV files, or their addresses; `*` and `?` match."""
+    generate: str = ""
+    """A function `(generator, events) -> {column: array}` that makes the events, as `"physics.py:name"`."""
+    tree: str = ""
+    """The TTree, RNTuple or HDF5 group to read; may be left out where a file has only one."""
+    weight: str | float = ""
+    """Column, expression or number. Example: `"weight * jes_up"`."""
+
+
+@dataclass(frozen=True)
+class Variation:
+    """`[samples.NAME.variations.NUISANCE]`: a sample with one systematic effect at plus and minus one sigma."""
+
+    up: Source | None = None
+    """The sample at plus one sigma. Example: `{ files = ["inputs/signal_jes_up.root"] }`."""
+    down: Source | None = None
+    """The sample at minus one sigma. Example: `{ weight = "weight * jes_down" }`."""
+    one_sided: Literal["mirror", "none"] | None = None
+    """What stands for a missing side: `mirror` inverts the other one, `none` is nominal. Example: `"mirror"`."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`[samples.NAME]`: simulated events of one process."""
+
+    files: tuple[str, ...] = ()
+    """ROOT, Parquet, HDF5 or CSV files, or their addresses; `*` and `?` match."""
+    generate: str = ""
+    """A function `(generator, events) -> {column: array}` that makes the events, as `"physics.py:name"`."""
+    events: int = field(default=100_000, metadata=within(1))
+    """How many events `generate` is asked for. Unit: events."""
+    tree: str = ""
+    """The TTree, RNTuple or HDF5 group to read; may be left out where a file has only one."""
+    weight: str | float = 1.0
+    """Column, expression or number; negative weights are allowed and reported. Example: `"weight"`."""
+    yield_: float | None = field(default=None, metadata=within(0.0, above=True))
+    """Expected events after selection; left out, it is the sum of the weights. Unit: events. Example: `120.0`."""
+    selection: str = ""
+    """Events of the files that belong to this sample, as an expression in the columns. Example: `"label == 1"`."""
+    on_bad_file: Literal["stop", "skip"] = "stop"
+    """What to do with a file that is damaged or whose content is refused; `skip` leaves it out, and the report says so."""
+    variations: dict[str, Variation] = field(default_factory=dict)
+    """Systematic variations, by nuisance parameter."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """`[fit] data`: observed events; a plain list stands for its files."""
+
+    files: tuple[str, ...] = ()
+    """ROOT, Parquet, HDF5 or CSV files, or their addresses; `*` and `?` match."""
+    generate: str = ""
+    """A function `(generator, events) -> {column: array}` that makes pseudo-data, as `"physics.py:name"`."""
+    events: int = field(default=1000, metadata=within(1))
+    """How many events `generate` is asked for. Unit: events."""
+    tree: str = ""
+    """The TTree, RNTuple or HDF5 group to read; may be left out where a file has only one."""
+    weight: str | float = 1.0
+    """Column, expression or number; errors of weighted data are those of the weighted scores. Example: `"weight"`."""
+    on_bad_file: Literal["stop", "skip"] = "stop"
+    """What to do with a file that is damaged or whose content is refused; `skip` leaves it out, and the report says so."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """`[split]`: which events serve which purpose, by a hash of the event's id."""
+
+    train: float = field(default=0.60, metadata=within(0.0, 1.0, above=True))
+    """Fraction for training; early stopping's validation comes out of it. Unit: fraction of the events."""
+    combine: float = field(default=0.15, metadata=within(0.0, 1.0, above=True))
+    """Fraction for ensemble weights and renormalisation. Unit: fraction of the events."""
+    test: float = field(default=0.25, metadata=within(0.0, 1.0, above=True))
+    """Fraction for closure, Asimov data and toys. Unit: fraction of the events."""
+    id: tuple[str, ...] = ()
+    """Columns that together name an event; left out, it is the file's content and the row.
+    Example: `["run", "event"]`."""
+    min_events: int = field(default=1000, metadata=within(1))
+    """Effective events, (sum w)^2 / sum w^2, that each sample must have in each part. Unit: effective events."""
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """`[ratios]`: which density ratios are learned."""
+
+    reference: tuple[str, ...]
+    """Sample or samples in the denominator, each with its yield. Example: `["background"]`."""
+    targets: tuple[str, ...]
+    """Samples in the numerator; one equal to the reference has ratio 1 and is not trained.
+    Example: `["signal", "background"]`."""
+    joint: dict[str, str] = field(default_factory=dict)
+    """By ratio, what simulation knows of an event beyond its features, as an expression in the columns: with `loss = "alice"` the
+    joint score p_1 / (p_1 + p_0), with `loss = "regression"` the joint ratio p_1 / p_0 (docs/training.md).
+    Example: `{ signal = "me_signal / (me_signal + me_background)" }`."""

@@ -1,0 +1,83 @@
+"""The statistical model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from needle_parsl.reading import within
+
+WALL = 5.0
+"""Nuisance parameters stay within this many sigma; a fit that ends there has failed."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """`[model] parameters.NAME`: a parameter of the physics."""
+
+    nominal: float = 1.0
+    """Where Asimov data is made and fits start. Unit: that of the parameter."""
+    bounds: tuple[float, float] = (0.0, 10.0)
+    """Smallest and largest value. Unit: that of the parameter."""
+    role: Literal["poi", "free"] = "poi"
+    """`poi`: an interval is made; `free`: only fitted along."""
+
+
+@dataclass(frozen=True)
+class Nuisance:
+    """`[model] nuisances.NAME`: a systematic uncertainty that other measurements constrain."""
+
+    interpolation: Literal["poly6_exp", "code4", "code1", "code4p", "linear", "exp_quadratic"] = "poly6_exp"
+    """Between and beyond the variations: `poly6_exp` is a polynomial of degree six, then exponential (`code4` of pyhf);
+    `code1` is exponential (log-normal rates), `code4p` and `linear` are straight outside, `exp_quadratic` is smooth."""
+    rate: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Relative yields [up, down] by process; where missing, they come from the yields of the variations.
+    Unit: relative to the nominal yield. Example: `{ signal = [1.02, 0.98] }`."""
+    constraint: Literal["gauss", "lognormal", "poisson"] = "gauss"
+    """`gauss`: a unit Gaussian around 0; `lognormal`: ln alpha has the width sigma around 0, nominal alpha is 1;
+    `poisson`: 1 + alpha / sqrt(events) is measured by counting `events`."""
+    sigma: float = field(default=1.0, metadata=within(0.0, above=True))
+    """Width of ln alpha with constraint = "lognormal". Unit: that of ln alpha."""
+    events: float = field(default=100.0, metadata=within(0.0, above=True))
+    """Events that are expected in the auxiliary count with constraint = "poisson". Unit: events."""
+    bounds: tuple[float, float] | None = None
+    """Smallest and largest alpha; `[0.0, 5.0]` makes it one-sided. Unit: standard deviations. Example: `[0.0, 5.0]`."""
+
+
+@dataclass(frozen=True)
+class Binning:
+    """`[model.regions.NAME] binning`: what is counted in a region."""
+
+    column: str
+    """A column of the files, or a derived one. Example: `"m4l"`."""
+    edges: tuple[float, ...]
+    """Edges of the bins, ascending; events outside are not counted. Unit: that of the column.
+    Example: `[220.0, 300.0, 400.0, 600.0]`."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """`[model.regions.NAME]`: a binned region that is fitted together with the events."""
+
+    selection: str
+    """Its events, an expression in the columns; it replaces `[features] selection`, and none may be in both.
+    Example: `"m4l < 220"`."""
+    binning: Binning
+    """What is counted. Example: `{ column = "m4l", edges = [105.0, 140.0, 180.0, 220.0] }`."""
+    sensitive: bool = True
+    """Whether observed counts stay hidden as long as the analysis is blind."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """`[model]`: the statistical model."""
+
+    parameters: dict[str, Parameter]
+    """The physics parameters, by name. Example: `{ mu = { nominal = 1.0, bounds = [0.0, 5.0] } }`."""
+    processes: dict[str, str | float]
+    """For each sample in the data its multiplier, an expression in the parameters.
+    Example: `{ signal = "mu", background = "1" }`."""
+    nuisances: dict[str, Nuisance] = field(default_factory=dict)
+    """The nuisance parameters, by name. Example: `{ jes = {} }`."""
+    regions: dict[str, Region] = field(default_factory=dict)
+    """Binned regions, by name."""

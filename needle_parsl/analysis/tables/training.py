@@ -1,0 +1,128 @@
+"""How networks are trained, combined and judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from needle_parsl.reading import within
+
+NETWORKS = ("mlp", "deepset", "transformer", "flow")
+"""Architectures that have a name."""
+JOINT_LOSSES = ("alice", "regression")
+"""Losses that learn from what is known jointly of an event, `[ratios] joint`."""
+PATIENCE = 5
+"""Epochs that a member waits for a better one, where steps do not shrink by themselves."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """`[training]`: the networks and how they are trained."""
+
+    network: str | dict[str, bool | int | float | str | tuple[int | float | str, ...]] = "mlp"
+    """The architecture: `mlp`, `deepset` or `transformer` (of particles), `flow` (two densities, extra `flows`), a LightningModule or any other module as `"physics.py:Name"`
+    or `"module:Name"`, or a table with `_target_` and further arguments of its constructor (docs/training.md).
+    Example: `{ _target_ = "physics.py:Network", width = 64 }`."""
+    layers: int = field(default=4, metadata=within(1, 100))
+    """Hidden layers. Unit: layers."""
+    nodes: int = field(default=100, metadata=within(1, 100_000))
+    """Width of a hidden layer. Unit: nodes."""
+    loss: Literal["carl", "mlc", "alice", "regression", "multiclass"] = "carl"
+    """What is minimised: `carl` is the weighted binary cross-entropy (arXiv:1506.02169), `mlc` the symmetrised
+    maximum-likelihood loss (arXiv:1806.02350), `alice` the cross-entropy with the joint score (arXiv:1808.00973), `regression` the
+    squared error to the joint ratio (arXiv:1805.12244). Ratios without `[ratios] joint` are then learned with `carl`.
+    `multiclass` is the softmax cross-entropy of one network for all samples in `[ratios]`, which gives all their ratios; those of
+    variations are learned with `carl`."""
+    label_smoothing: float = field(default=0.0, metadata=within(0.0, 0.5))
+    """Labels become y (1 - s) + s / 2 in training, which holds the ratio within (2 - s) / s. Unit: probability."""
+    optimizer: Literal["adamw", "adam", "nadam", "sgd"] = "adamw"
+    """The minimiser; `sgd` has momentum 0.9."""
+    learning_rate: float = field(default=1e-3, metadata=within(0.0, above=True))
+    """Step size at the start. Unit: per step."""
+    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
+    """How the step size changes over the epochs; `plateau` multiplies it by 0.3 after two epochs without a better
+    validation loss."""
+    weight_decay: float = field(default=1e-4, metadata=within(0.0))
+    """Weight decay: decoupled with `adamw` and `nadam`, a part of the gradient with `adam` and `sgd`. Unit: per step."""
+    batch_size: int = field(default=1024, metadata=within(1))
+    """Events in a step. Unit: events."""
+    memory_mib: int = field(default=1024, metadata=within(1))
+    """Training events of a ratio that are held in memory; a larger sample stays in its store, and is read in shuffled
+    windows (docs/data.md). Unit: MiB."""
+    epochs: int = field(default=50, metadata=within(1))
+    """Passes over the training events, at most. Unit: epochs."""
+    patience: int | None = field(default=None, metadata=within(1))
+    """Epochs without a better validation loss after which a member stops; left out, 5, but none under the cosine schedule, whose
+    last, small steps bring most. The weights of the best epoch are kept in any case. Unit: epochs. Example: `10`."""
+    validation: float = field(default=0.1, metadata=within(0.0, 0.9, above=True))
+    """Fraction of the training events that early stopping looks at. Unit: fraction of the training events."""
+    metrics: tuple[Literal["closure_chi2", "wasserstein", "ece", "mce"], ...] = ()
+    """What else is measured on the validation events in every epoch, and kept in the pack: chi2 / ndf of the reweighted features,
+    their Wasserstein distance, expected and maximum calibration error. Example: `["ece", "closure_chi2"]`."""
+    members: int = field(default=10, metadata=within(1))
+    """Networks per ratio and fold. Unit: networks."""
+    folds: int = field(default=1, metadata=within(1, 100))
+    """With more than one, each member is trained once per fold, without the fold's events. Unit: folds."""
+    bootstrap: bool = True
+    """Whether a member sees a Poisson bootstrap of the training events, the same draw in every ratio."""
+
+    def architecture(self) -> tuple[str, dict[str, Any]]:
+        """Give the name or reference of the network, and the arguments that the user has written."""
+        if isinstance(self.network, str):
+            return self.network, {}
+        return str(self.network.get("_target_", "")), {n: v for n, v in self.network.items() if n != "_target_"}
+
+    def patient(self) -> int:
+        """Give the epochs without a better validation loss after which a member stops."""
+        return self.patience or (self.epochs if self.schedule == "cosine" else PATIENCE)
+
+    def own_code(self) -> bool:
+        """Whether the network is the user's."""
+        return self.architecture()[0] not in NETWORKS
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """`[ensemble]`: how members become one ratio."""
+
+    combine: Literal["mean_ratio", "mean_score", "mean_log", "median_ratio", "weighted", "wifi"] = "mean_ratio"
+    """Averages ratios, scores or logarithms, takes the median, weights ratios by the inverse validation loss, or fits weights
+    with a covariance (`wifi`, arXiv:2506.00113)."""
+    calibration: Literal["none", "histogram", "isotonic"] = "none"
+    """Maps the combined score to the fraction of numerator events that have it, in bins or by the nearest rising function
+    (`isotonic`, with the extra `calibration`); fitted on events that trained nothing. Not with wifi, which is calibrated by its weights."""
+    quorum: float = field(default=0.8, metadata=within(0.0, 1.0, above=True))
+    """Fraction of the members that must have trained. Unit: fraction of the members."""
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """`[bootstrap]`: everything trained and fitted again, for what the finite simulation and the noise of training are worth."""
+
+    replicas: int = field(default=20, metadata=within(2, 10_000))
+    """Times that all is done with the simulated events resampled, each by the same draw in every ratio (docs/estimators.md).
+    Unit: replicas."""
+    repeats: int = field(default=20, metadata=within(2, 10_000))
+    """Times that all is done with the same events and other seeds: the noise of training alone. Unit: replicas."""
+    members: int | None = field(default=None, metadata=within(1))
+    """Networks per ratio and fold of each of them; left out, those of [training]. Networks are then ratios x folds x members x
+    (replicas + repeats). Unit: networks. Example: `2`."""
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """`[diagnostics]`: where the lights of ratios turn [yellow, red]."""
+
+    p_value: tuple[float, float] = (1e-2, 1e-6)
+    """Of closure, calibration, the classifier and overtraining, corrected for the number of comparisons: lights turn below.
+    Unit: probability. Example: `[1e-3, 1e-8]`."""
+    normalisation: tuple[float, float] = (0.01, 0.05)
+    """|E_ref[r] - 1|, where it is more than three statistical errors."""
+    wasserstein: tuple[float, float] = (0.05, 0.2)
+    """Distance of the reweighted reference from the numerator, the worst column. Unit: standard deviations."""
+    auc: tuple[float, float] = (0.51, 0.55)
+    """Area under the curve of a small network that tells them apart, where it is significant. Unit: area."""
+    support: tuple[float, float] = (0.01, 0.05)
+    """Share of the numerator where the reference has fewer than 10 effective events. Unit: fraction of the weight."""
+    failed: tuple[float, float] = (0.0, 0.1)
+    """Networks of a ratio that failed. Unit: fraction of the networks."""
