@@ -1,0 +1,122 @@
+"""Datasets with their log ratios, counts in binned regions, likelihoods, and toys. Imports the science only inside functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from needle_parsl import rundir
+from needle_parsl.plan import specs
+from needle_parsl.workflow.inputs.ratios import log_density
+from needle_parsl.workflow.inputs.stores import part, path, shares, store, total
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.estimators.estimator import Estimator
+    from needle_parsl.nsbi.statistics.blocks import Block
+    from needle_parsl.nsbi.statistics.dataset import Dataset, Floats
+    from needle_parsl.nsbi.statistics.exact import ExactLikelihood
+    from needle_parsl.nsbi.statistics.model.building import Counts
+    from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+
+
+def dataset(root: str, name: str) -> Dataset:
+    """Read a dataset with its log ratios."""
+    from needle_parsl.nsbi.statistics import dataset
+
+    return dataset.read(path(root, "evaluate", name))
+
+
+def simulated(root: str, spec: specs.Evaluate, ratios: Mapping[str, Estimator]) -> Dataset:
+    """Evaluate ratios on the test events of the samples."""
+    from needle_parsl.nsbi.statistics import dataset
+
+    parts = {s.density.name: part(root, s.density.name, spec.splitting, "test") for s in spec.samples}
+    return dataset.simulated(parts, yields(root, spec), ratios)
+
+
+def yields(root: str, spec: specs.Evaluate) -> dict[str, float]:
+    """Give expected events; a variation's are the nominal ones times the ratio of the sums of weights."""
+    nominal = {density.name: expected for density, expected in shares(root, spec.samples)}
+    varied = {d.name: nominal[d.sample] * total(root, d.name) / total(root, d.sample) for d in spec.varied}
+    return nominal | varied
+
+
+def fitted(root: str, spec: specs.Fit) -> Dataset:
+    """Read the events of a fit; Asimov events are weighted to the nominal parameters."""
+    found = dataset(root, spec.dataset)
+    return found if spec.dataset != "asimov" else weighted(spec, found)
+
+
+def weighted(spec: specs.Fit, found: Dataset) -> Dataset:
+    """Weight simulated events to the nominal parameters: Asimov data."""
+    from needle_parsl.nsbi.statistics.dataset import at
+    from needle_parsl.nsbi.statistics.model import Rates
+
+    rates = Rates.build(spec.model)
+    return at(found, dict(zip(rates.processes, rates.factors(rates.start)[0], strict=True)))
+
+
+def expected(spec: specs.Fit) -> specs.Fit:
+    """Say that Asimov data is fitted."""
+    return replace(spec, dataset="asimov")
+
+
+def likelihood(root: str, spec: specs.Fit) -> Likelihood:
+    """Build the likelihood of a dataset; the simulated test events are behind Z_j, too."""
+    return likelihood_of(spec, fitted(root, spec), dataset(root, "asimov"), regions(root, spec))
+
+
+def likelihood_of(spec: specs.Fit, data: Dataset, simulation: Dataset, regions: Sequence[Counts] = ()) -> Likelihood:
+    """Build the likelihood of events that are in memory, and of counts in binned regions."""
+    from needle_parsl.nsbi.statistics.model.building import Builder
+
+    return Builder.of(spec.model, spec.shapes).likelihood(data, simulation, regions)
+
+
+def regions(root: str, spec: specs.Fit) -> list[Counts]:
+    """Read the binned regions of a fit; with Asimov data nothing was observed in them."""
+    from needle_parsl.nsbi.statistics import counting
+
+    found = [rundir.read_json(path(root, "count", name)) for name in spec.model.regions]
+    return [counting.read(record, observed=spec.dataset != "asimov") for record in found]
+
+
+def scales(root: str, spec: specs.Count) -> dict[str, float]:
+    """Give what the weights of processes and varied processes are multiplied by, so that stated yields are theirs."""
+    nominal = {share.density.name: share.yield_ for share in spec.samples}
+    factors = {name: expected / total(root, name) if expected else 1.0 for name, expected in nominal.items()}
+    return factors | {density.name: factors[density.sample] for density in spec.varied}
+
+
+def counted(root: str, spec: specs.Count, name: str, scale: float) -> tuple[Floats, Floats]:
+    """Count the weights of a store in the bins of a region, and their squares."""
+    from needle_parsl.nsbi.statistics import counting
+
+    events = store(root, f"{name}@{spec.region}")
+    return counting.histogram(events.x[:, 0], events.weight * scale, spec.edges)
+
+
+def shared(root: str, spec: specs.Count, name: str) -> int:
+    """Count the events of a process that are in the region and among those that are fitted unbinned."""
+    import numpy as np
+
+    return len(np.intersect1d(store(root, name).id, store(root, f"{name}@{spec.region}").id))
+
+
+def exact_likelihood(root: str, spec: specs.Exact, learned: Likelihood) -> ExactLikelihood:
+    """Build the likelihood with exact densities for the events, yields and constraints of the learned one."""
+    from needle_parsl.nsbi.estimators.exact import log_mixture
+    from needle_parsl.nsbi.statistics.exact import ExactLikelihood
+
+    density, data = log_density(spec.physics), fitted(root, spec.fit)
+    log_reference = log_mixture(density, shares(root, spec.reference), data.x.astype("float64"))
+    shapes = {name: [s.nuisance for s in spec.fit.shapes if s.process == name] for name in learned.rates.processes}
+    return ExactLikelihood(learned, data, density, shapes, log_reference)
+
+
+def blocks(root: str, names: tuple[str, ...]) -> Block:
+    """Read the blocks of one truth."""
+    from needle_parsl.nsbi.statistics import blocks
+
+    return blocks.Block.join([blocks.read(path(root, "toys", name)) for name in names])

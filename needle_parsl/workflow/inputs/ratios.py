@@ -1,0 +1,157 @@
+"""The events of a ratio, and its exact value. Imports the science only inside functions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from needle_parsl import refs
+from needle_parsl.analysis import JOINT_LOSSES
+from needle_parsl.plan import specs
+from needle_parsl.workflow.inputs.stores import fractions, part, path, shares, total
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from needle_parsl.nsbi.data.events import Events, Part
+    from needle_parsl.nsbi.data.loading.stretches import Stretch
+    from needle_parsl.nsbi.estimators.joint import Role
+    from needle_parsl.nsbi.physics import Density, LogDensity
+    from needle_parsl.nsbi.statistics.dataset import Dataset, Floats
+    from needle_parsl.nsbi.training.networks import Shape
+    from needle_parsl.nsbi.training.streaming import StoredEvents
+    from needle_parsl.nsbi.training.views import RatioEvents
+
+Ratioed = specs.Combine | specs.Diagnose
+"""Specs of tasks that work on the events of one ratio."""
+
+
+def both(
+    root: str,
+    spec: Ratioed,
+    purpose: Part,
+    *,
+    own_ids: bool = False,
+    most: int | None = None,
+    resampled: int | None = None,
+) -> tuple[Events, Events]:
+    """Read numerator and denominator of a ratio; see `pair`."""
+    return pair(root, spec.ratio, spec.splitting, purpose, own_ids=own_ids, most=most, resampled=resampled)
+
+
+def pair(
+    root: str,
+    ratio: specs.Ratio,
+    splitting: specs.Splitting,
+    purpose: Part,
+    *,
+    own_ids: bool = False,
+    most: int | None = None,
+    resampled: int | None = None,
+) -> tuple[Events, Events]:
+    """Read numerator and denominator of a ratio; each sample of the denominator counts by its yield.
+
+    With `own_ids`, events of different samples differ in their ids, whatever the files say; those of a variation have the
+    ids of its nominal sample. With `most`, so many of each sample are read, which are a random choice. With `resampled`, the
+    salt of a replica, events have its Poisson weights.
+    """
+    from needle_parsl.nsbi.data import parameters
+    from needle_parsl.nsbi.data.events import Events
+
+    def read(density: Density) -> Events:
+        events = part(root, density.name, splitting, purpose, most)
+        events = events if resampled is None else events.resampled(resampled)
+        return _marked(events, density) if own_ids else events
+
+    numerator, below = read(ratio.numerator), []
+    for density, expected in shares(root, ratio.denominator):
+        sample = read(density)
+        below.append(replace(sample, weight=sample.weight * (expected / total(root, density.name))))
+    if ratio.parameters:
+        return numerator, parameters.attached(Events.join(below, below[0].names), numerator, ratio.parameters)
+    return numerator, Events.join(below, numerator.names)
+
+
+def roles(root: str, spec: specs.Covariance) -> Iterator[list[Role]]:
+    """Read sample by sample what its events, varied or not, have done to the weights of each ratio."""
+    from needle_parsl.nsbi.estimators.joint import Role
+
+    parts = [(r, 0, r.numerator, 1.0) for r in spec.ratios] + [
+        (ratio, 1, density, expected / total(root, density.name))
+        for ratio in spec.ratios
+        for density, expected in shares(root, ratio.denominator)
+    ]
+    for sample in dict.fromkeys(density.sample for _, _, density, _ in parts):
+        own = [part for part in parts if part[2].sample == sample]
+        events = {d.name: part(root, d.name, spec.splitting, "combine") for _, _, d, _ in own}
+        yield [
+            Role(ratio.name, side, replace(events[d.name], weight=events[d.name].weight * scale))
+            for ratio, side, d, scale in own
+        ]
+
+
+def _marked(events: Events, density: Density) -> Events:
+    from needle_parsl.nsbi.data import hashing
+
+    return replace(events, id=hashing.mix(events.id, hashing.key("sample", density.sample)))
+
+
+def training_events(root: str, spec: specs.Train) -> RatioEvents | StoredEvents:
+    """Read the training events of a ratio, or leave them in their stores where there are too many to hold."""
+    from needle_parsl.nsbi.data.loading.stretches import held
+    from needle_parsl.nsbi.training.streaming import StoredEvents
+    from needle_parsl.nsbi.training.views import BELOW, BOTH, RatioEvents
+
+    ratio, splitting, loss = spec.ratio, spec.splitting, spec.training.loss
+    joint = ratio.name if loss in JOINT_LOSSES else ""
+    found = _stretches(root, ratio, splitting, joint)
+    if loss == "regression":
+        found = [stretch for stretch in found if stretch.label == 0]
+    many = held(found) > spec.training.memory_mib * 2**20
+    if isinstance(ratio, specs.Classes):
+        if many:
+            return StoredEvents.of(found, dict(enumerate(density.name for density in ratio.samples)))
+        return RatioEvents.of_classes({d.name: part(root, d.name, splitting, "train") for d in ratio.samples})
+    if many and not ratio.parameters:  # a draw of parameters needs all of the numerator's
+        return StoredEvents.of(found, BELOW if loss == "regression" else BOTH)
+    numerator, denominator = pair(root, ratio, splitting, "train")
+    return RatioEvents.build(None if loss == "regression" else numerator, denominator, joint)
+
+
+def _stretches(root: str, ratio: specs.Ratio | specs.Classes, splitting: specs.Splitting, joint: str) -> list[Stretch]:
+    """Locate the training events of a ratio, or of all classes; each sample of a denominator counts by its yield."""
+    from needle_parsl.nsbi.data.loading.stretches import located
+
+    def one(density: Density, label: float, factor: float) -> Stretch:
+        return located(path(root, "convert", density.name), "train", fractions(splitting), label, factor, joint)
+
+    if isinstance(ratio, specs.Classes):
+        return [one(density, number, 1.0) for number, density in enumerate(ratio.samples)]
+    below = [one(d, 0.0, expected / total(root, d.name)) for d, expected in shares(root, ratio.denominator)]
+    return [one(ratio.numerator, 1.0, 1.0), *below]
+
+
+def head(root: str, ratio: specs.Ratio, shape: Shape) -> Shape:
+    """Let networks of many classes give one ratio; others do already."""
+    from needle_parsl.nsbi.training import heads
+
+    if not shape.head:
+        return shape
+    below = {density.name: expected for density, expected in shares(root, ratio.denominator)}
+    return replace(shape, head=heads.of_ratio(shape.head, ratio.name, below))
+
+
+def log_density(physics: specs.Physics) -> LogDensity:
+    """Load `log_density` of the user's Python file."""
+    from needle_parsl.nsbi.estimators.exact import guarded
+
+    return guarded(refs.resolve("physics.py:log_density", physics.source, physics.path))
+
+
+def exact_log_ratio(root: str, physics: specs.Physics, ratio: specs.Ratio, events: Events | Dataset) -> Floats:
+    """Compute the exact log ratio of events."""
+    from needle_parsl.nsbi.estimators.exact import log_mixture
+
+    density, x = log_density(physics), events.x.astype("float64")
+    above, below = [(ratio.numerator, 1.0)], shares(root, ratio.denominator)
+    return log_mixture(density, above, x) - log_mixture(density, below, x)
