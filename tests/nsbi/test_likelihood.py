@@ -9,6 +9,7 @@ import pytest
 
 from needle_parsl.analysis import Model, Nuisance, Parameter
 from needle_parsl.nsbi.statistics.dataset import Dataset
+from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.model import Shape
 from needle_parsl.nsbi.statistics.model.building import Builder, Counts
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
@@ -232,3 +233,48 @@ def test_auxiliary_measurements_are_thrown_around_the_truth(kind: str) -> None:
     expected, width = constraints.expected(alpha)[0], {"gauss": 1.0, "lognormal": 0.5, "poisson": np.sqrt(32.5)}[kind]
     assert abs(thrown.mean() - expected) < 5 * width / np.sqrt(4000)
     assert thrown.std() == pytest.approx(width, rel=0.06)
+
+
+def region(
+    rng: np.random.Generator, means: tuple[float, float], yields: tuple[float, float]
+) -> tuple[Dataset, Dataset]:
+    """Gaussian events in a feature of this region alone; `scale` moves background and its rate. Exact ratios over the background."""
+    s, b = means
+    number = [rng.poisson(nu) for nu in yields]
+    x = np.concatenate([rng.normal(mean, 1, n) for mean, n in zip(means, number, strict=True)])
+    simulated = np.concatenate([rng.normal(mean, 1, 4000) for mean in means])
+
+    def ratios(x: np.ndarray) -> dict[str, np.ndarray]:
+        shifted = {side: 0.1 * sign * (x - b) - 0.005 for side, sign in (("up", 1), ("down", -1))}
+        return {"s": (s - b) * x - (s**2 - b**2) / 2, **{f"b.scale.{side}": value for side, value in shifted.items()}}
+
+    expected = {"s": yields[0], "b": yields[1], "b.scale.up": 1.03 * yields[1], "b.scale.down": 0.98 * yields[1]}
+    return Dataset.of(x, ratios(x)), Dataset.of(
+        simulated, ratios(simulated), samples={"s": 4000, "b": 4000}, yields=expected
+    )
+
+
+def test_regions_with_features_of_their_own_are_fitted_together() -> None:
+    """-ln L is the sum of those of the regions, with the common constraint once; a toy of some events is that of these events."""
+    rng = np.random.default_rng(3)
+    model = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu", "b": "1"}, {"scale": Nuisance()})
+    builder = Builder.of(model, [Shape("b", "scale", "b.scale.up", "b.scale.down", "")])
+    regions = {"ggf": region(rng, (1.0, 0.0), (200.0, 1000.0)), "vbf": region(rng, (0.0, -2.0), (60.0, 150.0))}
+    both, alone = builder.joint(regions), [builder.likelihood(*events) for events in regions.values()]
+    for theta in rng.normal([1.0, 0.0], [0.2, 1.0], (5, 2)):
+        constraint, slope, bend = builder.constraints(theta[1:])
+        found = [likelihood(theta) for likelihood in alone]
+        assert both(theta)[0] == pytest.approx(found[0][0] + found[1][0] - constraint, rel=1e-12)
+        assert both(theta)[1] == pytest.approx(found[0][1] + found[1][1] - [0, *slope], rel=1e-9)
+        hessian = sum(likelihood.hessian(theta) for likelihood in alone) - np.diag([0, *bend])
+        assert both.hessian(theta) == pytest.approx(hessian, rel=1e-9)
+        assert both.expected(theta) == pytest.approx(sum(likelihood.expected(theta) for likelihood in alone))
+    fits = [minimise(likelihood, likelihood.rates) for likelihood in (both, *alone)]
+    assert all(fit.converged for fit in fits)
+    assert fits[0].error("mu") < min(fit.error("mu") for fit in fits[1:])
+    assert abs(fits[0].value("mu") - 1) < 3 * fits[0].error("mu")
+    assert set(both.normalisations(theta)) == {"ggf: s", "ggf: b", "vbf: s", "vbf: b"}
+    sizes = [len(data.weight) for data, _ in regions.values()]
+    taken = both.take(np.array([0, 5, 5, sizes[0] - 1, sizes[0], sum(sizes) - 1]), builder.constraints)
+    own = [likelihood.take(rows, builder.constraints) for likelihood, rows in zip(alone, (np.array([0, 5, 5, sizes[0] - 1]), np.array([0, sizes[1] - 1])), strict=True)]  # fmt: skip
+    assert taken(theta)[0] == pytest.approx(own[0](theta)[0] + own[1](theta)[0] - builder.constraints(theta[1:])[0])

@@ -68,8 +68,17 @@ class Builder:
             simulation: Weighted events of all processes, for Z_j; their yields are what is expected.
             counts: The binned regions.
         """
-        tables = (*self.unbinned("", data, simulation), *(self.binned(region) for region in counts))
-        return Likelihood(self.rates, tables, self.constraints)
+        return self.joint({"": (data, simulation)}, counts)
+
+    def joint(self, regions: Mapping[str, tuple[Dataset, Dataset]], counts: Sequence[Counts] = ()) -> Likelihood:
+        """Prepare the likelihood of several unbinned regions, each with features, ratios and yields of its own.
+
+        Args:
+            regions: By name the events that are fitted, and the simulation there, as for `likelihood`. Parameters are common.
+            counts: The binned regions.
+        """
+        tables = [table for name, events in regions.items() for table in self.unbinned(name, *events)]
+        return Likelihood(self.rates, (*tables, *(self.binned(region) for region in counts)), self.constraints)
 
     def unbinned(self, name: str, data: Dataset, simulation: Dataset) -> tuple[Table, Table]:
         """Make the tables of an unbinned region: its events, and its total."""

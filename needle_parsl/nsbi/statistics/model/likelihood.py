@@ -98,14 +98,16 @@ class Likelihood:
         """Make the likelihood of a toy: some of the events, each counted once, and what was thrown beside them.
 
         Args:
-            rows: Which events; one that was drawn twice stands there twice.
+            rows: Which events, those of several regions one behind the other; one that was drawn twice stands there twice.
             constraints: With the auxiliary observations that were thrown.
             counts: The counts of each binned region.
         """
-        own, thrown = iter(counts), []
+        own, thrown, start = iter(counts), [], 0
+        taken = np.arange(sum(table.y.shape[1] for table in self.of_kind("events")))[rows]
         for table in self.tables:
             if table.kind == "events":
-                kept = table.take(rows, np.empty(0))
+                inside = (taken >= start) & (taken < start + table.y.shape[1])
+                kept, start = table.take(taken[inside] - start, np.empty(0)), start + table.y.shape[1]
                 thrown.append(replace(kept, count=np.ones(kept.y.shape[1])))
             elif table.kind == "bins":
                 thrown.append(replace(table, count=next(own)))
