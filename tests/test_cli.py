@@ -119,6 +119,7 @@ def test_every_app_can_be_planned(needle: Needle, analysis: Path) -> None:
 
 def test_plan_tells_packs_and_looks_afresh_on_demand(needle: Needle, small_inputs: Path, tmp_path: Path) -> None:
     facts = needle("plan", small_inputs, "--json").json()
+    assert facts["engine"] == {"engine": "native", "reason": "", "speed_up": 12.0}
     assert facts["stages"]["train"] == {"tasks": 3, "to_do": 3, "networks": 18, "networks_to_do": 18, "largest_pack": 6}
     # What was remembered is believed without --probe, and not with it.
     root = tmp_path / "runs" / "small"
