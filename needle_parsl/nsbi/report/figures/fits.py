@@ -101,7 +101,7 @@ def distributions(facts: Facts) -> Figure:
     figure, cells = split_panels(len(shown))
     for (upper, lower), (name, entry) in zip(cells, shown, strict=True):
         _distribution(upper, lower, entry)
-        upper.set_title(name, fontsize=9)
+        upper.set_title(name, loc="left", fontsize=9)
     figure.legend(
         *cells[0][0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=6, fontsize=8
     )
@@ -126,9 +126,7 @@ def _distribution(upper: Axes, lower: Axes, entry: Mapping[str, Any]) -> None:
         n = np.array(entry["observed"])
         upper.errorbar(middle, n / width, np.sqrt(n) / width, fmt=".", color="black", markersize=4, label="data")
         lower.errorbar(middle, n / safe, np.sqrt(n) / safe, fmt=".", color="black", markersize=4)
-        upper.text(
-            0.97, 0.95, f"p = {entry['p_value']:.2g}", transform=upper.transAxes, ha="right", va="top", fontsize=8
-        )
+        upper.set_title(f"p = {entry['p_value']:.2g}", loc="right", fontsize=8)  # data may be anywhere below
     upper.set_ylabel("events / unit" if "edges" in entry else "events", fontsize=8)
     lower.set(ylabel="ratio", ylim=(0.6, 1.4) if "observed" in entry else (0.8, 1.2))
     lower.axhline(1, color="black", linewidth=0.8)
