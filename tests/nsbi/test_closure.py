@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from needle_parsl.nsbi.training.closure import calibration, closure
+from needle_parsl.nsbi.training.closure import calibration, closure, p_value
 
 
 def samples(seed: int, apart: float = 0.5, n: int = 4000) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -81,3 +81,9 @@ def test_calibration_error_is_that_of_the_planted_shift() -> None:
     found = calibration(np.full(10_000, 0.5), label, np.full(10_000, 1e-4))
     assert (found["ece"], found["mce"]) == (pytest.approx(0.1), pytest.approx(0.1))
     assert found["error"] == [pytest.approx(0.005)]
+
+
+@pytest.mark.parametrize("ndf", [0, 1, 7])
+@pytest.mark.parametrize("value", [-1.0, 0.0, 0.3, 12.0, 1e4, float("nan")])
+def test_p_value_is_that_of_scipy(value: float, ndf: int) -> None:
+    assert p_value(value, ndf) == pytest.approx(stats.chi2.sf(value, ndf), rel=1e-12, nan_ok=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import blake2b
@@ -104,13 +104,7 @@ def look(
             inputs = [InputFile(path, item.tree, states[path].digest) for path in samples[sample]]
             cuts = _guard(problems, sample, partial(_sample, item, inputs, physics, fractions, least, notes, seen))
             borders[sample] = cuts or {}
-    for region in dict.fromkeys(item.region for item in looks if item.region):
-        counted = [
-            item.recipe for item in looks if item.region == region and not item.recipe.sample.startswith("observed@")
-        ]
-        if all(seen.get(recipe.sample) == 0 for recipe in counted):
-            where = f"{counted[0].selections[-1]!r}"
-            problems.append((f"@{region}", f"no simulated event is left after the selection {where}; change it"))
+    problems += _empty_regions(looks, seen)
     for throw in throws:
         _guard(problems, "toys", partial(_thrown, throw, physics))
     named = {text.rpartition(":")[0] for text in (*(i.generate for i in looks), *(t.reference for t in throws))}
@@ -124,6 +118,17 @@ def look(
         "exact": bool(exact),
         "code": digests(set(sys.modules) - before, physics, named),
     }
+
+
+def _empty_regions(looks: list[Look], seen: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Complain of binned regions in which no process has an event."""
+    for region in dict.fromkeys(item.region for item in looks if item.region):
+        counted = [
+            item.recipe for item in looks if item.region == region and not item.recipe.sample.startswith("observed@")
+        ]
+        if all(seen.get(recipe.sample) == 0 for recipe in counted):
+            where = f"{counted[0].selections[-1]!r}"
+            yield f"@{region}", f"no simulated event is left after the selection {where}; change it"
 
 
 def digests(modules: set[str], physics: tuple[str, str], named: set[str]) -> dict[str, str]:

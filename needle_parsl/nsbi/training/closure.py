@@ -55,7 +55,7 @@ def _compare(above: Floats, below: Floats, target: Floats, reweighted: Floats) -
         "reweighted_error": sigma_q.tolist(),
         "chi2": value,
         "ndf": ndf,
-        "p_value": float(chdtrc(ndf, value)) if ndf else None,
+        "p_value": p_value(value, ndf) if ndf else None,
     }
 
 
@@ -144,7 +144,12 @@ def calibration(score: Floats, label: npt.NDArray[np.bool_], weight: Floats) -> 
         "log_error": [float(e / (f * (1 - f))) if k else None for e, f, k in zip(error, fraction, known, strict=True)],
         "chi2": value,
         "ndf": len(mean),
-        "p_value": float(chdtrc(len(mean), value)),
+        "p_value": p_value(value, len(mean)),
         "ece": float((np.abs(total) * gap).sum() / np.abs(total).sum()),
         "mce": float(gap.max()),
     }
+
+
+def p_value(chi2: float, ndf: int) -> float:
+    """Give the upper tail of chi-squared as `scipy.stats` does, whose import takes most of a second; NaN without a degree of freedom."""
+    return float(chdtrc(ndf, max(chi2, 0.0))) if ndf else float("nan")

@@ -16,8 +16,6 @@ MOMENTUM = 0.9
 FACTOR, PATIENCE = 0.3, 2
 """By what `plateau` multiplies the learning rate, after how many epochs without a better validation loss."""
 Make = Callable[[Iterable[nn.Parameter], float, float], torch.optim.Optimizer]
-
-
 Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
 
 

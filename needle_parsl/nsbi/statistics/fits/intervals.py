@@ -106,12 +106,7 @@ def scan(
     def evaluate(grid: Floats) -> list[Point]:
         return profile(objective, best, parameter, grid, held)
 
-    if where:
-        points = evaluate(np.linspace(where.start, where.stop, where.points))
-    elif rates.curved[rates.parameters.index(parameter)]:
-        points = evaluate(_everywhere(rates, parameter))
-    else:
-        points = _automatic(evaluate, best, parameter, limits, inflation * float(chi2.ppf(max(levels), 1)))
+    points = _points(evaluate, best, parameter, where, inflation * float(chi2.ppf(max(levels), 1)))
     lowest = min([best.nll, *(point.nll for point in points if point.converged)])
     own = Point(best.value(parameter), best.nll, best.converged)
     inside = points[0].value <= own.value <= points[-1].value
@@ -130,6 +125,18 @@ def scan(
         "intervals_at_fixed_weights": intervals if inflation == 1 else at(1.0),
         "open": [level for level, pieces in intervals.items() if _is_open(pieces, points, limits)],
     }
+
+
+def _points(
+    evaluate: Callable[[Floats], list[Point]], best: Result, parameter: str, where: Scan | None, need: float
+) -> list[Point]:
+    """Evaluate t where the user says, or over all values, or as far as it has to be known."""
+    place = best.rates.parameters.index(parameter)
+    if where:
+        return evaluate(np.linspace(where.start, where.stop, where.points))
+    if best.rates.curved[place]:
+        return evaluate(_everywhere(best.rates, parameter))
+    return _automatic(evaluate, best, parameter, best.rates.bounds[place], need)
 
 
 def _everywhere(rates: Rates, parameter: str) -> Floats:
