@@ -7,7 +7,7 @@ import sys
 import traceback
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -34,6 +34,9 @@ from needle_parsl.cli.options import (
 )
 from needle_parsl.errors import InputError, NeedleError, Problem
 from needle_parsl.workflow.processes import threads
+
+if TYPE_CHECKING:
+    from needle_parsl.workflow.running import Prepared
 
 T = TypeVar("T")
 DEBUG = "--debug"
@@ -171,7 +174,7 @@ def run(
     What is already done is not done again.
     """
     from needle_parsl.cli import terminal
-    from needle_parsl.workflow import costing, lock, running
+    from needle_parsl.workflow import lock, running
     from needle_parsl.workflow.processes import interrupts
 
     whole = preparing.prepare(analysis, site, out, settings, until, unblind=unblind)
@@ -202,12 +205,18 @@ def run(
         interrupts.leave(_say(error))
     facts = answers.ended(prepared, outcome)
     if pilot and not outcome.failed:
-        facts["whole"] = answers.cost(whole) | {
-            "spread": costing.spread(prepared.root, preparing.members(prepared), preparing.members(whole))
-        }
+        facts["whole"] = _extrapolated(prepared, whole)
     answers.print_json(facts) if as_json else terminal.ended(facts)
     if outcome.failed:  # not by way of the libraries' own ends: HDF5's crashes if the disk was full
         interrupts.leave(2 if outcome.wrong_input else 1)
+
+
+def _extrapolated(pilot: Prepared, whole: Prepared) -> dict[str, Any]:
+    """Say what a whole run would cost, and how far its ensembles would scatter, after what a pilot has measured."""
+    from needle_parsl.workflow import costing
+
+    spread = costing.spread(pilot.root, preparing.members(pilot), preparing.members(whole))
+    return answers.cost(whole) | {"spread": spread}
 
 
 def _say_of(root: Path, sentence: str, as_json: bool) -> None:
