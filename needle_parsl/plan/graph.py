@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from needle_parsl.analysis import Analysis, Data, Sample, Source, unused
+from needle_parsl.analysis import Analysis, Data, Sample, Source, recommended, unused
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.physics import Density
-from needle_parsl.plan import bootstrapping, estimating, inference, specs, storing, toys, training
+from needle_parsl.plan import bootstrapping, estimating, inference, packing, specs, storing, toys, training
 from needle_parsl.plan.datasets import Datasets, Redone, Thrower
 from needle_parsl.plan.growing import Graph, Inputs
 from needle_parsl.plan.specs import PASSING, STAGES, Share, Task
@@ -78,11 +78,12 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     Returns:
         The tasks; every task comes after those it needs.
     """
-    graph = Graph(analysis, inputs, pack, memory_mib * 2**20)
+    graph = Graph(_crossed(recommended.settle(analysis), inputs), inputs, pack, memory_mib * 2**20)
+    analysis = graph.analysis
     stores = _stores(graph)
     ratios = _ratios(analysis)
     packs = training.of_ratios(graph, ratios, partial(training.members, graph), stores)
-    estimators = {ratio.name: estimating.combine(graph, ratio, packs[ratio.name], stores) for ratio in ratios}
+    estimators = estimating.combine(graph, ratios, packs, stores)
     if analysis.features.parameters:  # what comes next is made of events at one value of the parameters
         for ratio in ratios:
             _diagnose(graph, ratio, packs[ratio.name], estimators[ratio.name], stores)
@@ -103,6 +104,16 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     again = bootstrapping.replicas(graph, resampled, repeated, measured.learned())
     _report(graph, stores, ratios, packs, [*checks, *mixture], measured, again)
     return _ordered(graph)
+
+
+def _crossed(analysis: Analysis, inputs: Inputs) -> Analysis:
+    """Say into how many folds events are divided, where the analysis leaves it open."""
+    split = analysis.split
+    if split.cross is None:
+        counts = [packing.events_of(analysis, inputs.files, name) for name in analysis.samples]
+        split = replace(split, cross=recommended.folds(min([count for count in counts if count], default=0)))
+    folds = split.cross or analysis.training.folds or 1
+    return replace(analysis, split=split, training=replace(analysis.training, folds=folds))
 
 
 def _redone(
@@ -214,7 +225,8 @@ def _evaluate(
     variations = analysis.varied() if dataset == ASIMOV else []
     varied = tuple(Density(name, nuisance, side) for name, nuisance, side, _ in variations)
     ratios = estimating.of_model(analysis, estimators)
-    spec = specs.Evaluate(dataset, graph.splitting, samples, varied, tuple(ratios), covariance is not None)
+    normalised = estimating.multipliers(analysis) if dataset == ASIMOV else ()
+    spec = specs.Evaluate(dataset, graph.splitting, samples, varied, tuple(ratios), covariance is not None, normalised)
     read = [share.density.name for share in samples] + [density.name for density in varied]
     read += [] if simulated else [OBSERVED]
     before = [*(stores[name] for name in read), *ratios.values(), *([covariance] if covariance else [])]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from needle_parsl import rundir
 from needle_parsl.errors import TaskError
 from needle_parsl.plan import Task, specs
 from needle_parsl.workflow import inputs
+from needle_parsl.workflow.normalising import made
 from needle_parsl.workflow.records import Record, writing
 
 if TYPE_CHECKING:
@@ -22,16 +22,16 @@ PARITY = 1024
 
 def combine(root: str, task: Task, *_before: Record) -> Record:
     """Make one estimator of all members of a ratio."""
-    from needle_parsl.nsbi.estimators import composing, files
+    from needle_parsl.nsbi.estimators import files, normalising
     from needle_parsl.nsbi.training import packs
 
     spec = task.of(specs.Combine)
     with writing(root, task) as out:
-        pack = packs.join([packs.read(inputs.path(root, "train", name)) for name in spec.packs])
-        pack = replace(pack, shape=inputs.head(root, spec.ratio, pack.shape))
-        samples = inputs.both(root, spec, "combine", own_ids=True)
-        how = composing.How(spec.combine, spec.quorum, spec.calibration)
-        files.write(out.path, composing.compose(spec.ratio.name, pack, samples, how))
+        found = made(root, spec, packs.join([packs.read(inputs.path(root, "train", name)) for name in spec.packs]))
+        if spec.normalise not in ("reference", "none"):
+            scales = normalising.read(inputs.path(root, "normalise", spec.normalise)).scales
+            found = scales[spec.ratio.name].apply(found)
+        files.write(out.path, found)
     return out.record(root)
 
 

@@ -176,7 +176,7 @@ def _physics(loaded: Loaded, imported: tuple[str, ...] = ()) -> plan.Physics:
 def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
     """Ask what conversion will be asked: the same specs, with the paths, without digests and without the trainings."""
     analysis, physics = loaded.analysis, _physics(loaded)
-    analysis = replace(analysis, training=replace(analysis.training, members=1, folds=1))
+    analysis = replace(analysis, training=replace(analysis.training, members=1, folds=None))
     unknown = {name: tuple(plan.File(p, "") for p in found) for name, found in paths.items()}
     tasks = plan.build(analysis, plan.Inputs(unknown, physics, exact=False), pack=1).tasks
     throwers = {t.spec.thrower for t in tasks if isinstance(t.spec, plan.Toys) and t.spec.thrower}
@@ -196,7 +196,11 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
             for thrower in throwers
         ],
         "physics": [physics.source, physics.path],
-        "fractions": {"train": split.train, "combine": split.combine, "test": split.test, "salt": key(analysis.seed, "split")},
+        "fractions": {
+            **dict(zip(("train", "combine", "test"), split.fractions(), strict=True)),
+            "salt": key(analysis.seed, "split"),
+            "crossed": split.cross != 0,
+        },
         "least": split.min_events,
         "training": plan.content(analysis.training) if analysis.training.own_code() else None,
     }  # fmt: skip

@@ -16,7 +16,7 @@ from needle_parsl import rundir
 from needle_parsl.errors import TaskError
 from needle_parsl.plan import Task, specs
 from needle_parsl.plan.cutting import SHARE
-from needle_parsl.workflow import bootstrapping, estimating, fitting, handing, inputs, training
+from needle_parsl.workflow import bootstrapping, estimating, fitting, handing, inputs, normalising, training
 from needle_parsl.workflow.processes import tethered
 from needle_parsl.workflow.records import Output, Record, warnings, writing
 
@@ -300,6 +300,7 @@ FUNCTIONS: dict[str, Callable[..., Record | None]] = {
     "train": training.train,
     "piece": training.piece,
     "gather": training.gather,
+    "normalise": normalising.normalise,
     "combine": estimating.combine,
     "covariance": estimating.covariance,
     "compose": estimating.compose,

@@ -150,7 +150,12 @@ def test_best_epoch_is_kept_and_patience_ends_training() -> None:
 
 @pytest.mark.parametrize(
     ("how", "expected"),
-    [({}, 50), ({"schedule": "plateau"}, 5), ({"patience": 3}, 3), ({"patience": 7, "schedule": "constant"}, 7)],
+    [
+        ({"epochs": 50}, 50),
+        ({"schedule": "plateau"}, 5),
+        ({"patience": 3}, 3),
+        ({"patience": 7, "schedule": "constant"}, 7),
+    ],
 )
 def test_steps_that_shrink_are_all_taken_unless_patience_is_given(how: dict[str, Any], expected: int) -> None:
     assert Settings.of(Training(**how), 2).patience == expected

@@ -124,9 +124,32 @@ def _units(analysis: Analysis, complain: Complain) -> None:
 
 
 def _split(analysis: Analysis, complain: Complain) -> None:
-    total = analysis.split.train + analysis.split.combine + analysis.split.test
+    split = analysis.split
+    total = sum(split.fractions())
     if total > 1 + 1e-9:
         complain("split", f"train, combine and test add up to {total:g}; expected at most 1")
+    if split.cross == 1:
+        complain(
+            "split.cross",
+            "found 1, expected 2 or more folds, or 0 for none; one fold would leave nothing to train with",
+        )
+    if split.cross and split.divides():
+        complain(
+            "split.cross",
+            "evaluates every event out of its fold, so that train, combine and test have no meaning; leave them out",
+        )
+    if split.cross and analysis.training.folds is not None:
+        complain("training.folds", "has no meaning with split.cross, which says how many folds there are; leave it out")
+    if split.cross and analysis.ensemble.combine == "wifi":
+        complain(
+            "split.cross",
+            'cannot be used with combine = "wifi", whose weights need events that trained no member; say cross = 0',
+        )
+    if split.cross and analysis.features.parameters:
+        complain(
+            "split.cross",
+            "cannot be used with [features] parameters, whose values are drawn for the reference; say cross = 0",
+        )
 
 
 def _samples(analysis: Analysis, complain: Complain) -> None:

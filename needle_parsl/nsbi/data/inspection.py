@@ -262,7 +262,7 @@ def _generated(item: Look, physics: tuple[str, str], fractions: Fractions, least
     if item.region:
         return
     expected = trial.effective() * item.events / TRIAL
-    smallest = min(fractions.train, fractions.combine, fractions.test) * expected
+    smallest = (1.0 if fractions.crossed else min(fractions.train, fractions.combine, fractions.test)) * expected
     if sample != "observed" and smallest < least:
         raise InputError(
             f"sample {sample}: {item.events} generated events leave about {smallest:.0f} effective ones in the smallest "
@@ -289,6 +289,13 @@ def _tried(columns: generation.Columns, recipe: Recipe, reference: str) -> Event
 
 
 def _enough(events: Events, sample: str, fractions: Fractions, least: int) -> None:
+    if fractions.crossed:
+        if (effective := events.effective()) < least:
+            raise InputError(
+                f"sample {sample}: has {effective:.0f} effective events; expected at least {least}; use more events, "
+                "or set split.min_events lower"
+            )
+        return
     few = []
     for part in ("train", "combine", "test"):
         effective = events.part(part, fractions).effective()

@@ -12,7 +12,7 @@ from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import wifi
 from needle_parsl.nsbi.estimators.calibrations import CALIBRATIONS, Calibration
 from needle_parsl.nsbi.estimators.ensembles import equal, inverse_loss
-from needle_parsl.nsbi.estimators.estimator import CHUNK, Estimator, Floats, chunks, normalisation
+from needle_parsl.nsbi.estimators.estimator import CHUNK, Crossed, Estimator, Floats, chunks, normalisation
 from needle_parsl.nsbi.training.packs import Pack, Trained
 
 
@@ -26,13 +26,17 @@ class How:
     """Fraction of the members that must have trained."""
     calibration: str = "none"
     """`none`, or a name in `CALIBRATIONS`; not with wifi."""
+    normalise: str = "reference"
+    """`reference`: r <- r / E_ref[r]; `none` leaves r to a normalisation at the expected yields, see `yields`."""
+    crossed: tuple[int, int] | None = None
+    """Folds, and the salt of their hash, where every event trained some members."""
 
 
 def compose(ratio: str, pack: Pack, samples: tuple[Events, Events], how: How) -> Estimator:
     """Combine the members of a ratio, on events that trained nothing.
 
-    All but wifi are calibrated, if that is wanted, and renormalised: r <- r / E_ref[r]. The fitted weights of wifi have a
-    covariance, which that would break, and are a calibration themselves.
+    All but wifi are calibrated, if that is wanted, and normalised. The fitted weights of wifi have a covariance, which that would break, and
+    are a calibration themselves.
 
     Args:
         ratio: Its name.
@@ -43,23 +47,40 @@ def compose(ratio: str, pack: Pack, samples: tuple[Events, Events], how: How) ->
     Raises:
         TaskError: Too few members have trained; the message counts the reasons. Or the weights cannot be found.
     """
-    trained = _trained(ratio, pack, how.quorum)
-    weights, names = np.stack([m.weights for m in trained]), samples[1].names
-    raw = Estimator(ratio, names, pack.shape, pack.scaler, weights, how.combine, 0.0, equal(len(trained)))
+    raw = combined(ratio, pack, samples[1].names, how)
     if how.combine == "wifi":
         return _fitted(raw, samples)
-    if how.combine == "weighted":
-        raw = replace(raw, coefficients=_by_loss(ratio, trained))
     if how.calibration != "none":
         raw = replace(raw, calibration=_calibrated(raw, samples, how.calibration))
+    if how.normalise != "reference":
+        return raw
     mean, _ = normalisation(raw, samples[1])
     if not (mean > 0 and np.isfinite(mean)):
         raise TaskError(f"ratio {ratio}: its mean over the reference is {mean:g}; it cannot be renormalised")
     return replace(raw, log_norm=float(np.log(mean)))
 
 
+def combined(ratio: str, pack: Pack, features: tuple[str, ...], how: How) -> Estimator:
+    """Combine the members of a ratio without any events: neither calibrated nor normalised, and not by fitted weights.
+
+    Args:
+        ratio: Its name.
+        pack: All members.
+        features: What the networks see.
+        how: The method.
+
+    Raises:
+        TaskError: Too few members have trained, or their losses are no weights.
+    """
+    trained = _trained(ratio, pack, how.quorum)
+    weights = np.stack([m.weights for m in trained])
+    crossed = Crossed(*how.crossed, np.array([m.fold for m in trained])) if how.crossed else None
+    coefficients = _by_loss(ratio, trained) if how.combine == "weighted" else equal(len(trained))
+    return Estimator(ratio, features, pack.shape, pack.scaler, weights, how.combine, 0.0, coefficients, crossed=crossed)
+
+
 def _calibrated(raw: Estimator, samples: tuple[Events, Events], method: str) -> Calibration:
-    log_ratio = np.concatenate([raw.log_ratio(events.inputs) for events in samples])
+    log_ratio = np.concatenate([raw.of(events) for events in samples])
     label = np.arange(len(log_ratio)) < len(samples[0])
     try:
         return CALIBRATIONS[method](log_ratio, label, np.concatenate([events.weight for events in samples]))

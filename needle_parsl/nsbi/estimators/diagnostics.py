@@ -47,7 +47,7 @@ def diagnose(
     """
     numerator, denominator = samples
     mean, error = normalisation(estimator, denominator)
-    learned = (estimator.log_ratio(numerator.inputs), estimator.log_ratio(denominator.inputs))
+    learned = (estimator.of(numerator), estimator.of(denominator))
     members = estimator.members(denominator.inputs[:: 1 + len(denominator) // MOST])
     reweighted = denominator.weight * np.exp(learned[1])
     columns = _columns(numerator, denominator, learned)

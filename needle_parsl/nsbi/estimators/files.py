@@ -11,7 +11,7 @@ import numpy as np
 
 from needle_parsl.nsbi.estimators import wifi
 from needle_parsl.nsbi.estimators.calibrations import Calibration
-from needle_parsl.nsbi.estimators.estimator import Estimator
+from needle_parsl.nsbi.estimators.estimator import Crossed, Estimator
 from needle_parsl.nsbi.training import networks
 from needle_parsl.nsbi.training.views import Scaler
 
@@ -33,6 +33,11 @@ def put(group: h5py.Group, estimator: Estimator) -> None:
         estimator.weights,
     )
     group["coefficients"] = estimator.coefficients
+    group.attrs["slope"] = estimator.slope
+    if estimator.crossed is not None:
+        inner = group.create_group("crossed")
+        inner.attrs["folds"], inner.attrs["salt"] = estimator.crossed.folds, np.uint64(estimator.crossed.salt)
+        inner["fold"] = estimator.crossed.fold
     if estimator.calibration is not None:
         inner = group.create_group("calibration")
         inner.attrs["kind"] = estimator.calibration.kind
@@ -58,6 +63,10 @@ def _read_fitted(group: h5py.Group) -> wifi.Weights:
     return wifi.Weights(values, directions, spread, means, sums, dropped, *conditions)
 
 
+def _read_crossed(group: h5py.Group) -> Crossed:
+    return Crossed(int(group.attrs["folds"]), int(group.attrs["salt"]), group["fold"][...])
+
+
 def _read_calibration(group: h5py.Group) -> Calibration:
     return Calibration(str(group.attrs["kind"]), group["knots"][...], group["values"][...])
 
@@ -81,4 +90,6 @@ def take(group: h5py.Group) -> Estimator:
         group["coefficients"][...],
         _read_fitted(group["wifi"]) if "wifi" in group else None,
         _read_calibration(group["calibration"]) if "calibration" in group else None,
+        float(group.attrs.get("slope", 1.0)),
+        _read_crossed(group["crossed"]) if "crossed" in group else None,
     )

@@ -60,12 +60,23 @@ class Course:
         epoch, settings, watch = len(self.history) - 1, self.job.settings, self.watch
         if not all(map(math.isfinite, losses)):
             self.reason = f"diverged in epoch {epoch + 1}"
+        elif settings.lengths:
+            self._at_length(epoch, losses[1], weights)
+            return
         elif watch.best.better(logged[watch.best.monitor], self.best_loss):
             self.best_loss, self.best_epoch, self.best = logged[watch.best.monitor], epoch, weights()
         better = watch.stop.better(logged[watch.stop.monitor], self.mark)
         self.mark, self.waited = (logged[watch.stop.monitor], 0) if better else (self.mark, self.waited + 1)
         patience = settings.patience if watch.patience is None else watch.patience
         self.ended = bool(self.reason) or self.waited >= patience or len(self.history) >= settings.epochs
+
+    def _at_length(self, epoch: int, loss: float, weights: Callable[[], torch.Tensor]) -> None:
+        """Where a training may end, keep its weights if they are better than at the last such place; else end there."""
+        if epoch + 1 not in self.job.settings.lengths:
+            return
+        if better := self.watch.best.better(loss, self.best_loss):
+            self.best_loss, self.best_epoch, self.best = loss, epoch, weights()
+        self.ended = not better or epoch + 1 >= self.job.settings.lengths[-1]
 
     def described(self) -> dict[str, Any]:
         """Give the state between two steps."""

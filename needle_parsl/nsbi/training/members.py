@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from needle_parsl import refs
-from needle_parsl.analysis import Training
+from needle_parsl.analysis import Training, recommended
 from needle_parsl.nsbi.training import heads
 from needle_parsl.nsbi.training.networks import NETWORKS, Shape, asks_for_particles, takes
 from needle_parsl.nsbi.training.streaming import StoredView
@@ -33,6 +33,11 @@ class Settings:
     patience: int
     label_smoothing: float = 0.0
     metrics: tuple[str, ...] = ()
+    lengths: tuple[int, ...] = ()
+    """Epochs after which a training may end, ascending: it goes on as long as the validation loss has become better, and the weights of the
+    best of these ends are kept. Empty for those of the best epoch of all."""
+    log_yields: tuple[float, ...] = ()
+    """Of many classes, ln of the expected events at which they are validated; empty for equal numbers."""
 
     @staticmethod
     def of(
@@ -42,34 +47,38 @@ class Settings:
         source: str = "",
         path: str = "",
         classes: Sequence[str] = (),
+        lengths: tuple[int, ...] = (),
     ) -> Settings:
         """Take what concerns one member from the user's table.
 
         Args:
-            table: `[training]`.
+            table: `[training]`; `suited` completes it for a number of events, else it is completed for some thousands.
             features: How many there are.
             particles: Features of a particle; 0 without particles.
             source: The text of the user's `physics.py`.
             path: Where that file is, or the analysis.
             classes: Of a network of many, by name.
+            lengths: See `Settings`.
         """
+        own = recommended.complete(table, recommended.Size(recommended.FEW))
+        epochs = table.epochs or (lengths[-1] if lengths else recommended.EPOCHS)
         name, given = table.architecture()
         name = name if name in NETWORKS else refs.located(name, source, path)
-        offered = {n: getattr(table, n) for n in OFFERED}
+        offered = {n: {**asdict(own), "epochs": epochs, "label_smoothing": table.label_smoothing}[n] for n in OFFERED}
         arguments = json.dumps({**takes(name, offered), **given}, sort_keys=True)
         particles = particles if asks_for_particles(name) else 0
         shape = Shape(
             name,
             features,
-            table.layers,
-            table.nodes,
+            own.layers,
+            own.nodes,
             arguments,
             particles,
             heads.of_classes(classes) if classes else "",
         )
         return Settings(
-            shape, table.loss, table.optimizer, table.learning_rate, table.schedule, table.weight_decay, table.batch_size,
-            table.epochs, table.patient(), table.label_smoothing, table.metrics,
+            shape, table.loss or "carl", table.optimizer, own.learning_rate, table.schedule, own.weight_decay, own.batch_size,
+            epochs, table.patient(epochs), table.label_smoothing, table.metrics, lengths,
         )  # fmt: skip
 
 

@@ -35,6 +35,8 @@ class StoredEvents:
     particle_scaler: Scaler | None = None
     kinds: Mapping[float, str] = field(default_factory=lambda: BOTH)
     """What each label means; there must be events of all."""
+    shares: Mapping[float, float] | None = None
+    """What part of the weight of validation events each label has; None for equal parts."""
 
     @staticmethod
     def of(found: Sequence[Stretch], kinds: Mapping[float, str] = BOTH) -> StoredEvents:
@@ -47,6 +49,10 @@ class StoredEvents:
     def features(self) -> int:
         """Count the features."""
         return len(self.scaler.shift)
+
+    def counts(self) -> dict[float, int]:
+        """Count the events of each label."""
+        return {kind: sum(s.stop - s.start for s in self.found if s.label == kind) for kind in self.kinds}
 
     def look(self, view: MemberView) -> tuple[StoredView, StoredView]:
         """Give a member its training and its validation events.
@@ -63,7 +69,8 @@ class StoredEvents:
                 kept = keep(ids)
                 counts[stretch.label] += int(kept.sum())
                 totals[stretch.label] += float(keep.weights(ids[kept], weight[kept]).sum()) * stretch.factor
-        factors = balance(sum(counts.values()), totals, self.kinds)
+        shares = self.shares if keep.validation else None
+        factors = balance(sum(counts.values()), totals, self.kinds, shares)
         found = [replace(s, factor=s.factor * factors[s.label]) for s in self.found]
         jets = self.particle_scaler
         loading = Loading(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from needle_parsl.analysis import Training
+from needle_parsl.analysis import Training, recommended
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import inspection
 from needle_parsl.nsbi.data.jagged import Jagged
@@ -44,7 +44,8 @@ def look(table: Training, features: int, particles: int, physics: tuple[str, str
     found: dict[str, Any] = {"problems": [], "engine": "", "reason": ""}
     try:
         classes = CLASSES if table.loss == "multiclass" else ()
-        settings = Settings.of(table, features, particles, *physics, classes)
+        complete, lengths = recommended.suited(table, [EVENTS])
+        settings = Settings.of(complete, features, particles, *physics, classes, lengths)
         choice = choosing.choose(Job(settings, 1, *(_events(features, particles, len(classes) or 2) for _ in range(2))))
         found |= {"engine": choice.engine, "reason": choice.reason}
     except InputError as error:

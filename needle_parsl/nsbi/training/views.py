@@ -71,6 +71,8 @@ class RatioEvents:
     """What is known jointly of each event, and learned instead of the label; shape (N,)."""
     kinds: Mapping[float, str] = field(default_factory=lambda: BOTH)
     """What each label means; there must be events of all."""
+    shares: Mapping[float, float] | None = None
+    """What part of the weight of validation events each label has; None for equal parts."""
 
     @staticmethod
     def build(numerator: Events | None, denominator: Events, joint: str = "") -> RatioEvents:
@@ -111,8 +113,12 @@ class RatioEvents:
         if view.bootstrap_salt is not None:
             weight = weight * hashing.poisson(self.id, view.bootstrap_salt)
         if view.replica:
-            return _balanced(self, training, weight), _balanced(self, validation, weight)
-        return _balanced(self, training & (weight != 0), weight), _balanced(self, validation, self.weight)
+            return _balanced(self, training, weight), _balanced(self, validation, weight, self.shares)
+        return _balanced(self, training & (weight != 0), weight), _balanced(self, validation, self.weight, self.shares)
+
+    def counts(self) -> dict[float, int]:
+        """Count the events of each label."""
+        return {kind: int((self.label == kind).sum()) for kind in self.kinds}
 
 
 def _standardised(events: Events, label: npt.NDArray[np.generic]) -> RatioEvents:
@@ -162,6 +168,7 @@ class MemberView:
     folds: int
     fold_salt: int
     validation: float
+    """Fraction of the training events by which it is validated; 0 for the events of the fold instead."""
     validation_salt: int
     bootstrap_salt: int | None
     """None without bootstrap; the same for a replica in every ratio."""
@@ -175,17 +182,25 @@ def chosen(ids: hashing.Hashes, view: MemberView) -> tuple[npt.NDArray[np.bool_]
     outside = np.ones(len(ids), dtype=bool)
     if view.folds > 1:
         outside = hashing.fold(ids, view.folds, view.fold_salt) != view.fold
+    if not view.validation:
+        return outside, ~outside
     validation = hashing.uniform(ids, view.validation_salt) < view.validation
     return outside & ~validation, outside & validation
 
 
-def balance(events: int, totals: Mapping[float, float], kinds: Mapping[float, str]) -> dict[float, float]:
+def balance(
+    events: int,
+    totals: Mapping[float, float],
+    kinds: Mapping[float, str],
+    shares: Mapping[float, float] | None = None,
+) -> dict[float, float]:
     """Give all classes the same sum of weights, with mean weight 1, so that the logit is ln p_1 / p_0.
 
     Args:
         events: Of all classes.
         totals: The sum of the weights of each class, by label.
         kinds: What each label means.
+        shares: What part of all weights a class has instead.
 
     Returns:
         What the weights of each are multiplied with.
@@ -196,12 +211,16 @@ def balance(events: int, totals: Mapping[float, float], kinds: Mapping[float, st
     for kind, total in totals.items():
         if not total > 0:
             raise TaskError(f"the weights of its {kinds[kind]} add up to {total:g}")
-    return {kind: events / (len(totals) * total) for kind, total in totals.items()}
+    equal = 1 / len(totals)
+    return {kind: events * (shares[kind] if shares else equal) / total for kind, total in totals.items()}
 
 
-def _balanced(events: RatioEvents, keep: npt.NDArray[np.bool_], weight: Floats) -> Batchable:
+def _balanced(
+    events: RatioEvents, keep: npt.NDArray[np.bool_], weight: Floats, shares: Mapping[float, float] | None = None
+) -> Batchable:
     label, kept = events.label[keep], weight[keep]
-    factors = balance(len(kept), {kind: float(kept[label == kind].sum()) for kind in events.kinds}, events.kinds)
+    totals = {kind: float(kept[label == kind].sum()) for kind in events.kinds}
+    factors = balance(len(kept), totals, events.kinds, shares)
     for kind, factor in factors.items():
         kept[label == kind] *= factor
     learned = label if events.known is None else events.known[keep]

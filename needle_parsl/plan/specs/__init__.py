@@ -30,6 +30,7 @@ from needle_parsl.plan.specs.networks import (
     Export,
     Member,
     Named,
+    Normalise,
     Ratio,
     Splitting,
     Train,
@@ -44,8 +45,9 @@ VERSIONS = {
     "read": 1,
     "merge": 1,
     "convert": 2,
-    "train": 3,
-    "combine": 3,
+    "train": 4,
+    "normalise": 1,
+    "combine": 4,
     "covariance": 1,
     "compose": 1,
     "export": 1,
@@ -64,7 +66,7 @@ VERSIONS = {
 """The stages in their order. Raise a version when its task gives other results, and what is done is done again. That of
 `convert` stands for `read` and `merge`, too, since a store is named by its files alone."""
 STAGES = tuple(VERSIONS)
-NETWORKED = ("train", "combine", "covariance", "export", "diagnose", "evaluate", "replica", "toys")
+NETWORKED = ("train", "normalise", "combine", "covariance", "export", "diagnose", "evaluate", "replica", "toys")
 """Stages that make networks."""
 PASSING = ("read", "merge")
 """Stages whose outputs are removed when the store that is made of them is there."""
@@ -76,6 +78,7 @@ Spec = (
     | Merge
     | Convert
     | Train
+    | Normalise
     | Combine
     | Covariance
     | Compose
@@ -145,6 +148,7 @@ __all__ = [
     "Mixture",
     "Named",
     "Neyman",
+    "Normalise",
     "Physics",
     "Piece",
     "Ratio",

@@ -34,6 +34,7 @@ from needle_parsl.workflow.inputs.stores import (
     shares,
     store,
     total,
+    yields_of,
 )
 
 __all__ = [
@@ -74,4 +75,5 @@ __all__ = [
     "training_events",
     "weighted",
     "yields",
+    "yields_of",
 ]

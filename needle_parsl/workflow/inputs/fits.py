@@ -32,7 +32,13 @@ def simulated(root: str, spec: specs.Evaluate, ratios: Mapping[str, Estimator]) 
     from needle_parsl.nsbi.statistics import dataset
 
     parts = {s.density.name: part(root, s.density.name, spec.splitting, "test") for s in spec.samples}
-    return dataset.simulated(parts, yields(root, spec), ratios)
+    return dataset.simulated(parts, yields(root, spec), ratios, _priors(root, spec))
+
+
+def _priors(root: str, spec: specs.Evaluate) -> dict[str, float]:
+    """Give the expected events at which ratios are normalised, by process; none where they are normalised otherwise."""
+    expected = shares(root, spec.samples) if spec.normalised else []
+    return {density.name: nu * factor for (density, nu), factor in zip(expected, spec.normalised, strict=True)}
 
 
 def yields(root: str, spec: specs.Evaluate) -> dict[str, float]:
