@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from needle_parsl.errors import InputError, TaskError
+from needle_parsl.nsbi import compiling
 from needle_parsl.nsbi.data import store
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.loading.stretches import Stretch
@@ -86,7 +87,7 @@ def test_classes_are_balanced() -> None:
 def test_one_ensemble_learns_every_ratio() -> None:
     """Each ratio of one pack against its truth, and sum_j c_j r_j = 1 for the samples of the mixture."""
     trained = engine.train_pack(DATA, [member(0), member(1)], SETTINGS, state.State(), state.never)
-    assert {m.engine for m in trained} == {"rows"}
+    assert {m.engine for m in trained} == {"native" if compiling.AVAILABLE else "rows"}
     yields, found = {"s": 1.0, "b": 2.0}, {}
     for name in MEANS:
         shape = replace(SETTINGS.shape, head=heads.of_ratio(HEAD, name, yields))
@@ -98,6 +99,18 @@ def test_one_ensemble_learns_every_ratio() -> None:
         assert abs(estimator.log_norm) < 0.05
         found[name] = np.exp(estimator.log_ratio(X) + estimator.log_norm)
     np.testing.assert_allclose(found["s"] / 3 + found["b"] * 2 / 3, 1, atol=1e-5)
+
+
+@pytest.mark.skipif(not compiling.AVAILABLE, reason="numba is not installed")
+@pytest.mark.parametrize("optimizer", ["adamw", "nadam", "sgd"])
+def test_compiled_classes_equal_rows(monkeypatch: pytest.MonkeyPatch, optimizer: str) -> None:
+    how = replace(SETTINGS, optimizer=optimizer)
+    ours = engine.train(DATA, member(), how)
+    monkeypatch.setattr(compiling, "AVAILABLE", False)
+    theirs = engine.train(DATA, member(), how)
+    assert (ours.engine, theirs.engine) == ("native", "rows")
+    np.testing.assert_allclose(ours.history, theirs.history, atol=1e-6)
+    np.testing.assert_allclose(ours.weights, theirs.weights, atol=1e-5)
 
 
 def test_stacked_classes_equal_rows(monkeypatch: pytest.MonkeyPatch) -> None:

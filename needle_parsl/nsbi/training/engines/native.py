@@ -48,7 +48,7 @@ class Native:
         assert self.rows.optimizing.flat
         self.row = self.rows.optimizing.flat.row
         goals = _goals(self.rows.module)  # a member may have its own smoothing of labels
-        self.trainer = Trainer(*plan.structure, goals[0] if len(goals) == 1 else plan.goal, rule)
+        self.trainer = Trainer(plan.structure, goals[0] if len(goals) == 1 else plan.goal, rule)
         self.stride = max(1, int(WORK / (6 * len(self.row) * self.rows.job.settings.batch_size)))
         self.row.grad = None
         # Schedulers want to have seen a step; torch's own would import its compiler.
@@ -154,9 +154,11 @@ def _goals(module: nn.Module) -> tuple[Goal, ...]:
     """Give the goal of a network that is trained by needle's own loss, or what the user's own `training_step` may follow."""
     if not isinstance(module, Classifier):
         return recognising.GOALS
-    known = {"carl": passes.BCE, "alice": passes.BCE, "mlc": passes.MLC}
-    loss = module.settings.loss
-    return (Goal(known[loss], module.settings.label_smoothing),) if loss in known else ()
+    known = {"carl": passes.BCE, "alice": passes.BCE, "mlc": passes.MLC, "multiclass": passes.SOFTMAX}
+    loss, smoothing = module.settings.loss, module.settings.label_smoothing
+    if loss not in known or (loss == "multiclass" and smoothing):  # smoothed numbers of classes are none
+        return ()
+    return (Goal(known[loss], smoothing),)
 
 
 def _remembered(module: nn.Module) -> dict[str, Any]:

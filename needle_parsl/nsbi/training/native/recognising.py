@@ -12,22 +12,16 @@ from torch import nn, optim
 
 from needle_parsl.nsbi.training.native import passes, updates
 from needle_parsl.nsbi.training.native.passes import Table
-from needle_parsl.nsbi.training.native.trainer import Goal, Trainer
+from needle_parsl.nsbi.training.native.trainer import Goal, Structure, Trainer
 from needle_parsl.nsbi.training.native.updates import Rule
 
 ACTIVATIONS: dict[type[nn.Module], int] = {nn.SiLU: passes.SILU, nn.ReLU: passes.RELU, nn.Tanh: passes.TANH}
-GOALS = tuple(Goal(loss, by_weight=by_weight) for by_weight in (False, True) for loss in (passes.BCE, passes.MSE))
+GOALS = tuple(
+    Goal(loss, by_weight=by_weight) for by_weight in (False, True) for loss in (passes.BCE, passes.MSE, passes.SOFTMAX)
+)
 """What may be the goal of a user's own `training_step`: losses that are written in one way only."""
 AGREED = 1e-5
 """Largest difference of loss and gradient, relative to the loss and to the largest part of the gradient."""
-
-
-class Structure(NamedTuple):
-    """A multilayer perceptron."""
-
-    widths: tuple[int, ...]
-    """Features and hidden widths; the output is one number."""
-    activation: int
 
 
 class Plan(NamedTuple):
@@ -46,14 +40,15 @@ def structures(module: nn.Module) -> tuple[Structure, ...]:
     layers = [part for part in parts if type(part) is nn.Linear]
     kinds = {type(part) for part in parts} - {nn.Linear}
     sizes = [p.numel() for layer in layers for p in layer.parameters()]
-    if len(layers) < 2 or len(kinds) > 1 or not kinds <= set(ACTIVATIONS) or layers[-1].out_features != 1:
+    if len(layers) < 2 or len(kinds) > 1 or not kinds <= set(ACTIVATIONS):
         return ()
     if any(layer.bias is None for layer in layers) or any(a.out_features != b.in_features for a, b in pairwise(layers)):
         return ()
     if [p.numel() for p in module.parameters()] != sizes:
         return ()
     widths = tuple(layer.in_features for layer in layers)
-    return tuple(Structure(widths, ACTIVATIONS[kind]) for kind in kinds or ACTIVATIONS)
+    outputs = layers[-1].out_features
+    return tuple(Structure(widths, ACTIVATIONS[kind], outputs) for kind in kinds or ACTIVATIONS)
 
 
 def _idle(part: nn.Module) -> bool:
@@ -117,8 +112,8 @@ def plan(
         samples: At least one.
     """
     for structure in found:
-        for goal in goals:
-            trainer = Trainer(*structure, goal, Rule(updates.SGD))
+        for goal in (g for g in goals if g.suits(structure)):
+            trainer = Trainer(structure, goal, Rule(updates.SGD))
             if all(_agrees(trainer, parameters, sample) for sample in samples):
                 return Plan(structure, goal)
     return None

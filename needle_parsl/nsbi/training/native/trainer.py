@@ -8,10 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.compiling import compiled
-from needle_parsl.nsbi.training.native import layout, passes, updates
+from needle_parsl.nsbi.training.native import classes, layout, passes, updates
 from needle_parsl.nsbi.training.native.layout import TILE, Floats, Integers, Work
 from needle_parsl.nsbi.training.native.passes import Table
 from needle_parsl.nsbi.training.native.updates import Moments, Rule
+
+
+class Structure(NamedTuple):
+    """A multilayer perceptron."""
+
+    widths: tuple[int, ...]
+    """Features and hidden widths."""
+    activation: int
+    outputs: int = 1
+    """Logits; many are those of classes."""
 
 
 class Goal(NamedTuple):
@@ -22,6 +32,10 @@ class Goal(NamedTuple):
     """Labels become y (1 - smoothing) + smoothing / 2."""
     by_weight: bool = False
     """Whether a batch's loss is divided by its sum of weights, not by its number of events."""
+
+    def suits(self, structure: Structure) -> bool:
+        """Whether it is a loss of that many logits."""
+        return (self.loss == passes.SOFTMAX) == (structure.outputs > 1)
 
 
 @compiled
@@ -54,7 +68,10 @@ def _differentiate(
             work.label[n] = table.label[part[n]] * keep + add
             work.weight[n] = table.weight[part[n]] * scale
         passes.forward(places, parameters, activation, rows, work)
-        total += passes.judge(goal.loss, len(part), rows, work)
+        if goal.loss == passes.SOFTMAX:
+            total += classes.judge(places, len(part), rows, work)
+        else:
+            total += passes.judge(goal.loss, len(part), rows, work)
         passes.backward(places, len(part), rows, work)
     passes.unpack(places, work)
     return total
@@ -63,9 +80,9 @@ def _differentiate(
 class Trainer:
     """A network's structure, its goal and its optimiser; holds the arrays that it works in, so one thread at a time."""
 
-    def __init__(self, widths: tuple[int, ...], activation: int, goal: Goal, rule: Rule) -> None:
-        self.activation, self.goal, self.rule = activation, goal, rule
-        self.places = layout.laid_out(widths)
+    def __init__(self, structure: Structure, goal: Goal, rule: Rule) -> None:
+        self.structure, self.goal, self.rule = structure, goal, rule
+        self.places = layout.laid_out(structure.widths, structure.outputs)
         self.work = layout.work(self.places)
 
     def begin(self) -> Moments:
@@ -91,12 +108,12 @@ class Trainer:
         """
         losses = np.empty(-(-len(order) // batch_size))
         _train(
-            self.places, self.activation, self.goal, self.rule, self.work, parameters, moments, table, order, batch_size,
+            self.places, self.structure.activation, self.goal, self.rule, self.work, parameters, moments, table, order, batch_size,
             rate, losses,
         )  # fmt: skip
         return losses
 
     def differentiate(self, parameters: Floats, table: Table, batch: Integers) -> tuple[float, Floats]:
         """Compute the loss of a batch, and its gradient, shape (P,)."""
-        loss = _differentiate(self.places, self.activation, self.goal, self.work, parameters, table, batch)
+        loss = _differentiate(self.places, self.structure.activation, self.goal, self.work, parameters, table, batch)
         return loss, self.work.gradient.copy()
