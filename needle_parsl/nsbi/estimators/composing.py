@@ -13,6 +13,7 @@ from needle_parsl.nsbi.estimators import wifi
 from needle_parsl.nsbi.estimators.calibrations import CALIBRATIONS, Calibration
 from needle_parsl.nsbi.estimators.ensembles import equal, inverse_loss
 from needle_parsl.nsbi.estimators.estimator import CHUNK, Crossed, Estimator, Floats, chunks, normalisation
+from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training.packs import Pack, Trained
 
 
@@ -89,7 +90,7 @@ def _calibrated(raw: Estimator, samples: tuple[Events, Events], method: str) -> 
 
 
 def _trained(ratio: str, pack: Pack, quorum: float) -> list[Trained]:
-    trained = [m for m in pack.members if not m.reason]
+    trained = [m for m in packs.settled(pack.members) if not m.reason]
     if len(trained) < quorum * len(pack.members):
         reasons = sorted({m.reason for m in pack.members if m.reason})
         raise TaskError(

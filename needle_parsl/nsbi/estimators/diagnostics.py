@@ -15,6 +15,7 @@ from needle_parsl.nsbi.estimators.checks.distances import distances
 from needle_parsl.nsbi.estimators.checks.health import agreement, overtraining, support
 from needle_parsl.nsbi.estimators.checks.twosample import two_sample
 from needle_parsl.nsbi.estimators.estimator import Estimator, normalisation
+from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training.closure import calibration, closure
 from needle_parsl.nsbi.training.packs import Pack
 
@@ -101,7 +102,7 @@ def training(pack: Pack) -> list[dict[str, Any]]:
             "validation_loss": [_finite(value) for value in m.history[:, 1]],
             "reason": m.reason or None,
         }
-        for m in pack.members
+        for m in packs.settled(pack.members)
     ]
 
 

@@ -90,7 +90,7 @@ def fit(events: Labelled, slopes: Sequence[int]) -> Normalised:
 
 @dataclass(frozen=True)
 class _Problem:
-    """The cross-entropy as a function of theta = slopes, then offsets of all classes but the first."""
+    """The cross-entropy as a function of theta = slopes, then offsets of all classes but one."""
 
     events: Labelled
     slopes: Ints
@@ -98,6 +98,9 @@ class _Problem:
     """Shape (J,)."""
     scale: float
     """Effective events per unit of weight: a prior counts against events, and not against yields."""
+
+    base: int
+    """The class whose offset is 0: one that is the reference, or else the first."""
 
     @staticmethod
     def of(events: Labelled, slopes: Ints) -> _Problem:
@@ -110,7 +113,7 @@ class _Problem:
             raise TaskError(f"ln r is no number for {bad} of {events.log_ratio.shape[1]} simulated events")
         total = totals.sum()
         effective = total**2 / (events.weight**2).sum()
-        return _Problem(events, slopes, np.log(totals), effective / total)
+        return _Problem(events, slopes, np.log(totals), effective / total, int(slopes.argmin()))
 
     @property
     def free(self) -> int:
@@ -123,7 +126,7 @@ class _Problem:
     def parts(self, theta: Floats) -> tuple[Floats, Floats]:
         """Give slope and offset of each class."""
         slope = np.where(self.slopes >= 0, np.append(theta[: self.free], 1.0)[self.slopes], 0.0)
-        return slope, np.concatenate([[0.0], theta[self.free :]])
+        return slope, np.insert(theta[self.free :], self.base, 0.0)
 
     def eta(self, theta: Floats) -> Floats:
         slope, offset = self.parts(theta)
@@ -144,7 +147,10 @@ class _Problem:
         """Give what each event adds to the gradient, without the prior; shape (P, N)."""
         share = softmax(self.eta(theta), axis=0)
         share[self.events.label, np.arange(len(self.events.label))] -= 1.0
-        return np.concatenate([self._by_slope(share * self._ratios()), share[1:]]) * self.events.weight
+        return (
+            np.concatenate([self._by_slope(share * self._ratios()), np.delete(share, self.base, axis=0)])
+            * self.events.weight
+        )
 
     def _ratios(self) -> Floats:
         return np.clip(self.events.log_ratio, -LARGEST, LARGEST)
@@ -175,7 +181,10 @@ class _Problem:
 
     def _columns(self, j: int) -> list[int]:
         """Name the parameters on which class j depends."""
-        return [*([int(self.slopes[j])] if self.slopes[j] >= 0 else []), *([self.free + j - 1] if j else [])]
+        return [
+            *([int(self.slopes[j])] if self.slopes[j] >= 0 else []),
+            *([] if j == self.base else [self.free + j - (j > self.base)]),
+        ]
 
     def covariance(self, theta: Floats) -> Floats:
         """Estimate the covariance of theta from the scatter of events; the sum of the weights of a class is fixed."""
@@ -192,7 +201,7 @@ class _Problem:
         slope, offset = self.parts(theta)
         errors = np.sqrt(np.maximum(np.diag(self.covariance(theta)), 0.0))
         slope_error = np.where(self.slopes >= 0, np.append(errors[: self.free], 0.0)[self.slopes], 0.0)
-        return Normalised(slope, offset, slope_error, np.concatenate([[0.0], errors[self.free :]]), loss)
+        return Normalised(slope, offset, slope_error, np.insert(errors[self.free :], self.base, 0.0), loss)
 
 
 def gauge(offset: Floats, shares: Floats) -> Floats:

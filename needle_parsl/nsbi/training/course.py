@@ -16,6 +16,10 @@ from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.training.views import Places
 from needle_parsl.nsbi.training.watching import MONITORED, Watch
 
+WORSE = 0.3
+"""By how much a loss may rise from one length to twice that, over the root of the number of validation events: about three times the error of
+the difference for networks that differ by 0.1 in ln r."""
+
 
 class Course:
     """One attempt to train one member."""
@@ -29,6 +33,8 @@ class Course:
         """Batches of this epoch that are done, and the sum of their losses times events."""
         self.history: list[tuple[float, float]] = []
         self.best: torch.Tensor | None = None
+        self.kept: list[torch.Tensor] = []
+        """Weights at the lengths at which a training may end."""
         self.watched(Watch())
         self.metrics: list[dict[str, float]] = []
         self.ended, self.reason = False, ""
@@ -71,19 +77,24 @@ class Course:
         self.ended = bool(self.reason) or self.waited >= patience or len(self.history) >= settings.epochs
 
     def _at_length(self, epoch: int, loss: float, weights: Callable[[], torch.Tensor]) -> None:
-        """Where a training may end, keep its weights if they are better than at the last such place; else end there."""
+        """Where a training may end, keep its weights; end there if they have become worse by more than chance explains.
+
+        Which of them count is decided by the losses of all members, see `packs.settled`.
+        """
         if epoch + 1 not in self.job.settings.lengths:
             return
-        if better := self.watch.best.better(loss, self.best_loss):
-            self.best_loss, self.best_epoch, self.best = loss, epoch, weights()
-        self.ended = not better or epoch + 1 >= self.job.settings.lengths[-1]
+        worse = loss - self.best_loss > WORSE / math.sqrt(len(self.job.validation))
+        self.kept.append(weights())
+        if self.watch.best.better(loss, self.best_loss):
+            self.best_loss, self.best_epoch, self.best = loss, epoch, self.kept[-1]
+        self.ended = worse or epoch + 1 >= self.job.settings.lengths[-1]
 
     def described(self) -> dict[str, Any]:
         """Give the state between two steps."""
         return {
             "name": self.member.name, "attempt": self.attempt, "shuffled": self.shuffled, "step": self.step, "total": self.total,
             "history": self.history, "best": self.best, "best_loss": self.best_loss, "best_epoch": self.best_epoch,
-            "mark": self.mark, "waited": self.waited, "metrics": self.metrics,
+            "mark": self.mark, "waited": self.waited, "metrics": self.metrics, "kept": self.kept,
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -93,6 +104,7 @@ class Course:
         self.history, self.best = list(state["history"]), state["best"]
         self.best_loss, self.best_epoch = state["best_loss"], state["best_epoch"]
         self.mark, self.waited, self.metrics = state["mark"], state["waited"], list(state["metrics"])
+        self.kept = list(state["kept"])
         self.resumed = state["arithmetic"]
 
     def trained(self, initial: Callable[[], torch.Tensor], engine: str) -> Trained:
@@ -106,8 +118,9 @@ class Course:
         history = np.array(self.history).reshape(-1, 2)
         member, fold = self.member.name
         return Trained(
-            member, fold, self.job.seed, best.numpy(), history, self.best_epoch, self.reason, engine, self.curves()
-        )
+            member, fold, self.job.seed, best.numpy(), history, self.best_epoch, self.reason, engine, self.curves(),
+            {epochs: own.numpy() for epochs, own in zip(self.job.settings.lengths, self.kept, strict=False)},
+        )  # fmt: skip
 
     def curves(self) -> dict[str, npt.NDArray[np.float64]]:
         """Give what was measured in every epoch, by name, shape (E,)."""
