@@ -70,9 +70,24 @@ def _ensemble(root: str, spec: specs.Fit, best: Result) -> tuple[Floats | None, 
 
     moved = _moved(root, spec, inputs.fitted(root, spec)) if best.converged else None
     if moved is None:
-        return None, None
+        return _by_networks(root, spec, best), None
     found = propagate(moved[1], best, moved[0])
     return np.array([found.error(name) for name in best.parameters]), found.inflation
+
+
+def _by_networks(root: str, spec: specs.Fit, best: Result) -> Floats | None:
+    """Estimate the errors that cross-fitted networks add to the parameters; None where ratios are made otherwise."""
+    import numpy as np
+
+    from needle_parsl.nsbi.statistics import networks
+
+    found = networks.read(inputs.path(root, "evaluate", "asimov")) if best.converged else None
+    if found is None:
+        return None
+    added = networks.covariance(
+        found, inputs.dataset(root, "asimov"), best, lambda events, behind: inputs.likelihood_of(spec, events, behind)
+    )
+    return np.sqrt(np.maximum(np.diag(added), 0.0))
 
 
 def _moved(root: str, spec: specs.Fit, data: Dataset) -> tuple[Floats, Shifted] | None:

@@ -73,13 +73,15 @@ def fit(events: Labelled, slopes: Sequence[int]) -> Normalised:
 
     Args:
         events: Of all classes, evaluated by networks that did not see them.
-        slopes: Which slope each class has, shape (J,); -1 for a class without one, whose log ratio is 0.
+        slopes: Which slope each class has, shape (J,); -1 for a class whose slope is 1.
 
     Raises:
         TaskError: There are classes without weight, or log ratios that are no numbers.
     """
     problem = _Problem.of(events, np.asarray(slopes))
     start = problem.start()
+    if not len(start):
+        return problem.normalised(start, (0.0, 0.0))
     found = minimize(problem.value, start, jac=problem.gradient, hess=problem.hessian, method="trust-exact", tol=1e-10)
     if not np.isfinite(found.x).all():
         raise TaskError(
@@ -125,7 +127,7 @@ class _Problem:
 
     def parts(self, theta: Floats) -> tuple[Floats, Floats]:
         """Give slope and offset of each class."""
-        slope = np.where(self.slopes >= 0, np.append(theta[: self.free], 1.0)[self.slopes], 0.0)
+        slope = np.append(theta[: self.free], 1.0)[self.slopes]  # the last one is that of classes without a free slope
         return slope, np.insert(theta[self.free :], self.base, 0.0)
 
     def eta(self, theta: Floats) -> Floats:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from needle_parsl.nsbi.statistics.exact import ExactLikelihood
     from needle_parsl.nsbi.statistics.model.building import Counts
     from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+    from needle_parsl.nsbi.statistics.networks import Networks
 
 
 def dataset(root: str, name: str) -> Dataset:
@@ -33,6 +34,21 @@ def simulated(root: str, spec: specs.Evaluate, ratios: Mapping[str, Estimator]) 
 
     parts = {s.density.name: part(root, s.density.name, spec.splitting, "test") for s in spec.samples}
     return dataset.simulated(parts, yields(root, spec), ratios, _priors(root, spec))
+
+
+def networks(root: str, spec: specs.Evaluate, ratios: Mapping[str, Estimator]) -> Networks | None:
+    """Evaluate the networks of cross-fitted ratios one by one, on some of the simulated events; None without such."""
+    from needle_parsl.nsbi.data.events import Events
+    from needle_parsl.nsbi.statistics import networks
+
+    if not (spec.normalised and spec.splitting.folds and ratios):
+        return None
+    parts = {s.density.name: part(root, s.density.name, spec.splitting, "test") for s in spec.samples}
+    rows, some = networks.chosen(parts)
+    x = Events.join([*some.values()], next(iter(some.values())).names).inputs
+    found = {name: networks.evaluated(x, ratio) for name, ratio in ratios.items()}
+    whole = {name: values for name, values in found.items() if values is not None}
+    return networks.Networks(rows, whole) if len(whole) == len(found) else None
 
 
 def _priors(root: str, spec: specs.Evaluate) -> dict[str, float]:
