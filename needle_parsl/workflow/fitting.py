@@ -37,19 +37,27 @@ def _exact(root: str, spec: specs.Exact) -> dict[str, Any]:
 def _learned(root: str, spec: specs.Fit) -> dict[str, Any]:
     from needle_parsl.nsbi.statistics.fits import weighting
     from needle_parsl.nsbi.statistics.fits.fitting import minimise
-    from needle_parsl.nsbi.statistics.model.finite import simulation_errors
 
-    learned = inputs.likelihood(root, spec)
+    learned, simulation = inputs.likelihood(root, spec), inputs.dataset(root, "asimov")
     best = minimise(learned, learned.rates, minos=spec.minos)
-    finite = None
     _warn_outside(root, spec)
-    if spec.dataset == "asimov":
-        finite = simulation_errors(learned, best.theta, best.theta_covariance, inputs.dataset(root, "asimov").sample)
-    elif not all((table.count == 1).all() for table in learned.of_kind("events")):
+    if spec.dataset != "asimov" and not all((table.count == 1).all() for table in learned.of_kind("events")):
         best = weighting.weighted(learned, best)
+    finite = _finite(root, spec, learned, best)
     floored, normalisations = learned.floored(best.theta), learned.normalisations(best.theta)
     errors, inflation = _ensemble(root, spec, best)
-    return best.record(floored, normalisations, finite, errors, inflation)
+    return best.record(floored, normalisations, finite, errors, inflation, finite=bool(simulation.priors))
+
+
+def _finite(root: str, spec: specs.Fit, learned: Likelihood, best: Result) -> Floats | None:
+    """Estimate what the finite number of simulated events is worth: on Asimov data, or on all where they normalise the ratios."""
+    from needle_parsl.nsbi.statistics.model.finite import simulation_errors
+
+    simulation = inputs.dataset(root, "asimov")
+    if spec.dataset != "asimov" and not simulation.priors:
+        return None
+    asimov = learned if spec.dataset == "asimov" else inputs.likelihood(root, inputs.expected(spec))
+    return simulation_errors(asimov, best.theta, best.theta_covariance, simulation.sample)
 
 
 def _warn_outside(root: str, spec: specs.Fit) -> None:

@@ -159,7 +159,9 @@ class _Problem:
 
     def _by_slope(self, rows: Floats) -> Floats:
         """Add up the rows of the classes that share a slope."""
-        return np.array([rows[self.slopes == k].sum(axis=0) for k in range(self.free)]).reshape(self.free, -1)
+        return np.array([rows[self.slopes == k].sum(axis=0) for k in range(self.free)]).reshape(
+            self.free, rows.shape[1]
+        )
 
     def gradient(self, theta: Floats) -> Floats:
         found: Floats = self.scores(theta).sum(axis=1) * self.scale
