@@ -24,6 +24,8 @@ class Inputs:
     """Whether `physics.py` knows the densities."""
     exports: bool = False
     """Whether ONNX files can be made and checked here."""
+    shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Features by whose values the events of a sample are found in its variations, which are made of them."""
 
 
 @dataclass

@@ -43,6 +43,7 @@ def conversion(graph: Graph, name: str, sample: Sample | Data, files: tuple[spec
     names = (region.binning.column,) if region else (*features.names, *inputs)
     weight, selection = sample.weight, sample.selection if isinstance(sample, Sample) else ""
     kept = tuple(text for text in (selection, region.selection if region else features.selection) if text)
+    shared = () if region or analysis.split.id else graph.inputs.shared.get(name.partition(".")[0], ())
     known = () if region or isinstance(sample, Data) else joint(analysis, name)
     texts = [text for text in (*kept, weight, *(one.text for one in known)) if isinstance(text, str)]
     used = {*names, *analysis.split.id}.union(*(expressions.parse(text).names() for text in texts))
@@ -52,7 +53,7 @@ def conversion(graph: Graph, name: str, sample: Sample | Data, files: tuple[spec
     return specs.Convert(
         name, files, sample.tree, names, weight, kept, analysis.split.id, graph.salt("split"), derived,
         sample.on_bad_file, computed, None if region else features.particles, graph.inputs.physics if computed else None,
-        joint=known, memory=graph.memory, region=name.partition(REGION)[2],
+        joint=known, content=shared, memory=graph.memory, region=name.partition(REGION)[2],
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class Looked:
     """Which engine trains a network of the user's; empty for one of needle's."""
     reason: str = ""
     """Why no faster one does."""
+    shared: Mapping[str, list[str]] = field(default_factory=dict)
+    """Features by whose values the events of a sample are found in its variations, which are made of them."""
 
 
 def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[plan.Inputs, Looked]:
@@ -73,7 +75,9 @@ def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[
         name: tuple(_file(looked, path, borders) for path, borders in found.items())
         for name, found in looked.samples.items()
     }
-    return plan.Inputs(files, _physics(loaded, tuple(looked.code.values())), looked.exact, extras.here("onnx")), looked
+    shared = {name: tuple(columns) for name, columns in looked.shared.items()}
+    physics = _physics(loaded, tuple(looked.code.values()))
+    return plan.Inputs(files, physics, looked.exact, extras.here("onnx"), shared), looked
 
 
 def _lacking(loaded: Loaded) -> list[Problem]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 
 from needle_parsl import refs
 from needle_parsl.errors import InputError, closest
-from needle_parsl.nsbi.data import acceptance, columns, conversion, files, generation
+from needle_parsl.nsbi.data import acceptance, columns, conversion, files, generation, sharing
 from needle_parsl.nsbi.data.events import Events, Fractions
 from needle_parsl.nsbi.data.files import Header, State
 from needle_parsl.nsbi.data.readers import source
@@ -82,8 +82,8 @@ def look(
 
     Returns:
         `problems`: each a sample, or "physics", and a message; `notes` of what is no mistake, one line each; `files`: what each
-        is, by path; `samples`: by sample, its paths with the rows where they may be cut; `exact`: whether `physics.py` has
-        `log_density`; `code`: digests of the user's other modules that were imported on the way.
+        is, by path; `samples`: by sample, its paths with the rows where they may be cut; `shared`: by sample, the features by whose values its
+        events are found in its variations, if these are made of them; `exact`: whether `physics.py` has `log_density`; `code`: digests of the user's other modules that were imported on the way.
     """
     problems: list[tuple[str, str]] = []
     notes: list[str] = []
@@ -96,15 +96,19 @@ def look(
         _guard(problems, item.recipe.sample, partial(_distinct, item, samples[item.recipe.sample], looked))
     borders: dict[str, dict[str, list[int]]] = {}
     seen: dict[str, int] = {}
+    kept: dict[str, Events] = {}
     for item in looks:
         sample = item.recipe.sample
         if sample.partition(".")[0] in dict(problems):
             continue  # a variation has most mistakes of its sample, too
         if all(path in states for path in samples[sample]):
             inputs = [InputFile(path, item.tree, states[path].digest) for path in samples[sample]]
-            cuts = _guard(problems, sample, partial(_sample, item, inputs, physics, fractions, least, notes, seen))
+            cuts = _guard(
+                problems, sample, partial(_sample, item, inputs, physics, fractions, least, notes, seen, kept)
+            )
             borders[sample] = cuts or {}
     problems += _empty_regions(looks, seen)
+    shared = _shared(kept, notes)
     for throw in throws:
         _guard(problems, "toys", partial(_thrown, throw, physics))
     named = {text.rpartition(":")[0] for text in (*(i.generate for i in looks), *(t.reference for t in throws))}
@@ -116,6 +120,7 @@ def look(
             name: {path: borders.get(name, {}).get(path, []) for path in paths} for name, paths in samples.items()
         },
         "exact": bool(exact),
+        "shared": shared,
         "code": digests(set(sys.modules) - before, physics, named),
     }
 
@@ -195,10 +200,11 @@ def _sample(
     least: int,
     notes: list[str],
     seen: dict[str, int],
+    kept: dict[str, Events],
 ) -> dict[str, list[int]]:
     """Look into a sample; give the rows at which its files may be cut.
 
-    `seen` gets the number of its events, if it was read to its end.
+    `seen` gets the number of its events, if it was read to its end, and `kept` those that were read, without their particles.
     """
     sample = item.recipe.sample
     if item.generate:
@@ -216,6 +222,8 @@ def _sample(
     if problems and not item.skip:
         raise InputError("\n".join(problems))
     notes += [f"{line} (the file will be left out)" for line in problems]
+    if chunks and not item.region and sample != "observed":
+        kept[sample] = Events.join([replace(events, particles=None) for _, events in chunks], item.recipe.features)
     if sum(rows for rows, _ in chunks) >= ROWS:  # not read to its end; conversion judges the sample
         return {path: header.borders for path, header in good.items()}
     seen[sample] = sum(len(events) for _, events in chunks)
@@ -225,6 +233,18 @@ def _sample(
         if sample != "observed":
             _enough(events, sample, fractions, least)
     return {path: header.borders for path, header in good.items()}
+
+
+def _shared(kept: Mapping[str, Events], notes: list[str]) -> dict[str, tuple[str, ...]]:
+    """Find samples whose variations are made of their events, and note what is assumed of them."""
+    found = {}
+    for sample in [name for name in kept if "." not in name]:
+        if varied := {name: events for name, events in kept.items() if name.startswith(f"{sample}.")}:
+            same = sharing.shared(kept[sample], varied)
+            notes += [line] if (line := sharing.note(sample, same)) else []
+            if same.content and same.columns:
+                found[sample] = same.columns
+    return found
 
 
 def _headers(inputs: Sequence[InputFile], recipe: Recipe, bad: list[str], notes: list[str]) -> dict[str, Header]:

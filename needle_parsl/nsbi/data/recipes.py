@@ -77,6 +77,8 @@ class Recipe:
     """Text and path of the file that the functions are in."""
     joint: tuple[Joint, ...] = ()
     """What is known jointly of each event."""
+    content: tuple[str, ...] = ()
+    """Features by whose values an event is known, where no column names it; empty for the content of the file and the row."""
 
     @staticmethod
     def of(spec: Mapping[str, Any], physics: tuple[str, str]) -> Recipe:
@@ -98,6 +100,7 @@ class Recipe:
             chosen,
             physics,
             tuple(Joint(**known) for known in spec["joint"]),
+            tuple(spec["content"]),
         )
 
     def columns(self) -> list[str]:
