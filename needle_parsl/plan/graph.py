@@ -100,9 +100,10 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     made = bootstrapping.Made(ratios, stores, start).of_model()
     resampled, repeated = bootstrapping.both(graph, made)
     redone = _redone(graph, made, packs, resampled)
+    closing = _closing(graph, asimov, estimators, stores)
     measured = inference.measure(graph, start, _thrower(graph, estimators), redone)
     again = bootstrapping.replicas(graph, resampled, repeated, measured.learned())
-    _report(graph, stores, ratios, packs, [*checks, *mixture], measured, again)
+    _report(graph, stores, ratios, packs, [*checks, *mixture, *closing], measured, again)
     return _ordered(graph)
 
 
@@ -233,6 +234,25 @@ def _evaluate(
     return graph.add("evaluate", dataset, spec, *before)
 
 
+def _closing(graph: Graph, asimov: Task, estimators: Mapping[str, Task], stores: Mapping[str, Task]) -> list[Task]:
+    """Check what a fit of Asimov data cannot, where ratios are normalised at the expected yields."""
+    if not asimov.of(specs.Evaluate).normalised:
+        return []
+    fit = specs.Fit(ASIMOV, graph.analysis.model, inference.learned_shapes(graph.analysis))
+    known = {one.key: one for one in graph.tasks if one.stage == "normalise"}
+    spec = specs.Closing(
+        fit,
+        graph.analysis.poi(),
+        asimov.of(specs.Evaluate),
+        graph.salt("closing"),
+        tuple(t.name for t in known.values()),
+    )
+    counts = [task for task in graph.tasks if task.stage == "count"]
+    read = [stores[density.name] for density in spec.simulation.varied]
+    made = [estimators[name] for name in spec.simulation.ratios]
+    return [graph.add("interval", "closure", spec, asimov, *counts, *made, *read, *known.values())]
+
+
 def _count(graph: Graph, region: str, stores: Mapping[str, Task]) -> Task:
     """Count in a binned region; a yield that the user states is that of the other events, hence their stores."""
     analysis = graph.analysis
@@ -281,6 +301,7 @@ def _report(
         limits=measured.limits is not None,
         bootstrap=again is not None,
         mixture=any(isinstance(task.spec, specs.Mixture) for task in checks),
+        closure=any(isinstance(task.spec, specs.Closing) for task in checks),
         toys=toys.names(measured.toys),
         belt=measured.belt is not None,
         headline=measured.fits[0].name,

@@ -225,7 +225,32 @@ def _distributions(root: str, spec: specs.Distributions) -> dict[str, Any]:
     return {**found, "dataset": spec.fit.dataset}
 
 
+def _closing(root: str, spec: specs.Closing) -> dict[str, Any]:
+    """Inject variations and signals, normalise on halves, throw toys."""
+    from needle_parsl.nsbi.estimators import normalising
+    from needle_parsl.nsbi.statistics import closing
+
+    simulation, regions = inputs.dataset(root, "asimov"), inputs.regions(root, spec.fit)
+    varied = {d.name: inputs.varied(root, spec.simulation, d, simulation) for d in spec.simulation.varied}
+    processes: dict[str, list[str]] = {}
+    for shape in spec.fit.shapes:
+        processes.setdefault(shape.nuisance, []).append(shape.process)
+
+    def build(data: Dataset, behind: Dataset) -> Likelihood:
+        return inputs.likelihood_of(spec.fit, data, behind, regions)
+
+    found = {name: normalising.read(inputs.path(root, "normalise", name)) for name in spec.normalisations}
+    return {
+        "normalisation": {name: one.record() for name, one in found.items()},
+        "variations": closing.record(closing.variations(build, simulation, varied, processes)),
+        "signals": closing.record(closing.signals(build, simulation, spec.poi)),
+        "halves": closing.record(closing.halves(build, simulation, spec.salt)),
+        "toys": closing.scatter(build, simulation, spec.poi, spec.salt),
+    }
+
+
 WORK: dict[type, Any] = {
+    specs.Closing: _closing,
     specs.Interval: _scan,
     specs.Strip: _strip,
     specs.Area: _plane,

@@ -292,6 +292,7 @@ def _inference(root: str, spec: specs.Report) -> Inference:
         [inputs.blocks(root, names) for names in spec.toys],
         one("bootstrap", "bootstrap", spec.bootstrap),
         one("diagnose", "mixture", spec.mixture),
+        one("interval", "closure", spec.closure),
     )
 
 

@@ -158,7 +158,8 @@ def _expected(some: Dataset, best: Result) -> Floats:
 
 def _scores(some: Dataset, raw: Mapping[str, npt.NDArray[np.float32]], best: Result, build: Build) -> Floats:
     """Give d ln lambda / d theta of each event with ratios of their own, shape (P, S); their normalisation is made again."""
-    own = replace(some, ratios=_normalised(some, {name: values.astype(np.float64) for name, values in raw.items()}))
+    ratios = {name: values.astype(np.float64) for name, values in raw.items()}
+    own = replace(some, ratios=_Scales.of(some, ratios, slopes=False).apply(ratios))
     likelihood = build(own, own)
     (table,) = likelihood.of_kind("events")
     at = table.point(likelihood.rates.multiply(best.theta, second=False), likelihood.alpha(best.theta))
@@ -166,22 +167,54 @@ def _scores(some: Dataset, raw: Mapping[str, npt.NDArray[np.float32]], best: Res
     return scores
 
 
-def _normalised(some: Dataset, raw: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Give ratios offsets at the expected yields, and center responses."""
-    names, flat = list(some.priors), np.zeros(len(some.weight))
-    prior = np.array([some.priors[name] for name in names])
-    scale = prior / np.array([some.yields[name] for name in names])
-    weight = some.weight * scale[some.sample]
-    log_ratio = np.array([raw.get(name, flat) for name in names])
-    ids = np.arange(len(flat), dtype=np.uint64)
-    found = yields.fit(yields.Labelled(log_ratio, some.sample, weight, ids), [-1] * len(names))
-    whole = found(log_ratio)
-    share = yields.posterior(whole, prior) * weight
-    made = {name: whole[j] for j, name in enumerate(names) if name in raw}
-    reference = next((whole[j] for j, name in enumerate(names) if name not in raw), flat)
-    made = {name: values - reference for name, values in made.items()}
-    for name, values in raw.items():
-        if name not in made:
-            own = share[names.index(name.partition(".")[0])]
-            made[name] = values + yields.centre(values, own)
-    return made
+def renormalised(simulation: Dataset, ratios: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Give ratios the slope and the offsets that simulated events have at the expected yields, and center responses there.
+
+    Args:
+        simulation: With ratios of their own, which were evaluated out of fold.
+        ratios: Of other events, from the same networks.
+    """
+    found = _Scales.of(simulation, simulation.ratios, slopes=True)
+    return found.apply(ratios)
+
+
+@dataclass(frozen=True)
+class _Scales:
+    """Of nominal ratios slope and offset, of responses the centre."""
+
+    slope: float
+    offset: Mapping[str, float]
+
+    @staticmethod
+    def of(simulation: Dataset, raw: Mapping[str, Floats], *, slopes: bool) -> _Scales:
+        """Normalise ratios of simulated events at the yields.
+
+        Args:
+            simulation: The events.
+            raw: Their ratios.
+            slopes: Whether nominal ratios get a common slope, too; else it is 1.
+        """
+        names, flat = list(simulation.priors), np.zeros(len(simulation.weight))
+        prior = np.array([simulation.priors[name] for name in names])
+        scale = prior / np.array([simulation.yields[name] for name in names])
+        weight = simulation.weight * scale[simulation.sample]
+        log_ratio = np.array([raw.get(name, flat) for name in names])
+        ids = np.arange(len(flat), dtype=np.uint64)
+        free = [0 if slopes and name in raw else -1 for name in names]
+        found = yields.fit(yields.Labelled(log_ratio, simulation.sample, weight, ids), free)
+        share = yields.posterior(found(log_ratio), prior) * weight
+        reference = next((float(found.offset[j]) for j, name in enumerate(names) if name not in raw), 0.0)
+        offset = {name: float(found.offset[j]) - reference for j, name in enumerate(names) if name in raw}
+        for name, values in raw.items():
+            process = name.partition(".")[0]
+            if name not in offset and process in names:
+                offset[name] = yields.centre(values, share[names.index(process)])
+        slope = next((float(found.slope[j]) for j, name in enumerate(names) if name in raw), 1.0)
+        return _Scales(slope, offset)
+
+    def apply(self, raw: Mapping[str, Floats]) -> dict[str, Floats]:
+        """Normalise ratios; those of which nothing is known stay as they are."""
+        return {
+            name: (self.slope if "." not in name else 1.0) * values + self.offset.get(name, 0.0)
+            for name, values in raw.items()
+        }

@@ -9,6 +9,7 @@ from needle_parsl.plan.specs.fits import (
     Again,
     Area,
     Bootstrap,
+    Closing,
     Count,
     Distributions,
     Evaluate,
@@ -71,7 +72,9 @@ NETWORKED = ("train", "normalise", "combine", "covariance", "export", "diagnose"
 PASSING = ("read", "merge")
 """Stages whose outputs are removed when the store that is made of them is there."""
 
-Inference = Fit | Exact | Interval | Strip | Area | Distributions | Impacts | Limits | Toys | Neyman | Coverage
+Inference = (
+    Fit | Exact | Interval | Strip | Area | Closing | Distributions | Impacts | Limits | Toys | Neyman | Coverage
+)
 Spec = (
     Generate
     | Read
@@ -124,6 +127,7 @@ __all__ = [
     "Area",
     "Bootstrap",
     "Classes",
+    "Closing",
     "Combine",
     "Compose",
     "Convert",

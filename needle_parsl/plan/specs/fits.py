@@ -131,6 +131,20 @@ class Impacts:
 
 
 @dataclass(frozen=True)
+class Closing:
+    """Check that what is injected into the simulation comes back."""
+
+    fit: Fit
+    """Of Asimov data."""
+    poi: str
+    simulation: Evaluate
+    """Of the simulated events."""
+    salt: int
+    normalisations: tuple[str, ...]
+    """Names of what was normalised at the expected yields."""
+
+
+@dataclass(frozen=True)
 class Limits:
     """Find upper limits and the discovery significance of a dataset."""
 

@@ -14,6 +14,7 @@ from needle_parsl.workflow.inputs.fits import (
     scales,
     shared,
     simulated,
+    varied,
     weighted,
     yields,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "store",
     "total",
     "training_events",
+    "varied",
     "weighted",
     "yields",
     "yields_of",

@@ -13,6 +13,7 @@ from needle_parsl.workflow.inputs.stores import part, path, shares, store, total
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.estimators.estimator import Estimator
+    from needle_parsl.nsbi.physics import Density
     from needle_parsl.nsbi.statistics.blocks import Block
     from needle_parsl.nsbi.statistics.dataset import Dataset, Floats
     from needle_parsl.nsbi.statistics.exact import ExactLikelihood
@@ -34,6 +35,17 @@ def simulated(root: str, spec: specs.Evaluate, ratios: Mapping[str, Estimator]) 
 
     parts = {s.density.name: part(root, s.density.name, spec.splitting, "test") for s in spec.samples}
     return dataset.simulated(parts, yields(root, spec), ratios, _priors(root, spec))
+
+
+def varied(root: str, spec: specs.Evaluate, density: Density, simulation: Dataset) -> Dataset:
+    """Evaluate the ratios of a model on the events of a varied sample, whose weights add up to its yield."""
+    from needle_parsl.nsbi.estimators import files
+    from needle_parsl.nsbi.statistics.dataset import Dataset
+
+    events = part(root, density.name, spec.splitting, "test")
+    ratios = {name: files.read(path(root, "combine", name)).of(events) for name in spec.ratios}
+    weight = events.weight * (simulation.yields[density.name] / events.weight.sum())
+    return Dataset.of(events.x, ratios, weight=weight)
 
 
 def networks(root: str, spec: specs.Evaluate, ratios: Mapping[str, Estimator]) -> Networks | None:
