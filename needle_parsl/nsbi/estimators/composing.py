@@ -45,7 +45,7 @@ def compose(ratio: str, pack: Pack, samples: tuple[Events, Events], how: How) ->
     """
     trained = _trained(ratio, pack, how.quorum)
     weights, names = np.stack([m.weights for m in trained]), samples[1].names
-    raw = Estimator(ratio, names, pack.shape, pack.scaler, weights, how.combine, 0.0, equal(len(trained)))
+    raw = Estimator(ratio, names, pack.shape, pack.transform, weights, how.combine, 0.0, equal(len(trained)))
     if how.combine == "wifi":
         return _fitted(raw, samples)
     if how.combine == "weighted":
