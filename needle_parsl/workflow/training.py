@@ -89,9 +89,10 @@ class _Training:
     def pack(self, members: Sequence[Trained]) -> Pack:
         from needle_parsl.nsbi.training import packs
 
-        scaler, jets = self.events.scaler, self.events.particle_scaler
-        both = scaler.beside(jets) if jets and self.settings.shape.particles else scaler
-        return packs.Pack(self.settings.shape, both, tuple(members))
+        transform = self.events.transform
+        if not self.settings.shape.particles:
+            transform = replace(transform, particles=None)
+        return packs.Pack(self.settings.shape, transform, tuple(members))
 
 
 def _training(root: str, task: Task) -> _Training:
@@ -99,11 +100,11 @@ def _training(root: str, task: Task) -> _Training:
 
     spec = task.of(specs.Train)
     events = inputs.training_events(root, spec)
-    jets, code = events.particle_scaler, task.code
+    jets, code = events.transform.particles, task.code
     source = (code.source, code.path) if code else ("", "")
     table, lengths = _suited(spec, list(events.counts().values()))
     classes = [density.name for density in spec.ratio.samples] if isinstance(spec.ratio, specs.Classes) else []
-    settings = Settings.of(table, events.features, len(jets.shift) if jets else 0, *source, classes, lengths)
+    settings = Settings.of(table, events.features, jets.outputs if jets else 0, *source, classes, lengths)
     if spec.yields:
         expected = inputs.yields_of(root, spec.yields)
         settings = replace(settings, log_yields=tuple(math.log(value) for value in expected))

@@ -12,7 +12,8 @@ from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import composing
 from needle_parsl.nsbi.estimators.checks import distances, health
 from needle_parsl.nsbi.estimators.checks.twosample import two_sample
-from needle_parsl.nsbi.training import networks, packs, views
+from needle_parsl.nsbi.training import networks, packs
+from needle_parsl.nsbi.transforms.transform import Transform
 
 
 def drawn(rng: np.random.Generator, mean: float, events: int = 3000) -> Events:
@@ -110,9 +111,7 @@ def test_overtraining_is_seen_in_events_that_the_ratio_knows() -> None:
     rng = np.random.default_rng(6)
     shape = networks.Shape("mlp", features=2, layers=1, nodes=4)
     weights = rng.normal(0, 0.4, 17).astype(np.float32)
-    pack = packs.Pack(
-        shape, views.Scaler(np.zeros(2), np.ones(2)), (packs.Trained(0, 0, 0, weights, np.ones((1, 2)), 0, ""),)
-    )
+    pack = packs.Pack(shape, Transform.none("ab"), (packs.Trained(0, 0, 0, weights, np.ones((1, 2)), 0, ""),))
     one = composing.compose("r", pack, (drawn(rng, 0.4), drawn(rng, 0.0)), composing.How("mean_log", 1.0))
     fresh = drawn(rng, 0.4), drawn(rng, 0.0)
     same = health.overtraining(one, (drawn(rng, 0.4), drawn(rng, 0.0)), fresh)

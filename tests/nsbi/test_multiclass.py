@@ -20,7 +20,8 @@ from needle_parsl.nsbi.training import engine, heads, losses, networks, packs, s
 from needle_parsl.nsbi.training.engines import choosing
 from needle_parsl.nsbi.training.members import Member, Settings
 from needle_parsl.nsbi.training.streaming import StoredEvents
-from needle_parsl.nsbi.training.views import MemberView, RatioEvents, Scaler
+from needle_parsl.nsbi.training.views import MemberView, RatioEvents
+from needle_parsl.nsbi.transforms.transform import Transform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MEANS = {"s": (0.6, 0.0), "b": (0.0, 0.0), "t": (0.0, -0.5)}
@@ -92,7 +93,7 @@ def test_one_ensemble_learns_every_ratio() -> None:
     for name in MEANS:
         shape = replace(SETTINGS.shape, head=heads.of_ratio(HEAD, name, yields))
         below = Events.join([replace(SAMPLES[k], weight=SAMPLES[k].weight * y / SAMPLES[k].weight.sum()) for k, y in yields.items()], ("a", "b"))  # fmt: skip
-        pack = packs.Pack(shape, DATA.scaler, trained)
+        pack = packs.Pack(shape, DATA.transform, trained)
         estimator = composing.compose(name, pack, (SAMPLES[name], below), composing.How("mean_ratio", 1.0))
         # A logistic fit of 1,600 effective events a class has slopes to 0.04; two members see the same events.
         assert np.abs(estimator.log_ratio(X) - log_ratio(name, yields, X)).mean() < 0.1
@@ -145,8 +146,8 @@ def test_a_network_without_outputs_is_refused() -> None:
 def test_a_head_goes_onto_networks_of_particles() -> None:
     shape = networks.Shape("deepset", 2, 1, 4, particles=3, head=heads.of_ratio(HEAD, "s", {"b": 1.0}))
     inputs = np.concatenate([X[:5], np.ones((5, 6)), np.full((5, 1), 2)], axis=1).astype(np.float32)
-    scaler = Scaler(np.zeros(5), np.ones(5))
-    assert networks.empty(shape)(*networks.separated(shape, scaler, inputs)).shape == (5,)
+    transform = replace(Transform.none("ab"), particles=Transform.none("cde"))
+    assert networks.empty(shape)(*networks.separated(shape, transform, inputs)).shape == (5,)
 
 
 @pytest.mark.parametrize("yields", [{"b": 1.0}, {"s": 1.0, "b": 2.0, "t": 0.5}])
@@ -158,7 +159,7 @@ def test_a_ratio_of_a_network_of_classes_is_exported(tmp_path: Path, yields: dic
     size = sum(p.numel() for p in networks.empty(shape).parameters())
     weights = [np.random.default_rng(m).normal(0, 1, size).astype(np.float32) for m in range(3)]
     pack = packs.Pack(
-        shape, DATA.scaler, tuple(packs.Trained(m, 0, m, w, np.ones((1, 2)), 0, "") for m, w in enumerate(weights))
+        shape, DATA.transform, tuple(packs.Trained(m, 0, m, w, np.ones((1, 2)), 0, "") for m, w in enumerate(weights))
     )
     estimator = composing.compose("t", pack, (SAMPLES["t"], SAMPLES["b"]), composing.How("mean_ratio", 1.0))
     assert onnx_file.write(tmp_path / "t.onnx", {"t": estimator}, X, onnx_file.Facts("test", {})) < 1e-5

@@ -77,7 +77,9 @@ def combined(ratio: str, pack: Pack, features: tuple[str, ...], how: How) -> Est
     weights = np.stack([m.weights for m in trained])
     crossed = Crossed(*how.crossed, np.array([m.fold for m in trained])) if how.crossed else None
     coefficients = _by_loss(ratio, trained) if how.combine == "weighted" else equal(len(trained))
-    return Estimator(ratio, features, pack.shape, pack.scaler, weights, how.combine, 0.0, coefficients, crossed=crossed)
+    return Estimator(
+        ratio, features, pack.shape, pack.transform, weights, how.combine, 0.0, coefficients, crossed=crossed
+    )
 
 
 def _calibrated(raw: Estimator, samples: tuple[Events, Events], method: str) -> Calibration:

@@ -16,7 +16,7 @@ from needle_parsl.nsbi.estimators import wifi
 from needle_parsl.nsbi.estimators.calibrations import Calibration
 from needle_parsl.nsbi.estimators.ensembles import COMBINERS
 from needle_parsl.nsbi.training import networks
-from needle_parsl.nsbi.training.views import Scaler
+from needle_parsl.nsbi.transforms.transform import Transform
 
 Floats = npt.NDArray[np.float64]
 CHUNK = 16_384
@@ -46,7 +46,7 @@ class Estimator:
     features: tuple[str, ...]
     """What x holds, in this order."""
     shape: networks.Shape
-    scaler: Scaler
+    transform: Transform
     weights: npt.NDArray[np.float32]
     """Parameters of the members, shape (M, P)."""
     combine: str
@@ -72,7 +72,7 @@ class Estimator:
     def members(self, x: npt.NDArray[np.float32]) -> Floats:
         """Evaluate each member: `Events.inputs`, or without particles features (N, F), to log ratios (M, N), neither calibrated nor normalised."""
         network = networks.empty(self.shape)
-        inputs = networks.separated(self.shape, self.scaler, x)
+        inputs = networks.separated(self.shape, self.transform, x)
         rows = []
         with torch.no_grad():
             for weights in self.weights:

@@ -13,7 +13,7 @@ from needle_parsl.nsbi.estimators import wifi
 from needle_parsl.nsbi.estimators.calibrations import Calibration
 from needle_parsl.nsbi.estimators.estimator import Crossed, Estimator
 from needle_parsl.nsbi.training import networks
-from needle_parsl.nsbi.training.views import Scaler
+from needle_parsl.nsbi.transforms.transform import Transform
 
 
 def write(path: Path, estimator: Estimator) -> None:
@@ -27,11 +27,7 @@ def put(group: h5py.Group, estimator: Estimator) -> None:
     group.attrs["ratio"], group.attrs["combine"] = estimator.ratio, estimator.combine
     group.attrs["features"], group.attrs["shape"] = json.dumps(estimator.features), json.dumps(asdict(estimator.shape))
     group.attrs["log_norm"] = estimator.log_norm
-    group["shift"], group["width"], group["weights"] = (
-        estimator.scaler.shift,
-        estimator.scaler.width,
-        estimator.weights,
-    )
+    group["transform"], group["weights"] = estimator.transform.to_json(), estimator.weights
     group["coefficients"] = estimator.coefficients
     group.attrs["slope"] = estimator.slope
     if estimator.crossed is not None:
@@ -83,7 +79,7 @@ def take(group: h5py.Group) -> Estimator:
         str(group.attrs["ratio"]),
         tuple(json.loads(group.attrs["features"])),
         networks.Shape(**json.loads(group.attrs["shape"])),
-        Scaler(group["shift"][...], group["width"][...]),
+        Transform.from_json(group["transform"].asstr()[()]),
         group["weights"][...],
         str(group.attrs["combine"]),
         float(group.attrs["log_norm"]),

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.training.networks import Shape
-from needle_parsl.nsbi.training.views import Scaler
+from needle_parsl.nsbi.transforms.transform import Transform
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Pack:
     """The content of a pack file."""
 
     shape: Shape
-    scaler: Scaler
+    transform: Transform
+    """Of the features, with that of particles if its networks see them."""
     members: tuple[Trained, ...]
 
 
@@ -51,7 +52,7 @@ def write(path: Path, pack: Pack) -> None:
     """Write a pack; shorter histories are filled with NaN."""
     with h5py.File(path, "w") as file:
         file.attrs["shape"] = json.dumps(asdict(pack.shape))
-        file["shift"], file["width"] = pack.scaler.shift, pack.scaler.width
+        file["transform"] = pack.transform.to_json()
         put(file, pack.members)
 
 
@@ -59,7 +60,7 @@ def read(path: Path) -> Pack:
     """Read a pack."""
     with h5py.File(path, "r") as file:
         shape = Shape(**json.loads(file.attrs["shape"]))
-        return Pack(shape, Scaler(file["shift"][...], file["width"][...]), take(file))
+        return Pack(shape, Transform.from_json(file["transform"].asstr()[()]), take(file))
 
 
 def put(group: h5py.Group, members: Sequence[Trained]) -> None:
@@ -113,7 +114,7 @@ def take(group: h5py.Group) -> tuple[Trained, ...]:
 def join(packs: Sequence[Pack]) -> Pack:
     """Put packs of one ratio together, in canonical order of member and fold."""
     members = sorted((m for pack in packs for m in pack.members), key=lambda m: (m.member, m.fold))
-    return Pack(packs[0].shape, packs[0].scaler, tuple(members))
+    return Pack(packs[0].shape, packs[0].transform, tuple(members))
 
 
 def settled(members: Sequence[Trained]) -> tuple[Trained, ...]:

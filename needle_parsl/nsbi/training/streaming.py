@@ -14,12 +14,13 @@ import numpy.typing as npt
 import torch
 
 from needle_parsl.nsbi.data import hashing
-from needle_parsl.nsbi.data.loading import stretches
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch, Streamed, cut, tensors
 from needle_parsl.nsbi.data.loading.stretches import Stretch
+from needle_parsl.nsbi.data.loading.transforming import fitted_to_stores
 from needle_parsl.nsbi.data.loading.windows import Loading, Rows, joined
 from needle_parsl.nsbi.data.store import Store
-from needle_parsl.nsbi.training.views import BOTH, MemberView, Places, Scaler, balance, chosen
+from needle_parsl.nsbi.training.views import BOTH, MemberView, Places, balance, chosen
+from needle_parsl.nsbi.transforms.transform import Transform
 
 SCAN = 1_000_000
 """Events whose weights are added up at a time."""
@@ -29,26 +30,26 @@ SCAN = 1_000_000
 class StoredEvents:
     """Training events of one ratio, in the stores of its samples."""
 
-    scaler: Scaler
+    transform: Transform
+    """Of the features, and of those of particles if there are any."""
     found: tuple[Stretch, ...]
     """Where they are; the label is 1 for the numerator, and the factor what its store's weights are multiplied with."""
-    particle_scaler: Scaler | None = None
     kinds: Mapping[float, str] = field(default_factory=lambda: BOTH)
     """What each label means; there must be events of all."""
     shares: Mapping[float, float] | None = None
     """What part of the weight of validation events each label has; None for equal parts."""
 
     @staticmethod
-    def of(found: Sequence[Stretch], kinds: Mapping[float, str] = BOTH) -> StoredEvents:
-        """Take the scale from the moments in the stores."""
-        jets = stretches.particle_scale(found)
-        scaler = Scaler(*stretches.scale(found))
-        return StoredEvents(scaler, tuple(found), None if jets is None else Scaler(*jets), kinds)
+    def of(
+        found: Sequence[Stretch], kinds: Mapping[float, str] = BOTH, transform: Transform | None = None
+    ) -> StoredEvents:
+        """Take the transform, or fit it to the first events of each stretch."""
+        return StoredEvents(transform or fitted_to_stores(found), tuple(found), kinds)
 
     @property
     def features(self) -> int:
-        """Count the features."""
-        return len(self.scaler.shift)
+        """Count the columns that a network gets."""
+        return self.transform.outputs
 
     def counts(self) -> dict[float, int]:
         """Count the events of each label."""
@@ -72,13 +73,7 @@ class StoredEvents:
         shares = self.shares if keep.validation else None
         factors = balance(sum(counts.values()), totals, self.kinds, shares)
         found = [replace(s, factor=s.factor * factors[s.label]) for s in self.found]
-        jets = self.particle_scaler
-        loading = Loading(
-            scaler=(self.scaler.shift, self.scaler.width),
-            particle_scaler=(jets.shift, jets.width) if jets else None,
-            bootstrap=keep.salt,
-            keep=keep,
-        )
+        loading = Loading(transform=self.transform, bootstrap=keep.salt, keep=keep)
         return StoredView(found, sum(counts.values()), loading)
 
 

@@ -15,6 +15,8 @@ from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
 from needle_parsl.nsbi.data.loading.particles import Packed
+from needle_parsl.nsbi.data.loading.transforming import fitted
+from needle_parsl.nsbi.transforms.transform import Transform
 
 Floats = npt.NDArray[np.float64]
 Places = torch.Tensor | range
@@ -27,46 +29,21 @@ BOTH: Mapping[float, str] = {1.0: "numerator", **BELOW}
 
 
 @dataclass(frozen=True)
-class Scaler:
-    """Standardisation of the features: (x - shift) / width."""
-
-    shift: Floats
-    """Mean of each feature, shape (F,)."""
-    width: Floats
-    """Standard deviation of each feature, shape (F,); 1 for a constant feature."""
-
-    def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Standardise features of shape (N, F)."""
-        return ((x - self.shift) / self.width).astype(np.float32)
-
-    def beside(self, other: Scaler) -> Scaler:
-        """Put the columns of another one behind its own."""
-        return Scaler(np.concatenate([self.shift, other.shift]), np.concatenate([self.width, other.width]))
-
-    @staticmethod
-    def fit(x: npt.NDArray[np.float32]) -> Scaler:
-        """Take mean and width from events, in double precision."""
-        width = x.std(axis=0, dtype=np.float64)
-        return Scaler(x.mean(axis=0, dtype=np.float64), np.where(width > 0, width, 1.0))
-
-
-@dataclass(frozen=True)
 class RatioEvents:
     """Training events of one ratio, numerator and denominator together."""
 
-    scaler: Scaler
+    transform: Transform
+    """Of the features, and of those of particles if there are any."""
     x: torch.Tensor
-    """Standardised features, shape (N, F)."""
+    """Transformed features, shape (N, F)."""
     label: npt.NDArray[np.generic]
     """Whether an event is from the numerator, or the number of its class, shape (N,)."""
     weight: Floats
     """Shape (N,)."""
     id: hashing.Hashes
     """Shape (N,)."""
-    particle_scaler: Scaler | None = None
-    """Of the features of the particles, if there are any."""
     particles: Jagged | None = None
-    """Standardised features of the particles."""
+    """Transformed features of the particles."""
     known: npt.NDArray[np.float32] | None = None
     """What is known jointly of each event, and learned instead of the label; shape (N,)."""
     kinds: Mapping[float, str] = field(default_factory=lambda: BOTH)
@@ -75,29 +52,34 @@ class RatioEvents:
     """What part of the weight of validation events each label has; None for equal parts."""
 
     @staticmethod
-    def build(numerator: Events | None, denominator: Events, joint: str = "") -> RatioEvents:
+    def build(
+        numerator: Events | None, denominator: Events, joint: str = "", transform: Transform | None = None
+    ) -> RatioEvents:
         """Put the two samples together.
 
         Args:
             numerator: None where events of the denominator alone are learned from.
             denominator: Each sample of it counts by its yield.
             joint: The ratio of which what is known jointly is learned; empty for the labels.
+            transform: Of the features; by default it is fitted to both samples.
         """
         above = 0 if numerator is None else len(numerator)
         events = Events.join([denominator] if numerator is None else [numerator, denominator], denominator.names)
         label, known = np.arange(len(events)) < above, events.joint[joint] if joint else None
-        return replace(_standardised(events, label), known=known, kinds=BELOW if numerator is None else BOTH)
+        found = _transformed(events, label, transform or fitted([denominator, *([numerator] if numerator else [])]))
+        return replace(found, known=known, kinds=BELOW if numerator is None else BOTH)
 
     @staticmethod
-    def of_classes(samples: Mapping[str, Events]) -> RatioEvents:
+    def of_classes(samples: Mapping[str, Events], transform: Transform | None = None) -> RatioEvents:
         """Put many samples together, each a class; the first has label 0."""
         events = Events.join(list(samples.values()), next(iter(samples.values())).names)
         label = np.repeat(np.arange(len(samples)), [len(sample) for sample in samples.values()])
-        return replace(_standardised(events, label), kinds=dict(enumerate(samples)))
+        found = _transformed(events, label, transform or fitted(list(samples.values())))
+        return replace(found, kinds=dict(enumerate(samples)))
 
     @property
     def features(self) -> int:
-        """Count the features."""
+        """Count the columns that a network gets."""
         return self.x.shape[1]
 
     def look(self, view: MemberView) -> tuple[Batchable, Batchable]:
@@ -121,13 +103,11 @@ class RatioEvents:
         return {kind: int((self.label == kind).sum()) for kind in self.kinds}
 
 
-def _standardised(events: Events, label: npt.NDArray[np.generic]) -> RatioEvents:
-    scaler, jets = Scaler.fit(events.x), events.particles
-    found = RatioEvents(scaler, torch.from_numpy(scaler(events.x)), label, events.weight, events.id)
-    if jets is None:
+def _transformed(events: Events, label: npt.NDArray[np.generic], transform: Transform) -> RatioEvents:
+    found = RatioEvents(transform, torch.from_numpy(transform(events.x)), label, events.weight, events.id)
+    if events.particles is None or transform.particles is None:
         return found
-    widths = Scaler.fit(jets.values)
-    return replace(found, particle_scaler=widths, particles=Jagged(widths(jets.values), jets.offsets))
+    return replace(found, particles=Jagged(transform.particles(events.particles.values), events.particles.offsets))
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.events import Fractions, Part
 from needle_parsl.nsbi.data.store import Store
-from needle_parsl.nsbi.data.store.layout import Floats, pooled
 
 Range = tuple[float, float]
 """The events whose hash, a number in [0, 1), is in [low, high)."""
@@ -112,37 +110,3 @@ def blocks(found: Sequence[Stretch]) -> list[Block]:
                 if stop > start:
                     cut.append(Block(stretch, cell, start, stop))
     return cut
-
-
-def scale(found: Sequence[Stretch]) -> tuple[Floats, Floats]:
-    """Give mean and standard deviation of the features over stretches, from the moments of their cells."""
-    counts, means, squares = [], [], []
-    for stretch in found:
-        with Store(stretch.path) as store:
-            mean, width = store.scale(stretch.start, stretch.stop)
-            counts.append(stretch.stop - stretch.start)
-            means.append(mean)
-            squares.append(counts[-1] * width**2)
-    return _scale(counts, means, squares)
-
-
-def particle_scale(found: Sequence[Stretch]) -> tuple[Floats, Floats] | None:
-    """Give mean and standard deviation of the features of the particles in stretches; None without particles."""
-    counts, means, squares = [], [], []
-    for stretch in found:
-        with Store(stretch.path) as store:
-            if not store.schema.particles:
-                return None
-            first, last = (int(store.raw("offsets", row, row + 1)[0]) for row in (stretch.start, stretch.stop))
-            for start in range(first, last, SCAN):
-                values = store.raw("particles", start, min(start + SCAN, last)).astype(np.float64)
-                counts.append(len(values))
-                means.append(values.mean(axis=0))
-                squares.append(((values - means[-1]) ** 2).sum(axis=0))
-    return _scale(counts, means, squares) if counts else None
-
-
-def _scale(counts: list[int], means: list[Floats], squares: list[Floats]) -> tuple[Floats, Floats]:
-    mean, width = pooled(np.array(counts), np.stack(means), np.stack(squares))
-    positive: npt.NDArray[np.float64] = np.where(width > 0, width, 1.0)
-    return mean, positive

@@ -20,7 +20,7 @@ from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged, join
 from needle_parsl.nsbi.data.loading.stretches import Block
 from needle_parsl.nsbi.data.store import Store
-from needle_parsl.nsbi.data.store.layout import Floats
+from needle_parsl.nsbi.transforms.transform import Transform
 
 GATHER = 65_536
 """Rows that are put into order at a time: new memory of this size is cheap, that of a whole window is not."""
@@ -57,10 +57,8 @@ class Loading:
     memory: int = 200 * 2**20
     """Bytes that windows may use together."""
     seed: int = 0
-    scaler: tuple[Floats, Floats] | None = None
-    """Shift and width of the features, which are standardised; None leaves them in their units."""
-    particle_scaler: tuple[Floats, Floats] | None = None
-    """The same for the features of particles."""
+    transform: Transform | None = None
+    """Of the features, and of those of particles; None leaves them in their units."""
     bootstrap: int | None = None
     """Salt of Poisson(1) weights, the same for an event wherever it appears; None without."""
     shuffle: bool = True
@@ -129,7 +127,7 @@ def read(window: Sequence[Block], seed: int, loading: Loading, stores: Mapping[s
 
 
 def pieces(rows: Rows, seed: int, loading: Loading, size: int | None = GATHER) -> Iterator[Rows]:
-    """Make the events of a window ready: permuted, standardised, with the weights of their labels.
+    """Make the events of a window ready: permuted, transformed, with the weights of their labels.
 
     Args:
         rows: As they were read.
@@ -146,14 +144,11 @@ def pieces(rows: Rows, seed: int, loading: Loading, size: int | None = GATHER) -
 
 
 def _ready(rows: Rows, loading: Loading) -> Rows:
-    if loading.scaler is not None:
-        shift, width = loading.scaler
-        np.subtract(rows.x, shift.astype(np.float32), out=rows.x)
-        np.divide(rows.x, width.astype(np.float32), out=rows.x)
-    if loading.particle_scaler is not None and rows.particles is not None:
-        shift, width = loading.particle_scaler
-        values = (rows.particles.values - shift.astype(np.float32)) / width.astype(np.float32)
-        rows = replace(rows, particles=Jagged(values, rows.particles.offsets))
+    if loading.transform is not None:
+        rows = replace(rows, x=loading.transform(rows.x))
+        jets = loading.transform.particles
+        if jets is not None and rows.particles is not None:
+            rows = replace(rows, particles=Jagged(jets(rows.particles.values), rows.particles.offsets))
     if loading.bootstrap is not None:
         weight = rows.weight * hashing.poisson(rows.id, loading.bootstrap).astype(np.float32)
         rows = replace(rows, weight=weight)
