@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,11 @@ class StoredEvents:
         """Count the features."""
         return len(self.scaler.shift)
 
+    @cached_property
+    def shared(self) -> bool:
+        """Whether there are several versions of an event, which stay together as `nsbi.data.loading.windows` says."""
+        return stretches.shared(self.found)
+
     def look(self, view: MemberView) -> tuple[StoredView, StoredView]:
         """Give a member its training and its validation events.
 
@@ -70,6 +76,7 @@ class StoredEvents:
             scaler=(self.scaler.shift, self.scaler.width),
             particle_scaler=(jets.shift, jets.width) if jets else None,
             bootstrap=keep.salt,
+            paired=self.shared,
             keep=keep,
         )
         return StoredView(found, sum(counts.values()), loading)
