@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from needle_parsl.nsbi.data import hashing
+from needle_parsl.nsbi.data.loading import stretches
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch, Streamed, cut, tensors
 from needle_parsl.nsbi.data.loading.stretches import Stretch
 from needle_parsl.nsbi.data.loading.transforming import fitted_to_stores
@@ -55,6 +57,11 @@ class StoredEvents:
         """Count the events of each label."""
         return {kind: sum(s.stop - s.start for s in self.found if s.label == kind) for kind in self.kinds}
 
+    @cached_property
+    def shared(self) -> bool:
+        """Whether there are several versions of an event, which stay together as `nsbi.data.loading.windows` says."""
+        return stretches.shared(self.found)
+
     def look(self, view: MemberView) -> tuple[StoredView, StoredView]:
         """Give a member its training and its validation events.
 
@@ -73,7 +80,7 @@ class StoredEvents:
         shares = self.shares if keep.validation else None
         factors = balance(sum(counts.values()), totals, self.kinds, shares)
         found = [replace(s, factor=s.factor * factors[s.label]) for s in self.found]
-        loading = Loading(transform=self.transform, bootstrap=keep.salt, keep=keep)
+        loading = Loading(transform=self.transform, bootstrap=keep.salt, paired=self.shared, keep=keep)
         return StoredView(found, sum(counts.values()), loading)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from needle_parsl.nsbi.data.jagged import Jagged
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
 from needle_parsl.nsbi.data.loading.particles import Packed
 from needle_parsl.nsbi.data.loading.transforming import fitted
+from needle_parsl.nsbi.training.pairing import Groups
 from needle_parsl.nsbi.transforms.transform import Transform
 
 Floats = npt.NDArray[np.float64]
@@ -82,6 +84,11 @@ class RatioEvents:
         """Count the columns that a network gets."""
         return self.x.shape[1]
 
+    @cached_property
+    def shared(self) -> bool:
+        """Whether there are several versions of an event."""
+        return len(np.unique(self.id)) < len(self.id)
+
     def look(self, view: MemberView) -> tuple[Batchable, Batchable]:
         """Give a member its training and its validation events.
 
@@ -118,14 +125,23 @@ class Batchable:
     label: torch.Tensor
     weight: torch.Tensor
     particles: Jagged | None = None
+    id: hashing.Hashes | None = None
+    """Shape (N,); versions of an event have the same, and stay together. None if all differ."""
 
     def __len__(self) -> int:
         """Count the events."""
         return len(self.label)
 
+    @cached_property
+    def groups(self) -> Groups | None:
+        """Versions of the same event; None if there are none."""
+        return None if self.id is None else Groups.of(self.id)
+
     def order(self, generator: torch.Generator) -> Places:
-        """Begin an epoch: shuffle the events; slices of the order are for `batch`."""
-        return torch.randperm(len(self), generator=generator)
+        """Begin an epoch: shuffle the events, versions of one behind each other; slices of the order are for `batch`."""
+        if self.groups is None:
+            return torch.randperm(len(self), generator=generator)
+        return self.groups.shuffled(generator)
 
     def batch(self, places: Places) -> Batch | ParticleBatch:
         """Take some events."""
@@ -210,4 +226,5 @@ def _balanced(
         torch.from_numpy(learned.astype(np.float32)),
         torch.from_numpy(kept).float(),
         None if events.particles is None else events.particles[rows],
+        events.id[keep] if events.shared else None,
     )

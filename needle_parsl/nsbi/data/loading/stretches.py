@@ -11,6 +11,7 @@ import numpy as np
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.events import Fractions, Part
 from needle_parsl.nsbi.data.store import Store
+from needle_parsl.nsbi.data.store.layout import CELL
 
 Range = tuple[float, float]
 """The events whose hash, a number in [0, 1), is in [low, high)."""
@@ -41,6 +42,12 @@ class Block:
     cell: int
     start: int
     stop: int
+    bits: int
+    """Leading bits of the hash that make a cell."""
+
+    def within(self, bits: int) -> int:
+        """Give the hash range of that many leading bits in which its first event is."""
+        return self.cell >> (self.bits - bits) if bits < self.bits else self.cell << (bits - self.bits)
 
 
 def fold(number: int, folds: int) -> tuple[Range, ...]:
@@ -108,5 +115,36 @@ def blocks(found: Sequence[Stretch]) -> list[Block]:
             for cell in range(first, last):
                 start, stop = max(int(edges[cell]), stretch.start), min(int(edges[cell + 1]), stretch.stop)
                 if stop > start:
-                    cut.append(Block(stretch, cell, start, stop))
+                    cut.append(Block(stretch, cell, start, stop, store.bits))
     return cut
+
+
+def shared(found: Sequence[Stretch]) -> bool:
+    """Whether there are several versions of an event, which have the same id: as far as the first events of stretches show it.
+
+    Stretches are in the order of the same hash, and begin at the same, so that the first events of one are those of the others.
+    """
+    first = []
+    for stretch in found:
+        with Store(stretch.path) as store:
+            first.append(store.raw("id", stretch.start, min(stretch.start + CELL, stretch.stop)))
+    ids = np.concatenate(first)
+    return len(np.unique(ids)) < len(ids)
+
+
+def together(cut: Sequence[Block], most: int) -> list[list[Block]]:
+    """Put blocks of the same hash range together, where versions of an event are.
+
+    Args:
+        cut: From `blocks`.
+        most: Events that may come together. Where a range of the cells of a small store holds more of a large one, it is cut,
+            and where no range holds less, each block stays alone.
+    """
+    bits = {block.bits for block in cut}
+    for leading in range(min(bits), max(bits) + 1):
+        found: dict[int, list[Block]] = {}
+        for block in cut:
+            found.setdefault(block.within(leading), []).append(block)
+        if max(sum(block.stop - block.start for block in range_) for range_ in found.values()) <= most:
+            return list(found.values())
+    return [[block] for block in cut]

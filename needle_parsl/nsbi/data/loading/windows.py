@@ -4,6 +4,10 @@ How random that is: each epoch takes every block (about 8000 rows) of all stores
 a window, and the rows of a window are permuted. Rows that are far apart in a store meet in a window by chance, rows of one
 block always do. A store is ordered by a hash, so that neighbours in it have nothing to do with each other, and a window is as
 good a sample as any. Everything follows from the seed and the number of the epoch.
+
+Where stores hold versions of the same events, blocks of the same range of the hash come in the same window, and versions of an
+event follow each other. If one store is so much smaller than another that such a range does not fit into a window, the range
+is cut, and some versions are apart.
 """
 
 from __future__ import annotations
@@ -62,6 +66,8 @@ class Loading:
     bootstrap: int | None = None
     """Salt of Poisson(1) weights, the same for an event wherever it appears; None without."""
     shuffle: bool = True
+    paired: bool = False
+    """Whether versions of an event, which have the same id, stay together in the shuffle."""
     keep: Callable[[hashing.Hashes], npt.NDArray[np.bool_]] | None = None
     """Whether an event of an id is used; None for all."""
 
@@ -78,30 +84,41 @@ def joined(parts: Sequence[Rows]) -> Rows:
     )
 
 
-def epoch(cut: Sequence[Block], loading: Loading, number: int, row_bytes: int) -> Iterator[tuple[int, list[Block]]]:
+def largest(loading: Loading, row_bytes: int) -> int:
+    """Give the events of a window.
+
+    Args:
+        loading: Memory.
+        row_bytes: Bytes of an event.
+    """
+    return max(loading.memory // COPIES // row_bytes, 1)
+
+
+def epoch(
+    cut: Sequence[Sequence[Block]], loading: Loading, number: int, most: int
+) -> Iterator[tuple[int, list[Block]]]:
     """Group the blocks of an epoch into windows.
 
     Args:
-        cut: All blocks.
-        loading: Memory and seed.
+        cut: All blocks; those that stay together are one item.
+        loading: Its seed.
         number: Of the epoch.
-        row_bytes: Bytes of an event.
+        most: Events of a window.
 
     Yields:
         For each window the seed of its permutation, and its blocks.
     """
     generator = np.random.default_rng([loading.seed, number])
     order = generator.permutation(len(cut)) if loading.shuffle else np.arange(len(cut))
-    most = max(loading.memory // COPIES // row_bytes, 1)
     window: list[Block] = []
     rows = 0
     for place in order.tolist():
-        block = cut[place]
-        if window and rows + block.stop - block.start > most:
+        added = sum(block.stop - block.start for block in cut[place])
+        if window and rows + added > most:
             yield int(generator.integers(2**63)), window
             window, rows = [], 0
-        window.append(block)
-        rows += block.stop - block.start
+        window += cut[place]
+        rows += added
     if window:
         yield int(generator.integers(2**63)), window
 
@@ -135,12 +152,25 @@ def pieces(rows: Rows, seed: int, loading: Loading, size: int | None = GATHER) -
         loading: What else is done.
         size: Events of a piece; None for one piece.
     """
-    order = np.random.default_rng(seed).permutation(len(rows)) if loading.shuffle else np.arange(len(rows))
+    order = permuted(rows.id, seed, loading.paired) if loading.shuffle else np.arange(len(rows))
     if loading.keep is not None:
         order = order[loading.keep(rows.id)[order]]
     size = len(order) if size is None else size
     for start in range(0, max(len(order), 1), max(size, 1)):
         yield _ready(rows[order[start : start + size]], loading)
+
+
+def permuted(ids: hashing.Hashes, seed: int | list[int], paired: bool) -> npt.NDArray[np.int64]:
+    """Give rows in a random order.
+
+    Args:
+        ids: Shape (N,).
+        seed: What the order follows from.
+        paired: Whether rows with the same id follow each other.
+    """
+    if paired:
+        return np.argsort(hashing.mix(ids, hashing.key(seed)), kind="stable")
+    return np.random.default_rng(seed).permutation(len(ids))
 
 
 def _ready(rows: Rows, loading: Loading) -> Rows:
