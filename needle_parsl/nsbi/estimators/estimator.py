@@ -41,6 +41,8 @@ class Estimator:
     """With their covariance, of a wifi ensemble."""
     calibration: Calibration | None = None
     """Of ln r of the combined members."""
+    fallback: str = ""
+    """Why this is not the wifi ensemble that was asked for; empty if it is what was asked for."""
 
     @property
     def wifi(self) -> wifi.Weights:

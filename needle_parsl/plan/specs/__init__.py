@@ -45,11 +45,11 @@ VERSIONS = {
     "merge": 1,
     "convert": 2,
     "train": 3,
-    "combine": 3,
+    "combine": 4,
     "covariance": 1,
     "compose": 1,
     "export": 1,
-    "diagnose": 6,
+    "diagnose": 7,
     "evaluate": 1,
     "count": 1,
     "fit": 5,
@@ -59,7 +59,7 @@ VERSIONS = {
     "toys": 5,
     "neyman": 6,
     "coverage": 3,
-    "report": 3,
+    "report": 4,
 }
 """The stages in their order. Raise a version when its task gives other results, and what is done is done again. That of
 `convert` stands for `read` and `merge`, too, since a store is named by its files alone."""
