@@ -36,13 +36,15 @@ def combine(root: str, task: Task, *_before: Record) -> Record:
 
 
 def covariance(root: str, task: Task, *_before: Record) -> Record:
-    """Compute the joint covariance of all wifi ratios, which share simulated events."""
+    """Compute the joint covariance of all wifi ratios, which share simulated events; those with a fallback have none."""
     from needle_parsl.nsbi.estimators import files, joint
 
     spec = task.of(specs.Covariance)
     with writing(root, task) as out:
         made = {ratio.name: files.read(inputs.path(root, "combine", ratio.name)) for ratio in spec.ratios}
-        joint.write(out.path, joint.covariance(made, inputs.roles(root, spec)))
+        weighted = {name: estimator for name, estimator in made.items() if estimator.fitted is not None}
+        own = replace(spec, ratios=tuple(ratio for ratio in spec.ratios if ratio.name in weighted))
+        joint.write(out.path, joint.covariance(weighted, inputs.roles(root, own)))
     return out.record(root)
 
 

@@ -41,7 +41,9 @@ def diagnose(
     Returns:
         `normalisation`: E_ref[r] and its error; `effective_events` of numerator, denominator, and of the denominator
         weighted with r; `member_spread`: root mean square over events of the members' standard deviation of ln r; `wifi`:
-        weights (w_0 first), members that were left out as combinations of others, condition numbers; null for other ensembles;
+        weights (w_0 first), members that were left out as combinations of others, condition numbers, the ridge, the directions
+        that it leaves free, and the loss of such weights and of equal ones on held-out events; null for other ensembles;
+        `fallback`: why it is not the wifi ensemble that was asked for, null if it is what was asked for;
         `closure` by feature and of ln r, and their `distances`; `two_sample`: a classifier's area under the curve;
         `calibration` of the score; `ensemble`, `support` and `overtraining` as `checks.health` has them; `exact`: mean square
         error of ln r, its bias, and the mean square error of a single member, null where the truth is not known.
@@ -63,6 +65,7 @@ def diagnose(
         },
         "member_spread": float(np.sqrt((members.std(axis=0) ** 2).mean())),
         "wifi": None if estimator.fitted is None else _weights(estimator.fitted),
+        "fallback": estimator.fallback or None,
         "closure": closure(columns, numerator.weight, reweighted),
         "distances": distances(columns, numerator.weight, reweighted),
         "two_sample": two_sample(numerator, denominator, reweighted),
@@ -85,6 +88,9 @@ def _weights(fitted: wifi.Weights) -> dict[str, Any]:
         "dropped": list(fitted.dropped),
         "condition": fitted.condition,
         "design_condition": _finite(fitted.design_condition),
+        "ridge": fitted.ridge,
+        "freedom": _finite(fitted.freedom),
+        "held_out": {name: _finite(loss) for name, loss in zip(("weights", "equal"), fitted.held_out, strict=True)},
     }
 
 

@@ -62,6 +62,8 @@ class Estimator:
     """What ln r of the combined members is multiplied with, before `log_norm` is taken away."""
     crossed: Crossed | None = None
     """Given where every event trained some of the members."""
+    fallback: str = ""
+    """Why this is not the wifi ensemble that was asked for; empty if it is what was asked for."""
 
     @property
     def wifi(self) -> wifi.Weights:

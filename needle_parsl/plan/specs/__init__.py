@@ -52,7 +52,7 @@ VERSIONS = {
     "covariance": 1,
     "compose": 1,
     "export": 1,
-    "diagnose": 6,
+    "diagnose": 7,
     "evaluate": 2,
     "count": 1,
     "fit": 6,
@@ -62,7 +62,7 @@ VERSIONS = {
     "toys": 5,
     "neyman": 6,
     "coverage": 3,
-    "report": 3,
+    "report": 4,
 }
 """The stages in their order. Raise a version when its task gives other results, and what is done is done again. That of
 `convert` stands for `read` and `merge`, too, since a store is named by its files alone."""
