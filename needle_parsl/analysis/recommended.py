@@ -95,7 +95,7 @@ def complete(training: Training, size: Size) -> Complete:
 
 def steps(size: Size) -> int:
     """Give the steps of a training of the usual length."""
-    return round((8 if size.varied else 20) * math.sqrt(max(size.events, 1.0)))
+    return round((13 if size.varied else 30) * math.pow(max(size.events, 1.0), 0.4))
 
 
 LENGTHS = (0.5, 1.0, 2.0)

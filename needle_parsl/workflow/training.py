@@ -72,6 +72,10 @@ def _engines(pack: Pack) -> str:
     return ", ".join(sorted({m.engine for m in pack.members if m.engine}))
 
 
+VALIDATED = 20_000
+"""Events of its fold by which a member is validated, about: all members together decide on the length of a training."""
+
+
 @dataclass(frozen=True)
 class _Training:
     """What training a pack takes, in the words of `nsbi.training`."""
@@ -109,8 +113,9 @@ def _training(root: str, task: Task) -> _Training:
         expected = inputs.yields_of(root, spec.yields)
         settings = replace(settings, log_yields=tuple(math.log(value) for value in expected))
         events = replace(events, shares=dict(enumerate(value / sum(expected) for value in expected)))
-    own_fold = bool(lengths) and bool(spec.splitting.folds)
-    members = [_member(spec, member, 0.0 if own_fold else spec.training.validation) for member in spec.members]
+    folds, count = spec.splitting.folds, sum(events.counts().values())
+    own = min(1.0, VALIDATED * folds / max(count, 1)) if lengths else 0.0
+    members = [_member(spec, member, own) for member in spec.members]
     return _Training(events, members, settings, keeping.kept(root, task))
 
 
@@ -122,7 +127,7 @@ def _suited(spec: specs.Train, counts: list[int]) -> tuple[Training, tuple[int, 
     return recommended.suited(spec.training, counts, varied=bool(varied), part=part, crossed=crossed)
 
 
-def _member(spec: specs.Train, member: specs.Member, validation: float) -> Member:
+def _member(spec: specs.Train, member: specs.Member, own: float) -> Member:
     from needle_parsl.nsbi.training.members import Member
     from needle_parsl.nsbi.training.views import MemberView
 
@@ -130,9 +135,10 @@ def _member(spec: specs.Train, member: specs.Member, validation: float) -> Membe
         member.fold,
         spec.training.folds or 1,
         spec.fold_salt,
-        validation,
+        spec.training.validation,
         spec.validation_salt,
         member.bootstrap,
         spec.replica,
+        own,
     )
     return Member(member.member, member.fold, member.seed, view)

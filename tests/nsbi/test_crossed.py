@@ -48,9 +48,12 @@ def test_training_and_judging_agree_on_folds() -> None:
     """What a member trains on is what it must not judge, event by event."""
     ids = events(1000).id
     for fold in range(FOLDS):
-        training, validation = chosen(ids, MemberView(fold, FOLDS, SALT, 0.0, 3, None))
+        training, validation = chosen(ids, MemberView(fold, FOLDS, SALT, 0.1, 3, None, own=1.0))
         assert (training == (hashing.fold(ids, FOLDS, SALT) != fold)).all()
         assert (validation == ~training).all()
+        some = chosen(ids, MemberView(fold, FOLDS, SALT, 0.1, 3, None, own=0.5))[1]
+        assert 0.3 < some.sum() / validation.sum() < 0.7
+        assert not (some & ~validation).any()
 
 
 def test_a_fold_without_members_is_said() -> None:
@@ -96,7 +99,7 @@ def test_defaults_follow_the_number_of_events(events: int, layers: int, dropout:
     table, lengths = recommended.suited(Training(), [events, events], part=0.8, crossed=True)
     assert (table.layers, table.dropout, table.nodes) == (layers, dropout, 64)
     steps = [epochs * 1.6 * events / 512 for epochs in lengths]
-    assert steps[1] == pytest.approx(20 * events**0.5, rel=0.2)
+    assert steps[1] == pytest.approx(30 * events**0.4, rel=0.2)
     assert recommended.suited(Training(layers=5, epochs=7), [events], crossed=True)[1] == (7,)
     assert recommended.suited(Training(patience=3), [events])[1] == ()
 

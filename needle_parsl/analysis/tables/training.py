@@ -54,7 +54,7 @@ class Training:
     """Training events of a ratio that are held in memory; a larger sample stays in its store, and is read in shuffled
     windows (docs/data.md). Unit: MiB."""
     epochs: int | None = field(default=None, metadata=within(1))
-    """Passes over the training events, at most. Left out, a length is chosen: 20 sqrt(N) steps, or 8 sqrt(N) for variations, for N training
+    """Passes over the training events, at most. Left out, a length is chosen: 30 N^0.4 steps, or 13 N^0.4 for variations, for N training
     events of a class, or half or twice that, whichever has the lowest loss on events that did not train (docs/learning.md).
     Unit: epochs. Example: `50`."""
     patience: int | None = field(default=None, metadata=within(1))

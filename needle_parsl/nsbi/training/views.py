@@ -164,13 +164,15 @@ class MemberView:
     folds: int
     fold_salt: int
     validation: float
-    """Fraction of the training events by which it is validated; 0 for the events of the fold instead."""
+    """Fraction of the training events by which it is validated, unless `own` says otherwise."""
     validation_salt: int
     bootstrap_salt: int | None
     """None without bootstrap; the same for a replica in every ratio."""
     replica: bool = False
     """Whether it is that of a replica: events that are not drawn stay, with weight 0, so that there are as many steps as without,
     and validation events are drawn, too. With fewer steps networks would follow their events less, and scatter less."""
+    own: float = 0.0
+    """Part of the events of its fold by which it is validated instead; it trains on all others."""
 
 
 def chosen(ids: hashing.Hashes, view: MemberView) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
@@ -178,9 +180,10 @@ def chosen(ids: hashing.Hashes, view: MemberView) -> tuple[npt.NDArray[np.bool_]
     outside = np.ones(len(ids), dtype=bool)
     if view.folds > 1:
         outside = hashing.fold(ids, view.folds, view.fold_salt) != view.fold
-    if not view.validation:
-        return outside, ~outside
-    validation = hashing.uniform(ids, view.validation_salt) < view.validation
+    number = hashing.uniform(ids, view.validation_salt)
+    if view.own:
+        return outside, ~outside & (number < view.own)
+    validation = number < view.validation
     return outside & ~validation, outside & validation
 
 
