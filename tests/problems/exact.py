@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+import numpy.typing as npt
 from scipy.special import logsumexp
 
 from needle_parsl.nsbi.statistics.dataset import Dataset
@@ -49,7 +52,10 @@ def yields(problem: Problem) -> dict[str, float]:
 
 
 def simulation(problem: Problem, generator: np.random.Generator, events: int) -> Dataset:
-    """Draw unweighted events of every process with their exact log ratios: for Z(alpha), and for Asimov data.
+    """Draw events of every process with their exact log ratios: for Z(alpha), and for Asimov data.
+
+    Their weights are tilted until Z is 1 at +-1, as it is. With plain ones the finite number of them would move the shape
+    nuisance by sqrt(expected / simulated events) of its error.
 
     Args:
         problem: The problem.
@@ -57,6 +63,24 @@ def simulation(problem: Problem, generator: np.random.Generator, events: int) ->
         events: Of each process.
     """
     x = np.concatenate([problem.draw(name, generator, events) for name in problem.processes])
+    ratios = log_ratios(problem, x)
     weight = np.repeat([process.events / events for process in problem.processes.values()], events)
+    for place, (name, process) in enumerate(problem.processes.items()):
+        if process.varied:
+            rows = slice(place * events, (place + 1) * events)
+            weight[rows] = tilted(weight[rows], responses(ratios, name, rows), np.ones(2))
     samples = dict.fromkeys(problem.processes, events)
-    return Dataset.of(x, log_ratios(problem, x), weight=weight, samples=samples, yields=yields(problem))
+    return Dataset.of(x, ratios, weight=weight, samples=samples, yields=yields(problem))
+
+
+def responses(ratios: Mapping[str, Array], process: str, rows: slice | npt.NDArray[np.int64]) -> Array:
+    """Give the responses of some events of a process at plus and minus one sigma, shape (2, N)."""
+    return np.exp([ratios[f"{process}.{SHAPE}.{side}"][rows] for side, alpha in SIDES.items() if alpha])
+
+
+def tilted(weight: Array, values: Array, means: Array) -> Array:
+    """Change weights by a linear function of values, shape (K, N), so that these have given means; the sum stays."""
+    centred = values - np.average(values, axis=1, weights=weight)[:, None]
+    matrix = (weight * centred) @ centred.T / weight.sum()
+    slopes = np.linalg.lstsq(matrix, means - (values - centred)[:, 0], rcond=None)[0]
+    return weight * (1 + slopes @ centred)
