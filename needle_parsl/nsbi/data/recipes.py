@@ -77,6 +77,8 @@ class Recipe:
     """Text and path of the file that the functions are in."""
     joint: tuple[Joint, ...] = ()
     """What is known jointly of each event."""
+    nan: float | None = None
+    """What NaN in a feature, or in one of a particle, is stored as; None where it is refused."""
 
     @staticmethod
     def of(spec: Mapping[str, Any], physics: tuple[str, str]) -> Recipe:
@@ -98,6 +100,7 @@ class Recipe:
             chosen,
             physics,
             tuple(Joint(**known) for known in spec["joint"]),
+            spec["nan"],
         )
 
     def columns(self) -> list[str]:

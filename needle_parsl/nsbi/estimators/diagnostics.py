@@ -64,7 +64,7 @@ def diagnose(
         "wifi": None if estimator.fitted is None else _weights(estimator.fitted),
         "closure": closure(columns, numerator.weight, reweighted),
         "distances": distances(columns, numerator.weight, reweighted),
-        "two_sample": two_sample(numerator, denominator, reweighted),
+        "two_sample": two_sample(numerator, denominator, reweighted, estimator.transform),
         "calibration": _calibration(learned, numerator, denominator),
         "ensemble": agreement(members),
         "support": support(*learned, numerator.weight, denominator.weight),

@@ -49,7 +49,7 @@ VERSIONS = {
     "covariance": 1,
     "compose": 1,
     "export": 1,
-    "diagnose": 6,
+    "diagnose": 7,
     "evaluate": 1,
     "count": 1,
     "fit": 5,

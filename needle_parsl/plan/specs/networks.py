@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from needle_parsl.analysis import Training
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.statistics.model import Shape
+from needle_parsl.nsbi.transforms.wanted import Wanted
 from needle_parsl.plan.specs.stores import Physics, Share
 
 
@@ -79,6 +80,8 @@ class Train:
     members: tuple[Member, ...]
     replica: bool = False
     """Whether bootstraps are those of replicas, in which all is resampled."""
+    transform: Wanted = field(default_factory=Wanted)
+    """What is done to features before networks see them."""
 
 
 @dataclass(frozen=True)

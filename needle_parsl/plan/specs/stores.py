@@ -91,6 +91,8 @@ class Convert:
     physics: Physics | None
     """Where the functions are; None without any."""
     joint: tuple[Joint, ...] = ()
+    nan: float | None = None
+    """What NaN in a feature is stored as; None where it is refused."""
     pieces: tuple[Piece, ...] = field(default=(), metadata=NOT_IN_KEY)
     """What this task reads itself; equal files give equal stores however they are cut."""
     parts: tuple[str, ...] = field(default=(), metadata=NOT_IN_KEY)
