@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from needle_parsl import expressions
-from needle_parsl.analysis import JOINT_LOSSES, Analysis, Data, Sample
+from needle_parsl.analysis import JOINT_LOSSES, Analysis, Data, Particles, Sample
+from needle_parsl.nsbi.transforms.wanted import Wanted
 from needle_parsl.plan import specs
 from needle_parsl.plan.cutting import Cut, cut, row_bytes
 from needle_parsl.plan.growing import Graph
@@ -52,9 +53,15 @@ def conversion(graph: Graph, name: str, sample: Sample | Data, files: tuple[spec
     computed = tuple((made, how) for made, how in features.computed.items() if made in used)
     return specs.Convert(
         name, files, sample.tree, names, weight, kept, analysis.split.id, graph.salt("split"), derived,
-        sample.on_bad_file, computed, None if region else features.particles, graph.inputs.physics if computed else None,
-        joint=known, content=shared, memory=graph.memory, region=name.partition(REGION)[2],
+        sample.on_bad_file, computed, None if region else _stored(features.particles), graph.inputs.physics if computed else None,
+        joint=known, content=shared, nan=None if region or "nan" not in features.missing else Wanted.of(features.missing).stored,
+        memory=graph.memory, region=name.partition(REGION)[2],
     )  # fmt: skip
+
+
+def _stored(particles: Particles | None) -> Particles | None:
+    """Leave out what is done to particles later."""
+    return replace(particles, transform={}) if particles else None
 
 
 def joint(analysis: Analysis, store: str) -> tuple[specs.Joint, ...]:

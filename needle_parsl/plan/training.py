@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
-from needle_parsl.analysis import JOINT_LOSSES
+from needle_parsl.analysis import JOINT_LOSSES, Analysis
+from needle_parsl.nsbi.transforms.wanted import Wanted
 from needle_parsl.plan import packing, specs
 from needle_parsl.plan.growing import Graph
 from needle_parsl.plan.specs import Task
@@ -117,11 +118,24 @@ def packs(
             own,
             replica=bool(folder),
             yields=yields,
+            transform=wanted(graph.analysis),
         )
         found.append(
             graph.add("train", f"{folder}{ratio.name}.{number:04d}", spec, *(stores[d.name] for d in ratio.densities()))
         )
     return found
+
+
+def wanted(analysis: Analysis) -> Wanted:
+    """Say what is done to features before networks see them."""
+    features, jets = analysis.features, analysis.features.particles
+    own = _by_name(features.transform, (*features.names, *features.parameters))
+    return Wanted.of(features.missing, own, _by_name(jets.transform, jets.names) if jets else {})
+
+
+def _by_name(said: Mapping[str, str] | str, names: Sequence[str]) -> Mapping[str, str]:
+    """Give each feature its kind, where one word stands for all."""
+    return dict.fromkeys(names, said) if isinstance(said, str) else said
 
 
 def _suits(graph: Graph, loss: str, ratio: specs.Ratio | specs.Classes) -> bool:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ def _lacking(loaded: Loaded) -> list[Problem]:
 def _look(loaded: Loaded, request: Mapping[str, Any], inputs: list[str], known: Mapping[str, Any]) -> Looked:
     """Ask, and make one message of all mistakes."""
     answer = _ask({**request, "known": known})
-    tried = _tried(loaded)
+    tried = _tried(loaded, answer.pop("outputs", (0, 0)))
     if wrong := [*_told(loaded, answer), *(Problem(m, *loaded.places.find(k), k) for k, m in tried.pop("problems"))]:
         raise InputError.of(wrong)
     answer["code"] |= tried.pop("code")
@@ -97,11 +97,13 @@ def _look(loaded: Loaded, request: Mapping[str, Any], inputs: list[str], known: 
     return Looked(_signature(request, [*inputs, *answer["code"]]), **answer)
 
 
-def _tried(loaded: Loaded) -> dict[str, Any]:
-    """Ask whether a network of the user's can be trained."""
+def _tried(loaded: Loaded, columns: Sequence[int]) -> dict[str, Any]:
+    """Ask whether a network of the user's can be trained; `columns` are those of features and of particles, 0 where unknown."""
     if not loaded.analysis.training.own_code():
         return {"problems": [], "code": {}}
-    return _ask(_network(loaded), TRIAL)
+    network = _network(loaded)
+    known = {name: count for name, count in zip(("features", "particles"), columns, strict=True) if count}
+    return _ask(network | known, TRIAL)
 
 
 def timed(loaded: Loaded) -> float:
@@ -206,6 +208,7 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
             "crossed": split.cross != 0,
         },
         "least": split.min_events,
+        "wanted": plan.content(plan.training.wanted(analysis)),
         "training": plan.content(analysis.training) if analysis.training.own_code() else None,
     }  # fmt: skip
 

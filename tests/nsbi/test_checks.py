@@ -66,6 +66,9 @@ def test_nsbi4hep_closure_by_hand() -> None:
     assert distances.nsbi4hep_closure(ones, ones, (ones, ones)) == 0
 
 
+PLAIN = Transform.none("ab")
+
+
 def exact_weights(denominator: Events, wrong: float = 0.0) -> np.ndarray:
     """r of Gaussians at 0.4 and 0, in both features."""
     x = denominator.x.astype(float)
@@ -77,14 +80,14 @@ def test_classifier_sees_nothing_in_a_right_ratio_and_a_correlation_that_no_colu
     for seed in range(24):
         rng = np.random.default_rng(seed)
         above, below = drawn(rng, 0.4, 2000), drawn(rng, 0.0, 2000)
-        found.append(two_sample(above, below, exact_weights(below)))
+        found.append(two_sample(above, below, exact_weights(below), PLAIN))
     assert stats.kstest([one["p_value"] for one in found], "uniform").pvalue > 1e-3
     rng = np.random.default_rng(99)
     above, below = drawn(rng, 0.4, 10_000), drawn(rng, 0.0, 10_000)
-    wrong = two_sample(above, below, exact_weights(below, wrong=0.3))
+    wrong = two_sample(above, below, exact_weights(below, wrong=0.3), PLAIN)
     assert wrong["p_value"] < 1e-6
     assert wrong["auc"] > 0.53
-    assert two_sample(above, below, exact_weights(below, wrong=0.3)) == wrong  # the same every time
+    assert two_sample(above, below, exact_weights(below, wrong=0.3), PLAIN) == wrong  # the same every time
 
 
 def test_spread_falls_with_the_root_of_the_size_until_what_is_common() -> None:

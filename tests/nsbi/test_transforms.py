@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from needle_parsl.analysis.tables.data import KINDS
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import store
 from needle_parsl.nsbi.data.events import Events
@@ -20,7 +21,7 @@ from needle_parsl.nsbi.transforms.fitting import Portion
 from needle_parsl.nsbi.transforms.kinds import FITTED
 from needle_parsl.nsbi.transforms.quantiles import Sorted
 from needle_parsl.nsbi.transforms.transform import Transform, trial
-from needle_parsl.nsbi.transforms.wanted import KINDS, Wanted
+from needle_parsl.nsbi.transforms.wanted import Wanted
 
 N = 20_000
 RANDOM = np.random.default_rng(11)
@@ -183,7 +184,7 @@ def test_categories_become_columns_and_unknown_ones_none() -> None:
 @pytest.mark.parametrize(
     ("kind", "values", "message"),
     [
-        ("log", [1.0, 2.0, -3.0], 'feature "x0" has values down to -3, in 1 of 3 training events 0 or less, which have no logarithm'),
+        ("log", [1.0, 2.0, -3.0], 'feature "x0" has values down to -3, 0 or less in 1 of 3 events, which have no logarithm'),
         ("log", [1.0, 2.0, 0.0], "values down to 0"),
         ("onehot", [1.0, 2.5], 'feature "x0" has the value 2.5, and categories are whole numbers'),
         ("onehot", list(range(65)), "has 65 categories, and at most 64"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from needle_parsl.reading import within
 
 FRACTIONS = (0.60, 0.15, 0.25)
 """For training, combination and tests, where events are divided by purpose."""
+Kind = Literal["auto", "none", "standard", "robust", "log", "arcsinh", "quantile", "cyclic", "onehot"]
+"""What is done to a feature before networks see it."""
+KINDS: tuple[str, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Particles:
     """The feature by which particles are ordered, largest first; left out, the order of the file. Example: `"pt"`."""
     selection: str = ""
     """Particles that are kept, as an expression in their features; empty keeps all. Example: `"abs(eta) < 2.5"`."""
+    transform: dict[str, Kind] | Kind = field(default_factory=dict)
+    """What is done to features of particles before networks see them, as `[features.transform]`. Example: `{ pt = "log" }`."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,14 @@ class Features:
     Example: `{ pt_ratio = "pt1 / max(pt2, 1)" }`."""
     computed: dict[str, Computed] = field(default_factory=dict)
     """Columns that functions of `physics.py` make; derived ones may use them."""
+    missing: tuple[float | Literal["nan"], ...] = ()
+    """Values that stand for nothing measured, in any feature: networks get 0 for them, and an indicator for each group of features
+    that go missing together (docs/training.md). With `"nan"`, events with NaN in a feature are kept.
+    Example: `[-25.0, -999.0, "nan"]`."""
+    transform: dict[str, Kind] | Kind = field(default_factory=dict)
+    """What is done to a feature before networks see it, fitted to the training events; one word stands for all. A feature that is
+    left out is `auto`: robust scale, with heavy tails squeezed by arcsinh or log, and angles as cosine and sine
+    (docs/training.md). Example: `{ pt = "log", n_jets = "onehot" }`."""
     particles: Particles | None = None
     """Jagged columns that are stored beside the features, for networks of your own."""
 

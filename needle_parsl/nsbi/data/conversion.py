@@ -123,8 +123,8 @@ def _chunk(
     weight = recipe.weight if isinstance(recipe.weight, float) else formulas.evaluate(recipe.weight, columns, where)
     weight = values.finite(np.broadcast_to(np.asarray(weight), rows.shape), "the weight", where)
     x = np.empty((len(rows), len(recipe.features)), np.float32) if out is None else out[: len(rows)]
-    values.fill([columns[name] for name in recipe.features], recipe.features, x, where)
-    jets = particles.gather(columns, recipe.particles, where) if recipe.particles else None
+    values.fill([columns[name] for name in recipe.features], recipe.features, x, where, recipe.nan)
+    jets = particles.gather(columns, recipe.particles, where, recipe.nan) if recipe.particles else None
     joint = {known.ratio: _joint(columns, len(rows), known, where) for known in recipe.joint}
     if recipe.content:
         ids = hashing.content(x[:, [recipe.features.index(name) for name in recipe.content]])

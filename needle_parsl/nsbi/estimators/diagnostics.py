@@ -68,7 +68,7 @@ def diagnose(
         "fallback": estimator.fallback or None,
         "closure": closure(columns, numerator.weight, reweighted),
         "distances": distances(columns, numerator.weight, reweighted),
-        "two_sample": two_sample(numerator, denominator, reweighted),
+        "two_sample": two_sample(numerator, denominator, reweighted, estimator.transform),
         "calibration": _calibration(learned, numerator, denominator),
         "ensemble": agreement(members),
         "support": support(*learned, numerator.weight, denominator.weight),

@@ -147,9 +147,8 @@ def log(name: str, sample: Sorted) -> Column:
     few = int((sample.values <= 0).sum())
     if few:
         raise InputError(
-            f'feature "{name}" has values down to {sample.values[0]:g}, in {few} of {len(sample.values)} training events 0 or '
-            f'less, which have no logarithm; say "arcsinh" in features.transform.{name}, or list what is missing in '
-            "features.missing"
+            f'feature "{name}" has values down to {sample.values[0]:g}, 0 or less in {few} of {len(sample.values)} events, '
+            f'which have no logarithm; say "arcsinh" in features.transform.{name}, or list what is missing in features.missing'
         )
     floor = float(sample.quantiles(FAR))
     scaled = robust(name, Sorted(np.log(np.maximum(sample.values, floor)), sample.weight))
@@ -187,11 +186,11 @@ def cyclic(name: str, sample: Sorted) -> Column:
     """
     for begin, period in RANGES:
         inside = sample.values[0] >= begin - 1e-3 and sample.values[-1] <= begin + period + 1e-3
-        if inside and (period == TAU or sample.values[-1] - sample.values[0] > period / 2):
+        if inside and (period == TAU or sample.values[-1] - sample.values[0] > 0.9 * period):
             return Column(name, "cyclic", period=period)
     raise InputError(
         f'feature "{name}" has values from {sample.values[0]:g} to {sample.values[-1]:g}, which is no angle of one turn; '
-        f'expected -pi to pi, 0 to 2 pi, or the same in degrees; say "auto" in features.transform.{name}'
+        f'expected -pi to pi, 0 to 2 pi, or the same in degrees, from one end to the other; say "auto" in features.transform.{name}'
     )
 
 

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 AUTO = "auto"
-KINDS = (AUTO, "none", "standard", "robust", "log", "arcsinh", "quantile", "cyclic", "onehot")
-"""The words of `[features.transform]`."""
 NAN = "nan"
 """Stands for NaN in a list of missing values."""
 STORED = -999.0
@@ -29,9 +27,11 @@ class Wanted:
 
     @staticmethod
     def of(
-        missing: Iterable[float | str], features: Mapping[str, str] | None = None, particles: Mapping[str, str] | None = None
-    ) -> Wanted:  # fmt: skip
-        """Take the words of the user's tables."""
+        missing: Iterable[float | str],
+        features: Mapping[str, str] | None = None,
+        particles: Mapping[str, str] | None = None,
+    ) -> Wanted:
+        """Take the words of the user's tables: numbers and `nan`, and kinds by feature."""
         listed = tuple(missing)
         numbers = tuple(value for value in listed if not isinstance(value, str))
         return Wanted(

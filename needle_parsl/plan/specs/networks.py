@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from needle_parsl.analysis import Training
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.statistics.model import Shape
+from needle_parsl.nsbi.transforms.wanted import Wanted
 from needle_parsl.plan.specs.stores import Physics, Share
 
 
@@ -90,6 +91,8 @@ class Train:
     """Whether bootstraps are those of replicas, in which all is resampled."""
     yields: tuple[Share, ...] = ()
     """Of the classes, at which the length of a training is chosen; none where all count the same."""
+    transform: Wanted = field(default_factory=Wanted)
+    """What is done to features before networks see them."""
 
 
 @dataclass(frozen=True)

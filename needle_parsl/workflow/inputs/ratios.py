@@ -109,7 +109,7 @@ def training_events(root: str, spec: specs.Train) -> RatioEvents | StoredEvents:
     if loss == "regression":
         found = [stretch for stretch in found if stretch.label == 0]
     many = held(found) > spec.training.memory_mib * 2**20
-    transform = fitted_to_stores(found)
+    transform = fitted_to_stores(found, spec.transform)
     if isinstance(ratio, specs.Classes):
         if many:
             return StoredEvents.of(found, dict(enumerate(density.name for density in ratio.samples)), transform)

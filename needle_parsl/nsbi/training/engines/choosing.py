@@ -128,5 +128,5 @@ def _mismatch(module: nn.Module, job: Job, error: RuntimeError) -> str:
     features, name = job.settings.shape.features, job.settings.shape.network
     widths = [m.in_features for m in module.modules() if isinstance(m, nn.Linear)]
     if widths and widths[0] != features and "shape" in str(error):
-        return f"{name} takes {widths[0]} features, and the analysis has {features} in features.names"
+        return f"{name} takes {widths[0]} features, and the analysis has {features} in features.names, counted after their transforms"
     return f"{name}: its first batch fails: {type(error).__name__}: {str(error).splitlines()[0]}"
