@@ -147,6 +147,6 @@ def _clear_of_steps(estimator: Estimator, x: npt.NDArray[np.float32]) -> npt.NDA
     """Leave out events where a calibration jumps, or rises so steeply that it enlarges rounding."""
     if estimator.calibration is None:
         return np.ones(len(x), dtype=bool)
-    log_ratio = replace(estimator, calibration=None, log_norm=0.0).log_ratio(x)
+    log_ratio = replace(estimator, calibration=None, slope=1.0, log_norm=0.0).log_ratio(x)
     below, above = (estimator.calibration(log_ratio + side * TOLERANCE) for side in (-1, 1))
     return np.abs(above - below) <= 4 * TOLERANCE

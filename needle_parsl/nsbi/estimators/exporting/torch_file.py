@@ -39,6 +39,7 @@ class Ensemble(nn.Module):
         self.transform = Transformed(estimator.transform)
         self.coefficients = nn.Buffer(torch.from_numpy(np.array(estimator.coefficients, np.float64)))
         self.combine, self.log_norm = COMBINED[estimator.combine], estimator.log_norm
+        self.slope = estimator.slope
         self.calibrate = None if estimator.calibration is None else Calibrated(estimator.calibration)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -47,7 +48,7 @@ class Ensemble(nn.Module):
         members = torch.stack([member(made) for member in self.members], dim=1).double()
         combined = self.combine(members, self.coefficients)
         calibrated = combined if self.calibrate is None else self.calibrate(combined)
-        log_ratio: torch.Tensor = calibrated - self.log_norm
+        log_ratio: torch.Tensor = self.slope * calibrated - self.log_norm
         return log_ratio
 
 
@@ -133,6 +134,7 @@ def _facts(estimator: Estimator) -> dict[str, str]:
         "features": json.dumps(estimator.features),
         "combine": estimator.combine,
         "calibration": estimator.calibration.kind if estimator.calibration else "none",
+        "slope": repr(estimator.slope),
         "log_norm": repr(estimator.log_norm),
         "transform": estimator.transform.to_json(),
         "needle": __version__,
