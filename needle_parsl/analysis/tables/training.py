@@ -46,8 +46,9 @@ class Training:
     """Weight decay: decoupled with `adamw` and `nadam`, a part of the gradient with `adam` and `sgd`. Left out, 0.1, and 0.01 for processes of
     50,000 training events or more. Unit: per step. Example: `1e-4`."""
     dropout: float | None = field(default=None, metadata=within(0.0, 0.95))
-    """Probability with which a hidden neuron is left out in a step of training. Left out, 0.1, and 0 for processes of 50,000 training events
-    or more. Unit: probability. Example: `0.1`."""
+    """Probability with which a hidden neuron is left out in a step of training: of needle's networks but `flow`, and of a network of yours
+    whose constructor asks for `dropout`. Left out, 0.1 for needle's, and 0 for processes of 50,000 training events or more.
+    Unit: probability. Example: `0.1`."""
     batch_size: int | None = field(default=None, metadata=within(1))
     """Events in a step; left out, 512 for processes and 1024 for their variations. Unit: events. Example: `1024`."""
     memory_mib: int = field(default=1024, metadata=within(1))

@@ -9,12 +9,13 @@ from typing import Any
 
 from needle_parsl import refs
 from needle_parsl.analysis import Training, recommended
+from needle_parsl.errors import InputError
 from needle_parsl.nsbi.training import heads
 from needle_parsl.nsbi.training.networks import NETWORKS, Shape, asks_for_particles, takes
 from needle_parsl.nsbi.training.streaming import StoredView
 from needle_parsl.nsbi.training.views import Batchable, MemberView
 
-OFFERED = ("learning_rate", "weight_decay", "batch_size", "epochs", "label_smoothing")
+OFFERED = ("learning_rate", "weight_decay", "batch_size", "epochs", "label_smoothing", "dropout")
 """Settings that the constructor of a user's module is given, if it asks for them by these names."""
 
 
@@ -38,6 +39,8 @@ class Settings:
     best of these ends are kept. Empty for those of the best epoch of all."""
     log_yields: tuple[float, ...] = ()
     """Of many classes, ln of the expected events at which they are validated; empty for equal numbers."""
+    dropout: float = 0.0
+    """Share of hidden units that a step drops."""
 
     @staticmethod
     def of(
@@ -59,12 +62,22 @@ class Settings:
             path: Where that file is, or the analysis.
             classes: Of a network of many, by name.
             lengths: See `Settings`.
+
+        Raises:
+            InputError: There is no such network, or it cannot drop units.
         """
         own = recommended.complete(table, recommended.Size(recommended.FEW))
         epochs = table.epochs or (lengths[-1] if lengths else recommended.EPOCHS)
         name, given = table.architecture()
         name = name if name in NETWORKS else refs.located(name, source, path)
         offered = {n: {**asdict(own), "epochs": epochs, "label_smoothing": table.label_smoothing}[n] for n in OFFERED}
+        if own.dropout and not takes(name, {"dropout": own.dropout}):
+            called = name.rpartition(":")[2]
+            raise InputError(f'[training] dropout: {called} takes no argument "dropout"; leave the key out')
+        if (
+            name in NETWORKS or not own.dropout
+        ):  # what needle's own drop is no part of their shape: they are evaluated without
+            del offered["dropout"]
         arguments = json.dumps({**takes(name, offered), **given}, sort_keys=True)
         particles = particles if asks_for_particles(name) else 0
         shape = Shape(
@@ -78,7 +91,7 @@ class Settings:
         )
         return Settings(
             shape, table.loss or "carl", table.optimizer, own.learning_rate, table.schedule, own.weight_decay, own.batch_size,
-            epochs, table.patient(epochs), table.label_smoothing, table.metrics, lengths,
+            epochs, table.patient(epochs), table.label_smoothing, table.metrics, lengths, dropout=own.dropout,
         )  # fmt: skip
 
 

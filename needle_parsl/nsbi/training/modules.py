@@ -85,7 +85,7 @@ def build(settings: Settings, seed: int) -> Any:
         InputError: A LightningModule lacks one of its three methods.
     """
     torch.manual_seed(seed % 2**63)
-    network = networks.make(settings.shape)
+    network = networks.make(settings.shape, settings.dropout)
     if not (is_lightning(network) or hasattr(network, STEPS[0])):
         return Classifier(network, settings)
     for name in STEPS:

@@ -19,6 +19,7 @@ from needle_parsl import refs
 from needle_parsl.errors import InputError, TaskError, closest
 from needle_parsl.nsbi.data.loading.particles import Packed
 from needle_parsl.nsbi.training import heads
+from needle_parsl.nsbi.training.dropping import Dropout
 from needle_parsl.nsbi.training.flows import FlowRatio
 from needle_parsl.nsbi.training.particles import PARTICLE_NETWORKS
 from needle_parsl.nsbi.training.stillness import Still
@@ -46,11 +47,15 @@ class Shape:
 class MLP(nn.Module):
     """A multilayer perceptron that gives one logit per event, or one for each class."""
 
-    def __init__(self, features: int, layers: int, nodes: int, outputs: int = 1) -> None:
+    def __init__(self, features: int, layers: int, nodes: int, outputs: int = 1, dropout: float = 0.0) -> None:
         super().__init__()
+        self.stack, self.outputs = nn.Sequential(), outputs
         widths = [features, *[nodes] * layers]
-        hidden = [part for a, b in pairwise(widths) for part in (nn.Linear(a, b), nn.SiLU())]
-        self.stack, self.outputs = nn.Sequential(*hidden, nn.Linear(widths[-1], outputs)), outputs
+        for number, (a, b) in enumerate(pairwise(widths)):
+            self.stack.extend([nn.Linear(a, b), nn.SiLU()])
+            if dropout:
+                self.stack.append(Dropout(dropout, number))
+        self.stack.append(nn.Linear(widths[-1], outputs))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map transformed features (N, F) to logits (N,), or (N, C) with C classes."""
@@ -58,14 +63,19 @@ class MLP(nn.Module):
         return logits.squeeze(-1) if self.outputs == 1 else logits
 
 
-def make(shape: Shape) -> nn.Module:
+def make(shape: Shape, dropout: float = 0.0) -> nn.Module:
     """Make a network; its initial weights follow from torch's random state.
+
+    Args:
+        shape: What fixes its parameters.
+        dropout: Share of the hidden units of needle's networks that a step of training drops.
 
     Raises:
         InputError: The user's class cannot be found, does not take its arguments, or makes no module.
     """
     kind = find(shape.network)
-    network = kind(**arguments(shape, kind))
+    dropped = {"dropout": dropout} if dropout and shape.network in NETWORKS else {}
+    network = kind(**{**dropped, **arguments(shape, kind)})
     if not isinstance(network, nn.Module):
         raise InputError(f"{_called(shape)} makes {type(network).__name__}; expected a torch.nn.Module")
     return heads.finished(network, shape.head, particles=sees_particles(network))

@@ -18,7 +18,7 @@ import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
-from needle_parsl.nsbi.training import modules, networks
+from needle_parsl.nsbi.training import dropping, modules, networks
 from needle_parsl.nsbi.training.course import Course
 from needle_parsl.nsbi.training.engines.rows import CHUNK
 from needle_parsl.nsbi.training.metrics import measure
@@ -94,8 +94,10 @@ class _Follower(lightning.Callback):
         self.course, self.between = course, between
 
     def on_train_batch_start(self, trainer: Any, module: Any, batch: Batch, number: int) -> None:  # noqa: ARG002  Lightning gives them by place
-        """Give an interruption its moment."""
+        """Give an interruption its moment, and dropout its step."""
         self.between()
+        seed = self.course.job.seed
+        dropping.begin(dropping.parts(module), dropping.keyed(seed, module.trainer.global_step))
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Batch, number: int) -> None:  # noqa: ARG002  Lightning gives them by place
         """Sum up the losses."""

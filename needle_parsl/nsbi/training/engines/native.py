@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from needle_parsl.nsbi.training import modules
+from needle_parsl.nsbi.training import dropping, modules
 from needle_parsl.nsbi.training.engines.hosting import Host
 from needle_parsl.nsbi.training.engines.optimizing import Optimizing
 from needle_parsl.nsbi.training.engines.rows import PLAIN, Rows, loss_of
@@ -47,8 +47,9 @@ class Native:
         assert rule
         assert self.rows.optimizing.flat
         self.row = self.rows.optimizing.flat.row
-        goals = _goals(self.rows.module)  # a member may have its own smoothing of labels
-        self.trainer = Trainer(plan.structure, goals[0] if len(goals) == 1 else plan.goal, rule)
+        goals = _goals(self.rows.module)  # a member may have its own smoothing of labels, and its own dropout
+        structure = plan.structure._replace(threshold=max((d.threshold for d in self.rows.dropouts), default=0))
+        self.trainer = Trainer(structure, goals[0] if len(goals) == 1 else plan.goal, rule, self.rows.job.seed)
         self.stride = max(1, int(WORK / (6 * len(self.row) * self.rows.job.settings.batch_size)))
         self.row.grad = None
         # Schedulers want to have seen a step; torch's own would import its compiler.
@@ -147,7 +148,7 @@ def proven(job: Job, monitored: Collection[str] = ()) -> Plan | None:
             or any(before[k] is not after[k] for k in after)
         ):
             return None
-        return recognising.plan(found, _goals(module), optimizing.flat.row.data, samples)
+        return recognising.plan(found, _goals(module), optimizing.flat.row.data, samples, job.seed)
 
 
 def _goals(module: nn.Module) -> tuple[Goal, ...]:
@@ -169,15 +170,16 @@ def _samples(job: Job, module: Any, host: Host, optimizing: Optimizing) -> Itera
     """Compute loss and gradient of two batches."""
     assert optimizing.flat
     size = job.settings.batch_size
-    order = job.fitting.order(torch.Generator().manual_seed(0))
+    order, dropouts = job.fitting.order(torch.Generator().manual_seed(0)), dropping.parts(module)
     for number, epoch in ((0, 0), (1, job.settings.epochs - 1)):
         places = order[number * size : (number + 1) * size]
         if len(places):
             host.trainer.current_epoch = epoch
-            host.trainer.global_step = epoch * host.trainer.num_training_batches + number
+            host.trainer.global_step = step = epoch * host.trainer.num_training_batches + number
+            dropping.begin(dropouts, dropping.keyed(job.seed, step))
             batch = job.fitting.batch(places)
             optimizing.zero()
             loss = loss_of(module.training_step(batch, number))
             torch.autograd.backward(loss)
             table = Table(batch.x.numpy(), batch.label.numpy(), batch.weight.numpy())
-            yield Sample(table, float(loss.detach()), optimizing.flat.gradients.clone())
+            yield Sample(table, float(loss.detach()), optimizing.flat.gradients.clone(), step)

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from needle_parsl.nsbi.training import modules, networks
+from needle_parsl.nsbi.training import dropping, modules, networks
 from needle_parsl.nsbi.training.engines.hosting import Host
 from needle_parsl.nsbi.training.engines.optimizing import Optimizing
 from needle_parsl.nsbi.training.members import Job
@@ -35,6 +35,7 @@ class Rows:
         self.module = modules.build(settings, self.job.seed)
         self.host = Host(self.module, settings.epochs, -(-len(self.job.fitting) // settings.batch_size))
         self.optimizing = Optimizing(self.module.configure_optimizers(), self.module)
+        self.dropouts = dropping.parts(self.module)
         self.step = 0
         """Batches of this epoch that are done."""
 
@@ -45,6 +46,7 @@ class Rows:
             self._begin()
         self.host.logs.batch_size = len(chosen)
         self.optimizing.zero()
+        dropping.begin(self.dropouts, dropping.keyed(self.job.seed, self.optimizing.steps))
         loss = loss_of(self.module.training_step(self.job.fitting.batch(chosen), self.step))
         torch.autograd.backward(loss)
         self.optimizing.step()

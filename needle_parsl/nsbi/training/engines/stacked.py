@@ -17,7 +17,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.func import functional_call, grad_and_value, vmap
 
 from needle_parsl.nsbi.data.loading.batches import Batch
-from needle_parsl.nsbi.training import modules, networks
+from needle_parsl.nsbi.training import dropping, modules, networks
 from needle_parsl.nsbi.training.engines.hosting import Host
 from needle_parsl.nsbi.training.engines.logs import Logs
 from needle_parsl.nsbi.training.engines.optimizing import Optimizing
@@ -48,6 +48,7 @@ class Stacked:
         self.parameters = sum(p.numel() for p in self.module.parameters())
         self.updates = Updates([o.optimizer for o in self.optimizing], self.weights_[:, : self.parameters])
         self.module.to(device())
+        self.dropouts = dropping.parts(self.module)
         self.logs = [Logs(nn.Identity()) for _ in jobs]
 
     def train(self, rows: Sequence[Places]) -> Sequence[float]:
@@ -57,11 +58,10 @@ class Stacked:
         losses = [0.0] * len(rows)
         full = [k for k, places in enumerate(rows) if len(places) == size]
         if full:
-            batch = _stack(
-                [self.jobs[k].fitting.batch(rows[k] if k in full else rows[full[0]]) for k in range(len(rows))]
-            )
+            own = [rows[k] if k in full else _any(rows[full[0]], len(job.fitting)) for k, job in enumerate(self.jobs)]
+            batch = _stack([job.fitting.batch(places) for job, places in zip(self.jobs, own, strict=True)])
             buffers = self.weights_[:, self.parameters :].clone()
-            gradients, loss = self.differentiated(batch)
+            gradients, loss = self.differentiated(batch, torch.tensor(list(map(self.key, range(len(rows))))))
             left = [k for k in range(len(rows)) if k not in full]
             self.weights_[left, self.parameters :] = buffers[left]
             self._move(full, gradients)
@@ -73,23 +73,36 @@ class Stacked:
         self.host.trainer.global_step += 1
         return losses
 
-    def differentiated(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compute everybody's gradient (K, P) and loss (K)."""
+    def key(self, place: int) -> int:
+        """Give what dropout follows from in the next step of a member."""
+        return dropping.keyed(self.jobs[place].seed, self.optimizing[place].steps)
+
+    def differentiated(self, batch: Batch, keys: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute everybody's gradient (K, P) and loss (K).
+
+        Args:
+            batch: Of everybody.
+            keys: Of dropout, shape (K,).
+        """
         parameters, buffers = self.named(self.weights_)
         step = vmap(grad_and_value(self.loss), randomness="different")
-        gradients, loss = step(parameters, buffers, batch)
+        keys = torch.zeros(len(self.jobs), dtype=torch.int64) if keys is None else keys
+        gradients, loss = step(parameters, buffers, batch, keys.to(device()))
         self.host.logs.clear()
         flat = torch.cat([gradients[name].flatten(1) for name in parameters], dim=1)
         return flat, loss
 
-    def loss(self, parameters: Tensors, buffers: Tensors, batch: Batch) -> torch.Tensor:
-        """Call `training_step` with some weights."""
-        return loss_of(functional_call(_Call(self.module, "training_step"), (parameters, buffers), (batch, 0)))
+    def loss(self, parameters: Tensors, buffers: Tensors, batch: Batch, key: torch.Tensor | int = 0) -> torch.Tensor:
+        """Call `training_step` with some weights, and with a key of dropout."""
+        dropping.begin(self.dropouts, key)
+        loss = loss_of(functional_call(_Call(self.module, "training_step"), (parameters, buffers), (batch, 0)))
+        dropping.begin(self.dropouts, 0)  # no tensor of a transformation outlives it
+        return loss
 
     def _alone(self, place: int, batch: Batch) -> float:
         """Do a step of one member."""
         parameters, buffers = self.named(self.weights_[place])
-        gradients, loss = grad_and_value(self.loss)(parameters, buffers, batch)
+        gradients, loss = grad_and_value(self.loss)(parameters, buffers, batch, self.key(place))
         self.host.logs.clear()
         flat = torch.cat([gradients[name].flatten() for name in parameters])
         self._move([place], flat.expand(len(self.jobs), -1))
@@ -223,6 +236,11 @@ def _scheduled(module: Any) -> Optimizing:
             parameter.grad = None
     made.optimizer.step()  # does nothing without gradients, but schedulers want to have seen it
     return made
+
+
+def _any(places: Places, events: int) -> torch.Tensor:
+    """Give places of a member's own events that fill a batch for which it has too few left."""
+    return torch.as_tensor(places) % events
 
 
 def _stack(batches: Sequence[Any]) -> Batch:

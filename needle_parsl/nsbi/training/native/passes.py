@@ -30,6 +30,7 @@ from needle_parsl.nsbi.training.native.layout import (
     Integers,
     Work,
 )  # fmt: skip
+from needle_parsl.nsbi.training.native.masks import Masks, drop
 from needle_parsl.nsbi.training.native.products import WIDE, adding, times, with_bias
 from needle_parsl.nsbi.training.native.vectors import LANES
 
@@ -109,8 +110,21 @@ def load(layout: Integers, table: Table, order: Integers, work: Work) -> int:
 
 
 @inlined
-def forward(layout: Integers, parameters: Floats, activation: int, rows: int, work: Work) -> None:
-    """Compute the activations of all layers, their derivatives, and the logits."""
+def forward(
+    layout: Integers, parameters: Floats, activation: int, masks: Masks, step: int, first: int, rows: int, work: Work
+) -> None:
+    """Compute the activations of all layers, their derivatives, and the logits.
+
+    Args:
+        layout: Of the network.
+        parameters: Its weights and biases.
+        activation: Which one.
+        masks: What is dropped.
+        step: Its place in `masks`.
+        first: Row of the batch at which the tile begins.
+        rows: Of the tile, in whole blocks.
+        work: What is worked in.
+    """
     last = layout[-1]
     for l in range(len(layout) - 1):
         below, here, width = layout[l, BELOW], layout[l, HERE], layout[l, PADDED_OUT]
@@ -120,6 +134,8 @@ def forward(layout: Integers, parameters: Floats, activation: int, rows: int, wo
         )  # fmt: skip
         if last[OUTPUTS] or l < len(layout) - 2:
             _activate(activation, work.values, work.slopes, here, here + rows * width)
+            if masks.threshold:
+                drop(layout[l], masks, masks.streams[step, l], first, rows, work)
     if last[OUTPUTS]:
         for n in range(rows):
             product = dot(work.values, last[BELOW] + n * last[PADDED_IN], work.units, last[UNITS], last[PADDED_IN])

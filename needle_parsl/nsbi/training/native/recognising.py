@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn, optim
 
+from needle_parsl.nsbi.training.dropping import Dropout
 from needle_parsl.nsbi.training.native import passes, updates
 from needle_parsl.nsbi.training.native.passes import Table
 from needle_parsl.nsbi.training.native.trainer import Goal, Structure, Trainer
@@ -38,7 +39,8 @@ def structures(module: nn.Module) -> tuple[Structure, ...]:
     """
     parts = [part for part in module.modules() if not list(part.children()) and not _idle(part)]
     layers = [part for part in parts if type(part) is nn.Linear]
-    kinds = {type(part) for part in parts} - {nn.Linear}
+    drops = [part for part in parts if isinstance(part, Dropout)]
+    kinds = {type(part) for part in parts} - {nn.Linear, Dropout}
     sizes = [p.numel() for layer in layers for p in layer.parameters()]
     if len(layers) < 2 or len(kinds) > 1 or not kinds <= set(ACTIVATIONS):
         return ()
@@ -47,8 +49,10 @@ def structures(module: nn.Module) -> tuple[Structure, ...]:
     if [p.numel() for p in module.parameters()] != sizes:
         return ()
     widths = tuple(layer.in_features for layer in layers)
-    outputs = layers[-1].out_features
-    return tuple(Structure(widths, ACTIVATIONS[kind], outputs) for kind in kinds or ACTIVATIONS)
+    outputs, thresholds = layers[-1].out_features, {drop.threshold for drop in drops} or {0}
+    if len(thresholds) > 1 or [drop.layer for drop in drops] not in ([], list(range(len(layers) - 1))):
+        return ()
+    return tuple(Structure(widths, ACTIVATIONS[kind], outputs, *thresholds) for kind in kinds or ACTIVATIONS)
 
 
 def _idle(part: nn.Module) -> bool:
@@ -98,10 +102,16 @@ class Sample(NamedTuple):
     loss: float
     gradient: torch.Tensor
     """Shape (P,)."""
+    step: int = 0
+    """Steps before it, on which dropout depends."""
 
 
 def plan(
-    found: Sequence[Structure], goals: Sequence[Goal], parameters: torch.Tensor, samples: Sequence[Sample]
+    found: Sequence[Structure],
+    goals: Sequence[Goal],
+    parameters: torch.Tensor,
+    samples: Sequence[Sample],
+    seed: int = 0,
 ) -> Plan | None:
     """Find the structure and the goal whose loss and gradient agree with the module's on all samples.
 
@@ -110,10 +120,11 @@ def plan(
         goals: What its goal may be.
         parameters: Its weights, shape (P,).
         samples: At least one.
+        seed: Of the member.
     """
     for structure in found:
         for goal in (g for g in goals if g.suits(structure)):
-            trainer = Trainer(structure, goal, Rule(updates.SGD))
+            trainer = Trainer(structure, goal, Rule(updates.SGD), seed)
             if all(_agrees(trainer, parameters, sample) for sample in samples):
                 return Plan(structure, goal)
     return None
@@ -122,9 +133,11 @@ def plan(
 def _agrees(trainer: Trainer, parameters: torch.Tensor, sample: Sample) -> bool:
     """Compare; where classes are nearly the same their gradients cancel, and rounding is small beside that of one class only."""
     rows, weights = np.arange(len(sample.table.x)), parameters.numpy()
-    loss, gradient = trainer.differentiate(weights, sample.table, rows)
+    loss, gradient = trainer.differentiate(weights, sample.table, rows, sample.step)
     one = sample.table._replace(label=np.ones_like(sample.table.label))
-    scale = max(np.abs(sample.gradient.numpy()).max(), np.abs(trainer.differentiate(weights, one, rows)[1]).max())
+    scale = max(
+        np.abs(sample.gradient.numpy()).max(), np.abs(trainer.differentiate(weights, one, rows, sample.step)[1]).max()
+    )
     return bool(
         abs(loss - sample.loss) <= AGREED * abs(sample.loss)
         and np.abs(gradient - sample.gradient.numpy()).max() <= AGREED * scale
