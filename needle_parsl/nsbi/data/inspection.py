@@ -244,7 +244,8 @@ def _sample(
     events = Events.join([events for _, events in chunks], item.recipe.features)
     _keep(events, item, held, complete=complete)
     if len(events) and not item.region and sample != "observed":
-        held.events[sample] = replace(events, particles=None)
+        most = sharing.ROWS if "." in sample else sharing.NOMINAL
+        held.events[sample] = replace(events.take(slice(0, most)), particles=None)
     if not complete:  # conversion judges the sample
         return {path: header.borders for path, header in good.items()}
     held.counts[sample] = len(events)

@@ -16,6 +16,8 @@ from needle_parsl.nsbi.data.events import Events
 
 ROWS = 20_000
 """Varied events that are looked for among the nominal ones."""
+NOMINAL = 300_000
+"""Nominal events among which they are looked for, the first ones."""
 COMMON = 0.5
 """Part of the varied events with a value, or an id, that a nominal event has, from which on they are the same events."""
 DISTINCT = 0.5
