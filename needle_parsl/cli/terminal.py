@@ -193,9 +193,9 @@ def results(facts: Mapping[str, Any]) -> None:
     error = f" ± {facts['error']:.3f}" if facts["error"] is not None else ""
     kind = "observed" if facts["dataset"] == "observed" else "expected"
     failed = "" if facts["converged"] else "; A FIT DID NOT CONVERGE"
-    named = {"ensemble_error": facts.get("ensemble_error_of", "ensemble weights"), "simulation_error": "simulation"}
+    sources = {"ensemble_error": facts.get("ensemble_error_of", "ensemble weights"), "simulation_error": "simulation"}
     # a report of an earlier needle may lack any of them
-    extra = "".join(f" ± {facts[key]:.2g} ({name})" for key, name in named.items() if facts.get(key) is not None)
+    extra = "".join(f" ± {facts[key]:.2g} ({name})" for key, name in sources.items() if facts.get(key) is not None)
     if facts.get("bootstrap_error") is not None:
         extra += f" ± {facts['bootstrap_error']:.2g} from training, by replicas"
     OUT.print(f"{facts['parameter']} = {facts['value']:.3f}{error}{extra} ({kind}{failed})", style="bold")

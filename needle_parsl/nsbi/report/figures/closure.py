@@ -156,7 +156,7 @@ def scatter(facts: Facts) -> Figure:
     ax.plot(
         x, height * np.exp(-(((x - found["mean"]) / error) ** 2) / 2), color=COLOURS[2], label="error of the Asimov fit"
     )
-    ax.set(xlabel=f"best {facts.subject.poi}", ylabel="toys", ylim=(0, 1.5 * max(counts.max(), 1)))
+    ax.set(xlabel=f"best {facts.subject.poi}", ylabel="toys", ylim=(0, 1.5 * max(np.max(counts), 1)))
     ax.set_title(f"spread / error = {ratio[0]:.2f} ± {ratio[1]:.2f}", fontsize=9)
     ax.legend(frameon=False, fontsize=8)
     return figure
