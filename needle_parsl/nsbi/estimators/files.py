@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from needle_parsl.errors import InputError
 from needle_parsl.nsbi.estimators import wifi
 from needle_parsl.nsbi.estimators.calibrations import Calibration
 from needle_parsl.nsbi.estimators.estimator import Crossed, Estimator
@@ -85,7 +86,15 @@ def read(path: Path) -> Estimator:
 
 
 def take(group: h5py.Group) -> Estimator:
-    """Read an estimator from a file that is open."""
+    """Read an estimator from a file that is open.
+
+    Raises:
+        InputError: An earlier version of needle wrote it.
+    """
+    if "transform" not in group:
+        raise InputError(
+            f'{group.file.filename}: was written by an earlier version of needle; "needle run" makes it again'
+        )
     return Estimator(
         str(group.attrs["ratio"]),
         tuple(json.loads(group.attrs["features"])),

@@ -1,13 +1,16 @@
-"""Evaluating an exported file with ONNX Runtime alone: neither torch nor anything else of needle's science."""
+"""Evaluating an exported file with ONNX Runtime alone: neither torch nor anything of needle's science that needs it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+
+from needle_parsl.nsbi.transforms.transform import Transform
 
 Floats = npt.NDArray[np.float64]
 INPUT = "features"
@@ -27,6 +30,8 @@ class Session:
         self.properties: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
         self.features = tuple(json.loads(self.properties["features"]))
         self.ratios = tuple(json.loads(self.properties["ratios"]))
+        texts = json.loads(self.properties.get("transforms", "{}"))
+        self.transforms: Mapping[str, Transform] = {name: Transform.from_json(text) for name, text in texts.items()}
         self.outputs = [output.name for output in self.session.get_outputs()]
 
     def evaluate(self, x: npt.NDArray[np.float32]) -> dict[str, dict[str, Floats]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from needle_parsl.nsbi.report.figures import closure, fits, health, likelihoods, ratios, replicas, toys
+from needle_parsl.nsbi.report.figures import closure, fits, health, likelihoods, ratios, replicas, toys, transforms
 from needle_parsl.nsbi.report.gathering import Facts
 
 if TYPE_CHECKING:
@@ -95,5 +95,9 @@ FIGURES = {
         lambda f: bool(f.histories),
     ),
     "features": Entry("data", "Features of the test events by process, each process normalised to one.", ratios.features),
+    "transforms": Entry(
+        "data", "Features of the Asimov events (above) and what networks get of them (below; dashed: sine of an angle). Where a feature "
+        "is missing networks get 0, and 1 in an indicator.", transforms.transforms, lambda f: f.transform() is not None,
+    ),
 }  # fmt: skip
 """By the names of their files, in the order of the page."""
