@@ -114,7 +114,7 @@ def test_warnings_of_check(needle: Needle, small_inputs: Path) -> None:
     "analysis", sorted(shipped.folder("apps").glob("*/*.toml")), ids=lambda path: f"{path.parent.name}-{path.stem}"
 )
 def test_every_app_can_be_planned(needle: Needle, analysis: Path) -> None:
-    assert needle("plan", analysis, "--json").json()["networks"] >= 50
+    assert needle("plan", analysis, "--json").json()["networks"] >= 30
 
 
 def test_plan_tells_packs_and_looks_afresh_on_demand(needle: Needle, small_inputs: Path, tmp_path: Path) -> None:
@@ -135,4 +135,4 @@ def test_plan_tells_packs_and_looks_afresh_on_demand(needle: Needle, small_input
     assert "18 networks in 3 packs of up to 6, 18 to train" in told
     assert " node-hours" in told
     assert "trainings as fast as on a core of this machine" in told
-    assert "not measured: combine, compose" in told
+    assert "not measured: normalise, combine, compose" in told

@@ -28,7 +28,7 @@ def test_counts(small_inputs: Path) -> None:
     made = build(small_inputs)
     assert made.networks == 3 * 3 * 2  # (signal, jes up, jes down) x members x folds
     assert made.stages() == {
-        "convert": 5, "train": 6, "normalise": 2, "combine": 3, "compose": 1, "diagnose": 4, "evaluate": 2, "fit": 3, "interval": 6, "report": 1,
+        "convert": 5, "train": 6, "normalise": 2, "combine": 3, "compose": 1, "diagnose": 4, "evaluate": 2, "fit": 3, "interval": 7, "report": 1,
     }  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def test_a_hundred_thousand_members_are_planned_in_5_seconds_and_a_gigabyte(smal
 def test_observed_alone(small_inputs: Path) -> None:
     names = {(task.stage, task.name) for task in build(small_inputs, "fit.asimov=false").tasks}
     kept = {name for stage, name in names if stage in ("fit", "interval")}
-    assert kept == {"observed", "scan", "scan_statistical", "impacts", "distributions"}
+    assert kept == {"observed", "scan", "scan_statistical", "impacts", "distributions", "closure"}
     assert ("evaluate", "asimov") in names  # the simulation behind Z_j
 
 

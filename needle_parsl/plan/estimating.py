@@ -110,7 +110,7 @@ def normalising(
         combines = tuple(replace(combining(graph, r, packs[r.name]), normalise="none") for r in own)
         shared = analysis.training.loss == "multiclass" and not varied
         spec = specs.Normalise(combines, samples, factors, shared, nominal if varied else "")
-        found.append((spec, list(dict.fromkeys(task for r in own for task in packs[r.name]))))
+        found.append((spec, list({task.key: task for r in own for task in packs[r.name]}.values())))
     return found
 
 

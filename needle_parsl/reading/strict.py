@@ -183,7 +183,8 @@ def _fits(kind: Any, value: Any) -> bool:
     if origin is dict or dataclasses.is_dataclass(kind):
         return isinstance(value, Mapping)
     if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and not (isinstance(value, float) and math.isnan(value))
     return type(value) is kind
 
 

@@ -94,7 +94,7 @@ def test_export_says_what_is_inside(made: Path, needle: Needle) -> None:
     assert {"needle", "torch", "numpy"} <= set(facts["versions"])
     text = needle("export", made / "runs" / "small").out
     assert "0  x1  [GeV]" in text
-    assert "mean_ratio" in text
+    assert "mean_log" in text
 
 
 def test_files_for_colleagues(made: Path, needle: Needle, tmp_path: Path) -> None:

@@ -293,7 +293,7 @@ def test_failed_task_is_blamed_and_the_rest_goes_on(small_inputs: Path, needle: 
     assert "diverged in epoch 1" in ended.err
     assert "Traceback" not in ended.err
     state = needle("status", "small", "--json").json()
-    assert (state["status"], state["tasks"]["failed"]) == ("failed", 3)
+    assert (state["status"], state["tasks"]["failed"]) == ("failed", 1)  # variations are normalised after it
     assert state["stages"]["convert"]["done"] == 5
     mended = needle("run", small_inputs, "--until", "combine", "--json")
     assert (mended.code, mended.json()["reused"]) == (0, 5)
