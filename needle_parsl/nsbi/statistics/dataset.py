@@ -12,12 +12,15 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data.events import Events
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.estimators.estimator import Estimator  # brings torch, which fits do without
 
 Floats = npt.NDArray[np.float64]
+LARGEST = 700.0
+"""ln r beyond which r is no number of double precision."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,16 @@ def simulated(parts: Mapping[str, Events], yields: Mapping[str, float], ratios: 
         parts: Test events by sample.
         yields: Expected events by sample and varied sample.
         ratios: The estimators.
+
+    Raises:
+        TaskError: A ratio is no finite number for some events.
     """
     joined = Events.join([*parts.values()], next(iter(parts.values())).names)
     weight = [events.weight * (yields[name] / events.weight.sum()) for name, events in parts.items()]
     sample = np.repeat(np.arange(len(parts)), [len(events) for events in parts.values()])
-    return Dataset(joined.x, np.concatenate(weight), sample, tuple(parts), _log_ratios(joined, ratios), yields)
+    return Dataset(
+        joined.x, np.concatenate(weight), sample, tuple(parts), _log_ratios(joined, ratios, "simulated"), yields
+    )
 
 
 def at(simulation: Dataset, multipliers: Mapping[str, float]) -> Dataset:
@@ -82,13 +90,32 @@ def at(simulation: Dataset, multipliers: Mapping[str, float]) -> Dataset:
 
 
 def observed(events: Events, ratios: Mapping[str, Estimator]) -> Dataset:
-    """Make the data set of observed events."""
-    return Dataset(events.x, events.weight, np.full(len(events), -1), (), _log_ratios(events, ratios), {})
+    """Make the data set of observed events.
+
+    Raises:
+        TaskError: A ratio is no finite number for some events.
+    """
+    return Dataset(events.x, events.weight, np.full(len(events), -1), (), _log_ratios(events, ratios, "observed"), {})
 
 
-def _log_ratios(events: Events, ratios: Mapping[str, Estimator]) -> dict[str, Floats]:
+def _log_ratios(events: Events, ratios: Mapping[str, Estimator], kind: str) -> dict[str, Floats]:
     inputs = events.inputs
-    return {name: estimator.log_ratio(inputs) for name, estimator in ratios.items()}
+    found = {name: estimator.log_ratio(inputs) for name, estimator in ratios.items()}
+    for name, values in found.items():
+        _judge(name, values, kind)
+    return found
+
+
+def _judge(name: str, log_ratio: Floats, kind: str) -> None:
+    """Refuse a ratio of which no likelihood can be made: one event without a number would leave every fit without one."""
+    lost = int((~np.isfinite(log_ratio)).sum())
+    large = int((log_ratio[np.isfinite(log_ratio)] > LARGEST).sum())
+    if lost or large:
+        what = f"ln r is not finite for {lost}" if lost else f"r overflows, ln r > {LARGEST:g}, for {large}"
+        raise TaskError(
+            f"ratio {name}: {what} of {len(log_ratio)} {kind} events, so that nothing can be fitted; look for feature values "
+            "far from all others there, and for members that diverged in diagnostics.json"
+        )
 
 
 def write(path: Path, dataset: Dataset) -> None:
