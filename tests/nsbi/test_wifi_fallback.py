@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 from test_joint import HOW, PACK, events
+from test_statistics import SHAPES, TABLE, simulated
 
 from needle_parsl.analysis import Diagnostics
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.estimators import composing, diagnostics, files, joint
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.estimators.joint import Role
+from needle_parsl.nsbi.report import judging
 from needle_parsl.nsbi.report.ratio_lights import SUBJECTS
 from needle_parsl.nsbi.statistics import dataset, directions, pseudomodel
+from needle_parsl.nsbi.statistics.fits.fitting import minimise
+from needle_parsl.nsbi.statistics.model.building import Builder
 
 RNG = np.random.default_rng(21)
 ABOVE, BELOW = events(RNG, 0.6, 0), events(RNG, 0.0, 9000)
@@ -107,3 +114,32 @@ def test_events_without_a_number_are_counted(combine: str) -> None:
     x[:7] = np.nan
     with pytest.raises(TaskError, match=r"ratio a: .* number for 7 of 3000 events"):
         composing.compose("a", PACK, (ABOVE, replace(BELOW, x=x)), replace(HOW, combine=combine))
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [(np.nan, "ln r is not finite for 2"), (np.inf, "ln r is not finite for 2"), (800.0, "r overflows")],
+)
+def test_ratio_without_a_number_is_named_before_anything_is_fitted(value: float, what: str) -> None:
+    spoilt = np.zeros(len(BELOW))
+    spoilt[[3, 8]] = value
+    ratio: Any = SimpleNamespace(log_ratio=lambda _: spoilt)
+    with pytest.raises(TaskError, match=rf"ratio a: {what}.* of 3000 observed events, so that nothing can be fitted"):
+        dataset.observed(BELOW, {"a": ratio})
+    with pytest.raises(TaskError, match=rf"ratio a: {what}.* of 3000 simulated events"):
+        dataset.simulated({"b": BELOW}, {"b": 10.0}, {"a": ratio})
+
+
+def test_fit_without_a_number_has_a_record() -> None:
+    """Every other number of it is there, and the report says what has happened."""
+    data = simulated(60)
+    likelihood = Builder.of(TABLE, SHAPES).likelihood(
+        replace(data, ratios=data.ratios | {"s": np.full(60, np.nan)}), data
+    )
+    record = minimise(likelihood, likelihood.rates).record(0, {})
+    assert record["nll"] is None
+    assert not record["converged"]
+    json.dumps(record, allow_nan=False)
+    facts: Any = SimpleNamespace(inference=SimpleNamespace(fits={"observed": record}, scans={}))
+    found = list(judging.SUBJECTS["fits"][0](facts))
+    assert ("red", "The fit 'observed' did not converge: -ln L is not a finite number, wherever it starts.") in found

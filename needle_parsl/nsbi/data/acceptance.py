@@ -42,7 +42,10 @@ def accept(rows: int, repeated: int, weight: float, files: Sequence[str], recipe
             f"name more columns in split.id than {list(recipe.id)}, or leave it out"
         )
     if weight <= 0:
-        raise InputError(f"sample {recipe.sample}: the weights add up to {weight:g}; expected more than 0")
+        raise InputError(
+            f"sample {recipe.sample}: the weights add up to {weight:g}; expected more than 0: look at the key weight, "
+            f"now {recipe.weight}, and at {_listed(files)}"
+        )
 
 
 def _after(recipe: Recipe) -> str:

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from needle_parsl.analysis import WALL
 from needle_parsl.nsbi.report import closure_lights, ratio_lights
-from needle_parsl.nsbi.report.colours import ORDER, UNLIKELY, Colour, Found, above, below, corrected
+from needle_parsl.nsbi.report.colours import ORDER, UNLIKELY, Colour, Found, above, below, corrected, reason
 from needle_parsl.nsbi.report.gathering import Facts, Sample
 from needle_parsl.nsbi.statistics.fits import degeneracy
 
@@ -50,9 +50,17 @@ def judge(facts: Facts) -> list[Finding]:
     """Look at everything; a subject without a weakness has one green finding that says what was looked at."""
     found = []
     for subject, (look, good) in SUBJECTS.items():
-        weak = [Finding(subject, colour, sentence) for colour, sentence in look(facts) if colour != "green"]
+        weak = [Finding(subject, colour, sentence) for colour, sentence in _seen(look, facts) if colour != "green"]
         found += weak or [Finding(subject, "green", sentence) for sentence in (good(facts),) if sentence]
     return found
+
+
+def _seen(look: Callable[[Facts], Found], facts: Facts) -> Found:
+    """Look; what cannot be judged has failed."""
+    try:
+        yield from look(facts)
+    except Exception as error:  # noqa: BLE001  numbers that nobody has foreseen cost their check, not the report
+        yield "red", f"This cannot be judged: {reason(error)}"
 
 
 def lights(findings: list[Finding]) -> dict[str, Colour]:
@@ -136,7 +144,9 @@ def _fits(facts: Facts) -> Found:
     for name, fit in facts.inference.fits.items():
         if not fit["converged"]:
             walls = " and ".join(fit["on_wall"])
-            yield "red", f"The fit '{name}' did not converge{f': {walls} ran away to {WALL:g} sigma' if walls else ''}."
+            why = f": {walls} ran away to {WALL:g} sigma" if walls else ""
+            why = why if fit["nll"] is not None else ": -ln L is not a finite number, wherever it starts"
+            yield "red", f"The fit '{name}' did not converge{why}."
         if fit["degenerate"]:
             yield "red", f"In the fit '{name}', {degeneracy.sentence(fit['degenerate'])}."
         for parameter in fit["at_bound"]:

@@ -1,57 +1,117 @@
-"""The page: one self-contained HTML file, with its figures beside it as PNG and PDF."""
+"""The page: one self-contained HTML file, with its figures beside it as PNG and PDF.
+
+What cannot be drawn or written is replaced by the reason, and warned of; the rest of the page is there.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
+import re
+import warnings
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+import numpy as np
 
 from needle_parsl import __version__
 from needle_parsl.analysis import extras
 from needle_parsl.nsbi.report import closure_numbers, judging, summary
+from needle_parsl.nsbi.report.colours import reason
 from needle_parsl.nsbi.report.gathering import Facts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from needle_parsl.nsbi.report.figures import Entry
+
+PART = "{# part #}"
+"""Stands between the parts of the page: the head, what all parts use, and the parts."""
+DPI = 160
+"""Of the PNG files."""
+FORMATS: dict[str, dict[str, Any]] = {"png": {"dpi": DPI}, "pdf": {"metadata": {"CreationDate": None}}}
+"""How each file of a figure is written."""
 
 
 def write(folder: Path, facts: Facts) -> None:
     """Write `index.html`, `summary.json` and the figures into a new folder."""
     folder.mkdir(parents=True)
     pictures = _figures(folder, facts) if extras.here("plots") else []
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        (files("needle_parsl.nsbi.report") / "page.html").read_text(encoding="utf-8")
+    numbers = plain(summary.numbers(facts))
+    shown: dict[str, Any] = {"f": facts, "summary": numbers, "findings": judging.judge(facts), "pictures": pictures}
+    shown["normalised_at"] = closure_numbers.points(facts)
+    (folder / "index.html").write_text(_page({**shown, "version": __version__}), encoding="utf-8")
+    (folder / "summary.json").write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def plain(value: Any) -> Any:
+    """Give numbers as JSON has them: what is not finite is null."""
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _page(shown: Mapping[str, Any]) -> str:
+    """Write the page part by part."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    text = (files("needle_parsl.nsbi.report") / "page.html").read_text(encoding="utf-8")
+    head, common, *parts = text.split(PART)
+    return environment.from_string(head).render(shown) + "".join(
+        [_part(environment, common, part, shown) for part in parts]
     )
-    numbers = summary.numbers(facts)
-    findings = judging.judge(facts)
-    page = template.render(
-        f=facts, summary=numbers, findings=findings, pictures=pictures, version=__version__,
-        normalised_at=closure_numbers.points(facts),
-    )  # fmt: skip
-    (folder / "index.html").write_text(page, encoding="utf-8")
-    (folder / "summary.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+
+
+def _part(environment: jinja2.Environment, common: str, text: str, shown: Mapping[str, Any]) -> str:
+    try:
+        return environment.from_string(common + text).render(shown)
+    except Exception as error:  # noqa: BLE001  numbers that nobody has foreseen cost their part of the page, not all of it
+        said = f"a part of the report cannot be written: {reason(error)}"
+        warnings.warn(said, stacklevel=2)
+        heading = "".join(re.findall(r'<h2 id="\w+">[^<]*</h2>', text))
+        figures = "".join(f"{{{{ {call} }}}}" for call in re.findall(r'figures\("\w+"\)', text))
+        left = f'{common}{heading}<p class="weak missing">{{{{ said }}}}</p>{figures}\n'
+        return environment.from_string(left).render({**shown, "said": said[0].upper() + said[1:]})
 
 
 def _figures(folder: Path, facts: Facts) -> list[dict[str, Any]]:
-    """Draw each figure as PNG and PDF; the page carries the PNG inside."""
+    """Draw each figure as PNG and PDF; the page carries the PNG inside, or the reason why there is none."""
     from needle_parsl.nsbi.report.figures import FIGURES
 
-    pictures = []
-    for name, entry in FIGURES.items():
+    found = [_picture(folder, name, entry, facts) for name, entry in FIGURES.items()]
+    return [picture for picture in found if picture is not None]
+
+
+def _picture(folder: Path, name: str, entry: Entry, facts: Facts) -> dict[str, Any] | None:
+    """Draw one figure; None where there is nothing of its kind."""
+    picture = {"section": entry.section, "name": name, "caption": entry.caption, "data": "", "reason": ""}
+    try:
         if not entry.shown(facts):
-            continue
-        figure, buffer = _laid_out(entry.draw(facts)), io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=160)
-        figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
-        (folder / f"{name}.png").write_bytes(buffer.getvalue())
-        data = base64.b64encode(buffer.getvalue()).decode()
-        pictures.append({"section": entry.section, "caption": entry.caption, "data": data})
-    return pictures
+            return None
+        drawn = _drawn(entry.draw(facts))
+    except Exception as error:  # noqa: BLE001  numbers that nobody has foreseen cost their figure, not the report
+        warnings.warn(f'the figure "{name}" cannot be drawn: {reason(error)}', stacklevel=2)
+        return {**picture, "reason": reason(error)}
+    for suffix, content in drawn.items():
+        (folder / f"{name}.{suffix}").write_bytes(content)
+    return {**picture, "data": base64.b64encode(drawn["png"]).decode()}
+
+
+def _drawn(figure: Figure) -> dict[str, bytes]:
+    """Render a figure in all formats."""
+    if not any(np.isfinite(axes.dataLim.get_points()).all() for axes in figure.axes):
+        raise ValueError("none of its numbers is finite")
+    figure, found = _laid_out(figure), {}
+    for name, settings in FORMATS.items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=name, **settings)
+        found[name] = buffer.getvalue()
+    return found
 
 
 def _laid_out(figure: Figure) -> Figure:

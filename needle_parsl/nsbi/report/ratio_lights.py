@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from needle_parsl.analysis import Diagnostics
-from needle_parsl.nsbi.report.colours import ORDER, Colour, above, below, corrected
+from needle_parsl.nsbi.report.colours import ORDER, Colour, Found, above, below, corrected, reason
 from needle_parsl.nsbi.report.gathering import Facts
 
 Numbers = Mapping[str, Any]
@@ -41,9 +41,17 @@ def findings(facts: Facts) -> list[Finding]:
         Finding(name, subject, colour, sentence)
         for subject, asked in SUBJECTS.items()
         for name, numbers in facts.diagnostics.items()
-        for colour, sentence in asked.look(name, numbers, limits, count)
+        for colour, sentence in _seen(asked, name, numbers, limits, count)
         if colour != "green"
     ]
+
+
+def _seen(asked: Subject, name: str, numbers: Numbers, limits: Diagnostics, count: int) -> Found:
+    """Look; what cannot be judged has failed."""
+    try:
+        yield from asked.look(name, numbers, limits, count)
+    except Exception as error:  # noqa: BLE001  numbers that nobody has foreseen cost their check, not the report
+        yield "red", f"The ratio {name} cannot be judged: {reason(error)}"
 
 
 def by_ratio(facts: Facts) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from needle_parsl.nsbi.report import judging, ratio_lights
 from needle_parsl.nsbi.report.gathering import Facts
 
@@ -29,16 +31,19 @@ def numbers(facts: Facts) -> dict[str, Any]:
         "converged": all(f["converged"] for f in fits.values()),
         "networks": sum(len(rows) for rows in facts.histories.values()),
         "networks_failed": len(facts.failed),
-        "worst_normalisation": max(
-            (abs(d["normalisation"]["value"] - 1) for d in facts.diagnostics.values()), default=0.0
-        ),
+        "worst_normalisation": _worst([d["normalisation"]["value"] for d in facts.diagnostics.values()]),
         "toys": sum(len(block.t) for block in facts.inference.toys),
         "toys_failed": sum(int((~block.converged).sum()) for block in facts.inference.toys),
     }
     for name in fits:
         parameter = fits[name]["parameters"][poi]
         found[f"{name}_value"], found[f"{name}_error"] = parameter["value"], parameter["error"]
-    if "exact" in fits and found["exact_error"] and found.get("asimov_error"):
+    if (
+        "exact" in fits
+        and found["exact_error"]
+        and found.get("asimov_error")
+        and None not in (found["asimov_value"], found["exact_value"])
+    ):
         found["exact_shift"] = (found["asimov_value"] - found["exact_value"]) / found["exact_error"]
         found["exact_error_ratio"] = found["asimov_error"] / found["exact_error"]
     findings = judging.judge(facts)
@@ -50,6 +55,12 @@ def numbers(facts: Facts) -> dict[str, Any]:
         "weak": weak,
         "warnings": list(facts.subject.warnings),
     }
+
+
+def _worst(means: list[float | None]) -> float | None:
+    """Give the largest distance from 1; null where one is no number."""
+    known = [abs(mean - 1) for mean in means if mean is not None and np.isfinite(mean)]
+    return max(known, default=0.0) if len(known) == len(means) else None
 
 
 def _scatter(facts: Facts) -> dict[str, float | None]:

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from needle_parsl.errors import InputError
+from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.placeholders import unknown_categories
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from needle_parsl.nsbi.estimators.estimator import Estimator  # brings torch, which fits do without
 
 Floats = npt.NDArray[np.float64]
+LARGEST = 700.0
+"""ln r beyond which r is no number of double precision."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,14 @@ def simulated(
         yields: Expected events by sample and varied sample.
         ratios: The estimators.
         priors: See `Dataset`.
+
+    Raises:
+        TaskError: A ratio is no finite number for some events.
     """
     joined = Events.join([*parts.values()], next(iter(parts.values())).names)
     weight = [events.weight * (yields[name] / events.weight.sum()) for name, events in parts.items()]
     sample = np.repeat(np.arange(len(parts)), [len(events) for events in parts.values()])
-    log_ratios = {name: estimator.of(joined) for name, estimator in ratios.items()}
+    log_ratios = {name: _judged(name, estimator.of(joined), "simulated") for name, estimator in ratios.items()}
     return Dataset(joined.x, np.concatenate(weight), sample, tuple(parts), log_ratios, yields, priors or {})
 
 
@@ -97,14 +102,28 @@ def observed(events: Events, ratios: Mapping[str, Estimator]) -> Dataset:
 
     Raises:
         InputError: Some have categories that no training event of a ratio has.
+        TaskError: A ratio is no finite number for some events.
     """
     for name, estimator in ratios.items():
         transform = estimator.transform
         for feature, values in transform.unknown(events.x[:, : transform.inputs]).items():
             raise InputError(f"sample observed: {unknown_categories(feature, values, f'training event of {name}')}")
     inputs = events.inputs
-    log_ratios = {name: estimator.log_ratio(inputs) for name, estimator in ratios.items()}
+    log_ratios = {name: _judged(name, estimator.log_ratio(inputs), "observed") for name, estimator in ratios.items()}
     return Dataset(events.x, events.weight, np.full(len(events), -1), (), log_ratios, {})
+
+
+def _judged(name: str, log_ratio: Floats, kind: str) -> Floats:
+    """Refuse a ratio of which no likelihood can be made: one event without a number would leave every fit without one."""
+    lost = int((~np.isfinite(log_ratio)).sum())
+    large = int((log_ratio[np.isfinite(log_ratio)] > LARGEST).sum())
+    if lost or large:
+        what = f"ln r is not finite for {lost}" if lost else f"r overflows, ln r > {LARGEST:g}, for {large}"
+        raise TaskError(
+            f"ratio {name}: {what} of {len(log_ratio)} {kind} events, so that nothing can be fitted; look for feature values "
+            "far from all others there, and for members that diverged in diagnostics.json"
+        )
+    return log_ratio
 
 
 def write(path: Path, dataset: Dataset) -> None:

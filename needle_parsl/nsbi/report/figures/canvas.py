@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from needle_parsl.nsbi.report.colours import reason
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Cell = TypeVar("Cell")
+Item = TypeVar("Item")
 Floats = npt.NDArray[np.float64]
 COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70")
 """Told apart by colour-blind readers, too (M. Petroff, arXiv:2107.02270)."""
@@ -54,3 +60,35 @@ def split_panels(count: int, width: float = 3.3, height: float = 3.3) -> tuple[F
 def bare(axes: Axes) -> None:
     """Leave away the lines above and to the right."""
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def each(cells: Sequence[Cell], items: Iterable[tuple[str, Item]], draw: Callable[[Cell, Item], None]) -> None:
+    """Draw named things panel by panel; one that cannot be drawn says so in its panel.
+
+    Raises:
+        ValueError: None of them can be drawn.
+    """
+    lost = []
+    for cell, (name, item) in zip(cells, items, strict=True):
+        try:
+            draw(cell, item)
+        except Exception as error:  # noqa: BLE001  numbers that nobody has foreseen cost their panel, not the figure
+            lost.append(f"{name}: {reason(error)}")
+            axes: Any = cell[0] if isinstance(cell, tuple) else cell
+            axes.text(0.5, 0.5, f"{name} cannot be drawn", ha="center", transform=axes.transAxes, fontsize=8)
+    if lost and len(lost) == len(cells):
+        raise ValueError(lost[0])
+    for line in lost:
+        warnings.warn(f"a panel cannot be drawn: {line}", stacklevel=2)
+
+
+def finite(*columns: Floats) -> tuple[Floats, ...]:
+    """Keep the places at which all columns are finite.
+
+    Raises:
+        ValueError: There is none.
+    """
+    good = np.logical_and.reduce([np.isfinite(np.asarray(column, np.float64)) for column in columns])
+    if not good.any():
+        raise ValueError("none of its numbers is finite")
+    return tuple(np.asarray(column, np.float64)[good] for column in columns)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, panels, split_panels
+from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, each, panels, split_panels
 from needle_parsl.nsbi.report.gathering import Facts
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def impacts(facts: Facts) -> Figure:
     rows = np.arange(len(entries))[::-1]
     for row, entry in zip(rows, entries, strict=True):
         _bars(right, float(row), entry["impacts"])
-        error = entry["error"] or 0.0
+        error = max(entry["error"] or 0.0, 0.0)
         left.errorbar(
             entry["value"] - entry["nominal"], row, xerr=error, fmt="o", color="black", markersize=4, capsize=2
         )
@@ -42,7 +42,10 @@ def impacts(facts: Facts) -> Figure:
     left.set(xlabel=r"$(\hat\alpha - \alpha_0)\,/\,\sigma_0$", xlim=(-2.2, 2.2), ylim=(-0.7, len(entries) - 0.3))
     right.set(xlabel=rf"$\Delta${found['parameter']}")
     right.tick_params(left=False)
-    reach = 1.15 * max(abs(x) for e in entries for pair in e["impacts"].values() for x in pair if x is not None)
+    shifts = [abs(x) for e in entries for pair in e["impacts"].values() for x in pair if x is not None]
+    reach = (
+        1.15 * max([x for x in shifts if np.isfinite(x)], default=0.0) or 1.0
+    )  # no impact may be known, or all may be 0
     right.set_xlim(-reach, reach)
     handles = [right.barh(-9, 0, color=colour, label=rf"$\alpha$ {way}: {WORDS[method]}")
                for colour, way in zip((COLOURS[0], COLOURS[1]), ("down", "up"), strict=True)]  # fmt: skip
@@ -99,9 +102,12 @@ def distributions(facts: Facts) -> Figure:
     entries = {**{f"region {name}": entry for name, entry in found["regions"].items()}, **found["columns"]}
     shown = list(entries.items())[:MOST]
     figure, cells = split_panels(len(shown))
-    for (upper, lower), (name, entry) in zip(cells, shown, strict=True):
-        _distribution(upper, lower, entry)
-        upper.set_title(name, loc="left", fontsize=9)
+
+    def draw(cell: tuple[Axes, Axes], named: tuple[str, Mapping[str, Any]]) -> None:
+        _distribution(*cell, named[1])
+        cell[0].set_title(named[0], loc="left", fontsize=9)
+
+    each(cells, [(named[0], named) for named in shown], draw)
     figure.legend(
         *cells[0][0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=6, fontsize=8
     )

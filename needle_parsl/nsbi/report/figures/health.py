@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, panels
+from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, each, panels
 from needle_parsl.nsbi.report.gathering import Facts
 
 if TYPE_CHECKING:
@@ -33,12 +33,15 @@ def overtraining(facts: Facts) -> Figure:
     """Draw ln r of training and of test events, for the ratios in which they differ most."""
     worst = sorted(facts.diagnostics, key=lambda name: _smallest(facts.diagnostics[name]["overtraining"]))[:MOST]
     figure, axes = panels(len(worst))
-    for ax, name in zip(axes, worst, strict=True):
+
+    def draw(ax: Axes, name: str) -> None:
         numbers = facts.diagnostics[name]["overtraining"]
         for side, colour in (("numerator", COLOURS[2]), ("denominator", COLOURS[0])):
             _compared(ax, numbers[side], side, colour)
         ax.set_title(f"{name}: p = {_smallest(numbers):.2g}", fontsize=9)
         ax.set(xlabel="learned ln r", ylabel="fraction of the class")
+
+    each(axes, [(name, name) for name in worst], draw)
     axes[0].set_ylim(0, 1.45 * axes[0].get_ylim()[1])  # room for the legend
     axes[0].legend(frameon=False, fontsize=7, ncols=2, loc="upper center")
     return figure

@@ -49,7 +49,7 @@ def likelihood(facts: Facts) -> Figure:
 def _curve(axes: Axes, facts: Facts, name: str, colour: str, height: float) -> Floats:
     """Draw one scan; return where it is below the top of the figure."""
     scan = facts.inference.scans[name]
-    points = np.array([[p[scan["parameter"]], p["t"]] for p in scan["points"] if p["converged"]]).reshape(-1, 2)
+    points = _rising([[p[scan["parameter"]], p["t"]] for p in scan["points"] if p["converged"]])
     label = CURVES[facts.subject.headline if name == "scan" else name]
     if len(points) < 5:
         return np.empty(0)
@@ -59,6 +59,14 @@ def _curve(axes: Axes, facts: Facts, name: str, colour: str, height: float) -> F
     axes.plot(*points.T, ".", color=colour, markersize=3)
     below: Floats = grid[t < height]
     return below
+
+
+def _rising(points: list[list[float | None]]) -> Floats:
+    """Keep finite points whose value is above those before, shape (N, 2): what a curve can go through."""
+    known: Floats = np.array(points, dtype=float).reshape(-1, 2)
+    known = known[np.isfinite(known).all(axis=1)]
+    highest = np.maximum.accumulate(known[:, 0])
+    return known[np.diff(highest, prepend=-np.inf) > 0]
 
 
 def plane(facts: Facts) -> Figure:
@@ -123,7 +131,7 @@ def belt(facts: Facts) -> Figure:
     poi, points = facts.inference.belt["parameter"], facts.inference.belt["points"]
     grid = np.array([p[poi] for p in points])
     figure, (axes,) = panels(1, width=6.4, height=4.4)
-    _observed(axes, facts, np.array([[p[poi], p["t"]] for p in points if p["t"] is not None]))
+    _observed(axes, facts, _rising([[p[poi], p["t"]] for p in points]))
     top = 0.0
     for colour, (level, pieces) in zip(COLOURS, facts.inference.belt["intervals"].items(), strict=False):
         raw, raw_error, critical, error = (
@@ -137,8 +145,8 @@ def belt(facts: Facts) -> Figure:
         axes.axhline(facts.inference.belt["asymptotic"][level], color=colour, linestyle=":", linewidth=1)
         for low, high in pieces:
             axes.axvspan(low, high, color=colour, alpha=0.08)
-        top = max(top, float((raw + raw_error).max()))
+        top = max(top, float(np.max(raw + raw_error, where=np.isfinite(raw + raw_error), initial=0.0)))
     axes.plot([], [], ":", color="grey", label="critical, chi-squared")
-    axes.set(xlabel=poi, ylabel=r"$t$", ylim=(0, 1.6 * top))
+    axes.set(xlabel=poi, ylabel=r"$t$", ylim=(0, 1.6 * top or None))
     axes.legend(frameon=False, fontsize=9)
     return figure

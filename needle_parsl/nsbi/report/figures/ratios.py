@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, Floats, panels, split_panels
+from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, Floats, each, finite, panels, split_panels
 from needle_parsl.nsbi.report.gathering import Facts
 
 if TYPE_CHECKING:
@@ -39,9 +39,10 @@ def ratios(facts: Facts) -> Figure:
     """Draw learned against exact ln r where the truth is known, otherwise ln r of each process."""
     names = list(facts.dataset.ratios)[:MOST]
     figure, cells = panels(len(names))
-    for axes, name in zip(cells, names, strict=True):
+
+    def draw(axes: Axes, name: str) -> None:
         learned = facts.dataset.ratios[name]
-        low, high = np.percentile(learned, [0.2, 99.8])
+        low, high = np.percentile(finite(learned)[0], [0.2, 99.8])
         if name in facts.exact:
             window = [low - PAD, high + PAD]
             axes.hist2d(facts.exact[name], learned, bins=80, range=[window, window], weights=facts.dataset.weight,
@@ -52,6 +53,8 @@ def ratios(facts: Facts) -> Figure:
             _by_process(axes, facts, learned, (low, high))
             axes.set(xlabel="ln r", ylabel="fraction of the process")
         axes.set_title(name, fontsize=9)
+
+    each(cells, [(name, name) for name in names], draw)
     return figure
 
 
@@ -59,10 +62,13 @@ def features(facts: Facts) -> Figure:
     """Draw each feature of each process, normalised to one, in the test events."""
     names = facts.dataset.x.shape[1]
     figure, cells = panels(min(names, MOST))
-    for place, axes in enumerate(cells):
+
+    def draw(axes: Axes, place: int) -> None:
         column = facts.dataset.x[:, place].astype(np.float64)
-        _by_process(axes, facts, column, tuple(np.percentile(column, [0.5, 99.5])))
+        _by_process(axes, facts, column, tuple(np.percentile(finite(column)[0], [0.5, 99.5])))
         axes.set(xlabel=facts.feature_names[place], ylabel="fraction of the process")
+
+    each(cells, [(facts.feature_names[place], place) for place in range(len(cells))], draw)
     return figure
 
 
@@ -70,7 +76,9 @@ def _by_process(axes: Axes, facts: Facts, values: Floats, window: tuple[float, .
     low, high = window if window[1] > window[0] else (window[0] - 0.5, window[0] + 0.5)
     edges = np.linspace(low, high, 41)
     for colour, (place, sample) in zip(COLOURS, enumerate(facts.dataset.samples), strict=False):
-        own = facts.dataset.sample == place
+        own = (facts.dataset.sample == place) & np.isfinite(values)
+        if not own.any():
+            continue
         weight = facts.dataset.weight[own]
         counts, _ = np.histogram(values[own], edges, weights=weight / weight.sum())
         axes.stairs(counts, edges, color=colour, label=sample, linewidth=1.2)
@@ -94,7 +102,9 @@ def closure(facts: Facts) -> Figure:
     """Draw numerator and reweighted reference in the columns that agree worst."""
     worst = compared(facts)[:MOST]
     figure, pairs = split_panels(len(worst))
-    for (upper, lower), (p_value, ratio, column, numbers) in zip(pairs, worst, strict=True):
+
+    def draw(pair: tuple[Axes, Axes], entry: tuple[float, str, str, dict[str, Any]]) -> None:
+        (upper, lower), (p_value, ratio, column, numbers) = pair, entry
         edges = np.array(numbers["edges"])
         width, middle = np.diff(edges), (edges[1:] + edges[:-1]) / 2
         target, weighted, errors, weighted_errors = (
@@ -110,12 +120,14 @@ def closure(facts: Facts) -> Figure:
         lower.stairs(1 + errors / scale, edges, baseline=1 - errors / scale, fill=True, color=COLOURS[0], alpha=0.25)
         lower.errorbar(middle, weighted / scale, weighted_errors / scale, fmt=".", color=COLOURS[2], markersize=4)
         lower.set(xlabel=column, ylabel="ratio", ylim=_around_one(weighted / scale, weighted_errors / scale))
+
+    each(pairs, [(f"{entry[1]}, {entry[2]}", entry) for entry in worst], draw)
     pairs[0][0].legend(frameon=False, fontsize=8)
     return figure
 
 
 def _around_one(values: Floats, errors: Floats) -> tuple[float, float]:
-    half = float(np.nanpercentile(np.abs(values - 1) + errors, 90)) * 1.5 or 0.1
+    half = float(np.percentile(finite(np.abs(values - 1) + errors)[0], 90)) * 1.5 or 0.1
     return 1 - half, 1 + half
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, panels
+from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, finite, panels
 from needle_parsl.nsbi.report.gathering import Facts
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _values(axes: Axes, facts: Facts, numbers: dict[str, Any]) -> None:
     """Draw two histograms, and the run's own result with its error."""
     kinds = {"events resampled": numbers["resampled"], "other seeds": numbers["repeated"]}
     fit = facts.inference.fits[facts.subject.headline]["parameters"][facts.subject.poi]
-    every = np.concatenate([np.array(values) for values in kinds.values()])
+    (every,) = finite(np.concatenate([np.array(values, dtype=float) for values in kinds.values()]))
     edges = np.histogram_bin_edges(every, min(12, max(5, len(every) // 5))).tolist()
     for (label, values), colour in zip(kinds.items(), COLOURS, strict=False):
         axes.hist(values, edges, histtype="step", color=colour, label=label, linewidth=1.4)

@@ -120,7 +120,7 @@ class Result:
         statistical = self.statistical_errors()
         return {
             "converged": self.converged,
-            "nll": self.nll,
+            "nll": self.nll if np.isfinite(self.nll) else None,
             "parameters": {
                 name: {
                     "value": self.value(name),

@@ -34,7 +34,7 @@ def strip(objective: Objective, best: Result, where: Plane, rows: tuple[int, int
     return {
         "parameters": [x, y],
         "best": {name: best.value(name) for name in (x, y)},
-        "nll": best.nll,
+        "nll": best.nll if np.isfinite(best.nll) else None,
         "points": [
             {x: a, y: p.value, "nll": p.nll if np.isfinite(p.nll) else None, "converged": p.converged}
             for a, row in scanned
@@ -51,7 +51,8 @@ def join(strips: Sequence[Mapping[str, Any]], levels: Sequence[float]) -> dict[s
         levels: Confidence levels of the contours, at chi-squared quantiles of two degrees of freedom.
     """
     points = [point for one in strips for point in one["points"]]
-    lowest = min([strips[0]["nll"], *(point["nll"] for point in points if point["converged"])])
+    known = [strips[0]["nll"], *(point["nll"] for point in points if point["converged"])]
+    lowest = min((nll for nll in known if nll is not None), default=0.0)  # without any, no point has a t
     return {
         "parameters": strips[0]["parameters"],
         "best": strips[0]["best"],

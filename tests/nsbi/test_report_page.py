@@ -1,0 +1,194 @@
+"""The page of the report on numbers of all kinds: what cannot be drawn or written is replaced by its reason, and the rest is there."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_joint import HOW, PACK, events
+from test_neyman import block
+from test_statistics import SHAPES, TABLE, simulated
+
+from needle_parsl.analysis import Diagnostics
+from needle_parsl.nsbi.estimators import composing, diagnostics
+from needle_parsl.nsbi.report import page
+from needle_parsl.nsbi.report.figures import FIGURES
+from needle_parsl.nsbi.report.gathering import Facts, Inference, Provenance, Sample, Subject
+from needle_parsl.nsbi.statistics import coverage, neyman
+from needle_parsl.nsbi.statistics.fits import distributions, impacts, intervals
+from needle_parsl.nsbi.statistics.fits.fitting import minimise
+from needle_parsl.nsbi.statistics.model.building import Builder
+from needle_parsl.nsbi.training.packs import Pack
+
+pytest.importorskip("matplotlib")
+LEVELS = [0.68, 0.95]
+
+
+@cache
+def whole() -> Facts:
+    """Facts of which every figure and every part can be made."""
+    data = simulated(300)
+    likelihood = Builder.of(TABLE, SHAPES).likelihood(data, data)
+    best = minimise(likelihood, likelihood.rates)
+    fit = best.record(0, likelihood.normalisations(best.theta))
+    toys = block(np.linspace(0, 4, 100))
+    grid = np.arange(5.0)
+    line = neyman.belt("mu", grid, [toys] * 5, np.array([9.0, 0.5, 0.1, 0.2, 9.0]), LEVELS, likelihood.rates)
+    scan = intervals.scan(likelihood, best, "mu", None, LEVELS)
+    numbers = {"total": 0.2, "simulation": 0.1, "training": 0.15, "uncertainty": {"total": 0.05, "simulation": 0.05, "training": 0.05}}  # fmt: skip
+    replicas = {
+        "replicas": 4, "repeats": 4, "members": 2, "failed": 0, "reasons": [],
+        "fits": {"asimov": {name: {**numbers, "failed": 0, "resampled": [0.8, 1.0, 1.3], "repeated": [0.9, 1.1, 1.0]} for name in fit["parameters"]}},
+        "log_ratio": {"s": {**numbers, "bins": [{"log_ratio": x, **numbers} for x in (-1.0, 0.0, 1.0)]}},
+    }  # fmt: skip
+    plane = {
+        "parameters": ["mu", "k"], "heights": {"0.68": 2.28, "0.95": 5.99}, "best": {"mu": 1.0, "k": 1.0},
+        "points": [{"mu": x, "k": y, "t": 4 * ((x - 1) ** 2 + (y - 1) ** 2)} for x in np.linspace(0, 2, 7) for y in np.linspace(0.2, 2, 7)],
+    }  # fmt: skip
+    cls = {
+        "points": [{"mu": x, "cls": np.exp(-x), "cls_error": 0.05, "expected": [0.1, 0.2, 0.3, 0.4, 0.5]} for x in grid.tolist()],
+        "upper": {"0.95": 3.0},
+    }  # fmt: skip
+    rng = np.random.default_rng(1)
+    above, below = events(rng, 0.6, 0, 400), events(rng, 0.0, 400, 400)
+    members = tuple(replace(PACK.members[m % 2], member=m) for m in range(4))
+    pack = Pack(PACK.shape, PACK.scaler, members)
+    measured = diagnostics.diagnose(
+        composing.compose("s", pack, (above, below), HOW), (above, below), (above, below), None
+    )
+    inference = Inference(
+        {"asimov": fit},
+        {"scan": scan},
+        plane,
+        {**impacts.impacts(likelihood, best, "mu", ["covariance", "refit"]), "dataset": "asimov"},
+        {"level": 0.95, "observed": 2.0, "expected": {str(n): 2.0 + n / 4 for n in range(-2, 3)}, "discovery": {"significance": 2.0, "p_value": 0.02}},
+        distributions.describe(likelihood, best, data, replace(data, weight=np.ones(300), sample=np.full(300, -1)), ("x",)),
+        {**line, "limits": cls, "normalisation": {"log_z": 0.1, "process": "s", "of": "data", "parameters": {"mu": 1.0}}},
+        {"parameter": "mu", "points": coverage.points(toys, "mu", LEVELS, None, None), "linearity": None},
+        [toys],
+        replicas,
+        {"parameter": "mu", "points": [{"mu": x, "value": 1.0 + x / 50, "error": 0.01, "negative": 0.0} for x in grid.tolist()]},
+    )  # fmt: skip
+    return Facts(
+        Subject("fuzz", 1, "asimov", "mu", blinded=False, features=("x",), thresholds=Diagnostics()),
+        None,
+        ("x",),
+        [Sample("s", 300, 80.0, 3, {"train": 100.0, "combine": 100.0, "test": 100.0})],
+        {"s": [np.array([[0.7, 0.7], [0.6, 0.65]])]},
+        [],
+        {"s": {**measured, "training": diagnostics.training(pack)}},
+        inference,
+        replace(data, x=rng.normal(size=(300, 1)).astype(np.float32)),
+        {},
+        {"train": (4, 2.0)},
+        Provenance({"numpy": "2"}, {}, "name = 1"),
+    )
+
+
+def spoilt(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Change every number, deep down; names, flags and counts of things stay."""
+    if isinstance(value, dict):
+        return {key: spoilt(inner, change) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(spoilt(inner, change) for inner in value)
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return np.array([change(x) for x in value.ravel().tolist()], value.dtype).reshape(value.shape)
+    return change(value) if isinstance(value, float) else value
+
+
+def shortened(value: Any, size: int) -> Any:
+    """Keep so many entries of every list of numbers or records."""
+    if isinstance(value, dict):
+        return {key: shortened(inner, size) for key, inner in value.items()}
+    return [shortened(inner, size) for inner in value[:size]] if isinstance(value, list) else value
+
+
+def changed(change: Callable[[Any], Any]) -> Facts:
+    """Change all that figures and parts are made of."""
+    facts = whole()
+    parts = {name: change(getattr(facts.inference, name)) for name in Inference.__dataclass_fields__ if name != "toys"}
+    toys = [replace(b, **{n: change(getattr(b, n)) for n in ("truth", "values", "errors", "pulls", "t")}) for b in facts.inference.toys]  # fmt: skip
+    data = replace(facts.dataset, x=change(facts.dataset.x), ratios=change(facts.dataset.ratios))
+    return replace(
+        facts,
+        inference=replace(facts.inference, **parts, toys=toys),
+        diagnostics=change(facts.diagnostics),
+        histories=change(facts.histories),
+        dataset=data,
+    )
+
+
+def written(folder: Path, facts: Facts, monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[str]]:
+    """Write the page; give its text and what was warned of by the page itself."""
+    monkeypatch.setattr(page, "FORMATS", {"png": {"dpi": 20}})
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        page.write(folder / "report", facts)
+    text = (folder / "report" / "index.html").read_text()
+    assert text.rstrip().endswith("</html>")
+    json.loads((folder / "report" / "summary.json").read_text(), parse_constant=pytest.fail)
+    said = [str(w.message) for w in heard if re.match("the figure|a part of the report", str(w.message))]
+    assert len(re.findall('class="weak missing"', text)) == len(said), said
+    return text, said
+
+
+def test_page_has_all_figures_of_good_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, said = written(tmp_path, whole(), monkeypatch)
+    assert not said
+    assert {p.stem for p in (tmp_path / "report").glob("*.png")} == set(FIGURES)
+    assert text.count("<h2") == 10
+
+
+WAYS: dict[str, Callable[[Any], Any]] = {
+    "NaN": lambda v: spoilt(v, lambda _: float("nan")),
+    "minus infinity": lambda v: spoilt(v, lambda _: float("-inf")),
+    "null": lambda v: v if isinstance(v, np.ndarray) else spoilt(v, lambda x: None if isinstance(x, float) else x),
+    "huge": lambda v: spoilt(v, lambda x: 1e300 * (1 + x)),
+    "all equal": lambda v: spoilt(v, lambda _: 1.0),
+    "every other NaN": lambda v: spoilt(v, lambda x: float("nan") if hash(x) % 2 else x),
+    "empty": lambda v: shortened(v, 0),
+    "one entry": lambda v: shortened(v, 1),
+}
+
+
+MISSING = {
+    "huge": {"belt", "features", "likelihood"},
+    "all equal": {"closure", "plane"},
+    "every other NaN": {"likelihood", "mixture", "overtraining", "plane"},
+}
+"""Figures that cannot be drawn of such numbers; all others are."""
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_page_is_written_whatever_the_numbers_are(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = changed(WAYS[way])
+    text, said = written(tmp_path, facts, monkeypatch)
+    for line in said:
+        assert re.fullmatch(r"[^\n]{20,250}[^.]\.", line)
+    missing = {name for name in FIGURES if f'The figure "{name}" cannot be drawn' in html.unescape(text)}
+    drawn = {p.stem for p in (tmp_path / "report").glob("*.png")}
+    assert not missing & drawn
+    left_out = {
+        "correlations",
+        "limits",
+        "statistic",
+        "pulls",
+        "bootstrap",
+        "closure",
+        "spread",
+        "mixture",
+        "impacts",
+        "ratios",
+    }
+    assert set(FIGURES) - missing - drawn <= left_out  # where there is nothing of a kind
+    assert missing <= MISSING.get(way, set(FIGURES)), said
