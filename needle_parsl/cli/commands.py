@@ -107,10 +107,12 @@ def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = Fal
     """Look for every mistake in an analysis and its files."""
     from needle_parsl.analysis import extras, read
     from needle_parsl.cli import terminal
-    from needle_parsl.workflow import probing
+    from needle_parsl.workflow import probing, trusting
 
     try:
         loaded = read(analysis, settings)
+        for sentence in trusting.foreign(loaded):
+            terminal.said(sentence)
         inputs, looked = probing.probe(loaded)
     except InputError as error:
         if as_json:

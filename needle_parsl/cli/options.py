@@ -73,6 +73,12 @@ Until = Annotated[
     str | None, typer.Option("--until", metavar="STAGE", help="The last stage to run.", autocompletion=stages)
 ]
 Force = Annotated[bool, typer.Option("--force", help="Go on in the run directory of another analysis.")]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Execute code that the run directory holds, although it is somebody else's; it is recorded."
+    ),
+]
 Detach = Annotated[
     bool, typer.Option("--detach", help="Go on without this terminal; attach, status, logs and cancel find the run.")
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from needle_parsl.analysis import Analysis
 from needle_parsl.nsbi.data.hashing import key
@@ -45,11 +45,15 @@ class Graph:
         keys = tuple(task.key for task in after)
         # A store is named by its files alone, whatever the tasks through which they came.
         named = () if stage == "convert" else keys
-        code = self.inputs.physics if self.analysis.training.own_code() and stage in NETWORKED else None
+        code = self.code() if self.analysis.training.own_code() and stage in NETWORKED else None
         made_from = [stage, VERSIONS[stage], name, spec, named, code if stage == "train" else None]
         task = Task(stage, name, digest(made_from), spec, keys, code)
         self.tasks.append(task)
         return task
+
+    def code(self) -> Physics:
+        """Give the user's code with the networks of it that files may name."""
+        return replace(self.inputs.physics, names=(self.analysis.training.architecture()[0],))
 
     def salt(self, *labels: object) -> int:
         """Make a seed of names."""

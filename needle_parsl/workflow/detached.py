@@ -8,7 +8,6 @@ import shlex
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ import psutil
 from needle_parsl import rundir
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.site import Site
-from needle_parsl.workflow.processes import tethered
+from needle_parsl.workflow.processes import python, tethered
 
 LOG, SCRIPT = "driver.log", "driver.sh"
 INSIDE = "NEEDLE_DRIVER"
@@ -73,7 +72,7 @@ def start(arguments: list[str], cwd: Path, note: Path, log: Path) -> Driver:
     """
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "needle_parsl", *arguments],
+            python.module("needle_parsl", *arguments),
             cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env={**os.environ, INSIDE: "login"},
         )  # fmt: skip
     driver = Driver(socket.gethostname(), process.pid, psutil.Process(process.pid).create_time())
@@ -127,7 +126,7 @@ def script(arguments: list[str], cwd: Path, root: Path, site: Site) -> str:
         seconds=shape.seconds() - min(max(60, shape.draining()), shape.seconds() // 2),
         note=shlex.quote(json.dumps(asdict(Driver(socket.gethostname(), job="%s", scheduler=site.scheduler)))),
         driver=shlex.quote(str(root.resolve() / rundir.DRIVER)),
-        command=shlex.join([sys.executable, "-m", "needle_parsl", *arguments]),
+        command=shlex.join(python.module("needle_parsl", *arguments)),
         submit=COMMANDS[site.scheduler][0],
         script=shlex.quote(str(root.resolve() / rundir.LOGS / SCRIPT)),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from needle_parsl import analysis, refs, rundir
 from needle_parsl.analysis import extras
 from needle_parsl.errors import InputError
-from needle_parsl.workflow import evaluating
+from needle_parsl.workflow import trusting
 
 ALL = "all"
 
@@ -62,8 +62,17 @@ def _notes(root: Path) -> list[dict[str, Any]]:
     return [rundir.read_json(path) for path in paths if path.exists()]
 
 
-def write(root: Path, folder: Path, kinds: Sequence[str]) -> list[Path]:
+def write(
+    root: Path, folder: Path, kinds: Sequence[str], *, trust: bool = False, say: Callable[[str], None] = lambda _: None
+) -> list[Path]:
     """Write files for colleagues: one per ratio and kind, and for `onnx` and `h5` one of everything.
+
+    Args:
+        root: The run directory.
+        folder: Where to.
+        kinds: What `--format` takes.
+        trust: Whether code of somebody else's run may be executed.
+        say: Tells the user something.
 
     Raises:
         InputError: What is asked for was not, or cannot be, exported; the message says why.
@@ -71,6 +80,9 @@ def write(root: Path, folder: Path, kinds: Sequence[str]) -> list[Path]:
     for kind in kinds:
         if kind not in KINDS:
             raise InputError(f'--format: "{kind}" is no format; expected {", ".join(KINDS)}')
+    if {"pt2", "safetensors"} & set(kinds):
+        code = trusting.code(root, analysis.read(root / rundir.ANALYSIS), networks=True, trust=trust, say=say)
+        refs.grant(code.names, code.source, code.path)
     folder.mkdir(parents=True, exist_ok=True)
     return [path for kind in dict.fromkeys(kinds) for path in KINDS[kind](root, folder)]
 
@@ -115,9 +127,6 @@ def _safetensors(root: Path, folder: Path) -> list[Path]:
 
 def _each(root: Path, folder: Path, ending: str, write: Any) -> list[Path]:
     written = []
-    own = evaluating.own_code(root, analysis.read(root / rundir.ANALYSIS))
-    if own.source:
-        refs.load_source(own.source, own.path)
     for name, ratio in _model(root).ratios.items():
         target = folder / f"{name}.{ending}"
         with rundir.atomic(target) as temporary:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +16,7 @@ from needle_parsl.analysis.file import Loaded, is_remote, match
 from needle_parsl.errors import InputError, Problem, TaskError
 from needle_parsl.nsbi.data.hashing import key
 from needle_parsl.plan.columns import key_of, wanted
+from needle_parsl.workflow.processes import python
 
 PROGRAM = "needle_parsl.nsbi.data.inspection"
 TRIAL = "needle_parsl.nsbi.training.trial"
@@ -223,7 +223,7 @@ def _ask(request: Mapping[str, Any], program: str = PROGRAM) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "answer.json"  # the user's module may print what it likes
         child = subprocess.run(
-            [sys.executable, "-m", program, str(output)],
+            python.module(program, str(output)),
             input=json.dumps(request),
             capture_output=True,
             text=True,

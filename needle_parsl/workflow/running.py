@@ -20,7 +20,7 @@ from needle_parsl.analysis.file import Loaded
 from needle_parsl.errors import InputError
 from needle_parsl.plan import Plan, Task
 from needle_parsl.site import Site
-from needle_parsl.workflow import changes, costing, ledger, lock, probing
+from needle_parsl.workflow import changes, costing, ledger, lock, probing, trusting
 from needle_parsl.workflow.failures import blame
 from needle_parsl.workflow.records import Record
 
@@ -286,6 +286,7 @@ def _begin(prepared: Prepared) -> None:
     rundir.write_text(root / rundir.SITE, reading.dump(asdict(prepared.site)))
     if loaded.source:
         rundir.write_text(root / rundir.PHYSICS, loaded.source)
+    trusting.remember(loaded)
 
 
 class _Journal:

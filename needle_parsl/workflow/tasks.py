@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from needle_parsl import rundir
+from needle_parsl import refs, rundir
 from needle_parsl.errors import TaskError
 from needle_parsl.plan import Task, specs
 from needle_parsl.plan.cutting import SHARE
+<<<<<<< HEAD
 from needle_parsl.workflow import bootstrapping, estimating, fitting, handing, inputs, normalising, training
 from needle_parsl.workflow.processes import tethered
+=======
+from needle_parsl.workflow import bootstrapping, estimating, fitting, handing, inputs, training
+from needle_parsl.workflow.processes import python, tethered
+>>>>>>> 7a31bde (Code comes only from where the user pointed to)
 from needle_parsl.workflow.records import Output, Record, warnings, writing
 
 if TYPE_CHECKING:
@@ -28,9 +32,10 @@ def generate(root: str, task: Task, stdout: object, stderr: object) -> str:  # n
     """Give the command line of a generator, which is a process of its own."""
     spec = task.of(specs.Generate)
     physics = str(Path(root) / rundir.PHYSICS) if spec.physics.source else ""
-    program = [sys.executable, "-m", "needle_parsl.nsbi.data.generation"]
+    digest = refs.digest(spec.physics.source)
     output = str(inputs.path(root, task.stage, task.name))
-    program += [spec.reference, physics, spec.physics.path, str(spec.events), str(spec.seed), output]
+    told = [spec.reference, physics, digest, spec.physics.path, str(spec.events), str(spec.seed), output]
+    program = python.module("needle_parsl.nsbi.data.generation", *told)
     return shlex.join(tethered.command(os.getpid(), tethered.INHERIT, program))
 
 

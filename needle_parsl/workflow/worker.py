@@ -47,7 +47,7 @@ def call(stage: str, root: str, task: Task, *before: Any) -> Any:
     try:
         devices.choose()
         if task.code:  # the networks of the user are found by name from then on
-            refs.load_source(task.code.source, task.code.path)
+            refs.grant(task.code.names, task.code.source, task.code.path)
         return without(tasks.FUNCTIONS[stage](root, task, *before), before)
     except BaseException as error:  # noqa: BLE001  raised again, as one that survives the way back
         known = foreseen(error, root)

@@ -9,8 +9,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.estimators import wifi
 from needle_parsl.nsbi.estimators.calibrations import Calibration
+from needle_parsl.nsbi.estimators.ensembles import COMBINERS
 from needle_parsl.nsbi.estimators.estimator import Crossed, Estimator
 from needle_parsl.nsbi.training import networks
 from needle_parsl.nsbi.transforms.transform import Transform
@@ -80,16 +82,40 @@ def _read_calibration(group: h5py.Group) -> Calibration:
 
 def read(path: Path) -> Estimator:
     """Read an estimator."""
-    with h5py.File(path, "r") as file:
+    with hdf5.opened(path, "estimator") as file:
         return take(file)
 
 
 def take(group: h5py.Group) -> Estimator:
-    """Read an estimator from a file that is open."""
+    """Read an estimator from a file that is open.
+
+    Raises:
+        ValueError: What is there does not belong together.
+    """
+    found = _taken(group)
+    members = found.weights.shape
+    if found.combine not in COMBINERS or found.coefficients.shape != members[:1] or found.weights.dtype.kind != "f":
+        raise ValueError("its members, their coefficients and their combination do not belong together")
+    _judge_transform(found)
+    return found
+
+
+def _judge_transform(found: Estimator) -> None:
+    """Insist on a transform that gives the network its features.
+
+    Raises:
+        ValueError: It is none, whatever goes wrong in it.
+    """
+    given = found.transform(np.zeros((1, found.transform.inputs), np.float32))
+    if given.shape != (1, found.shape.features):
+        raise ValueError("its network and what it is given do not belong together")
+
+
+def _taken(group: h5py.Group) -> Estimator:
     return Estimator(
         str(group.attrs["ratio"]),
         tuple(json.loads(group.attrs["features"])),
-        networks.Shape(**json.loads(group.attrs["shape"])),
+        networks.described(group.attrs["shape"]),
         Transform.from_json(group["transform"].asstr()[()]),
         group["weights"][...],
         str(group.attrs["combine"]),

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.data.events import Events
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def write(path: Path, dataset: Dataset) -> None:
 
 def read(path: Path) -> Dataset:
     """Read a dataset."""
-    with h5py.File(path, "r") as file:
+    with hdf5.opened(path, "dataset of ratios") as file:
         group = file.get("log_ratio", {})
         return Dataset(
             file["x"][...],

@@ -14,6 +14,8 @@ import time
 
 import psutil
 
+from needle_parsl.workflow.processes import python
+
 LOOK = 0.25
 """Seconds between two looks at the owner."""
 GRACE = 4.0
@@ -24,7 +26,7 @@ INHERIT = "-"
 
 def command(owner: int, log: str, program: list[str]) -> list[str]:
     """Give the command line that runs a program tethered to a process."""
-    return [sys.executable, "-m", "needle_parsl.workflow.processes.tethered", str(owner), log, *program]
+    return python.module("needle_parsl.workflow.processes.tethered", str(owner), log, *program)
 
 
 def gone(process: psutil.Process) -> bool:

@@ -9,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from needle_parsl.errors import InputError, printable
+from needle_parsl.nsbi.estimators.exporting import contents
+
 Floats = npt.NDArray[np.float64]
 INPUT = "features"
 CHUNK = 2048
@@ -22,11 +25,16 @@ class Session:
     def __init__(self, model: Path | bytes) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        source = model if isinstance(model, bytes) else str(model)
-        self.session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        self.properties: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
-        self.features = tuple(json.loads(self.properties["features"]))
-        self.ratios = tuple(json.loads(self.properties["ratios"]))
+        path = "the model" if isinstance(model, bytes) else str(model)
+        content = contents.whole(model if isinstance(model, bytes) else model.read_bytes(), path)
+        try:
+            self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self.properties: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
+            self.features = tuple(json.loads(self.properties["features"]))
+            self.ratios = tuple(json.loads(self.properties["ratios"]))
+        except Exception as error:  # its errors have no common class
+            reason = printable(" ".join(str(error).split()))[:200]
+            raise InputError(f"{path}: is no exported estimator ({type(error).__name__}: {reason})") from error
         self.outputs = [output.name for output in self.session.get_outputs()]
 
     def evaluate(self, x: npt.NDArray[np.float32]) -> dict[str, dict[str, Floats]]:
