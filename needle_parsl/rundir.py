@@ -15,6 +15,7 @@ from typing import Any
 
 import xxhash
 
+from needle_parsl import owning
 from needle_parsl.errors import InputError, TaskError
 
 RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES, JOBS, DRIVER = (
@@ -69,8 +70,12 @@ def discard_parts(root: Path, sample: str) -> None:
         (root / "events" / "parts").rmdir()
 
 
-def check(root: Path) -> None:
-    """Refuse a run directory that is a file, or holds something that is no run.
+def check(root: Path, *, shared: bool = False) -> None:
+    """Refuse a run directory that is a file, holds something that is no run, or is not the user's alone.
+
+    Args:
+        root: The run directory.
+        shared: Whether others may write to it.
 
     Raises:
         InputError: It is one of these.
@@ -81,6 +86,8 @@ def check(root: Path) -> None:
     foreign = root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir())
     if foreign and not known:
         raise InputError(f"{root}: holds files that are no needle run; choose another --out")
+    if root.is_dir():
+        owning.insist(root, shared=shared, instead="choose another --out")
 
 
 def create(root: Path, *, shared: bool = False) -> None:
@@ -91,10 +98,12 @@ def create(root: Path, *, shared: bool = False) -> None:
         shared: Whether it follows the umask instead.
 
     Raises:
-        InputError: It cannot be made.
+        InputError: It cannot be made, or is not the user's alone.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        root.mkdir(exist_ok=True, mode=0o777 if shared else 0o700)
+        owning.insist(root, shared=shared, instead="choose another --out")
         if not (root / RUN).exists() and not shared:
             root.chmod(0o700)
     except OSError as error:

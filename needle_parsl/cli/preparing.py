@@ -38,7 +38,7 @@ def prepare(
     if loaded is None or site is None or loaded.problems:
         raise InputError.of([*(probing.mistakes(loaded) if loaded else []), *problems])
     root = out or Path(site.scratch).expanduser() / "runs" / loaded.analysis.name
-    rundir.check(root)
+    rundir.check(root, shared=site.shared)
     for sentence in (*sites.origin(site_name, site), *trusting.foreign(loaded)):
         terminal.said(sentence)
     return running.prepare(root, loaded, site, until, afresh=afresh, unblind=unblind)

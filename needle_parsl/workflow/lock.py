@@ -110,7 +110,7 @@ def _taken(root: Path, path: Path) -> int:
     """Open the lock file, and take the kernel's lock on it: it goes with the process, and two cannot have it."""
     while True:
         try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise

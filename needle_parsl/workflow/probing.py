@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import plan
+from needle_parsl import owning, plan
 from needle_parsl.analysis import Analysis, extras
 from needle_parsl.analysis.file import Loaded, is_remote, match
 from needle_parsl.errors import InputError, Problem, TaskError
@@ -220,8 +220,8 @@ def _nominal(analysis: Analysis) -> dict[str, float]:
 
 
 def _ask(request: Mapping[str, Any], program: str = PROGRAM) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "answer.json"  # the user's module may print what it likes
+    with owning.temporary() as folder:
+        output = folder / "answer.json"  # the user's module may print what it likes
         child = subprocess.run(
             python.module(program, str(output)),
             input=json.dumps(request),

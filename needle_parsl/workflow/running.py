@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import __version__, plan, reading, rundir
+from needle_parsl import __version__, owning, plan, reading, rundir
 from needle_parsl.analysis.file import Loaded
 from needle_parsl.errors import InputError
 from needle_parsl.plan import Plan, Task
@@ -238,8 +238,10 @@ def run(
         NeedleError: The machine has failed under the run.
     """
     with _full_disk_said(prepared.root):
-        rundir.create(prepared.root, shared=prepared.site.shared)
-        with lock.held(prepared.root):
+        shared = prepared.site.shared
+        rundir.create(prepared.root, shared=shared)
+        # Not the mode of the directory alone: it may be removed and made again while the run goes on.
+        with nullcontext() if shared else owning.under(owning.PRIVATE), lock.held(prepared.root):
             return _run(prepared, _Journal(prepared, on_end), say)
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import pwd
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from needle_parsl import plan, refs, rundir
+from needle_parsl import owning, plan, refs, rundir
 from needle_parsl.analysis import Analysis
 from needle_parsl.analysis.file import Loaded
 from needle_parsl.errors import InputError
@@ -25,20 +24,6 @@ FOLDER, RECORD = "code", "trusted.jsonl"
 def folder() -> Path:
     """Name the folder of what is remembered."""
     return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "needle"
-
-
-def owner(path: Path) -> str:
-    """Name the owner of a file."""
-    number = path.stat().st_uid
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f"user {number}"
-
-
-def mine(path: Path) -> bool:
-    """Whether a file or folder belongs to the user."""
-    return path.stat().st_uid == os.geteuid()
 
 
 def references(analysis: Analysis, *, networks: bool = True) -> tuple[str, ...]:
@@ -58,8 +43,10 @@ def foreign(loaded: Loaded) -> list[str]:
     """Say which code is about to be executed in a folder that is not the user's own."""
     folder, path = loaded.path.resolve().parent, loaded.path.parent / (loaded.analysis.physics or "")
     code = [str(path)] if loaded.source else [name for name in references(loaded.analysis) if not name.endswith(".py")]
-    theirs = [place for place in (folder, loaded.path, path) if place.exists() and not mine(place)]
-    return [f"executing {', '.join(code)} in a folder of {owner(theirs[0])}'s: {folder}"] if code and theirs else []
+    theirs = [place for place in (folder, loaded.path, path) if place.exists() and not owning.mine(place)]
+    return (
+        [f"executing {', '.join(code)} in a folder of {owning.owner(theirs[0])}'s: {folder}"] if code and theirs else []
+    )
 
 
 def remember(loaded: Loaded) -> None:
@@ -71,9 +58,9 @@ def remember(loaded: Loaded) -> None:
     try:
         place = folder() / FOLDER / _name(loaded.source, named)
         if not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            owning.private(place.parent)
             rundir.write_text(place, str(path.resolve()))
-    except OSError:
+    except (OSError, InputError):
         return
 
 
@@ -85,7 +72,8 @@ def _known(source: str, named: Sequence[str]) -> str:
     """Give the path of code that this user has run; empty if they have not."""
     place = folder() / FOLDER / _name(source, named)
     try:
-        return place.read_text(encoding="utf-8") if mine(place) and mine(place.parent) else ""
+        own = owning.mine(place) and not owning.fault(place.parent)
+        return place.read_text(encoding="utf-8") if own else ""
     except OSError:
         return ""
 
@@ -109,7 +97,7 @@ def code(root: Path, loaded: Loaded, *, networks: bool, trust: bool, say: Callab
     source = kept.read_text(encoding="utf-8") if kept.exists() else ""
     named = own_networks(loaded.analysis) if networks else ()
     where = kept if kept.exists() else root / rundir.ANALYSIS
-    said = f"{where} (owner {owner(where)}): {', '.join(every)}"
+    said = f"{where} (owner {owning.owner(where)}): {', '.join(every)}"
     if path := _known(source, every):
         return plan.Physics(source, path, names=named)
     if not trust:
@@ -128,11 +116,11 @@ def _record(where: Path, named: Sequence[str]) -> None:
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "who": getpass.getuser(),
         "path": str(where.resolve()),
-        "owner": owner(where),
+        "owner": owning.owner(where),
         "code": list(named),
         "digest": refs.digest(where.read_text(encoding="utf-8", errors="replace")),
     }
     place = folder() / RECORD
-    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    owning.private(place.parent)
     with open(place, "a", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(json.dumps(entry) + "\n")

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import refs, rundir
+from needle_parsl import owning, refs, rundir
 from needle_parsl.errors import Blame, InputError, NeedleError, TaskError
 from needle_parsl.plan import Task
 from needle_parsl.workflow.processes import devices, tethered
@@ -44,6 +44,7 @@ def call(stage: str, root: str, task: Task, *before: Any) -> Any:
     own_process = multiprocessing.parent_process() is not None
     if own_process:
         _settle()
+        _keep_private(Path(root))
     try:
         devices.choose()
         if task.code:  # the networks of the user are found by name from then on
@@ -55,6 +56,16 @@ def call(stage: str, root: str, task: Task, *before: Any) -> Any:
         if own_process and STOPPING.is_set():
             os._exit(ENDED)
         raise known from None
+
+
+def _keep_private(root: Path) -> None:
+    """Make what a task writes as private as its run directory; one that has gone was."""
+    try:
+        open_to_others = root.stat().st_mode & owning.PRIVATE
+    except OSError:
+        open_to_others = 0
+    if not open_to_others:
+        os.umask(owning.PRIVATE)
 
 
 def foreseen(error: BaseException, root: str) -> NeedleError:

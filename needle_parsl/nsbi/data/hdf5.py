@@ -19,6 +19,7 @@ DAMAGE = (
     MemoryError,
     OSError,
     RuntimeError,
+    SystemError,
     TypeError,
     ValueError,
 )

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import xxhash
 
+from needle_parsl import owning
 from needle_parsl.errors import InputError
 
 T = TypeVar("T")
@@ -160,8 +161,10 @@ def _filesystem(url: str) -> tuple[Any, str]:
 def _copied(url: str, folder: str) -> str:
     """Copy a remote file to a folder, unless it is there in its present state; give the path of the copy."""
     path = Path(folder) / f"{digest(url)}{Path(url).suffix}"
+    if path.parent.exists():
+        owning.insist(path.parent, instead=f"set {CACHE} to a folder of your own")
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        owning.private(path.parent, f"set {CACHE} to a folder of your own")
         filesystem, place = _filesystem(url)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:
