@@ -51,6 +51,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def legible(text: str) -> str:
+    """Write what would steer a terminal, such as its escape codes, as Python does; lines and tabs stay."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
 class InputError(NeedleError):
     """What the user wrote, or a file the user named, is wrong (exit code 2). One line per mistake."""
 

@@ -150,8 +150,10 @@ def read_json(path: Path) -> Any:
         InputError: It is missing or damaged.
     """
     try:
+        if not path.is_file():
+            raise FileNotFoundError("no file is there")
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error}); remove it, and the next run makes it again") from error
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import sys
 import traceback
 from dataclasses import asdict
@@ -32,7 +34,7 @@ from needle_parsl.cli.options import (
     Unblind,
     Until,
 )
-from needle_parsl.errors import InputError, NeedleError, Problem
+from needle_parsl.errors import InputError, NeedleError, Problem, legible
 from needle_parsl.workflow.processes import threads
 
 if TYPE_CHECKING:
@@ -291,6 +293,7 @@ def sites_show(name: ShownSite, submit_script: SubmitScript = False, as_json: Js
 def main() -> None:
     """Run `needle`; exit with 0 done, 1 failed, 2 wrong input, 130 interrupted."""
     threads.one()
+    _any_terminal()
     debug = DEBUG in sys.argv
     try:
         app(args=[argument for argument in sys.argv[1:] if argument != DEBUG])
@@ -302,9 +305,18 @@ def main() -> None:
         sys.exit(_say(error))
 
 
+def _any_terminal() -> None:
+    """Print although the terminal has another encoding than UTF-8, or says that it has no width, as in some containers."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if not os.environ.get("COLUMNS", "80").isdigit() or int(os.environ.get("COLUMNS", "80")) < 1:
+        del os.environ["COLUMNS"]
+
+
 def _say(error: Exception) -> int:
     """Print what went wrong; give the exit code."""
-    typer.echo(_said(error, debug=DEBUG in sys.argv), err=True)
+    typer.echo(legible(_said(error, debug=DEBUG in sys.argv)), err=True)
     return 2 if isinstance(error, InputError) else 1
 
 

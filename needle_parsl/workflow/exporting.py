@@ -11,7 +11,7 @@ from typing import Any
 from needle_parsl import analysis, refs, rundir
 from needle_parsl.analysis import extras
 from needle_parsl.errors import InputError
-from needle_parsl.workflow import trusting
+from needle_parsl.workflow import running, trusting
 
 ALL = "all"
 
@@ -27,7 +27,7 @@ def described(root: Path) -> dict[str, Any]:
         InputError: The run has no estimators yet.
     """
     model = _model(root)
-    state = rundir.read_json(root / rundir.RUN)
+    state = running.state(root)
     return {
         "analysis": model.name,
         "features": [{"name": name, "unit": model.units.get(name, "")} for name in model.features],
@@ -42,7 +42,7 @@ def described(root: Path) -> dict[str, Any]:
             }
             for name, ratio in model.ratios.items()
         ],
-        "versions": {"needle": state["needle"], **state["versions"]},
+        "versions": {"needle": state.get("needle", ""), **state.get("versions", {})},
         "files": _notes(root),
     }
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from needle_parsl.analysis.file import Loaded, is_remote, match
 from needle_parsl.errors import InputError, Problem, TaskError
 from needle_parsl.nsbi.data.hashing import key
 from needle_parsl.plan.columns import key_of, wanted
+from needle_parsl.workflow import forms
 from needle_parsl.workflow.processes import python
 
 PROGRAM = "needle_parsl.nsbi.data.inspection"
@@ -45,6 +46,19 @@ class Looked:
     """Why no faster one does."""
     shared: Mapping[str, list[str]] = field(default_factory=dict)
     """Features by whose values the events of a sample are found in its variations, which are made of them."""
+
+
+FORM = {
+    "signature": str,
+    "files": forms.Each({"digest": str, "stamp": list, "size": int}),
+    "samples": forms.Each(forms.Each([int])),
+    "notes": [str],
+    "exact": bool,
+    "code": forms.Each(str),
+    "engine?": str,
+    "reason?": str,
+    "shared?": forms.Each([str]),
+}
 
 
 def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[plan.Inputs, Looked]:
@@ -155,10 +169,10 @@ def _told(loaded: Loaded, answer: Mapping[str, Any]) -> list[Problem]:
 
 
 def _recall(remembered: Mapping[str, Any] | None) -> Looked | None:
-    try:
-        return Looked(**(remembered or {}))
-    except TypeError:
+    if not forms.fits(remembered, FORM):
         return None
+    names = {one.name for one in fields(Looked)}
+    return Looked(**{name: value for name, value in (remembered or {}).items() if name in names})
 
 
 def _signature(request: Mapping[str, Any], paths: list[str]) -> str:

@@ -20,7 +20,7 @@ from needle_parsl.analysis.file import Loaded
 from needle_parsl.errors import InputError
 from needle_parsl.plan import Plan, Task
 from needle_parsl.site import Site
-from needle_parsl.workflow import changes, costing, ledger, lock, probing, trusting
+from needle_parsl.workflow import changes, costing, forms, ledger, lock, probing, trusting
 from needle_parsl.workflow.failures import blame
 from needle_parsl.workflow.records import Record
 
@@ -31,6 +31,18 @@ MOST = 12
 PACKAGES = ("parsl", "torch", "numpy", "scipy", "iminuit", "uproot", "awkward", "h5py", "pyarrow")
 
 
+FORM = {
+    "name": str,
+    "status": str,
+    "tasks": {"total": int, "done": int, "failed": int, "reused": int},
+    "stages": forms.Each({"tasks": int, "done": int, "seconds": float}),
+    "analysis?": str,
+    "unblinded?": [{"who": str, "when": str, "how": str}],
+    "needle?": str,
+    "versions?": forms.Each(str),
+    "units?": forms.Each(float),
+}
+"""Of `run.json`; what it says of the input files is looked at where it is used."""
 SCHEMA = 1
 """Of the files of a run directory; a newer needle may raise it."""
 
@@ -216,8 +228,7 @@ def _json(root: Path) -> dict[str, Any] | None:
             f"{root / rundir.RUN}: was written by needle {found.get('needle')}, which is newer than this one, {__version__}; "
             "update needle, or choose another --out"
         )
-    whole = {"name", "status", "tasks", "stages"} <= set(found) and isinstance(found["tasks"], dict)
-    return found if whole and {"total", "done", "failed", "reused"} <= set(found["tasks"]) else None
+    return found if forms.fits(found, FORM) else None
 
 
 def run(

@@ -99,7 +99,7 @@ def _cancel(question: Mapping[str, Any]) -> dict[str, Any]:
     """End the driver, and with it its workers and jobs."""
     driver = detached.read(_known(question) / rundir.DRIVER)
     if driver is not None:
-        detached.end(driver)
+        detached.end(driver, _known(question))
     return _status(question)
 
 
