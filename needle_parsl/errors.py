@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from needle_parsl import addresses
+
 
 @dataclass(frozen=True)
 class Blame:
@@ -28,6 +30,9 @@ class NeedleError(Exception):
     blame = Blame()
     """Set on the worker."""
 
+    def __init__(self, message: str = "") -> None:
+        super().__init__(addresses.shown(message))
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -38,6 +43,10 @@ class Problem:
     """The file that has to be mended; `--set` for an override of the command line."""
     line: int | None = None
     key: str = ""
+
+    def __post_init__(self) -> None:
+        """Keep no password."""
+        object.__setattr__(self, "message", addresses.shown(self.message))
 
     def __str__(self) -> str:
         """Say it in one line: `analysis.toml:12: features.names: is empty; name at least one column`."""
@@ -52,8 +61,8 @@ def printable(text: str) -> str:
 
 
 def legible(text: str) -> str:
-    """Write what would steer a terminal, such as its escape codes, as Python does; lines and tabs stay."""
-    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+    """Write what would steer a terminal, such as its escape codes, as Python does; lines and tabs stay, passwords in addresses do not."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in addresses.shown(text))
 
 
 class InputError(NeedleError):

@@ -15,7 +15,7 @@ from typing import Any
 
 import xxhash
 
-from needle_parsl import owning
+from needle_parsl import addresses, owning
 from needle_parsl.errors import InputError, TaskError
 
 RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES, JOBS, DRIVER = (
@@ -139,8 +139,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file under a temporary name, then rename it."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Write a JSON file under a temporary name, then rename it; without passwords of addresses."""
+    write_text(path, json.dumps(addresses.cleaned(value), indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from needle_parsl import reading
 from needle_parsl.analysis import meaning, recommended, unused
+from needle_parsl.addresses import is_remote
 from needle_parsl.analysis.tables import Analysis
 from needle_parsl.errors import InputError, Problem
 from needle_parsl.reading import Places, Reader
@@ -95,11 +96,6 @@ def match(path: Path, patterns: tuple[str, ...]) -> list[str]:
             raise InputError("no file matches")
         found += [file for file in resolved if file not in found]
     return found
-
-
-def is_remote(pattern: str) -> bool:
-    """Whether files are named by an address, `https://...`; only a look can say what is there."""
-    return "://" in pattern
 
 
 def _names(folder: Path, pattern: str) -> list[str]:

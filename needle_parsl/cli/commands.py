@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from needle_parsl.workflow.running import Prepared
 
 T = TypeVar("T")
+SILENT = {"ORT_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+"""Libraries that would tell their makers of a run do not; workers inherit it."""
 DEBUG = "--debug"
 app = typer.Typer(
     name="needle",
@@ -293,6 +295,7 @@ def sites_show(name: ShownSite, submit_script: SubmitScript = False, as_json: Js
 def main() -> None:
     """Run `needle`; exit with 0 done, 1 failed, 2 wrong input, 130 interrupted."""
     threads.one()
+    os.environ.update(SILENT)
     _any_terminal()
     debug = DEBUG in sys.argv
     try:

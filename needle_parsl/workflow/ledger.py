@@ -8,7 +8,7 @@ import threading
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from needle_parsl import rundir
+from needle_parsl import addresses, rundir
 from needle_parsl.workflow.records import Record
 
 _APPENDING = threading.Lock()
@@ -16,7 +16,7 @@ _APPENDING = threading.Lock()
 
 def append(root: Path, record: Record) -> None:
     """Add a line; the newest line of a key counts."""
-    line = json.dumps(asdict(record), separators=(",", ":"))
+    line = json.dumps(addresses.cleaned(asdict(record)), separators=(",", ":"))
     with _APPENDING, (root / rundir.LEDGER).open("a", encoding="utf-8") as file:
         # A line that a killed process tore off must not swallow this one.
         file.write(line + "\n" if _ends_with_newline(root) else "\n" + line + "\n")

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from needle_parsl import owning, plan
+from needle_parsl.addresses import is_remote
 from needle_parsl.analysis import Analysis, extras
-from needle_parsl.analysis.file import Loaded, is_remote, match
+from needle_parsl.analysis.file import Loaded, match
 from needle_parsl.errors import InputError, Problem, TaskError
 from needle_parsl.nsbi.data.hashing import key
 from needle_parsl.plan.columns import key_of, wanted

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import __version__, owning, plan, reading, rundir
+from needle_parsl import __version__, addresses, owning, plan, reading, rundir
 from needle_parsl.analysis.file import Loaded
 from needle_parsl.errors import InputError
 from needle_parsl.plan import Plan, Task
@@ -173,7 +173,9 @@ def _inputs(looked: Mapping[str, Any], loaded: Loaded) -> dict[str, str]:
         path: file.get("digest", "") for path, file in looked.get("files", {}).items() if isinstance(file, Mapping)
     }
     found = {**files, **looked.get("code", {})}
-    return {path: digest for path, digest in found.items() if Path(path).name != loaded.analysis.physics}
+    return {
+        addresses.shown(path): digest for path, digest in found.items() if Path(path).name != loaded.analysis.physics
+    }
 
 
 def _stamp(root: Path) -> tuple[int, int]:
@@ -295,8 +297,8 @@ def _begin(prepared: Prepared) -> None:
     """Write what is run, as it was understood."""
     root, loaded = prepared.root, prepared.loaded
     (root / rundir.LOGS).mkdir(exist_ok=True)
-    rundir.write_text(root / rundir.ANALYSIS, reading.dump(loaded.table))
-    rundir.write_text(root / rundir.SITE, reading.dump(asdict(prepared.site)))
+    rundir.write_text(root / rundir.ANALYSIS, addresses.shown(reading.dump(loaded.table)))
+    rundir.write_text(root / rundir.SITE, addresses.shown(reading.dump(asdict(prepared.site))))
     if loaded.source:
         rundir.write_text(root / rundir.PHYSICS, loaded.source)
     trusting.remember(loaded)

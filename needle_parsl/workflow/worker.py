@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import owning, refs, rundir
+from needle_parsl import addresses, owning, refs, rundir
 from needle_parsl.errors import Blame, InputError, NeedleError, TaskError
 from needle_parsl.plan import Task
 from needle_parsl.workflow.processes import devices, tethered
@@ -95,7 +95,7 @@ def _log(root: str, task: Task, error: BaseException) -> str:
     place = f"{rundir.LOGS}/{task.stage}.{task.name}.log"
     try:
         text = "".join(traceback.format_exception(error))
-        rundir.write_text(Path(root) / place, f"{name()}\n{text}")
+        rundir.write_text(Path(root) / place, f"{name()}\n{addresses.shown(text)}")
     except OSError:  # the disk is full: the error itself is said
         return ""
     return place

@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 
 import xxhash
 
-from needle_parsl import owning
+from needle_parsl import addresses, owning
 from needle_parsl.errors import InputError
 
 T = TypeVar("T")
+is_remote = addresses.is_remote
 CACHE = "NEEDLE_CACHE"
 """Environment variable that names a folder for copies of remote files; without it they are read in place."""
 PAUSES = (0.5, 2.0, 8.0)
@@ -34,7 +35,7 @@ class Source:
     """An input file that can be opened."""
 
     name: str
-    """As the user wrote it."""
+    """As the user wrote it, without what may be a secret."""
     file: Any
     """A path, or an open file."""
     size: int
@@ -45,11 +46,6 @@ class Source:
         if not isinstance(self.file, str):
             self.file.seek(0)
         return self.file
-
-
-def is_remote(path: str) -> bool:
-    """Whether a path is an address."""
-    return "://" in path
 
 
 def locate(path: str) -> Source:
@@ -74,13 +70,15 @@ def _local(name: str, path: str) -> Source:
 
 def _remote(url: str) -> Source:
     if folder := os.environ.get(CACHE):
-        return _local(url, _copied(url, folder))
+        return _local(addresses.shown(url), _copied(url, folder))
     filesystem, path = _filesystem(url)
     size = patiently(url, lambda: filesystem.size(path))
     if size is None:
-        raise InputError(f"{url}: its server does not say how large it is; set {CACHE} to a folder for a copy")
+        raise InputError(
+            f"{addresses.shown(url)}: its server does not say how large it is; set {CACHE} to a folder for a copy"
+        )
     file = patiently(url, lambda: filesystem.open(path, "rb", block_size=PAGE, size=size))
-    return Source(url, BufferedReader(_Patient(url, file), PAGE), size)
+    return Source(addresses.shown(url), BufferedReader(_Patient(url, file), PAGE), size)
 
 
 def expand(pattern: str) -> list[str]:
@@ -117,9 +115,9 @@ def stamp(path: str) -> list[Any]:
 
 
 def digest(path: str) -> str:
-    """Fingerprint an input file: 128 bits of XXH3 of its content; of a remote one, of its address and state."""
+    """Fingerprint an input file: 128 bits of XXH3 of its content; of a remote one, of what in its address identifies it, and its state."""
     if is_remote(path):
-        return xxhash.xxh3_128_hexdigest(json.dumps([path, stamp(path)]).encode())
+        return xxhash.xxh3_128_hexdigest(json.dumps([addresses.identity(path), stamp(path)]).encode())
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
@@ -160,7 +158,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
 
 def _copied(url: str, folder: str) -> str:
     """Copy a remote file to a folder, unless it is there in its present state; give the path of the copy."""
-    path = Path(folder) / f"{digest(url)}{Path(url).suffix}"
+    path = Path(folder) / f"{digest(url)}{Path(addresses.name(url)).suffix}"
     if path.parent.exists():
         owning.insist(path.parent, instead=f"set {CACHE} to a folder of your own")
     if not path.exists():

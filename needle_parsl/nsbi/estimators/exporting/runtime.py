@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from needle_parsl.errors import InputError, printable
 from needle_parsl.nsbi.estimators.exporting import contents
 
 Floats = npt.NDArray[np.float64]
+SILENT = ("ORT_DISABLE_TELEMETRY", "1")
+"""ONNX Runtime writes down a device id and sends facts about each session to its maker unless this variable is set."""
 INPUT = "features"
 CHUNK = 2048
 """Events at a time: what the networks hold of them fits into a near cache, and memory stays flat."""
@@ -23,6 +25,9 @@ class Session:
     """An exported file that is evaluated, on one thread."""
 
     def __init__(self, model: Path | bytes) -> None:
+        os.environ.setdefault(*SILENT)  # before its library is loaded
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         path = "the model" if isinstance(model, bytes) else str(model)
