@@ -24,6 +24,29 @@ class Blame:
     """What of the task it was, such as a member."""
 
 
+LONGEST, MOST_LINES = 2_000, 2_000
+"""Characters of a line of a message that are kept, and its lines."""
+
+
+def bounded(text: str) -> str:
+    """Cut a text whose length somebody else decides: messages go to terminals, records and reports."""
+    if len(text) <= LONGEST:
+        return text
+    lines = text.split("\n", MOST_LINES)
+    kept = [
+        line if len(line) <= LONGEST else f"{line[:LONGEST]}... ({len(line)} characters)" for line in lines[:MOST_LINES]
+    ]
+    return "\n".join([*kept, f"... and {len(lines[MOST_LINES])} characters more"] if len(lines) > MOST_LINES else kept)
+
+
+def said(error: BaseException) -> str:
+    """Give the kind and the words of an exception, whose own class may be unable to say them."""
+    try:
+        return bounded(f"{type(error).__name__}: {error}")
+    except Exception as unable:  # noqa: BLE001  whatever a user's __str__ raises
+        return f"{type(error).__name__}: its message cannot be read ({type(unable).__name__})"
+
+
 class NeedleError(Exception):
     """A failure that needle foresaw; its message is written for the user."""
 
@@ -31,7 +54,7 @@ class NeedleError(Exception):
     """Set on the worker."""
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(addresses.shown(message))
+        super().__init__(addresses.shown(bounded(message)))
 
 
 @dataclass(frozen=True)
@@ -85,6 +108,10 @@ class InputError(NeedleError):
 
 class TaskError(NeedleError):
     """A task could not do its work although its input is right (exit code 1)."""
+
+
+class CrashError(TaskError):
+    """A task failed as nobody foresaw; it may be tried again."""
 
 
 MOST_NAMES = 20

@@ -9,7 +9,7 @@ import sys
 import threading
 import types
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,14 @@ def alone() -> Iterator[None]:
     finally:
         if os.getpid() != process:
             os._exit(0)
+
+
+def leave() -> None:
+    """End this process well, although the user's code may have left threads that never end, or work for its exit."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(0)
 
 
 def split(reference: str) -> tuple[str, str]:

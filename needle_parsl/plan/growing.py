@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from needle_parsl.analysis import Analysis
+from needle_parsl.analysis.tables.limits import size
 from needle_parsl.nsbi.data.hashing import key
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.plan import specs
@@ -46,8 +47,9 @@ class Graph:
         # A store is named by its files alone, whatever the tasks through which they came.
         named = () if stage == "convert" else keys
         code = self.code() if self.analysis.training.own_code() and stage in NETWORKED else None
+        limits = self.analysis.limits
         made_from = [stage, VERSIONS[stage], name, spec, named, code if stage == "train" else None]
-        task = Task(stage, name, digest(made_from), spec, keys, code)
+        task = Task(stage, name, digest(made_from), spec, keys, code, limits.of(stage), size(limits.output))
         self.tasks.append(task)
         return task
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, as_completed
@@ -18,7 +19,7 @@ from needle_parsl.nsbi.data.ranges import ranges
 from needle_parsl.plan import storing
 from needle_parsl.plan.growing import Graph
 from needle_parsl.site import Site
-from needle_parsl.workflow import graphs, inputs, trusting
+from needle_parsl.workflow import apart, graphs, inputs, trusting
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.data.recipes import Recipe
@@ -168,6 +169,9 @@ def look(files: Sequence[str], tree: str, recipe: Recipe) -> dict[str, list[int]
 
 def apply(networks: Networks, piece: tuple[str, int, int], tree: str, recipe: Recipe, output: str) -> int:
     """Evaluate a piece on a worker; see `nsbi.estimators.applying`."""
+    in_driver = multiprocessing.parent_process() is None and not apart.here()
+    if in_driver and (networks.code.names or recipe.computed):
+        return apart.call(apply, networks, piece, tree, recipe, output)
     from needle_parsl.nsbi.data.recipes import InputFile, Piece
     from needle_parsl.nsbi.estimators import applying
 

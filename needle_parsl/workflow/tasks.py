@@ -36,7 +36,8 @@ def generate(root: str, task: Task, stdout: object, stderr: object) -> str:  # n
     output = str(inputs.path(root, task.stage, task.name))
     told = [spec.reference, physics, digest, spec.physics.path, str(spec.events), str(spec.seed), output]
     program = python.module("needle_parsl.nsbi.data.generation", *told)
-    return shlex.join(tethered.command(os.getpid(), tethered.INHERIT, program))
+    bounds = tethered.bounded(task.limit, task.output, "limits.generate")
+    return shlex.join(tethered.command(os.getpid(), tethered.INHERIT, program, bounds))
 
 
 def generated(root: str, task: Task, started: float, _exit_code: int) -> Record:

@@ -16,6 +16,7 @@ from needle_parsl.analysis.tables.data import (
     Variation,
 )
 from needle_parsl.analysis.tables.fits import Fit, Grid, Intervals, Plane, Scan, Toys
+from needle_parsl.analysis.tables.limits import Limits
 from needle_parsl.analysis.tables.model import WALL, Binning, Model, Nuisance, Parameter, Region
 from needle_parsl.analysis.tables.training import (
     JOINT_LOSSES,
@@ -42,6 +43,7 @@ __all__ = [
     "Fit",
     "Grid",
     "Intervals",
+    "Limits",
     "Model",
     "Nuisance",
     "Parameter",
@@ -81,6 +83,7 @@ class Analysis:
     fit: Fit = field(default_factory=Fit)
     toys: Toys | None = None
     intervals: Intervals = field(default_factory=Intervals)
+    limits: Limits = field(default_factory=Limits)
 
     def reference_of(self, target: str) -> bool:
         """Whether a target is the reference itself, so that its ratio is 1."""

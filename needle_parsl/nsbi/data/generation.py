@@ -104,6 +104,7 @@ def main(arguments: list[str]) -> None:
         write(Path(output), generate(reference, source, origin, int(events), int(seed)))
     except InputError as error:
         sys.exit(str(error))
+    refs.leave()
 
 
 if __name__ == "__main__":

@@ -400,3 +400,4 @@ def _wanted(request: Mapping[str, Any]) -> Wanted:
 
 if __name__ == "__main__":
     main(sys.argv[1])
+    refs.leave()

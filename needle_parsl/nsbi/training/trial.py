@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from needle_parsl.analysis import Training, recommended
+from needle_parsl.analysis import recommended, Training
+from needle_parsl import refs
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import inspection
 from needle_parsl.nsbi.data.jagged import Jagged
@@ -73,3 +74,4 @@ def main(output: str) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1])
+    refs.leave()

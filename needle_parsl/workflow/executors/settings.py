@@ -113,9 +113,9 @@ def htex(site: Site, label: str, logs: Path, jobs: Jobs, where: str = "") -> Any
 
     from needle_parsl.workflow.executors.scaling import Patient, PatientMpi
 
-    if set(str(logs)) & set("{}'" if site.scheduler == "local" else "{}'$`\\\""):
+    if set(str(logs)) & set("{}'[]*?" if site.scheduler == "local" else "{}'[]*?$`\\\""):
         raise InputError(
-            f"{logs}: worker processes cannot work in a folder with one of {{ }} ' in its name; choose another --out"
+            f"{logs}: worker processes cannot work in a folder with one of {{ }} ' [ ] * ? in its name; choose another --out"
         )
     shape, local = site.shapes()[label], site.scheduler == "local"
     start = launching.here(site, label, logs) if local else launching.on_nodes(logs, launching.write(site, label, logs))
