@@ -7,8 +7,8 @@ from glob import escape, glob, has_magic
 from pathlib import Path
 
 from needle_parsl import reading
-from needle_parsl.analysis import meaning, recommended, unused
 from needle_parsl.addresses import is_remote
+from needle_parsl.analysis import meaning, recommended, unused
 from needle_parsl.analysis.tables import Analysis
 from needle_parsl.errors import InputError, Problem
 from needle_parsl.reading import Places, Reader

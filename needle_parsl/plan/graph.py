@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from needle_parsl.analysis import recommended, unused, Analysis, Data, Sample, Source
 from needle_parsl import addresses
+from needle_parsl.analysis import Analysis, Data, Sample, Source, recommended, unused
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.plan import bootstrapping, estimating, inference, packing, specs, storing, toys, training

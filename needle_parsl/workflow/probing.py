@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 import threading
 from collections import deque
 from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any

@@ -15,13 +15,8 @@ from needle_parsl import refs, rundir
 from needle_parsl.errors import TaskError
 from needle_parsl.plan import Task, specs
 from needle_parsl.plan.cutting import SHARE
-<<<<<<< HEAD
 from needle_parsl.workflow import bootstrapping, estimating, fitting, handing, inputs, normalising, training
-from needle_parsl.workflow.processes import tethered
-=======
-from needle_parsl.workflow import bootstrapping, estimating, fitting, handing, inputs, training
 from needle_parsl.workflow.processes import python, tethered
->>>>>>> 7a31bde (Code comes only from where the user pointed to)
 from needle_parsl.workflow.records import Output, Record, warnings, writing
 
 if TYPE_CHECKING:

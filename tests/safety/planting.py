@@ -15,7 +15,7 @@ from pyarrow import parquet
 from needle_parsl.nsbi.estimators import files
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.training import networks
-from needle_parsl.nsbi.training.views import Scaler
+from needle_parsl.nsbi.transforms.transform import Transform
 
 ANALYSIS = """name = "planted"
 seed = 1
@@ -45,9 +45,9 @@ def estimator(shape: networks.Shape | None = None, members: int = 2) -> Estimato
     """One with weights that nobody has trained."""
     shape = shape or networks.Shape("mlp", 2, 1, 4)
     made = [networks.vector(networks.build(shape, seed)).numpy() for seed in range(members)]
-    scaler = Scaler(np.zeros(2), np.ones(2))
+    transform = Transform.none(("x1", "x2"))
     return Estimator(
-        "signal", ("x1", "x2"), shape, scaler, np.stack(made), "mean_ratio", 0.0, np.full(members, 1 / members)
+        "signal", ("x1", "x2"), shape, transform, np.stack(made), "mean_ratio", 0.0, np.full(members, 1 / members)
     )
 
 

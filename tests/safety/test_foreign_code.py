@@ -117,7 +117,7 @@ def test_a_pack_names_no_code(tmp_path: Path) -> None:
     shape = networks.Shape("mlp", 2, 1, 4)
     made = planting.estimator(shape)
     member = Trained(0, 0, 1, made.weights[0], np.zeros((1, 2)), 0, "")
-    packs.write(tmp_path / "p.h5", Pack(shape, made.scaler, (member,)))
+    packs.write(tmp_path / "p.h5", Pack(shape, made.transform, (member,)))
     planting.attribute(tmp_path / "p.h5", "shape", lambda shape: {**shape, "network": "os:getcwd"})
     with pytest.raises(InputError, match="which is code"):
         networks.empty(packs.read(tmp_path / "p.h5").shape)

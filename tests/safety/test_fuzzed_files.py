@@ -170,7 +170,7 @@ def write_pack(path: Path) -> None:
         path,
         Pack(
             shape,
-            made.scaler,
+            made.transform,
             (Trained(0, 0, 1, made.weights[0], np.zeros((2, 2)), 0, "", "rows", {"ece": np.zeros(2)}),),
         ),
     )

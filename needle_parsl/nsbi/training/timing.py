@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from needle_parsl.analysis import recommended, Training
 from needle_parsl import refs
+from needle_parsl.analysis import Training, recommended
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged
 from needle_parsl.nsbi.training import engine, state
