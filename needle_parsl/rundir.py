@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -140,7 +141,19 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file under a temporary name, then rename it; without passwords of addresses."""
-    write_text(path, json.dumps(addresses.cleaned(value), indent=2, allow_nan=False) + "\n")
+    try:
+        text = json.dumps(addresses.cleaned(value), indent=2, allow_nan=False)
+    except ValueError as error:
+        raise TaskError(f"{path.name}: {_not_finite(value) or error}; no file was written") from error
+    write_text(path, text + "\n")
+
+
+def _not_finite(value: Any, place: str = "") -> str:
+    """Say where a table has a number that is none; empty if it has no such."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{place} is {value}"
+    return next(filter(None, (_not_finite(one, f"{place}.{name}" if place else str(name)) for name, one in inner)), "")
 
 
 def read_json(path: Path) -> Any:

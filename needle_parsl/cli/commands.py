@@ -33,6 +33,7 @@ from needle_parsl.cli.options import (
     SubmitScript,
     Unblind,
     Until,
+    Verify,
 )
 from needle_parsl.errors import InputError, NeedleError, Problem, legible
 from needle_parsl.workflow.processes import threads
@@ -147,12 +148,13 @@ def plan_command(
     settings: Settings = None,
     until: Until = None,
     probe: Probe = False,
+    verify: Verify = False,
     as_json: Json = False,
 ) -> None:
     """Show what a run would do, and what of it is already done."""
     from needle_parsl.cli import terminal
 
-    prepared = preparing.prepare(analysis, site, out, settings, until, afresh=probe)
+    prepared = preparing.prepare(analysis, site, out, settings, until, afresh=probe or verify)
     facts = answers.planned(prepared, probe=probe)
     if as_json:
         answers.print_json(facts)
@@ -163,7 +165,7 @@ def plan_command(
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913, PLR0917  each is an option
     analysis: AnalysisFile,
     site: SiteName = "local",
     out: Out = None,
@@ -173,6 +175,7 @@ def run(
     detach: Detach = False,
     pilot: Pilot = None,
     unblind: Unblind = False,
+    verify: Verify = False,
     as_json: Json = False,
 ) -> None:
     """Run an analysis, from events to the report.
@@ -183,7 +186,7 @@ def run(
     from needle_parsl.workflow import lock, running
     from needle_parsl.workflow.processes import interrupts
 
-    whole = preparing.prepare(analysis, site, out, settings, until, unblind=unblind)
+    whole = preparing.prepare(analysis, site, out, settings, until, afresh=verify, unblind=unblind)
     prepared = preparing.pilot(whole, pilot, analysis, site, settings, until) if pilot else whole
     lock.refuse(prepared.root)
     if not force and (other := running.another(prepared)):

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from needle_parsl.cli import answers
-from needle_parsl.cli.options import Json, RunName, SiteName, Trust
+from needle_parsl.cli.options import Json, Overwrite, RunName, SiteName, Trust
 
 EventFile = Annotated[
     list[str], typer.Option("--events", metavar="FILE...", help="ROOT, Parquet, HDF5 or CSV files, or their addresses.")
@@ -32,7 +32,7 @@ Format = Annotated[
 ]
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  each is an option
     run_name: RunName,
     *,
     events: EventFile,
@@ -43,6 +43,7 @@ def evaluate(
     at: At = None,
     site: SiteName = "local",
     trust: Trust = False,
+    force: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Evaluate the ratios of a run for the events of new files."""
@@ -55,7 +56,7 @@ def evaluate(
     if output.suffix != ".parquet":
         raise InputError(f"--out {output}: is no name of a Parquet file; end it with .parquet")
     request = evaluating.Request(
-        find(run_name), (*events, *(more or [])), output, tree, tuple(ratio or ()), _values(at or []), trust
+        find(run_name), (*events, *(more or [])), output, tree, tuple(ratio or ()), _values(at or []), trust, force
     )
     machine = sites.load(site)
     for sentence in sites.origin(site, machine):
@@ -97,7 +98,14 @@ def _counted(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bars.update(row, completed=done, total=total)
 
 
-def export(run_name: RunName, to: To = None, kinds: Format = None, trust: Trust = False, as_json: Json = False) -> None:
+def export(
+    run_name: RunName,
+    to: To = None,
+    kinds: Format = None,
+    trust: Trust = False,
+    force: Overwrite = False,
+    as_json: Json = False,
+) -> None:
     """Print what the estimators of a run are, or write them for colleagues without needle."""
     from needle_parsl.cli import terminal
     from needle_parsl.cli.finding import find
@@ -109,7 +117,10 @@ def export(run_name: RunName, to: To = None, kinds: Format = None, trust: Trust 
     root = find(run_name)
     facts = exporting.described(root)
     facts["written"] = (
-        [str(path) for path in exporting.write(root, to, kinds or ["onnx"], trust=trust, say=terminal.said)]
+        [
+            str(path)
+            for path in exporting.write(root, to, kinds or ["onnx"], trust=trust, force=force, say=terminal.said)
+        ]
         if to
         else []
     )

@@ -19,7 +19,7 @@ from needle_parsl.nsbi.data.ranges import ranges
 from needle_parsl.plan import storing
 from needle_parsl.plan.growing import Graph
 from needle_parsl.site import Site
-from needle_parsl.workflow import apart, graphs, inputs, trusting
+from needle_parsl.workflow import apart, graphs, inputs, overwriting, trusting
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.data.recipes import Recipe
@@ -47,6 +47,8 @@ class Request:
     """Values of parameters that networks have as inputs; the others are columns of the files."""
     trust: bool = False
     """Whether code of somebody else's run may be executed."""
+    force: bool = False
+    """Whether a file that needle did not write may be replaced."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def evaluate(
     for text in heard:
         say(text)
     files = [path for name in request.files for path in _matched(name)]
+    overwriting.refuse(request.output, [*files, *overwriting.inputs(request.root)], request.root, force=request.force)
     made = {name: str(inputs.path(root, "combine", name).resolve()) for name in ratios}
     networks = Networks(str(onnx or ""), made, ratios, code)
     request.output.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from typing import Any
 from needle_parsl import analysis, refs, rundir
 from needle_parsl.analysis import extras
 from needle_parsl.errors import InputError
-from needle_parsl.workflow import running, trusting
+from needle_parsl.workflow import overwriting, running, trusting
 
 ALL = "all"
 
@@ -63,7 +63,13 @@ def _notes(root: Path) -> list[dict[str, Any]]:
 
 
 def write(
-    root: Path, folder: Path, kinds: Sequence[str], *, trust: bool = False, say: Callable[[str], None] = lambda _: None
+    root: Path,
+    folder: Path,
+    kinds: Sequence[str],
+    *,
+    trust: bool = False,
+    force: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
     """Write files for colleagues: one per ratio and kind, and for `onnx` and `h5` one of everything.
 
@@ -72,6 +78,7 @@ def write(
         folder: Where to.
         kinds: What `--format` takes.
         trust: Whether code of somebody else's run may be executed.
+        force: Whether files that needle has not written may be replaced.
         say: Tells the user something.
 
     Raises:
@@ -83,8 +90,20 @@ def write(
     if {"pt2", "safetensors"} & set(kinds):
         code = trusting.code(root, analysis.read(root / rundir.ANALYSIS), networks=True, trust=trust, say=say)
         refs.grant(code.names, code.source, code.path)
+    overwriting.into(folder, [name for kind in kinds for name in _names(root, kind)], root, force=force)
     folder.mkdir(parents=True, exist_ok=True)
-    return [path for kind in dict.fromkeys(kinds) for path in KINDS[kind](root, folder)]
+    written = [path for kind in dict.fromkeys(kinds) for path in KINDS[kind](root, folder)]
+    overwriting.note(folder, written)
+    return written
+
+
+def _names(root: Path, kind: str) -> list[str]:
+    """List the files that a kind of export writes."""
+    if kind == "h5":
+        return [f"{ALL}.h5"]
+    if kind == "onnx":
+        return [_flat(str(note["file"])) for note in _notes(root) if note["exported"]]
+    return [f"{name}.{kind}" for name in _model(root).ratios]
 
 
 def _onnx(root: Path, folder: Path) -> list[Path]:

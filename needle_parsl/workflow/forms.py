@@ -23,17 +23,21 @@ def fits(value: Any, form: Any) -> bool:
         form: A type, where float means any finite number and int no truth value; a list of one form; `Each`; or a table of forms by
             name, of which those that end in "?" may be missing. Other names are let pass.
     """
+    if form is Any:
+        return True
     if isinstance(form, Each):
         return isinstance(value, dict) and all(fits(one, form.form) for one in value.values())
     if isinstance(form, Mapping):
         return isinstance(value, dict) and all(_member(value, name, inner) for name, inner in form.items())
     if isinstance(form, list):
         return isinstance(value, list) and all(fits(one, form[0]) for one in value)
+    return _plain(value, form)
+
+
+def _plain(value: Any, form: type) -> bool:
     if form is float:
         return type(value) in (int, float) and math.isfinite(value)
-    if form is str:
-        return isinstance(value, str) and "\0" not in value
-    return form is Any or type(value) is form
+    return isinstance(value, str) and "\0" not in value if form is str else type(value) is form
 
 
 def _member(table: dict[str, Any], name: str, form: Any) -> bool:

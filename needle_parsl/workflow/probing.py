@@ -24,6 +24,7 @@ from needle_parsl.analysis import Analysis, extras
 from needle_parsl.analysis.file import Loaded, match
 from needle_parsl.analysis.tables.limits import seconds
 from needle_parsl.errors import InputError, Problem, TaskError
+from needle_parsl.nsbi.data import stamps
 from needle_parsl.nsbi.data.hashing import key
 from needle_parsl.plan.columns import key_of, wanted
 from needle_parsl.workflow import forms
@@ -196,12 +197,12 @@ def _signature(request: Mapping[str, Any], paths: list[str]) -> str:
 
 
 def _state(path: str) -> list[object]:
-    """Size and time of a file; nothing for one that has gone."""
+    """Size, times and number of a file; nothing for one that has gone."""
     try:
         stat = Path(path).stat()
     except OSError:
         return [path]
-    return [path, stat.st_size, stat.st_mtime_ns]
+    return [path, *stamps.of(stat)]
 
 
 def _physics(loaded: Loaded, imported: tuple[str, ...] = ()) -> plan.Physics:
@@ -232,6 +233,7 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
             for thrower in throwers
         ],
         "physics": [physics.source, physics.path],
+        "resources": match(loaded.path, analysis.resources),
         "fractions": {
             **dict(zip(("train", "combine", "test"), split.fractions(), strict=True)),
             "salt": key(analysis.seed, "split"),

@@ -129,7 +129,7 @@ def _mixture(root: str, spec: specs.Mixture) -> dict[str, Any]:
 def evaluate(root: str, task: Task, *_before: Record) -> Record:
     """Compute the log ratios of all events of a dataset."""
     from needle_parsl.nsbi.estimators import files, joint
-    from needle_parsl.nsbi.statistics import dataset, directions
+    from needle_parsl.nsbi.statistics import beyond, dataset, directions
     from needle_parsl.nsbi.statistics import networks as one_by_one
 
     spec = task.of(specs.Evaluate)
@@ -139,6 +139,8 @@ def evaluate(root: str, task: Task, *_before: Record) -> Record:
             made, networks = inputs.simulated(root, spec, ratios), inputs.networks(root, spec, ratios)
         else:
             made, networks = dataset.observed(inputs.store(root, spec.dataset), ratios), None
+        names = inputs.features(root, spec.samples[0].density.name if spec.samples else spec.dataset)
+        beyond.insist(made.ratios, made.x, names, spec.dataset)
         dataset.write(out.path, made)
         if networks is not None:
             one_by_one.write(out.path, networks)

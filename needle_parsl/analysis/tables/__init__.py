@@ -75,6 +75,9 @@ class Analysis:
     """Everything random follows from it. Unit: none."""
     physics: str = ""
     """The user's Python file. Example: `"physics.py"`."""
+    resources: tuple[str, ...] = ()
+    """Files that your code reads, and that are part of what results are made from: a change of one makes them again. What it opens by Python's
+    `open` is noticed without. Example: `["scale_factors.json"]`."""
     split: Split = field(default_factory=Split)
     training: Training = field(default_factory=Training)
     ensemble: Ensemble = field(default_factory=Ensemble)

@@ -55,7 +55,7 @@ VERSIONS = {
     "diagnose": 7,
     "evaluate": 2,
     "count": 1,
-    "fit": 6,
+    "fit": 7,
     "interval": 5,
     "replica": 1,
     "bootstrap": 1,

@@ -17,6 +17,7 @@ import xxhash
 
 from needle_parsl import addresses, owning
 from needle_parsl.errors import InputError
+from needle_parsl.nsbi.data import stamps
 
 T = TypeVar("T")
 is_remote = addresses.is_remote
@@ -100,7 +101,8 @@ def stamp(path: str) -> list[Any]:
     """Say in which state a file is: equal stamps, equal content.
 
     Returns:
-        Size and time of a local file, what the server says of a remote one; nothing for a file that has gone.
+        Size, times and number of a local file, what the server says of a remote one; nothing for a file that has gone. A file that
+        has changed a moment ago could change again within the same tick of its clock: its state is like no other.
     """
     if is_remote(path):
         filesystem, place = _filesystem(path)
@@ -111,7 +113,7 @@ def stamp(path: str) -> list[Any]:
         stat = Path(path).stat()
     except OSError:
         return []
-    return [stat.st_size, stat.st_mtime_ns]
+    return stamps.of(stat)
 
 
 def digest(path: str) -> str:
