@@ -136,7 +136,7 @@ def sweep(root: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file under a temporary name, then rename it."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

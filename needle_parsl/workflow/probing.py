@@ -7,11 +7,9 @@ import math
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
 import threading
 from collections import deque
-from dataclasses import asdict, dataclass, field, fields, replace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial

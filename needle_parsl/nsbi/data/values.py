@@ -113,11 +113,11 @@ def exact(column: np.typing.NDArray[np.generic], what: str, where: str) -> None:
     """Refuse whole numbers that float32 would round, of any type."""
     if not len(column) or column.dtype.itemsize <= 2 or column.dtype.kind not in "iuf" or column.dtype == np.float32:
         return
-    far = max(abs(column.min().item()), abs(column.max().item()))
+    far = max(abs(np.fmin.reduce(column).item()), abs(np.fmax.reduce(column).item()))  # past NaN
     if not far > EXACT:  # also if it is NaN
         return
     large = column[np.abs(column.astype(np.float64)) > EXACT]
-    whole = column.dtype.kind != "f" or (far <= WHOLE and bool((column == np.rint(column)).all()))
+    whole = column.dtype.kind != "f" or (far <= WHOLE and bool(((column == np.rint(column)) | np.isnan(column)).all()))
     if whole and np.isfinite(far) and (column.dtype.kind != "f" or bool((large.astype(np.float32) != large).any())):
         raise InputError(
             f"{where}: {what} has whole numbers up to {far:.0f}; a feature holds them exactly only up to {EXACT}"

@@ -14,8 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import parquet
 
-from needle_parsl import addresses
-from needle_parsl.errors import InputError
+from needle_parsl.errors import InputError, legible
 from needle_parsl.nsbi.data import conversion, hashing
 from needle_parsl.nsbi.data import files as headers
 from needle_parsl.nsbi.data.readers import source
@@ -125,7 +124,7 @@ def apply(ratios: Source, piece: Piece, recipe: Recipe, output: str) -> int:
         for start in range(0, len(events), CHUNK):
             some = slice(start, start + CHUNK)
             writer.write_table(
-                _table(addresses.shown(piece.file.path), rows[some], evaluator.evaluate(events.x[some]), ratios.ratios)
+                _table(legible(piece.file.path), rows[some], evaluator.evaluate(events.x[some]), ratios.ratios)
             )
     return len(events)
 

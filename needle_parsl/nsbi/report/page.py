@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from needle_parsl import __version__
+from needle_parsl import __version__, addresses
 from needle_parsl.analysis import extras
 from needle_parsl.nsbi.report import judging, summary
 from needle_parsl.nsbi.report.gathering import Facts
@@ -30,7 +30,7 @@ def write(folder: Path, facts: Facts) -> None:
     numbers = summary.numbers(facts)
     findings = judging.judge(facts)
     page = template.render(f=facts, summary=numbers, findings=findings, pictures=pictures, version=__version__)
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    (folder / "index.html").write_text(addresses.shown(page), encoding="utf-8", errors="backslashreplace")
     (folder / "summary.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import xxhash
 
 from needle_parsl import addresses, owning
-from needle_parsl.errors import InputError
+from needle_parsl.errors import InputError, legible
 from needle_parsl.nsbi.data import stamps
 
 T = TypeVar("T")
@@ -66,6 +66,10 @@ def _local(name: str, path: str) -> Source:
     size = Path(path).stat().st_size
     if size == 0:
         raise InputError(f"{name}: is empty (0 bytes)")
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # a name that is not UTF-8, which libraries do not take; an open file they do
+        return Source(legible(name), Path(path).open("rb"), size)
     return Source(name, path, size)
 
 
