@@ -25,6 +25,8 @@ T = TypeVar("T")
 MODULE = "needle_parsl.workflow.apart"
 ENDS = 5.0
 """Seconds within which a process that has said no more has ended."""
+CLOSED = 76
+"""Exit code of a process whose files the user's code has closed."""
 _OWN = threading.local()
 _INSIDE = threading.Event()
 _ALL: list[subprocess.Popen[bytes]] = []
@@ -88,7 +90,7 @@ def _ended(child: subprocess.Popen[bytes]) -> NeedleError:
     end(child)
     if STOPPING.is_set():
         return StoppedError("stopped with the run")
-    if code is None:
+    if code in (None, CLOSED):
         return InputError("the user's code has closed the files of its process; it was ended")
     if code > 128:
         return CrashError(f"the process of the user's code was killed by signal {code - 128}")
@@ -132,8 +134,11 @@ def main() -> None:
             answer = True, function(*arguments)
         except NeedleError as error:
             answer = False, error
-        pickle.dump(answer, answers)
-        answers.flush()
+        try:
+            pickle.dump(answer, answers)
+            answers.flush()
+        except OSError:
+            os._exit(CLOSED)
 
 
 if __name__ == "__main__":

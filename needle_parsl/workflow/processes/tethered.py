@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -125,10 +126,10 @@ def _passing(source: Any, target: int, size: int) -> threading.Thread:
         left = size
         while chunk := os.read(source.fileno(), 65_536):
             if left > 0:
-                os.write(target, chunk[:left])
                 left -= len(chunk)
-                if left <= 0:
-                    os.write(target, f"\n... what it printed beyond {size} bytes is left out\n".encode())
+                more = b"" if left > 0 else f"\n... what it printed beyond {size} bytes is left out\n".encode()
+                with suppress(OSError):  # on a full disk, too, it must not wait
+                    os.write(target, chunk[: left + len(chunk)] + more)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
