@@ -74,7 +74,7 @@ def test_the_driver_is_not_changed() -> None:
 
 def test_every_task_that_calls_code_of_the_users_runs_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     physics = specs.Physics("", "p.py")
-    plain = specs.Task("fit", "a", "k", specs.Merge((), 1), ())  # type: ignore[arg-type]
+    plain = specs.Task("fit", "a", "k", specs.Merge((), (0, 1), 1), ())  # type: ignore[arg-type]
     owned = specs.Task("train", "a", "k", plain.spec, (), physics, 7.0)
     assert [specs.own_code(task) for task in (plain, owned)] == [False, True]
     seen: list[Any] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,7 +11,9 @@ from needle_parsl import expressions, refs
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.readers import Columns
 from needle_parsl.nsbi.data.readers.columns import nullable, nulls, plain, to_awkward
-from needle_parsl.nsbi.data.recipes import Recipe
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.data.recipes import Recipe
 
 
 def compute(columns: Columns, rows: int, recipe: Recipe, where: str) -> Columns:
