@@ -17,7 +17,7 @@ from typing import Any
 import xxhash
 
 from needle_parsl import addresses, owning
-from needle_parsl.errors import InputError, TaskError
+from needle_parsl.errors import InputError, TaskError, said
 
 RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES, JOBS, DRIVER = (
     "run.json",
@@ -172,7 +172,7 @@ def read_json(path: Path) -> Any:
 
 def full(error: BaseException) -> bool:
     """Whether a full disk is behind an error; HDF5 says so only in its text."""
-    return getattr(error, "errno", None) in FULL or any(f"errno = {number}" in str(error) for number in FULL)
+    return getattr(error, "errno", None) in FULL or any(f"errno = {number}" in said(error) for number in FULL)
 
 
 def no_space(root: Path) -> TaskError:

@@ -135,7 +135,7 @@ def test_a_program_is_bounded_in_time_and_output(tmp_path: Path) -> None:
         "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('begun', flush=True)\ntime.sleep(1000)", 1, 1e6
     )
     assert (ended.returncode, ended.stdout) == (1, "begun\n")
-    assert "longer than 1 s, as limits.generate allows" in ended.stderr
+    assert "longer than 10 s, as limits.generate allows" in ended.stderr
 
 
 def _endless() -> None:
@@ -227,13 +227,13 @@ def test_a_pool_ends_when_a_helper_does(what: str, code: int, words: str, tmp_pa
         command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as ended:
         try:
-            assert ended.wait(100) == code
+            assert ended.wait(280) == code
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(ended.pid, signal.SIGKILL)  # as the program that holds the pool does
         assert ended.stderr is not None
         assert words in ended.stderr.read()
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 300
 
 
 def test_messages_are_bounded() -> None:
