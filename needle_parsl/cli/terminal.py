@@ -206,10 +206,9 @@ def results(facts: Mapping[str, Any]) -> None:
     error = f" ± {facts['error']:.3f}" if facts["error"] is not None else ""
     kind = "observed" if facts["dataset"] == "observed" else "expected"
     failed = "" if facts["converged"] else "; A FIT DID NOT CONVERGE"
-    finite = facts["simulation_error"]
-    extra = f" ± {finite:.2g} from the finite number of simulated events" if finite is not None else ""
-    if facts.get("ensemble_error") is not None:  # a report of an earlier needle has none
-        extra += f" ± {facts['ensemble_error']:.2g} from the ensemble weights"
+    sources = {"ensemble_error": facts.get("ensemble_error_of", "ensemble weights"), "simulation_error": "simulation"}
+    # a report of an earlier needle may lack any of them
+    extra = "".join(f" ± {facts[key]:.2g} ({name})" for key, name in sources.items() if facts.get(key) is not None)
     if facts.get("bootstrap_error") is not None:
         extra += f" ± {facts['bootstrap_error']:.2g} from training, by replicas"
     OUT.print(f"{facts['parameter']} = {facts['value']:.3f}{error}{extra} ({kind}{failed})", style="bold")

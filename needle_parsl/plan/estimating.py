@@ -84,9 +84,12 @@ def normalise(
 
 def multipliers(analysis: Analysis) -> tuple[float, ...]:
     """Give what the expected events of each process are multiplied with, to normalise ratios at them; none where that is not done."""
-    if analysis.ensemble.normalise != "yields":
-        return ()
-    return tuple(Priors.of(replace(analysis.model, nuisances={}, regions={})).multipliers.tolist())
+    return tuple(priors(analysis).multipliers.tolist()) if analysis.ensemble.normalise == "yields" else ()
+
+
+def priors(analysis: Analysis) -> Priors:
+    """Choose the expected yields at which ratios are normalised."""
+    return Priors.of(replace(analysis.model, nuisances={}, regions={}))
 
 
 def normalising(

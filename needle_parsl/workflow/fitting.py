@@ -263,6 +263,8 @@ def _closing(root: str, spec: specs.Closing) -> dict[str, Any]:
 
     found = {name: normalising.read(inputs.path(root, "normalise", name)) for name in spec.normalisations}
     return {
+        "points": [dict(point) for point in spec.points],
+        "yields": dict(simulation.priors),
         "normalisation": {name: one.record() for name, one in found.items()},
         "variations": closing.record(closing.variations(build, simulation, varied, processes)),
         "signals": closing.record(closing.signals(build, simulation, spec.poi)),

@@ -145,3 +145,14 @@ def test_all_features_moved_cannot_be_told() -> None:
 
 def test_content_ids_do_not_tell_zeros_apart() -> None:
     assert hashing.content(np.array([[0.0], [-0.0]], np.float32)).tolist() == [hashing.content(np.zeros((1, 1), np.float32))[0]] * 2  # fmt: skip
+
+
+def test_what_a_variation_may_lose_is_no_id() -> None:
+    """A jet that falls below the threshold leaves a placeholder; another feature names the event."""
+    nominal = events(4000)
+    lost = np.arange(4000) % 3 == 0
+    jet = np.where(np.arange(4000) % 2, nominal.x[:, 0], np.float32(-25))
+    both = replace(nominal, names=("jet", "eta"), x=np.stack([jet, nominal.x[:, 1]], axis=1))
+    varied = replace(both, x=np.stack([np.where(lost, np.float32(-25), jet), both.x[:, 1]], axis=1), id=both.id + np.uint64(1))  # fmt: skip
+    found = sharing.shared(both, {"s.jes.up": varied})
+    assert (found.content, found.columns) == (("s.jes.up",), ("eta",))

@@ -9,18 +9,21 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from needle_parsl.errors import TaskError
+from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.loading.transforming import fitted
-from needle_parsl.nsbi.estimators import composing
+from needle_parsl.nsbi.estimators import composing, files
 from needle_parsl.nsbi.estimators.ensembles import COMBINERS
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.training import networks, packs
+from needle_parsl.nsbi.transforms.transform import Transform, trial
+from needle_parsl.nsbi.transforms.wanted import Wanted
 
 onnx_file = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.onnx_file")
 layers = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.layers")
@@ -107,6 +110,60 @@ def test_a_file_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(TaskError, match=r"differs from needle by 3e-05 in ln r; more than 1e-05 is not exported"):
         onnx_file.write(tmp_path / "e.onnx", {"signal": one}, ABOVE.x, FACTS)
     assert not (tmp_path / "e.onnx").exists()
+
+
+KINDS = {"b": "quantile", "c": "onehot", "d": "log", "e": "cyclic", "f": "arcsinh", "g": "none", "h": "standard"}
+
+
+def transformed(combine: str = "mean_log") -> tuple[Estimator, np.ndarray]:
+    """An estimator of features of all kinds, with placeholders and NaN, and events for it."""
+    rng = np.random.default_rng(4)
+    columns = [
+        rng.normal(size=3000), rng.standard_t(3, 3000), rng.integers(0, 4, 3000), rng.exponential(30, 3000),
+        rng.uniform(-np.pi, np.pi, 3000), rng.standard_cauchy(3000), rng.normal(size=3000), rng.normal(5e4, 3, 3000),
+    ]  # fmt: skip
+    x = np.column_stack(columns).astype(np.float32)
+    x[::3, [0, 3]], x[::5, 7] = -25, np.nan
+    both = Events(tuple("abcdefgh"), x, np.ones(3000), np.arange(3000, dtype=np.uint64))
+    transform = fitted([both], Wanted.of((-25.0, "nan"), KINDS))
+    shape = networks.Shape("mlp", transform.outputs, 2, 8)
+    weights = [networks.vector(networks.build(shape, m)).numpy() for m in range(3)]
+    one = Estimator("signal", both.names, shape, transform, np.stack(weights), combine, 0.1, np.full(3, 1 / 3))
+    return one, np.concatenate([x, trial(transform, rng, 500)])
+
+
+def test_every_file_carries_the_transform(tmp_path: Path) -> None:
+    """ONNX, .pt2, safetensors and HDF5 give what needle gives, of missing values, too."""
+    torch_file = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.torch_file")
+    safe = pytest.importorskip("safetensors")
+    one, x = transformed()
+    expected = one.log_ratio(x)
+    assert np.isfinite(expected).all()
+    onnx_file.write(tmp_path / "e.onnx", {"signal": one}, x, FACTS)
+    session = runtime.Session(tmp_path / "e.onnx")
+    found = {"onnx": session.evaluate(x)["signal"]["log_ratio"]}
+    assert session.transforms == {"signal": one.transform}
+    torch_file.write_program(tmp_path / "e.pt2", one)
+    with (tmp_path / "e.pt2").open("rb") as file:
+        found["pt2"] = torch.export.load(file).module()(torch.from_numpy(x)).numpy()
+    torch_file.write_weights(tmp_path / "e.safetensors", one)
+    with safe.safe_open(tmp_path / "e.safetensors", "pt") as file:
+        assert Transform.from_json(file.metadata()["transform"]) == one.transform
+        blank = torch_file.Ensemble(replace(one, weights=0 * one.weights))
+        blank.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  no mapping
+    found["safetensors"] = blank(torch.from_numpy(x)).numpy()
+    files.write(tmp_path / "e.h5", one)
+    found["hdf5"] = files.read(tmp_path / "e.h5").log_ratio(x)
+    for name, values in found.items():
+        np.testing.assert_allclose(values, expected, atol=1e-6, err_msg=name)
+
+
+def test_a_file_of_an_earlier_version_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    files.write(tmp_path / "e.h5", transformed()[0])
+    with h5py.File(tmp_path / "e.h5", "a") as file:
+        del file["transform"]
+    with pytest.raises(InputError, match="was written by an earlier version of needle"):
+        files.read(tmp_path / "e.h5")
 
 
 class Residual(nn.Module):

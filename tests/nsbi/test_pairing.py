@@ -163,7 +163,7 @@ def test_a_member_takes_versions_together_from_stores(found: list[Stretch]) -> N
     order = view.order(torch.Generator().manual_seed(1))
     x = torch.cat([view.batch(order[k : k + 512]).x[:, 0] for k in range(0, len(view), 512)])
     assert len(x) == len(view)
-    assert_together((x.double() * events.scaler.width[0] + events.scaler.shift[0]).round().numpy().astype(np.int64))
+    assert_together(x.numpy())  # the transform is the same for all versions
     assert sum(len(batch.x) for batch in validation.batches(1000)) == len(validation)
 
 

@@ -94,7 +94,7 @@ def test_a_category_of_data_alone_is_refused_where_all_simulated_events_are_know
     parts = [seen("a", simulated, wanted), seen("observed", data, wanted)]
     ((key, message),) = placeholders.problems(parts, wanted)
     assert key == "features.transform.n"
-    assert message.startswith('feature "n" is 40 in 3 observed events, and in no simulated one')
+    assert message.startswith('sample observed: feature "n" is 40 in 3 events, and in no simulated event')
     assert not placeholders.problems([seen("a", simulated, wanted, complete=False), parts[1]], wanted)
     assert not placeholders.problems([parts[0], seen("observed", simulated, wanted)], wanted)
 

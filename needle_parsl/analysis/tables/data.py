@@ -63,7 +63,7 @@ class Features:
     missing: tuple[float | Literal["nan"], ...] = ()
     """Values that stand for nothing measured, in any feature: networks get 0 for them, and an indicator for each group of features
     that go missing together (docs/training.md). With `"nan"`, events with NaN in a feature are kept.
-    Example: `[-25.0, -999.0, "nan"]`."""
+    Unit: those of the features. Example: `[-25.0, -999.0, "nan"]`."""
     transform: dict[str, Kind] | Kind = field(default_factory=dict)
     """What is done to a feature before networks see it, fitted to the training events; one word stands for all. A feature that is
     left out is `auto`: robust scale, with heavy tails squeezed by arcsinh or log, and angles as cosine and sine

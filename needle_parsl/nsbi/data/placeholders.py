@@ -121,16 +121,25 @@ def _of_data_alone(seen: Sequence[Seen]) -> Iterable[tuple[str, str]]:
             known = {value for other in simulated for value in other.categories.get(name, ())}
             alone = {value: count for value, count in values.items() if value not in known}
             if alone:
-                yield f"features.transform.{name}", unknown_categories(name, alone, "simulated")
+                yield (
+                    f"features.transform.{name}",
+                    f"sample observed: {unknown_categories(name, alone, 'simulated event')}",
+                )
 
 
 def unknown_categories(name: str, values: Mapping[float, int], known: str) -> str:
-    """Say that observed events have categories that no event that is known has."""
+    """Say that events have categories that no other ones have.
+
+    Args:
+        name: Of the feature.
+        values: Events by category.
+        known: What the other ones are called, in the singular.
+    """
     which = " and ".join(f"{value:g}" for value in sorted(values)[:3]) + (" and others" if len(values) > 3 else "")
     events = sum(values.values())
     return (
-        f'feature "{name}" is {which} in {events} observed event{"s" * (events != 1)}, and in no {known} one, so that nothing '
-        f'is known of this category; leave such events out with features.selection, or say "auto" in features.transform.{name}'
+        f'feature "{name}" is {which} in {events} event{"s" * (events != 1)}, and in no {known}, so that nothing is known of '
+        f'this category; leave such events out with features.selection, or say "auto" in features.transform.{name}'
     )
 
 

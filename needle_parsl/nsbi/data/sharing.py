@@ -5,7 +5,7 @@ Ids that the files name tell it; without them, the features do: a shift of one e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +22,8 @@ COMMON = 0.5
 """Part of the varied events with a value, or an id, that a nominal event has, from which on they are the same events."""
 DISTINCT = 0.5
 """Part of the nominal values that differ from each other, from which on a common value says something."""
-UNIQUE = 0.99
-"""The same of all columns together, from which on they can name an event."""
+UNIQUE = 0.999
+"""The same of some columns together, from which on they can name an event."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,25 @@ def shared(nominal: Events, varied: Mapping[str, Events]) -> Shared:
     same = {name: _unchanged(nominal, varied[name]) for name in varied if name not in by_id}
     content = [name for name, columns in same.items() if columns]
     columns = [c for c in nominal.names if content and all(c in same[name] for name in content)]
-    places = [nominal.names.index(name) for name in columns]
-    tells = bool(columns) and len(np.unique(hashing.content(nominal.x[:, places]))) > UNIQUE * len(nominal)
     own = [name for name in varied if name not in by_id and name not in content]
-    return Shared(tuple(by_id), tuple(content), tuple(columns) if tells else (), tuple(own))
+    return Shared(tuple(by_id), tuple(content), _telling(nominal, columns), tuple(own))
+
+
+def _telling(nominal: Events, columns: Sequence[str]) -> tuple[str, ...]:
+    """Choose as few features as tell events apart, those with the most values first; none if all together do not.
+
+    A feature with a placeholder has fewer values, and comes late: where a variation loses a jet, what there was of it is no id.
+    """
+    places = sorted((nominal.names.index(name) for name in columns), key=lambda k: -_distinct(nominal.x[:, [k]]))
+    for count in range(1, len(places) + 1):
+        if _distinct(nominal.x[:, places[:count]]) > UNIQUE:
+            return tuple(nominal.names[k] for k in places[:count])
+    return ()
+
+
+def _distinct(x: npt.NDArray[np.float32]) -> float:
+    """Give the part of events that differ from all before them."""
+    return len(np.unique(hashing.content(x))) / max(len(x), 1)
 
 
 def _common(values: npt.NDArray[np.generic], others: npt.NDArray[np.generic]) -> float:

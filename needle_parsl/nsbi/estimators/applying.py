@@ -17,10 +17,12 @@ from pyarrow import parquet
 from needle_parsl.errors import InputError, legible
 from needle_parsl.nsbi.data import conversion, hashing
 from needle_parsl.nsbi.data import files as headers
+from needle_parsl.nsbi.data.placeholders import unknown_categories
 from needle_parsl.nsbi.data.readers import source
 from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
 from needle_parsl.nsbi.estimators import files
 from needle_parsl.nsbi.estimators.estimator import CHUNK, chunks
+from needle_parsl.nsbi.transforms.transform import Transform
 
 Floats = npt.NDArray[np.float64]
 ONNX = ".onnx"
@@ -30,6 +32,8 @@ class Evaluator(Protocol):
     """Gives all ratios of events."""
 
     features: tuple[str, ...]
+    transforms: Mapping[str, Transform]
+    """What features go through, by ratio."""
 
     def evaluate(self, x: npt.NDArray[np.float32]) -> dict[str, dict[str, Floats]]:
         """Give by ratio `log_ratio`, and `log_ratio_error` where there is one: features (N, F) to shape (N,)."""
@@ -41,6 +45,9 @@ class Torch:
     def __init__(self, paths: Mapping[str, Path]) -> None:
         self.estimators = {name: files.read(path) for name, path in paths.items()}
         self.features = max((e.features for e in self.estimators.values()), key=len)
+        self.transforms: Mapping[str, Transform] = {
+            name: estimator.transform for name, estimator in self.estimators.items()
+        }
         """Those of all: a ratio that does not depend on the parameters, which come last, looks at the first ones alone."""
 
     def evaluate(self, x: npt.NDArray[np.float32]) -> dict[str, dict[str, Floats]]:
@@ -119,6 +126,7 @@ def apply(ratios: Source, piece: Piece, recipe: Recipe, output: str) -> int:
             "run it again"
         )
     events = conversion.convert(piece, recipe)
+    _know(evaluator, events.x, piece.file.path)
     with parquet.ParquetWriter(output, _schema(ratios.ratios)) as writer:
         rows = _rows(piece, events.id)
         for start in range(0, len(events), CHUNK):
@@ -127,6 +135,17 @@ def apply(ratios: Source, piece: Piece, recipe: Recipe, output: str) -> int:
                 _table(legible(piece.file.path), rows[some], evaluator.evaluate(events.x[some]), ratios.ratios)
             )
     return len(events)
+
+
+def _know(evaluator: Evaluator, x: npt.NDArray[np.float32], path: str) -> None:
+    """Refuse categories that no training event had.
+
+    Raises:
+        InputError: There are some.
+    """
+    for name, transform in evaluator.transforms.items():
+        for feature, values in transform.unknown(x[:, : transform.inputs]).items():
+            raise InputError(f"{path}: {unknown_categories(feature, values, f'training event of {name}')}")
 
 
 def _rows(piece: Piece, ids: hashing.Hashes) -> npt.NDArray[np.int64]:

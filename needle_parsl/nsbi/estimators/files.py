@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.estimators import wifi
 from needle_parsl.nsbi.estimators.calibrations import Calibration
@@ -90,8 +91,13 @@ def take(group: h5py.Group) -> Estimator:
     """Read an estimator from a file that is open.
 
     Raises:
+        InputError: An earlier version of needle wrote it.
         ValueError: What is there does not belong together.
     """
+    if "transform" not in group:
+        raise InputError(
+            f'{group.file.filename}: was written by an earlier version of needle; "needle run" makes it again'
+        )
     found = _taken(group)
     members = found.weights.shape
     if found.combine not in COMBINERS or found.coefficients.shape != members[:1] or found.weights.dtype.kind != "f":

@@ -16,6 +16,7 @@ from needle_parsl.nsbi.data.store import Lost, Store
 from needle_parsl.nsbi.statistics.blocks import Block
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.training import packs as pack_files
+from needle_parsl.nsbi.transforms.transform import Transform
 
 Floats = npt.NDArray[np.float64]
 PARTS: tuple[Part, ...] = ("train", "combine", "test")
@@ -119,6 +120,25 @@ class Facts:
     seconds: dict[str, tuple[int, float]]
     """Tasks, and seconds of their work, by stage."""
     provenance: Provenance
+    transforms: Mapping[str, Transform] = field(default_factory=dict)
+    """What features go through before the networks of a ratio see them."""
+
+    def transform(self) -> tuple[str, Transform] | None:
+        """Give that of the first ratio, with its name; None where nothing was trained."""
+        return next(((n, t) for n, t in self.transforms.items() if t.inputs == self.dataset.x.shape[1]), None)
+
+    def otherwise(self, feature: str) -> list[str]:
+        """List the ratios in which a feature has another kind of transform than in the first."""
+        kinds = {ratio: [c.kind for c in made.columns if c.name == feature] for ratio, made in self.transforms.items()}
+        return [
+            f"{ratio}: {found[0]}" for ratio, found in kinds.items() if found and found != next(iter(kinds.values()))
+        ]
+
+    def missing(self, place: int) -> float:
+        """Give the share of the Asimov events in which a feature is missing."""
+        found = self.transform()
+        absent = found[1].absent(self.dataset.x[:, [place]])[:, 0] if found else np.zeros(len(self.dataset.x))
+        return float(np.abs(self.dataset.weight)[absent > 0].sum() / np.abs(self.dataset.weight).sum())
 
 
 def gather(
@@ -148,7 +168,7 @@ def gather(
         seconds: Stage and seconds of each task.
         provenance: What the numbers were made from, and with.
     """
-    histories, failed = _histories(packs)
+    histories, failed, transforms = _histories(packs)
     stages = dict.fromkeys(stage for stage, _ in seconds)
     return Facts(
         subject,
@@ -163,6 +183,7 @@ def gather(
         exact,
         {stage: _work([s for other, s in seconds if other == stage]) for stage in stages},
         provenance,
+        transforms,
     )
 
 
@@ -179,13 +200,16 @@ def sample(name: str, path: Path, fractions: Fractions) -> Sample:
     return Sample(name, events, total, negative, {part: found.effective() for part, found in sums.items()})
 
 
-def _histories(packs: Mapping[str, Path]) -> tuple[dict[str, list[Floats]], list[str]]:
+def _histories(packs: Mapping[str, Path]) -> tuple[dict[str, list[Floats]], list[str], dict[str, Transform]]:
     histories: dict[str, list[Floats]] = {}
+    transforms: dict[str, Transform] = {}
     failed = []
     for name, path in packs.items():
         ratio = name.rpartition(".")[0]
-        for member in pack_files.read(path).members:
+        pack = pack_files.read(path)
+        transforms[ratio] = pack.transform
+        for member in pack.members:
             histories.setdefault(ratio, []).append(member.history)
             if member.reason:
                 failed.append(f"{ratio}, member {member.member}, fold {member.fold}: {member.reason}")
-    return histories, failed
+    return histories, failed, transforms

@@ -10,7 +10,7 @@ from typing import Any
 from scipy.stats import binomtest
 
 from needle_parsl.analysis import WALL
-from needle_parsl.nsbi.report import outside, ratio_lights
+from needle_parsl.nsbi.report import closure_lights, outside, ratio_lights
 from needle_parsl.nsbi.report.colours import ORDER, UNLIKELY, Colour, Found, above, below, corrected
 from needle_parsl.nsbi.report.gathering import Facts, Sample
 from needle_parsl.nsbi.statistics.fits import degeneracy
@@ -200,6 +200,9 @@ def _finite(facts: Facts) -> Found:
 
 
 def _ensemble(facts: Facts) -> Found:
+    if facts.inference.closure is not None:
+        yield from closure_lights.networks(facts)
+        return
     for name, fit in facts.inference.fits.items():
         for parameter, numbers in fit["parameters"].items():
             if numbers["ensemble_error"] and numbers["error"]:
@@ -216,7 +219,8 @@ def _ensemble(facts: Facts) -> Found:
 def _good_ensemble(facts: Facts) -> str:
     fits = facts.inference.fits.values()
     known = any(numbers["ensemble_error"] is not None for fit in fits for numbers in fit["parameters"].values())
-    return "The error of the ensemble weights adds little to the errors of the fits." if known else ""
+    source = "networks" if facts.inference.closure is not None else "ensemble weights"
+    return f"The error of the {source} adds little to the errors of the fits." if known else ""
 
 
 def _bootstrap(facts: Facts) -> Found:
@@ -374,6 +378,7 @@ SUBJECTS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
     "events": (_data, lambda f: f"Every part of {len(f.samples)} samples has {FEW['yellow']:g} effective events or more."),
     **{name: (partial(_ratios, name), partial(_good_ratios, name)) for name in ratio_lights.SUBJECTS},
     "mixture": (_mixture, _good_mixture),
+    **closure_lights.SUBJECTS,
     "fits": (_fits, _good_fits),
     "goodness": (_described, _good_description),
     "outside": (outside.look, outside.good),

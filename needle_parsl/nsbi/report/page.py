@@ -13,7 +13,7 @@ import jinja2
 
 from needle_parsl import __version__, addresses
 from needle_parsl.analysis import extras
-from needle_parsl.nsbi.report import judging, summary
+from needle_parsl.nsbi.report import closure_numbers, judging, summary
 from needle_parsl.nsbi.report.gathering import Facts
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ def write(folder: Path, facts: Facts) -> None:
     )
     numbers = summary.numbers(facts)
     findings = judging.judge(facts)
-    page = template.render(f=facts, summary=numbers, findings=findings, pictures=pictures, version=__version__)
+    page = template.render(
+        f=facts, summary=numbers, findings=findings, pictures=pictures, version=__version__,
+        normalised_at=closure_numbers.points(facts),
+    )  # fmt: skip
     (folder / "index.html").write_text(addresses.shown(page), encoding="utf-8", errors="backslashreplace")
     (folder / "summary.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
 

@@ -20,6 +20,7 @@ def numbers(facts: Facts) -> dict[str, Any]:
         "statistical_error": fit["statistical_error"],
         "simulation_error": fit["simulation_error"],
         "ensemble_error": fit["ensemble_error"],
+        "ensemble_error_of": "ensemble weights" if facts.inference.closure is None else "networks",
         "total_error": fit["total_error"],
         **_scatter(facts),
         "minos": fit["minos"],

@@ -183,7 +183,8 @@ def scatter(build: Build, simulation: Dataset, poi: str, salt: int) -> dict[str,
         salt: Of the toys.
 
     Returns:
-        `toys` that converged, `spread` of their values, its `spread_error`, the `error` of the Asimov fit; `reason` where none can be drawn.
+        `toys` that converged, their `values`, the `spread` of these, its `spread_error`, the `error` of the Asimov fit; `reason` where none can
+        be drawn.
     """
     learned = build(simulation, simulation)
     theta = learned.rates.start
@@ -203,7 +204,7 @@ def scatter(build: Build, simulation: Dataset, poi: str, salt: int) -> dict[str,
     error = asimov.error(poi)
     return {
         "toys": len(values), "spread": spread, "spread_error": spread / np.sqrt(2 * (len(values) - 1)),
-        "mean": float(values.mean()), "error": None if np.isnan(error) else error, "reason": None,
+        "mean": float(values.mean()), "error": None if np.isnan(error) else error, "values": values.tolist(), "reason": None,
     }  # fmt: skip
 
 

@@ -12,8 +12,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.data.events import Events
+from needle_parsl.nsbi.data.placeholders import unknown_categories
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.estimators.estimator import Estimator  # brings torch, which fits do without
@@ -92,7 +94,15 @@ def at(simulation: Dataset, multipliers: Mapping[str, float]) -> Dataset:
 
 
 def observed(events: Events, ratios: Mapping[str, Estimator]) -> Dataset:
-    """Make the data set of observed events."""
+    """Make the data set of observed events.
+
+    Raises:
+        InputError: Some have categories that no training event of a ratio has.
+    """
+    for name, estimator in ratios.items():
+        transform = estimator.transform
+        for feature, values in transform.unknown(events.x[:, : transform.inputs]).items():
+            raise InputError(f"sample observed: {unknown_categories(feature, values, f'training event of {name}')}")
     inputs = events.inputs
     log_ratios = {name: estimator.log_ratio(inputs) for name, estimator in ratios.items()}
     return Dataset(events.x, events.weight, np.full(len(events), -1), (), log_ratios, {})

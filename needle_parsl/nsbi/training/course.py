@@ -16,9 +16,9 @@ from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.training.views import Places
 from needle_parsl.nsbi.training.watching import MONITORED, Watch
 
-WORSE = 0.3
-"""By how much a loss may rise from one length to twice that, over the root of the number of validation events: about three times the error of
-the difference for networks that differ by 0.1 in ln r."""
+GAIN = 0.03
+"""What a training must gain in the loss from one length to the next to go on, times the root of the number of validation events: less is
+noise for one member, and what many events could still gain is nothing that a fit would see."""
 
 
 class Course:
@@ -77,17 +77,17 @@ class Course:
         self.ended = bool(self.reason) or self.waited >= patience or len(self.history) >= settings.epochs
 
     def _at_length(self, epoch: int, loss: float, weights: Callable[[], torch.Tensor]) -> None:
-        """Where a training may end, keep its weights; end there if they have become worse by more than chance explains.
+        """Where a training may end, keep its weights; end there if hardly anything was gained since the last such place.
 
         Which of them count is decided by the losses of all members, see `packs.settled`.
         """
         if epoch + 1 not in self.job.settings.lengths:
             return
-        worse = loss - self.best_loss > WORSE / math.sqrt(len(self.job.validation))
+        still = self.best_loss - loss < GAIN / math.sqrt(len(self.job.validation))
         self.kept.append(weights())
         if self.watch.best.better(loss, self.best_loss):
             self.best_loss, self.best_epoch, self.best = loss, epoch, self.kept[-1]
-        self.ended = worse or epoch + 1 >= self.job.settings.lengths[-1]
+        self.ended = still or epoch + 1 >= self.job.settings.lengths[-1]
 
     def described(self) -> dict[str, Any]:
         """Give the state between two steps."""

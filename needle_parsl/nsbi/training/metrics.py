@@ -23,7 +23,7 @@ class Judged(NamedTuple):
     """Validation events with what a member says of them."""
 
     x: Floats
-    """Standardised features, shape (N, F)."""
+    """Transformed features, shape (N, F)."""
     label: npt.NDArray[np.bool_]
     weight: Floats
     """With equal sums in both classes, shape (N,)."""

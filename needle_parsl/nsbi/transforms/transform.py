@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from needle_parsl.nsbi.transforms.formulas import FORMULAS, Table, Tables, evaluate
 
-CHUNK = 16_384
+CHUNK = 4096
 """Events at a time, so that what is computed of them stays in a near cache."""
 LINEAR = ("standard", "robust")
 
@@ -52,6 +52,28 @@ class Column:
         if self.kind == "onehot":
             return tuple(f"{self.name} = {category:g}" for category in self.knots)
         return (self.name,)
+
+    def describe(self) -> str:
+        """Say the formula, with its numbers."""
+        linear, scaled = (_scaled(letter, self.shift, self.width) for letter in "xy")
+        return {
+            "none": "x",
+            "constant": "0",
+            "standard": linear,
+            "robust": linear,
+            "arcsinh": f"{scaled}, y = arcsinh({_scaled('x', self.centre, self.unit)})",
+            "log": f"{scaled}, y = ln x, its tangent below {self.floor:.4g}",
+            "quantile": f"to a Gaussian's quantiles, {len(self.knots)} knots",
+            "cyclic": f"cosine and sine, period {self.period:.4g}",
+            "onehot": f"{len(self.knots)} columns, one a category",
+        }[self.kind]
+
+
+def _scaled(letter: str, shift: float, width: float) -> str:
+    """Write (x - shift) / width; a shift that is nothing but rounding is left out."""
+    if abs(shift) < 1e-9 * abs(width):
+        return f"{letter} / {width:.4g}"
+    return f"({letter} {'-' if shift > 0 else '+'} {abs(shift):.4g}) / {width:.4g}"
 
 
 @dataclass(frozen=True)
@@ -146,11 +168,15 @@ def trial(transform: Transform, generator: np.random.Generator, count: int) -> n
     x = np.empty((count, transform.inputs), np.float32)
     for k, column in enumerate(transform.columns):
         x[:, k] = _values(column, generator, count)
-    values = [*transform.missing, *([np.nan] if transform.nan else [])]
-    if values:
-        absent = generator.random(x.shape) < 0.1
-        x[absent] = generator.choice(values, int(absent.sum()))
-    return x
+    return with_missing(transform, x, generator)
+
+
+def with_missing(
+    transform: Transform, x: npt.NDArray[np.float32], generator: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Let a tenth of all values stand for nothing measured, in each way that a transform knows; shape (N, F)."""
+    values, absent = [*transform.missing, *([np.nan] if transform.nan else [])], generator.random(x.shape) < 0.1
+    return np.where(absent, generator.choice(values, x.shape), x).astype(np.float32) if values else x
 
 
 def _values(column: Column, generator: np.random.Generator, count: int) -> npt.NDArray[np.floating]:

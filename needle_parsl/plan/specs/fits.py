@@ -142,6 +142,8 @@ class Closing:
     salt: int
     normalisations: tuple[str, ...]
     """Names of what was normalised at the expected yields."""
+    points: tuple[tuple[tuple[str, float], ...], ...]
+    """The parameters of which these are the yields, or their mean; nominal ones first."""
 
 
 @dataclass(frozen=True)

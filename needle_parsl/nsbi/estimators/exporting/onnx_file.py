@@ -19,6 +19,7 @@ from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.estimators.exporting import aggregation, layers, preparation, runtime
 from needle_parsl.nsbi.estimators.exporting.graph import Graph
 from needle_parsl.nsbi.training import networks
+from needle_parsl.nsbi.transforms.transform import with_missing
 
 OPSET, IR = 17, 8
 """Old enough for ONNX Runtime 1.13 and Triton of the year 2023."""
@@ -97,6 +98,7 @@ def _properties(estimators: Mapping[str, Estimator], features: tuple[str, ...], 
         "features": json.dumps(features),
         "units": json.dumps({name: facts.units.get(name, "") for name in features}),
         "ratios": json.dumps(ratios),
+        "transforms": json.dumps({name: e.transform.to_json() for name, e in estimators.items()}),
         "needle": __version__,
         "torch": torch.__version__,
         "onnx": onnx.__version__,
@@ -134,6 +136,9 @@ def write(path: Path, estimators: Mapping[str, Estimator], x: npt.NDArray[np.flo
 
 def _difference(model: bytes, estimators: Mapping[str, Estimator], x: npt.NDArray[np.float32]) -> float:
     session, away = runtime.Session(model), 0.0
+    transform = max((one.transform for one in estimators.values()), key=lambda one: one.inputs)
+    if transform.missing or transform.nan:
+        x = np.concatenate([x, with_missing(transform, x, np.random.default_rng(0))])
     found = session.evaluate(x)
     for name, estimator in estimators.items():
         ours = {"log_ratio": estimator.log_ratio(x), "log_ratio_error": estimator.log_ratio_error(x)}

@@ -1,9 +1,10 @@
-"""Evaluating an exported file with ONNX Runtime alone: neither torch nor anything else of needle's science."""
+"""Evaluating an exported file with ONNX Runtime alone: neither torch nor anything of needle's science that needs it."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from needle_parsl.errors import InputError, printable
 from needle_parsl.nsbi.estimators.exporting import contents
+from needle_parsl.nsbi.transforms.transform import Transform
 
 Floats = npt.NDArray[np.float64]
 SILENT = ("ORT_DISABLE_TELEMETRY", "1")
@@ -37,6 +39,8 @@ class Session:
             self.properties: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
             self.features = tuple(json.loads(self.properties["features"]))
             self.ratios = tuple(json.loads(self.properties["ratios"]))
+            texts = json.loads(self.properties.get("transforms", "{}"))
+            self.transforms: Mapping[str, Transform] = {n: Transform.from_json(text) for n, text in texts.items()}
         except Exception as error:  # its errors have no common class
             reason = printable(" ".join(str(error).split()))[:200]
             raise InputError(f"{path}: is no exported estimator ({type(error).__name__}: {reason})") from error

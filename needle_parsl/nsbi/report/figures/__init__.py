@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from needle_parsl.nsbi.report.figures import fits, health, likelihoods, ratios, replicas, toys
+from needle_parsl.nsbi.report.figures import closure, fits, health, likelihoods, ratios, replicas, toys, transforms
 from needle_parsl.nsbi.report.gathering import Facts
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ FIGURES = {
         "ratios", "Mean of the learned mixture of all processes over the reference's test events, along the parameter of interest; "
         "neighbouring points have nearly the same events. A density has 1.", health.mixture, lambda f: bool(f.inference.mixture and f.inference.mixture["points"]),
     ),
+    **{name: Entry(*entry) for name, entry in closure.FIGURES.items()},
     "closure": Entry(
         "ratios", "Reweighting closure on test events, the columns that agree worst: numerator, and reference weighted with r.",
         ratios.closure, lambda f: bool(ratios.compared(f)),
@@ -94,5 +95,9 @@ FIGURES = {
         lambda f: bool(f.histories),
     ),
     "features": Entry("data", "Features of the test events by process, each process normalised to one.", ratios.features),
+    "transforms": Entry(
+        "data", "Features of the Asimov events (above) and what networks get of them (below; dashed: sine of an angle). Where a feature "
+        "is missing networks get 0, and 1 in an indicator.", transforms.transforms, lambda f: f.transform() is not None,
+    ),
 }  # fmt: skip
 """By the names of their files, in the order of the page."""

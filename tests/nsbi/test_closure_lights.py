@@ -1,0 +1,219 @@
+"""Lights and figures of what is injected, of halves, toys, slopes and offsets: every state, and numbers that are missing."""
+
+from __future__ import annotations
+
+import copy
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from needle_parsl.nsbi.report import closure_lights, closure_numbers
+from needle_parsl.nsbi.report.figures import closure as figures
+
+ERROR, FINITE = 0.2, 0.04
+"""Of mu in the Asimov fit, and what the finite simulation is worth there."""
+
+
+def injection(name: str, converged: bool = True, **parameters: tuple[float, float | None, float | None]) -> Any:
+    """A fit with true value, best value and error of each parameter."""
+    own = [{"parameter": p, "true": t, "value": v, "error": e} for p, (t, v, e) in parameters.items()]
+    return {"name": name, "converged": converged, "parameters": own}
+
+
+GOOD: dict[str, Any] = {
+    "points": [{"mu": 1.0}],
+    "yields": {"signal": 100.0, "background": 900.0},
+    "normalisation": {
+        "@processes": {
+            "ratios": {"signal": {"slope": 1.01, "slope_error": 0.01, "offset": 0.02, "offset_error": 0.01}},
+            "cross_entropy": [0.2005, 0.2],
+        },
+        "@background": {
+            "ratios": {
+                "background.jes.up": {"slope": 0.9, "slope_error": 0.06, "offset": 0.001, "offset_error": 0.0},
+                "background.jes.down": {"slope": 1.02, "slope_error": 0.05, "offset": 0.0, "offset_error": 0.0},
+            },
+            "cross_entropy": [1.0985, 1.098],
+        },
+    },
+    "variations": [
+        injection("jes.up", mu=(1.0, 1.02, 0.2), jes=(1.0, 0.95, 0.5)),
+        injection("jes.down", mu=(1.0, 0.98, 0.2), jes=(-1.0, -1.05, 0.5)),
+    ],
+    "signals": [
+        injection("mu=0", mu=(0.0, 0.0, None), jes=(0.0, 0.01, 0.5)),
+        injection("mu=2", mu=(2.0, 2.03, 0.25), jes=(0.0, 0.0, 0.5)),
+    ],
+    "halves": [
+        injection("half 1", mu=(1.0, 1.07, 0.2), jes=(0.0, 0.1, 0.5)),
+        injection("half 2", mu=(1.0, 0.94, 0.2), jes=(0.0, -0.1, 0.5)),
+    ],
+    "toys": {
+        "toys": 50, "mean": 1.0, "spread": 0.21, "spread_error": 0.021, "error": ERROR, "reason": None,
+        "values": np.random.default_rng(1).normal(1.0, 0.21, 50).tolist(),
+    },
+}  # fmt: skip
+
+
+def facts(closure: Any = GOOD, networks: float | None = 0.02) -> Any:
+    """What the report has gathered, as far as closure needs it."""
+    mu = {"error": ERROR, "simulation_error": FINITE, "ensemble_error": networks}
+    jes = {"error": 0.5, "simulation_error": None, "ensemble_error": None}
+    fits = {"asimov": {"parameters": {"mu": mu, "jes": jes}}}
+    return SimpleNamespace(inference=SimpleNamespace(closure=closure, fits=fits), subject=SimpleNamespace(poi="mu"))
+
+
+def changed(path: str, value: Any) -> Any:
+    """The good facts with something in another way."""
+    closure = copy.deepcopy(GOOD)
+    *before, last = [int(key) if key.isdigit() else key for key in path.split("/")]
+    table: Any = closure
+    for key in before:
+        table = table[key]
+    table[last] = value
+    return facts(closure)
+
+
+def worst(subject: str, found: Any) -> str:
+    """The colour of a subject."""
+    order = ("green", "yellow", "red")
+    return max((colour for colour, _ in closure_lights.SUBJECTS[subject][0](found)), key=order.index, default="green")
+
+
+def test_good_runs_are_green_with_their_numbers() -> None:
+    for subject, (_, good) in closure_lights.SUBJECTS.items():
+        assert worst(subject, facts()) == "green", subject
+        assert any(character.isdigit() for character in good(facts())), subject
+
+
+SCALE = "normalisation/@processes/ratios/signal"
+
+
+@pytest.mark.parametrize(
+    ("subject", "path", "value", "colour"),
+    [
+        ("slopes", f"{SCALE}/slope", 0.93, "yellow"),
+        ("slopes", f"{SCALE}/slope", 1.2, "red"),
+        ("slopes", f"{SCALE}/slope", float("nan"), "red"),
+        ("offsets", f"{SCALE}/offset", -0.15, "yellow"),
+        ("offsets", f"{SCALE}/offset", 0.4, "red"),
+        ("offsets", "normalisation/@background/ratios/background.jes.up/offset", None, "red"),
+        ("information", "normalisation/@processes/cross_entropy", [0.215, 0.2], "yellow"),
+        ("information", "normalisation/@processes/cross_entropy", [0.25, 0.2], "red"),
+        ("information", "normalisation/@processes/cross_entropy", [0.4, 0.3], "red"),
+        ("information", "normalisation/@processes/cross_entropy", [None, 0.2], "red"),
+        ("variations", "variations/0/parameters/1/value", 0.7, "yellow"),  # jes by 0.6 of its error
+        ("variations", "variations/0/parameters/1/value", 0.02, "red"),
+        ("variations", "variations/0/parameters/0/value", 1.1, "yellow"),  # mu, though only jes was injected
+        ("variations", "variations/1/converged", False, "red"),
+        ("variations", "variations/1/parameters/0/value", float("nan"), "red"),
+        ("signals", "signals/0/parameters/0/value", 0.1, "yellow"),  # in errors of the Asimov fit
+        ("signals", "signals/1/parameters/0/value", 1.5, "red"),
+        ("halves", "halves/1/parameters/0/value", 1.1, "yellow"),  # the mean is off, each half is not
+        ("halves", "halves/1/parameters/0/value", 1.5, "red"),
+        ("halves", "halves/0/converged", False, "red"),
+        ("scatter", "toys/spread", 0.26, "yellow"),
+        ("scatter", "toys/spread", 0.5, "red"),
+        ("scatter", "toys/spread", 0.05, "red"),
+        ("scatter", "toys/error", None, "red"),
+        ("scatter", "toys", {"toys": 0, "reason": "weights are negative"}, "yellow"),
+    ],
+)
+def test_every_state_is_reached(subject: str, path: str, value: Any, colour: str) -> None:
+    assert worst(subject, changed(path, value)) == colour
+    others = set(closure_lights.SUBJECTS) - {subject}
+    assert {worst(other, changed(path, value)) for other in others} == {"green"}
+
+
+def test_a_slope_within_two_errors_of_one_is_no_weakness() -> None:
+    found = changed(f"{SCALE}/slope", 0.8)
+    assert worst("slopes", found) == "red"
+    found.inference.closure["normalisation"]["@processes"]["ratios"]["signal"]["slope_error"] = 0.11
+    assert worst("slopes", found) == "green"
+
+
+def test_a_slope_that_processes_share_is_said_once() -> None:
+    found = changed(f"{SCALE}/slope", 0.8)
+    ratios = found.inference.closure["normalisation"]["@processes"]["ratios"]
+    ratios["other"] = ratios["signal"]
+    assert [colour for colour, _ in closure_lights.SUBJECTS["slopes"][0](found)].count("red") == 1
+
+
+def test_halves_that_scatter_in_opposite_ways_are_what_finite_simulation_does() -> None:
+    """Each 1.5 errors off, where simulation and error allow 1.08: a warning for the halves, none for their mean."""
+    found = changed("halves/0/parameters/0/value", 1.3)
+    found.inference.closure["halves"][1]["parameters"][0]["value"] = 0.7
+    (yellow,) = {sentence.split(",")[0] for colour, sentence in closure_lights.SUBJECTS["halves"][0](found) if colour != "green"} - {
+        "Normalised on half 1 of the simulated events and fitted on the other"
+    }  # fmt: skip
+    assert yellow == "Normalised on half 2 of the simulated events and fitted on the other"
+    assert worst("halves", found) == "yellow"
+    assert [one.pull for one in closure_numbers.means(found)] == pytest.approx([0, 0])
+    assert closure_numbers.expected(found, closure_numbers.means(found)[0]) == pytest.approx(
+        np.hypot(ERROR, 2 * FINITE)
+    )
+
+
+@pytest.mark.parametrize(
+    "closure", [None, {}, {"normalisation": {}, "variations": [], "signals": [], "halves": [], "toys": None}]
+)
+def test_without_numbers_there_is_nothing_to_say(closure: Any) -> None:
+    for subject, (_, good) in closure_lights.SUBJECTS.items():
+        assert worst(subject, facts(closure)) == "green"
+        assert good(facts(closure)) == ""
+    assert not any(shown(facts(closure)) for _, _, _, shown in figures.FIGURES.values())
+
+
+def test_networks_that_matter_are_said() -> None:
+    assert [colour for colour, _ in closure_lights.networks(facts(networks=0.02))] == ["green"]
+    assert [colour for colour, _ in closure_lights.networks(facts(networks=0.15))] == ["yellow"]
+    assert [colour for colour, _ in closure_lights.networks(facts(networks=0.3))] == ["red"]
+    assert list(closure_lights.networks(facts(networks=None))) == []
+
+
+def test_points_of_interference_are_named() -> None:
+    assert closure_numbers.points(facts()) == "those of the nominal parameters, mu = 1."
+    several = closure_numbers.points(changed("points", [{"mu": 0.0}, {"mu": 2.5}]))
+    assert "2 points" in several
+    assert "mu = 0; mu = 2.5" in several
+
+
+def test_entropy_is_that_of_the_yields() -> None:
+    """Of 100 and 900 events, minus the cross-entropy; of three variations, which weigh the same."""
+    found = closure_numbers.information(facts())
+    entropy = -(0.1 * np.log(0.1) + 0.9 * np.log(0.9))
+    assert found["@processes"] == pytest.approx((entropy - 0.2005, entropy - 0.2))
+    assert found["@background"] == pytest.approx((np.log(3) - 1.0985, np.log(3) - 1.098))
+
+
+NULL = [
+    ("halves/0/parameters/0/error", None),
+    ("halves/0/parameters/1/value", None),
+    ("signals/1/parameters/0/value", None),
+    ("variations/0/parameters/1/error", None),
+    (f"{SCALE}/slope", None),
+    ("normalisation/@processes/cross_entropy", [None, None]),
+]
+
+
+@pytest.mark.parametrize("found", [facts(), *(changed(path, value) for path, value in NULL)])
+def test_figures_are_drawn_and_none_raises(found: Any) -> None:
+    pytest.importorskip("matplotlib")
+    for section, caption, draw, shown in figures.FIGURES.values():
+        assert shown(found)
+        figure = draw(found)
+        figure.draw_without_rendering()
+        assert section == "closure"
+        assert caption.endswith(".")
+
+
+def test_pulls_stand_where_they_are() -> None:
+    pytest.importorskip("matplotlib")
+    (axes,) = figures.variations(facts()).axes
+    drawn = sorted(float(line.get_xdata()[0]) for line in axes.lines if len(line.get_xdata()) == 1)
+    assert drawn == pytest.approx([-0.1, -0.1, -0.1, 0.1])
+    upper, lower = figures.signals(facts()).axes
+    assert lower.lines[0].get_ydata() == pytest.approx([0, 0.12])
+    assert upper.get_ylabel() == "best mu"
