@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from needle_parsl import addresses
+
 
 @dataclass(frozen=True)
 class Blame:
@@ -22,11 +24,37 @@ class Blame:
     """What of the task it was, such as a member."""
 
 
+LONGEST, MOST_LINES = 2_000, 2_000
+"""Characters of a line of a message that are kept, and its lines."""
+
+
+def bounded(text: str) -> str:
+    """Cut a text whose length somebody else decides: messages go to terminals, records and reports."""
+    if len(text) <= LONGEST:
+        return text
+    lines = text.split("\n", MOST_LINES)
+    kept = [
+        line if len(line) <= LONGEST else f"{line[:LONGEST]}... ({len(line)} characters)" for line in lines[:MOST_LINES]
+    ]
+    return "\n".join([*kept, f"... and {len(lines[MOST_LINES])} characters more"] if len(lines) > MOST_LINES else kept)
+
+
+def said(error: BaseException) -> str:
+    """Give the kind and the words of an exception, whose own class may be unable to say them."""
+    try:
+        return bounded(f"{type(error).__name__}: {error}")
+    except Exception as unable:  # noqa: BLE001  whatever a user's __str__ raises
+        return f"{type(error).__name__}: its message cannot be read ({type(unable).__name__})"
+
+
 class NeedleError(Exception):
     """A failure that needle foresaw; its message is written for the user."""
 
     blame = Blame()
     """Set on the worker."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(addresses.shown(bounded(message)))
 
 
 @dataclass(frozen=True)
@@ -39,6 +67,10 @@ class Problem:
     line: int | None = None
     key: str = ""
 
+    def __post_init__(self) -> None:
+        """Keep no password."""
+        object.__setattr__(self, "message", addresses.shown(self.message))
+
     def __str__(self) -> str:
         """Say it in one line: `analysis.toml:12: features.names: is empty; name at least one column`."""
         file = f"{self.file}:{self.line}" if self.line else self.file
@@ -49,6 +81,11 @@ class Problem:
 def printable(text: str) -> str:
     """Write what cannot be printed, such as the end of a line, as Python does: a message has one line."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def legible(text: str) -> str:
+    """Write what would steer a terminal, such as its escape codes, as Python does; lines and tabs stay, passwords in addresses do not."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in addresses.shown(text))
 
 
 class InputError(NeedleError):
@@ -71,6 +108,10 @@ class InputError(NeedleError):
 
 class TaskError(NeedleError):
     """A task could not do its work although its input is right (exit code 1)."""
+
+
+class CrashError(TaskError):
+    """A task failed as nobody foresaw; it may be tried again."""
 
 
 MOST_NAMES = 20

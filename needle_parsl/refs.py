@@ -8,14 +8,17 @@ import os
 import sys
 import threading
 import types
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from needle_parsl.errors import InputError, closest
+from needle_parsl import owning
+from needle_parsl.errors import InputError, closest, printable
 
 _LOADING = threading.Lock()
+_GRANTED: set[str] = set()
+"""What files of this analysis may name, as `located` gives it."""
 
 
 @contextmanager
@@ -27,6 +30,14 @@ def alone() -> Iterator[None]:
     finally:
         if os.getpid() != process:
             os._exit(0)
+
+
+def leave() -> None:
+    """End this process well, although the user's code may have left threads that never end, or work for its exit."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(0)
 
 
 def split(reference: str) -> tuple[str, str]:
@@ -91,7 +102,7 @@ def resolve(reference: str, source: str = "", path: str = "") -> Any:
 
 
 def located(reference: str, source: str = "", path: str = "") -> str:
-    """Load a user's file, and give the reference by which `resolve` finds the object without it, in this process.
+    """Load a user's file, and give the reference by which files may name the object from now on, in this process.
 
     Args:
         reference: `"physics.py:name"`, `"package.module:name"`, or `"package.module.name"`.
@@ -105,13 +116,48 @@ def located(reference: str, source: str = "", path: str = "") -> str:
         reference = ":".join(reference.rpartition(".")[::2])
     resolve(reference, source, path)
     module, attribute = split(reference)
-    return f"{load_source(source, path).__name__}:{attribute}" if module.endswith(".py") else reference
+    found = f"{load_source(source, path).__name__}:{attribute}" if module.endswith(".py") else reference
+    _GRANTED.add(found)
+    return found
+
+
+def grant(references: Iterable[str], source: str, path: str) -> None:
+    """Let files name some objects of the user's analysis from now on, in this process; they name nothing else.
+
+    Args:
+        references: As the analysis names them.
+        source: The text of its `physics` file.
+        path: That file, or the analysis.
+    """
+    for reference in references:
+        located(reference, source, path)
+
+
+def named_by_file(reference: str) -> Any:
+    """Find what a file of a run names, which is nothing but what the user's analysis names, too.
+
+    Raises:
+        InputError: It does not, and nothing was imported.
+    """
+    if reference not in _GRANTED:
+        raise InputError(
+            f'the file names "{printable(reference)[:200]}", which is code, and not of the analysis that was given; nothing was '
+            "executed (a network of needle's has a name without a colon)"
+        )
+    return resolve(reference)
+
+
+def digest(source: str) -> str:
+    """Fingerprint the text of a file."""
+    return hashlib.blake2b(source.encode(), digest_size=16).hexdigest()
 
 
 def _reach(path: str) -> None:
     """Let modules beside a file be imported."""
     folder = str(Path(path).parent)
     if path and folder not in sys.path:
+        if wrong := owning.bytecode(Path(folder)):
+            raise InputError(wrong)
         sys.path.append(folder)
 
 

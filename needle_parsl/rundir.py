@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from typing import Any
 
 import xxhash
 
-from needle_parsl.errors import InputError, TaskError
+from needle_parsl import addresses, owning
+from needle_parsl.errors import InputError, TaskError, said
 
 RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES, JOBS, DRIVER = (
     "run.json",
@@ -69,8 +71,12 @@ def discard_parts(root: Path, sample: str) -> None:
         (root / "events" / "parts").rmdir()
 
 
-def check(root: Path) -> None:
-    """Refuse a run directory that is a file, or holds something that is no run.
+def check(root: Path, *, shared: bool = False) -> None:
+    """Refuse a run directory that is a file, holds something that is no run, or is not the user's alone.
+
+    Args:
+        root: The run directory.
+        shared: Whether others may write to it.
 
     Raises:
         InputError: It is one of these.
@@ -81,6 +87,8 @@ def check(root: Path) -> None:
     foreign = root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir())
     if foreign and not known:
         raise InputError(f"{root}: holds files that are no needle run; choose another --out")
+    if root.is_dir():
+        owning.insist(root, shared=shared, instead="choose another --out")
 
 
 def create(root: Path, *, shared: bool = False) -> None:
@@ -91,10 +99,12 @@ def create(root: Path, *, shared: bool = False) -> None:
         shared: Whether it follows the umask instead.
 
     Raises:
-        InputError: It cannot be made.
+        InputError: It cannot be made, or is not the user's alone.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        root.mkdir(exist_ok=True, mode=0o777 if shared else 0o700)
+        owning.insist(root, shared=shared, instead="choose another --out")
         if not (root / RUN).exists() and not shared:
             root.chmod(0o700)
     except OSError as error:
@@ -126,12 +136,24 @@ def sweep(root: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file under a temporary name, then rename it."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file under a temporary name, then rename it."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Write a JSON file under a temporary name, then rename it; without passwords of addresses."""
+    try:
+        text = json.dumps(addresses.cleaned(value), indent=2, allow_nan=False)
+    except ValueError as error:
+        raise TaskError(f"{path.name}: {_not_finite(value) or error}; no file was written") from error
+    write_text(path, text + "\n")
+
+
+def _not_finite(value: Any, place: str = "") -> str:
+    """Say where a table has a number that is none; empty if it has no such."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{place} is {value}"
+    return next(filter(None, (_not_finite(one, f"{place}.{name}" if place else str(name)) for name, one in inner)), "")
 
 
 def read_json(path: Path) -> Any:
@@ -141,14 +163,16 @@ def read_json(path: Path) -> Any:
         InputError: It is missing or damaged.
     """
     try:
+        if not path.is_file():
+            raise FileNotFoundError("no file is there")
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error}); remove it, and the next run makes it again") from error
 
 
 def full(error: BaseException) -> bool:
     """Whether a full disk is behind an error; HDF5 says so only in its text."""
-    return getattr(error, "errno", None) in FULL or any(f"errno = {number}" in str(error) for number in FULL)
+    return getattr(error, "errno", None) in FULL or any(f"errno = {number}" in said(error) for number in FULL)
 
 
 def no_space(root: Path) -> TaskError:

@@ -39,6 +39,15 @@ Engine.of(events).fit(draws, truth, "mu", [1.0], np.empty((0, len(truth))))
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def private_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where needle remembers whose code was run: not the developer's own folder."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        yield folder
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Begin to compile the fits of toys in the background, so that few tests have to wait for that."""
     if session.config.getoption("numprocesses", None) and find_spec("numba"):
@@ -53,7 +62,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what fits no toys, then the sites, which mostly wait; the remote ones wait for the same cluster; end with short files."""
-    order = ["tests", "sites", "apps", "workflow", "reliability", "remote", "nsbi"]
+    order = ["tests", "sites", "apps", "workflow", "safety", "reliability", "remote", "nsbi"]
     items.sort(key=lambda item: order.index(item.path.parent.name))
 
 

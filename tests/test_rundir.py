@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from needle_parsl import rundir
-from needle_parsl.errors import InputError
+from needle_parsl.errors import InputError, TaskError
 
 
 def test_a_file_has_its_name_only_if_all_went_well(tmp_path: Path) -> None:
@@ -62,6 +62,6 @@ def test_shared_run_directory_follows_the_umask(tmp_path: Path) -> None:
 
 
 def test_json_never_holds_what_other_readers_refuse(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="JSON"):
-        rundir.write_json(tmp_path / "a.json", {"x": float("nan")})
+    with pytest.raises(TaskError, match=r"a\.json: fit\.1\.x is nan; no file was written"):
+        rundir.write_json(tmp_path / "a.json", {"fit": [1, {"x": float("nan")}]})
     assert not list(tmp_path.iterdir())

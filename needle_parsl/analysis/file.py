@@ -7,6 +7,7 @@ from glob import escape, glob, has_magic
 from pathlib import Path
 
 from needle_parsl import reading
+from needle_parsl.addresses import is_remote
 from needle_parsl.analysis import meaning, recommended, unused
 from needle_parsl.analysis.tables import Analysis
 from needle_parsl.errors import InputError, Problem
@@ -97,16 +98,16 @@ def match(path: Path, patterns: tuple[str, ...]) -> list[str]:
     return found
 
 
-def is_remote(pattern: str) -> bool:
-    """Whether files are named by an address, `https://...`; only a look can say what is there."""
-    return "://" in pattern
-
-
 def _names(folder: Path, pattern: str) -> list[str]:
-    full = str(Path(escape(str(folder.resolve()))) / Path(pattern).expanduser())
-    if has_magic(pattern):
-        return sorted(glob(full, recursive=True))  # noqa: PTH207  Path.glob takes no absolute patterns
-    return [str(folder / Path(pattern).expanduser())]
+    """List what a pattern of `*` and `?` names; a file that has just this name, or brackets in it, is that file."""
+    path = folder / Path(pattern).expanduser()
+    if path.exists() or not has_magic(pattern):
+        return [str(path)]
+    above = Path(escape(str(folder.resolve())))
+    for text in (pattern.replace("[", "[[]"), pattern):
+        if found := sorted(glob(str(above / Path(text).expanduser()), recursive=True)):  # noqa: PTH207  Path.glob takes no absolute patterns
+            return found
+    return []
 
 
 def _readable(path: Path) -> str:
@@ -130,7 +131,7 @@ def _files_exist(analysis: Analysis, path: Path, reader: Reader) -> None:
 
 
 def _patterns(analysis: Analysis) -> list[tuple[str, tuple[str, ...]]]:
-    found = []
+    found = [("resources", analysis.resources)]
     for name, sample in analysis.samples.items():
         found.append((f"samples.{name}.files", sample.files))
         for nuisance, variation in sample.variations.items():
@@ -145,7 +146,7 @@ def _physics(analysis: Analysis, path: Path, reader: Reader) -> str:
     if not analysis.physics:
         return ""
     try:
-        return (path.parent / analysis.physics).read_text(encoding="utf-8")
+        return (path.parent / analysis.physics).read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         reader.complain("physics", f'"{analysis.physics}" cannot be read: {reason}')

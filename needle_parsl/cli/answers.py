@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from needle_parsl import addresses
+
 if TYPE_CHECKING:
     from needle_parsl.workflow.records import Record
     from needle_parsl.workflow.running import Outcome, Prepared
@@ -107,4 +109,4 @@ def _failure(root: Path, record: Record) -> dict[str, str]:
 
 def print_json(facts: object) -> None:
     """Print an answer as JSON, as `--json` wants it."""
-    typer.echo(json.dumps(facts, indent=2))
+    typer.echo(json.dumps(addresses.cleaned(facts), indent=2))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import sys
 import traceback
 from dataclasses import asdict
@@ -31,14 +33,17 @@ from needle_parsl.cli.options import (
     SubmitScript,
     Unblind,
     Until,
+    Verify,
 )
-from needle_parsl.errors import InputError, NeedleError, Problem
+from needle_parsl.errors import InputError, NeedleError, Problem, legible
 from needle_parsl.workflow.processes import threads
 
 if TYPE_CHECKING:
     from needle_parsl.workflow.running import Prepared
 
 T = TypeVar("T")
+SILENT = {"ORT_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+"""Libraries that would tell their makers of a run do not; workers inherit it."""
 DEBUG = "--debug"
 app = typer.Typer(
     name="needle",
@@ -107,10 +112,12 @@ def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = Fal
     """Look for every mistake in an analysis and its files."""
     from needle_parsl.analysis import extras, read
     from needle_parsl.cli import terminal
-    from needle_parsl.workflow import probing
+    from needle_parsl.workflow import probing, trusting
 
     try:
         loaded = read(analysis, settings)
+        for sentence in trusting.foreign(loaded):
+            terminal.said(sentence)
         inputs, looked = probing.probe(loaded)
     except InputError as error:
         if as_json:
@@ -141,12 +148,13 @@ def plan_command(
     settings: Settings = None,
     until: Until = None,
     probe: Probe = False,
+    verify: Verify = False,
     as_json: Json = False,
 ) -> None:
     """Show what a run would do, and what of it is already done."""
     from needle_parsl.cli import terminal
 
-    prepared = preparing.prepare(analysis, site, out, settings, until, afresh=probe)
+    prepared = preparing.prepare(analysis, site, out, settings, until, afresh=probe or verify)
     facts = answers.planned(prepared, probe=probe)
     if as_json:
         answers.print_json(facts)
@@ -157,7 +165,7 @@ def plan_command(
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913, PLR0917  each is an option
     analysis: AnalysisFile,
     site: SiteName = "local",
     out: Out = None,
@@ -167,6 +175,7 @@ def run(
     detach: Detach = False,
     pilot: Pilot = None,
     unblind: Unblind = False,
+    verify: Verify = False,
     as_json: Json = False,
 ) -> None:
     """Run an analysis, from events to the report.
@@ -177,7 +186,7 @@ def run(
     from needle_parsl.workflow import lock, running
     from needle_parsl.workflow.processes import interrupts
 
-    whole = preparing.prepare(analysis, site, out, settings, until, unblind=unblind)
+    whole = preparing.prepare(analysis, site, out, settings, until, afresh=verify, unblind=unblind)
     prepared = preparing.pilot(whole, pilot, analysis, site, settings, until) if pilot else whole
     lock.refuse(prepared.root)
     if not force and (other := running.another(prepared)):
@@ -289,6 +298,8 @@ def sites_show(name: ShownSite, submit_script: SubmitScript = False, as_json: Js
 def main() -> None:
     """Run `needle`; exit with 0 done, 1 failed, 2 wrong input, 130 interrupted."""
     threads.one()
+    os.environ.update(SILENT)
+    _any_terminal()
     debug = DEBUG in sys.argv
     try:
         app(args=[argument for argument in sys.argv[1:] if argument != DEBUG])
@@ -300,9 +311,18 @@ def main() -> None:
         sys.exit(_say(error))
 
 
+def _any_terminal() -> None:
+    """Print although the terminal has another encoding than UTF-8, or says that it has no width, as in some containers."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if not os.environ.get("COLUMNS", "80").isdigit() or int(os.environ.get("COLUMNS", "80")) < 1:
+        del os.environ["COLUMNS"]
+
+
 def _say(error: Exception) -> int:
     """Print what went wrong; give the exit code."""
-    typer.echo(_said(error, debug=DEBUG in sys.argv), err=True)
+    typer.echo(legible(_said(error, debug=DEBUG in sys.argv)), err=True)
     return 2 if isinstance(error, InputError) else 1
 
 

@@ -13,7 +13,7 @@ import typer
 from needle_parsl.cli import answers, remote
 from needle_parsl.cli.finding import find
 from needle_parsl.cli.options import Json, RunName
-from needle_parsl.errors import InputError, TaskError
+from needle_parsl.errors import InputError, TaskError, legible
 
 if TYPE_CHECKING:
     from needle_parsl.site import Site
@@ -72,8 +72,8 @@ def attach(run: RunName) -> None:
     shown = 0
     while True:
         alive = detached.alive(driver)
-        text = log.read_text(errors="replace") if log.exists() else ""
-        typer.echo(text[shown:], nl=False)
+        text = log.read_text(errors="replace") if log.is_file() else ""
+        typer.echo(legible(text[shown:]), nl=False)
         shown = len(text)
         if not alive and driver == (driver := detached.read(root / rundir.DRIVER) or driver):
             break  # nor has its job left word of a next one
@@ -90,10 +90,10 @@ def logs(run: RunName) -> None:
     from needle_parsl.workflow.remote import asking
 
     if asking.is_known(run):
-        typer.echo(remote.log(run), nl=False)
+        typer.echo(legible(remote.log(run)), nl=False)
         return
     root = find(run)
-    typer.echo(detached.tail(root / rundir.LOGS / detached.LOG), nl=False)
+    typer.echo(legible(detached.tail(root / rundir.LOGS / detached.LOG)), nl=False)
 
 
 def cancel(run: RunName, as_json: Json = False) -> None:
@@ -112,7 +112,7 @@ def cancel(run: RunName, as_json: Json = False) -> None:
         driver = detached.Driver(holder.host, holder.pid, holder.born)
     if driver is None or not detached.alive(driver):
         raise InputError(f"{root}: is not running")
-    detached.end(driver)
+    detached.end(driver, root)
     if detached.alive(driver):
         raise TaskError(f"{root}: its driver does not end; give the same command again")
     state = running.state(root) if (root / rundir.RUN).exists() else None

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from needle_parsl.cli import answers
-from needle_parsl.cli.options import Json, RunName, SiteName
+from needle_parsl.cli.options import Json, Overwrite, RunName, SiteName, Trust
 
 EventFile = Annotated[
     list[str], typer.Option("--events", metavar="FILE...", help="ROOT, Parquet, HDF5 or CSV files, or their addresses.")
@@ -32,7 +32,7 @@ Format = Annotated[
 ]
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  each is an option
     run_name: RunName,
     *,
     events: EventFile,
@@ -42,10 +42,13 @@ def evaluate(
     ratio: RatioName = None,
     at: At = None,
     site: SiteName = "local",
+    trust: Trust = False,
+    force: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Evaluate the ratios of a run for the events of new files."""
     from needle_parsl import site as sites
+    from needle_parsl.cli import terminal
     from needle_parsl.cli.finding import find
     from needle_parsl.errors import InputError
     from needle_parsl.workflow import evaluating
@@ -53,10 +56,13 @@ def evaluate(
     if output.suffix != ".parquet":
         raise InputError(f"--out {output}: is no name of a Parquet file; end it with .parquet")
     request = evaluating.Request(
-        find(run_name), (*events, *(more or [])), output, tree, tuple(ratio or ()), _values(at or [])
+        find(run_name), (*events, *(more or [])), output, tree, tuple(ratio or ()), _values(at or []), trust, force
     )
+    machine = sites.load(site)
+    for sentence in sites.origin(site, machine):
+        terminal.said(sentence)
     with _counted(quiet=as_json) as said:
-        facts = evaluating.evaluate(request, sites.load(site), said)
+        facts = evaluating.evaluate(request, machine, said, terminal.said)
     if as_json:
         answers.print_json(facts)
         return
@@ -92,7 +98,14 @@ def _counted(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bars.update(row, completed=done, total=total)
 
 
-def export(run_name: RunName, to: To = None, kinds: Format = None, as_json: Json = False) -> None:
+def export(
+    run_name: RunName,
+    to: To = None,
+    kinds: Format = None,
+    trust: Trust = False,
+    force: Overwrite = False,
+    as_json: Json = False,
+) -> None:
     """Print what the estimators of a run are, or write them for colleagues without needle."""
     from needle_parsl.cli import terminal
     from needle_parsl.cli.finding import find
@@ -103,7 +116,14 @@ def export(run_name: RunName, to: To = None, kinds: Format = None, as_json: Json
         raise InputError("--format: says what is written, and --to DIR where; give both")
     root = find(run_name)
     facts = exporting.described(root)
-    facts["written"] = [str(path) for path in exporting.write(root, to, kinds or ["onnx"])] if to else []
+    facts["written"] = (
+        [
+            str(path)
+            for path in exporting.write(root, to, kinds or ["onnx"], trust=trust, force=force, say=terminal.said)
+        ]
+        if to
+        else []
+    )
     if as_json:
         answers.print_json(facts)
     else:

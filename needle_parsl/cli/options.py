@@ -73,6 +73,16 @@ Until = Annotated[
     str | None, typer.Option("--until", metavar="STAGE", help="The last stage to run.", autocompletion=stages)
 ]
 Force = Annotated[bool, typer.Option("--force", help="Go on in the run directory of another analysis.")]
+Verify = Annotated[
+    bool, typer.Option("--verify", help="Read all input files and code again, and believe no size or time of a file.")
+]
+Overwrite = Annotated[bool, typer.Option("--force", help="Replace a file that needle did not write; never an input.")]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Execute code that the run directory holds, although it is somebody else's; it is recorded."
+    ),
+]
 Detach = Annotated[
     bool, typer.Option("--detach", help="Go on without this terminal; attach, status, logs and cancel find the run.")
 ]

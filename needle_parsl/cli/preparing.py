@@ -28,7 +28,8 @@ def prepare(
     from needle_parsl import rundir
     from needle_parsl import site as sites
     from needle_parsl.analysis import read
-    from needle_parsl.workflow import probing, running
+    from needle_parsl.cli import terminal
+    from needle_parsl.workflow import probing, running, trusting
 
     problems: list[Problem] = []
     opened = [*(settings or []), *(["fit.blind=false"] if unblind else [])]
@@ -37,7 +38,9 @@ def prepare(
     if loaded is None or site is None or loaded.problems:
         raise InputError.of([*(probing.mistakes(loaded) if loaded else []), *problems])
     root = out or Path(site.scratch).expanduser() / "runs" / loaded.analysis.name
-    rundir.check(root)
+    rundir.check(root, shared=site.shared)
+    for sentence in (*sites.origin(site_name, site), *trusting.foreign(loaded)):
+        terminal.said(sentence)
     return running.prepare(root, loaded, site, until, afresh=afresh, unblind=unblind)
 
 

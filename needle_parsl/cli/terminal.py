@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from needle_parsl.errors import legible
 
 if TYPE_CHECKING:
     from needle_parsl.errors import Problem
@@ -24,8 +27,18 @@ ENOUGH = 0.001
 """Node-hours of a stage that are worth a word."""
 SHOWN = 12
 """Differences from an earlier run that are printed."""
-OUT = Console(soft_wrap=True, highlight=False, markup=False)
-ERR = Console(soft_wrap=True, highlight=False, markup=False, stderr=True)
+
+
+class Plain(Console):
+    """A terminal that text does not steer: names and units may come from somebody else's files."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """Draw a text with its control characters written out."""
+        return super().render_str(legible(text), **how)
+
+
+OUT = Plain(soft_wrap=True, highlight=False, markup=False)
+ERR = Plain(soft_wrap=True, highlight=False, markup=False, stderr=True)
 
 
 def checked(path: Path, files: int, notes: Sequence[str]) -> None:

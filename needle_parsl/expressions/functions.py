@@ -40,6 +40,48 @@ class Function:
         return f"{self.least} argument{'s' if self.least > 1 else ''}"
 
 
+def _unknown(value: Value) -> Value:
+    """Say where a truth value is not known: a null, which is NaN."""
+    import numpy as np
+
+    found = np.asarray(value)
+    return np.isnan(found) if found.dtype.kind == "f" else np.zeros(found.shape, bool)
+
+
+def _logical(deciding: bool) -> Callable[..., Value]:
+    """Make `and` and `or` as in SQL: a truth value that decides does so beside an unknown one, else the result is unknown."""
+
+    def call(a: Value, b: Value) -> Value:
+        import numpy as np
+
+        plain = np.logical_or(a, b) if deciding else np.logical_and(a, b)
+        unknown = _unknown(a), _unknown(b)
+        if not (unknown[0].any() or unknown[1].any()):
+            return plain
+        decided = [
+            (np.asarray(value).astype(bool) == deciding) & ~null for value, null in zip((a, b), unknown, strict=True)
+        ]
+        open_ = (unknown[0] | unknown[1]) & ~decided[0] & ~decided[1]
+        return np.where(open_, np.nan, np.where(decided[0] | decided[1], float(deciding), float(not deciding)))
+
+    return call
+
+
+def _negated(a: Value) -> Value:
+    """Negate a truth value; one that is unknown stays so."""
+    import numpy as np
+
+    unknown = _unknown(a)
+    return np.where(unknown, np.nan, np.logical_not(a)) if unknown.any() else np.logical_not(a)
+
+
+def _where(condition: Value, a: Value, b: Value) -> Value:
+    """Give a where a condition holds, else b: also where it is unknown."""
+    import numpy as np
+
+    return np.where(np.asarray(condition).astype(bool) & ~_unknown(condition), a, b)
+
+
 def _pairwise(name: str) -> Callable[..., Value]:
     return lambda *arguments: reduce(_numpy(name), arguments)
 
@@ -55,12 +97,12 @@ FUNCTIONS: dict[str, Function] = {
     "hypot": Function(_numpy("hypot"), 2, 2),
     "min": Function(_pairwise("minimum"), 2, MANY),
     "max": Function(_pairwise("maximum"), 2, MANY),
-    "where": Function(_numpy("where"), 3, 3),
+    "where": Function(_where, 3, 3),
 }
-"""The functions, named as in NumPy; `where(condition, a, b)` is a where the condition holds, else b."""
+"""The functions, named as in NumPy; `where(condition, a, b)` is a where the condition holds, else b, also where it is unknown."""
 
 OPERATORS: dict[str, Callable[..., Value]] = {
-    "or": _numpy("logical_or"), "and": _numpy("logical_and"), "not": _numpy("logical_not"),
+    "or": _logical(True), "and": _logical(False), "not": _negated,
     "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
     "==": lambda a, b: a == b, "!=": lambda a, b: a != b,
     "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b,

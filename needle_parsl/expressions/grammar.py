@@ -25,6 +25,8 @@ LONGEST = 4_000
 """Characters that an expression may have."""
 MOST_TOKENS = 256
 """Names, numbers and operators that an expression may have; a bound on the depth of its tree, too."""
+WHOLE = 2**53
+"""The largest whole number up to which floats hold all of them."""
 DEEPEST = 32
 """Levels that an expression may be nested."""
 
@@ -185,6 +187,8 @@ class _Parser:
 
 
 def _finite(text: str) -> Expression:
+    if text.isdecimal() and int(text) > WHOLE:
+        return Expression("number", (int(text),))  # as a float, it would be another number
     value = float(text)
     if not math.isfinite(value):
         raise InputError(f"the number {shorten(text)} is too large")

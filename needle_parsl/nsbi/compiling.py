@@ -9,12 +9,15 @@ import fcntl
 import hashlib
 import os
 import threading
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from needle_parsl import owning
 from needle_parsl.analysis import extras
+from needle_parsl.errors import InputError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -106,9 +109,12 @@ def _turn(place: Path) -> Iterator[None]:
 
 
 def _writable(place: Path) -> bool:
-    """Whether a folder is there, or can be made, and takes files."""
+    """Whether a folder is there, or can be made, takes files, and is the user's alone: numba executes what is in it."""
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        owning.private(place)
     except OSError:
+        return False
+    except InputError as error:
+        warnings.warn(f"{error}; compiled code is not kept", stacklevel=2)
         return False
     return os.access(place, os.W_OK)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
+from needle_parsl import addresses
 from needle_parsl.analysis import Analysis, Data, Sample, Source, recommended, unused
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.physics import Density
@@ -163,7 +164,7 @@ def _stores(graph: Graph) -> dict[str, Task]:
 def completed(sample: Sample, source: Source) -> Sample:
     """What a variation does not say is nominal."""
     moved = bool(source.files or source.generate)
-    has_tree = not source.files or any(not name.endswith((".parquet", ".csv")) for name in source.files)
+    has_tree = not source.files or any(not addresses.name(name).endswith((".parquet", ".csv")) for name in source.files)
     return replace(
         sample,
         files=source.files if moved else sample.files,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from needle_parsl.analysis import Analysis
+from needle_parsl.analysis.tables.limits import size
 from needle_parsl.nsbi.data.hashing import key
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.plan import specs
@@ -45,11 +46,16 @@ class Graph:
         keys = tuple(task.key for task in after)
         # A store is named by its files alone, whatever the tasks through which they came.
         named = () if stage == "convert" else keys
-        code = self.inputs.physics if self.analysis.training.own_code() and stage in NETWORKED else None
+        code = self.code() if self.analysis.training.own_code() and stage in NETWORKED else None
+        limits = self.analysis.limits
         made_from = [stage, VERSIONS[stage], name, spec, named, code if stage == "train" else None]
-        task = Task(stage, name, digest(made_from), spec, keys, code)
+        task = Task(stage, name, digest(made_from), spec, keys, code, limits.of(stage), size(limits.output))
         self.tasks.append(task)
         return task
+
+    def code(self) -> Physics:
+        """Give the user's code with the networks of it that files may name."""
+        return replace(self.inputs.physics, names=(self.analysis.training.architecture()[0],))
 
     def salt(self, *labels: object) -> int:
         """Make a seed of names."""

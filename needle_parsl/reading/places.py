@@ -34,7 +34,7 @@ class Places:
     def lines(self) -> dict[str, int]:
         """The line of each key; none if the file cannot be read again."""
         try:
-            return lines(Path(self.file).read_text(encoding="utf-8"))
+            return lines(Path(self.file).read_text(encoding="utf-8-sig"))
         except (OSError, ValueError):
             return {}
 

@@ -43,7 +43,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise InputError(f"{path}: has {path.stat().st_size} bytes; expected a TOML file of at most {LARGEST_FILE}")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows mark the order of bytes
         return tomllib.loads(text)
     except FileNotFoundError as error:
         meant = near(path.name, [other.name for other in path.parent.glob("*.toml")])

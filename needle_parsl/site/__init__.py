@@ -1,6 +1,18 @@
 """What the machine offers: one TOML file per site, found by name."""
 
-from needle_parsl.site.finding import described, endpoint, folders, known, load
+from needle_parsl.site.finding import described, endpoint, folders, known, load, origin
 from needle_parsl.site.tables import NEEDS, Environment, Remote, Shape, Site
 
-__all__ = ["NEEDS", "Environment", "Remote", "Shape", "Site", "described", "endpoint", "folders", "known", "load"]
+__all__ = [
+    "NEEDS",
+    "Environment",
+    "Remote",
+    "Shape",
+    "Site",
+    "described",
+    "endpoint",
+    "folders",
+    "known",
+    "load",
+    "origin",
+]

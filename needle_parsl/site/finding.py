@@ -41,10 +41,9 @@ def load(name: str) -> Site:
     Raises:
         InputError: There is no such site, its file has mistakes, or it needs a variable that is not set.
     """
-    sites = known()
-    path = Path(name) if name.endswith(".toml") else sites.get(name)
+    path = _located(name)
     if path is None:
-        raise InputError(f'there is no site "{name}"{closest(name, sites)}; "needle sites" lists them')
+        raise InputError(f'there is no site "{name}"{closest(name, known())}; "needle sites" lists them')
     reader = reading.Reader(reading.Places(path))
     table = reading.load(path)
     kept = ("remote",) if _is_laptops(table) else ()
@@ -56,6 +55,29 @@ def load(name: str) -> Site:
     meaning.check(reader, site, used)
     reader.finish()
     return replace(site, factory=str(path.parent / site.factory)) if site.factory else site
+
+
+def _located(name: str) -> Path | None:
+    return Path(name) if name.endswith(".toml") else known().get(name)
+
+
+def origin(name: str, site: Site) -> list[str]:
+    """Say which file a site comes from, if that is not what its name suggests, and which code of the user's it runs.
+
+    Raises:
+        InputError: A file of the current folder that somebody else owns has taken the name of a shipped site.
+    """
+    path = _located(name)
+    if path is None:
+        return []
+    said = []
+    if name == path.stem and path.parent == folders()[0] and (folders()[-1] / path.name).exists():
+        if path.stat().st_uid != os.geteuid():
+            raise InputError(
+                f"{path}: belongs to somebody else and takes the name of a site of needle's; say --site {path} if you mean it"
+            )
+        said.append(f'site "{path.stem}" is that of ./{path}, not the one that comes with needle')
+    return [*said, *([f"{path}: factory = {site.factory} is executed"] if site.factory else [])]
 
 
 def _is_laptops(table: Mapping[str, Any]) -> bool:
@@ -94,7 +116,7 @@ def endpoint(name: str) -> str:
     Raises:
         InputError: The site is not known here, or names none, or its variable is not set.
     """
-    path = Path(name) if name.endswith(".toml") else known().get(name)
+    path = _located(name)
     table = reading.load(path).get("remote") if path else None
     if path is None or not isinstance(table, dict) or not isinstance(table.get("endpoint"), str):
         raise InputError(

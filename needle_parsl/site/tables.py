@@ -127,7 +127,8 @@ class Site(Shape):
     scratch: str = "."
     """The folder that holds `runs/`; `$NAME` stands for an environment variable. Example: `"$SCRATCH/needle"`."""
     shared: bool = False
-    """Whether the run directory follows the umask; else it is private to its user."""
+    """Whether the run directory follows the umask; else it is private to its user. Whoever may write there can change the results
+    that a run reuses, and, through Parsl's keys in it, give its workers tasks: only for groups whose members trust each other."""
     interface: str = ""
     """The network interface on which workers reach this process; without, the address that the name of the host stands for. Example: `"hsn0"`."""
     environment: Environment | None = None
@@ -161,7 +162,15 @@ class Site(Shape):
         return next((name for name in NEEDS[need] if name in shapes), next(iter(shapes)))
 
     def notes(self) -> list[str]:
-        """Say which needs are served by other nodes."""
+        """Say who else may read and write the run directory, and which needs are served by other nodes."""
+        said = (
+            ["shared = true: others may read the run directory, and write to it, as the umask says"]
+            if self.shared
+            else []
+        )
+        return [*said, *self._others()]
+
+    def _others(self) -> list[str]:
         if len(self.shapes()) == 1:
             return []
         others = {need: self.serving(need) for need in ("gpu", "cpu", "io")}

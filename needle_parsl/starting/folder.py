@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from needle_parsl import rundir, shipped
+from needle_parsl import owning, rundir, shipped
 from needle_parsl.errors import InputError, Problem, closest
 from needle_parsl.starting import text
 from needle_parsl.starting.samples import samples
+from needle_parsl.workflow.processes import python
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.data.survey import Survey
@@ -96,9 +95,9 @@ def survey(files: Sequence[Path]) -> list[Survey]:
 
     if missing := [path for path in files if not path.is_file()]:
         raise InputError.of([Problem(_why(path), str(path)) for path in missing])
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "surveys.json"
-        program = [sys.executable, "-m", PROGRAM, str(output), *(str(path.resolve()) for path in files)]
+    with owning.temporary() as folder:
+        output = folder / "surveys.json"
+        program = python.module(PROGRAM, str(output), *(str(path.resolve()) for path in files))
         subprocess.run(program, check=True, stdout=subprocess.DEVNULL)
         answer = json.loads(output.read_text(encoding="utf-8"))
     if answer["problems"]:

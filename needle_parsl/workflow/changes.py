@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import rundir
+from needle_parsl import addresses, rundir
 from needle_parsl.plan import STAGES, Task
 from needle_parsl.workflow.records import Record
 
@@ -45,7 +45,7 @@ def tables(root: Path, new: Mapping[str, Mapping[str, Any]]) -> list[Change]:
     for file, table in new.items():
         kept = _kept(root / file)
         if kept is not None:
-            before, after = _flat(kept), _flat(table)
+            before, after = _flat(addresses.cleaned(kept)), _flat(addresses.cleaned(dict(table)))
             keys = [key for key in dict.fromkeys([*before, *after]) if before.get(key) != after.get(key)]
             found += [Change(file, key, _short(before.get(key)), _short(after.get(key))) for key in keys]
     return found

@@ -14,6 +14,7 @@ from needle_parsl.analysis import Analysis, recommended
 from needle_parsl.errors import InputError
 from needle_parsl.plan import Task, specs
 from needle_parsl.site import Site
+from needle_parsl.workflow import forms
 
 PILOT = "-pilot"
 """What the run directory of a pilot adds to the name of the whole run's."""
@@ -72,6 +73,10 @@ def reduced(analysis: Analysis, part: float) -> list[str]:
     return [f"{key}={count}" for key, count in fewer.items()]
 
 
+FORM = {"units": forms.Each(float), "stages": forms.Each({"tasks": int, "done": int, "seconds": float})}
+"""Of what a `run.json` has measured."""
+
+
 def units(tasks: Iterable[Task]) -> dict[str, int]:
     """Count the networks, the toys, and else the tasks of each stage."""
     found: dict[str, int] = {}
@@ -94,11 +99,15 @@ def measured(root: Path) -> dict[str, tuple[float, float]]:
 def _measured(root: Path) -> dict[str, tuple[float, float]]:
     try:
         state: Mapping[str, Any] = rundir.read_json(root / rundir.RUN)
-        counts, stages = state["units"], state["stages"]
-    except (InputError, KeyError, TypeError):
+    except InputError:
         return {}
+    if not forms.fits(state, FORM):
+        return {}
+    counts, stages = state["units"], state["stages"]
     whole = {
-        stage: counts[stage] for stage, found in stages.items() if found["done"] == found["tasks"] and counts.get(stage)
+        stage: counts[stage]
+        for stage, found in stages.items()
+        if found["done"] == found["tasks"] and counts.get(stage, 0) > 0
     }
     return {stage: (stages[stage]["seconds"] / count, _size(root, stage) / count) for stage, count in whole.items()}
 

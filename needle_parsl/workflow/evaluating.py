@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, as_completed
@@ -12,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from needle_parsl import analysis, plan, refs, rundir
-from needle_parsl.analysis.file import Loaded, match
+from needle_parsl.analysis.file import match
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.data.ranges import ranges
 from needle_parsl.plan import storing
 from needle_parsl.plan.growing import Graph
 from needle_parsl.site import Site
-from needle_parsl.workflow import graphs, inputs
+from needle_parsl.workflow import apart, graphs, inputs, overwriting, trusting
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.data.recipes import Recipe
@@ -44,6 +45,10 @@ class Request:
     """Empty for all."""
     at: tuple[tuple[str, float], ...] = ()
     """Values of parameters that networks have as inputs; the others are columns of the files."""
+    trust: bool = False
+    """Whether code of somebody else's run may be executed."""
+    force: bool = False
+    """Whether a file that needle did not write may be replaced."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +61,19 @@ class Networks:
     """The file of each ratio."""
     ratios: tuple[str, ...]
     code: plan.Physics
-    """The user's Python file, in which networks may be."""
+    """The user's Python file, and which networks of it the files may name."""
 
 
-def evaluate(request: Request, site: Site, said: Callable[[int, int], None]) -> dict[str, Any]:
+def evaluate(
+    request: Request, site: Site, said: Callable[[int, int], None], say: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
     """Evaluate all events that the selection of the analysis keeps.
 
     Args:
         request: What is asked for.
         site: The machine.
         said: Called with tasks done and tasks in all.
+        say: Tells the user something.
 
     Returns:
         `rows` that were read, `events` that were kept, the `engine`, `ratios`, and `output`.
@@ -73,10 +81,14 @@ def evaluate(request: Request, site: Site, said: Callable[[int, int], None]) -> 
     Raises:
         InputError: There is no such ratio, files or columns are missing, or the run has no estimators yet.
     """
-    recipe, code = _recipe(request)
     root = str(request.root)
     ratios, onnx = _ratios(request)
+    heard: list[str] = []
+    recipe, code = _recipe(request, heard.append, networks=onnx is None)
+    for text in heard:
+        say(text)
     files = [path for name in request.files for path in _matched(name)]
+    overwriting.refuse(request.output, [*files, *overwriting.inputs(request.root)], request.root, force=request.force)
     made = {name: str(inputs.path(root, "combine", name).resolve()) for name in ratios}
     networks = Networks(str(onnx or ""), made, ratios, code)
     request.output.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +103,7 @@ def evaluate(request: Request, site: Site, said: Callable[[int, int], None]) -> 
         parts = [str(Path(folder) / f"{number:08d}.parquet") for number in range(len(pieces))]
         work = ((apply, networks, piece, request.tree, recipe, part) for piece, part in zip(pieces, parts, strict=True))
         events = _all(pool, work, site.window, lambda done: said(done, len(pieces)))
-        facts = {"run": root, "engine": "onnxruntime" if onnx else "torch"}
+        facts = {"run": root, "engine": "onnxruntime" if onnx else "torch"} | ({"trusted": heard[0]} if heard else {})
         with rundir.atomic(request.output) as temporary:
             pool.submit(join, parts, str(temporary), ratios, facts).result()
     rows = sum(stop - start for _, start, stop in pieces)
@@ -118,10 +130,10 @@ def _all(pool: graphs.Pool, work: Any, window: int, said: Callable[[int], None])
     return total
 
 
-def _recipe(request: Request) -> tuple[Recipe, plan.Physics]:
+def _recipe(request: Request, say: Callable[[str], None], *, networks: bool) -> tuple[Recipe, plan.Physics]:
     """Say what is read of new events, what the analysis reads of observed ones; and give the user's code."""
     loaded = analysis.read(request.root / rundir.ANALYSIS)
-    physics = own_code(request.root, loaded)
+    physics = trusting.code(request.root, loaded, networks=networks, trust=request.trust, say=say)
     graph = Graph(loaded.analysis, plan.Inputs({}, physics, exact=False), 1, 2**30)
     kept = storing.conversion(graph, SAMPLE, analysis.Data(files=request.files, tree=request.tree), ())
     wanted = loaded.analysis.features.parameters
@@ -131,13 +143,6 @@ def _recipe(request: Request) -> tuple[Recipe, plan.Physics]:
     at = tuple((name, repr(value)) for name, value in request.at)
     kept = replace(kept, id=(), features=(*kept.features, *wanted), derived=(*kept.derived, *at))
     return inputs.recipe(kept), physics
-
-
-def own_code(root: Path, loaded: Loaded) -> plan.Physics:
-    """Give the user's Python file as a run has kept it, under the name that its networks were trained by."""
-    kept = root / rundir.PHYSICS
-    source = kept.read_text(encoding="utf-8") if kept.exists() else ""
-    return plan.Physics(source, str((root / (loaded.analysis.physics or rundir.PHYSICS)).resolve()))
 
 
 def _ratios(request: Request) -> tuple[tuple[str, ...], Path | None]:
@@ -167,13 +172,13 @@ def look(files: Sequence[str], tree: str, recipe: Recipe) -> dict[str, list[int]
 
 def apply(networks: Networks, piece: tuple[str, int, int], tree: str, recipe: Recipe, output: str) -> int:
     """Evaluate a piece on a worker; see `nsbi.estimators.applying`."""
+    in_driver = multiprocessing.parent_process() is None and not apart.here()
+    if in_driver and (networks.code.names or recipe.computed):
+        return apart.call(apply, networks, piece, tree, recipe, output)
     from needle_parsl.nsbi.data.recipes import InputFile, Piece
     from needle_parsl.nsbi.estimators import applying
 
-    if networks.code.source and not networks.onnx:
-        refs.load_source(
-            networks.code.source, networks.code.path
-        )  # networks of the user are found by name from then on
+    refs.grant(networks.code.names, networks.code.source, networks.code.path)
     path, start, stop = piece
     source = applying.Source(networks.onnx, networks.estimators, networks.ratios)
     return applying.apply(source, Piece(InputFile(path, tree, path), start, stop), recipe, output)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from needle_parsl import analysis, refs, rundir
 from needle_parsl.analysis import extras
 from needle_parsl.errors import InputError
-from needle_parsl.workflow import evaluating
+from needle_parsl.workflow import overwriting, running, trusting
 
 ALL = "all"
 
@@ -27,7 +27,7 @@ def described(root: Path) -> dict[str, Any]:
         InputError: The run has no estimators yet.
     """
     model = _model(root)
-    state = rundir.read_json(root / rundir.RUN)
+    state = running.state(root)
     return {
         "analysis": model.name,
         "features": [{"name": name, "unit": model.units.get(name, "")} for name in model.features],
@@ -42,7 +42,7 @@ def described(root: Path) -> dict[str, Any]:
             }
             for name, ratio in model.ratios.items()
         ],
-        "versions": {"needle": state["needle"], **state["versions"]},
+        "versions": {"needle": state.get("needle", ""), **state.get("versions", {})},
         "files": _notes(root),
     }
 
@@ -62,8 +62,24 @@ def _notes(root: Path) -> list[dict[str, Any]]:
     return [rundir.read_json(path) for path in paths if path.exists()]
 
 
-def write(root: Path, folder: Path, kinds: Sequence[str]) -> list[Path]:
+def write(
+    root: Path,
+    folder: Path,
+    kinds: Sequence[str],
+    *,
+    trust: bool = False,
+    force: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Path]:
     """Write files for colleagues: one per ratio and kind, and for `onnx` and `h5` one of everything.
+
+    Args:
+        root: The run directory.
+        folder: Where to.
+        kinds: What `--format` takes.
+        trust: Whether code of somebody else's run may be executed.
+        force: Whether files that needle has not written may be replaced.
+        say: Tells the user something.
 
     Raises:
         InputError: What is asked for was not, or cannot be, exported; the message says why.
@@ -71,8 +87,23 @@ def write(root: Path, folder: Path, kinds: Sequence[str]) -> list[Path]:
     for kind in kinds:
         if kind not in KINDS:
             raise InputError(f'--format: "{kind}" is no format; expected {", ".join(KINDS)}')
+    if {"pt2", "safetensors"} & set(kinds):
+        code = trusting.code(root, analysis.read(root / rundir.ANALYSIS), networks=True, trust=trust, say=say)
+        refs.grant(code.names, code.source, code.path)
+    overwriting.into(folder, [name for kind in kinds for name in _names(root, kind)], root, force=force)
     folder.mkdir(parents=True, exist_ok=True)
-    return [path for kind in dict.fromkeys(kinds) for path in KINDS[kind](root, folder)]
+    written = [path for kind in dict.fromkeys(kinds) for path in KINDS[kind](root, folder)]
+    overwriting.note(folder, written)
+    return written
+
+
+def _names(root: Path, kind: str) -> list[str]:
+    """List the files that a kind of export writes."""
+    if kind == "h5":
+        return [f"{ALL}.h5"]
+    if kind == "onnx":
+        return [_flat(str(note["file"])) for note in _notes(root) if note["exported"]]
+    return [f"{name}.{kind}" for name in _model(root).ratios]
 
 
 def _onnx(root: Path, folder: Path) -> list[Path]:
@@ -115,9 +146,6 @@ def _safetensors(root: Path, folder: Path) -> list[Path]:
 
 def _each(root: Path, folder: Path, ending: str, write: Any) -> list[Path]:
     written = []
-    own = evaluating.own_code(root, analysis.read(root / rundir.ANALYSIS))
-    if own.source:
-        refs.load_source(own.source, own.path)
     for name, ratio in _model(root).ratios.items():
         target = folder / f"{name}.{ending}"
         with rundir.atomic(target) as temporary:

@@ -13,6 +13,9 @@ from needle_parsl.workflow import inputs
 from needle_parsl.workflow.records import Record, writing
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from needle_parsl.nsbi.statistics.dataset import Dataset
     from needle_parsl.nsbi.statistics.fits.fitting import Floats, Result
     from needle_parsl.nsbi.statistics.fits.propagation import Shifted
@@ -46,7 +49,26 @@ def _learned(root: str, spec: specs.Fit) -> dict[str, Any]:
     finite = _finite(root, spec, learned, best)
     floored, normalisations = learned.floored(best.theta), learned.normalisations(best.theta)
     errors, inflation = _ensemble(root, spec, best)
-    return best.record(floored, normalisations, finite, errors, inflation, finite=bool(simulation.priors))
+    found = best.record(floored, normalisations, finite, errors, inflation, finite=bool(simulation.priors))
+    return found | {"outside": _outside(root, spec, simulation, best)} if spec.dataset != "asimov" else found
+
+
+def _outside(root: str, spec: specs.Fit, simulation: Dataset, best: Result) -> dict[str, Any]:
+    """Count the observed events where nothing was simulated, and fit the others alone."""
+    from needle_parsl.nsbi.statistics import beyond
+    from needle_parsl.nsbi.statistics.fits.fitting import minimise
+
+    data, regions = inputs.dataset(root, spec.dataset), inputs.regions(root, spec)
+
+    def fitted(kept: npt.NDArray[np.bool_]) -> dict[str, float]:
+        ratios = {name: values[kept] for name, values in data.ratios.items()}
+        some = replace(data, x=data.x[kept], weight=data.weight[kept], sample=data.sample[kept], ratios=ratios)
+        learned = inputs.likelihood_of(spec, some, simulation, regions)
+        other = minimise(learned, learned.rates)
+        return {name: other.value(name) for name in other.parameters}
+
+    known = {name: best.value(name) for name in best.parameters}
+    return beyond.record(data.x, simulation.x, inputs.features(root, spec.dataset), fitted, known)
 
 
 def _finite(root: str, spec: specs.Fit, learned: Likelihood, best: Result) -> Floats | None:

@@ -14,10 +14,9 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+from needle_parsl import owning
 from needle_parsl.site import Site
 from needle_parsl.workflow import executors
 from needle_parsl.workflow.executors import settings
@@ -87,5 +86,5 @@ def _filled(keys: Any, done: Mapping[Hashable, Any]) -> Any:
 @contextmanager
 def workers(site: Site) -> Iterator[Pool]:
     """Start Parsl for a while; a run has its own kernel, of which `Pool(kernel)` makes the same."""
-    with TemporaryDirectory() as logs, executors.started(site, Path(logs)) as machine:
+    with owning.temporary() as logs, executors.started(site, logs) as machine:
         yield Pool(machine.kernel, machine.labels["io"])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from needle_parsl import rundir
 from needle_parsl.plan import Task, specs
@@ -80,4 +83,26 @@ def _folder(root: str, task: Task) -> Path:
 
 def _deadline() -> float:
     """When this worker must have stopped, in seconds since the epoch: as its block says, else its batch job; else never."""
-    return float(os.environ.get("NEEDLE_STOP") or float(os.environ.get("SLURM_JOB_END_TIME", "inf")) - MARGIN)
+    stop, end = _time("NEEDLE_STOP"), _time("SLURM_JOB_END_TIME")
+    # A shell may outlive its job, and then has the job's variables still.
+    return stop if stop < math.inf else end - MARGIN if end > time.time() and _inside_job() else math.inf
+
+
+def _time(name: str) -> float:
+    """Read a time from the environment; what is none is as good as nothing."""
+    try:
+        found = float(os.environ.get(name, "inf"))
+    except ValueError:
+        return math.inf
+    return found if found > 0 else math.inf
+
+
+def _inside_job() -> bool:
+    """Whether Slurm's job, whose variables this process has, is where it runs: Slurm's daemon is above it, or its control group says so."""
+    job = os.environ.get("SLURM_JOB_ID", "")
+    if not job:
+        return False
+    with contextlib.suppress(OSError):
+        if f"job_{job}" in Path("/proc/self/cgroup").read_text(encoding="utf-8"):
+            return True
+    return any(parent.name().startswith("slurmstepd") for parent in psutil.Process().parents())

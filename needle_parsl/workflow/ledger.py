@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from needle_parsl import rundir
+from needle_parsl import addresses, rundir
 from needle_parsl.workflow.records import Record
 
 _APPENDING = threading.Lock()
@@ -15,7 +16,7 @@ _APPENDING = threading.Lock()
 
 def append(root: Path, record: Record) -> None:
     """Add a line; the newest line of a key counts."""
-    line = json.dumps(asdict(record), separators=(",", ":"))
+    line = json.dumps(addresses.cleaned(asdict(record)), separators=(",", ":"))
     with _APPENDING, (root / rundir.LEDGER).open("a", encoding="utf-8") as file:
         # A line that a killed process tore off must not swallow this one.
         file.write(line + "\n" if _ends_with_newline(root) else "\n" + line + "\n")
@@ -38,7 +39,7 @@ def read(root: Path) -> dict[str, Record]:
 def lines(root: Path) -> list[Record]:
     """Read all records, oldest first; lines that are no records are passed over."""
     path = root / rundir.LEDGER
-    texts = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    texts = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     return [record for text in texts if (record := _parse(text))]
 
 
@@ -49,18 +50,23 @@ def _parse(line: str) -> Record | None:
     except (ValueError, TypeError, RecursionError):
         return None
     right = all(
-        isinstance(getattr(record, f.name), (int, float) if f.name == "seconds" else str) for f in fields(Record)
+        type(getattr(record, f.name)) in ((int, float) if f.name == "seconds" else (str,)) for f in fields(Record)
     )
-    return record if right and _inside(record.output) else None
+    return (
+        record if right and math.isfinite(record.seconds) and _inside(record.output) and _inside(record.log) else None
+    )
 
 
 def _inside(output: str) -> bool:
     """Whether an output lies in the run directory: nobody's ledger makes us read the files of others."""
-    return not Path(output).is_absolute() and ".." not in Path(output).parts
+    return "\0" not in output and not Path(output).is_absolute() and ".." not in Path(output).parts
 
 
 def holds(root: Path, record: Record) -> bool:
     """Whether a task is done and its output is still what it was."""
     path = root / record.output
     final = record.output and not record.reason and not record.lacks
-    return bool(final) and path.exists() and rundir.digest(path) == record.digest
+    try:
+        return bool(final) and path.exists() and rundir.digest(path) == record.digest
+    except OSError:  # a name that no file system takes, or a file that cannot be read
+        return False

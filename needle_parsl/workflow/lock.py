@@ -18,12 +18,14 @@ import psutil
 
 from needle_parsl import rundir
 from needle_parsl.errors import InputError
+from needle_parsl.workflow import forms
 from needle_parsl.workflow.processes import tethered
 
 BEAT = 30.0
 """Seconds between two signs of life."""
 SILENT = 300.0
 """Seconds of silence after which a lock of another host is stale."""
+FORM = {"host": str, "pid": int, "born": float, "since": str}
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What file systems without locks answer; there, the process named in the file decides."""
 
@@ -53,10 +55,15 @@ def holder(root: Path) -> Holder | None:
     """Say who is running in a directory; None if nobody is, or if its process is dead or has long been silent."""
     path = root / rundir.LOCK
     try:
-        found = Holder(**json.loads(path.read_text(encoding="utf-8")))
+        if not path.is_file():
+            return None
+        table = json.loads(path.read_text(encoding="utf-8"))
+        if not forms.fits(table, FORM) or table["pid"] < 1 or not f"{table['host']}{table['since']}".isprintable():
+            return None
+        found = Holder(**table)
         silent = time.time() - path.stat().st_mtime
         return found if _lives(found, silent) else None
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError, OverflowError):
         return None
 
 
@@ -110,7 +117,7 @@ def _taken(root: Path, path: Path) -> int:
     """Open the lock file, and take the kernel's lock on it: it goes with the process, and two cannot have it."""
     while True:
         try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise

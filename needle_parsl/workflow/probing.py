@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import signal
 import subprocess
-import sys
-import tempfile
+import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import plan
+from needle_parsl import owning, plan
+from needle_parsl.addresses import is_remote
 from needle_parsl.analysis import Analysis, extras
-from needle_parsl.analysis.file import Loaded, is_remote, match
+from needle_parsl.analysis.file import Loaded, match
+from needle_parsl.analysis.tables.limits import seconds
 from needle_parsl.errors import InputError, Problem, TaskError
+from needle_parsl.nsbi.data import stamps
 from needle_parsl.nsbi.data.hashing import key
 from needle_parsl.plan.columns import key_of, wanted
+from needle_parsl.workflow import forms
+from needle_parsl.workflow.processes import python
 
 PROGRAM = "needle_parsl.nsbi.data.inspection"
 TRIAL = "needle_parsl.nsbi.training.trial"
+SAID = 8192
+"""Characters of what a look prints that are read at a time; the last few are kept."""
 TIMING = "needle_parsl.nsbi.training.timing"
 
 
@@ -45,6 +57,19 @@ class Looked:
     """Why no faster one does."""
     shared: Mapping[str, list[str]] = field(default_factory=dict)
     """Features by whose values the events of a sample are found in its variations, which are made of them."""
+
+
+FORM = {
+    "signature": str,
+    "files": forms.Each({"digest": str, "stamp": list, "size": int}),
+    "samples": forms.Each(forms.Each([int])),
+    "notes": [str],
+    "exact": bool,
+    "code": forms.Each(str),
+    "engine?": str,
+    "reason?": str,
+    "shared?": forms.Each([str]),
+}
 
 
 def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[plan.Inputs, Looked]:
@@ -87,7 +112,7 @@ def _lacking(loaded: Loaded) -> list[Problem]:
 
 def _look(loaded: Loaded, request: Mapping[str, Any], inputs: list[str], known: Mapping[str, Any]) -> Looked:
     """Ask, and make one message of all mistakes."""
-    answer = _ask({**request, "known": known})
+    answer = _ask({**request, "known": known}, limit=_limit(loaded))
     tried = _tried(loaded, answer.pop("outputs", (0, 0)))
     if wrong := [*_told(loaded, answer), *(Problem(m, *loaded.places.find(k), k) for k, m in tried.pop("problems"))]:
         raise InputError.of(wrong)
@@ -97,13 +122,17 @@ def _look(loaded: Loaded, request: Mapping[str, Any], inputs: list[str], known: 
     return Looked(_signature(request, [*inputs, *answer["code"]]), **answer)
 
 
+def _limit(loaded: Loaded) -> float:
+    return seconds(loaded.analysis.limits.check)
+
+
 def _tried(loaded: Loaded, columns: Sequence[int]) -> dict[str, Any]:
     """Ask whether a network of the user's can be trained; `columns` are those of features and of particles, 0 where unknown."""
     if not loaded.analysis.training.own_code():
         return {"problems": [], "code": {}}
     network = _network(loaded)
     known = {name: count for name, count in zip(("features", "particles"), columns, strict=True) if count}
-    return _ask(network | known, TRIAL)
+    return _ask(network | known, TRIAL, _limit(loaded))
 
 
 def timed(loaded: Loaded) -> float:
@@ -155,10 +184,10 @@ def _told(loaded: Loaded, answer: Mapping[str, Any]) -> list[Problem]:
 
 
 def _recall(remembered: Mapping[str, Any] | None) -> Looked | None:
-    try:
-        return Looked(**(remembered or {}))
-    except TypeError:
+    if not forms.fits(remembered, FORM):
         return None
+    names = {one.name for one in fields(Looked)}
+    return Looked(**{name: value for name, value in (remembered or {}).items() if name in names})
 
 
 def _signature(request: Mapping[str, Any], paths: list[str]) -> str:
@@ -166,12 +195,12 @@ def _signature(request: Mapping[str, Any], paths: list[str]) -> str:
 
 
 def _state(path: str) -> list[object]:
-    """Size and time of a file; nothing for one that has gone."""
+    """Size, times and number of a file; nothing for one that has gone."""
     try:
         stat = Path(path).stat()
     except OSError:
         return [path]
-    return [path, stat.st_size, stat.st_mtime_ns]
+    return [path, *stamps.of(stat)]
 
 
 def _physics(loaded: Loaded, imported: tuple[str, ...] = ()) -> plan.Physics:
@@ -202,6 +231,7 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
             for thrower in throwers
         ],
         "physics": [physics.source, physics.path],
+        "resources": match(loaded.path, analysis.resources),
         "fractions": {
             **dict(zip(("train", "combine", "test"), split.fractions(), strict=True)),
             "salt": key(analysis.seed, "split"),
@@ -219,18 +249,41 @@ def _nominal(analysis: Analysis) -> dict[str, float]:
     return physics | dict.fromkeys(analysis.model.nuisances, 0.0)
 
 
-def _ask(request: Mapping[str, Any], program: str = PROGRAM) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "answer.json"  # the user's module may print what it likes
-        child = subprocess.run(
-            [sys.executable, "-m", program, str(output)],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if child.returncode != 0 or not output.exists():
-            last = (child.stderr.strip().splitlines() or ["no message"])[-1]
-            raise TaskError(f"the look into the input files ended with exit code {child.returncode}: {last}")
+def _ask(request: Mapping[str, Any], program: str = PROGRAM, limit: float = math.inf) -> dict[str, Any]:
+    with owning.temporary() as folder:
+        output = folder / "answer.json"  # the user's module may print what it likes
+        code, words = _run(python.module(program, str(output)), json.dumps(request), limit)
+        if code != 0 or not output.exists():
+            last = (words.strip().splitlines() or ["no message"])[-1]
+            raise TaskError(f"the look into the input files ended with exit code {code}: {last}")
         answer: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
     return answer
+
+
+def _run(program: list[str], request: str, limit: float) -> tuple[int, str]:
+    """Run a program that may execute the user's code; give its exit code, and the end of what it has said.
+
+    Raises:
+        TaskError: It has taken too long.
+    """
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(program, start_new_session=True, text=True, errors="replace", **pipes) as child:  # type: ignore[call-overload]
+        words: deque[str] = deque(maxlen=8)
+        listening = threading.Thread(
+            target=lambda: words.extend(iter(partial(child.stderr.read, SAID), "")), daemon=True
+        )
+        listening.start()
+        try:
+            with suppress(BrokenPipeError):  # it has ended already, and has said why
+                child.stdin.write(request)
+                child.stdin.close()
+            code = child.wait(None if limit == math.inf else limit)
+        except subprocess.TimeoutExpired as error:
+            raise TaskError(
+                f"the look has taken longer than {limit:g} s, as limits.check allows; the user's code was ended"
+            ) from error
+        finally:
+            with suppress(ProcessLookupError):  # what the user's code has started, and left
+                os.killpg(child.pid, signal.SIGKILL)
+            listening.join(1)
+        return code, "".join(words)

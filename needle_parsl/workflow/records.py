@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from needle_parsl import rundir
+from needle_parsl.errors import TaskError
 from needle_parsl.plan import Task
 from needle_parsl.workflow import hearing
 from needle_parsl.workflow.processes import devices
@@ -75,6 +76,10 @@ class Output:
         """Record the finished output."""
         place = rundir.place(self.task.stage, self.task.name)
         seconds = round(time.time() - self.started, 3)
+        if not (Path(root) / place).exists():
+            raise TaskError(
+                f"{place}: was not written, although its program has ended well; the user's code may have ended it"
+            )
         digest = rundir.digest(Path(root) / place)
         warnings = "\n".join(f"{count} {text}" for text, count in sorted(self.heard.items()))
         return Record(self.task.key, self.task.stage, self.task.name, name(), seconds, place, digest, warnings=warnings)

@@ -21,7 +21,7 @@ from needle_parsl.plan import Task
 from needle_parsl.site import Shape
 from needle_parsl.workflow import handing, worker
 from needle_parsl.workflow.handing import FOLDER
-from needle_parsl.workflow.processes import tethered, threads
+from needle_parsl.workflow.processes import python, tethered, threads
 
 STAGE = "toys"
 
@@ -78,7 +78,7 @@ def program(
     """Give the command line of a round; a bash_app. Parsl waits for what is before it, takes files and nodes, and sets the launcher."""
     del inputs, stdout, stderr, parsl_resource_specification
     command = ["env", *(f"{variable}=1" for variable in threads.VARIABLES)]  # before the program imports NumPy
-    command += [sys.executable, "-m", "needle_parsl.workflow.rounds", root, name, digest]
+    command += python.module("needle_parsl.workflow.rounds", root, name, digest)
     return f"{shlex.join(tethered.command(os.getpid(), tethered.INHERIT, []))} $PARSL_MPI_PREFIX {shlex.join(command)}"
 
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -15,12 +15,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import __version__, plan, reading, rundir
+from needle_parsl import __version__, addresses, owning, plan, reading, rundir
 from needle_parsl.analysis.file import Loaded
 from needle_parsl.errors import InputError
 from needle_parsl.plan import Plan, Task
 from needle_parsl.site import Site
-from needle_parsl.workflow import changes, costing, ledger, lock, probing
+from needle_parsl.workflow import changes, costing, forms, ledger, lock, probing, trusting
 from needle_parsl.workflow.failures import blame
 from needle_parsl.workflow.records import Record
 
@@ -31,6 +31,18 @@ MOST = 12
 PACKAGES = ("parsl", "torch", "numpy", "scipy", "iminuit", "uproot", "awkward", "h5py", "pyarrow")
 
 
+FORM = {
+    "name": str,
+    "status": str,
+    "tasks": {"total": int, "done": int, "failed": int, "reused": int},
+    "stages": forms.Each({"tasks": int, "done": int, "seconds": float}),
+    "analysis?": str,
+    "unblinded?": [{"who": str, "when": str, "how": str}],
+    "needle?": str,
+    "versions?": forms.Each(str),
+    "units?": forms.Each(float),
+}
+"""Of `run.json`; what it says of the input files is looked at where it is used."""
 SCHEMA = 1
 """Of the files of a run directory; a newer needle may raise it."""
 
@@ -161,7 +173,9 @@ def _inputs(looked: Mapping[str, Any], loaded: Loaded) -> dict[str, str]:
         path: file.get("digest", "") for path, file in looked.get("files", {}).items() if isinstance(file, Mapping)
     }
     found = {**files, **looked.get("code", {})}
-    return {path: digest for path, digest in found.items() if Path(path).name != loaded.analysis.physics}
+    return {
+        addresses.shown(path): digest for path, digest in found.items() if Path(path).name != loaded.analysis.physics
+    }
 
 
 def _stamp(root: Path) -> tuple[int, int]:
@@ -216,8 +230,7 @@ def _json(root: Path) -> dict[str, Any] | None:
             f"{root / rundir.RUN}: was written by needle {found.get('needle')}, which is newer than this one, {__version__}; "
             "update needle, or choose another --out"
         )
-    whole = {"name", "status", "tasks", "stages"} <= set(found) and isinstance(found["tasks"], dict)
-    return found if whole and {"total", "done", "failed", "reused"} <= set(found["tasks"]) else None
+    return found if forms.fits(found, FORM) else None
 
 
 def run(
@@ -238,8 +251,10 @@ def run(
         NeedleError: The machine has failed under the run.
     """
     with _full_disk_said(prepared.root):
-        rundir.create(prepared.root, shared=prepared.site.shared)
-        with lock.held(prepared.root):
+        shared = prepared.site.shared
+        rundir.create(prepared.root, shared=shared)
+        # Not the mode of the directory alone: it may be removed and made again while the run goes on.
+        with nullcontext() if shared else owning.under(owning.PRIVATE), lock.held(prepared.root):
             return _run(prepared, _Journal(prepared, on_end), say)
 
 
@@ -282,10 +297,11 @@ def _begin(prepared: Prepared) -> None:
     """Write what is run, as it was understood."""
     root, loaded = prepared.root, prepared.loaded
     (root / rundir.LOGS).mkdir(exist_ok=True)
-    rundir.write_text(root / rundir.ANALYSIS, reading.dump(loaded.table))
-    rundir.write_text(root / rundir.SITE, reading.dump(asdict(prepared.site)))
+    rundir.write_text(root / rundir.ANALYSIS, addresses.shown(reading.dump(loaded.table)))
+    rundir.write_text(root / rundir.SITE, addresses.shown(reading.dump(asdict(prepared.site))))
     if loaded.source:
         rundir.write_text(root / rundir.PHYSICS, loaded.source)
+    trusting.remember(loaded)
 
 
 class _Journal:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from needle_parsl import rundir
+from needle_parsl import refs, rundir
 from needle_parsl.errors import TaskError
 from needle_parsl.plan import Task, specs
 from needle_parsl.plan.cutting import SHARE
 from needle_parsl.workflow import bootstrapping, estimating, fitting, handing, inputs, normalising, training
-from needle_parsl.workflow.processes import tethered
+from needle_parsl.workflow.processes import python, tethered
 from needle_parsl.workflow.records import Output, Record, warnings, writing
 
 if TYPE_CHECKING:
@@ -28,10 +27,12 @@ def generate(root: str, task: Task, stdout: object, stderr: object) -> str:  # n
     """Give the command line of a generator, which is a process of its own."""
     spec = task.of(specs.Generate)
     physics = str(Path(root) / rundir.PHYSICS) if spec.physics.source else ""
-    program = [sys.executable, "-m", "needle_parsl.nsbi.data.generation"]
+    digest = refs.digest(spec.physics.source)
     output = str(inputs.path(root, task.stage, task.name))
-    program += [spec.reference, physics, spec.physics.path, str(spec.events), str(spec.seed), output]
-    return shlex.join(tethered.command(os.getpid(), tethered.INHERIT, program))
+    told = [spec.reference, physics, digest, spec.physics.path, str(spec.events), str(spec.seed), output]
+    program = python.module("needle_parsl.nsbi.data.generation", *told)
+    bounds = tethered.bounded(task.limit, task.output, "limits.generate")
+    return shlex.join(tethered.command(os.getpid(), tethered.INHERIT, program, bounds))
 
 
 def generated(root: str, task: Task, started: float, _exit_code: int) -> Record:
@@ -128,7 +129,7 @@ def _mixture(root: str, spec: specs.Mixture) -> dict[str, Any]:
 def evaluate(root: str, task: Task, *_before: Record) -> Record:
     """Compute the log ratios of all events of a dataset."""
     from needle_parsl.nsbi.estimators import files, joint
-    from needle_parsl.nsbi.statistics import dataset, directions
+    from needle_parsl.nsbi.statistics import beyond, dataset, directions
     from needle_parsl.nsbi.statistics import networks as one_by_one
 
     spec = task.of(specs.Evaluate)
@@ -138,6 +139,8 @@ def evaluate(root: str, task: Task, *_before: Record) -> Record:
             made, networks = inputs.simulated(root, spec, ratios), inputs.networks(root, spec, ratios)
         else:
             made, networks = dataset.observed(inputs.store(root, spec.dataset), ratios), None
+        names = inputs.features(root, spec.samples[0].density.name if spec.samples else spec.dataset)
+        beyond.insist(made.ratios, made.x, names, spec.dataset)
         dataset.write(out.path, made)
         if networks is not None:
             one_by_one.write(out.path, networks)

@@ -12,19 +12,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import refs, rundir
-from needle_parsl.errors import Blame, InputError, NeedleError, TaskError
-from needle_parsl.plan import Task
-from needle_parsl.workflow.processes import devices, tethered
+from needle_parsl import addresses, owning, refs, rundir
+from needle_parsl.errors import Blame, CrashError, InputError, NeedleError, TaskError, bounded, said
+from needle_parsl.plan import Task, specs
+from needle_parsl.workflow import apart
+from needle_parsl.workflow.processes import devices, tethered, timed
 from needle_parsl.workflow.processes.stopping import STOPPING, TRAINING, StoppedError
 from needle_parsl.workflow.records import name, without
 
 ENDED = 128 + signal.SIGTERM
 """Exit code of a worker that was asked to end."""
-
-
-class CrashError(TaskError):
-    """A task failed as nobody foresaw; it may be tried again."""
 
 
 def call(stage: str, root: str, task: Task, *before: Any) -> Any:
@@ -39,16 +36,18 @@ def call(stage: str, root: str, task: Task, *before: Any) -> Any:
     Raises:
         NeedleError: It failed; whatever was raised has become one of ours, and says where it happened.
     """
-    from needle_parsl.workflow import tasks
-
-    own_process = multiprocessing.parent_process() is not None
+    own_process = multiprocessing.parent_process() is not None or apart.here()
+    if not own_process and specs.own_code(task):
+        return apart.call(call, stage, root, task, *before, limit=task.limit, said=f"limits.{task.stage}")
     if own_process:
         _settle()
+        _keep_private(Path(root))
     try:
         devices.choose()
-        if task.code:  # the networks of the user are found by name from then on
-            refs.load_source(task.code.source, task.code.path)
-        return without(tasks.FUNCTIONS[stage](root, task, *before), before)
+        if own_process and specs.own_code(task) and not apart.here():
+            with timed.limited(task.limit, f"limits.{task.stage}"):
+                return _done(stage, root, task, before)
+        return _done(stage, root, task, before)
     except BaseException as error:  # noqa: BLE001  raised again, as one that survives the way back
         known = foreseen(error, root)
         known.blame = Blame(name(), _log(root, task, error), "; ".join(getattr(error, "__notes__", ())))
@@ -57,11 +56,29 @@ def call(stage: str, root: str, task: Task, *before: Any) -> Any:
         raise known from None
 
 
+def _done(stage: str, root: str, task: Task, before: tuple[Any, ...]) -> Any:
+    from needle_parsl.workflow import tasks
+
+    if task.code:  # the networks of the user are found by name from then on
+        refs.grant(task.code.names, task.code.source, task.code.path)
+    return without(tasks.FUNCTIONS[stage](root, task, *before), before)
+
+
+def _keep_private(root: Path) -> None:
+    """Make what a task writes as private as its run directory; one that has gone was."""
+    try:
+        open_to_others = root.stat().st_mode & owning.PRIVATE
+    except OSError:
+        open_to_others = 0
+    if not open_to_others:
+        os.umask(owning.PRIVATE)
+
+
 def foreseen(error: BaseException, root: str) -> NeedleError:
     """Turn whatever a task raised into an exception that the submitting process knows."""
     if isinstance(error, NeedleError):
         return error
-    text = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    text = said(error).strip().splitlines()[0]
     if rundir.full(error):
         return rundir.no_space(Path(root))
     if isinstance(error, (SystemExit, KeyboardInterrupt)):
@@ -83,8 +100,8 @@ def _log(root: str, task: Task, error: BaseException) -> str:
         return ""
     place = f"{rundir.LOGS}/{task.stage}.{task.name}.log"
     try:
-        text = "".join(traceback.format_exception(error))
-        rundir.write_text(Path(root) / place, f"{name()}\n{text}")
+        text = bounded("".join(traceback.format_exception(error)))
+        rundir.write_text(Path(root) / place, f"{name()}\n{addresses.shown(text)}")
     except OSError:  # the disk is full: the error itself is said
         return ""
     return place

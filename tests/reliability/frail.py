@@ -127,6 +127,7 @@ def cast(processes: list[psutil.Process]) -> dict[str, list[psutil.Process]]:
         "interchange": [process for process, text in said if "HTEX interchange" in text],
         "manager": managers,
         "worker": [worker for manager in managers for worker in workers(manager)],
+        "helper": [child for manager in managers for child in spawned(manager)[:1]],
     }
 
 
@@ -140,9 +141,14 @@ def busy(process: psutil.Process) -> float:
 
 def workers(manager: psutil.Process) -> list[psutil.Process]:
     """Give the workers of a pool; the first of its processes is multiprocessing's own."""
+    return spawned(manager)[1:]
+
+
+def spawned(manager: psutil.Process) -> list[psutil.Process]:
+    """Give what multiprocessing has started for a pool, the oldest first: its own helper, then workers."""
     try:
-        spawned = [child for child in manager.children() if "spawn_main" in words(child)]
-        return sorted(spawned, key=lambda child: child.create_time())[1:]
+        children = [child for child in manager.children() if "spawn_main" in words(child)]
+        return sorted(children, key=lambda child: child.create_time())
     except psutil.NoSuchProcess:
         return []
 

@@ -15,7 +15,14 @@ from frail import PATIENCE, Run, busy, cast, family, kill, left, make
 
 MOST_LOST = 10.0
 """Seconds of training that a kill may cost."""
-WHO = ("driver@local", "driver@local-htex", "interchange@local-htex", "manager@local-htex", "worker@local-htex")
+WHO = (
+    "driver@local",
+    "driver@local-htex",
+    "interchange@local-htex",
+    "manager@local-htex",
+    "worker@local-htex",
+    "helper@local-htex",
+)
 WITHIN = 0.8
 """Part of an undisturbed run in which moments are, so that all come before its end; `local` takes less time."""
 LONG = ("training.epochs=18000", "training.patience=10000")
@@ -60,7 +67,9 @@ def judge(facts: dict[str, object], run: Run, expected: dict[str, bytes]) -> Non
     assert run.fits() == expected
     assert "Traceback" not in str(facts["said"])
     if facts["killed"]:  # exit code 0: the run was about to end by itself
-        wanted = {"driver": (-9, 0), "interchange": (1, 0), "manager": (0,), "worker": (0,)}[str(facts["role"])]
+        wanted = {"driver": (-9, 0), "interchange": (1, 0), "manager": (0,), "worker": (0,), "helper": (0,)}[
+            str(facts["role"])
+        ]
         assert facts["exit"] in wanted, facts
 
 
@@ -71,7 +80,7 @@ BEFORE_FITS = 10
 
 @pytest.mark.parametrize("who", WHO)
 def test_killed_once(undisturbed: Run, frail: Run, who: str) -> None:
-    """Five moments, drawn anew at each run: after some recorded task and a part of a second, on machines of any speed."""
+    """Six moments, drawn anew at each run: after some recorded task and a part of a second, on machines of any speed."""
     role, site = who.split("@")
     tasks, pause = random.randrange(BEFORE_FITS), random.uniform(0.0, 0.5)
     reached: list[float] = []
@@ -97,8 +106,8 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], fl
 
 
 @pytest.mark.campaign
-@pytest.mark.parametrize("number", range(20))
-def test_twenty_moments(long: tuple[dict[str, bytes], float], tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize("number", range(30))
+def test_thirty_moments(long: tuple[dict[str, bytes], float], tmp_path: Path, number: int) -> None:
     """Results stand in docs/reliability.md; run with `-s` to see the facts."""
     expected, takes = long
     role, site = WHO[number % len(WHO)].split("@")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from needle_parsl.analysis.meaning import data, fits, model, toys, training
+from needle_parsl.analysis.meaning import data, fits, limits, model, toys, training
 from needle_parsl.analysis.meaning.data import OBSERVED
 
 if TYPE_CHECKING:
@@ -21,5 +21,5 @@ def check(analysis: Analysis, complain: Complain) -> None:
         analysis: What was read.
         complain: Called with key and message for each mistake.
     """
-    for part in (data, training, model, fits, toys):
+    for part in (data, training, model, fits, toys, limits):
         part.check(analysis, complain)

@@ -16,6 +16,7 @@ from needle_parsl.analysis.tables.data import (
     Variation,
 )
 from needle_parsl.analysis.tables.fits import Fit, Grid, Intervals, Plane, Scan, Toys
+from needle_parsl.analysis.tables.limits import Limits
 from needle_parsl.analysis.tables.model import WALL, Binning, Model, Nuisance, Parameter, Region
 from needle_parsl.analysis.tables.training import (
     JOINT_LOSSES,
@@ -42,6 +43,7 @@ __all__ = [
     "Fit",
     "Grid",
     "Intervals",
+    "Limits",
     "Model",
     "Nuisance",
     "Parameter",
@@ -73,6 +75,9 @@ class Analysis:
     """Everything random follows from it. Unit: none."""
     physics: str = ""
     """The user's Python file. Example: `"physics.py"`."""
+    resources: tuple[str, ...] = ()
+    """Files that your code reads, and that are part of what results are made from: a change of one makes them again. What it opens by Python's
+    `open` is noticed without. Example: `["scale_factors.json"]`."""
     split: Split = field(default_factory=Split)
     training: Training = field(default_factory=Training)
     ensemble: Ensemble = field(default_factory=Ensemble)
@@ -81,6 +86,7 @@ class Analysis:
     fit: Fit = field(default_factory=Fit)
     toys: Toys | None = None
     intervals: Intervals = field(default_factory=Intervals)
+    limits: Limits = field(default_factory=Limits)
 
     def reference_of(self, target: str) -> bool:
         """Whether a target is the reference itself, so that its ratio is 1."""

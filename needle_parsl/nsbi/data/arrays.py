@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from glob import glob
+from pathlib import Path
 from typing import Any
 
 from needle_parsl.errors import InputError
@@ -48,6 +49,8 @@ def events(files: str | Sequence[str], tree: str = "", rows: int = 500_000) -> A
 
 
 def _expanded(name: str) -> list[str]:
+    if not source.is_remote(name) and Path(name).exists():
+        return [name]
     found = source.expand(name) if source.is_remote(name) else sorted(glob(name, recursive=True)) or [name]  # noqa: PTH207  Path.glob takes no absolute patterns
     return list(found)
 

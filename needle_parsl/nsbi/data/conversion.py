@@ -11,7 +11,7 @@ from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import formulas, hashing, particles, readers, values
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.readers import Columns, Reader
-from needle_parsl.nsbi.data.readers.columns import length
+from needle_parsl.nsbi.data.readers.columns import length, plain
 from needle_parsl.nsbi.data.recipes import InputFile, Joint, Piece, Recipe
 
 STEP = 100_000
@@ -121,9 +121,9 @@ def _chunk(
     if not keep.all():
         columns, rows = {name: column[keep] for name, column in columns.items()}, rows[keep]
     weight = recipe.weight if isinstance(recipe.weight, float) else formulas.evaluate(recipe.weight, columns, where)
-    weight = values.finite(np.broadcast_to(np.asarray(weight), rows.shape), "the weight", where)
+    weight = values.finite(np.broadcast_to(plain(np.asanyarray(weight)), rows.shape), "the weight", where)
     x = np.empty((len(rows), len(recipe.features)), np.float32) if out is None else out[: len(rows)]
-    values.fill([columns[name] for name in recipe.features], recipe.features, x, where, recipe.nan)
+    values.fill([plain(columns[name]) for name in recipe.features], recipe.features, x, where, recipe.nan)
     jets = particles.gather(columns, recipe.particles, where, recipe.nan) if recipe.particles else None
     joint = {known.ratio: _joint(columns, len(rows), known, where) for known in recipe.joint}
     if recipe.content:
@@ -136,10 +136,11 @@ def _chunk(
 def _joint(columns: Columns, rows: int, known: Joint, where: str) -> np.typing.NDArray[np.float32]:
     """Evaluate what is known of the events of a ratio; a score is a probability."""
     what = f"ratios.joint of {known.ratio}"
-    found = np.broadcast_to(formulas.evaluate(known.text, columns, where), (rows,))
+    found = np.broadcast_to(plain(formulas.evaluate(known.text, columns, where)), (rows,))
     values.finite(found, what, where, largest=float(np.finfo(np.float32).max))
     if known.score:
         values.probability(found, what, where)
+    values.resolved(found, what, where)
     return found.astype(np.float32)
 
 

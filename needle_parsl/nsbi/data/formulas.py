@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from needle_parsl import expressions, refs
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.readers import Columns
-from needle_parsl.nsbi.data.readers.columns import to_awkward
-from needle_parsl.nsbi.data.recipes import Recipe
+from needle_parsl.nsbi.data.readers.columns import nullable, nulls, plain, to_awkward
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.data.recipes import Recipe
 
 
 def compute(columns: Columns, rows: int, recipe: Recipe, where: str) -> Columns:
@@ -32,16 +37,56 @@ def compute(columns: Columns, rows: int, recipe: Recipe, where: str) -> Columns:
 def derive(columns: Columns, rows: int, recipe: Recipe, where: str) -> Columns:
     """Add the derived columns; where events are selected away they may be NaN."""
     for name, text in recipe.derived:
-        columns = {**columns, name: np.broadcast_to(evaluate(text, columns, where), (rows,))}
+        made = evaluate(text, columns, where)
+        columns = {**columns, name: made if made.shape == (rows,) else np.broadcast_to(made, (rows,))}
     return columns
 
 
 def evaluate(text: str, columns: Columns, where: str) -> np.typing.NDArray[np.generic]:
-    """Evaluate an expression in columns; what cannot be is NaN or infinite."""
+    """Evaluate an expression in columns; what cannot be is NaN or infinite.
+
+    Rows with a null are computed for themselves, so that whole numbers of the others stay exact.
+    """
     tree = expressions.parse(text)
+    used = {name: columns[name] for name in tree.names()}
+    null = [found for column in used.values() if (found := nulls(column)) is not None and found.any()]
+    if not null:
+        return computed(tree, {name: np.asarray(column) for name, column in used.items()}, text, where)
+    some = np.logical_or.reduce(null)
+    whole = computed(tree, {name: np.asarray(column[~some]) for name, column in used.items()}, text, where)
+    rest = computed(tree, {name: plain(column[some]) for name, column in used.items()}, text, where)
+    return _merged(np.broadcast_to(whole, (~some).sum()), np.broadcast_to(rest, some.sum()), some)
+
+
+def _merged(
+    whole: np.typing.NDArray[np.generic], rest: np.typing.NDArray[np.generic], some: np.typing.NDArray[np.bool_]
+) -> np.typing.NDArray[np.generic]:
+    """Put what was computed of rows without nulls and of those with some in their places."""
+    exact = (
+        whole.dtype.kind in "biu" and rest.dtype.kind == "f" and bool((np.isnan(rest) | (rest == np.rint(rest))).all())
+    )
+    made = np.zeros(len(some), whole.dtype if exact else np.result_type(whole, rest))
+    made[~some] = whole
+    if not exact:
+        made[some] = rest
+        return made
+    unknown = np.zeros(len(some), bool)
+    unknown[some] = np.isnan(rest)
+    made[some] = np.nan_to_num(rest).astype(made.dtype)
+    return nullable(made, unknown) if unknown.any() else made
+
+
+def computed(
+    tree: expressions.Expression, columns: Mapping[str, np.typing.NDArray[np.generic]], text: str, where: str
+) -> np.typing.NDArray[np.generic]:
+    """Compute an expression in plain columns, whose whole numbers are widened first.
+
+    Raises:
+        InputError: It cannot be computed.
+    """
     try:
         with np.errstate(all="ignore"):
-            return np.asarray(tree({name: _wide(columns[name]) for name in tree.names()}))
+            return np.asarray(tree({name: _wide(column) for name, column in columns.items()}))
     except (TypeError, ValueError, ArithmeticError, np.exceptions.DTypePromotionError) as error:
         raise InputError(f'{where}: "{expressions.shorten(text)}" cannot be computed: {error}') from error
 
@@ -62,5 +107,5 @@ def condition(text: str, columns: Columns, where: str) -> np.typing.NDArray[np.b
         raise InputError(
             f'{where}: the selection "{expressions.shorten(text)}" is no condition; compare the column with something'
         )
-    kept: np.typing.NDArray[np.bool_] = np.nan_to_num(found).astype(bool)  # NaN is no yes
+    kept: np.typing.NDArray[np.bool_] = np.nan_to_num(plain(found)).astype(bool)  # NaN is no yes
     return kept

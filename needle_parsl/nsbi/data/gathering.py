@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from needle_parsl import addresses
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import conversion
 from needle_parsl.nsbi.data.events import Events
@@ -43,9 +44,9 @@ def gather(pieces: Sequence[Piece], recipe: Recipe, skip: bool = False) -> Gathe
         except InputError as error:
             if not skip:
                 raise
-            lost[piece.file.path] = Lost(piece.file.path, str(error).splitlines()[0], piece.file.share)
+            lost[piece.file.path] = Lost(addresses.shown(piece.file.path), str(error).splitlines()[0], piece.file.share)
     kept = [pair for path, pairs in found.items() if path not in lost for pair in pairs]
-    sources = dict.fromkeys(Source(piece.file.path, piece.file.label) for piece, _ in kept)
+    sources = dict.fromkeys(Source(addresses.shown(piece.file.path), piece.file.label) for piece, _ in kept)
     events = Events.join([events for _, events in kept], recipe.features)
     return Gathered(events, tuple(sources), tuple(lost.values()))
 

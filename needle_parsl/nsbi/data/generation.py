@@ -89,16 +89,22 @@ def write(path: Path, columns: Mapping[str, npt.NDArray[np.generic]]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Run as `python -m needle_parsl.nsbi.data.generation REFERENCE PHYSICS ORIGIN EVENTS SEED OUTPUT`.
+    """Run as `python -m needle_parsl.nsbi.data.generation REFERENCE PHYSICS DIGEST ORIGIN EVENTS SEED OUTPUT`.
 
-    `PHYSICS` is the copy of the user's file in the run directory, `ORIGIN` where it came from; both may be empty.
+    `PHYSICS` is the copy of the user's file in the run directory, whose text must have the `DIGEST`, and `ORIGIN` where it came
+    from; both may be empty.
     """
-    reference, physics, origin, events, seed, output = arguments
+    reference, physics, digest, origin, events, seed, output = arguments
     source = Path(physics).read_text(encoding="utf-8") if physics else ""
+    if refs.digest(source) != digest:
+        sys.exit(
+            f"{physics}: is not what this run has written; nothing of it was executed, give the same command again"
+        )
     try:
         write(Path(output), generate(reference, source, origin, int(events), int(seed)))
     except InputError as error:
         sys.exit(str(error))
+    refs.leave()
 
 
 if __name__ == "__main__":

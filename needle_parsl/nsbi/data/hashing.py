@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 Hashes = npt.NDArray[np.uint64]
+WHOLE = 2.0**53
+"""The largest whole number up to which floats hold all of them."""
 BLOCK = 32_768
 """Hashes that are worked on at a time, so that they stay in a near cache."""
 
@@ -127,6 +129,14 @@ def identify(columns: list[npt.NDArray[np.generic]]) -> Hashes:
 
 
 def _whole(column: npt.NDArray[np.generic]) -> Hashes:
+    if isinstance(column, np.ma.MaskedArray):
+        if null := int(np.ma.getmaskarray(column).sum()):
+            raise ValueError(f"is null in {null} of {len(column)} events that are kept; fill it, or select them away")
+        column = np.asarray(column)
+    if column.dtype.kind == "f" and len(column) and float(np.nanmax(np.abs(column))) > WHOLE:
+        raise ValueError(
+            "holds floats beyond 2^53, where they no longer tell whole numbers apart; store it as whole numbers of 64 bits"
+        )
     if column.dtype.kind not in "iu":
         with np.errstate(invalid="ignore"):
             whole = column.astype(np.int64) if column.dtype.kind in "fb" else None

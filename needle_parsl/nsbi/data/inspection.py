@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 
 from needle_parsl import refs
 from needle_parsl.errors import InputError, closest
-from needle_parsl.nsbi.data import acceptance, columns, conversion, files, generation, placeholders, sharing
+from needle_parsl.nsbi.data import acceptance, columns, conversion, files, generation, own_code, placeholders, sharing
 from needle_parsl.nsbi.data.events import Events, Fractions
 from needle_parsl.nsbi.data.files import Header, State
 from needle_parsl.nsbi.data.placeholders import Seen
@@ -72,6 +71,31 @@ def look(
     throws: Sequence[Throw] = (),
     known: Mapping[str, Any] | None = None,
     wanted: Wanted | None = None,
+    resources: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Look into everything that an analysis names, and notice which files the user's code opens on the way.
+
+    See `_look`; `resources` are files that it opens in ways that nobody can notice.
+    """
+    before = set(sys.modules)
+    with own_code.watching() as opened:
+        found = _look(looks, physics, fractions, least, throws, known, wanted)
+    read = sorted(opened - found["files"].keys() - set(resources))
+    found["notes"] += [
+        f"{path}: is opened by your code; what depends on that is made again when it changes" for path in read
+    ]
+    named = {text.rpartition(":")[0] for text in (*(i.generate for i in looks), *(t.reference for t in throws))}
+    return found | {"code": digests(set(sys.modules) - before, named, {*read, *resources})}
+
+
+def _look(
+    looks: list[Look],
+    physics: tuple[str, str],
+    fractions: Fractions,
+    least: int,
+    throws: Sequence[Throw],
+    known: Mapping[str, Any] | None,
+    wanted: Wanted | None,
 ) -> dict[str, Any]:
     """Look into everything that an analysis names.
 
@@ -87,13 +111,11 @@ def look(
     Returns:
         `problems`: each a sample, or "physics", and a message; `notes` of what is no mistake, one line each; `files`: what each
         is, by path; `samples`: by sample, its paths with the rows where they may be cut; `shared`: by sample, the features by whose values its
-        events are found in its variations, if these are made of them; `exact`: whether `physics.py` has `log_density`; `code`: digests of the
-        user's other modules that were imported on the way; `outputs`: how many columns networks get of features and of particles, 0 where that
-        is not known.
+        events are found in its variations, if these are made of them; `exact`: whether `physics.py` has `log_density`; `outputs`: how many
+        columns networks get of features and of particles, 0 where that is not known.
     """
     problems: list[tuple[str, str]] = []
     notes: list[str] = []
-    before = set(sys.modules)
     exact = _guard(problems, "physics", lambda: _has_density(*physics)) if physics[0] else False
     samples = {item.recipe.sample: _guard(problems, item.recipe.sample, item.paths) or [] for item in looks}
     looked = files.states([path for paths in samples.values() for path in paths], known or {})
@@ -119,7 +141,6 @@ def look(
     shared = _shared(kept, notes)
     for throw in throws:
         _guard(problems, "toys", partial(_thrown, throw, physics))
-    named = {text.rpartition(":")[0] for text in (*(i.generate for i in looks), *(t.reference for t in throws))}
     return {
         "problems": list(dict.fromkeys(problems)),
         "notes": list(dict.fromkeys(notes)),
@@ -129,7 +150,6 @@ def look(
         },
         "exact": bool(exact),
         "shared": shared,
-        "code": digests(set(sys.modules) - before, physics, named),
         "outputs": (0, 0) if problems else placeholders.columns(features, wanted),
     }
 
@@ -157,29 +177,15 @@ def _empty_regions(looks: list[Look], seen: Mapping[str, int]) -> Iterator[tuple
             yield f"@{region}", f"no simulated event is left after the selection {where}; change it"
 
 
-def digests(modules: set[str], physics: tuple[str, str], named: set[str]) -> dict[str, str]:
-    """Fingerprint the user's modules among those that were imported, by path.
+def digests(imported: set[str], named: set[str], opened: Iterable[str] = ()) -> dict[str, str]:
+    """Fingerprint what the user's code consists of, by path.
 
     Args:
-        modules: Names of what was imported.
-        physics: Text and path of the user's Python file.
+        imported: Names of the modules that were imported.
         named: Modules that the analysis names.
+        opened: Files that they have opened, or that the analysis names as their resources.
     """
-    own = {str(Path(physics[1]).parent)} if physics[0] else set()
-    return {
-        path: blake2b(Path(path).read_bytes(), digest_size=16).hexdigest() for path in _imported(modules, own, named)
-    }
-
-
-def _imported(modules: set[str], folders: set[str], named: set[str]) -> list[str]:
-    """List the files of modules that the user wrote: beside `physics.py`, or named in the analysis."""
-    found = []
-    for name in sorted(modules):
-        path = getattr(sys.modules.get(name), "__file__", None) or ""
-        beside = any(Path(path).is_relative_to(folder) for folder in folders)
-        if path and Path(path).is_file() and (name in named or (beside and "site-packages" not in path)):
-            found.append(path)
-    return found
+    return {path: own_code.digest(path) for path in [*own_code.modules(imported, named), *sorted(opened)]}
 
 
 def _distinct(item: Look, paths: Sequence[str], states: Mapping[str, State | InputError]) -> None:
@@ -387,7 +393,14 @@ def _looked(request: Mapping[str, Any]) -> dict[str, Any]:
     ]
     throws = [Throw(Recipe.of(r, physics), r["reference"], r["parameters"]) for r in request["throws"]]
     return look(
-        looks, physics, Fractions(**request["fractions"]), request["least"], throws, request["known"], _wanted(request)
+        looks,
+        physics,
+        Fractions(**request["fractions"]),
+        request["least"],
+        throws,
+        request["known"],
+        _wanted(request),
+        request["resources"],
     )
 
 
@@ -400,3 +413,4 @@ def _wanted(request: Mapping[str, Any]) -> Wanted:
 
 if __name__ == "__main__":
     main(sys.argv[1])
+    refs.leave()

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from needle_parsl import expressions
 from needle_parsl.errors import InputError
+from needle_parsl.nsbi.data import formulas
+from needle_parsl.nsbi.data import values as data_values
 from needle_parsl.nsbi.data.jagged import Jagged, ends
 from needle_parsl.nsbi.data.readers import Columns
 
@@ -64,6 +66,10 @@ def gather(columns: Columns, recipe: ParticleRecipe, where: str, nan: float | No
     prefix = recipe.column("")
     values = {name.removeprefix(prefix): columns[name].values for name in names}
     rows = _chosen(values, first, recipe, where)
+    for name in recipe.names:
+        values_of = values[name][rows]
+        data_values.exact(values_of, f'column "{recipe.column(name)}"', where)
+        data_values.resolved(values_of, f'column "{recipe.column(name)}"', where)
     features = np.stack([np.asarray(values[name][rows], np.float32) for name in recipe.names], axis=1)
     if nan is not None:
         np.copyto(features, nan, where=np.isnan(features))
@@ -85,12 +91,9 @@ def _chosen(
     event = np.repeat(np.arange(len(first)), first.counts)
     rows = np.arange(len(event))
     if recipe.selection:
-        try:
-            with np.errstate(all="ignore"):
-                keep = np.asarray(expressions.parse(recipe.selection)(values))
-        except (TypeError, ValueError, ArithmeticError) as error:
-            text = expressions.shorten(recipe.selection)
-            raise InputError(f'{where}: the selection of particles "{text}" cannot be computed: {error}') from error
+        tree = expressions.parse(recipe.selection)
+        said = f"{where}: the selection of particles"
+        keep = formulas.computed(tree, {name: values[name] for name in tree.names()}, recipe.selection, said)
         rows = np.flatnonzero(np.broadcast_to(np.nan_to_num(keep).astype(bool), rows.shape))
     if recipe.sort:
         rows = rows[np.lexsort((-values[recipe.sort][rows].astype(np.float64), event[rows]))]

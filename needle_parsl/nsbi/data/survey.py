@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import readers
+from needle_parsl.nsbi.data import readers, values
 from needle_parsl.nsbi.data.readers.columns import flat as is_flat
+from needle_parsl.nsbi.data.readers.columns import plain
 
 ROWS = 10_000
 """Rows that are looked at."""
@@ -67,14 +68,24 @@ def survey(path: Path) -> Survey:
         jagged = tuple(name for name in kinds if name not in flat)
         looked = [name for name in flat if not DULL.match(name)][:MOST_COLUMNS]
         named = [name for name in EVENT if name in flat]
-        columns = next(reader.iterate([*looked, *named], 0, ROWS, ROWS)) if looked or named else {}
+        columns = _first_rows(reader, list(dict.fromkeys([*looked, *named])))
         entries = reader.entries
     weight, effective = _weight(columns, entries)
+    looked, named = ([name for name in some if name in columns] for some in (looked, named))
     labels = {name: found for name in looked if (found := _label(name, columns[name]))}
     usable = [name for name in looked if name not in labels and "weight" not in name.lower() and _varies(columns[name])]
     features = tuple(sorted(usable, key=lambda name: columns[name].dtype.kind != "f"))  # counters come last
     ids = tuple(named) if _unique([columns[name] for name in named]) else ()
     return Survey(str(path), tree, entries, tuple(flat), jagged, features, weight, effective, ids, labels)
+
+
+def _first_rows(reader: readers.Reader, names: list[str]) -> readers.Columns:
+    """Read the first rows of the columns that can be read."""
+    found: readers.Columns = {}
+    for name in names:
+        with suppress(InputError):
+            found |= {name: plain(column) for name, column in next(reader.iterate([name], 0, ROWS, ROWS)).items()}
+    return found
 
 
 def _largest_tree(path: Path) -> str:
@@ -101,16 +112,19 @@ def _label(name: str, column: npt.NDArray[np.generic]) -> dict[str, int]:
     text = column.dtype.kind in "OUS"
     if not text and not (column.dtype.kind in "biu" and LABEL.search(name)):
         return {}
-    values, counts = np.unique(column.astype(str), return_counts=True)
-    several = 2 <= len(values) <= 20
-    return (
-        dict(sorted(zip(values.tolist(), counts.tolist(), strict=True), key=lambda item: -item[1])) if several else {}
-    )
+    found, counts = np.unique(column.astype(str), return_counts=True)
+    several = 2 <= len(found) <= 20
+    return dict(sorted(zip(found.tolist(), counts.tolist(), strict=True), key=lambda item: -item[1])) if several else {}
 
 
 def _varies(column: npt.NDArray[np.generic]) -> bool:
     """Whether a column is a feature: numbers, all finite as float32, and not all the same."""
     if column.dtype.kind not in "iuf":
+        return False
+    try:
+        values.exact(column, "it", "here")
+        values.resolved(column, "it", "here")
+    except InputError:  # float32 does not hold it
         return False
     with np.errstate(over="ignore"):
         x = column.astype(np.float32)

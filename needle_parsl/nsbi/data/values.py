@@ -11,6 +11,12 @@ from needle_parsl.errors import InputError
 
 STRIP = 4096
 """Rows that are turned from columns into rows at a time: what is read and written then stays in a near cache."""
+WHOLE = 2.0**53
+"""Beyond it, every float is a whole number."""
+LOOKED = 512
+"""Values of a chunk that are looked at."""
+COARSE, FEWER = 0.02, 0.1
+"""Rounding that matters, in parts of the spread, and the share of different values that must be left."""
 EXACT = 2**24
 """The largest whole number up to which float32 holds all of them."""
 MEND = "mend the file, or select these events away"
@@ -23,6 +29,7 @@ def fill(columns: Sequence[Any], names: Sequence[str], x: Rows, where: str, nan:
     for name, column in zip(names, columns, strict=True):
         numbers(column, f'column "{name}"', where)
         exact(column, f'column "{name}"', where)
+        resolved(column, f'column "{name}"', where)
     whole = True
     strip = np.empty((len(columns), STRIP), np.float32)
     with np.errstate(over="ignore"):
@@ -103,10 +110,39 @@ def numbers(column: np.typing.NDArray[np.generic], what: str, where: str) -> Non
 
 
 def exact(column: np.typing.NDArray[np.generic], what: str, where: str) -> None:
-    """Refuse whole numbers that float32 would round."""
-    if column.dtype.kind in "iu" and column.dtype.itemsize > 2 and len(column):
-        far = max(abs(int(column.min())), abs(int(column.max())))
-        if far > EXACT:
-            raise InputError(
-                f"{where}: {what} has whole numbers up to {far}; a feature holds them exactly only up to {EXACT}"
-            )
+    """Refuse whole numbers that float32 would round, of any type."""
+    if not len(column) or column.dtype.itemsize <= 2 or column.dtype.kind not in "iuf" or column.dtype == np.float32:
+        return
+    far = max(abs(np.fmin.reduce(column).item()), abs(np.fmax.reduce(column).item()))  # past NaN
+    if not far > EXACT:  # also if it is NaN
+        return
+    large = column[np.abs(column.astype(np.float64)) > EXACT]
+    whole = column.dtype.kind != "f" or (far <= WHOLE and bool(((column == np.rint(column)) | np.isnan(column)).all()))
+    if whole and np.isfinite(far) and (column.dtype.kind != "f" or bool((large.astype(np.float32) != large).any())):
+        raise InputError(
+            f"{where}: {what} has whole numbers up to {far:.0f}; a feature holds them exactly only up to {EXACT}"
+        )
+
+
+def resolved(column: np.typing.NDArray[np.generic], what: str, where: str) -> None:
+    """Refuse values that differ, and that float32 would make one, or nearly so; some of them are looked at.
+
+    Raises:
+        InputError: They are too small, or lie too close to each other far away from 0.
+    """
+    if column.dtype.kind not in "iuf" or column.dtype.itemsize <= 4 or len(column) < 2:
+        return
+    some = column[:: len(column) // LOOKED + 1].astype(np.float64)
+    some = some[np.isfinite(some)]
+    with np.errstate(over="ignore", under="ignore"):
+        stored = some.astype(np.float32).astype(np.float64)
+    distinct = len(np.unique(some))
+    if distinct < 2 or not np.isfinite(stored).all():
+        return
+    spread = np.subtract(*np.percentile(some, [84, 16])) / 2 or some.std()
+    if np.abs(some - stored).max() <= COARSE * spread and len(np.unique(stored)) > FEWER * distinct:
+        return
+    raise InputError(
+        f"{where}: {what} loses itself in float32: of {distinct} different values {len(np.unique(stored))} are left, between "
+        f"{some.min():.10g} and {some.max():.10g}; shift or scale it in [features] derived, for instance by {np.median(some):.3g}"
+    )

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import parquet
 
-from needle_parsl.errors import InputError
+from needle_parsl.errors import InputError, legible
 from needle_parsl.nsbi.data import conversion, hashing
 from needle_parsl.nsbi.data import files as headers
 from needle_parsl.nsbi.data.placeholders import unknown_categories
@@ -131,7 +131,9 @@ def apply(ratios: Source, piece: Piece, recipe: Recipe, output: str) -> int:
         rows = _rows(piece, events.id)
         for start in range(0, len(events), CHUNK):
             some = slice(start, start + CHUNK)
-            writer.write_table(_table(piece.file.path, rows[some], evaluator.evaluate(events.x[some]), ratios.ratios))
+            writer.write_table(
+                _table(legible(piece.file.path), rows[some], evaluator.evaluate(events.x[some]), ratios.ratios)
+            )
     return len(events)
 
 

@@ -10,8 +10,10 @@ import h5py
 import numpy as np
 
 from needle_parsl.errors import InputError
+from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.estimators import wifi
 from needle_parsl.nsbi.estimators.calibrations import Calibration
+from needle_parsl.nsbi.estimators.ensembles import COMBINERS
 from needle_parsl.nsbi.estimators.estimator import Crossed, Estimator
 from needle_parsl.nsbi.training import networks
 from needle_parsl.nsbi.transforms.transform import Transform
@@ -81,7 +83,7 @@ def _read_calibration(group: h5py.Group) -> Calibration:
 
 def read(path: Path) -> Estimator:
     """Read an estimator."""
-    with h5py.File(path, "r") as file:
+    with hdf5.opened(path, "estimator") as file:
         return take(file)
 
 
@@ -90,15 +92,36 @@ def take(group: h5py.Group) -> Estimator:
 
     Raises:
         InputError: An earlier version of needle wrote it.
+        ValueError: What is there does not belong together.
     """
     if "transform" not in group:
         raise InputError(
             f'{group.file.filename}: was written by an earlier version of needle; "needle run" makes it again'
         )
+    found = _taken(group)
+    members = found.weights.shape
+    if found.combine not in COMBINERS or found.coefficients.shape != members[:1] or found.weights.dtype.kind != "f":
+        raise ValueError("its members, their coefficients and their combination do not belong together")
+    _judge_transform(found)
+    return found
+
+
+def _judge_transform(found: Estimator) -> None:
+    """Insist on a transform that gives the network its features.
+
+    Raises:
+        ValueError: It is none, whatever goes wrong in it.
+    """
+    given = found.transform(np.zeros((1, found.transform.inputs), np.float32))
+    if given.shape != (1, found.shape.features):
+        raise ValueError("its network and what it is given do not belong together")
+
+
+def _taken(group: h5py.Group) -> Estimator:
     return Estimator(
         str(group.attrs["ratio"]),
         tuple(json.loads(group.attrs["features"])),
-        networks.Shape(**json.loads(group.attrs["shape"])),
+        networks.described(group.attrs["shape"]),
         Transform.from_json(group["transform"].asstr()[()]),
         group["weights"][...],
         str(group.attrs["combine"]),

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.data.events import Events
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def put(group: h5py.Group, covariance: Covariance) -> None:
 
 def read(path: Path) -> Covariance:
     """Read a covariance."""
-    with h5py.File(path, "r") as file:
+    with hdf5.opened(path, "covariance") as file:
         return take(file)
 
 

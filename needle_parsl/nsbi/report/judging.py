@@ -10,7 +10,7 @@ from typing import Any
 from scipy.stats import binomtest
 
 from needle_parsl.analysis import WALL
-from needle_parsl.nsbi.report import closure_lights, ratio_lights
+from needle_parsl.nsbi.report import closure_lights, outside, ratio_lights
 from needle_parsl.nsbi.report.colours import ORDER, UNLIKELY, Colour, Found, above, below, corrected, reason
 from needle_parsl.nsbi.report.gathering import Facts, Sample
 from needle_parsl.nsbi.statistics.fits import degeneracy
@@ -391,6 +391,7 @@ SUBJECTS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
     **closure_lights.SUBJECTS,
     "fits": (_fits, _good_fits),
     "goodness": (_described, _good_description),
+    "outside": (outside.look, outside.good),
     "simulation": (_finite, _good_simulation),
     "ensemble": (_ensemble, _good_ensemble),
     "bootstrap": (_bootstrap, _good_bootstrap),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import numpy as np
 
-from needle_parsl import __version__
+from needle_parsl import __version__, addresses
 from needle_parsl.analysis import extras
 from needle_parsl.nsbi.report import closure_numbers, judging, summary
 from needle_parsl.nsbi.report.colours import reason
@@ -44,7 +44,8 @@ def write(folder: Path, facts: Facts) -> None:
     numbers = plain(summary.numbers(facts))
     shown: dict[str, Any] = {"f": facts, "summary": numbers, "findings": judging.judge(facts), "pictures": pictures}
     shown["normalised_at"] = closure_numbers.points(facts)
-    (folder / "index.html").write_text(_page({**shown, "version": __version__}), encoding="utf-8")
+    text = addresses.shown(_page({**shown, "version": __version__}))
+    (folder / "index.html").write_text(text, encoding="utf-8", errors="backslashreplace")
     (folder / "summary.json").write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 

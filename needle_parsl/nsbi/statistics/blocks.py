@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.throws import Fitted, fitted
 from needle_parsl.nsbi.statistics.toys import Draw
@@ -115,7 +116,7 @@ def write(path: Path, block: Block) -> None:
 
 def read(path: Path) -> Block:
     """Read a block."""
-    with h5py.File(path, "r") as file:
+    with hdf5.opened(path, "block of toys") as file:
         pool = float(file.attrs["effective_events"]), float(file.attrs["vetoed_events"])
         columns = {name: file[name][...] for name in ("tested", *COLUMNS)}
         return Block(tuple(json.loads(file.attrs["parameters"])), file["truth"][...], *pool, **columns)

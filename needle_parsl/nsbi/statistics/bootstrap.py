@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.errors import TaskError
+from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits.fitting import Result
 
@@ -205,7 +206,7 @@ def write(path: Path, replica: Replica) -> None:
 
 def read(path: Path) -> Replica:
     """Read a replica."""
-    with h5py.File(path, "r") as file:
+    with hdf5.opened(path, "replica") as file:
         fits = {
             name: Fitted(
                 tuple(json.loads(group.attrs["parameters"])),

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.errors import InputError, TaskError
+from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.placeholders import unknown_categories
 
@@ -142,7 +143,7 @@ def write(path: Path, dataset: Dataset) -> None:
 
 def read(path: Path) -> Dataset:
     """Read a dataset."""
-    with h5py.File(path, "r") as file:
+    with hdf5.opened(path, "dataset of ratios") as file:
         group = file.get("log_ratio", {})
         return Dataset(
             file["x"][...],

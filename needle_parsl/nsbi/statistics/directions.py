@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.estimators import joint
 from needle_parsl.nsbi.statistics.dataset import Dataset
 
@@ -72,7 +73,7 @@ def write(
 
 def read(path: Path) -> Directions | None:
     """Read the directions of a dataset; None where none of its ratios is a wifi ensemble."""
-    with h5py.File(path, "r") as file:
+    with hdf5.opened(path, "dataset of ratios") as file:
         if COVARIANCE not in file:
             return None
         covariance = joint.take(file[COVARIANCE])

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from needle_parsl import __version__
 from needle_parsl.errors import InputError, closest
+from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.estimators import files, joint
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.statistics.model import Shape
@@ -156,7 +157,7 @@ def write(path: Path, model: PseudoModel) -> None:
 
 def read(path: Path | str) -> PseudoModel:
     """Read a pseudo-model; nothing in the file is executed."""
-    with h5py.File(path, "r") as file:
+    with hdf5.opened(path, "set of estimators") as file:
         facts = json.loads(file.attrs["model"])
         return PseudoModel(
             str(file.attrs["name"]),

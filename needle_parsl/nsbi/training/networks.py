@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -24,6 +24,10 @@ from needle_parsl.nsbi.training.flows import FlowRatio
 from needle_parsl.nsbi.training.particles import PARTICLE_NETWORKS
 from needle_parsl.nsbi.training.stillness import Still
 from needle_parsl.nsbi.transforms.transform import Transform
+
+KINDS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
+LARGEST = 10**7
+"""The largest number in a shape; nobody trains a wider network."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +90,29 @@ def _called(shape: Shape) -> str:
     return shape.network.rpartition(":")[2]
 
 
-def find(name: str) -> Callable[..., nn.Module]:
-    """Find what makes a network.
+def described(text: str) -> Shape:
+    """Read the shape of a network from a file.
 
     Raises:
-        InputError: There is no such class.
+        ValueError: It is none.
     """
-    found = NETWORKS.get(name) or refs.resolve(name)
+    table = json.loads(text)
+    kinds = {field.name: KINDS[str(field.type)] for field in fields(Shape)}
+    wrong = [
+        n for n, v in table.items() if type(v) is not kinds.get(n) or (isinstance(v, int) and not 0 <= v <= LARGEST)
+    ]
+    if wrong or not isinstance(json.loads(table["arguments"]), dict):
+        raise ValueError(f"no shape of a network: {', '.join(wrong) or 'arguments'}")
+    return Shape(**table)
+
+
+def find(name: str) -> Callable[..., nn.Module]:
+    """Find what makes a network: one of needle's, or one that the user's analysis names.
+
+    Raises:
+        InputError: There is no such class, or only a file names it.
+    """
+    found = NETWORKS.get(name) or refs.named_by_file(name)
     if not callable(found):
         raise InputError(f"{name} is no class of networks")
     kind: Callable[..., nn.Module] = found
@@ -183,9 +203,28 @@ def build(shape: Shape, seed: int) -> nn.Module:
 
 
 def empty(shape: Shape) -> nn.Module:
-    """Make a network whose weights will be filled in; touches no random state, which other threads may be using."""
-    with Still():
-        return make(shape).eval()
+    """Make a network whose weights will be filled in; touches no random state, which other threads may be using.
+
+    Raises:
+        InputError: There is no such network, or it cannot be made with what the shape says.
+    """
+    try:
+        with Still():
+            return make(shape).eval()
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"no network {_called(shape)} can be made of its shape ({type(error).__name__}: {reason})"
+        ) from error
 
 
 def vector(network: nn.Module) -> torch.Tensor:
@@ -197,8 +236,14 @@ def vector(network: nn.Module) -> torch.Tensor:
 
 
 def fill(network: nn.Module, weights: torch.Tensor) -> None:
-    """Give a network the weights that `vector` gave."""
+    """Give a network the weights that `vector` gave.
+
+    Raises:
+        InputError: It has other weights.
+    """
     parts = tensors(network)
+    if (size := sum(part.numel() for part in parts)) != len(weights):
+        raise InputError(f"the network has {size} weights, and the file {len(weights)}")
     with torch.no_grad():
         for part, own in zip(parts, torch.split(weights, [part.numel() for part in parts]), strict=True):
             part.copy_(own.view_as(part))

@@ -11,6 +11,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl.nsbi.data import hdf5
+from needle_parsl.nsbi.training import networks
 from needle_parsl.nsbi.training.networks import Shape
 from needle_parsl.nsbi.transforms.transform import Transform
 
@@ -58,8 +60,8 @@ def write(path: Path, pack: Pack) -> None:
 
 def read(path: Path) -> Pack:
     """Read a pack."""
-    with h5py.File(path, "r") as file:
-        shape = Shape(**json.loads(file.attrs["shape"]))
+    with hdf5.opened(path, "pack of networks") as file:
+        shape = networks.described(file.attrs["shape"])
         return Pack(shape, Transform.from_json(file["transform"].asstr()[()]), take(file))
 
 

@@ -13,6 +13,8 @@ import h5py
 import numpy as np
 import torch
 
+from needle_parsl.errors import InputError
+from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training.packs import Trained
 
@@ -62,13 +64,14 @@ def read(path: Path, key: str) -> State | None:
     """Read a state; None if there is none, if it is another task's, or if a single bit of it has changed."""
     try:
         with h5py.File(path, "r") as file:
+            hdf5.plain(file)
             if file.attrs["key"] != key or file.attrs["digest"] != _digest(file):
                 return None
             tree = json.loads(file["running"][...].tobytes())
             tensors = [torch.from_numpy(file[f"tensors/{n}"][...]) for n in range(len(file.get("tensors", ())))]
             finished = packs.take(file["finished"]) if "finished" in file else ()
             return State(finished, tuple(_decode(tree, tensors)))
-    except (OSError, KeyError, ValueError, RuntimeError, TypeError):  # whatever h5py says of damaged files
+    except (InputError, *hdf5.DAMAGE):  # whatever h5py says of damaged files
         return None
 
 

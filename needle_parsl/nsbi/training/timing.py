@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from needle_parsl import refs
 from needle_parsl.analysis import Training, recommended
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged
@@ -79,3 +80,4 @@ def main(output: str) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1])
+    refs.leave()

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from needle_parsl import refs
 from needle_parsl.analysis import Training, recommended
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import inspection
+from needle_parsl.nsbi.data import inspection, own_code
 from needle_parsl.nsbi.data.jagged import Jagged
 from needle_parsl.nsbi.training.engines import choosing
 from needle_parsl.nsbi.training.members import Job, Settings
@@ -41,6 +42,13 @@ def look(table: Training, features: int, particles: int, physics: tuple[str, str
         `problems`, `engine` with the `reason` why it is no faster one, and `code`: digests of the user's modules.
     """
     before = set(sys.modules)
+    with own_code.watching() as opened:
+        found = _looked(table, features, particles, physics)
+    named = {table.architecture()[0].rpartition(":")[0]}
+    return {**found, "code": inspection.digests(set(sys.modules) - before, named, opened)}
+
+
+def _looked(table: Training, features: int, particles: int, physics: tuple[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {"problems": [], "engine": "", "reason": ""}
     try:
         classes = CLASSES if table.loss == "multiclass" else ()
@@ -50,8 +58,7 @@ def look(table: Training, features: int, particles: int, physics: tuple[str, str
         found |= {"engine": choice.engine, "reason": choice.reason}
     except InputError as error:
         found["problems"] = [("training.network", line) for line in str(error).splitlines()]
-    named = {table.architecture()[0].rpartition(":")[0]}
-    return {**found, "code": inspection.digests(set(sys.modules) - before, physics, named)}
+    return found
 
 
 def _events(features: int, particles: int, classes: int) -> Batchable:
@@ -73,3 +80,4 @@ def main(output: str) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1])
+    refs.leave()

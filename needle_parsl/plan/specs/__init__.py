@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TypeVar
 
 from needle_parsl.plan.specs.fits import (
@@ -55,7 +55,7 @@ VERSIONS = {
     "diagnose": 7,
     "evaluate": 2,
     "count": 1,
-    "fit": 6,
+    "fit": 7,
     "interval": 5,
     "replica": 1,
     "bootstrap": 1,
@@ -111,11 +111,29 @@ class Task:
     """Keys of the tasks whose outputs it reads."""
     code: Physics | None = None
     """The user's Python file, for tasks that use a network of theirs."""
+    limit: float = float("inf")
+    """How long it may take if it calls the user's code. Unit: s."""
+    output: float = 1e7
+    """What a program of the user's may print. Unit: bytes."""
 
     def of(self, kind: type[S]) -> S:
         """Give the spec to the function of its stage, which knows its kind."""
         assert isinstance(self.spec, kind)
         return self.spec
+
+
+def own_code(task: Task) -> bool:
+    """Whether a task calls code of the user's."""
+    return task.code is not None or (task.stage != "generate" and _holds_code(task.spec))
+
+
+def _holds_code(spec: object) -> bool:
+    """Whether a spec, or one within it, names the user's file."""
+    if isinstance(spec, Physics):
+        return True
+    if isinstance(spec, (list, tuple)):  # of many alike
+        return any(map(_holds_code, spec[:1]))
+    return is_dataclass(spec) and any(_holds_code(getattr(spec, field.name)) for field in fields(spec))
 
 
 __all__ = [
@@ -168,4 +186,5 @@ __all__ = [
     "Thrower",
     "Toys",
     "Train",
+    "own_code",
 ]

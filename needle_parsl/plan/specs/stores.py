@@ -18,6 +18,8 @@ class Physics:
     """That file, or the analysis without one; modules beside it can be imported."""
     imported: tuple[str, ...] = ()
     """Digests of the user's other modules that it imports, or that the analysis names."""
+    names: tuple[str, ...] = field(default=(), metadata=NOT_IN_KEY)
+    """What files of the run may name of it: the analysis' own networks."""
 
 
 @dataclass(frozen=True)

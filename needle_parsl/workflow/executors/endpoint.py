@@ -15,10 +15,9 @@ from typing import Any
 from parsl.executors import GlobusComputeExecutor
 
 from needle_parsl import rundir
-from needle_parsl.errors import InputError, NeedleError, TaskError
+from needle_parsl.errors import CrashError, InputError, NeedleError, TaskError
 from needle_parsl.workflow import globus, lines
 from needle_parsl.workflow.executors import settings
-from needle_parsl.workflow.worker import CrashError
 
 BATCH = 500
 """Tasks that one call to the service may carry: of a few kB each, where it takes 10 MB."""

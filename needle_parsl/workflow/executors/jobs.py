@@ -13,7 +13,17 @@ from typing import Any
 from needle_parsl import rundir
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.site import Shape
+from needle_parsl.workflow import forms
 
+FORM = {
+    "shape": str,
+    "nodes": int,
+    "walltime": int,
+    "submitted": float,
+    "started?": float,
+    "ended?": float,
+    "state?": str,
+}
 UNASKED = ("CANCELLED", "TIMEOUT", "FAILED")
 """Ends of a job that nobody asked us for."""
 
@@ -53,7 +63,7 @@ class Jobs:
         self.jobs: dict[str, Job] = {}
         with suppress(InputError, TypeError, AttributeError):  # damaged, or none yet: it costs only its history
             found: dict[str, Any] = rundir.read_json(self.path)
-            self.jobs = {job: Job(**facts) for job, facts in found.items()}
+            self.jobs = {job: Job(**facts) for job, facts in found.items() if forms.fits(facts, FORM)}
         self._leave_behind()
 
     def _leave_behind(self) -> None:

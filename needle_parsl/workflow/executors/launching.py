@@ -114,4 +114,4 @@ def here(site: Site, label: str, logs: Path) -> str:
 
 
 def _pool(logs: Path) -> list[str]:
-    return ["-m", POOL, os.fspath(logs.parent / blame.LOST)]
+    return ["-P", "-m", POOL, os.fspath(logs.parent / blame.LOST)]

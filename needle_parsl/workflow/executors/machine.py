@@ -15,6 +15,7 @@ import psutil
 
 from needle_parsl.errors import TaskError
 from needle_parsl.site import Site
+from needle_parsl.workflow import apart
 from needle_parsl.workflow.executors import settings
 from needle_parsl.workflow.executors.jobs import Jobs
 from needle_parsl.workflow.executors.judging import Judge, last_words
@@ -144,6 +145,8 @@ def started(site: Site, logs: Path, say: Say = lambda _: None) -> Iterator[Machi
         except BaseException:
             _abandon(machine)
             raise
+        finally:
+            apart.close()
 
 
 def _import_parsl(*, sdk: bool) -> None:

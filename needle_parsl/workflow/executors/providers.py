@@ -195,6 +195,11 @@ class Pbs(Watched, PBSProProvider):
         self.execute_wait(f"qdel {' '.join(job_ids)}")
 
 
+SLURMS_END = (
+    'case "${SLURM_JOB_END_TIME:-x}" in *[!0-9]*) ;; *) '
+    '[ "$SLURM_JOB_END_TIME" -le "$(date +%s)" ] || export NEEDLE_JOB_END=$SLURM_JOB_END_TIME ;; esac'
+)
+"""Takes Slurm's own word for the end of a job, if it is a time to come."""
 LAUNCHERS = {
     "srun": lambda options: SrunLauncher(overrides=options),
     "mpiexec": lambda options: MpiExecLauncher(bind_cmd="--cpu-bind", overrides=options),
@@ -233,7 +238,7 @@ def provider(site: Site, label: str, name: str, jobs: Jobs) -> Any:
 
 def _setup(shape: Shape) -> str:
     """Give the lines of the job before its workers start: when it ends, and what the site wants there."""
-    ends = f"export NEEDLE_JOB_END=${{SLURM_JOB_END_TIME:-$(( $(date +%s) + {shape.seconds()} ))}}"
+    ends = f"export NEEDLE_JOB_END=$(( $(date +%s) + {shape.seconds()} ))\n{SLURMS_END}"
     if not shape.setup:
         return ends
     return f"{ends}\nset -e\n{shape.setup.rstrip()}\nset +e"

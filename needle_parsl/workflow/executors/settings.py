@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 import socket
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from needle_parsl.workflow.executors import launching
 from needle_parsl.workflow.executors.jobs import Jobs
 from needle_parsl.workflow.executors.judging import Judge
 from needle_parsl.workflow.failures import retries
-from needle_parsl.workflow.processes import tethered
+from needle_parsl.workflow.processes import python, tethered
 
 PARSL = "parsl"
 LABEL = "tasks"
@@ -114,9 +113,9 @@ def htex(site: Site, label: str, logs: Path, jobs: Jobs, where: str = "") -> Any
 
     from needle_parsl.workflow.executors.scaling import Patient, PatientMpi
 
-    if set(str(logs)) & set("{}'" if site.scheduler == "local" else "{}'$`\\\""):
+    if set(str(logs)) & set("{}'[]*?" if site.scheduler == "local" else "{}'[]*?$`\\\""):
         raise InputError(
-            f"{logs}: worker processes cannot work in a folder with one of {{ }} ' in its name; choose another --out"
+            f"{logs}: worker processes cannot work in a folder with one of {{ }} ' [ ] * ? in its name; choose another --out"
         )
     shape, local = site.shapes()[label], site.scheduler == "local"
     start = launching.here(site, label, logs) if local else launching.on_nodes(logs, launching.write(site, label, logs))
@@ -130,7 +129,7 @@ def htex(site: Site, label: str, logs: Path, jobs: Jobs, where: str = "") -> Any
         "block_error_handler": Judge(logs),
         "launch_cmd": _quoted(DEFAULT_LAUNCH_CMD).replace("process_worker_pool.py", start),
     }
-    tied = tethered.command(os.getpid(), str(logs / f"interchange-{label}.log"), [sys.executable, "-m", INTERCHANGE])
+    tied = tethered.command(os.getpid(), str(logs / f"interchange-{label}.log"), python.module(INTERCHANGE))
     if label == launching.MPI:
         made = PatientMpi(max_workers_per_block=shape.nodes, mpi_launcher=_mpi(shape.launcher), **common)
         made.interchange_launch_cmd = tied  # its constructor wants one word

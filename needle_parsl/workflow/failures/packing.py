@@ -11,10 +11,10 @@ from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 
+from needle_parsl.errors import CrashError
 from needle_parsl.plan import Task, specs
 from needle_parsl.workflow.failures import retries
 from needle_parsl.workflow.records import Record
-from needle_parsl.workflow.worker import CrashError
 
 Submit = Callable[..., Future[Record]]
 """Submits the work of a stage: its name, the task, and the records or futures before it."""

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from needle_parsl.errors import NeedleError
+from needle_parsl.errors import CrashError, NeedleError
 from needle_parsl.workflow.processes.stopping import StoppedError
-from needle_parsl.workflow.worker import CrashError
 
 BUDGET = 1
 """A task that has cost more is not tried again: two lost workers, or two crashes."""

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from needle_parsl.workflow.processes import timed
+
 LOOK = 0.1
 """Seconds between two looks."""
 
@@ -30,7 +32,7 @@ class Death:
             if self.exit_code < 0
             else f"ended with exit code {self.exit_code}"
         )
-        why = ""
+        why = ": its task took longer than [limits] allows" if self.exit_code == timed.CODE else ""
         if self.out_of_memory:
             why = ": out of memory"
         elif self.exit_code == -9:

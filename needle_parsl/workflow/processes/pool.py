@@ -12,10 +12,13 @@ import multiprocessing
 import os
 import platform
 import runpy
+import shutil
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import asdict
+from multiprocessing import util
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,9 @@ from needle_parsl.workflow.processes.deaths import LOOK, Death, place
 PARSL = "parsl.executors.high_throughput.process_worker_pool"
 PATIENCE = 10.0
 """Seconds after which a task that nobody has is lost."""
+ROOM = 107 - len("/pymp-12345678/listener-12345678")
+"""Characters that the folder of temporary files may have, so that a socket in it can be opened."""
+SHORT = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108  in each, a folder of one's own is made
 HELD = 10.0
 """Seconds after which a lock of the task queue is a dead worker's: a living one gives it back after each heartbeat."""
 
@@ -52,12 +58,31 @@ class Counted(TaskScheduler):
         return result
 
 
+def watched(folder: Path) -> None:
+    """Look after the workers; if that fails, end this process, whose tasks Parsl then gives to another."""
+    try:
+        watch(folder)
+    except BaseException as error:  # noqa: BLE001  in a thread, nobody would hear of it
+        _end(f"the watch over its workers has failed: {type(error).__name__}: {error}")
+
+
+def _end(why: str) -> None:
+    sys.stderr.write(f"needle: this pool of workers ends: {why}\n")
+    sys.stderr.flush()
+    os._exit(1)
+
+
 def watch(folder: Path) -> None:
     """Look after the workers, until this process ends."""
+    helpers: set[BaseProcess] = set()
     workers: dict[int, BaseProcess] = {}
     kills, lost_since = memory.kills(), math.inf
     while True:
-        living = {child.pid or 0: child for child in multiprocessing.active_children() if "Worker" in child.name}
+        children = multiprocessing.active_children()
+        living = {child.pid or 0: child for child in children if "Worker" in child.name}
+        helpers |= {child for child in children if "Manager" in child.name}
+        if gone := [helper.name for helper in helpers if helper not in children]:
+            _end(f"{gone[0]}, which holds Parsl's list of tasks, has gone")
         for pid in workers.keys() - living.keys():
             counted = memory.kills()
             _note(folder, workers[pid], pid, counted > kills or memory.in_kernel_log(pid))
@@ -67,7 +92,7 @@ def watch(folder: Path) -> None:
         if lost_since < math.inf and not _lost():
             lost_since = time.monotonic()
         if time.monotonic() - lost_since > PATIENCE:
-            os._exit(1)  # Parsl gives all tasks of a pool that has ended to another
+            _end("a task was lost with its worker")
         workers = living
         time.sleep(LOOK)
 
@@ -101,13 +126,28 @@ def _give_back() -> None:
         lock.release()  # ours, or the dead worker's
 
 
+def _shorten_sockets() -> None:
+    """Put the sockets of Python's helper processes where their paths are short enough; tasks keep their TMPDIR."""
+    if len(os.fsencode(tempfile.gettempdir())) <= ROOM:
+        return
+    short = next((place for place in SHORT if os.access(place, os.W_OK)), None)
+    if short is None:
+        _end(
+            f"TMPDIR has {len(tempfile.gettempdir())} characters, and a path of a socket 107 at most; set a shorter one"
+        )
+    folder = tempfile.mkdtemp(prefix="needle-", dir=short)
+    vars(multiprocessing.process.current_process())["_config"]["tempdir"] = folder
+    util.Finalize(None, shutil.rmtree, (folder, True), exitpriority=-100)
+
+
 def main() -> None:
     """Run Parsl's pool, and watch it from a thread."""
     if (wanted := os.environ.get("NEEDLE_VERSION", __version__)) != __version__:
         sys.exit(f"this node has needle {__version__}, and the run was started with {wanted}; install the same at both")
     folder = Path(sys.argv.pop(1))
     vars(mpi_resource_management)["TaskScheduler"] = Counted
-    threading.Thread(target=watch, args=(folder,), daemon=True).start()
+    _shorten_sockets()
+    threading.Thread(target=watched, args=(folder,), daemon=True).start()
     runpy.run_module(PARSL, run_name="__main__", alter_sys=True)
 
 

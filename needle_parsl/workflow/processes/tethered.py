@@ -1,18 +1,25 @@
 """A program that runs another one, and never lets it outlive the process it works for.
 
 `python -m needle_parsl.workflow.processes.tethered OWNER LOG PROGRAM ...` gives the program a process group of its own, which the keys of
-a terminal do not reach. The group ends when the program does, when the owner is gone, even by `kill -9`, or on SIGTERM.
+a terminal do not reach. The group ends when the program does, when the owner is gone, even by `kill -9`, or on SIGTERM. OWNER may be followed by
+`,SECONDS,BYTES,KEY`: what the program takes longer than that ends it, as KEY allows, and of what it prints so much is passed on.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
+from typing import Any
 
 import psutil
+
+from needle_parsl.workflow.processes import python
 
 LOOK = 0.25
 """Seconds between two looks at the owner."""
@@ -22,9 +29,21 @@ INHERIT = "-"
 """In the place of the log file: output goes where this program's own goes."""
 
 
-def command(owner: int, log: str, program: list[str]) -> list[str]:
-    """Give the command line that runs a program tethered to a process."""
-    return [sys.executable, "-m", "needle_parsl.workflow.processes.tethered", str(owner), log, *program]
+def command(owner: int, log: str, program: list[str], bounds: str = "") -> list[str]:
+    """Give the command line that runs a program tethered to a process.
+
+    Args:
+        owner: The process.
+        log: The file for what the program prints, or `INHERIT`.
+        program: Its command line.
+        bounds: From `bounded`.
+    """
+    return python.module("needle_parsl.workflow.processes.tethered", f"{owner}{bounds}", log, *program)
+
+
+def bounded(seconds: float, size: float, key: str) -> str:
+    """Say how long a program may take, and how many bytes it may print."""
+    return f",{seconds:g},{size:.0f},{key}"
 
 
 def gone(process: psutil.Process) -> bool:
@@ -65,7 +84,9 @@ def _in(group: int, pid: int) -> bool:
 
 def main(arguments: list[str]) -> int:
     """Run the program; give its exit code, or 143 if it was ended."""
-    owner, log, *program = arguments
+    told, log, *program = arguments
+    owner, *bounds = told.split(",")
+    seconds, size = (float(bounds[0]), int(bounds[1])) if bounds else (math.inf, 0)
     os.setsid()
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
@@ -73,11 +94,14 @@ def main(arguments: list[str]) -> int:
     output = None if log == INHERIT else open(log, "ab")  # noqa: SIM115, PTH123  the program's, to its end
     try:
         master = psutil.Process(int(owner))
-        child = subprocess.Popen(program, stdout=output, stderr=output)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} if size else {"stdout": output, "stderr": output}
+        child = subprocess.Popen(program, **pipes)
     except (psutil.NoSuchProcess, OSError) as error:
         sys.stderr.write(f"{program[0]}: {error}\n")
         return 127
-    while child.poll() is None and not asked and not gone(master):
+    passing = [_passing(*pair, size) for pair in ((child.stdout, 1), (child.stderr, 2))] if size else []
+    ends = time.monotonic() + seconds
+    while child.poll() is None and not asked and not gone(master) and time.monotonic() < ends:
         try:
             child.wait(LOOK)
         except subprocess.TimeoutExpired:
@@ -85,7 +109,31 @@ def main(arguments: list[str]) -> int:
     code = child.poll()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end_group(os.getpgrp())
+    for thread in passing:  # what it has started and set apart may hold its output open
+        thread.join(LOOK)
+    if code is None and time.monotonic() >= ends:
+        os.write(
+            2, f"the user's code has taken longer than {seconds:g} s, as {bounds[2]} allows; it was ended\n".encode()
+        )
+        return 1
     return 128 + signal.SIGTERM if code is None else code if code >= 0 else 128 - code
+
+
+def _passing(source: Any, target: int, size: int) -> threading.Thread:
+    """Pass a program's output on, up to a size; the rest is read and dropped, so that it does not wait."""
+
+    def work() -> None:
+        left = size
+        while chunk := os.read(source.fileno(), 65_536):
+            if left > 0:
+                left -= len(chunk)
+                more = b"" if left > 0 else f"\n... what it printed beyond {size} bytes is left out\n".encode()
+                with suppress(OSError):  # on a full disk, too, it must not wait
+                    os.write(target, chunk[: left + len(chunk)] + more)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import rundir
+from needle_parsl import owning, rundir
 from needle_parsl import site as sites
 from needle_parsl.analysis import read
 from needle_parsl.errors import InputError, NeedleError
@@ -52,7 +52,7 @@ def _submit(question: Mapping[str, Any]) -> dict[str, Any]:
         return _status(question)
     if differ := lines.differing(question["versions"]):
         raise InputError(f"the site has {differ}; install the same versions at both ends")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    owning.private(folder)
     for name, content in question["files"].items():
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()):
@@ -99,7 +99,7 @@ def _cancel(question: Mapping[str, Any]) -> dict[str, Any]:
     """End the driver, and with it its workers and jobs."""
     driver = detached.read(_known(question) / rundir.DRIVER)
     if driver is not None:
-        detached.end(driver)
+        detached.end(driver, _known(question))
     return _status(question)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import reading, rundir
+from needle_parsl import owning, reading, rundir
 from needle_parsl.errors import InputError, TaskError, closest
 from needle_parsl.workflow import lines
 from needle_parsl.workflow.remote import answering, service
@@ -51,7 +51,7 @@ def submit(
     if not answering.ID.fullmatch(run):
         raise InputError(f"{path}: name: is no name for a run; letters, digits, points and dashes are allowed")
     record = {"run": run, "endpoint": endpoint, "site": site, "analysis": str(path.resolve()), "sent": time.time()}
-    _home().mkdir(parents=True, exist_ok=True, mode=0o700)
+    owning.private(_home())
     rundir.write_json(_home() / f"{run}.json", record)
     question = {"what": "submit", "run": run, "site": site, "settings": settings, "versions": lines.versions()}
     try:

@@ -9,8 +9,10 @@ from typing import Any
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.jagged import Jagged, ends
-from needle_parsl.nsbi.data.readers.columns import JAGGED, NUMBER, TEXT, Array
+from needle_parsl.nsbi.data.readers.columns import JAGGED, NUMBER, TEXT, Array, nullable, plain
 
+WHOLE = 18
+"""Digits that a whole number of 64 bits holds in any case."""
 PLAIN = {"halffloat": "float16", "float": "float32", "double": "float64", "null": "float64"}
 """Types whose names are not those of NumPy; a column of nulls is one of NaN."""
 
@@ -62,7 +64,7 @@ class Table:
             return array_of(column)
         if not _is_list(column.type):
             return array_of(_member(column, place.member))
-        return Jagged(_plain(_member(column.flatten(), place.member)), _offsets(column))
+        return Jagged(plain(_plain(_member(column.flatten(), place.member))), _offsets(column))
 
     def leaves(self, names: Sequence[str], paths: Sequence[str]) -> list[str]:
         """Choose the leaves of a Parquet file that columns need, among the paths of all."""
@@ -112,7 +114,7 @@ def _list_of(inner: str, typename: str) -> str:
 
 def array_of(column: Any) -> Array | Jagged:
     """Take the values of an Arrow array; a null becomes NaN, a list that is null an empty one."""
-    return Jagged(_plain(column.flatten()), _offsets(column)) if _is_list(column.type) else _plain(column)
+    return Jagged(plain(_plain(column.flatten())), _offsets(column)) if _is_list(column.type) else _plain(column)
 
 
 def _offsets(lists: Any) -> Any:
@@ -125,9 +127,15 @@ def _plain(column: Any) -> Array:
 
     if hasattr(column, "dictionary_decode"):
         column = column.dictionary_decode()
+    if types.is_decimal(column.type) and column.type.scale == 0 and column.type.precision <= WHOLE:
+        column = column.cast(pa.int64())
     if types.is_null(column.type) or types.is_decimal(column.type):
         column = column.cast(pa.float64())
     if types.is_boolean(column.type) and column.null_count:
         column = column.cast(pa.int8())
+    if types.is_integer(column.type) and column.null_count:
+        return nullable(
+            column.fill_null(0).to_numpy(zero_copy_only=False), column.is_null().to_numpy(zero_copy_only=False)
+        )
     array: Array = column.to_numpy(zero_copy_only=False)
     return array

@@ -21,6 +21,25 @@ Columns = dict[str, Any]
 """By name an array of shape (N,), or `Jagged`."""
 
 
+def nullable(values: Array, null: npt.NDArray[np.bool_]) -> Array:
+    """Make a column of whole numbers of which some are null; as floats, the others would be rounded beyond 2^53."""
+    return np.ma.MaskedArray(values, null)
+
+
+def nulls(column: Array) -> npt.NDArray[np.bool_] | None:
+    """Say which whole numbers of a column are null; None for a column that has no such."""
+    return np.ma.getmaskarray(column) if isinstance(column, np.ma.MaskedArray) else None
+
+
+def plain(column: Array) -> Array:
+    """Give a column as it is computed with: nulls are NaN."""
+    null = nulls(column)
+    if null is None:
+        return column
+    values: Array = np.asarray(column)
+    return np.where(null, np.nan, values) if null.any() else values
+
+
 def length(columns: Columns) -> int:
     """Count the events of a chunk."""
     return len(next(iter(columns.values())))
@@ -47,8 +66,10 @@ def from_awkward(array: Any) -> Array | Jagged:
     import awkward as ak
 
     if array.ndim == 1:
-        plain: Array = ak.to_numpy(array)
-        return plain
+        found: Array = ak.to_numpy(array)
+        null = nulls(found)
+        whole = null is None or (found.dtype.kind in "iu" and bool(null.any()))
+        return found if whole else plain(found)
     layout = ak.to_packed(ak.from_regular(array, axis=1)).layout.to_ListOffsetArray64(True)
     return Jagged(ak.to_numpy(layout.content), np.asarray(layout.offsets.data, np.int64))
 
@@ -58,6 +79,6 @@ def to_awkward(column: Array | Jagged) -> Any:
     import awkward as ak
 
     if not isinstance(column, Jagged):
-        return ak.Array(column)
+        return ak.Array(plain(column))
     content = ak.contents.NumpyArray(np.ascontiguousarray(column.values))
     return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(column.offsets), content))

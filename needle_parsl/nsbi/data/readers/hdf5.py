@@ -10,6 +10,7 @@ import numpy as np
 
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.data.jagged import Jagged, ends
+from needle_parsl.nsbi.data.readers import links
 from needle_parsl.nsbi.data.readers.columns import JAGGED, TEXT, Array, Columns
 from needle_parsl.nsbi.data.readers.protocol import guarded
 from needle_parsl.nsbi.data.readers.source import Source
@@ -24,9 +25,11 @@ class Hdf5File:
         self.path = source.name
         self.file = guarded(self.path, "no readable HDF5 file", lambda: h5py.File(source.file, "r"))
         self.table = self._find(tree)
-        is_group = isinstance(self.table, h5py.Group)
-        self.columns = dict(self.table) if is_group else dict.fromkeys(self.table.dtype.names, self.table)
-        self.names = list(self.columns)
+        members = links.members(self.file, self.table) if isinstance(self.table, h5py.Group) else None
+        self.columns = members.columns if members else dict.fromkeys(self.table.dtype.names, self.table)
+        self.refused = members.refused if members else {}
+        """What cannot be read, and why."""
+        self.names = [*self.columns, *self.refused]
         lengths = {name: column.shape[0] for name, column in self.columns.items() if column.shape}
         if len(set(lengths.values())) > 1:
             shown = ", ".join(f"{name} {count}" for name, count in list(lengths.items())[:5])
@@ -38,13 +41,15 @@ class Hdf5File:
         tables = _tables(self.file)
         if tree and tree not in tables:
             raise InputError(f'{self.path}: has no table "{tree}"{closest(tree, tables)}')
-        if not tree and len(tables) != 1:
+        if not tree and len(set(tables.values())) != 1:  # a link is another name of one
             found = f"several tables ({', '.join(tables)}); say which with tree = ..." if tables else "no table"
             raise InputError(f"{self.path}: contains {found}")
         return tables[tree or next(iter(tables))]
 
     def kind(self, name: str) -> str:
         """Name the type of a column."""
+        if name in self.refused:
+            return self.refused[name]
         column = self.columns[name]
         if column.dtype.names is None and column.ndim != 1:
             return f"{column.dtype} {column.shape[1:]}"
@@ -100,11 +105,16 @@ def _tables(file: Any) -> dict[str, Any]:
 
     found: dict[str, Any] = {}
 
-    def look(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.dtype.names is not None:
-            found[name] = item
-        elif isinstance(item, h5py.Dataset) and item.ndim:
-            found.setdefault(name.rpartition("/")[0] or "/", item.parent)
+    def look(group: Any, above: str, seen: tuple[Any, ...]) -> None:
+        for name in group:
+            item = links.inside(file, group, name)
+            path = f"{above}{name}"
+            if isinstance(item, h5py.Group) and item not in seen:
+                look(item, f"{path}/", (*seen, item))
+            elif isinstance(item, h5py.Dataset) and item.dtype.names is not None:
+                found[path] = item
+            elif isinstance(item, str) or (isinstance(item, h5py.Dataset) and item.ndim):
+                found.setdefault(path.rpartition("/")[0] or "/", group)
 
-    file.visititems(look)
+    look(file["/"], "", (file["/"],))
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from needle_parsl import addresses
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.data.readers.columns import flat, jagged, refusal
 from needle_parsl.nsbi.data.readers.hdf5 import Hdf5File
@@ -34,7 +35,7 @@ def open_file(path: str | Path, tree: str = "") -> Reader:
     Raises:
         InputError: The file is missing, empty, damaged, of an unknown kind, or lacks the tree.
     """
-    ending = PurePosixPath(str(path)).suffix
+    ending = PurePosixPath(addresses.name(str(path))).suffix
     if ending not in READERS:
         raise InputError(f'{path}: "{ending}" files are not read; expected {" or ".join(READERS)}')
     return READERS[ending](locate(str(path)), tree)

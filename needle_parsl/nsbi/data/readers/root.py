@@ -94,7 +94,10 @@ class RootFile:
 
 def _branch(branch: Any) -> str:
     """Name the type of a TTree's branch in NumPy's words, where it has any."""
-    kind = branch.interpretation
+    try:
+        kind = branch.interpretation
+    except Exception as error:  # noqa: BLE001  uproot raises KeyError, UnknownInterpretation and others
+        return f"{branch.typename or 'unknown'}, which cannot be interpreted ({type(error).__name__})"
     inner = getattr(kind, "content", kind)
     dtype = getattr(inner, "to_dtype", None)
     if dtype is None:

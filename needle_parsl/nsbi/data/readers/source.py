@@ -15,9 +15,12 @@ from typing import Any, TypeVar
 
 import xxhash
 
-from needle_parsl.errors import InputError
+from needle_parsl import addresses, owning
+from needle_parsl.errors import InputError, legible
+from needle_parsl.nsbi.data import stamps
 
 T = TypeVar("T")
+is_remote = addresses.is_remote
 CACHE = "NEEDLE_CACHE"
 """Environment variable that names a folder for copies of remote files; without it they are read in place."""
 PAUSES = (0.5, 2.0, 8.0)
@@ -33,7 +36,7 @@ class Source:
     """An input file that can be opened."""
 
     name: str
-    """As the user wrote it."""
+    """As the user wrote it, without what may be a secret."""
     file: Any
     """A path, or an open file."""
     size: int
@@ -44,11 +47,6 @@ class Source:
         if not isinstance(self.file, str):
             self.file.seek(0)
         return self.file
-
-
-def is_remote(path: str) -> bool:
-    """Whether a path is an address."""
-    return "://" in path
 
 
 def locate(path: str) -> Source:
@@ -68,18 +66,24 @@ def _local(name: str, path: str) -> Source:
     size = Path(path).stat().st_size
     if size == 0:
         raise InputError(f"{name}: is empty (0 bytes)")
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # a name that is not UTF-8, which libraries do not take; an open file they do
+        return Source(legible(name), Path(path).open("rb"), size)
     return Source(name, path, size)
 
 
 def _remote(url: str) -> Source:
     if folder := os.environ.get(CACHE):
-        return _local(url, _copied(url, folder))
+        return _local(addresses.shown(url), _copied(url, folder))
     filesystem, path = _filesystem(url)
     size = patiently(url, lambda: filesystem.size(path))
     if size is None:
-        raise InputError(f"{url}: its server does not say how large it is; set {CACHE} to a folder for a copy")
+        raise InputError(
+            f"{addresses.shown(url)}: its server does not say how large it is; set {CACHE} to a folder for a copy"
+        )
     file = patiently(url, lambda: filesystem.open(path, "rb", block_size=PAGE, size=size))
-    return Source(url, BufferedReader(_Patient(url, file), PAGE), size)
+    return Source(addresses.shown(url), BufferedReader(_Patient(url, file), PAGE), size)
 
 
 def expand(pattern: str) -> list[str]:
@@ -101,7 +105,8 @@ def stamp(path: str) -> list[Any]:
     """Say in which state a file is: equal stamps, equal content.
 
     Returns:
-        Size and time of a local file, what the server says of a remote one; nothing for a file that has gone.
+        Size, times and number of a local file, what the server says of a remote one; nothing for a file that has gone. A file that
+        has changed a moment ago could change again within the same tick of its clock: its state is like no other.
     """
     if is_remote(path):
         filesystem, place = _filesystem(path)
@@ -112,13 +117,13 @@ def stamp(path: str) -> list[Any]:
         stat = Path(path).stat()
     except OSError:
         return []
-    return [stat.st_size, stat.st_mtime_ns]
+    return stamps.of(stat)
 
 
 def digest(path: str) -> str:
-    """Fingerprint an input file: 128 bits of XXH3 of its content; of a remote one, of its address and state."""
+    """Fingerprint an input file: 128 bits of XXH3 of its content; of a remote one, of what in its address identifies it, and its state."""
     if is_remote(path):
-        return xxhash.xxh3_128_hexdigest(json.dumps([path, stamp(path)]).encode())
+        return xxhash.xxh3_128_hexdigest(json.dumps([addresses.identity(path), stamp(path)]).encode())
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
@@ -159,9 +164,11 @@ def _filesystem(url: str) -> tuple[Any, str]:
 
 def _copied(url: str, folder: str) -> str:
     """Copy a remote file to a folder, unless it is there in its present state; give the path of the copy."""
-    path = Path(folder) / f"{digest(url)}{Path(url).suffix}"
+    path = Path(folder) / f"{digest(url)}{Path(addresses.name(url)).suffix}"
+    if path.parent.exists():
+        owning.insist(path.parent, instead=f"set {CACHE} to a folder of your own")
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        owning.private(path.parent, f"set {CACHE} to a folder of your own")
         filesystem, place = _filesystem(url)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import hashing
+from needle_parsl.nsbi.data import hashing, hdf5
 from needle_parsl.nsbi.data.events import Events, Fractions, Part
 from needle_parsl.nsbi.data.jagged import Jagged
 from needle_parsl.nsbi.data.store.layout import JOINT, SCHEMA, Floats, Schema, cell_of, checksum, pooled, runs
@@ -53,9 +53,10 @@ class Store:
         self.path = Path(path)
         try:
             with h5py.File(path, "r") as file:
+                hdf5.plain(file)
                 self._head(file)
             self.file = os.open(path, os.O_RDONLY)
-        except (OSError, KeyError, ValueError, TypeError) as error:
+        except (InputError, OSError, KeyError, ValueError, TypeError) as error:
             raise InputError(
                 f"{path}: is no store, or damaged ({error}); remove it, and the next run makes it again"
             ) from error

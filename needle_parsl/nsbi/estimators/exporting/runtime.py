@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
+from needle_parsl.errors import InputError, printable
+from needle_parsl.nsbi.estimators.exporting import contents
 from needle_parsl.nsbi.transforms.transform import Transform
 
 Floats = npt.NDArray[np.float64]
+SILENT = ("ORT_DISABLE_TELEMETRY", "1")
+"""ONNX Runtime writes down a device id and sends facts about each session to its maker unless this variable is set."""
 INPUT = "features"
 CHUNK = 2048
 """Events at a time: what the networks hold of them fits into a near cache, and memory stays flat."""
@@ -23,15 +27,23 @@ class Session:
     """An exported file that is evaluated, on one thread."""
 
     def __init__(self, model: Path | bytes) -> None:
+        os.environ.setdefault(*SILENT)  # before its library is loaded
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        source = model if isinstance(model, bytes) else str(model)
-        self.session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        self.properties: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
-        self.features = tuple(json.loads(self.properties["features"]))
-        self.ratios = tuple(json.loads(self.properties["ratios"]))
-        texts = json.loads(self.properties.get("transforms", "{}"))
-        self.transforms: Mapping[str, Transform] = {name: Transform.from_json(text) for name, text in texts.items()}
+        path = "the model" if isinstance(model, bytes) else str(model)
+        content = contents.whole(model if isinstance(model, bytes) else model.read_bytes(), path)
+        try:
+            self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self.properties: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
+            self.features = tuple(json.loads(self.properties["features"]))
+            self.ratios = tuple(json.loads(self.properties["ratios"]))
+            texts = json.loads(self.properties.get("transforms", "{}"))
+            self.transforms: Mapping[str, Transform] = {n: Transform.from_json(text) for n, text in texts.items()}
+        except Exception as error:  # its errors have no common class
+            reason = printable(" ".join(str(error).split()))[:200]
+            raise InputError(f"{path}: is no exported estimator ({type(error).__name__}: {reason})") from error
         self.outputs = [output.name for output in self.session.get_outputs()]
 
     def evaluate(self, x: npt.NDArray[np.float32]) -> dict[str, dict[str, Floats]]:

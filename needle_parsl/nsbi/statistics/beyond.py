@@ -1,0 +1,89 @@
+"""Observed events where nothing was simulated: how many, which, and what they do to the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from needle_parsl.errors import TaskError
+
+SHOWN = 10
+"""Events that are named."""
+LARGEST = 600.0
+"""ln r beyond which exp(ln r) is no number that can be added up; no ratio of densities that was learned is there."""
+
+
+def beyond(data: npt.NDArray[np.float32], simulation: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Say which features of which events, shape (N, F), lie outside the range of all simulated events (M, F)."""
+    found: npt.NDArray[np.bool_] = (data < np.nanmin(simulation, axis=0)) | (data > np.nanmax(simulation, axis=0))
+    return found
+
+
+def record(
+    data: npt.NDArray[np.float32],
+    simulation: npt.NDArray[np.float32],
+    names: Sequence[str],
+    fitted: Callable[[npt.NDArray[np.bool_]], Mapping[str, float]],
+    best: Mapping[str, float],
+) -> dict[str, Any]:
+    """Gather the numbers.
+
+    Args:
+        data: Features of observed events, shape (N, F).
+        simulation: Those of all simulated events, shape (M, F).
+        names: Of the features.
+        fitted: Fits the events of a mask, shape (N,); gives the parameters by name.
+        best: The parameters as all events have them.
+
+    Returns:
+        `events` outside, their `share`, by feature how many and the simulated range, the first events by row, and by parameter how far
+        it moves without them (`shift`).
+    """
+    places = beyond(data, simulation)
+    out: npt.NDArray[np.bool_] = np.asarray(places.any(axis=1))
+    low, high = np.nanmin(simulation, axis=0), np.nanmax(simulation, axis=0)
+    features = {
+        names[f]: {"events": int(places[:, f].sum()), "low": float(low[f]), "high": float(high[f])}
+        for f in map(int, np.flatnonzero(places.any(axis=0)))
+    }
+    rows = map(int, np.flatnonzero(out)[:SHOWN])
+    shown = [
+        {"row": row, **{names[f]: float(data[row, f]) for f in map(int, np.flatnonzero(places[row]))}} for row in rows
+    ]
+    without = fitted(~out) if out.any() and not out.all() else {}
+    shift = {name: value - best[name] for name, value in without.items() if np.isfinite(value)}
+    return {
+        "events": int(out.sum()),
+        "share": float(out.mean()) if len(out) else 0.0,
+        "features": features,
+        "first": shown,
+        "shift": shift,
+    }
+
+
+def insist(
+    ratios: Mapping[str, npt.NDArray[np.floating[Any]]], x: npt.NDArray[np.float32], names: Sequence[str], what: str
+) -> None:
+    """Refuse log ratios that are no numbers, or that nobody can exponentiate, before they reach a fit.
+
+    Args:
+        ratios: ln r of each event, shape (N,), by ratio.
+        x: The features, shape (N, F).
+        names: Of the features.
+        what: Which events they are, for the message.
+
+    Raises:
+        TaskError: There are such; the first is named with its features.
+    """
+    for ratio, values in ratios.items():
+        bad = np.flatnonzero(~(values <= LARGEST))
+        if len(bad):
+            row = int(bad[0])
+            features = ", ".join(f"{name} = {value:g}" for name, value in zip(names, x[row], strict=False))
+            raise TaskError(
+                f"ln r of {ratio} is {values[row]:.3g} for {len(bad)} of {len(values)} events of {what}, first for event {row} ({features}); "
+                "such an event is outside of what the networks know: select it away, or simulate there"
+            )

@@ -1,0 +1,146 @@
+"""Code of the user's, where tasks are threads of the driver: in processes beside it, which it can neither end nor change.
+
+Each thread has a process of its own, which is kept for its next task. `python -m needle_parsl.workflow.apart` is such a process: functions
+with their arguments come on standard input, what they give goes back on standard output, and what they print goes to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from needle_parsl.errors import CrashError, InputError, NeedleError, TaskError
+from needle_parsl.workflow.processes import python, tethered
+from needle_parsl.workflow.processes.stopping import STOPPING, StoppedError
+
+T = TypeVar("T")
+MODULE = "needle_parsl.workflow.apart"
+ENDS = 5.0
+"""Seconds within which a process that has said no more has ended."""
+CLOSED = 76
+"""Exit code of a process whose files the user's code has closed."""
+_OWN = threading.local()
+_INSIDE = threading.Event()
+_ALL: list[subprocess.Popen[bytes]] = []
+
+
+class LongError(TaskError):
+    """A task of the user's code has taken longer than its limit."""
+
+
+def here() -> bool:
+    """Whether this is a process for the user's code."""
+    return _INSIDE.is_set()
+
+
+def call(function: Callable[..., T], *arguments: Any, limit: float = float("inf"), said: str = "") -> T:
+    """Call a function that calls the user's code, in the process of this thread.
+
+    Args:
+        function: Of an importable module.
+        arguments: What travels as a pickle between the two.
+        limit: Seconds that it may take.
+        said: Which key says so.
+
+    Raises:
+        NeedleError: What the function raised; or its process was ended, or has taken too long.
+    """
+    child = _living()
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        pickle.dump((function, arguments), child.stdin)
+        child.stdin.flush()
+        ready, _, _ = select.select([child.stdout], [], [], None if limit == float("inf") else limit)
+        if not ready:
+            end(child)
+            raise LongError(f"the user's code has taken longer than {limit:g} s, as {said} allows; it was ended")
+        good, result = pickle.load(child.stdout)  # noqa: S301  what this process itself has sent
+    except (EOFError, OSError, pickle.UnpicklingError) as error:
+        raise _ended(child) from error
+    if not good:
+        raise result
+    found: T = result
+    return found
+
+
+def _living() -> subprocess.Popen[bytes]:
+    """Give the process of this thread; begin it if there is none."""
+    child: subprocess.Popen[bytes] | None = getattr(_OWN, "child", None)
+    if child is None or child.poll() is not None:
+        command = tethered.command(os.getpid(), tethered.INHERIT, python.module(MODULE))
+        child = _OWN.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        _ALL.append(child)
+    return child
+
+
+def _ended(child: subprocess.Popen[bytes]) -> NeedleError:
+    """Say how a process has ended that should have answered."""
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(ENDS)
+    code = child.poll()
+    end(child)
+    if STOPPING.is_set():
+        return StoppedError("stopped with the run")
+    if code in (None, CLOSED):
+        return InputError("the user's code has closed the files of its process; it was ended")
+    if code > 128:
+        return CrashError(f"the process of the user's code was killed by signal {code - 128}")
+    return InputError(f"the user's code ended its process with exit code {code}")
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it has started, at once."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.kill()
+    child.wait()
+    for stream in (child.stdin, child.stdout):
+        with suppress(OSError):
+            if stream is not None:
+                stream.close()
+    if child in _ALL:
+        _ALL.remove(child)
+
+
+def close() -> None:
+    """End the processes of all threads."""
+    for child in _ALL:
+        end(child)
+
+
+def main() -> None:
+    """Do what comes on standard input, until it ends."""
+    commands, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    _INSIDE.set()
+    where = os.getcwd()  # noqa: PTH109  for os.chdir
+    while True:
+        try:
+            function, arguments = pickle.load(commands)  # noqa: S301  what the driver has sent
+        except EOFError:
+            os._exit(0)  # threads of the user's may go on for ever
+        os.chdir(where)
+        try:
+            answer = True, function(*arguments)
+        except NeedleError as error:
+            answer = False, error
+        try:
+            pickle.dump(answer, answers)
+            answers.flush()
+        except OSError:
+            os._exit(CLOSED)
+
+
+if __name__ == "__main__":
+    sys.modules[MODULE] = sys.modules["__main__"]
+    main()

@@ -1,0 +1,120 @@
+"""HDF5 files whose data is elsewhere: refused with file and column; links within a file are followed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from needle_parsl.errors import InputError
+from needle_parsl.nsbi.data import columns, conversion, readers, survey
+from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
+
+N = 400
+RECIPE = Recipe("s", ("x1", "x2"), 1.0, (), ())
+
+
+def base(path: Path) -> h5py.File:
+    file = h5py.File(path, "w")
+    file["x2"] = np.arange(float(N))
+    return file
+
+
+def plant(how: str, folder: Path) -> Path:
+    (folder / "secret.txt").write_bytes(b"s" * N)
+    with h5py.File(folder / "other.h5", "w") as other:
+        other["x"] = np.zeros(N)
+    with base(folder / "a.h5") as file:
+        if how == "raw":
+            file.create_dataset("x1", (N,), "u1", external=[(str(folder / "secret.txt"), 0, N)])
+        elif how == "virtual":
+            layout = h5py.VirtualLayout((N,), "f8")
+            layout[:] = h5py.VirtualSource("other.h5", "x", (N,))
+            file.create_virtual_dataset("x1", layout)
+        elif how == "never written":
+            file.create_dataset("x1", (N,), "f8", chunks=(N,), fillvalue=1.0)
+        elif how == "through a soft link":
+            file["group"] = h5py.ExternalLink("other.h5", "/")
+            file["x1"] = h5py.SoftLink("/group/x")
+        elif how == "pipe":
+            os.mkfifo(folder / "pipe")
+            file["x1"] = h5py.ExternalLink("pipe", "/x")
+        else:
+            file["x1"] = {
+                "external": h5py.ExternalLink("other.h5", "/x"),
+                "loop": h5py.SoftLink("/x1"),
+                "dangling": h5py.SoftLink("/nowhere/x"),
+            }[how]
+    return folder / "a.h5"
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("external", "a link to another file, other.h5"), ("pipe", "a link to another file, pipe"), ("through a soft link", "a link to another file, other.h5"),
+        ("raw", "its data lies in another file"), ("virtual", "its data lies in another file"), ("loop", "a link that leads nowhere"), ("dangling", "a link that leads nowhere"),
+        ("never written", "its rows were never written"),
+    ],
+)  # fmt: skip
+def test_data_that_lies_elsewhere_is_refused(how: str, why: str, tmp_path: Path) -> None:
+    path = plant(how, tmp_path)
+    with pytest.raises(InputError) as raised:
+        conversion.convert(Piece(InputFile(str(path), "", "l")), RECIPE)
+    assert str(raised.value).startswith(f'{path}: sample s: column "x1" has a type that cannot be used ({why}')
+    source = columns.Source(
+        "s",
+        "samples.s",
+        [str(path)],
+        "",
+        "samples.s.tree",
+        {"x1": "features.names", "x2": "features.names"},
+        (),
+        {},
+        False,
+    )
+    ((key, said),) = columns.problems([source])
+    assert (key, why in said) == ("features.names", True)
+    assert survey.survey(path).features == ("x2",)  # `needle init` leaves it out
+    assert len(conversion.convert(Piece(InputFile(str(path), "", "l")), Recipe("s", ("x2",), 1.0, (), ()))) == N
+
+
+def made(path: Path, write: Any) -> readers.Reader:
+    with h5py.File(path, "w") as file:
+        write(file)
+    return readers.open_file(path)
+
+
+def test_groups_beside_columns_are_none(tmp_path: Path) -> None:
+    def write(file: h5py.File) -> None:
+        file["events/x1"], file["events/x2"] = np.ones(N), np.zeros(N)
+        file.create_group("events/meta").attrs["lumi"] = 3.0
+
+    with made(tmp_path / "a.h5", write) as reader:
+        assert (sorted(reader.names), reader.entries) == (["x1", "x2"], N)
+    assert survey.survey(tmp_path / "a.h5").flat == ("x1", "x2")
+
+    def at_root(file: h5py.File) -> None:
+        file["x1"], file["meta/a"] = np.ones(N), np.ones(3)
+
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        at_root(file)
+    with readers.open_file(tmp_path / "b.h5", "/") as reader:
+        assert list(reader.names) == ["x1"]
+
+
+def test_links_within_a_file_are_followed(tmp_path: Path) -> None:
+    def write(file: h5py.File) -> None:
+        file["data/x1"], file["data/x2"] = np.arange(float(N)), np.ones(N)
+        file["data/again"] = h5py.SoftLink("x1")
+        file["data/root"] = file["/"]  # a group that holds itself
+        file["events"] = h5py.SoftLink("/data")
+
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        write(file)
+    with readers.open_file(tmp_path / "a.h5", "events") as reader:
+        (found,) = reader.iterate(["again"], 0, N, N)
+        np.testing.assert_array_equal(found["again"], np.arange(float(N)))

@@ -1,0 +1,79 @@
+"""A run directory with an estimator, made in milliseconds, and the means to plant things in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from needle_parsl.nsbi.estimators import files
+from needle_parsl.nsbi.estimators.estimator import Estimator
+from needle_parsl.nsbi.training import networks
+from needle_parsl.nsbi.transforms.transform import Transform
+
+ANALYSIS = """name = "planted"
+seed = 1
+{top}
+[features]
+names = ["x1", "x2"]
+{features}
+[samples.signal]
+files = ["signal.parquet"]
+[samples.background]
+files = ["background.parquet"]
+[ratios]
+reference = ["background"]
+targets = ["signal", "background"]
+[training]
+layers = 1
+nodes = 4
+{training}
+[model]
+parameters.mu = {{ nominal = 1.0, bounds = [0.0, 5.0] }}
+processes.signal = "mu"
+processes.background = "1"
+"""
+
+
+def estimator(shape: networks.Shape | None = None, members: int = 2) -> Estimator:
+    """One with weights that nobody has trained."""
+    shape = shape or networks.Shape("mlp", 2, 1, 4)
+    made = [networks.vector(networks.build(shape, seed)).numpy() for seed in range(members)]
+    transform = Transform.none(("x1", "x2"))
+    return Estimator(
+        "signal", ("x1", "x2"), shape, transform, np.stack(made), "mean_ratio", 0.0, np.full(members, 1 / members)
+    )
+
+
+def run(folder: Path, made: Estimator | None = None, physics: str = "", **lines: str) -> Path:
+    """Make a run directory with one estimator."""
+    root = folder / "run"
+    (root / "estimators" / "signal").mkdir(parents=True)
+    files.write(root / "estimators" / "signal" / "estimator.h5", made or estimator())
+    text = ANALYSIS.format(**{name: lines.get(name, "") for name in ("top", "features", "training")})
+    (root / "analysis.toml").write_text(text)
+    if physics:
+        (root / "physics.py").write_text(physics)
+    tasks = {"total": 1, "done": 1, "failed": 0, "reused": 0}
+    (root / "run.json").write_text(json.dumps({"name": "planted", "status": "done", "tasks": tasks, "stages": {}}))
+    return root
+
+
+def events(folder: Path) -> Path:
+    """Make a file of new events."""
+    path = folder / "new.parquet"
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    parquet.write_table(pa.table({"x1": x[:, 0], "x2": x[:, 1]}), path)
+    return path
+
+
+def attribute(path: Path, name: str, change: Callable[[Any], Any]) -> None:
+    """Change a JSON attribute of an HDF5 file."""
+    with h5py.File(path, "r+") as file:
+        file.attrs[name] = json.dumps(change(json.loads(file.attrs[name])))

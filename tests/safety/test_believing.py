@@ -1,0 +1,156 @@
+"""Commands believe no file of a run: nothing of it reaches a scheduler, a process or a terminal unchecked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import planting
+import psutil
+import pytest
+
+from needle_parsl.cli import terminal
+from needle_parsl.errors import InputError, legible
+from needle_parsl.workflow import detached, lock
+
+Needle = Callable[..., Any]
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"host": "h", "job": "--user=victim", "scheduler": "slurm"},
+        {"host": "h", "job": "-u", "scheduler": "slurm"},
+        {"host": "h", "job": "1 2", "scheduler": "slurm"},
+        {"host": "h", "job": "1\n--user=x", "scheduler": "slurm"},
+        {"host": "h", "job": "1;reboot", "scheduler": "pbs"},
+        {"host": "h", "job": "$(id)", "scheduler": "pbs"},
+        {"host": "h", "job": 7, "scheduler": "slurm"},
+        {"host": "h", "job": "7", "scheduler": "lsf"},
+        {"host": "h", "job": "7"},
+        {"host": "h", "pid": -1, "born": 1.0},
+        {"host": "h", "pid": 0},
+        {"host": "h", "pid": True, "born": 1.0},
+        {"host": "h", "pid": "1", "born": 1.0},
+        {"host": "h", "pid": 1, "born": "x"},
+        {"host": "h", "pid": 2**80, "born": 1.0},
+        {"host": "\x1b[2J", "pid": 1, "born": 1.0},
+        {"host": "h", "pid": 1, "born": 1.0, "shell": "id"},
+        {"pid": 1},
+        ["h", 1],
+    ],
+)
+def test_what_is_no_driver_reaches_nobody(
+    planted: Any, tmp_path: Path, inside: Needle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = planting.run(tmp_path)
+    (root / "driver.json").write_text(json.dumps(planted))
+
+    def never(*arguments: Any, **_: Any) -> None:
+        raise AssertionError(arguments)
+
+    monkeypatch.setattr(subprocess, "run", never)
+    monkeypatch.setattr(os, "kill", never)
+    for command in ("cancel", "attach"):
+        ended = inside(command, root)
+        assert ended.code == 2
+        assert "names no driver" in ended.err
+        assert "\x1b" not in ended.err
+
+
+@pytest.mark.parametrize("note", ["lock", "driver.json"])
+@pytest.mark.parametrize(
+    "command", [["sleep", "60"], [sys.executable, "-c", "import time; time.sleep(60)", "needle_parsl", "run"]]
+)
+def test_a_process_that_is_not_the_runs_driver_is_left_alone(
+    note: str, command: list[str], tmp_path: Path, inside: Needle
+) -> None:
+    root = planting.run(tmp_path)
+    victim = subprocess.Popen(command, cwd=root)
+    try:
+        born = psutil.Process(victim.pid).create_time()
+        who = {"host": lock.Holder.myself().host, "pid": victim.pid, "born": born}
+        (root / note).write_text(json.dumps({**who, "since": "now"} if note == "lock" else who))
+        ended = inside("cancel", root)
+        assert (ended.code, victim.poll()) == (2, None), ended
+        assert "which it is not; nothing was ended" in ended.err
+    finally:
+        victim.kill()
+        victim.wait()
+
+
+def test_a_driver_with_a_file_of_the_run_open_is_ended(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    code = "import time; time.sleep(60)"
+    with (tmp_path / "logs" / "driver.log").open("w") as log:
+        driver = subprocess.Popen([sys.executable, "-c", code, "needle_parsl", "run"], stdout=log)
+    try:
+        time.sleep(0.5)
+        who = detached.Driver(lock.Holder.myself().host, driver.pid, psutil.Process(driver.pid).create_time())
+        detached.end(who, tmp_path)
+        assert driver.wait(10) != 0
+    finally:
+        driver.kill()
+
+
+@pytest.mark.parametrize(("name", "ended"), [("interactive", False), ("needle-driver-run", True)])
+def test_a_job_that_is_no_driver_is_left_alone(
+    name: str, ended: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = tmp_path / "calls"
+    for program, said in (("squeue", name), ("scancel", "")):
+        path = tmp_path / program
+        path.write_text(f'#!/bin/sh\necho {program} "$@" >> {calls}\ncase "$*" in *%t*) ;; *) echo {said} ;; esac\n')
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    driver = detached.Driver("h", job="77", scheduler="slurm")
+    if ended:
+        detached.end(driver, tmp_path)
+    else:
+        with pytest.raises(InputError, match="is no driver of needle's; nothing was ended"):
+            detached.end(driver, tmp_path)
+    assert ("scancel 77" in calls.read_text()) == ended
+
+
+def test_a_run_of_somebody_else_is_not_ended(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("gives a folder to another user: needs root")
+    os.chown(tmp_path, 65534, 65534)
+    with pytest.raises(InputError, match="only its owner ends it"):
+        detached.end(detached.Driver("h", job="77", scheduler="slurm"), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["run.json", "ledger.jsonl", "driver.json", "lock", "logs/driver.log"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(name: str, tmp_path: Path, inside: Needle) -> None:
+    root = planting.run(tmp_path)
+    (root / "logs").mkdir()
+    (root / name).unlink(missing_ok=True)
+    os.mkfifo(root / name)
+    if name != "run.json":
+        assert inside("logs", root).code == 0
+    assert inside("status", root).code in (0, 2)
+    assert inside("cancel", root).code == 2
+
+
+def test_text_from_files_does_not_steer_the_terminal(
+    tmp_path: Path, inside: Needle, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = planting.run(tmp_path)
+    (root / "logs").mkdir()
+    (root / "logs" / "driver.log").write_text("one\x1b]8;;http://evil\x07\ttwo\nthree\u202e")
+    ended = inside("logs", root)
+    assert ended.out == "one\\x1b]8;;http://evil\\x07\ttwo\nthree\\u202e"
+    facts = {
+        "analysis": "a\x1b[31m", "processes": ["b"], "features": [{"name": "x", "unit": "\x1b[31mred"}], "ratios": [], "files": [], "versions": {}, "written": []
+    }  # fmt: skip
+    terminal.exported(
+        {**facts, "ratios": [dict.fromkeys(("name", "members", "network", "combine", "calibration"), "\x1b[0m\x9b")]}
+    )
+    assert not {"\x1b", "\x9b"} & set(capfd.readouterr().out)
+    assert legible("a\tb\nc ± d") == "a\tb\nc ± d"

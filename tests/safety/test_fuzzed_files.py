@@ -1,0 +1,205 @@
+"""Whatever stands in the files of a run, reading them executes nothing and ends in a sentence at worst."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fuzzing
+import h5py
+import numpy as np
+import planting
+import pytest
+
+from needle_parsl.cli import terminal
+from needle_parsl.errors import NeedleError
+from needle_parsl.nsbi.estimators import files
+from needle_parsl.nsbi.training import networks, packs
+from needle_parsl.nsbi.training.packs import Pack, Trained
+from needle_parsl.workflow import costing, detached, ledger, lock, running
+from needle_parsl.workflow.executors.jobs import Jobs
+
+WATCHED = ("exec", "compile", "subprocess.Popen", "os.system", "os.exec", "os.fork", "os.posix_spawn", "ctypes.dlopen", "socket.connect", "marshal.loads", "pickle.find_class")  # fmt: skip
+RUN = {
+    "schema": 1, "name": "a", "status": "running", "analysis": "/a.toml", "seed": 1, "needle": "1.0", "versions": {"torch": "2"}, "started": 1.0, "seconds": 2.0,
+    "tasks": {"total": 3, "done": 1, "failed": 0, "reused": 1}, "networks": 2, "units": {"train": 2}, "unblinded": [{"who": "a", "when": "b", "how": "c"}],
+    "stages": {"train": {"tasks": 2, "done": 2, "seconds": 3.0}}, "inputs": {"signature": "s", "files": {}, "samples": {}, "notes": [], "exact": False, "code": {}},
+}  # fmt: skip
+LINE = {"key": "k", "stage": "fit", "what": "asimov", "worker": "h:1:t", "seconds": 1.0, "output": "fits/asimov.json", "digest": "d", "reason": "", "log": "logs/a"}  # fmt: skip
+DRIVER = {"host": "h", "pid": 4_000_000, "born": 1.0, "job": "", "scheduler": ""}
+LOCK = {"host": "h", "pid": 4_000_000, "born": 1.0, "since": "2026"}
+JOBS = {
+    "12": {
+        "shape": "gpu",
+        "nodes": 1,
+        "walltime": 60,
+        "submitted": 1.0,
+        "started": 2.0,
+        "ended": 0.0,
+        "state": "RUNNING",
+    }
+}
+
+
+WARM = 30
+"""Mutations before one watches: libraries import some of their own modules when they first complain."""
+
+
+class Watch:
+    """Notes what would execute code while it is on; hooks cannot be taken away again."""
+
+    on = False
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        foreign = event == "import" and arguments[0] in ("planted_module", "os.system")
+        if self.on and (foreign or (event in WATCHED and not str(arguments[:2]).count("<string>"))):
+            self.seen.append(f"{event} {arguments!r}"[:200])
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        self.on = True
+        try:
+            yield
+        finally:
+            self.on = False
+
+
+@pytest.fixture(scope="module")
+def watch() -> Watch:
+    networks.empty(networks.Shape("mlp", 2, 1, 4))  # what is loaded on first use is loaded
+    return Watch()
+
+
+def refused_or_read(act: Callable[[], object]) -> None:
+    with contextlib.suppress(NeedleError):
+        act()
+
+
+def read_state(root: Path) -> None:
+    state = running.state(root)
+    terminal.status(state)
+
+
+READERS: dict[str, tuple[Any, list[Callable[[Path], object]]]] = {
+    "run.json": (RUN, [read_state, costing.measured]),
+    "ledger.jsonl": (LINE, [lambda root: [ledger.holds(root, record) for record in ledger.lines(root)]]),
+    "driver.json": (DRIVER, [lambda root: detached.read(root / "driver.json")]),
+    "lock": (LOCK, [lock.holder]),
+    "jobs.json": (JOBS, [lambda root: Jobs(root).node_hours(at_most=True)]),
+}
+
+
+def fuzz_tables(name: str, tries: int, root: Path, watch: Watch) -> None:
+    whole, readers = READERS[name]
+    chance = random.Random(name)
+    for number in range(-WARM, tries):
+        content = fuzzing.text(whole, chance)
+        (root / name).write_bytes(content)
+        for reader in readers:
+            with contextlib.nullcontext() if number < 0 else watch.watching():
+                try:
+                    refused_or_read(lambda read=reader: read(root))  # type: ignore[misc]
+                except Exception as error:  # noqa: BLE001  whatever it is, it would be a traceback
+                    pytest.fail(f"{name}, mutation {number}: {content[:500]!r} gives {type(error).__name__}: {error}")
+    assert watch.seen == []
+
+
+def fuzz_hdf5(
+    write: Callable[[Path], None], read: Callable[[Path], object], tries: int, folder: Path, watch: Watch
+) -> None:
+    whole = folder / "whole.h5"
+    write(whole)
+    chance, content, path = random.Random(whole.name), whole.read_bytes(), folder / "mutated.h5"
+    for number in range(-WARM, tries):
+        path.write_bytes(content)
+        _mutate(path, chance)
+        with contextlib.nullcontext() if number < 0 else watch.watching():
+            try:
+                refused_or_read(lambda: read(path))
+            except Exception as error:  # noqa: BLE001  whatever it is, it would be a traceback
+                pytest.fail(f"mutation {number} gives {type(error).__name__}: {error}")
+    assert watch.seen == []
+
+
+def _mutate(path: Path, chance: random.Random) -> None:
+    """Change an attribute or a data set of the file."""
+    with h5py.File(path, "r+") as file:
+        if chance.random() < 0.6:
+            name = chance.choice(sorted(file.attrs))
+            odd = chance.choice(fuzzing.ODD)
+            old = file.attrs[name]
+            with contextlib.suppress(ValueError):
+                odd = (
+                    fuzzing.text(json.loads(str(old)), chance).decode(errors="replace")
+                    if chance.random() < 0.8
+                    else odd
+                )
+            with contextlib.suppress(TypeError, ValueError, OverflowError, UnicodeEncodeError, OSError):
+                file.attrs[name] = odd
+            return
+        name = chance.choice(sorted(file))
+        del file[name]
+        made: list[Any] = [
+            None,
+            np.zeros(0),
+            np.zeros((2, 3, 4)),
+            np.array([b"x"]),
+            np.float32(1),
+            "text",
+            np.full(5, np.nan),
+            np.array([2**62]),
+            h5py.Empty("f8"),
+        ]
+        if (data := chance.choice(made)) is not None:
+            file[name] = data
+
+
+def write_pack(path: Path) -> None:
+    shape = networks.Shape("mlp", 2, 1, 4)
+    made = planting.estimator(shape)
+    packs.write(
+        path,
+        Pack(
+            shape,
+            made.transform,
+            (Trained(0, 0, 1, made.weights[0], np.zeros((2, 2)), 0, "", "rows", {"ece": np.zeros(2)}),),
+        ),
+    )
+
+
+def read_estimator(path: Path) -> None:
+    files.read(path).log_ratio(np.zeros((3, 2), np.float32))
+
+
+def read_pack(path: Path) -> None:
+    networks.empty(packs.read(path).shape)
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_tables(name: str, tmp_path: Path, watch: Watch, capsys: pytest.CaptureFixture[str]) -> None:
+    fuzz_tables(name, 400, tmp_path, watch)
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("write", "read"), [(lambda path: files.write(path, planting.estimator()), read_estimator), (write_pack, read_pack)]
+)
+def test_hdf5(write: Callable[[Path], None], read: Callable[[Path], object], tmp_path: Path, watch: Watch) -> None:
+    fuzz_hdf5(write, read, 150, tmp_path, watch)
+
+
+@pytest.mark.campaign
+def test_a_hundred_thousand_mutations(tmp_path: Path, watch: Watch) -> None:
+    for name in READERS:
+        fuzz_tables(name, 15_000, tmp_path, watch)
+    fuzz_hdf5(lambda path: files.write(path, planting.estimator()), read_estimator, 15_000, tmp_path, watch)
+    fuzz_hdf5(write_pack, read_pack, 10_000, tmp_path, watch)

@@ -1,0 +1,85 @@
+"""Nothing of the user's is overwritten, unless they say so; an input never is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import planting
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from needle_parsl.errors import InputError
+from needle_parsl.workflow import overwriting
+
+Needle = Callable[..., Any]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A run with two inputs, one of which is remote."""
+    root = planting.run(tmp_path)
+    parquet.write_table(pa.table({"x1": [1.0], "precious": [7.0]}), tmp_path / "signal.parquet")
+    state = json.loads((root / "run.json").read_text())
+    state["inputs"] = {"files": {str(tmp_path / "signal.parquet"): {}, "https://h/b.h5": {}}}
+    (root / "run.json").write_text(json.dumps(state))
+    return root
+
+
+def test_evaluate_keeps_inputs_and_files_of_others(root: Path, tmp_path: Path, inside: Needle) -> None:
+    new = planting.events(tmp_path)
+    (tmp_path / "other.parquet").write_text("a letter")
+    (tmp_path / "link.parquet").symlink_to(new)
+    kept = {path: path.read_bytes() for path in (new, tmp_path / "signal.parquet", tmp_path / "other.parquet")}
+    for output, force, words in (
+        ("new.parquet", [], "is an input, and would be lost"),
+        ("./new.parquet", ["--force"], "is an input, and would be lost"),
+        ("link.parquet", ["--force"], "is an input, and would be lost"),
+        ("signal.parquet", ["--force"], "is an input, and would be lost"),
+        ("other.parquet", [], "is there, and needle did not write it"),
+        ("run/packs/x.parquet", ["--force"], "lies in the run directory"),
+        ("run/../run/x.parquet", [], "lies in the run directory"),
+    ):
+        ended = inside("evaluate", root, "--events", "new.parquet", "-o", output, *force)
+        assert (ended.code, words in ended.err) == (2, True), ended
+    assert kept == {path: path.read_bytes() for path in kept}
+
+
+def test_what_needle_has_written_is_replaced(root: Path, tmp_path: Path) -> None:
+    schema = pa.schema([("a", pa.int64())]).with_metadata({"needle": "{}"})
+    parquet.write_table(pa.table({"a": [1]}, schema=schema), tmp_path / "ours.parquet")
+    (tmp_path / "theirs.parquet").write_text("x")
+    overwriting.refuse(tmp_path / "ours.parquet", [], root, force=False)
+    overwriting.refuse(tmp_path / "theirs.parquet", [], root, force=True)
+    overwriting.refuse(tmp_path / "none.parquet", overwriting.inputs(root), root, force=False)
+
+
+def test_exports(root: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "to"
+    folder.mkdir()
+    (folder / "all.h5").write_text("mine")
+    with pytest.raises(InputError, match=r"has all\.h5 already, and needle did not write it"):
+        overwriting.into(folder, ["all.h5"], root, force=False)
+    overwriting.into(folder, ["all.h5"], root, force=True)
+    overwriting.note(folder, [folder / "all.h5"])
+    overwriting.into(folder, ["all.h5", "new.h5"], root, force=False)
+    (folder / "all.h5").write_text("changed by somebody")
+    with pytest.raises(InputError, match="needle did not write it"):
+        overwriting.into(folder, ["all.h5"], root, force=False)
+    with pytest.raises(InputError, match="is an input"):
+        overwriting.into(tmp_path, ["signal.parquet"], root, force=True)
+    with pytest.raises(InputError, match="lies in the run directory"):
+        overwriting.into(root / "estimators", ["all.h5"], root, force=True)
+
+
+def test_init_keeps_what_is_there(tmp_path: Path, inside: Needle) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "analysis.toml").write_text("mine")
+    for arguments in (("--from", "gaussian"), ("--data", planting.events(tmp_path))):
+        ended = inside("init", tmp_path / "a", *arguments)
+        assert ended.code == 2
+        assert "is not overwritten" in ended.err
+    assert (tmp_path / "a" / "analysis.toml").read_text() == "mine"

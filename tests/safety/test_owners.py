@@ -1,0 +1,155 @@
+"""What needle keeps is the user's alone: anything else is refused, and what is made is private."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import planting
+import pytest
+
+from needle_parsl import owning, refs, rundir
+from needle_parsl.errors import InputError
+from needle_parsl.nsbi.data.readers import source
+from needle_parsl.site import Site
+from needle_parsl.workflow import lock, worker
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user: needs root")
+NOBODY = 65534
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@as_root
+@pytest.mark.parametrize("how", ["planted", "link", "empty"])
+def test_a_run_directory_of_somebody_else_is_refused(how: str, tmp_path: Path) -> None:
+    root, real = tmp_path / "run", tmp_path / "real"
+    (real if how == "link" else root).mkdir(mode=0o777)
+    if how == "planted":
+        (root / "run.json").write_text("{}")
+    if how == "link":
+        root.symlink_to(real)
+    os.chown(root, NOBODY, NOBODY, follow_symlinks=how != "link")
+    for act in (rundir.check, rundir.create):
+        with pytest.raises(InputError, match="choose another --out"):
+            act(root)
+    assert not (root / "logs").exists()
+
+
+@pytest.mark.parametrize("open_to", [0o777, 0o770, 0o702])
+def test_a_run_directory_that_others_may_write_to_is_refused(open_to: int, tmp_path: Path) -> None:
+    root = planting.run(tmp_path)
+    root.chmod(open_to)
+    with pytest.raises(InputError, match=f"may be written to by others \\(mode {open_to:04o}\\)"):
+        rundir.check(root)
+    rundir.check(root, shared=True)
+    assert "others may read" in Site("s", shared=True).notes()[0]
+
+
+def test_refused_by_every_command_that_goes_on_in_it(
+    tmp_path: Path, small_inputs: Path, inside: Callable[..., Any]
+) -> None:
+    root = planting.run(tmp_path)
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    root.chmod(0o777)
+    for command in ("run", "plan"):
+        ended = inside(command, small_inputs, "--out", root)
+        assert ended.code == 2
+        assert "may be written to by others" in ended.err
+    assert before == {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("umask", [0, 0o002, 0o022, 0o077])
+def test_private_whatever_the_umask(umask: int, tmp_path: Path) -> None:
+    with owning.under(umask):
+        rundir.create(tmp_path / "run")
+        owning.private(tmp_path / "a" / "b")
+        with owning.under(owning.PRIVATE):
+            shutil.rmtree(tmp_path / "run")
+            rundir.write_text(tmp_path / "run" / "fits" / "x.json", "{}")
+        rundir.write_text(tmp_path / "o.json", "{}")
+    assert {mode(tmp_path / name) for name in ("run", "run/fits", "a", "a/b")} == {0o700}
+    assert mode(tmp_path / "run/fits/x.json") == 0o600
+    assert mode(tmp_path / "o.json") == 0o666 & ~umask  # what the user asked for is theirs to show
+
+
+@pytest.mark.parametrize(("kept", "made"), [(0o700, 0o600), (None, 0o600), (0o750, 0o644)])
+def test_a_worker_keeps_what_its_run_directory_is(kept: int | None, made: int, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    if kept is not None:
+        root.mkdir(mode=kept)
+    with owning.under(0o022):
+        worker._keep_private(root)
+        rundir.write_text(root / "f", "")
+    assert mode(root / "f") == made
+
+
+@as_root
+def test_caches_of_somebody_else_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    from needle_parsl.nsbi import compiling
+
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    place = compiling.folder(Path(compiling.__file__).parent)
+    with owning.under(0):
+        assert compiling._writable(place)
+    assert mode(place) == 0o700
+    for change in (lambda: place.chmod(0o770), lambda: (place.chmod(0o700), os.chown(place, NOBODY, NOBODY))):
+        change()
+        with pytest.warns(UserWarning, match="compiled code is not kept"):
+            assert not compiling._writable(place)
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    os.chown(copies, NOBODY, NOBODY)
+    monkeypatch.setattr(source, "digest", lambda _: "0")
+    with pytest.raises(InputError, match="set NEEDLE_CACHE"):
+        source._copied("http://127.0.0.1/x.h5", str(copies))
+
+
+@as_root
+def test_bytecode_of_somebody_else_is_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    cache = tmp_path / "__pycache__"
+    cache.mkdir(mode=0o755)
+    refs._reach(str(tmp_path / "physics.py"))
+    sys.path.remove(str(tmp_path))
+    os.chown(cache, NOBODY, NOBODY)
+    with pytest.raises(InputError, match="belongs to somebody else"):
+        refs._reach(str(tmp_path / "physics.py"))
+    os.chown(cache, 0, 0)
+    cache.chmod(0o777)
+    with pytest.raises(InputError, match="may be written to by others"):
+        refs._reach(str(tmp_path / "physics.py"))
+    tmp_path.chmod(0o777)  # then the code itself is as open
+    refs._reach(str(tmp_path / "physics.py"))
+
+
+def test_a_folder_of_temporary_files_that_others_empty_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o777)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(InputError, match="set TMPDIR"), owning.temporary():
+        pass
+    tmp_path.chmod(0o1777)
+    with owning.temporary() as folder:
+        assert mode(folder) == 0o700
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (tmp_path / "lock").symlink_to(precious)
+    with pytest.raises(InputError, match="cannot be written to"), lock.held(tmp_path):
+        pass
+    assert precious.read_text() == "mine"
+    assert json.dumps(lock.holder(tmp_path)) == "null"

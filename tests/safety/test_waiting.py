@@ -1,0 +1,253 @@
+"""Nothing waits for ever, and code of the user's neither ends nor changes the driver."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import planting
+import pytest
+
+from needle_parsl import site
+from needle_parsl.analysis.tables.limits import Limits
+from needle_parsl.errors import CrashError, InputError, TaskError, said
+from needle_parsl.plan import specs
+from needle_parsl.workflow import apart, keeping, worker
+from needle_parsl.workflow.executors import settings
+from needle_parsl.workflow.executors.jobs import Jobs
+from needle_parsl.workflow.executors.providers import SLURMS_END
+from needle_parsl.workflow.processes import tethered, timed
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    apart.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        ("import os; os._exit(0)", InputError, "ended its process with exit code 0"),
+        ("import os; os._exit(3)", InputError, "ended its process with exit code 3"),
+        ("import os, signal; os.kill(os.getpid(), 11)", CrashError, "killed by signal 11"),
+        ("import os; os.closerange(3, 400)", InputError, "closed the files"),
+        ("while True: pass", apart.LongError, "longer than 2 s, as limits.toys allows"),
+        ("import signal, time\nfor s in (1, 2, 15): signal.signal(s, signal.SIG_IGN)\nwhile True: time.sleep(.1)", apart.LongError, "longer than 2 s"),
+    ],
+    ids=["exit 0", "exit 3", "segv", "closed", "loop", "deaf"],
+)  # fmt: skip
+def test_what_the_users_code_does_to_its_process(code: str, kind: type[TaskError], words: str) -> None:
+    limit = 2.0 if kind is apart.LongError else math.inf
+    with pytest.raises(kind, match=words):
+        apart.call(exec, code, limit=limit, said="limits.toys")
+    assert apart.call(os.getpid) != os.getpid()  # the next task has a new one
+
+
+def test_the_driver_is_not_changed() -> None:
+    before = Path.cwd(), signal.getsignal(signal.SIGINT), dict(os.environ)
+    threads = "import threading, time; threading.Thread(target=time.sleep, args=(1000,)).start()"
+    for code in (
+        "import os; os.chdir('/')",
+        "import signal; signal.signal(2, 1)",
+        threads,
+        "print('x' * 100_000)",
+        "import atexit, time; atexit.register(time.sleep, 99)",
+    ):
+        apart.call(exec, code)
+    assert apart.call(os.getcwd) == str(before[0])
+    assert (Path.cwd(), signal.getsignal(signal.SIGINT), dict(os.environ)) == before
+    child = apart._OWN.child
+    started = time.monotonic()
+    apart.close()
+    assert child.poll() is not None
+    assert time.monotonic() - started < 5
+
+
+def test_every_task_that_calls_code_of_the_users_runs_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    physics = specs.Physics("", "p.py")
+    plain = specs.Task("fit", "a", "k", specs.Merge((), (0, 1), 1), ())  # type: ignore[arg-type]
+    owned = specs.Task("train", "a", "k", plain.spec, (), physics, 7.0)
+    assert [specs.own_code(task) for task in (plain, owned)] == [False, True]
+    seen: list[Any] = []
+    monkeypatch.setattr(apart, "call", lambda *arguments, **how: seen.append((arguments, how)))
+    worker.call("train", "/r", owned)
+    assert seen == [((worker.call, "train", "/r", owned), {"limit": 7.0, "said": "limits.train"})]
+
+
+def test_an_exit_code_of_0_means_done(tmp_path: Path, needle: Callable[..., Any]) -> None:
+    import shutil
+
+    import numpy as np
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rng = np.random.default_rng(1)
+    for name in ("signal", "background"):
+        parquet.write_table(
+            pa.table({"x1": rng.normal(size=3000), "x2": rng.normal(size=3000)}), tmp_path / f"{name}.parquet"
+        )
+    (tmp_path / "physics.py").write_text(
+        "import os, sys\ndef y(events):\n    if 'inspection' not in sys.argv[0]: os._exit(0)\n    return events['x1'] * 2\n"
+    )
+    column = '[features.computed.y]\nfunction = "physics.py:y"\ncolumns = ["x1"]'
+    text = planting.ANALYSIS.format(top='physics = "physics.py"', features=column, training="").replace(
+        '"x2"]', '"x2", "y"]', 1
+    )
+    (tmp_path / "analysis.toml").write_text(text + "[split]\nmin_events = 10\n")
+    ended = needle("run", "analysis.toml", "--until", "convert")
+    assert ended.code == 2, ended
+    assert "the user's code ended its process with exit code 0" in ended.err
+    (tmp_path / "physics.py").write_text("import os\nos._exit(0)\n")
+    shutil.rmtree(tmp_path / "runs")
+    ended = needle("check", "analysis.toml")
+    assert ended.code == 1
+    assert "ended with exit code 0" in ended.err
+    (tmp_path / "physics.py").write_text(
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,)).start()\ndef y(events): return events['x1']\n"
+    )
+    assert needle("check", "analysis.toml").code == 0
+    (tmp_path / "physics.py").write_text("while True: pass\n")
+    ended = needle("check", "analysis.toml", "--set", "limits.check=4s")
+    assert (ended.code, "as limits.check allows" in ended.err) == (1, True)
+
+
+def test_a_program_is_bounded_in_time_and_output(tmp_path: Path) -> None:
+    def run(code: str, seconds: float, size: float) -> subprocess.CompletedProcess[str]:
+        bounds = tethered.bounded(seconds, size, "limits.generate")
+        command = tethered.command(os.getpid(), tethered.INHERIT, [sys.executable, "-c", code], bounds)
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=600)
+
+    ended = run("import sys\nfor _ in range(100): sys.stdout.write('x' * 100_000)\nsys.stderr.write('end')", 600, 1e6)
+    assert ended.returncode == 0
+    assert len(ended.stdout) < 1.1e6
+    assert "beyond 1000000 bytes is left out" in ended.stdout
+    assert ended.stderr == "end"
+    ended = run(
+        "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('begun', flush=True)\ntime.sleep(1000)", 10, 1e6
+    )
+    assert (ended.returncode, ended.stdout) == (1, "begun\n")
+    assert "longer than 10 s, as limits.generate allows" in ended.stderr
+
+
+def _endless() -> None:
+    with timed.limited(0.3, "limits.fit"):
+        while True:
+            time.sleep(0.01)
+
+
+def test_python_code_of_a_worker_is_ended_by_an_exception() -> None:
+    with pytest.raises(timed.LimitError, match=r"longer than 0.3 s, as limits\.fit allows"):
+        _endless()
+    with timed.limited(100, "limits.fit"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("end", "inside", "stops"),
+    [
+        ("1000", True, False),
+        ("N/A", True, False),
+        ("", True, False),
+        ("inf", True, False),
+        ("later", True, True),
+        ("later", False, False),
+    ],
+)
+def test_the_end_of_a_job_counts_within_that_job_alone(
+    end: str, inside: bool, stops: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = time.time() + 1000
+    monkeypatch.delenv("NEEDLE_STOP", raising=False)
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(later)) if end == "later" else end)
+    monkeypatch.setattr(keeping, "_inside_job", lambda: inside)
+    assert (keeping._deadline() < math.inf) == stops
+    line = f"NEEDLE_JOB_END=7\n{SLURMS_END}\necho $NEEDLE_JOB_END"
+    told = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout.strip()
+    assert told == (str(int(later)) if end == "later" else "7")
+
+
+def test_variables_of_a_job_alone_are_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    assert not keeping._inside_job()
+
+
+@pytest.mark.parametrize("name", ["r[ab]", "r*", "r?", "r{x}", "r'"])
+def test_folders_in_which_no_key_would_be_found_are_refused(name: str, tmp_path: Path) -> None:
+    logs = tmp_path / name / "logs"
+    with pytest.raises(InputError, match="choose another --out"):
+        settings.htex(site.load("local-htex"), "tasks", logs, Jobs(tmp_path))
+
+
+POOL = """
+import multiprocessing, os, signal, sys, threading, time
+from pathlib import Path
+from needle_parsl.workflow.processes import pool
+if __name__ == "__main__":
+    pool._shorten_sockets()
+    manager = multiprocessing.get_context("spawn").Manager()
+    shared = manager.dict()
+    threading.Thread(target=pool.watched, args=(Path("lost"),), daemon=True).start()
+    time.sleep(1)
+    if sys.argv[1] == "kill":
+        os.kill(manager._process.pid, signal.SIGKILL)
+        time.sleep(60)
+    if sys.argv[1] == "break":
+        pool.memory.kills = None
+        multiprocessing.active_children = None
+        time.sleep(60)
+    print(len(shared))
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "words"),
+    [
+        ("live", 0, ""),
+        ("kill", 1, "which holds Parsl's list of tasks, has gone"),
+        ("break", 1, "the watch over its workers has failed"),
+    ],
+)
+def test_a_pool_ends_when_a_helper_does(what: str, code: int, words: str, tmp_path: Path) -> None:
+    folder = tmp_path / ("t" * 60) / ("u" * 60)  # longer than a path of a socket may be
+    folder.mkdir(parents=True)
+    (tmp_path / "a_pool.py").write_text(POOL)
+    env = {**os.environ, "TMPDIR": str(folder)}
+    started = time.monotonic()
+    command = [sys.executable, "a_pool.py", what]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as ended:
+        try:
+            assert ended.wait(280) == code
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(ended.pid, signal.SIGKILL)  # as the program that holds the pool does
+        assert ended.stderr is not None
+        assert words in ended.stderr.read()
+    assert time.monotonic() - started < 300
+
+
+def test_messages_are_bounded() -> None:
+    class WeirdError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no str")
+
+    assert len(str(TaskError("z" * 50_000_000))) < 5000
+    assert len(str(TaskError("z\n" * 1_000_000))) < 10_000
+    assert "cannot be read" in said(WeirdError())
+    assert "cannot be read" in str(worker.foreseen(WeirdError(), "/r"))
+    assert len(str(worker.foreseen(ValueError("z" * 10_000_000), "/r"))) < 5000
+
+
+def test_limits_are_read() -> None:
+    found = Limits(train="2h", toys="1.5 min", output="3kB")
+    assert (found.of("train"), found.of("toys"), found.of("neyman")) == (7200.0, 90.0, math.inf)
