@@ -220,6 +220,7 @@ def _ask(request: Mapping[str, Any], program: str = PROGRAM) -> dict[str, Any]:
         )
         if child.returncode != 0 or not output.exists():
             last = (child.stderr.strip().splitlines() or ["no message"])[-1]
-            raise TaskError(f"the look into the input files ended with exit code {child.returncode}: {last}")
+            what = "the trial of the network" if program == TRIAL else "the look into the input files"
+            raise TaskError(f"{what} ended with exit code {child.returncode}: {last}")
         answer: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
     return answer

@@ -119,7 +119,7 @@ def train(
     trained = engine.train(events, member, replace(settings, shape=shape))
     if trained.reason:
         raise TaskError(f"the surrogate of {process} was not trained: {trained.reason}")
-    network: Any = networks.empty(shape)
+    network: Any = networks.evaluator(shape)
     networks.fill(network, torch.from_numpy(trained.weights))
     return Surrogate(process, nuisances, network, Scaler(events.scaler.shift[:-size], events.scaler.width[:-size]))
 

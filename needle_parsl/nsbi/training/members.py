@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +33,10 @@ class Settings:
     patience: int
     label_smoothing: float = 0.0
     metrics: tuple[str, ...] = ()
+    batch: str = "tuple"
+    """The form in which a module of the user's takes batches: `tuple` or `dict`."""
+    trainer: str = "{}"
+    """Arguments of lightning.Trainer, as a JSON table; with any, it trains."""
 
     @staticmethod
     def of(
@@ -55,6 +59,7 @@ class Settings:
         """
         name, given = table.architecture()
         name = name if name in NETWORKS else refs.located(name, source, path)
+        given = _located(given, source, path)
         offered = {n: getattr(table, n) for n in OFFERED}
         arguments = json.dumps({**takes(name, offered), **given}, sort_keys=True)
         particles = particles if asks_for_particles(name) else 0
@@ -66,11 +71,25 @@ class Settings:
             arguments,
             particles,
             heads.of_classes(classes) if classes else "",
+            table.output,
         )
         return Settings(
             shape, table.loss, table.optimizer, table.learning_rate, table.schedule, table.weight_decay, table.batch_size,
             table.epochs, table.patient(), table.label_smoothing, table.metrics,
+            table.batch, json.dumps(dict(table.trainer), sort_keys=True),
         )  # fmt: skip
+
+
+def _located(value: Any, source: str, path: str) -> Any:
+    """Load what nested tables name as `_target_`."""
+    if isinstance(value, (list, tuple)):
+        return [_located(item, source, path) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    found = {name: _located(item, source, path) for name, item in value.items()}
+    if "_target_" in found:
+        found["_target_"] = refs.located(found["_target_"], source, path)
+    return found
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ VERSIONS = {
     "read": 1,
     "merge": 1,
     "convert": 2,
-    "train": 3,
+    "train": 4,
     "combine": 3,
     "covariance": 1,
     "compose": 1,

@@ -76,7 +76,7 @@ def _members(graph: Graph, estimator: Estimator) -> str:
     x = graph.cast(INPUT, Graph.DOUBLE)
     shifted = graph.add("Sub", x, graph.constant(estimator.scaler.shift))
     scaled = graph.cast(graph.add("Div", shifted, graph.constant(estimator.scaler.width)), Graph.FLOAT)
-    network = networks.empty(estimator.shape)
+    network = networks.evaluator(estimator.shape)
     traced = layers.traced(network)
     columns = []
     for weights in estimator.weights:
