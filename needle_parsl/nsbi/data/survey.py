@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -65,9 +66,12 @@ def survey(path: Path) -> Survey:
             raise InputError(f"{path}: holds no events; name a file that does")
         flat = [name for name, kind in kinds.items() if is_flat(kind)]
         jagged = tuple(name for name in kinds if name not in flat)
-        looked = [name for name in flat if not DULL.match(name)][:MOST_COLUMNS]
+        counters = _counters(reader.names, kinds)
+        looked = [name for name in flat if not DULL.match(name) and name not in counters][:MOST_COLUMNS]
         named = [name for name in EVENT if name in flat]
-        columns = next(reader.iterate([*looked, *named], 0, ROWS, ROWS)) if looked or named else {}
+        columns = _read(reader, [*looked, *named])
+        looked = [name for name in looked if name in columns]
+        named = named if all(name in columns for name in named) else []
         entries = reader.entries
     weight, effective = _weight(columns, entries)
     labels = {name: found for name in looked if (found := _label(name, columns[name]))}
@@ -75,6 +79,32 @@ def survey(path: Path) -> Survey:
     features = tuple(sorted(usable, key=lambda name: columns[name].dtype.kind != "f"))  # counters come last
     ids = tuple(named) if _unique([columns[name] for name in named]) else ()
     return Survey(str(path), tree, entries, tuple(flat), jagged, features, weight, effective, ids, labels)
+
+
+def _counters(names: Sequence[str], kinds: Mapping[str, str]) -> set[str]:
+    """List the whole numbers that count a collection: `Jet` beside `Jet.PT`."""
+    beginnings = {name[: place.start()] for name in names for place in re.finditer(r"[./]", name)}
+    return {name for name in beginnings if re.fullmatch(r"u?int\d+", kinds.get(name, ""))}
+
+
+def _read(reader: readers.Reader, names: list[str]) -> readers.Columns:
+    """Read columns; where they cannot be read together, those that can be read alone.
+
+    Raises:
+        InputError: None can be read.
+    """
+    if not names:
+        return {}
+    try:
+        return next(reader.iterate(names, 0, ROWS, ROWS))
+    except InputError:
+        found: readers.Columns = {}
+        for name in names:
+            with suppress(InputError):
+                found |= next(reader.iterate([name], 0, ROWS, ROWS))
+        if not found:
+            raise
+        return found
 
 
 def _largest_tree(path: Path) -> str:

@@ -150,10 +150,9 @@ class _Follower(Checkpoint):
                 float(loss) * trainer.accumulate_grad_batches * min(size, max(events - number * size, 0))
             )
 
-    def on_validation_batch_end(
-        self, trainer: Any, module: Any, outputs: Any, batch: Any, number: int, loader: int = 0
-    ) -> None:
+    def on_validation_batch_end(self, trainer: Any, module: Any, *given: Any) -> None:
         """Remember what the network that is validated gives."""
+        number, loader = given[2], given[3] if len(given) > 3 else 0
         if number == 0 and loader == 0 and not trainer.sanity_checking:
             job = self.course.job
             with torch.no_grad():
