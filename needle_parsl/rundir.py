@@ -37,6 +37,7 @@ PLACES = {
     "merge": "events/parts/{}.range.h5",
     "convert": "events/{}.h5",
     "train": "packs/{}.h5",
+    "normalise": "estimators/{}.normalisation.h5",
     "combine": "estimators/{}/estimator.h5",
     "covariance": "estimators/{}.h5",
     "compose": "estimators/{}.h5",

@@ -32,15 +32,15 @@ def estimators(ratios: int, members: int) -> dict[str, Estimator]:
     """Make estimators of random networks with outputs of order one."""
     from needle_parsl.nsbi.estimators.ensembles import equal
     from needle_parsl.nsbi.training import networks
-    from needle_parsl.nsbi.training.views import Scaler
+    from needle_parsl.nsbi.transforms.transform import Column, Transform
 
     shape = networks.Shape("mlp", FEATURES, LAYERS, NODES)
-    scaler = Scaler(np.zeros(FEATURES), np.ones(FEATURES))
     features = tuple(f"x{k}" for k in range(FEATURES))
+    transform = Transform(tuple(Column(name, "robust") for name in features))
 
     def one(ratio: int) -> Estimator:
         weights = [networks.vector(networks.build(shape, 1000 * ratio + m)).numpy() for m in range(members)]
-        return Estimator(f"r{ratio}", features, shape, scaler, np.stack(weights), "mean_ratio", 0.0, equal(members))
+        return Estimator(f"r{ratio}", features, shape, transform, np.stack(weights), "mean_ratio", 0.0, equal(members))
 
     return {f"r{ratio}": one(ratio) for ratio in range(ratios)}
 

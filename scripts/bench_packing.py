@@ -3,7 +3,7 @@
 `T1`: job S (`packing_job.py`) and wider networks, against Lightning in the same warm process with its usual loader; `T2`:
 with a loader of whole batches. `any`: a user's module, by the engine `rows`; `mlp`: needle's network, by the engine
 `native`. `T3`: share of the rate of float32 matrix products of the same shape, without validation. `T4`: against a process
-per network. `T7`: writing the state of a pack. All in processor time, arms in turn; ratios are medians of paired samples.
+per network. `T2.softmax`, `T2.dropout`: a step with three classes, or with dropout 0.1, over one without, 3 x 64. `T7`: writing the state of a pack. All in processor time, arms in turn; ratios are medians of paired samples.
 
 `--networks N` trains N networks of job S by `needle run` on two worker processes, start-up included: `T5`, wall time.
 """
@@ -35,6 +35,7 @@ SHAPES = {"h64": (64, 3, 5), "h128": (128, 4, 2), "h256": (256, 4, 1)}
 WIDTHS = {name: (nodes, layers) for name, (nodes, layers, _) in SHAPES.items()}
 LARGE = {"h512": (512, 4, 1), "h570": (570, 4, 1)}
 """The last has a million weights."""
+VARIANTS: dict[str, dict[str, Any]] = {"logit": {}, "softmax": {"classes": 3}, "dropout": {"dropout": 0.1}}
 HERE = Path(__file__).parent
 
 
@@ -115,6 +116,21 @@ def rates(rounds: int, widths: dict[str, tuple[int, int]], batch_size: int = 102
     return found
 
 
+def steps(rounds: int) -> dict[str, list[float]]:
+    """Train a network with one logit, with three classes, and with dropout, in turn: milliseconds per step, without validation."""
+    work, times = Work(events=8192), 12
+    arms: dict[str, Callable[[], Any]] = {}
+    for name, own in VARIANTS.items():
+        trained = job(work, 1, **own)
+        arithmetic, order = native(trained)([trained]), trained.fitting.order(torch.Generator().manual_seed(0))
+        arms[name] = lambda a=arithmetic, o=order: [a.train([o]) for _ in range(times)]  # type: ignore[misc]  # mypy knows no defaults of lambdas
+    samples: dict[str, list[float]] = {name: [] for name in arms}
+    for _ in range(rounds):
+        for name, run in arms.items():
+            samples[name].append(round(cpu(run) / (times * work.events / work.batch_size), 4))
+    return {name: own[1:] for name, own in samples.items()}
+
+
 def processes(rounds: int) -> list[float]:
     """Train with a process per network: milliseconds of processor time."""
     found = []
@@ -185,6 +201,12 @@ def ratios(raw: dict[str, Any]) -> dict[str, tuple[float, float, str]]:
     found["T1.mlp"] = ratio(small["lightning"], small["native"]), 9.0, usual
     found["T2.any"] = ratio(small["lightning_whole_batches"], small["rows"]), 2.0, whole
     found["T2.mlp"] = ratio(small["lightning_whole_batches"], small["native"]), 2.7, whole
+    for name, most in (("softmax", 1.10), ("dropout", 1.25)):
+        found[f"T2.{name}"] = (
+            ratio(raw["steps"][name], raw["steps"]["logit"]),
+            most,
+            "at most, of a step with one logit",
+        )
     for name, pairs in raw["rates"].items():
         share = ratio(*zip(*pairs, strict=True))
         found[f"T3.{name}"] = share, 0.6, f"{median(peak for _, peak in pairs):.0f} GFLOP/s of matrix products"
@@ -212,6 +234,7 @@ def main() -> None:
         raw["large"] = trainings(3, LARGE)
     raw["rates"] = rates(2 * rounds, WIDTHS)
     raw["rates_of_batches_of_256"] = rates(2 * rounds, WIDTHS, 256)
+    raw["steps"] = steps(6 * rounds)
     raw["processes"] = processes(1 if given.quick else 5)
     raw["checkpoints"] = checkpoints(rounds)
     if given.networks:

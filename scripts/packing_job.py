@@ -8,7 +8,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -120,15 +120,21 @@ def by_lightning(work: Work, seed: int, whole: bool) -> None:
         trainer.fit(network(work), loader(table(work.events, 1), True), loader(table(VALIDATION, 2), False))
 
 
-def job(work: Work, seed: int) -> Any:
-    """Describe the training to needle's engines."""
+def job(work: Work, seed: int, classes: int = 1, dropout: float = 0.0) -> Any:
+    """Describe the training to needle's engines; with many classes, labels are drawn among them."""
+    from needle_parsl.nsbi.training import heads
     from needle_parsl.nsbi.training.members import Job, Settings
     from needle_parsl.nsbi.training.networks import Shape
     from needle_parsl.nsbi.training.views import Batchable
 
-    shape = Shape("mlp", FEATURES, work.layers, work.nodes)
-    settings = Settings(shape, "carl", "adam", RATE, "constant", 0.0, work.batch_size, work.epochs, 50)
-    return Job(settings, seed, Batchable(*table(work.events, 1)), Batchable(*table(VALIDATION, 2)))
+    head, loss = ("", "carl") if classes == 1 else (heads.of_classes([str(k) for k in range(classes)]), "multiclass")
+    shape = Shape("mlp", FEATURES, work.layers, work.nodes, head=head)
+    settings = Settings(shape, loss, "adam", RATE, "constant", 0.0, work.batch_size, work.epochs, 50, dropout=dropout)
+    fitting, validation = (Batchable(*table(events, number)) for events, number in ((work.events, 1), (VALIDATION, 2)))
+    if classes > 1:
+        label = torch.randint(classes, (work.events,), generator=torch.Generator().manual_seed(3)).float()
+        fitting = replace(fitting, label=label)
+    return Job(settings, seed, fitting, validation)
 
 
 def by_engine(make: Callable[[list[Any]], Any], trained: Any) -> Any:

@@ -59,7 +59,7 @@ def test_training_and_diagnostics_load_neither_torchs_compiler_nor_scipys_statis
         f"sys.path.insert(0, {str(ROOT / 'tests' / 'nsbi')!r})\n"
         "import numpy as np\nimport test_training as t\nfrom needle_parsl.nsbi.estimators.checks.twosample import two_sample\n"
         "(trained,) = t.engine.train_pack(t.DATA, [t.member()], t.SETTINGS, t.state.State(), t.state.never)\nassert trained.engine == 'native'\n"
-        "two_sample(t.gaussian(500, 0.5, 1), t.gaussian(500, 0, 2), np.ones(500))\n"
+        "two_sample(t.gaussian(500, 0.5, 1), t.gaussian(500, 0, 2), np.ones(500), t.DATA.transform)\n"
         "assert 'torch' in sys.modules\nprint('torch._dynamo' in sys.modules, 'scipy.stats' in sys.modules)"
     )
     script = [sys.executable, "-c", f"import sys\n{code}"]

@@ -28,7 +28,7 @@ def test_counts(small_inputs: Path) -> None:
     made = build(small_inputs)
     assert made.networks == 3 * 3 * 2  # (signal, jes up, jes down) x members x folds
     assert made.stages() == {
-        "convert": 5, "train": 6, "combine": 3, "compose": 1, "diagnose": 4, "evaluate": 2, "fit": 3, "interval": 6, "report": 1,
+        "convert": 5, "train": 6, "normalise": 2, "combine": 3, "compose": 1, "diagnose": 4, "evaluate": 2, "fit": 3, "interval": 6, "report": 1,
     }  # fmt: skip
 
 
@@ -75,13 +75,25 @@ def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> Non
     [
         ("intervals.level=[0.9]", {"interval", "report"}),
         ("model.parameters.mu.bounds=[0, 9]", {"diagnose", "fit", "interval", "report"}),
-        ("ensemble.quorum=0.5", {"combine", "compose", "diagnose", "evaluate", "fit", "interval", "report"}),
-        ("training.epochs=4", {"train", "combine", "compose", "diagnose", "evaluate", "fit", "interval", "report"}),
+        (
+            "ensemble.quorum=0.5",
+            {"normalise", "combine", "compose", "diagnose", "evaluate", "fit", "interval", "report"},
+        ),
+        (
+            "training.epochs=4",
+            {"train", "normalise", "combine", "compose", "diagnose", "evaluate", "fit", "interval", "report"},
+        ),
         ("name='other'", {"compose", "report"}),
         ("split.min_events=10", set()),
         ("split.test=0.2", {"diagnose", "evaluate", "fit", "interval", "report"}),
-        ("samples.background.yield=500.0", {"diagnose", "evaluate", "fit", "interval", "report"}),
-        ("model.parameters.mu.nominal=2.0", {"diagnose", "fit", "interval", "report"}),
+        (
+            "samples.background.yield=500.0",
+            {"normalise", "combine", "compose", "diagnose", "evaluate", "fit", "interval", "report"},
+        ),
+        (
+            "model.parameters.mu.nominal=2.0",
+            {"normalise", "combine", "compose", "diagnose", "evaluate", "fit", "interval", "report"},
+        ),
         ("fit.minos=false", {"fit", "report"}),
         ("fit.plane={parameters=['mu', 'jes']}", {"interval", "report"}),
         ("toys.count=10", {"toys", "coverage", "report"}),

@@ -7,7 +7,7 @@ from glob import escape, glob, has_magic
 from pathlib import Path
 
 from needle_parsl import reading
-from needle_parsl.analysis import meaning, unused
+from needle_parsl.analysis import meaning, recommended, unused
 from needle_parsl.analysis.tables import Analysis
 from needle_parsl.errors import InputError, Problem
 from needle_parsl.reading import Places, Reader
@@ -52,6 +52,7 @@ def read(path: Path, settings: list[str] | None = None) -> Loaded:
         reader.warn(key, message)
     _files_exist(analysis, path, reader)
     source = _physics(analysis, path, reader)
+    analysis = recommended.settle(analysis)
     return Loaded(analysis, table, path, source, reader.places, tuple(reader.problems), tuple(reader.warnings))
 
 

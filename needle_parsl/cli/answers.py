@@ -71,7 +71,11 @@ def _engine(prepared: Prepared) -> dict[str, Any]:
     training = prepared.loaded.analysis.training
     own = "native" if training.network == "mlp" and compiling.AVAILABLE else "sequential"
     engine = prepared.looked.engine or own
-    return {"engine": engine, "reason": prepared.looked.reason, "speed_up": packing.speed_up(engine, training.nodes)}
+    return {
+        "engine": engine,
+        "reason": prepared.looked.reason,
+        "speed_up": packing.speed_up(engine, training.nodes or packing.NODES),
+    }
 
 
 def ended(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def refitted(graph: Graph, made: Made, packs: Mapping[str, Sequence[Task]], coun
         packs: By ratio.
         count: How many times.
     """
-    span = (0, graph.analysis.training.members)
+    span = (0, graph.analysis.training.members or 1)
     return [_redone(graph, made, packs, span, graph.salt("refitted", number)) for number in range(count)]
 
 
@@ -117,28 +117,33 @@ def replicas(
         for kind, redone in (("replica", resampled), ("repeat", repeated))
     }
     first, second = (tuple(task.name for task in tasks) for tasks in series.values())
-    summed = specs.Bootstrap(first, second, _size(graph), own.members, own.bootstrap)
+    summed = specs.Bootstrap(first, second, _size(graph), own.members or 1, bool(own.bootstrap))
     return graph.add("bootstrap", "bootstrap", summed, *(task for tasks in series.values() for task in tasks))
 
 
 def _size(graph: Graph) -> int:
     """Count the members of a ratio and fold in one replica."""
     asked, own = graph.analysis.bootstrap, graph.analysis.training
-    return (asked.members if asked else None) or own.members
+    return (asked.members if asked else None) or own.members or 1
 
 
 def _redone(
     graph: Graph, made: Made, packs: Mapping[str, Sequence[Task]], span: tuple[int, int], salt: int | None
 ) -> Redone:
     held = {name: _holding(own, span) for name, own in packs.items()}
-    combines = tuple(estimating.combining(graph, ratio, held[ratio.name]) for ratio in made.ratios)
+    normalises = tuple(spec for spec, _ in estimating.normalising(graph, made.ratios, held))
+    later = {one.ratio.name for spec in normalises for one in spec.ratios}
+    combines = tuple(
+        estimating.combining(graph, ratio, held[ratio.name], "none" if ratio.name in later else "")
+        for ratio in made.ratios
+    )
     before = {task.name: task for own in held.values() for task in own}
-    return Redone(specs.Again(combines, span, salt, made.simulation), (*before.values(), *made.read()))
+    return Redone(specs.Again(combines, span, salt, made.simulation, normalises), (*before.values(), *made.read()))
 
 
 def _members(graph: Graph, size: int, names: tuple[str, str], salts: Sequence[int | None]) -> list[specs.Member]:
     """List the networks of a ratio in all replicas; a replica draws the same weight for an event in every ratio."""
-    folds = range(graph.analysis.training.folds)
+    folds = range(graph.analysis.training.folds or 1)
     return [
         specs.Member(number * size + member, fold, graph.salt(*names, number, member, fold), salt)
         for (number, salt), member, fold in product(enumerate(salts), range(size), folds)

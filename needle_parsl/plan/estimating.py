@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from needle_parsl.analysis import Analysis
-from needle_parsl.plan import inference, specs
+from needle_parsl.nsbi.statistics.model.priors import Priors
+from needle_parsl.plan import inference, specs, training
 from needle_parsl.plan.growing import Graph
 from needle_parsl.plan.specs import Task
 
+PROCESSES = "@processes"
+"""What the normalisation of the nominal ratios is called."""
 ALL = "all"
 """What the files with every ratio are called."""
 
@@ -25,17 +28,87 @@ def needed(ratio: specs.Ratio | specs.Classes, stores: Mapping[str, Task]) -> li
     return [stores[density.name] for density in ratio.densities()]
 
 
-def combine(graph: Graph, ratio: specs.Ratio, packs: list[Task], stores: Mapping[str, Task]) -> Task:
-    """Make one estimator of the members of a ratio."""
-    return graph.add("combine", ratio.name, combining(graph, ratio, packs), *packs, *needed(ratio, stores))
+def combine(
+    graph: Graph, ratios: Sequence[specs.Ratio], packs: Mapping[str, list[Task]], stores: Mapping[str, Task]
+) -> dict[str, Task]:
+    """Make one estimator of the members of each ratio, by its name."""
+    before = normalise(graph, ratios, packs, stores)
+    found = {}
+    for ratio in ratios:
+        normalised = before.get(ratio.name)
+        spec = combining(graph, ratio, packs[ratio.name], normalised.name if normalised else "")
+        needs = [*packs[ratio.name], *needed(ratio, stores), *([normalised] if normalised else [])]
+        found[ratio.name] = graph.add("combine", ratio.name, spec, *needs)
+    return found
 
 
-def combining(graph: Graph, ratio: specs.Ratio, packs: Sequence[Task]) -> specs.Combine:
-    """Say how the members of a ratio become an estimator."""
+def combining(graph: Graph, ratio: specs.Ratio, packs: Sequence[Task], normalised: str = "") -> specs.Combine:
+    """Say how the members of a ratio become an estimator.
+
+    Args:
+        graph: The plan.
+        ratio: The ratio.
+        packs: Its members.
+        normalised: Name of its normalisation at the expected yields; empty for one that has none.
+    """
     ensemble = graph.analysis.ensemble
     names = tuple(task.name for task in packs)
-    splitting = replace(graph.splitting, test=0.0)
-    return specs.Combine(ratio, splitting, names, ensemble.combine, ensemble.quorum, ensemble.calibration)
+    splitting = graph.splitting if graph.splitting.folds else replace(graph.splitting, test=0.0)
+    other = "reference" if ensemble.normalise == "yields" else ensemble.normalise
+    return specs.Combine(
+        ratio, splitting, names, ensemble.combine, ensemble.quorum, ensemble.calibration, normalised or other or "none"
+    )
+
+
+def normalise(
+    graph: Graph, ratios: Sequence[specs.Ratio], packs: Mapping[str, list[Task]], stores: Mapping[str, Task]
+) -> dict[str, Task]:
+    """Normalise the ratios of the model at the expected yields: the nominal ones together, then the variations of each process.
+
+    Returns:
+        The normalisation of each ratio, by its name; none for ratios that are normalised otherwise.
+    """
+    found: dict[str, Task] = {}
+    for spec, before in normalising(graph, ratios, packs):
+        own = [one.ratio for one in spec.ratios]
+        varied = own[0].numerator.nuisance
+        name = f"@{own[0].numerator.sample}" if varied else PROCESSES
+        read = dict.fromkeys(
+            [*(share.density.name for share in spec.samples), *(d.name for ratio in own for d in ratio.densities())]
+        )
+        first = [found[spec.nominal]] if spec.nominal else []
+        task = graph.add("normalise", name, spec, *before, *(stores[store] for store in read), *first)
+        found |= dict.fromkeys([*(ratio.name for ratio in own), name], task)
+    return found
+
+
+def multipliers(analysis: Analysis) -> tuple[float, ...]:
+    """Give what the expected events of each process are multiplied with, to normalise ratios at them; none where that is not done."""
+    if analysis.ensemble.normalise != "yields":
+        return ()
+    return tuple(Priors.of(replace(analysis.model, nuisances={}, regions={})).multipliers.tolist())
+
+
+def normalising(
+    graph: Graph, ratios: Sequence[specs.Ratio], packs: Mapping[str, Sequence[Task]]
+) -> list[tuple[specs.Normalise, list[Task]]]:
+    """Say what is normalised together, each with the packs that it is made from; nominal ratios come first."""
+    analysis = graph.analysis
+    samples = tuple(graph.share(name) for name in analysis.model.processes)
+    factors = multipliers(analysis)
+    if not factors:
+        return []
+    known = [ratio for ratio in ratios if ratio.numerator.sample in analysis.model.processes]
+    groups = sorted(training.families(known), key=lambda own: bool(own[0].numerator.nuisance))
+    nominal = PROCESSES if any(not ratio.numerator.nuisance for ratio in known) else ""
+    found = []
+    for own in groups:
+        varied = bool(own[0].numerator.nuisance)
+        combines = tuple(replace(combining(graph, r, packs[r.name]), normalise="none") for r in own)
+        shared = analysis.training.loss == "multiclass" and not varied
+        spec = specs.Normalise(combines, samples, factors, shared, nominal if varied else "")
+        found.append((spec, list(dict.fromkeys(task for r in own for task in packs[r.name]))))
+    return found
 
 
 def covariance(

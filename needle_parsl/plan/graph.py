@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from needle_parsl.analysis import Analysis, Data, Sample, Source, unused
+from needle_parsl.analysis import Analysis, Data, Sample, Source, recommended, unused
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.physics import Density
-from needle_parsl.plan import bootstrapping, estimating, inference, specs, storing, toys, training
+from needle_parsl.plan import bootstrapping, estimating, inference, packing, specs, storing, toys, training
 from needle_parsl.plan.datasets import Datasets, Redone, Thrower
 from needle_parsl.plan.growing import Graph, Inputs
 from needle_parsl.plan.specs import PASSING, STAGES, Share, Task
@@ -78,11 +78,12 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     Returns:
         The tasks; every task comes after those it needs.
     """
-    graph = Graph(analysis, inputs, pack, memory_mib * 2**20)
+    graph = Graph(_crossed(recommended.settle(analysis), inputs), inputs, pack, memory_mib * 2**20)
+    analysis = graph.analysis
     stores = _stores(graph)
     ratios = _ratios(analysis)
     packs = training.of_ratios(graph, ratios, partial(training.members, graph), stores)
-    estimators = {ratio.name: estimating.combine(graph, ratio, packs[ratio.name], stores) for ratio in ratios}
+    estimators = estimating.combine(graph, ratios, packs, stores)
     if analysis.features.parameters:  # what comes next is made of events at one value of the parameters
         for ratio in ratios:
             _diagnose(graph, ratio, packs[ratio.name], estimators[ratio.name], stores)
@@ -99,10 +100,21 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     made = bootstrapping.Made(ratios, stores, start).of_model()
     resampled, repeated = bootstrapping.both(graph, made)
     redone = _redone(graph, made, packs, resampled)
+    closing = _closing(graph, asimov, estimators, stores)
     measured = inference.measure(graph, start, _thrower(graph, estimators), redone)
     again = bootstrapping.replicas(graph, resampled, repeated, measured.learned())
-    _report(graph, stores, ratios, packs, [*checks, *mixture], measured, again)
+    _report(graph, stores, ratios, packs, [*checks, *mixture, *closing], measured, again)
     return _ordered(graph)
+
+
+def _crossed(analysis: Analysis, inputs: Inputs) -> Analysis:
+    """Say into how many folds events are divided, where the analysis leaves it open."""
+    split = analysis.split
+    if split.cross is None:
+        counts = [packing.events_of(analysis, inputs.files, name) for name in analysis.samples]
+        split = replace(split, cross=recommended.folds(min([count for count in counts if count], default=0)))
+    folds = split.cross or analysis.training.folds or 1
+    return replace(analysis, split=split, training=replace(analysis.training, folds=folds))
 
 
 def _redone(
@@ -214,11 +226,31 @@ def _evaluate(
     variations = analysis.varied() if dataset == ASIMOV else []
     varied = tuple(Density(name, nuisance, side) for name, nuisance, side, _ in variations)
     ratios = estimating.of_model(analysis, estimators)
-    spec = specs.Evaluate(dataset, graph.splitting, samples, varied, tuple(ratios), covariance is not None)
+    normalised = estimating.multipliers(analysis) if dataset == ASIMOV else ()
+    spec = specs.Evaluate(dataset, graph.splitting, samples, varied, tuple(ratios), covariance is not None, normalised)
     read = [share.density.name for share in samples] + [density.name for density in varied]
     read += [] if simulated else [OBSERVED]
     before = [*(stores[name] for name in read), *ratios.values(), *([covariance] if covariance else [])]
     return graph.add("evaluate", dataset, spec, *before)
+
+
+def _closing(graph: Graph, asimov: Task, estimators: Mapping[str, Task], stores: Mapping[str, Task]) -> list[Task]:
+    """Check what a fit of Asimov data cannot, where ratios are normalised at the expected yields."""
+    if not asimov.of(specs.Evaluate).normalised:
+        return []
+    fit = specs.Fit(ASIMOV, graph.analysis.model, inference.learned_shapes(graph.analysis))
+    known = {one.key: one for one in graph.tasks if one.stage == "normalise"}
+    spec = specs.Closing(
+        fit,
+        graph.analysis.poi(),
+        asimov.of(specs.Evaluate),
+        graph.salt("closing"),
+        tuple(t.name for t in known.values()),
+    )
+    counts = [task for task in graph.tasks if task.stage == "count"]
+    read = [stores[density.name] for density in spec.simulation.varied]
+    made = [estimators[name] for name in spec.simulation.ratios]
+    return [graph.add("interval", "closure", spec, asimov, *counts, *made, *read, *known.values())]
 
 
 def _count(graph: Graph, region: str, stores: Mapping[str, Task]) -> Task:
@@ -269,6 +301,7 @@ def _report(
         limits=measured.limits is not None,
         bootstrap=again is not None,
         mixture=any(isinstance(task.spec, specs.Mixture) for task in checks),
+        closure=any(isinstance(task.spec, specs.Closing) for task in checks),
         toys=toys.names(measured.toys),
         belt=measured.belt is not None,
         headline=measured.fits[0].name,

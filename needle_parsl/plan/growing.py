@@ -24,6 +24,8 @@ class Inputs:
     """Whether `physics.py` knows the densities."""
     exports: bool = False
     """Whether ONNX files can be made and checked here."""
+    shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Features by whose values the events of a sample are found in its variations, which are made of them."""
 
 
 @dataclass
@@ -57,7 +59,9 @@ class Graph:
     def splitting(self) -> specs.Splitting:
         """Give the fractions of the events that serve each purpose."""
         split = self.analysis.split
-        return specs.Splitting(split.train, split.combine, split.test, self.salt("split"))
+        if split.cross:
+            return specs.Splitting(1.0, 1.0, 1.0, self.salt("split"), split.cross, self.salt("fold"))
+        return specs.Splitting(*split.fractions(), self.salt("split"))
 
     def share(self, sample: str) -> Share:
         """Give a nominal sample with its expected events."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from needle_parsl.analysis import Analysis, Sample, Training
+from needle_parsl.analysis import Analysis, Sample, Training, recommended
 from needle_parsl.plan import specs
 
+NODES, LAYERS = 64, 3
+"""That stand for those of a network whose size is not known yet."""
 SECONDS = 30.0
 """Work of a pack: long against the milliseconds that Parsl takes for a task, short against what a lost worker costs."""
 RATE = 3e10
@@ -29,7 +31,7 @@ SPEED_UP = {
 """By engine, nodes and how many times as fast as a loop over lightning.Trainer in a warm process (docs/benchmarks.md)."""
 
 
-def size(analysis: Analysis, files: Mapping[str, tuple[specs.File, ...]], names: Iterable[str]) -> int:
+def members(analysis: Analysis, files: Mapping[str, tuple[specs.File, ...]], names: Iterable[str]) -> int:
     """Choose the members of a pack.
 
     Args:
@@ -38,19 +40,28 @@ def size(analysis: Analysis, files: Mapping[str, tuple[specs.File, ...]], names:
         names: The samples of the ratio.
     """
     training = analysis.training
+    counts = [events_of(analysis, files, name) for name in names]
+    part = analysis.split.fractions()[0] if analysis.split.cross == 0 else 1.0
+    size = recommended.Size(part * sum(counts) / max(len(counts), 1))
+    own = recommended.complete(training, size)
     weights = parameters(training, len(analysis.features.names))
-    events = analysis.split.train * sum(_events(analysis.samples.get(name), files.get(name, ())) for name in names)
-    seconds = 6 * weights * events * training.epochs / RATE
-    by_work = SECONDS / max(seconds, 1e-9)
-    stacked = ACTIVATIONS * training.batch_size * training.layers * training.nodes
+    steps = recommended.steps(size) if training.epochs is None else 0
+    seen = part * sum(counts) * (training.epochs or 0) + steps * own.batch_size
+    by_work = SECONDS / max(6 * weights * seen / RATE, 1e-9)
+    stacked = ACTIVATIONS * own.batch_size * own.layers * own.nodes
     by_memory = training.memory_mib * 2**20 / (4 * (VECTORS * weights + stacked))
     return max(1, int(min(by_work, by_memory, MOST)))
 
 
 def parameters(training: Training, features: int) -> int:
     """Count the weights of needle's perceptron; of another network nobody knows them yet, and these stand for them."""
-    nodes = training.nodes
-    return features * nodes + (training.layers - 1) * nodes**2 + (training.layers + 1) * nodes + 1
+    nodes, layers = training.nodes or NODES, training.layers or LAYERS
+    return features * nodes + (layers - 1) * nodes**2 + (layers + 1) * nodes + 1
+
+
+def events_of(analysis: Analysis, files: Mapping[str, tuple[specs.File, ...]], name: str) -> int:
+    """Count the events of a sample before its selection, as far as a look into its files has told."""
+    return _events(analysis.samples.get(name), files.get(name, ()))
 
 
 def _events(sample: Sample | None, files: tuple[specs.File, ...]) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from needle_parsl import expressions
-from needle_parsl.analysis import JOINT_LOSSES, Analysis, Data, Sample
+from needle_parsl.analysis import JOINT_LOSSES, Analysis, Data, Particles, Sample
+from needle_parsl.nsbi.transforms.wanted import Wanted
 from needle_parsl.plan import specs
 from needle_parsl.plan.cutting import Cut, cut, row_bytes
 from needle_parsl.plan.growing import Graph
@@ -43,6 +44,7 @@ def conversion(graph: Graph, name: str, sample: Sample | Data, files: tuple[spec
     names = (region.binning.column,) if region else (*features.names, *inputs)
     weight, selection = sample.weight, sample.selection if isinstance(sample, Sample) else ""
     kept = tuple(text for text in (selection, region.selection if region else features.selection) if text)
+    shared = () if region or analysis.split.id else graph.inputs.shared.get(name.partition(".")[0], ())
     known = () if region or isinstance(sample, Data) else joint(analysis, name)
     texts = [text for text in (*kept, weight, *(one.text for one in known)) if isinstance(text, str)]
     used = {*names, *analysis.split.id}.union(*(expressions.parse(text).names() for text in texts))
@@ -51,9 +53,15 @@ def conversion(graph: Graph, name: str, sample: Sample | Data, files: tuple[spec
     computed = tuple((made, how) for made, how in features.computed.items() if made in used)
     return specs.Convert(
         name, files, sample.tree, names, weight, kept, analysis.split.id, graph.salt("split"), derived,
-        sample.on_bad_file, computed, None if region else features.particles, graph.inputs.physics if computed else None,
-        joint=known, memory=graph.memory, region=name.partition(REGION)[2],
+        sample.on_bad_file, computed, None if region else _stored(features.particles), graph.inputs.physics if computed else None,
+        joint=known, content=shared, nan=None if region or "nan" not in features.missing else Wanted.of(features.missing).stored,
+        memory=graph.memory, region=name.partition(REGION)[2],
     )  # fmt: skip
+
+
+def _stored(particles: Particles | None) -> Particles | None:
+    """Leave out what is done to particles later."""
+    return replace(particles, transform={}) if particles else None
 
 
 def joint(analysis: Analysis, store: str) -> tuple[specs.Joint, ...]:

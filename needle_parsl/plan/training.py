@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
-from needle_parsl.analysis import JOINT_LOSSES
-from needle_parsl.plan import estimating, packing, specs
+from needle_parsl.analysis import JOINT_LOSSES, Analysis
+from needle_parsl.nsbi.transforms.wanted import Wanted
+from needle_parsl.plan import packing, specs
 from needle_parsl.plan.growing import Graph
 from needle_parsl.plan.specs import Task
 
@@ -31,23 +32,36 @@ def of_ratios(
     Returns:
         The packs of each ratio, by its name.
     """
-    together = classes(graph, ratios)
-    shared = packs(graph, together, members(together), stores, folder) if together else []
-    return {
-        ratio.name: shared
-        if together and not ratio.numerator.nuisance
-        else packs(graph, ratio, members(ratio), stores, folder)
-        for ratio in ratios
-    }
+    found: dict[str, list[Task]] = {}
+    for subject, own in subjects(graph, ratios):
+        trained = packs(graph, subject, members(subject), stores, folder)
+        found |= dict.fromkeys((ratio.name for ratio in own), trained)
+    return found
 
 
-def classes(graph: Graph, ratios: Sequence[specs.Ratio]) -> specs.Classes | None:
-    """Give the samples that networks of many classes tell apart, if that is how ratios are learned."""
-    nominal = [ratio for ratio in ratios if not ratio.numerator.nuisance]
-    if graph.analysis.training.loss != "multiclass" or not nominal:
-        return None
-    below = (share.density for share in nominal[0].denominator)
-    return specs.Classes(tuple(dict.fromkeys([*(ratio.numerator for ratio in nominal), *below])))
+Subject = specs.Ratio | specs.Classes
+"""What a network learns."""
+
+
+def subjects(graph: Graph, ratios: Sequence[specs.Ratio]) -> list[tuple[Subject, list[specs.Ratio]]]:
+    """List what is learned, each with the ratios that it gives: a ratio, all nominal ones, or all variations of a process."""
+    if graph.analysis.training.loss != "multiclass":
+        return [(ratio, [ratio]) for ratio in ratios]
+    return [(classes(own), own) for own in families(ratios)]
+
+
+def families(ratios: Sequence[specs.Ratio]) -> list[list[specs.Ratio]]:
+    """Group ratios that one network can give: the nominal ones, and the variations of each process."""
+    groups: dict[str, list[specs.Ratio]] = {}
+    for ratio in ratios:
+        groups.setdefault(ratio.numerator.sample if ratio.numerator.nuisance else "", []).append(ratio)
+    return list(groups.values())
+
+
+def classes(ratios: Sequence[specs.Ratio]) -> specs.Classes:
+    """Give the samples that a network of many classes tells apart: first what is in the denominators."""
+    below = [share.density for share in ratios[0].denominator]
+    return specs.Classes(tuple(dict.fromkeys([*below, *(ratio.numerator for ratio in ratios)])))
 
 
 def members(graph: Graph, ratio: specs.Ratio | specs.Classes) -> list[specs.Member]:
@@ -60,7 +74,7 @@ def members(graph: Graph, ratio: specs.Ratio | specs.Classes) -> list[specs.Memb
             graph.salt("member", ratio.name, member, fold),
             graph.salt("bootstrap", member) if training.bootstrap else None,
         )
-        for member, fold in product(range(training.members), range(training.folds))
+        for member, fold in product(range(training.members or 1), range(training.folds or 1))
     ]
 
 
@@ -81,20 +95,47 @@ def packs(
         folder: What the names of the packs of replicas begin with.
     """
     graph.networks += len(members)
-    splitting = replace(graph.splitting, combine=0.0, test=0.0)
+    splitting = graph.splitting if graph.splitting.folds else replace(graph.splitting, combine=0.0, test=0.0)
     alone = replace(graph.analysis.training, members=1)
-    if not _suits(graph, alone.loss, ratio):
+    if not _suits(graph, alone.loss or "", ratio):
         alone = replace(alone, loss="carl")
+    yields = (
+        tuple(graph.share(d.sample) for d in ratio.samples)
+        if isinstance(ratio, specs.Classes) and not ratio.varied
+        else ()
+    )
     names = [density.sample for density in ratio.densities()]
-    most = graph.pack or packing.size(graph.analysis, graph.inputs.files, names)
+    most = graph.pack or packing.members(graph.analysis, graph.inputs.files, names)
     found = []
     for number, start in enumerate(range(0, len(members), most)):
         own = tuple(members[start : start + most])
         spec = specs.Train(
-            ratio, splitting, alone, graph.salt("fold"), graph.salt("validation"), own, replica=bool(folder)
+            ratio,
+            splitting,
+            alone,
+            graph.salt("fold"),
+            graph.salt("validation"),
+            own,
+            replica=bool(folder),
+            yields=yields,
+            transform=wanted(graph.analysis),
         )
-        found.append(graph.add("train", f"{folder}{ratio.name}.{number:04d}", spec, *estimating.needed(ratio, stores)))
+        found.append(
+            graph.add("train", f"{folder}{ratio.name}.{number:04d}", spec, *(stores[d.name] for d in ratio.densities()))
+        )
     return found
+
+
+def wanted(analysis: Analysis) -> Wanted:
+    """Say what is done to features before networks see them."""
+    features, jets = analysis.features, analysis.features.particles
+    own = _by_name(features.transform, (*features.names, *features.parameters))
+    return Wanted.of(features.missing, own, _by_name(jets.transform, jets.names) if jets else {})
+
+
+def _by_name(said: Mapping[str, str] | str, names: Sequence[str]) -> Mapping[str, str]:
+    """Give each feature its kind, where one word stands for all."""
+    return dict.fromkeys(names, said) if isinstance(said, str) else said
 
 
 def _suits(graph: Graph, loss: str, ratio: specs.Ratio | specs.Classes) -> bool:

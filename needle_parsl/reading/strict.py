@@ -183,7 +183,7 @@ def _fits(kind: Any, value: Any) -> bool:
     if origin is dict or dataclasses.is_dataclass(kind):
         return isinstance(value, Mapping)
     if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
     return type(value) is kind
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from needle_parsl import rundir
 from needle_parsl.errors import TaskError
 from needle_parsl.plan import Task, specs
-from needle_parsl.workflow import inputs
+from needle_parsl.workflow import inputs, normalising
 from needle_parsl.workflow.records import Record, writing
 
 if TYPE_CHECKING:
@@ -44,21 +44,24 @@ def remade(root: str, again: specs.Again) -> dict[str, Estimator]:
     Raises:
         TaskError: A ratio has too few members.
     """
-    return {one.ratio.name: _estimator(root, again, one) for one in again.combines}
+    found = {one.ratio.name: _estimator(root, again, one) for one in again.combines}
+    nominal = None
+    for spec in again.normalises:
+        raw = {one.ratio.name: found[one.ratio.name] for one in spec.ratios}
+        normalised = normalising.normalised(root, spec, raw, nominal, again.resampled)
+        nominal = nominal or normalised
+        found |= {name: normalised.scales[name].apply(estimator) for name, estimator in raw.items()}
+    return found
 
 
 def _estimator(root: str, again: specs.Again, combine: specs.Combine) -> Estimator:
     """Make the estimator of one ratio; the events that combine it are resampled, too."""
-    from needle_parsl.nsbi.estimators import composing
     from needle_parsl.nsbi.training import packs
 
     pack = packs.join([packs.read(inputs.path(root, "train", name)) for name in combine.packs])
     first, last = again.members
-    shape = inputs.head(root, combine.ratio, pack.shape)
-    own = replace(pack, shape=shape, members=tuple(m for m in pack.members if first <= m.member < last))
-    samples = inputs.both(root, combine, "combine", own_ids=True, resampled=again.resampled)
-    how = composing.How(combine.combine, combine.quorum, combine.calibration)
-    return composing.compose(combine.ratio.name, own, samples, how)
+    own = replace(pack, members=tuple(m for m in pack.members if first <= m.member < last))
+    return normalising.made(root, combine, own, again.resampled)
 
 
 def _fits(root: str, spec: specs.Replica, ratios: Mapping[str, Estimator]) -> Replica:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from needle_parsl import rundir
-from needle_parsl.analysis import Analysis
+from needle_parsl.analysis import Analysis, recommended
 from needle_parsl.errors import InputError
 from needle_parsl.plan import Task, specs
 from needle_parsl.site import Site
@@ -61,7 +61,7 @@ def share(text: str) -> float:
 
 def reduced(analysis: Analysis, part: float) -> list[str]:
     """Give the settings of a pilot: fewer members and toys, all else as it is."""
-    whole = {"training.members": analysis.training.members}
+    whole = {"training.members": analysis.training.members or 1}
     if analysis.bootstrap is not None:
         whole |= {"bootstrap.replicas": analysis.bootstrap.replicas, "bootstrap.repeats": analysis.bootstrap.repeats}
     if analysis.toys is not None:
@@ -121,9 +121,10 @@ def trainings(tasks: Iterable[Task], each: float) -> dict[str, tuple[float, floa
     for task in tasks:
         if not isinstance(spec := task.spec, specs.Train):
             continue
-        training, events = spec.training, sum(rows.get(density.name, 0) for density in spec.ratio.densities())
-        part = spec.splitting.train * (1 - 1 / training.folds if training.folds > 1 else 1)
-        work += len(spec.members) * events * part * training.epochs
+        counts, folds = [rows.get(density.name, 0) for density in spec.ratio.densities()], spec.training.folds or 1
+        part = spec.splitting.train * (1 - 1 / folds if folds > 1 else 1)
+        training, _ = recommended.suited(spec.training, counts, part=part)
+        work += len(spec.members) * sum(counts) * part * (training.epochs or 0)
         networks += len(spec.members)
     return {"train": (each * work / networks, 0.0)} if work else {}
 

@@ -11,6 +11,7 @@ from needle_parsl import rundir
 from needle_parsl.errors import TaskError
 from needle_parsl.plan import Task, specs
 from needle_parsl.workflow import inputs
+from needle_parsl.workflow.normalising import made
 from needle_parsl.workflow.records import Record, writing
 
 if TYPE_CHECKING:
@@ -22,27 +23,29 @@ PARITY = 1024
 
 def combine(root: str, task: Task, *_before: Record) -> Record:
     """Make one estimator of all members of a ratio."""
-    from needle_parsl.nsbi.estimators import composing, files
+    from needle_parsl.nsbi.estimators import files, normalising
     from needle_parsl.nsbi.training import packs
 
     spec = task.of(specs.Combine)
     with writing(root, task) as out:
-        pack = packs.join([packs.read(inputs.path(root, "train", name)) for name in spec.packs])
-        pack = replace(pack, shape=inputs.head(root, spec.ratio, pack.shape))
-        samples = inputs.both(root, spec, "combine", own_ids=True)
-        how = composing.How(spec.combine, spec.quorum, spec.calibration)
-        files.write(out.path, composing.compose(spec.ratio.name, pack, samples, how))
+        found = made(root, spec, packs.join([packs.read(inputs.path(root, "train", name)) for name in spec.packs]))
+        if spec.normalise not in ("reference", "none"):
+            scales = normalising.read(inputs.path(root, "normalise", spec.normalise)).scales
+            found = scales[spec.ratio.name].apply(found)
+        files.write(out.path, found)
     return out.record(root)
 
 
 def covariance(root: str, task: Task, *_before: Record) -> Record:
-    """Compute the joint covariance of all wifi ratios, which share simulated events."""
+    """Compute the joint covariance of all wifi ratios, which share simulated events; those with a fallback have none."""
     from needle_parsl.nsbi.estimators import files, joint
 
     spec = task.of(specs.Covariance)
     with writing(root, task) as out:
         made = {ratio.name: files.read(inputs.path(root, "combine", ratio.name)) for ratio in spec.ratios}
-        joint.write(out.path, joint.covariance(made, inputs.roles(root, spec)))
+        weighted = {name: estimator for name, estimator in made.items() if estimator.fitted is not None}
+        own = replace(spec, ratios=tuple(ratio for ratio in spec.ratios if ratio.name in weighted))
+        joint.write(out.path, joint.covariance(weighted, inputs.roles(root, own)))
     return out.record(root)
 
 

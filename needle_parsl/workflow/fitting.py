@@ -37,19 +37,27 @@ def _exact(root: str, spec: specs.Exact) -> dict[str, Any]:
 def _learned(root: str, spec: specs.Fit) -> dict[str, Any]:
     from needle_parsl.nsbi.statistics.fits import weighting
     from needle_parsl.nsbi.statistics.fits.fitting import minimise
-    from needle_parsl.nsbi.statistics.model.finite import simulation_errors
 
-    learned = inputs.likelihood(root, spec)
+    learned, simulation = inputs.likelihood(root, spec), inputs.dataset(root, "asimov")
     best = minimise(learned, learned.rates, minos=spec.minos)
-    finite = None
     _warn_outside(root, spec)
-    if spec.dataset == "asimov":
-        finite = simulation_errors(learned, best.theta, best.theta_covariance, inputs.dataset(root, "asimov").sample)
-    elif not all((table.count == 1).all() for table in learned.of_kind("events")):
+    if spec.dataset != "asimov" and not all((table.count == 1).all() for table in learned.of_kind("events")):
         best = weighting.weighted(learned, best)
+    finite = _finite(root, spec, learned, best)
     floored, normalisations = learned.floored(best.theta), learned.normalisations(best.theta)
     errors, inflation = _ensemble(root, spec, best)
-    return best.record(floored, normalisations, finite, errors, inflation)
+    return best.record(floored, normalisations, finite, errors, inflation, finite=bool(simulation.priors))
+
+
+def _finite(root: str, spec: specs.Fit, learned: Likelihood, best: Result) -> Floats | None:
+    """Estimate what the finite number of simulated events is worth: on Asimov data, or on all where they normalise the ratios."""
+    from needle_parsl.nsbi.statistics.model.finite import simulation_errors
+
+    simulation = inputs.dataset(root, "asimov")
+    if spec.dataset != "asimov" and not simulation.priors:
+        return None
+    asimov = learned if spec.dataset == "asimov" else inputs.likelihood(root, inputs.expected(spec))
+    return simulation_errors(asimov, best.theta, best.theta_covariance, simulation.sample)
 
 
 def _warn_outside(root: str, spec: specs.Fit) -> None:
@@ -70,9 +78,24 @@ def _ensemble(root: str, spec: specs.Fit, best: Result) -> tuple[Floats | None, 
 
     moved = _moved(root, spec, inputs.fitted(root, spec)) if best.converged else None
     if moved is None:
-        return None, None
+        return _by_networks(root, spec, best), None
     found = propagate(moved[1], best, moved[0])
     return np.array([found.error(name) for name in best.parameters]), found.inflation
+
+
+def _by_networks(root: str, spec: specs.Fit, best: Result) -> Floats | None:
+    """Estimate the errors that cross-fitted networks add to the parameters; None where ratios are made otherwise."""
+    import numpy as np
+
+    from needle_parsl.nsbi.statistics import networks
+
+    found = networks.read(inputs.path(root, "evaluate", "asimov")) if best.converged else None
+    if found is None:
+        return None
+    added = networks.covariance(
+        found, inputs.dataset(root, "asimov"), best, lambda events, behind: inputs.likelihood_of(spec, events, behind)
+    )
+    return np.sqrt(np.maximum(np.diag(added), 0.0))
 
 
 def _moved(root: str, spec: specs.Fit, data: Dataset) -> tuple[Floats, Shifted] | None:
@@ -202,7 +225,32 @@ def _distributions(root: str, spec: specs.Distributions) -> dict[str, Any]:
     return {**found, "dataset": spec.fit.dataset}
 
 
+def _closing(root: str, spec: specs.Closing) -> dict[str, Any]:
+    """Inject variations and signals, normalise on halves, throw toys."""
+    from needle_parsl.nsbi.estimators import normalising
+    from needle_parsl.nsbi.statistics import closing
+
+    simulation, regions = inputs.dataset(root, "asimov"), inputs.regions(root, spec.fit)
+    varied = {d.name: inputs.varied(root, spec.simulation, d, simulation) for d in spec.simulation.varied}
+    processes: dict[str, list[str]] = {}
+    for shape in spec.fit.shapes:
+        processes.setdefault(shape.nuisance, []).append(shape.process)
+
+    def build(data: Dataset, behind: Dataset) -> Likelihood:
+        return inputs.likelihood_of(spec.fit, data, behind, regions)
+
+    found = {name: normalising.read(inputs.path(root, "normalise", name)) for name in spec.normalisations}
+    return {
+        "normalisation": {name: one.record() for name, one in found.items()},
+        "variations": closing.record(closing.variations(build, simulation, varied, processes)),
+        "signals": closing.record(closing.signals(build, simulation, spec.poi)),
+        "halves": closing.record(closing.halves(build, simulation, spec.salt)),
+        "toys": closing.scatter(build, simulation, spec.poi, spec.salt),
+    }
+
+
 WORK: dict[type, Any] = {
+    specs.Closing: _closing,
     specs.Interval: _scan,
     specs.Strip: _strip,
     specs.Area: _plane,

@@ -6,8 +6,8 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class Looked:
     """Which engine trains a network of the user's; empty for one of needle's."""
     reason: str = ""
     """Why no faster one does."""
+    shared: Mapping[str, list[str]] = field(default_factory=dict)
+    """Features by whose values the events of a sample are found in its variations, which are made of them."""
 
 
 def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[plan.Inputs, Looked]:
@@ -73,7 +75,9 @@ def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[
         name: tuple(_file(looked, path, borders) for path, borders in found.items())
         for name, found in looked.samples.items()
     }
-    return plan.Inputs(files, _physics(loaded, tuple(looked.code.values())), looked.exact, extras.here("onnx")), looked
+    shared = {name: tuple(columns) for name, columns in looked.shared.items()}
+    physics = _physics(loaded, tuple(looked.code.values()))
+    return plan.Inputs(files, physics, looked.exact, extras.here("onnx"), shared), looked
 
 
 def _lacking(loaded: Loaded) -> list[Problem]:
@@ -84,7 +88,7 @@ def _lacking(loaded: Loaded) -> list[Problem]:
 def _look(loaded: Loaded, request: Mapping[str, Any], inputs: list[str], known: Mapping[str, Any]) -> Looked:
     """Ask, and make one message of all mistakes."""
     answer = _ask({**request, "known": known})
-    tried = _tried(loaded)
+    tried = _tried(loaded, answer.pop("outputs", (0, 0)))
     if wrong := [*_told(loaded, answer), *(Problem(m, *loaded.places.find(k), k) for k, m in tried.pop("problems"))]:
         raise InputError.of(wrong)
     answer["code"] |= tried.pop("code")
@@ -93,11 +97,13 @@ def _look(loaded: Loaded, request: Mapping[str, Any], inputs: list[str], known: 
     return Looked(_signature(request, [*inputs, *answer["code"]]), **answer)
 
 
-def _tried(loaded: Loaded) -> dict[str, Any]:
-    """Ask whether a network of the user's can be trained."""
+def _tried(loaded: Loaded, columns: Sequence[int]) -> dict[str, Any]:
+    """Ask whether a network of the user's can be trained; `columns` are those of features and of particles, 0 where unknown."""
     if not loaded.analysis.training.own_code():
         return {"problems": [], "code": {}}
-    return _ask(_network(loaded), TRIAL)
+    network = _network(loaded)
+    known = {name: count for name, count in zip(("features", "particles"), columns, strict=True) if count}
+    return _ask(network | known, TRIAL)
 
 
 def timed(loaded: Loaded) -> float:
@@ -176,7 +182,7 @@ def _physics(loaded: Loaded, imported: tuple[str, ...] = ()) -> plan.Physics:
 def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
     """Ask what conversion will be asked: the same specs, with the paths, without digests and without the trainings."""
     analysis, physics = loaded.analysis, _physics(loaded)
-    analysis = replace(analysis, training=replace(analysis.training, members=1, folds=1))
+    analysis = replace(analysis, training=replace(analysis.training, members=1, folds=None))
     unknown = {name: tuple(plan.File(p, "") for p in found) for name, found in paths.items()}
     tasks = plan.build(analysis, plan.Inputs(unknown, physics, exact=False), pack=1).tasks
     throwers = {t.spec.thrower for t in tasks if isinstance(t.spec, plan.Toys) and t.spec.thrower}
@@ -196,8 +202,13 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
             for thrower in throwers
         ],
         "physics": [physics.source, physics.path],
-        "fractions": {"train": split.train, "combine": split.combine, "test": split.test, "salt": key(analysis.seed, "split")},
+        "fractions": {
+            **dict(zip(("train", "combine", "test"), split.fractions(), strict=True)),
+            "salt": key(analysis.seed, "split"),
+            "crossed": split.cross != 0,
+        },
         "least": split.min_events,
+        "wanted": plan.content(plan.training.wanted(analysis)),
         "training": plan.content(analysis.training) if analysis.training.own_code() else None,
     }  # fmt: skip
 

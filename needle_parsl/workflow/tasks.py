@@ -16,7 +16,7 @@ from needle_parsl import rundir
 from needle_parsl.errors import TaskError
 from needle_parsl.plan import Task, specs
 from needle_parsl.plan.cutting import SHARE
-from needle_parsl.workflow import bootstrapping, estimating, fitting, handing, inputs, training
+from needle_parsl.workflow import bootstrapping, estimating, fitting, handing, inputs, normalising, training
 from needle_parsl.workflow.processes import tethered
 from needle_parsl.workflow.records import Output, Record, warnings, writing
 
@@ -129,15 +129,18 @@ def evaluate(root: str, task: Task, *_before: Record) -> Record:
     """Compute the log ratios of all events of a dataset."""
     from needle_parsl.nsbi.estimators import files, joint
     from needle_parsl.nsbi.statistics import dataset, directions
+    from needle_parsl.nsbi.statistics import networks as one_by_one
 
     spec = task.of(specs.Evaluate)
     with writing(root, task) as out:
         ratios = {name: files.read(inputs.path(root, "combine", name)) for name in spec.ratios}
         if spec.samples:
-            made = inputs.simulated(root, spec, ratios)
+            made, networks = inputs.simulated(root, spec, ratios), inputs.networks(root, spec, ratios)
         else:
-            made = dataset.observed(inputs.store(root, spec.dataset), ratios)
+            made, networks = dataset.observed(inputs.store(root, spec.dataset), ratios), None
         dataset.write(out.path, made)
+        if networks is not None:
+            one_by_one.write(out.path, networks)
         if spec.covariance:
             directions.write(out.path, made.x, ratios, joint.read(inputs.path(root, "covariance", "covariance")))
     return out.record(root)
@@ -289,6 +292,7 @@ def _inference(root: str, spec: specs.Report) -> Inference:
         [inputs.blocks(root, names) for names in spec.toys],
         one("bootstrap", "bootstrap", spec.bootstrap),
         one("diagnose", "mixture", spec.mixture),
+        one("interval", "closure", spec.closure),
     )
 
 
@@ -300,6 +304,7 @@ FUNCTIONS: dict[str, Callable[..., Record | None]] = {
     "train": training.train,
     "piece": training.piece,
     "gather": training.gather,
+    "normalise": normalising.normalise,
     "combine": estimating.combine,
     "covariance": estimating.covariance,
     "compose": estimating.compose,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from needle_parsl.analysis import Training, recommended
 from needle_parsl.plan import Task, specs
 from needle_parsl.workflow import inputs, keeping
 from needle_parsl.workflow.processes.stopping import TRAINING
@@ -70,6 +72,10 @@ def _engines(pack: Pack) -> str:
     return ", ".join(sorted({m.engine for m in pack.members if m.engine}))
 
 
+VALIDATED = 20_000
+"""Events of its fold by which a member is validated, about: all members together decide on the length of a training."""
+
+
 @dataclass(frozen=True)
 class _Training:
     """What training a pack takes, in the words of `nsbi.training`."""
@@ -87,9 +93,10 @@ class _Training:
     def pack(self, members: Sequence[Trained]) -> Pack:
         from needle_parsl.nsbi.training import packs
 
-        scaler, jets = self.events.scaler, self.events.particle_scaler
-        both = scaler.beside(jets) if jets and self.settings.shape.particles else scaler
-        return packs.Pack(self.settings.shape, both, tuple(members))
+        transform = self.events.transform
+        if not self.settings.shape.particles:
+            transform = replace(transform, particles=None)
+        return packs.Pack(self.settings.shape, transform, tuple(members))
 
 
 def _training(root: str, task: Task) -> _Training:
@@ -97,24 +104,41 @@ def _training(root: str, task: Task) -> _Training:
 
     spec = task.of(specs.Train)
     events = inputs.training_events(root, spec)
-    jets, code = events.particle_scaler, task.code
+    jets, code = events.transform.particles, task.code
     source = (code.source, code.path) if code else ("", "")
+    table, lengths = _suited(spec, list(events.counts().values()))
     classes = [density.name for density in spec.ratio.samples] if isinstance(spec.ratio, specs.Classes) else []
-    settings = Settings.of(spec.training, events.features, len(jets.shift) if jets else 0, *source, classes)
-    return _Training(events, [_member(spec, m) for m in spec.members], settings, keeping.kept(root, task))
+    settings = Settings.of(table, events.features, jets.outputs if jets else 0, *source, classes, lengths)
+    if spec.yields:
+        expected = inputs.yields_of(root, spec.yields)
+        settings = replace(settings, log_yields=tuple(math.log(value) for value in expected))
+        events = replace(events, shares=dict(enumerate(value / sum(expected) for value in expected)))
+    folds, count = spec.splitting.folds, sum(events.counts().values())
+    own = min(1.0, VALIDATED * folds / max(count, 1)) if lengths else 0.0
+    members = [_member(spec, member, own) for member in spec.members]
+    return _Training(events, members, settings, keeping.kept(root, task))
 
 
-def _member(spec: specs.Train, member: specs.Member) -> Member:
+def _suited(spec: specs.Train, counts: list[int]) -> tuple[Training, tuple[int, ...]]:
+    """Complete `[training]` for the events that there are."""
+    varied = spec.ratio.varied if isinstance(spec.ratio, specs.Classes) else spec.ratio.numerator.nuisance
+    folds, crossed = spec.training.folds or 1, bool(spec.splitting.folds)
+    part = (1 - 1 / folds if folds > 1 else 1.0) * (1.0 if crossed else 1 - spec.training.validation)
+    return recommended.suited(spec.training, counts, varied=bool(varied), part=part, crossed=crossed)
+
+
+def _member(spec: specs.Train, member: specs.Member, own: float) -> Member:
     from needle_parsl.nsbi.training.members import Member
     from needle_parsl.nsbi.training.views import MemberView
 
     view = MemberView(
         member.fold,
-        spec.training.folds,
+        spec.training.folds or 1,
         spec.fold_salt,
         spec.training.validation,
         spec.validation_salt,
         member.bootstrap,
         spec.replica,
+        own,
     )
     return Member(member.member, member.fold, member.seed, view)

@@ -46,7 +46,7 @@ def mean_square_errors(seed: int, members: int) -> tuple[float, float]:
     for kept in (trained[:1], trained):
         made = composing.compose(
             "signal",
-            packs.Pack(settings.shape, events.scaler, kept),
+            packs.Pack(settings.shape, events.transform, kept),
             (drawn("signal", 20_000, 8), drawn("background", 20_000, 7)),
             composing.How("mean_ratio", 1.0),
         )

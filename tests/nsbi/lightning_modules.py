@@ -310,3 +310,11 @@ class CallingBack(Called):
 
     def configure_callbacks(self):
         return [*super().configure_callbacks(), Steps()]
+
+
+class Leaky(Plain):
+    """Takes the dropout of the analysis."""
+
+    def __init__(self, features: int, dropout: float = 0.5) -> None:
+        super().__init__(features)
+        self.share = dropout

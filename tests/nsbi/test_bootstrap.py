@@ -63,7 +63,7 @@ class Simulation:
             for m in range(members)
         )
         above, below = (e if salt is None else e.resampled(salt) for e in self.combine)
-        pack = packs.Pack(SETTINGS.shape, events.scaler, trained)
+        pack = packs.Pack(SETTINGS.shape, events.transform, trained)
         return composing.compose("signal", pack, (above, below), composing.How("mean_ratio", 1.0))
 
 

@@ -12,7 +12,8 @@ from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import composing
 from needle_parsl.nsbi.estimators.checks import distances, health
 from needle_parsl.nsbi.estimators.checks.twosample import two_sample
-from needle_parsl.nsbi.training import networks, packs, views
+from needle_parsl.nsbi.training import networks, packs
+from needle_parsl.nsbi.transforms.transform import Transform
 
 
 def drawn(rng: np.random.Generator, mean: float, events: int = 3000) -> Events:
@@ -65,6 +66,9 @@ def test_nsbi4hep_closure_by_hand() -> None:
     assert distances.nsbi4hep_closure(ones, ones, (ones, ones)) == 0
 
 
+PLAIN = Transform.none("ab")
+
+
 def exact_weights(denominator: Events, wrong: float = 0.0) -> np.ndarray:
     """r of Gaussians at 0.4 and 0, in both features."""
     x = denominator.x.astype(float)
@@ -76,14 +80,14 @@ def test_classifier_sees_nothing_in_a_right_ratio_and_a_correlation_that_no_colu
     for seed in range(24):
         rng = np.random.default_rng(seed)
         above, below = drawn(rng, 0.4, 2000), drawn(rng, 0.0, 2000)
-        found.append(two_sample(above, below, exact_weights(below)))
+        found.append(two_sample(above, below, exact_weights(below), PLAIN))
     assert stats.kstest([one["p_value"] for one in found], "uniform").pvalue > 1e-3
     rng = np.random.default_rng(99)
     above, below = drawn(rng, 0.4, 10_000), drawn(rng, 0.0, 10_000)
-    wrong = two_sample(above, below, exact_weights(below, wrong=0.3))
+    wrong = two_sample(above, below, exact_weights(below, wrong=0.3), PLAIN)
     assert wrong["p_value"] < 1e-6
     assert wrong["auc"] > 0.53
-    assert two_sample(above, below, exact_weights(below, wrong=0.3)) == wrong  # the same every time
+    assert two_sample(above, below, exact_weights(below, wrong=0.3), PLAIN) == wrong  # the same every time
 
 
 def test_spread_falls_with_the_root_of_the_size_until_what_is_common() -> None:
@@ -110,9 +114,7 @@ def test_overtraining_is_seen_in_events_that_the_ratio_knows() -> None:
     rng = np.random.default_rng(6)
     shape = networks.Shape("mlp", features=2, layers=1, nodes=4)
     weights = rng.normal(0, 0.4, 17).astype(np.float32)
-    pack = packs.Pack(
-        shape, views.Scaler(np.zeros(2), np.ones(2)), (packs.Trained(0, 0, 0, weights, np.ones((1, 2)), 0, ""),)
-    )
+    pack = packs.Pack(shape, Transform.none("ab"), (packs.Trained(0, 0, 0, weights, np.ones((1, 2)), 0, ""),))
     one = composing.compose("r", pack, (drawn(rng, 0.4), drawn(rng, 0.0)), composing.How("mean_log", 1.0))
     fresh = drawn(rng, 0.4), drawn(rng, 0.0)
     same = health.overtraining(one, (drawn(rng, 0.4), drawn(rng, 0.0)), fresh)

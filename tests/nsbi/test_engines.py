@@ -240,7 +240,7 @@ def test_every_loss_and_optimizer_learns_the_true_ratio(loss: str, optimizer: st
     found = engine.train(DATA, replace(member(), view=replace(member().view, bootstrap_salt=None)), how)
     network = networks.empty(how.shape)
     networks.fill(network, torch.from_numpy(found.weights))
-    slope = network.layer.weight.detach().numpy()[0] / DATA.scaler.width
+    slope = network.layer.weight.detach().numpy()[0] / np.array([c.width for c in DATA.transform.columns])
     # The slopes of a logistic fit to 1,200 events a class have errors of sqrt(2 / 1200) = 0.04 or a little more.
     np.testing.assert_allclose(slope, 0.4, atol=5 * 0.045)
 
@@ -274,12 +274,15 @@ def test_joint_losses_learn_the_ratio_of_what_is_seen(loss: str, optimizer: str)
     found = engine.train(data, replace(member(), view=replace(member().view, bootstrap_salt=None)), how)
     network = networks.empty(how.shape)
     networks.fill(network, torch.from_numpy(found.weights))
-    slope, offset = network.layer.weight.detach().numpy()[0] / data.scaler.width, float(network.layer.bias.detach())
+    slope, offset = (
+        network.layer.weight.detach().numpy()[0] / np.array([c.width for c in data.transform.columns]),
+        float(network.layer.bias.detach()),
+    )
     # Standard deviations of slope and offset in 20 replicas; joint ratios have long tails. The slope of z would be 0.106 off.
     width, at = {"alice": (0.007, 0.0065), "regression": (0.021, 0.05)}[loss]
     truth = 0.4 / (1 + LATENT**2)
     np.testing.assert_allclose(slope, truth, atol=5 * width)
-    at_zero = offset - float(slope @ data.scaler.shift)
+    at_zero = offset - float(slope @ np.array([c.shift for c in data.transform.columns]))
     assert at_zero == pytest.approx(-4 * truth * 0.2, abs=5 * at)
 
 
@@ -292,7 +295,7 @@ def test_soft_labels_have_less_noise_than_labels() -> None:
             data = views.RatioEvents.build(above, below, joint)
             how = replace(settings("Linear", epochs=25), loss=loss, learning_rate=0.03, schedule="plateau")
             found = engine.train(data, replace(member(), view=replace(member().view, bootstrap_salt=None)), how)
-            slopes[loss].append(found.weights[:FEATURES] / data.scaler.width)
+            slopes[loss].append(found.weights[:FEATURES] / np.array([c.width for c in data.transform.columns]))
     scatter = {loss: np.std(np.stack(found), axis=0).mean() for loss, found in slopes.items()}
     assert scatter["alice"] < 0.5 * scatter["carl"]  # 0.007 against 0.04 in 20 larger replicas
 

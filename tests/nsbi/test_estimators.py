@@ -15,7 +15,8 @@ from needle_parsl.nsbi.estimators.composing import How
 from needle_parsl.nsbi.estimators.ensembles import COMBINERS, equal, inverse_loss
 from needle_parsl.nsbi.estimators.exact import log_mixture
 from needle_parsl.nsbi.physics import Density
-from needle_parsl.nsbi.training import networks, packs, views
+from needle_parsl.nsbi.training import networks, packs
+from needle_parsl.nsbi.transforms.transform import Transform
 
 SHAPE = networks.Shape("mlp", features=2, layers=1, nodes=4)
 P = 4 * 2 + 4 + 4 + 1
@@ -25,7 +26,7 @@ SIGNAL = replace(EVENTS, x=EVENTS.x[::-1] + np.float32(0.3), id=EVENTS.id + np.u
 MEMBERS = tuple(
     packs.Trained(m, 0, m, RNG.normal(0, 0.4, P).astype(np.float32), np.ones((1, 2)), 0, "") for m in range(5)
 )
-PACK = packs.Pack(SHAPE, views.Scaler(np.zeros(2), np.ones(2)), MEMBERS)
+PACK = packs.Pack(SHAPE, Transform.none("ab"), MEMBERS)
 
 
 @pytest.mark.parametrize("name", COMBINERS)

@@ -16,10 +16,11 @@ from torch import nn
 
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data.events import Events
+from needle_parsl.nsbi.data.loading.transforming import fitted
 from needle_parsl.nsbi.estimators import composing
 from needle_parsl.nsbi.estimators.ensembles import COMBINERS
 from needle_parsl.nsbi.estimators.estimator import Estimator
-from needle_parsl.nsbi.training import networks, packs, views
+from needle_parsl.nsbi.training import networks, packs
 
 onnx_file = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.onnx_file")
 layers = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.layers")
@@ -46,10 +47,10 @@ def made(combine: str, calibration: str = "none", members: int = 5) -> Estimator
         packs.Trained(m, 0, m, np.random.default_rng(m).normal(0, 0.5, SIZE).astype(np.float32), np.ones((1, 2)), 0, "")
         for m in range(members)
     )
-    scaler = views.Scaler.fit(BELOW.x)
-    return composing.compose(
-        "signal", packs.Pack(SHAPE, scaler, trained), (ABOVE, BELOW), composing.How(combine, 1.0, calibration)
+    found = composing.compose(
+        "signal", packs.Pack(SHAPE, fitted([BELOW]), trained), (ABOVE, BELOW), composing.How(combine, 1.0, calibration)
     )
+    return found if combine == "wifi" else replace(found, slope=0.87)
 
 
 @pytest.mark.parametrize("members", [1, 4, 5])

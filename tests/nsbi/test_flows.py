@@ -32,7 +32,7 @@ def test_densities_and_their_ratio_are_the_exact_ones() -> None:
     member = Member(0, 0, 7, views.MemberView(0, 1, 5, 0.1, 6, None))
     trained = engine.train_pack(data, [member], settings, state.State(), state.never)
     assert trained[0].reason == ""
-    pack = packs.Pack(settings.shape, data.scaler, trained)
+    pack = packs.Pack(settings.shape, data.transform, trained)
     made = composing.compose("r", pack, (above, below), composing.How("mean_ratio", 1.0, "none"))
     test = gaussian(1000, 0.4, 3)
     truth = 0.8 * test.x[:, 0] - 0.32
@@ -43,7 +43,10 @@ def test_densities_and_their_ratio_are_the_exact_ones() -> None:
     grid = torch.cartesian_prod(axis, axis)
     with torch.no_grad():
         total = [float(log.exp().sum() * (axis[1] - axis[0]) ** 2) for log in flow.densities(grid)]
-        found = flow.densities(torch.from_numpy(data.scaler(test.x)))[0].numpy() - np.log(data.scaler.width).sum()
+        found = (
+            flow.densities(torch.from_numpy(data.transform(test.x)))[0].numpy()
+            - np.log(np.array([c.width for c in data.transform.columns])).sum()
+        )
     np.testing.assert_allclose(total, 1, atol=0.02)
     exact = -0.5 * (test.x[:, 0] ** 2 + (test.x[:, 1] / 2) ** 2) - np.log(2 * np.pi * 2)
     assert np.mean(np.abs(found - exact)) < 0.12

@@ -12,7 +12,8 @@ from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import composing, joint
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.estimators.joint import Role
-from needle_parsl.nsbi.training import networks, packs, views
+from needle_parsl.nsbi.training import networks, packs
+from needle_parsl.nsbi.transforms.transform import Transform
 
 RNG = np.random.default_rng(8)
 SHAPE = networks.Shape("mlp", features=1, layers=1, nodes=4)
@@ -20,7 +21,7 @@ P = 4 + 4 + 4 + 1
 MEMBERS = tuple(
     packs.Trained(m, 0, m, RNG.normal(0, 0.6, P).astype(np.float32), np.ones((1, 2)), 0, "") for m in range(2)
 )
-PACK = packs.Pack(SHAPE, views.Scaler(np.zeros(1), np.ones(1)), MEMBERS)
+PACK = packs.Pack(SHAPE, Transform.none("a"), MEMBERS)
 HOW = composing.How("wifi", 1.0)
 N = 3000
 

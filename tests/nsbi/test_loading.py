@@ -23,9 +23,11 @@ from needle_parsl.nsbi.data.jagged import Jagged, ends
 from needle_parsl.nsbi.data.loading import modules
 from needle_parsl.nsbi.data.loading.batches import InMemory, Streamed
 from needle_parsl.nsbi.data.loading.parallel import Parallel
-from needle_parsl.nsbi.data.loading.stretches import fold, scale, stretches
+from needle_parsl.nsbi.data.loading.stretches import fold, stretches
+from needle_parsl.nsbi.data.loading.transforming import fitted_to_stores
 from needle_parsl.nsbi.data.loading.windows import Loading
 from needle_parsl.nsbi.data.store import Schema
+from needle_parsl.nsbi.transforms.wanted import Wanted
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -118,18 +120,20 @@ def test_ranges_are_disjoint_and_complete(stores: dict[str, float], pool: Any) -
         assert abs(len(outside) - 10_000) < 500
 
 
-def test_standardised_features_and_bootstrap_weights(stores: dict[str, float], pool: Any) -> None:
+def test_transformed_features_and_bootstrap_weights(stores: dict[str, float], pool: Any) -> None:
     found = stretches(stores)
+    wanted = Wanted.of((), {column.name: "standard" for column in fitted_to_stores(found).columns})
+    transform = fitted_to_stores(found, wanted)
+    first = transform.columns[0]
     plain = {
         int(n): w
         for n, w in zip(*(collected(InMemory(found, 500, PLAIN))[i] for i in (0, 2)), strict=True)
         for n in [n[0]]
     }
-    for loader in loaders(stores, pool, 500, Loading(PLAIN.memory, 3, scale(found), bootstrap=17)):
+    for loader in loaders(stores, pool, 500, Loading(PLAIN.memory, 3, transform, bootstrap=17)):
         x, _, weight = collected(loader)
-        np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-3)
-        np.testing.assert_allclose(x.std(axis=0), 1, atol=1e-3)
-        numbers = np.rint(x[:, 0] * scale(found)[1][0] + scale(found)[0][0]).astype(int)
+        numbers = np.rint(x[:, 0] * first.width + first.shift).astype(int)
+        np.testing.assert_array_equal(np.sort(numbers), np.arange(50_000))
         factor = weight / np.array([plain[n] for n in numbers])
         np.testing.assert_allclose(factor, np.rint(factor), atol=1e-4)
         assert abs(np.rint(factor).mean() - 1) < 0.03

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from needle_parsl.errors import InputError, TaskError
+from needle_parsl.nsbi import compiling
 from needle_parsl.nsbi.data import store
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.loading.stretches import Stretch
@@ -19,7 +20,8 @@ from needle_parsl.nsbi.training import engine, heads, losses, networks, packs, s
 from needle_parsl.nsbi.training.engines import choosing
 from needle_parsl.nsbi.training.members import Member, Settings
 from needle_parsl.nsbi.training.streaming import StoredEvents
-from needle_parsl.nsbi.training.views import MemberView, RatioEvents, Scaler
+from needle_parsl.nsbi.training.views import MemberView, RatioEvents
+from needle_parsl.nsbi.transforms.transform import Transform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MEANS = {"s": (0.6, 0.0), "b": (0.0, 0.0), "t": (0.0, -0.5)}
@@ -86,18 +88,30 @@ def test_classes_are_balanced() -> None:
 def test_one_ensemble_learns_every_ratio() -> None:
     """Each ratio of one pack against its truth, and sum_j c_j r_j = 1 for the samples of the mixture."""
     trained = engine.train_pack(DATA, [member(0), member(1)], SETTINGS, state.State(), state.never)
-    assert {m.engine for m in trained} == {"sequential"}
+    assert {m.engine for m in trained} == {"native" if compiling.AVAILABLE else "sequential"}
     yields, found = {"s": 1.0, "b": 2.0}, {}
     for name in MEANS:
         shape = replace(SETTINGS.shape, head=heads.of_ratio(HEAD, name, yields))
         below = Events.join([replace(SAMPLES[k], weight=SAMPLES[k].weight * y / SAMPLES[k].weight.sum()) for k, y in yields.items()], ("a", "b"))  # fmt: skip
-        pack = packs.Pack(shape, DATA.scaler, trained)
+        pack = packs.Pack(shape, DATA.transform, trained)
         estimator = composing.compose(name, pack, (SAMPLES[name], below), composing.How("mean_ratio", 1.0))
         # A logistic fit of 1,600 effective events a class has slopes to 0.04; two members see the same events.
         assert np.abs(estimator.log_ratio(X) - log_ratio(name, yields, X)).mean() < 0.1
         assert abs(estimator.log_norm) < 0.05
         found[name] = np.exp(estimator.log_ratio(X) + estimator.log_norm)
     np.testing.assert_allclose(found["s"] / 3 + found["b"] * 2 / 3, 1, atol=1e-5)
+
+
+@pytest.mark.skipif(not compiling.AVAILABLE, reason="numba is not installed")
+@pytest.mark.parametrize("optimizer", ["adamw", "nadam", "sgd"])
+def test_compiled_classes_equal_rows(monkeypatch: pytest.MonkeyPatch, optimizer: str) -> None:
+    how = replace(SETTINGS, optimizer=optimizer)
+    ours = engine.train(DATA, member(), how)
+    monkeypatch.setattr(compiling, "AVAILABLE", False)
+    theirs = engine.train(DATA, member(), how)
+    assert (ours.engine, theirs.engine) == ("native", "rows")
+    np.testing.assert_allclose(ours.history, theirs.history, atol=1e-6)
+    np.testing.assert_allclose(ours.weights, theirs.weights, atol=1e-5)
 
 
 def test_stacked_classes_equal_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,8 +146,8 @@ def test_a_network_without_outputs_is_refused() -> None:
 def test_a_head_goes_onto_networks_of_particles() -> None:
     shape = networks.Shape("deepset", 2, 1, 4, particles=3, head=heads.of_ratio(HEAD, "s", {"b": 1.0}))
     inputs = np.concatenate([X[:5], np.ones((5, 6)), np.full((5, 1), 2)], axis=1).astype(np.float32)
-    scaler = Scaler(np.zeros(5), np.ones(5))
-    assert networks.empty(shape)(*networks.separated(shape, scaler, inputs)).shape == (5,)
+    transform = replace(Transform.none("ab"), particles=Transform.none("cde"))
+    assert networks.empty(shape)(*networks.separated(shape, transform, inputs)).shape == (5,)
 
 
 @pytest.mark.parametrize("yields", [{"b": 1.0}, {"s": 1.0, "b": 2.0, "t": 0.5}])
@@ -145,7 +159,7 @@ def test_a_ratio_of_a_network_of_classes_is_exported(tmp_path: Path, yields: dic
     size = sum(p.numel() for p in networks.empty(shape).parameters())
     weights = [np.random.default_rng(m).normal(0, 1, size).astype(np.float32) for m in range(3)]
     pack = packs.Pack(
-        shape, DATA.scaler, tuple(packs.Trained(m, 0, m, w, np.ones((1, 2)), 0, "") for m, w in enumerate(weights))
+        shape, DATA.transform, tuple(packs.Trained(m, 0, m, w, np.ones((1, 2)), 0, "") for m, w in enumerate(weights))
     )
     estimator = composing.compose("t", pack, (SAMPLES["t"], SAMPLES["b"]), composing.How("mean_ratio", 1.0))
     assert onnx_file.write(tmp_path / "t.onnx", {"t": estimator}, X, onnx_file.Facts("test", {})) < 1e-5

@@ -23,7 +23,7 @@ from needle_parsl.nsbi import compiling
 from needle_parsl.nsbi.training import losses
 from needle_parsl.nsbi.training.native import passes, recognising, updates
 from needle_parsl.nsbi.training.native.passes import Table
-from needle_parsl.nsbi.training.native.trainer import Goal, Trainer
+from needle_parsl.nsbi.training.native.trainer import Goal, Structure, Trainer
 from needle_parsl.nsbi.training.native.updates import Rule
 
 ACTIVATIONS = {passes.SILU: nn.SiLU, passes.RELU: nn.ReLU, passes.TANH: nn.Tanh}
@@ -46,11 +46,11 @@ RULES: dict[str, tuple[Rule, Callable[..., torch.optim.Optimizer]]] = {
 }
 
 
-def network(widths: tuple[int, ...], activation: int, seed: int = 1) -> nn.Sequential:
+def network(widths: tuple[int, ...], activation: int, seed: int = 1, outputs: int = 1) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         hidden = [part for a, b in pairwise(widths) for part in (nn.Linear(a, b), ACTIVATIONS[activation]())]
-        return nn.Sequential(*hidden, nn.Linear(widths[-1], 1))
+        return nn.Sequential(*hidden, nn.Linear(widths[-1], outputs))
 
 
 def flat(module: nn.Module) -> Any:
@@ -70,6 +70,9 @@ def loss(goal: Goal, module: nn.Module, table: Table, rows: Any) -> torch.Tensor
     x, label, weight = (torch.from_numpy(column[rows]).to(kind) for column in table)
     label = label * (1 - goal.smoothing) + goal.smoothing / 2
     logit = module(x).squeeze(-1)
+    if goal.loss == passes.SOFTMAX:
+        value = losses.multiclass(module(x), label, weight)
+        return value * (len(rows) / weight.sum() if goal.by_weight else 1)
     if goal.loss == passes.MLC:
         value = losses.mlc(logit, label, weight)
         return value * (len(rows) / weight.sum() if goal.by_weight else 1)
@@ -92,7 +95,7 @@ SHAPES = [(4, 32, 32), (16, 64, 64, 64), (5, 7, 13, 9), (1, 1), (3, 17), (33, 48
 )
 def test_loss_and_gradient_are_those_of_autograd(widths: tuple[int, ...], activation: int, goal: Goal) -> None:
     module, table = network(widths, activation), events(301, widths[0])
-    trainer = Trainer(widths, activation, goal, Rule(updates.ADAM))
+    trainer = Trainer(Structure(widths, activation), goal, Rule(updates.ADAM))
     for count in (3, 128, 300):
         rows = np.random.default_rng(count).permutation(301)[:count]
         single, exact = gradient(goal, module, table, rows), gradient(goal, deepcopy(module).double(), table, rows)
@@ -100,6 +103,28 @@ def test_loss_and_gradient_are_those_of_autograd(widths: tuple[int, ...], activa
         assert value == pytest.approx(exact[0], rel=1e-6, abs=1e-7)
         rounding = np.abs(single[1] - exact[1]).max() + 2e-7 * np.abs(exact[1]).max()
         assert np.abs(found - exact[1]).max() <= 5 * rounding
+
+
+@pytest.mark.parametrize("outputs", [2, 3, 8, 40])
+@pytest.mark.parametrize("by_weight", [False, True])
+@pytest.mark.parametrize("widths", [(4, 32, 32), (5, 7, 13, 9), (1, 1), (33, 48, 100)], ids=str)
+def test_softmax_has_the_loss_and_gradient_of_autograd(widths: tuple[int, ...], by_weight: bool, outputs: int) -> None:
+    goal, module = Goal(passes.SOFTMAX, by_weight=by_weight), network(widths, passes.SILU, outputs=outputs)
+    table = classes(301, widths[0], outputs)
+    trainer = Trainer(Structure(widths, passes.SILU, outputs), goal, Rule(updates.ADAM))
+    for count in (3, 128, 300):
+        rows = np.random.default_rng(count).permutation(301)[:count]
+        single, exact = gradient(goal, module, table, rows), gradient(goal, deepcopy(module).double(), table, rows)
+        value, found = trainer.differentiate(flat(module), table, rows)
+        assert value == pytest.approx(exact[0], rel=1e-6, abs=1e-7)
+        rounding = np.abs(single[1] - exact[1]).max() + 2e-7 * np.abs(exact[1]).max()
+        assert np.abs(found - exact[1]).max() <= 5 * rounding
+
+
+def classes(count: int, features: int, outputs: int) -> Table:
+    table = events(count, features)
+    label = np.random.default_rng(3).integers(outputs, size=count) * (table.x[:, 0] > -0.5)
+    return table._replace(label=label.astype(np.float32))
 
 
 def gradient(goal: Goal, module: nn.Module, table: Table, rows: Any) -> tuple[float, Any]:
@@ -123,13 +148,21 @@ def by_torch(module: nn.Module, make: Any, goal: Goal, table: Table, order: Any,
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("activation", [passes.SILU, passes.TANH])
 def test_a_thousand_steps_end_where_those_of_torch_end(name: str, activation: int) -> None:
+    compare_a_thousand_steps(name, activation, Goal(passes.BCE), events(1500, 6), 1)
+
+
+def test_a_thousand_steps_of_classes_end_where_those_of_torch_end() -> None:
+    compare_a_thousand_steps("adamw", passes.SILU, Goal(passes.SOFTMAX), classes(1500, 6, 3), 3)
+
+
+def compare_a_thousand_steps(name: str, activation: int, goal: Goal, table: Table, outputs: int) -> None:
     rule, make = RULES[name]
-    goal, table, widths, batch = Goal(passes.BCE), events(1500, 6), (6, 24, 20), 70
+    widths, batch = (6, 24, 20), 70
     order = np.concatenate([np.random.default_rng(n).permutation(1500) for n in range(47)])[: 70 * 1000 - 33]
-    module = network(widths, activation)
+    module = network(widths, activation, outputs=outputs)
     start = flat(module)
     expected = by_torch(module, make, goal, table, order, batch)
-    trainer, found = Trainer(widths, activation, goal, rule), start.copy()
+    trainer, found = Trainer(Structure(widths, activation, outputs), goal, rule), start.copy()
     moments = trainer.begin()
     told = [
         trainer.train_batches(found, moments, table, part, batch, 0.002)
@@ -142,11 +175,11 @@ def test_a_thousand_steps_end_where_those_of_torch_end(name: str, activation: in
 
 def test_a_training_cut_in_pieces_has_the_same_bits() -> None:
     table, order = events(900, 6), np.random.default_rng(4).permutation(900)
-    trainer = Trainer((6, 24, 20), passes.SILU, Goal(passes.BCE), RULES["nadam"][0])
+    trainer = Trainer(Structure((6, 24, 20), passes.SILU), Goal(passes.BCE), RULES["nadam"][0])
     whole = flat(network((6, 24, 20), passes.SILU))
     pieces, moments, kept = whole.copy(), trainer.begin(), trainer.begin()
     trainer.train_batches(whole, moments, table, order, 64, 0.01)
-    other = Trainer((6, 24, 20), passes.SILU, Goal(passes.BCE), RULES["nadam"][0])
+    other = Trainer(Structure((6, 24, 20), passes.SILU), Goal(passes.BCE), RULES["nadam"][0])
     for part in np.split(order, [64 * 3, 64 * 4, 64 * 11]):
         other.train_batches(pieces, kept, table, part, 64, 0.01)
         other.differentiate(pieces, table, order)
@@ -154,16 +187,26 @@ def test_a_training_cut_in_pieces_has_the_same_bits() -> None:
     assert all(a.tobytes() == b.tobytes() for a, b in zip(moments, kept, strict=True))
 
 
+@pytest.mark.parametrize("broken", [0, 7, -1, -4])
+def test_nan_in_any_logit_shows(broken: int) -> None:
+    trainer = Trainer(Structure((2, 3), passes.SILU, 3), Goal(passes.SOFTMAX), Rule(updates.ADAM))
+    parameters, table = flat(network((2, 3), passes.SILU, outputs=3)), classes(40, 2, 3)
+    parameters[broken] = np.nan
+    loss, found = trainer.differentiate(parameters, table, np.arange(40))
+    assert np.isnan(loss)
+    assert np.isnan(found[-3:]).all()
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_nan_shows_and_stays_with_its_member(activation: int) -> None:
     widths, table = (6, 24, 20), events(300, 6)
-    trainer, order = Trainer(widths, activation, Goal(passes.BCE), RULES["adam"][0]), np.arange(300)
+    trainer, order = Trainer(Structure(widths, activation), Goal(passes.BCE), RULES["adam"][0]), np.arange(300)
     broken = flat(network(widths, activation))
     broken[3] = np.nan
     assert np.isnan(trainer.train_batches(broken, trainer.begin(), table, order, 100, 0.01)).all()
     assert np.isnan(trainer.differentiate(broken, table, order)[0])
     sound, moments = flat(network(widths, activation)), trainer.begin()
-    fresh = Trainer(widths, activation, Goal(passes.BCE), RULES["adam"][0])
+    fresh = Trainer(Structure(widths, activation), Goal(passes.BCE), RULES["adam"][0])
     alone = sound.copy()
     fresh.train_batches(alone, fresh.begin(), table, order, 100, 0.01)
     trainer.train_batches(sound, moments, table, order, 100, 0.01)
@@ -176,17 +219,32 @@ def test_extreme_logits_give_torchs_losses() -> None:
     module = network((1, 1), passes.RELU)
     parameters = np.float32([1.0, 1e5, 1.0, -1e5])  # the logit is x, as exactly as float32 allows
     nn.utils.vector_to_parameters(torch.from_numpy(parameters), module.parameters())
-    trainer = Trainer((1, 1), passes.RELU, Goal(passes.BCE), Rule(updates.ADAM))
+    trainer = Trainer(Structure((1, 1), passes.RELU), Goal(passes.BCE), Rule(updates.ADAM))
     expected = loss(Goal(passes.BCE), module, table, np.arange(8))
     assert trainer.differentiate(parameters, table, np.arange(8))[0] == pytest.approx(
         float(expected.detach()), rel=1e-6
     )
 
 
+def test_extreme_logits_of_classes_give_torchs_losses_and_gradients() -> None:
+    """One class's logit is x, the others' are 0 and -x: from 1e4 to -3e4, where exponentials are no numbers."""
+    x = np.repeat(np.array([-1e4, -90.0, -1e-6, 0.0, 20.0, 88.0, 3e4], np.float32), 3)
+    table = Table(x[:, None], np.tile(np.arange(3, dtype=np.float32), 7), np.linspace(-0.5, 2, 21, dtype=np.float32))
+    module, goal = network((1, 1), passes.RELU, outputs=3), Goal(passes.SOFTMAX)
+    parameters = np.float32([1.0, 1e5, 1.0, 0.0, -1.0, -1e5, 0.0, 1e5])
+    nn.utils.vector_to_parameters(torch.from_numpy(parameters), module.parameters())
+    trainer = Trainer(Structure((1, 1), passes.RELU, 3), goal, Rule(updates.ADAM))
+    for row in np.arange(21)[:, None]:
+        expected = gradient(goal, module, table, row)
+        value, found = trainer.differentiate(parameters, table, row)
+        assert value == pytest.approx(expected[0], rel=1e-6)
+        np.testing.assert_allclose(found, expected[1], rtol=1e-6, atol=1e-6)
+
+
 def test_events_without_weight_change_nothing() -> None:
     widths, table = (6, 24), events(256, 6)
     table.weight[::2] = 0.0
-    trainer = Trainer(widths, passes.SILU, Goal(passes.BCE, by_weight=True), Rule(updates.ADAM))
+    trainer = Trainer(Structure(widths, passes.SILU), Goal(passes.BCE, by_weight=True), Rule(updates.ADAM))
     parameters = flat(network(widths, passes.SILU))
     all_of_them = trainer.differentiate(parameters, table, np.arange(256))
     some = trainer.differentiate(parameters, table, np.arange(1, 256, 2))

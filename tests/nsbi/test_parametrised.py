@@ -72,7 +72,7 @@ def learned() -> Estimator:
     data = RatioEvents.build(*pair(30_000, 10))
     trained = engine.train_pack(data, members, how, state.State(), state.never)
     return composing.compose(
-        "s", packs.Pack(how.shape, data.scaler, trained), pair(10_000, 30), composing.How("mean_log", 1.0)
+        "s", packs.Pack(how.shape, data.transform, trained), pair(10_000, 30), composing.How("mean_log", 1.0)
     )
 
 

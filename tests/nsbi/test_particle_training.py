@@ -36,11 +36,11 @@ DATA = views.RatioEvents.build(ABOVE, BELOW)
 @pytest.mark.parametrize("name", ["deepset", "transformer"])
 def test_ratio_of_particles_is_learned_and_evaluated(name: str) -> None:
     table = Training(network=name, layers=1, nodes=8, epochs=5, learning_rate=2e-2, schedule="constant", batch_size=128)
-    assert DATA.particle_scaler is not None
+    assert DATA.transform.particles is not None
     settings = Settings.of(table, 1, 2)
     members = [Member(k, 0, 7 + k, views.MemberView(0, 1, 5, 0.1, 6, None)) for k in range(1)]
     trained = engine.train_pack(DATA, members, settings, state.State(), state.never)
-    pack = packs.Pack(settings.shape, DATA.scaler.beside(DATA.particle_scaler), trained)
+    pack = packs.Pack(settings.shape, DATA.transform, trained)
     made = composing.compose("r", pack, (ABOVE, BELOW), composing.How("mean_ratio", 1.0, "none"))
     test = events(500, 0.2, 3)
     assert test.particles is not None

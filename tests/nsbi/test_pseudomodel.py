@@ -12,7 +12,8 @@ from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import composing, joint
 from needle_parsl.nsbi.statistics import pseudomodel
 from needle_parsl.nsbi.statistics.model import Shape
-from needle_parsl.nsbi.training import networks, packs, views
+from needle_parsl.nsbi.training import networks, packs
+from needle_parsl.nsbi.transforms.transform import Transform
 
 SHAPE = networks.Shape("mlp", features=2, layers=1, nodes=4)
 RNG = np.random.default_rng(5)
@@ -31,7 +32,7 @@ def pseudo(combine: str) -> pseudomodel.PseudoModel:
             Events(("m", "pt"), X + np.float32(d), np.ones(len(X)), np.arange(len(X), dtype=np.uint64) + np.uint64(s))
             for d, s in ((0.3, 0), (0.0, len(X)))
         )
-        pack = packs.Pack(SHAPE, views.Scaler(np.zeros(2), np.ones(2)), members)
+        pack = packs.Pack(SHAPE, Transform.none("ab"), members)
         ratios[name] = composing.compose(name, pack, (above, below), composing.How(combine, 1.0))
     shapes = (
         Shape("signal", "jes", "signal.jes.up", "", "mirror"),

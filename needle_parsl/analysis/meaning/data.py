@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from needle_parsl.analysis.meaning.common import Complain
     from needle_parsl.analysis.tables import Analysis, Particles, Source, Variation
 
+LARGEST = 3.4028234663852886e38
+"""The largest float32."""
 LONGEST = 100
 """Characters of a name."""
 OBSERVED = "observed"
@@ -53,6 +55,7 @@ def _features(analysis: Analysis, complain: Complain) -> None:
         complain("features.names", f'"{name}" stands there more than once')
     if analysis.features.parameters:
         _inputs(analysis, complain)
+    _transforms(analysis, complain)
     if analysis.features.selection:
         parsed(analysis.features.selection, "features.selection", complain)
     _derived(analysis.features.derived, complain)
@@ -75,6 +78,23 @@ def _inputs(analysis: Analysis, complain: Complain) -> None:
             complain(
                 key, f'"{name}" is a target and in the reference, which depends on no parameter; leave it out of one'
             )
+
+
+def _transforms(analysis: Analysis, complain: Complain) -> None:
+    """Check which features are transformed, and what stands for nothing measured."""
+    features, jets = analysis.features, analysis.features.particles
+    tables = [("features.transform", features.transform, (*features.names, *features.parameters), "feature")]
+    if jets:
+        tables.append(("features.particles.transform", jets.transform, jets.names, "feature of a particle"))
+    for key, table, known, what in tables:
+        for name in table if isinstance(table, dict) else ():
+            known_as(name, known, what, f"{key}.{name}", complain)
+    for place, value in enumerate(features.missing):
+        key = f"features.missing[{place}]"
+        if value in features.missing[:place]:
+            complain(key, f"{value} stands there more than once")
+        if isinstance(value, float) and abs(value) > LARGEST:
+            complain(key, f"found {value:g}; features are float32, whose largest number is {LARGEST:.4g}")
 
 
 def _computed(analysis: Analysis, complain: Complain) -> None:
@@ -124,9 +144,32 @@ def _units(analysis: Analysis, complain: Complain) -> None:
 
 
 def _split(analysis: Analysis, complain: Complain) -> None:
-    total = analysis.split.train + analysis.split.combine + analysis.split.test
+    split = analysis.split
+    total = sum(split.fractions())
     if total > 1 + 1e-9:
         complain("split", f"train, combine and test add up to {total:g}; expected at most 1")
+    if split.cross == 1:
+        complain(
+            "split.cross",
+            "found 1, expected 2 or more folds, or 0 for none; one fold would leave nothing to train with",
+        )
+    if split.cross and split.divides():
+        complain(
+            "split.cross",
+            "evaluates every event out of its fold, so that train, combine and test have no meaning; leave them out",
+        )
+    if split.cross and analysis.training.folds is not None:
+        complain("training.folds", "has no meaning with split.cross, which says how many folds there are; leave it out")
+    if split.cross and analysis.ensemble.combine == "wifi":
+        complain(
+            "split.cross",
+            'cannot be used with combine = "wifi", whose weights need events that trained no member; say cross = 0',
+        )
+    if split.cross and analysis.features.parameters:
+        complain(
+            "split.cross",
+            "cannot be used with [features] parameters, whose values are drawn for the reference; say cross = 0",
+        )
 
 
 def _samples(analysis: Analysis, complain: Complain) -> None:

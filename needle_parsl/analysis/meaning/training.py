@@ -37,6 +37,8 @@ def _training(analysis: Analysis, complain: Complain) -> None:
         refers(analysis, name, key, complain)
     elif "." not in name:
         known_as(name, NETWORKS, "network", key, complain)
+    if name == "flow" and analysis.training.dropout:
+        complain("training.dropout", "has no meaning for a flow, whose layers cannot be left out; leave the key out")
     if name in ("deepset", "transformer") and not analysis.features.particles:
         complain(key, f"{name} is a network of particles; name them in [features] particles")
     _own(analysis, complain)

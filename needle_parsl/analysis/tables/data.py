@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from needle_parsl.reading import within
+
+FRACTIONS = (0.60, 0.15, 0.25)
+"""For training, combination and tests, where events are divided by purpose."""
+Kind = Literal["auto", "none", "standard", "robust", "log", "arcsinh", "quantile", "cyclic", "onehot"]
+"""What is done to a feature before networks see it."""
+KINDS: tuple[str, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,8 @@ class Particles:
     """The feature by which particles are ordered, largest first; left out, the order of the file. Example: `"pt"`."""
     selection: str = ""
     """Particles that are kept, as an expression in their features; empty keeps all. Example: `"abs(eta) < 2.5"`."""
+    transform: dict[str, Kind] | Kind = field(default_factory=dict)
+    """What is done to features of particles before networks see them, as `[features.transform]`. Example: `{ pt = "log" }`."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,14 @@ class Features:
     Example: `{ pt_ratio = "pt1 / max(pt2, 1)" }`."""
     computed: dict[str, Computed] = field(default_factory=dict)
     """Columns that functions of `physics.py` make; derived ones may use them."""
+    missing: tuple[float | Literal["nan"], ...] = ()
+    """Values that stand for nothing measured, in any feature: networks get 0 for them, and an indicator for each group of features
+    that go missing together (docs/training.md). With `"nan"`, events with NaN in a feature are kept.
+    Example: `[-25.0, -999.0, "nan"]`."""
+    transform: dict[str, Kind] | Kind = field(default_factory=dict)
+    """What is done to a feature before networks see it, fitted to the training events; one word stands for all. A feature that is
+    left out is `auto`: robust scale, with heavy tails squeezed by arcsinh or log, and angles as cosine and sine
+    (docs/training.md). Example: `{ pt = "log", n_jets = "onehot" }`."""
     particles: Particles | None = None
     """Jagged columns that are stored beside the features, for networks of your own."""
 
@@ -128,17 +144,32 @@ class Data:
 class Split:
     """`[split]`: which events serve which purpose, by a hash of the event's id."""
 
-    train: float = field(default=0.60, metadata=within(0.0, 1.0, above=True))
-    """Fraction for training; early stopping's validation comes out of it. Unit: fraction of the events."""
-    combine: float = field(default=0.15, metadata=within(0.0, 1.0, above=True))
-    """Fraction for ensemble weights and renormalisation. Unit: fraction of the events."""
-    test: float = field(default=0.25, metadata=within(0.0, 1.0, above=True))
-    """Fraction for closure, Asimov data and toys. Unit: fraction of the events."""
+    cross: int | None = field(default=None, metadata=within(0, 100))
+    """Cross-fitting: the folds into which events are divided. Every event trains the networks of the other folds, and is evaluated by
+    those that did not see it; observed events by all of them. 0 divides events by train, combine and test instead. Left out, it is 5, and 10
+    where samples have fewer than 5,000 events, unless a fraction, `training.folds`, `combine = "wifi"` or `[features] parameters` is given
+    (docs/learning.md). Unit: folds. Example: `10`."""
+    train: float | None = field(default=None, metadata=within(0.0, 1.0, above=True))
+    """Fraction for training; early stopping's validation comes out of it. Left out, 0.60. Unit: fraction of the events. Example: `0.6`."""
+    combine: float | None = field(default=None, metadata=within(0.0, 1.0, above=True))
+    """Fraction for ensemble weights and normalisation. Left out, 0.15. Unit: fraction of the events. Example: `0.15`."""
+    test: float | None = field(default=None, metadata=within(0.0, 1.0, above=True))
+    """Fraction for closure, Asimov data and toys. Left out, 0.25. Unit: fraction of the events. Example: `0.25`."""
     id: tuple[str, ...] = ()
     """Columns that together name an event; left out, it is the file's content and the row.
     Example: `["run", "event"]`."""
     min_events: int = field(default=1000, metadata=within(1))
-    """Effective events, (sum w)^2 / sum w^2, that each sample must have in each part. Unit: effective events."""
+    """Effective events, (sum w)^2 / sum w^2, that each sample must have in each part; with cross-fitting, in all. Unit: effective events."""
+
+    def fractions(self) -> tuple[float, float, float]:
+        """Give the fractions for training, combination and tests, as far as they are given; the rest by default."""
+        given = (self.train, self.combine, self.test)
+        found = [default if value is None else value for value, default in zip(given, FRACTIONS, strict=True)]
+        return found[0], found[1], found[2]
+
+    def divides(self) -> bool:
+        """Whether a fraction is given, so that events are divided by purpose."""
+        return (self.train, self.combine, self.test) != (None, None, None)
 
 
 @dataclass(frozen=True)

@@ -37,34 +37,41 @@ class Training:
     trainer: dict[str, bool | int | float | str] = field(default_factory=dict)
     """Arguments of lightning.Trainer, which then trains each member: clipping, accumulation, precision, deterministic
     (docs/training.md). Example: `{ gradient_clip_val = 1.0, accumulate_grad_batches = 2 }`."""
-    layers: int = field(default=4, metadata=within(1, 100))
-    """Hidden layers. Unit: layers."""
-    nodes: int = field(default=100, metadata=within(1, 100_000))
-    """Width of a hidden layer. Unit: nodes."""
-    loss: Literal["carl", "mlc", "alice", "regression", "multiclass"] = "carl"
+    layers: int | None = field(default=None, metadata=within(1, 100))
+    """Hidden layers; left out, 2, or 3 from 50,000 training events of a class on. Unit: layers. Example: `3`."""
+    nodes: int | None = field(default=None, metadata=within(1, 100_000))
+    """Width of a hidden layer; left out, 64. Unit: nodes. Example: `128`."""
+    loss: Literal["carl", "mlc", "alice", "regression", "multiclass"] | None = None
     """What is minimised: `carl` is the weighted binary cross-entropy (arXiv:1506.02169), `mlc` the symmetrised
     maximum-likelihood loss (arXiv:1806.02350), `alice` the cross-entropy with the joint score (arXiv:1808.00973), `regression` the
     squared error to the joint ratio (arXiv:1805.12244). Ratios without `[ratios] joint` are then learned with `carl`.
-    `multiclass` is the softmax cross-entropy of one network for all samples in `[ratios]`, which gives all their ratios; those of
-    variations are learned with `carl`."""
+    `multiclass` is the softmax cross-entropy of one network for all samples in `[ratios]`, which gives all their ratios, and of one for each
+    process and all its variations. Left out, it is `multiclass` with cross-fitting and needle's networks, else `carl`. Example: `"carl"`."""
     label_smoothing: float = field(default=0.0, metadata=within(0.0, 0.5))
     """Labels become y (1 - s) + s / 2 in training, which holds the ratio within (2 - s) / s. Unit: probability."""
     optimizer: Literal["adamw", "adam", "nadam", "sgd"] = "adamw"
     """The minimiser; `sgd` has momentum 0.9."""
-    learning_rate: float = field(default=1e-3, metadata=within(0.0, above=True))
-    """Step size at the start. Unit: per step."""
+    learning_rate: float | None = field(default=None, metadata=within(0.0, above=True))
+    """Step size at the start; left out, 3e-3. Unit: per step. Example: `1e-3`."""
     schedule: Literal["constant", "cosine", "plateau"] = "cosine"
     """How the step size changes over the epochs; `plateau` multiplies it by 0.3 after two epochs without a better
     validation loss."""
-    weight_decay: float = field(default=1e-4, metadata=within(0.0))
-    """Weight decay: decoupled with `adamw` and `nadam`, a part of the gradient with `adam` and `sgd`. Unit: per step."""
-    batch_size: int = field(default=1024, metadata=within(1))
-    """Events in a step. Unit: events."""
+    weight_decay: float | None = field(default=None, metadata=within(0.0))
+    """Weight decay: decoupled with `adamw` and `nadam`, a part of the gradient with `adam` and `sgd`. Left out, 0.1, and 0.01 for processes of
+    50,000 training events or more. Unit: per step. Example: `1e-4`."""
+    dropout: float | None = field(default=None, metadata=within(0.0, 0.95))
+    """Probability with which a hidden neuron is left out in a step of training: of needle's networks but `flow`, and of a network of yours
+    whose constructor asks for `dropout`. Left out, 0.1 for needle's, and 0 for processes of 50,000 training events or more.
+    Unit: probability. Example: `0.1`."""
+    batch_size: int | None = field(default=None, metadata=within(1))
+    """Events in a step; left out, 512 for processes and 1024 for their variations. Unit: events. Example: `1024`."""
     memory_mib: int = field(default=1024, metadata=within(1))
     """Training events of a ratio that are held in memory; a larger sample stays in its store, and is read in shuffled
     windows (docs/data.md). Unit: MiB."""
-    epochs: int = field(default=50, metadata=within(1))
-    """Passes over the training events, at most. Unit: epochs."""
+    epochs: int | None = field(default=None, metadata=within(1))
+    """Passes over the training events, at most. Left out, a length is chosen: 30 N^0.4 steps, or 13 N^0.4 for variations, for N training
+    events of a class, or half or twice that, whichever has the lowest loss on events that did not train (docs/learning.md).
+    Unit: epochs. Example: `50`."""
     patience: int | None = field(default=None, metadata=within(1))
     """Epochs without a better validation loss after which a member stops; left out, 5, but none under the cosine schedule, whose
     last, small steps bring most. The weights of the best epoch are kept in any case. Unit: epochs. Example: `10`."""
@@ -73,12 +80,13 @@ class Training:
     metrics: tuple[Literal["closure_chi2", "wasserstein", "ece", "mce"], ...] = ()
     """What else is measured on the validation events in every epoch, and kept in the pack: chi2 / ndf of the reweighted features,
     their Wasserstein distance, expected and maximum calibration error. Example: `["ece", "closure_chi2"]`."""
-    members: int = field(default=10, metadata=within(1))
-    """Networks per ratio and fold. Unit: networks."""
-    folds: int = field(default=1, metadata=within(1, 100))
-    """With more than one, each member is trained once per fold, without the fold's events. Unit: folds."""
-    bootstrap: bool = True
-    """Whether a member sees a Poisson bootstrap of the training events, the same draw in every ratio."""
+    members: int | None = field(default=None, metadata=within(1))
+    """Networks per ratio and fold; left out, 2 with cross-fitting, else 10. Unit: networks. Example: `5`."""
+    folds: int | None = field(default=None, metadata=within(1, 100))
+    """Without cross-fitting: with more than one, each member is trained once per fold, without the fold's events. Unit: folds. Example: `2`."""
+    bootstrap: bool | None = None
+    """Whether a member sees a Poisson bootstrap of the training events, the same draw in every ratio. Left out, only with `combine = "wifi"`:
+    it costs accuracy elsewhere. Example: `true`."""
 
     def architecture(self) -> tuple[str, dict[str, Any]]:
         """Give the name or reference of the network, and the arguments that the user has written."""
@@ -86,9 +94,9 @@ class Training:
             return self.network, {}
         return str(self.network.get("_target_", "")), {n: v for n, v in self.network.items() if n != "_target_"}
 
-    def patient(self) -> int:
-        """Give the epochs without a better validation loss after which a member stops."""
-        return self.patience or (self.epochs if self.schedule == "cosine" else PATIENCE)
+    def patient(self, epochs: int) -> int:
+        """Give the epochs, of so many, without a better validation loss after which a member stops."""
+        return self.patience or (epochs if self.schedule == "cosine" else PATIENCE)
 
     def own_code(self) -> bool:
         """Whether the network is the user's."""
@@ -99,12 +107,17 @@ class Training:
 class Ensemble:
     """`[ensemble]`: how members become one ratio."""
 
-    combine: Literal["mean_ratio", "mean_score", "mean_log", "median_ratio", "weighted", "wifi"] = "mean_ratio"
+    combine: Literal["mean_ratio", "mean_score", "mean_log", "median_ratio", "weighted", "wifi"] = "mean_log"
     """Averages ratios, scores or logarithms, takes the median, weights ratios by the inverse validation loss, or fits weights
     with a covariance (`wifi`, arXiv:2506.00113)."""
     calibration: Literal["none", "histogram", "isotonic"] = "none"
     """Maps the combined score to the fraction of numerator events that have it, in bins or by the nearest rising function
     (`isotonic`, with the extra `calibration`); fitted on events that trained nothing. Not with wifi, which is calibrated by its weights."""
+    normalise: Literal["yields", "reference", "none"] | None = None
+    """How ln r is normalised: `yields` fits a slope and an offset for each process to the cross-entropy of events that did not train, at
+    the expected yields, which is the score equation of the fit; variations are centred on the same mixture. `reference` divides by the mean
+    of r over the reference, which a few events in a tail may rule. Left out, `yields`, but `none` with wifi, whose weights are a normalisation.
+    Example: `"reference"`."""
     quorum: float = field(default=0.8, metadata=within(0.0, 1.0, above=True))
     """Fraction of the members that must have trained. Unit: fraction of the members."""
 

@@ -123,10 +123,14 @@ def _chunk(
     weight = recipe.weight if isinstance(recipe.weight, float) else formulas.evaluate(recipe.weight, columns, where)
     weight = values.finite(np.broadcast_to(np.asarray(weight), rows.shape), "the weight", where)
     x = np.empty((len(rows), len(recipe.features)), np.float32) if out is None else out[: len(rows)]
-    values.fill([columns[name] for name in recipe.features], recipe.features, x, where)
-    jets = particles.gather(columns, recipe.particles, where) if recipe.particles else None
+    values.fill([columns[name] for name in recipe.features], recipe.features, x, where, recipe.nan)
+    jets = particles.gather(columns, recipe.particles, where, recipe.nan) if recipe.particles else None
     joint = {known.ratio: _joint(columns, len(rows), known, where) for known in recipe.joint}
-    return Events(recipe.features, x, weight.astype(np.float64), _ids(columns, rows, file, recipe, where), jets, joint)
+    if recipe.content:
+        ids = hashing.content(x[:, [recipe.features.index(name) for name in recipe.content]])
+    else:
+        ids = _ids(columns, rows, file, recipe, where)
+    return Events(recipe.features, x, weight.astype(np.float64), ids, jets, joint)
 
 
 def _joint(columns: Columns, rows: int, known: Joint, where: str) -> np.typing.NDArray[np.float32]:

@@ -23,9 +23,13 @@ class Fractions:
     combine: float
     test: float
     salt: int
+    crossed: bool = False
+    """Whether every event serves every purpose: it is evaluated by networks that did not see it."""
 
     def between(self, part: Part) -> tuple[float, float]:
         """Give the range [low, high) of an event's number that belongs to a purpose."""
+        if self.crossed:
+            return 0.0, 1.0
         edges = np.cumsum([0.0, self.train, self.combine, self.test])
         place = ("train", "combine", "test").index(part)
         return float(edges[place]), float(edges[place + 1])

@@ -102,6 +102,15 @@ def _draw(high: npt.NDArray[np.uint32], number: npt.NDArray[np.uint8]) -> None:
     number[few] += (high[few, None] >= THRESHOLDS[OFTEN:]).sum(axis=1, dtype=np.uint8)
 
 
+def content(x: npt.NDArray[np.float32]) -> Hashes:
+    """Make an id of the values of an event, bit for bit: features (N, F) to shape (N,)."""
+    bits = np.ascontiguousarray(x + np.float32(0.0)).view(np.uint32).astype(np.uint64)  # -0 is 0
+    ids = np.zeros(len(bits), np.uint64)
+    for column in bits.T:
+        ids = mix(ids ^ column, 1)
+    return ids
+
+
 def identify(columns: list[npt.NDArray[np.generic]]) -> Hashes:
     """Make one id of the columns that together name an event; a single column of whole numbers stays as it is.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -18,11 +18,13 @@ import numpy as np
 
 from needle_parsl import refs
 from needle_parsl.errors import InputError, closest
-from needle_parsl.nsbi.data import acceptance, columns, conversion, files, generation
+from needle_parsl.nsbi.data import acceptance, columns, conversion, files, generation, placeholders, sharing
 from needle_parsl.nsbi.data.events import Events, Fractions
 from needle_parsl.nsbi.data.files import Header, State
+from needle_parsl.nsbi.data.placeholders import Seen
 from needle_parsl.nsbi.data.readers import source
 from needle_parsl.nsbi.data.recipes import InputFile, Recipe
+from needle_parsl.nsbi.transforms.wanted import Wanted
 
 ROWS = 1_000_000
 """Rows of a sample whose content is looked at; conversion looks at all of them."""
@@ -69,6 +71,7 @@ def look(
     least: int,
     throws: Sequence[Throw] = (),
     known: Mapping[str, Any] | None = None,
+    wanted: Wanted | None = None,
 ) -> dict[str, Any]:
     """Look into everything that an analysis names.
 
@@ -79,11 +82,14 @@ def look(
         least: Effective events that every part of a sample must have.
         throws: Functions that make the events of toys.
         known: What an earlier look has found of the files.
+        wanted: What is done to features before networks see them.
 
     Returns:
         `problems`: each a sample, or "physics", and a message; `notes` of what is no mistake, one line each; `files`: what each
-        is, by path; `samples`: by sample, its paths with the rows where they may be cut; `exact`: whether `physics.py` has
-        `log_density`; `code`: digests of the user's other modules that were imported on the way.
+        is, by path; `samples`: by sample, its paths with the rows where they may be cut; `shared`: by sample, the features by whose values its
+        events are found in its variations, if these are made of them; `exact`: whether `physics.py` has `log_density`; `code`: digests of the
+        user's other modules that were imported on the way; `outputs`: how many columns networks get of features and of particles, 0 where that
+        is not known.
     """
     problems: list[tuple[str, str]] = []
     notes: list[str] = []
@@ -96,15 +102,21 @@ def look(
         _guard(problems, item.recipe.sample, partial(_distinct, item, samples[item.recipe.sample], looked))
     borders: dict[str, dict[str, list[int]]] = {}
     seen: dict[str, int] = {}
+    kept: dict[str, Events] = {}
+    features: list[Seen] = []
+    wanted = wanted or Wanted()
+    held = _Held(seen, features, wanted, kept)
     for item in looks:
         sample = item.recipe.sample
         if sample.partition(".")[0] in dict(problems):
             continue  # a variation has most mistakes of its sample, too
         if all(path in states for path in samples[sample]):
             inputs = [InputFile(path, item.tree, states[path].digest) for path in samples[sample]]
-            cuts = _guard(problems, sample, partial(_sample, item, inputs, physics, fractions, least, notes, seen))
+            cuts = _guard(problems, sample, partial(_sample, item, inputs, physics, fractions, least, notes, held))
             borders[sample] = cuts or {}
-    problems += _empty_regions(looks, seen)
+    problems += [*_empty_regions(looks, seen), *placeholders.problems(features, wanted)]
+    notes += placeholders.notes(features, wanted)
+    shared = _shared(kept, notes)
     for throw in throws:
         _guard(problems, "toys", partial(_thrown, throw, physics))
     named = {text.rpartition(":")[0] for text in (*(i.generate for i in looks), *(t.reference for t in throws))}
@@ -116,8 +128,22 @@ def look(
             name: {path: borders.get(name, {}).get(path, []) for path in paths} for name, paths in samples.items()
         },
         "exact": bool(exact),
+        "shared": shared,
         "code": digests(set(sys.modules) - before, physics, named),
+        "outputs": (0, 0) if problems else placeholders.columns(features, wanted),
     }
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What the looks at samples leave."""
+
+    counts: dict[str, int]
+    """Events of each sample that was read to its end."""
+    features: list[Seen]
+    wanted: Wanted
+    events: dict[str, Events]
+    """Those of each sample that were read, without their particles."""
 
 
 def _empty_regions(looks: list[Look], seen: Mapping[str, int]) -> Iterator[tuple[str, str]]:
@@ -194,15 +220,13 @@ def _sample(
     fractions: Fractions,
     least: int,
     notes: list[str],
-    seen: dict[str, int],
+    held: _Held,
 ) -> dict[str, list[int]]:
-    """Look into a sample; give the rows at which its files may be cut.
-
-    `seen` gets the number of its events, if it was read to its end.
-    """
+    """Look into a sample; give the rows at which its files may be cut, and leave what was seen."""
     sample = item.recipe.sample
     if item.generate:
-        _generated(item, physics, fractions, least)
+        trial = _generated(item, physics, fractions, least)
+        _keep(trial, item, held, complete=False)
         return {}
     problems: list[str] = []
     good = _headers(inputs, item.recipe, problems, notes)
@@ -216,15 +240,41 @@ def _sample(
     if problems and not item.skip:
         raise InputError("\n".join(problems))
     notes += [f"{line} (the file will be left out)" for line in problems]
-    if sum(rows for rows, _ in chunks) >= ROWS:  # not read to its end; conversion judges the sample
+    complete = sum(rows for rows, _ in chunks) < ROWS
+    events = Events.join([events for _, events in chunks], item.recipe.features)
+    _keep(events, item, held, complete=complete)
+    if len(events) and not item.region and sample != "observed":
+        most = sharing.ROWS if "." in sample else sharing.NOMINAL
+        held.events[sample] = replace(events.take(slice(0, most)), particles=None)
+    if not complete:  # conversion judges the sample
         return {path: header.borders for path, header in good.items()}
-    seen[sample] = sum(len(events) for _, events in chunks)
+    held.counts[sample] = len(events)
     if not item.region:
-        events = Events.join([events for _, events in chunks], item.recipe.features)
         acceptance.judge(events, [file.path for file in inputs], item.recipe)
         if sample != "observed":
             _enough(events, sample, fractions, least)
     return {path: header.borders for path, header in good.items()}
+
+
+def _shared(kept: Mapping[str, Events], notes: list[str]) -> dict[str, tuple[str, ...]]:
+    """Find samples whose variations are made of their events, and note what is assumed of them."""
+    found = {}
+    for sample in [name for name in kept if "." not in name]:
+        if varied := {name: events for name, events in kept.items() if name.startswith(f"{sample}.")}:
+            same = sharing.shared(kept[sample], varied)
+            notes += [line] if (line := sharing.note(sample, same)) else []
+            if same.content and same.columns:
+                found[sample] = same.columns
+    return found
+
+
+def _keep(events: Events, item: Look, held: _Held, *, complete: bool) -> None:
+    """Note what the features of a sample are."""
+    if not item.region:
+        jets = item.recipe.particles.names if item.recipe.particles else ()
+        held.features.append(
+            placeholders.see(item.recipe.sample, events, held.wanted, complete=complete, particles=jets)
+        )
 
 
 def _headers(inputs: Sequence[InputFile], recipe: Recipe, bad: list[str], notes: list[str]) -> dict[str, Header]:
@@ -254,20 +304,21 @@ def _content(file: InputFile, recipe: Recipe, most: int) -> list[tuple[int, Even
     return found
 
 
-def _generated(item: Look, physics: tuple[str, str], fractions: Fractions, least: int) -> None:
-    """Try a generator with a few events, and judge from them how many effective ones there will be."""
+def _generated(item: Look, physics: tuple[str, str], fractions: Fractions, least: int) -> Events:
+    """Try a generator with a few events, and judge from them how many effective ones there will be; give these few."""
     made = generation.generate(item.generate, *physics, TRIAL, seed=0)
     sample = item.recipe.sample
     trial = _tried(made, item.recipe, item.generate)
     if item.region:
-        return
+        return trial
     expected = trial.effective() * item.events / TRIAL
-    smallest = min(fractions.train, fractions.combine, fractions.test) * expected
+    smallest = (1.0 if fractions.crossed else min(fractions.train, fractions.combine, fractions.test)) * expected
     if sample != "observed" and smallest < least:
         raise InputError(
             f"sample {sample}: {item.events} generated events leave about {smallest:.0f} effective ones in the smallest "
             f"part; expected at least {least}; ask for more events, or set split.min_events lower"
         )
+    return trial
 
 
 def _thrown(throw: Throw, physics: tuple[str, str]) -> None:
@@ -289,6 +340,13 @@ def _tried(columns: generation.Columns, recipe: Recipe, reference: str) -> Event
 
 
 def _enough(events: Events, sample: str, fractions: Fractions, least: int) -> None:
+    if fractions.crossed:
+        if (effective := events.effective()) < least:
+            raise InputError(
+                f"sample {sample}: has {effective:.0f} effective events; expected at least {least}; use more events, "
+                "or set split.min_events lower"
+            )
+        return
     few = []
     for part in ("train", "combine", "test"):
         effective = events.part(part, fractions).effective()
@@ -328,7 +386,16 @@ def _looked(request: Mapping[str, Any]) -> dict[str, Any]:
         for r in request["looks"]
     ]
     throws = [Throw(Recipe.of(r, physics), r["reference"], r["parameters"]) for r in request["throws"]]
-    return look(looks, physics, Fractions(**request["fractions"]), request["least"], throws, request["known"])
+    return look(
+        looks, physics, Fractions(**request["fractions"]), request["least"], throws, request["known"], _wanted(request)
+    )
+
+
+def _wanted(request: Mapping[str, Any]) -> Wanted:
+    """Read what is done to features."""
+    plain: Mapping[str, Any] = request["wanted"]
+    features, particles = (tuple((name, kind) for name, kind in plain[part]) for part in ("features", "particles"))
+    return Wanted(features, particles, tuple(plain["missing"]), plain["nan"])
 
 
 if __name__ == "__main__":

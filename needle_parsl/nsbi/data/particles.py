@@ -39,13 +39,14 @@ class ParticleRecipe:
         return sorted(map(self.column, used))
 
 
-def gather(columns: Columns, recipe: ParticleRecipe, where: str) -> Jagged:
+def gather(columns: Columns, recipe: ParticleRecipe, where: str, nan: float | None = None) -> Jagged:
     """Make the particles of a chunk.
 
     Args:
         columns: Jagged columns by name.
         recipe: What to keep of them.
         where: File and sample, for messages.
+        nan: What NaN is stored as; None where it is refused.
 
     Returns:
         Float32 features of the particles, shape (M, P) in all.
@@ -64,6 +65,8 @@ def gather(columns: Columns, recipe: ParticleRecipe, where: str) -> Jagged:
     values = {name.removeprefix(prefix): columns[name].values for name in names}
     rows = _chosen(values, first, recipe, where)
     features = np.stack([np.asarray(values[name][rows], np.float32) for name in recipe.names], axis=1)
+    if nan is not None:
+        np.copyto(features, nan, where=np.isnan(features))
     if not np.isfinite(features).all():
         bad = recipe.names[int(np.flatnonzero(~np.isfinite(features).all(axis=0))[0])]
         raise InputError(

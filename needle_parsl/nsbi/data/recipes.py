@@ -77,6 +77,10 @@ class Recipe:
     """Text and path of the file that the functions are in."""
     joint: tuple[Joint, ...] = ()
     """What is known jointly of each event."""
+    content: tuple[str, ...] = ()
+    """Features by whose values an event is known, where no column names it; empty for the content of the file and the row."""
+    nan: float | None = None
+    """What NaN in a feature, or in one of a particle, is stored as; None where it is refused."""
 
     @staticmethod
     def of(spec: Mapping[str, Any], physics: tuple[str, str]) -> Recipe:
@@ -98,6 +102,8 @@ class Recipe:
             chosen,
             physics,
             tuple(Joint(**known) for known in spec["joint"]),
+            tuple(spec["content"]),
+            spec["nan"],
         )
 
     def columns(self) -> list[str]:

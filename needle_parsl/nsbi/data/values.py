@@ -13,12 +13,13 @@ STRIP = 4096
 """Rows that are turned from columns into rows at a time: what is read and written then stays in a near cache."""
 EXACT = 2**24
 """The largest whole number up to which float32 holds all of them."""
+MEND = "mend the file, or select these events away"
 
 Rows = np.typing.NDArray[np.float32]
 
 
-def fill(columns: Sequence[Any], names: Sequence[str], x: Rows, where: str) -> None:
-    """Turn columns into rows of float32, all of them finite."""
+def fill(columns: Sequence[Any], names: Sequence[str], x: Rows, where: str, nan: float | None = None) -> None:
+    """Turn columns into rows of float32, all of them finite; NaN becomes a number, where one is given."""
     for name, column in zip(names, columns, strict=True):
         numbers(column, f'column "{name}"', where)
         exact(column, f'column "{name}"', where)
@@ -29,15 +30,41 @@ def fill(columns: Sequence[Any], names: Sequence[str], x: Rows, where: str) -> N
             some = strip[:, : len(x) - start]
             for row, column in zip(some, columns, strict=True):
                 row[:] = column[start : start + STRIP]
+                if nan is not None:
+                    np.copyto(row, nan, where=np.isnan(row))
             whole &= bool(np.isfinite(some).all())
             x[start : start + STRIP] = some.T
     if not whole:
         for name, column in zip(names, columns, strict=True):
-            finite(column, f'column "{name}"', where, largest=float(np.finfo(np.float32).max))
+            _complain(column, f'column "{name}"', where, allowed=nan is not None)
+
+
+def _complain(column: np.typing.NDArray[np.generic], what: str, where: str, *, allowed: bool) -> None:
+    """Say what is wrong with a feature, if something is.
+
+    Raises:
+        InputError: It is infinite, beyond float32, or NaN where that is not allowed.
+    """
+    absent = np.isnan(column) if column.dtype.kind == "f" else np.zeros(len(column), bool)
+    remedy = MEND
+    if absent.any() and not allowed:
+        remedy = (
+            "mend the file, select these events away, or add "
+            'missing = ["nan"] to [features] if NaN stands for nothing measured'
+        )
+    infinite = int(np.isinf(column).sum()) if column.dtype.kind == "f" and allowed else 0
+    if infinite:
+        raise InputError(f"{where}: {what} is infinite in {infinite} of {len(column)} events; {MEND}")
+    largest = float(np.finfo(np.float32).max)
+    finite(column[~absent] if allowed else column, what, where, largest, remedy)
 
 
 def finite(
-    column: np.typing.NDArray[np.generic], what: str, where: str, largest: float = np.inf
+    column: np.typing.NDArray[np.generic],
+    what: str,
+    where: str,
+    largest: float = np.inf,
+    remedy: str = MEND,
 ) -> np.typing.NDArray[np.generic]:
     """Insist on finite numbers, not beyond the largest that is given; returns the column.
 
@@ -47,10 +74,7 @@ def finite(
     numbers(column, what, where)
     bad = int((~np.isfinite(column)).sum()) if column.dtype.kind == "f" else 0
     if bad:
-        raise InputError(
-            f"{where}: {what} is NaN or infinite in {bad} of {len(column)} events; "
-            "mend the file, or select these events away"
-        )
+        raise InputError(f"{where}: {what} is NaN or infinite in {bad} of {len(column)} events; {remedy}")
     if largest < np.inf and bool((np.abs(column.astype(np.float64)) > largest).any()):
         raise InputError(f"{where}: {what} has values beyond {largest:.2g}, the largest float32")
     return column

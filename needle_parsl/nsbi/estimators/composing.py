@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,8 +13,12 @@ from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import wifi
 from needle_parsl.nsbi.estimators.calibrations import CALIBRATIONS, Calibration
 from needle_parsl.nsbi.estimators.ensembles import equal, inverse_loss
-from needle_parsl.nsbi.estimators.estimator import CHUNK, Estimator, Floats, chunks, normalisation
+from needle_parsl.nsbi.estimators.estimator import CHUNK, Crossed, Estimator, Floats, chunks, normalisation
+from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training.packs import Pack, Trained
+
+FALLBACK = "mean_log"
+"""What stands in for wifi where its weights cannot be had: the mean that they would improve."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +31,17 @@ class How:
     """Fraction of the members that must have trained."""
     calibration: str = "none"
     """`none`, or a name in `CALIBRATIONS`; not with wifi."""
+    normalise: str = "reference"
+    """`reference`: r <- r / E_ref[r]; `none` leaves r to a normalisation at the expected yields, see `yields`."""
+    crossed: tuple[int, int] | None = None
+    """Folds, and the salt of their hash, where every event trained some members."""
 
 
 def compose(ratio: str, pack: Pack, samples: tuple[Events, Events], how: How) -> Estimator:
     """Combine the members of a ratio, on events that trained nothing.
 
-    All but wifi are calibrated, if that is wanted, and renormalised: r <- r / E_ref[r]. The fitted weights of wifi have a
-    covariance, which that would break, and are a calibration themselves.
+    All but wifi are calibrated, if that is wanted, and normalised. The fitted weights of wifi have a covariance, which that would break, and
+    are a calibration themselves. Where they cannot be had, `FALLBACK` is in their place, and the estimator says why.
 
     Args:
         ratio: Its name.
@@ -43,23 +52,50 @@ def compose(ratio: str, pack: Pack, samples: tuple[Events, Events], how: How) ->
     Raises:
         TaskError: Too few members have trained; the message counts the reasons. Or the weights cannot be found.
     """
-    trained = _trained(ratio, pack, how.quorum)
-    weights, names = np.stack([m.weights for m in trained]), samples[1].names
-    raw = Estimator(ratio, names, pack.shape, pack.scaler, weights, how.combine, 0.0, equal(len(trained)))
+    _judge(ratio, samples)
+    raw = combined(ratio, pack, samples[1].names, how)
     if how.combine == "wifi":
-        return _fitted(raw, samples)
-    if how.combine == "weighted":
-        raw = replace(raw, coefficients=_by_loss(ratio, trained))
+        found = _fitted(raw, samples)
+        if isinstance(found, Estimator):
+            return found
+        warnings.warn(f"ratio {ratio}: combined by {FALLBACK} instead of wifi: {found}", stacklevel=2)
+        other = replace(how, combine=FALLBACK, normalise="reference")
+        return replace(compose(ratio, pack, samples, other), fallback=found)
     if how.calibration != "none":
         raw = replace(raw, calibration=_calibrated(raw, samples, how.calibration))
+    if how.normalise != "reference":
+        return raw
     mean, _ = normalisation(raw, samples[1])
     if not (mean > 0 and np.isfinite(mean)):
-        raise TaskError(f"ratio {ratio}: its mean over the reference is {mean:g}; it cannot be renormalised")
+        lost = int((~np.isfinite(raw.log_ratio(samples[1].inputs))).sum())
+        of = f", for ln r is no number for {lost} of {len(samples[1])} events" if lost else ""
+        raise TaskError(f"ratio {ratio}: its mean over the reference is {mean:g}{of}; it cannot be renormalised")
     return replace(raw, log_norm=float(np.log(mean)))
 
 
+def combined(ratio: str, pack: Pack, features: tuple[str, ...], how: How) -> Estimator:
+    """Combine the members of a ratio without any events: neither calibrated nor normalised, and not by fitted weights.
+
+    Args:
+        ratio: Its name.
+        pack: All members.
+        features: What the networks see.
+        how: The method.
+
+    Raises:
+        TaskError: Too few members have trained, or their losses are no weights.
+    """
+    trained = _trained(ratio, pack, how.quorum)
+    weights = np.stack([m.weights for m in trained])
+    crossed = Crossed(*how.crossed, np.array([m.fold for m in trained])) if how.crossed else None
+    coefficients = _by_loss(ratio, trained) if how.combine == "weighted" else equal(len(trained))
+    return Estimator(
+        ratio, features, pack.shape, pack.transform, weights, how.combine, 0.0, coefficients, crossed=crossed
+    )
+
+
 def _calibrated(raw: Estimator, samples: tuple[Events, Events], method: str) -> Calibration:
-    log_ratio = np.concatenate([raw.log_ratio(events.inputs) for events in samples])
+    log_ratio = np.concatenate([raw.of(events) for events in samples])
     label = np.arange(len(log_ratio)) < len(samples[0])
     try:
         return CALIBRATIONS[method](log_ratio, label, np.concatenate([events.weight for events in samples]))
@@ -68,7 +104,7 @@ def _calibrated(raw: Estimator, samples: tuple[Events, Events], method: str) -> 
 
 
 def _trained(ratio: str, pack: Pack, quorum: float) -> list[Trained]:
-    trained = [m for m in pack.members if not m.reason]
+    trained = [m for m in packs.settled(pack.members) if not m.reason]
     if len(trained) < quorum * len(pack.members):
         reasons = sorted({m.reason for m in pack.members if m.reason})
         raise TaskError(
@@ -85,11 +121,31 @@ def _by_loss(ratio: str, trained: list[Trained]) -> Floats:
         raise TaskError(f"ratio {ratio}: {error}") from error
 
 
-def _fitted(raw: Estimator, samples: tuple[Events, Events]) -> Estimator:
+def _judge(ratio: str, samples: tuple[Events, Events]) -> None:
+    """Refuse classes over which no mean can be taken."""
+    for side, events in zip(("numerator", "denominator"), samples, strict=True):
+        total = float(events.weight.sum())
+        if not (total > 0 and np.isfinite(total)):
+            raise TaskError(
+                f"ratio {ratio}: the {len(events)} events of its {side} in the part 'combine' have weights that add up to "
+                f"{total:g}; expected more than 0: use more events, or a larger split.combine"
+            )
+
+
+def _fitted(raw: Estimator, samples: tuple[Events, Events]) -> Estimator | str:
+    """Fit weights, or say why there are none."""
+    designs = [_design(raw, some.inputs) for some in samples]
+    for side, design in zip(("numerator", "denominator"), designs, strict=True):
+        lost = int((~np.isfinite(design).all(axis=0)).sum())
+        if lost:
+            raise TaskError(
+                f"ratio {raw.ratio}: ln r of a member is no finite number for {lost} of {design.shape[1]} events of the "
+                f"{side} in the part 'combine'; look for features with values far from all others"
+            )
     try:
-        found = wifi.fit(*(wifi.Sample(_design(raw, some.inputs), some.weight, some.id) for some in samples))
-    except TaskError as error:
-        raise TaskError(f"ratio {raw.ratio}: {error}") from error
+        found = wifi.fit(*(wifi.Sample(d, some.weight, some.id) for d, some in zip(designs, samples, strict=True)))
+    except wifi.NoWeightsError as error:
+        return str(error)
     return replace(raw, coefficients=found.values[1:], log_norm=-float(found.values[0]), fitted=found)
 
 

@@ -15,6 +15,7 @@ from needle_parsl.nsbi.estimators.checks.distances import distances
 from needle_parsl.nsbi.estimators.checks.health import agreement, overtraining, support
 from needle_parsl.nsbi.estimators.checks.twosample import two_sample
 from needle_parsl.nsbi.estimators.estimator import Estimator, normalisation
+from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training.closure import calibration, closure
 from needle_parsl.nsbi.training.packs import Pack
 
@@ -40,14 +41,16 @@ def diagnose(
     Returns:
         `normalisation`: E_ref[r] and its error; `effective_events` of numerator, denominator, and of the denominator
         weighted with r; `member_spread`: root mean square over events of the members' standard deviation of ln r; `wifi`:
-        weights (w_0 first), members that were left out as combinations of others, condition numbers; null for other ensembles;
+        weights (w_0 first), members that were left out as combinations of others, condition numbers, the ridge, the directions
+        that it leaves free, and the loss of such weights and of equal ones on held-out events; null for other ensembles;
+        `fallback`: why it is not the wifi ensemble that was asked for, null if it is what was asked for;
         `closure` by feature and of ln r, and their `distances`; `two_sample`: a classifier's area under the curve;
         `calibration` of the score; `ensemble`, `support` and `overtraining` as `checks.health` has them; `exact`: mean square
         error of ln r, its bias, and the mean square error of a single member, null where the truth is not known.
     """
     numerator, denominator = samples
     mean, error = normalisation(estimator, denominator)
-    learned = (estimator.log_ratio(numerator.inputs), estimator.log_ratio(denominator.inputs))
+    learned = (estimator.of(numerator), estimator.of(denominator))
     members = estimator.members(denominator.inputs[:: 1 + len(denominator) // MOST])
     reweighted = denominator.weight * np.exp(learned[1])
     columns = _columns(numerator, denominator, learned)
@@ -62,9 +65,10 @@ def diagnose(
         },
         "member_spread": float(np.sqrt((members.std(axis=0) ** 2).mean())),
         "wifi": None if estimator.fitted is None else _weights(estimator.fitted),
+        "fallback": estimator.fallback or None,
         "closure": closure(columns, numerator.weight, reweighted),
         "distances": distances(columns, numerator.weight, reweighted),
-        "two_sample": two_sample(numerator, denominator, reweighted),
+        "two_sample": two_sample(numerator, denominator, reweighted, estimator.transform),
         "calibration": _calibration(learned, numerator, denominator),
         "ensemble": agreement(members),
         "support": support(*learned, numerator.weight, denominator.weight),
@@ -84,6 +88,9 @@ def _weights(fitted: wifi.Weights) -> dict[str, Any]:
         "dropped": list(fitted.dropped),
         "condition": fitted.condition,
         "design_condition": _finite(fitted.design_condition),
+        "ridge": fitted.ridge,
+        "freedom": _finite(fitted.freedom),
+        "held_out": {name: _finite(loss) for name, loss in zip(("weights", "equal"), fitted.held_out, strict=True)},
     }
 
 
@@ -101,7 +108,7 @@ def training(pack: Pack) -> list[dict[str, Any]]:
             "validation_loss": [_finite(value) for value in m.history[:, 1]],
             "reason": m.reason or None,
         }
-        for m in pack.members
+        for m in packs.settled(pack.members)
     ]
 
 

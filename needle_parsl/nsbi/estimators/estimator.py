@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from needle_parsl.errors import TaskError
+from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import wifi
 from needle_parsl.nsbi.estimators.calibrations import Calibration
 from needle_parsl.nsbi.estimators.ensembles import COMBINERS
 from needle_parsl.nsbi.training import networks
-from needle_parsl.nsbi.training.views import Scaler
+from needle_parsl.nsbi.transforms.transform import Transform
 
 Floats = npt.NDArray[np.float64]
 CHUNK = 16_384
 """Events that are evaluated at a time, so that memory stays flat."""
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """Which member saw which events, where all events train: those of its own fold trained it not."""
+
+    folds: int
+    salt: int
+    """Of the hash of an event's id that says in which fold it is."""
+    fold: npt.NDArray[np.int64]
+    """Of each member, shape (M,)."""
+
+    def of(self, events: Events) -> npt.NDArray[np.int64]:
+        """Give the fold of each event, shape (N,)."""
+        return hashing.fold(events.id, self.folds, self.salt)
 
 
 @dataclass(frozen=True)
@@ -29,18 +46,24 @@ class Estimator:
     features: tuple[str, ...]
     """What x holds, in this order."""
     shape: networks.Shape
-    scaler: Scaler
+    transform: Transform
     weights: npt.NDArray[np.float32]
     """Parameters of the members, shape (M, P)."""
     combine: str
     log_norm: float
-    """What is taken away from ln r in the end: ln E_ref[r] of the combined members, or -w_0 of a wifi ensemble."""
+    """What is taken away from ln r in the end: ln E_ref[r] of the combined members, minus an offset, or -w_0 of a wifi ensemble."""
     coefficients: Floats
     """Of the members, shape (M,)."""
     fitted: wifi.Weights | None = None
     """With their covariance, of a wifi ensemble."""
     calibration: Calibration | None = None
     """Of ln r of the combined members."""
+    slope: float = 1.0
+    """What ln r of the combined members is multiplied with, before `log_norm` is taken away."""
+    crossed: Crossed | None = None
+    """Given where every event trained some of the members."""
+    fallback: str = ""
+    """Why this is not the wifi ensemble that was asked for; empty if it is what was asked for."""
 
     @property
     def wifi(self) -> wifi.Weights:
@@ -49,9 +72,9 @@ class Estimator:
         return self.fitted
 
     def members(self, x: npt.NDArray[np.float32]) -> Floats:
-        """Evaluate each member: `Events.inputs`, or without particles features (N, F), to log ratios (M, N)."""
+        """Evaluate each member: `Events.inputs`, or without particles features (N, F), to log ratios (M, N), neither calibrated nor normalised."""
         network = networks.evaluator(self.shape)
-        inputs = networks.separated(self.shape, self.scaler, x)
+        inputs = networks.separated(self.shape, self.transform, x)
         rows = []
         with torch.no_grad():
             for weights in self.weights:
@@ -63,9 +86,40 @@ class Estimator:
         """Evaluate ln r: features (N, F) to shape (N,)."""
         return np.concatenate([np.empty(0), *(self._combined(self.members(chunk)) for chunk in chunks(x))])
 
+    def of(self, events: Events, *, seen: bool = False) -> Floats:
+        """Evaluate ln r of simulated events, each by the members that it did not train; shape (N,).
+
+        Args:
+            events: Simulated ones, which may have trained members.
+            seen: Whether to take those that it did train instead, to compare.
+        """
+        if self.crossed is None:
+            return self.log_ratio(events.inputs)
+        found, where = np.empty(len(events)), self.crossed.of(events)
+        for fold in range(self.crossed.folds):
+            rows = np.flatnonzero(where == fold)
+            if len(rows):
+                found[rows] = self.only(fold, other=seen).log_ratio(events.take(rows).inputs)
+        return found
+
+    def only(self, fold: int, *, other: bool = False) -> Estimator:
+        """Keep the members that the events of a fold did not train; with `other`, those that they did.
+
+        Raises:
+            TaskError: There is none.
+        """
+        assert self.crossed is not None
+        kept = np.flatnonzero((self.crossed.fold == fold) != other)
+        if not len(kept):
+            raise TaskError(
+                f"ratio {self.ratio}: no member without the events of fold {fold} has trained, and nothing else may evaluate them"
+            )
+        coefficients = self.coefficients[kept] / self.coefficients[kept].sum()
+        return replace(self, weights=self.weights[kept], coefficients=coefficients, crossed=None)
+
     def _combined(self, members: Floats) -> Floats:
         combined = COMBINERS[self.combine](members, self.coefficients)
-        return (self.calibration(combined) if self.calibration else combined) - self.log_norm
+        return self.slope * (self.calibration(combined) if self.calibration else combined) - self.log_norm
 
     def at(self, x: npt.NDArray[np.float32], *parameters: float) -> Floats:
         """Evaluate ln r(x | theta) at one value of the parameters that are the last features: the others (N, F) to shape (N,)."""
@@ -91,7 +145,7 @@ class Estimator:
             return self.fitted.error(members)
         if len(members) == 1:
             return np.full(members.shape[1], np.nan)
-        error: Floats = members.std(axis=0, ddof=1) / np.sqrt(len(members))
+        error: Floats = abs(self.slope) * members.std(axis=0, ddof=1) / np.sqrt(len(members))
         return error
 
     def coordinates(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -112,7 +166,7 @@ def chunks(x: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
 
 def normalisation(estimator: Estimator, denominator: Events) -> tuple[float, float]:
     """Estimate E_ref[r] and its statistical error from weighted events of the denominator."""
-    r, w = np.exp(estimator.log_ratio(denominator.inputs)), denominator.weight
+    r, w = np.exp(estimator.of(denominator)), denominator.weight
     mean = float(np.average(r, weights=w))
     error = float(np.sqrt((w**2 * (r - mean) ** 2).sum()) / w.sum())
     return mean, error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import h5py
@@ -11,9 +11,9 @@ import numpy as np
 
 from needle_parsl.nsbi.estimators import wifi
 from needle_parsl.nsbi.estimators.calibrations import Calibration
-from needle_parsl.nsbi.estimators.estimator import Estimator
+from needle_parsl.nsbi.estimators.estimator import Crossed, Estimator
 from needle_parsl.nsbi.training import networks
-from needle_parsl.nsbi.training.views import Scaler
+from needle_parsl.nsbi.transforms.transform import Transform
 
 
 def write(path: Path, estimator: Estimator) -> None:
@@ -26,13 +26,14 @@ def put(group: h5py.Group, estimator: Estimator) -> None:
     """Write an estimator into a file that is open."""
     group.attrs["ratio"], group.attrs["combine"] = estimator.ratio, estimator.combine
     group.attrs["features"], group.attrs["shape"] = json.dumps(estimator.features), json.dumps(asdict(estimator.shape))
-    group.attrs["log_norm"] = estimator.log_norm
-    group["shift"], group["width"], group["weights"] = (
-        estimator.scaler.shift,
-        estimator.scaler.width,
-        estimator.weights,
-    )
+    group.attrs["log_norm"], group.attrs["fallback"] = estimator.log_norm, estimator.fallback
+    group["transform"], group["weights"] = estimator.transform.to_json(), estimator.weights
     group["coefficients"] = estimator.coefficients
+    group.attrs["slope"] = estimator.slope
+    if estimator.crossed is not None:
+        inner = group.create_group("crossed")
+        inner.attrs["folds"], inner.attrs["salt"] = estimator.crossed.folds, np.uint64(estimator.crossed.salt)
+        inner["fold"] = estimator.crossed.fold
     if estimator.calibration is not None:
         inner = group.create_group("calibration")
         inner.attrs["kind"] = estimator.calibration.kind
@@ -49,13 +50,28 @@ def _write_fitted(group: h5py.Group, fitted: wifi.Weights) -> None:
         group[name] = getattr(fitted, name)
     group["dropped"] = np.array(fitted.dropped, np.int64)
     group.attrs["condition"], group.attrs["design_condition"] = fitted.condition, fitted.design_condition
+    group.attrs["ridge"], group.attrs["freedom"], group.attrs["held_out"] = (
+        fitted.ridge,
+        fitted.freedom,
+        fitted.held_out,
+    )
 
 
 def _read_fitted(group: h5py.Group) -> wifi.Weights:
     dropped = tuple(int(k) for k in group["dropped"][...])
     conditions = float(group.attrs["condition"]), float(group.attrs["design_condition"])
     values, directions, spread, means, sums = (group[name][...] for name in ARRAYS)
-    return wifi.Weights(values, directions, spread, means, sums, dropped, *conditions)
+    found = wifi.Weights(values, directions, spread, means, sums, dropped, *conditions)
+    if "ridge" not in group.attrs:  # a file of an earlier version
+        return replace(found, freedom=float(len(spread)))
+    fitted, equal = (float(loss) for loss in group.attrs["held_out"])
+    return replace(
+        found, ridge=float(group.attrs["ridge"]), freedom=float(group.attrs["freedom"]), held_out=(fitted, equal)
+    )
+
+
+def _read_crossed(group: h5py.Group) -> Crossed:
+    return Crossed(int(group.attrs["folds"]), int(group.attrs["salt"]), group["fold"][...])
 
 
 def _read_calibration(group: h5py.Group) -> Calibration:
@@ -74,11 +90,14 @@ def take(group: h5py.Group) -> Estimator:
         str(group.attrs["ratio"]),
         tuple(json.loads(group.attrs["features"])),
         networks.Shape(**json.loads(group.attrs["shape"])),
-        Scaler(group["shift"][...], group["width"][...]),
+        Transform.from_json(group["transform"].asstr()[()]),
         group["weights"][...],
         str(group.attrs["combine"]),
         float(group.attrs["log_norm"]),
         group["coefficients"][...],
         _read_fitted(group["wifi"]) if "wifi" in group else None,
         _read_calibration(group["calibration"]) if "calibration" in group else None,
+        float(group.attrs.get("slope", 1.0)),
+        _read_crossed(group["crossed"]) if "crossed" in group else None,
+        fallback=str(group.attrs.get("fallback", "")),
     )

@@ -107,7 +107,7 @@ def write(path: Path, covariance: Covariance) -> None:
 
 def put(group: h5py.Group, covariance: Covariance) -> None:
     """Write a covariance into a file that is open."""
-    group.attrs["ratios"], group["sizes"] = json.dumps(covariance.ratios), np.array(covariance.sizes)
+    group.attrs["ratios"], group["sizes"] = json.dumps(covariance.ratios), np.array(covariance.sizes, np.int64)
     group["covariance"] = covariance.values
 
 

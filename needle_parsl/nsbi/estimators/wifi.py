@@ -1,10 +1,11 @@
-"""The wifi ensemble: weights of the members from a convex fit, with their covariance.
+"""The wifi ensemble: weights of the members from a fit, with their covariance.
 
     ln r(x) = w . f(x),  f = (1, f_1 ... f_M)
-    L(w) = E_n[exp(-w.f) - w.f] + E_d[exp(w.f) + w.f]
+    L(w) = E_n[exp(-w.f) - w.f] + E_d[exp(w.f) + w.f] + ridge / 2 |w - equal|^2,  equal = (0, 1/M ... 1/M)
 
 Members may be degenerate: the design is made orthogonal by a QR decomposition, never through its Gram matrix, and the fit is
-done there. Directions that hold no information are left out and reported; there is no ridge.
+done there. Directions that hold no information are left out and reported. A ridge towards equal weights is there only where
+`wifi_choice` finds that held-out events need one; it is part of the Hessian, and so of the covariance.
 
 References:
     S. Benevedes, J. Thaler, Frequentist uncertainties on neural density ratios with wifi ensembles, arXiv:2506.00113.
@@ -12,38 +13,21 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
-from needle_parsl.errors import TaskError
+from needle_parsl.nsbi.estimators.wifi_choice import Choice, NoWeightsError, choose
+from needle_parsl.nsbi.estimators.wifi_design import Design
+from needle_parsl.nsbi.estimators.wifi_loss import CHUNK, Moments, Sample, growth
+
+__all__ = ["NoWeightsError", "Sample", "Weights", "fit"]
 
 Floats = npt.NDArray[np.float64]
-CHUNK = 16_384
-"""Events that are worked on in float64 at a time."""
-SMALLEST_PIVOT = 1e-8
-"""Relative to the largest; what is smaller holds no information."""
-ROUNDING = 16
-"""Pivots are kept above this many rounding errors of the members' type, too: of float32 members, above 2e-6."""
-CONVERGED, STEPS, HALVINGS = 1e-20, 100, 40
-ROUGHLY = 1e-12
-"""What rounding may do to the loss, a mean over events."""
-
-
-class Sample(NamedTuple):
-    """Events of one class, which trained no member."""
-
-    members: npt.NDArray[np.floating[Any]]
-    """Log ratios of the members, shape (M, N)."""
-    weight: Floats
-    """Shape (N,); the sum does not matter."""
-    key: npt.NDArray[np.uint64]
-    """What makes an event unique, shape (N,): it may be in both classes, and is correlated with itself."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +53,12 @@ class Weights:
     """Of the Hessian, where it was inverted."""
     design_condition: float
     """Of the weighted members and the constant, as they came."""
+    ridge: float = 0.0
+    """Strength of the ridge that held-out events asked for; 0 where they asked for none."""
+    freedom: float = float("nan")
+    """Directions that the ridge leaves to the fit; all of K without it."""
+    held_out: tuple[float, float] = (float("nan"), float("nan"))
+    """Loss of such weights on events that did not fit them, and that of equal ones."""
 
     @cached_property
     def factor(self) -> Floats:
@@ -90,7 +80,7 @@ class Weights:
     def influence(self, members: npt.NDArray[np.floating[Any]], weight: Floats, side: int) -> Floats:
         """Compute by how much each event moves -xi, shape (N, K).
 
-            eta_e = (w_e / sum w) (g_e - mean g),  g_e = -/+ z_e (1 + exp(-/+ ln r_e))
+            eta_e = (w_e / sum w) (g_e - mean g),  g_e = -/+ z_e (1 + e'(-/+ ln r_e))
 
         Args:
             members: Log ratios, shape (M, N).
@@ -99,111 +89,51 @@ class Weights:
         """
         sign = (-1, +1)[side]
         log_ratio = self.values[0] + self.values[1:] @ members
-        score = sign * (1 + np.exp(sign * log_ratio))[:, None] * self.coordinates(members)
+        score = sign * (1 + growth(sign * log_ratio)[1])[:, None] * self.coordinates(members)
         eta: Floats = (weight / self.sums[side])[:, None] * (score - self.means[side])
         return eta
 
 
 def fit(numerator: Sample, denominator: Sample) -> Weights:
-    """Fit the weights and estimate their covariance, C^-1 D C^-1.
+    """Fit the weights and estimate their covariance, H^-1 D H^-1.
 
-    C is the Hessian of L; D sums the squared influence of each event over the classes it is in.
+    H is the Hessian of L, ridge and all; D sums the squared influence of each event over the classes it is in.
 
     Raises:
-        TaskError: There is no minimum; the classes can be separated, or negative weights prevail.
+        NoWeightsError: No fit is as good as equal weights on held-out events, or none has a minimum.
     """
-    classes = [_Class(numerator, -1), _Class(denominator, +1)]
-    r, pivot = linalg.qr(np.vstack([part for c in classes for part in c.triangles()]), mode="r", pivoting=True)
-    diagonal = np.abs(np.diag(r))
-    least = max(SMALLEST_PIVOT, ROUNDING * float(np.finfo(numerator.members.dtype).eps))
-    rank = int((diagonal > least * diagonal[0]).sum())
-    keep, size = pivot[:rank], len(pivot)
-    basis = np.zeros((size, rank))
-    basis[keep] = linalg.solve_triangular(r[:rank, :rank], np.eye(rank))
-    mean = np.r_[0.0, np.full(size - 1, 1 / (size - 1))]
-    v, gradients, hessian = _minimise(classes, basis, r[:rank] @ mean[pivot])
-    inverse = linalg.solve_triangular(_factor(hessian), np.eye(rank), trans="T", lower=True)
-    found = Weights(
-        basis @ v,
-        basis @ inverse,
-        np.empty((0, 0)),
-        np.array(gradients) @ inverse,
-        np.array([c.sample.weight.sum() for c in classes]),
-        tuple(sorted(int(k) - 1 for k in pivot[rank:])),
-        float(np.linalg.cond(hessian)),
-        float(diagonal[0] / diagonal[-1]) if diagonal[-1] else float("inf"),
+    samples, design = (numerator, denominator), Design.of(numerator, denominator)
+    chosen = choose(samples, design)
+    for ridge in chosen.ridges:  # all events may have no minimum where those that chose had one
+        found = design.loss(samples, ridge).minimum(design.equal, np.zeros_like(design.equal))
+        if found is not None:
+            return _weights(samples, design, ridge, chosen, *found)
+    raise NoWeightsError(
+        "the loss of the weights has no minimum (separable classes, or too many negative event weights)"
     )
-    return replace(found, spread=_spread(found, (numerator, denominator)))
 
 
-class _Class:
-    """A sample as columns of the design, chunk by chunk."""
-
-    def __init__(self, sample: Sample, sign: int) -> None:
-        self.sample, self.sign, self.weight = sample, sign, sample.weight / sample.weight.sum()
-
-    def rows(self, which: slice) -> Floats:
-        """Build rows of the design, shape (N, 1 + M)."""
-        members = self.sample.members[:, which].T.astype(np.float64)
-        return np.column_stack([np.ones(len(members)), members])
-
-    def chunks(self) -> Iterator[tuple[Floats, Floats]]:
-        """Give rows of the design and their weights."""
-        for start in range(0, len(self.weight), CHUNK):
-            some = slice(start, start + CHUNK)
-            yield self.rows(some), self.weight[some]
-
-    def triangles(self) -> Iterator[Floats]:
-        """Reduce each chunk of the weighted design to its R."""
-        for f, w in self.chunks():
-            r: Any = np.linalg.qr(np.sqrt(np.abs(w))[:, None] * f, mode="r")  # NumPy declares Q and R for every mode
-            yield r
-
-    def moments(self, basis: Floats, v: Floats) -> tuple[float, Floats, Floats]:
-        """Add up loss, gradient and Hessian of this class."""
-        loss, gradient, hessian = 0.0, np.zeros(len(v)), np.zeros((len(v), len(v)))
-        for f, w in self.chunks():
-            z = f @ basis
-            t = self.sign * (z @ v)
-            with np.errstate(over="ignore", invalid="ignore"):
-                e = np.exp(t)
-                loss += float(w @ (e + t))
-                gradient += self.sign * (w * (1 + e)) @ z
-                hessian += (z * (w * e)[:, None]).T @ z
-        return loss, gradient, hessian
-
-
-def _total(classes: list[_Class], basis: Floats, v: Floats) -> tuple[float, list[Floats], Floats]:
-    found = [c.moments(basis, v) for c in classes]
-    return sum(one[0] for one in found), [one[1] for one in found], found[0][2] + found[1][2]
-
-
-def _minimise(classes: list[_Class], basis: Floats, start: Floats) -> tuple[Floats, list[Floats], Floats]:
-    """Go down by damped Newton steps from the mean of the logarithms, or from nothing if that is lower."""
-    v = min((start, np.zeros_like(start)), key=lambda one: np.nan_to_num(_total(classes, basis, one)[0], nan=np.inf))
-    loss, gradients, hessian = _total(classes, basis, v)
-    for _ in range(STEPS):
-        gradient = gradients[0] + gradients[1]
-        step = -linalg.cho_solve((_factor(hessian), True), gradient)
-        slope = float(gradient @ step)
-        if -slope / 2 < CONVERGED:
-            return v, gradients, hessian
-        for halving in range(HALVINGS):
-            tried = v + 0.5**halving * step
-            found = _total(classes, basis, tried)
-            if found[0] <= loss + 1e-4 * 0.5**halving * slope + ROUGHLY:
-                break
-        v, (loss, gradients, hessian) = tried, found
-    raise TaskError(f"the fit of the wifi weights has not converged in {STEPS} steps; are the classes separable?")
-
-
-def _factor(hessian: Floats) -> Floats:
-    """Give the lower Cholesky factor."""
-    try:
-        found: Floats = linalg.cholesky(hessian, lower=True)
-    except (linalg.LinAlgError, ValueError) as error:
-        raise TaskError("the loss of the wifi weights has no minimum; too much of the weights is negative") from error
-    return found
+def _weights(
+    samples: tuple[Sample, Sample], design: Design, ridge: float, chosen: Choice, at: Floats, moments: Moments
+) -> Weights:
+    """Make the record of a minimum."""
+    unit = 1 / np.sqrt(np.diag(moments.hessian))
+    lower = linalg.cholesky(moments.hessian * np.outer(unit, unit), lower=True)
+    inverse = unit[:, None] * linalg.solve_triangular(lower, np.eye(len(at)), trans="T", lower=True)
+    found = Weights(
+        design.basis @ at,
+        design.basis @ inverse,
+        np.empty((0, 0)),
+        moments.gradients @ inverse,
+        np.array([sample.weight.sum() for sample in samples]),
+        design.dropped,
+        float(np.linalg.cond(moments.hessian * np.outer(unit, unit))),
+        design.condition,
+        ridge,
+        design.freedom(ridge),
+        (chosen.loss, chosen.of_equal),
+    )
+    return replace(found, spread=_spread(found, samples))
 
 
 def _spread(weights: Weights, samples: tuple[Sample, Sample]) -> Floats:

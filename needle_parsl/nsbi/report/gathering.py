@@ -93,6 +93,8 @@ class Inference:
     """What replicas say of the training events and of the noise of training."""
     mixture: dict[str, Any] | None = None
     """Mean of the learned mixture over the reference, along the parameter of interest."""
+    closure: dict[str, Any] | None = None
+    """Whether what is injected into the simulation comes back; None where ratios are not normalised at the yields."""
 
 
 @dataclass(frozen=True)

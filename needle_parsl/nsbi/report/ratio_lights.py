@@ -71,6 +71,17 @@ def _training(name: str, numbers: Numbers, limits: Diagnostics, _: int) -> Itera
         )
 
 
+def _weights(name: str, numbers: Numbers, _limits: Diagnostics, _: int) -> Iterator[tuple[Colour, str]]:
+    if numbers["fallback"]:
+        yield (
+            "red",
+            (
+                f"The ratio {name} is combined by mean_log instead of wifi, without an error of its weights: {numbers['fallback']}. "
+                "Give more events to split.combine, or reduce negative weights."
+            ),
+        )
+
+
 def _normalisation(name: str, numbers: Numbers, limits: Diagnostics, _: int) -> Iterator[tuple[Colour, str]]:
     value, error = numbers["normalisation"]["value"], numbers["normalisation"]["error"]
     if abs(value - 1) > 3 * error:
@@ -153,6 +164,7 @@ def _support(name: str, numbers: Numbers, limits: Diagnostics, _: int) -> Iterat
 
 SUBJECTS = {
     "training": Subject(_training, "All networks have trained."),
+    "weights": Subject(_weights, "Members are combined as was asked for."),
     "normalisation": Subject(_normalisation, "The mean of every ratio over its reference is 1 within errors."),
     "closure": Subject(_closure, "Every reweighted reference looks like its numerator."),
     "distances": Subject(_distances, "Every reweighted reference is near its numerator in each column."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,8 @@ class Dataset:
     """Log ratio by name, each of shape (N,)."""
     yields: Mapping[str, float]
     """Expected events by sample and by varied sample, `background.jes.up`; empty for observed events."""
+    priors: Mapping[str, float] = field(default_factory=dict)
+    """Expected events of each process at which ratios are normalised; empty where they are normalised otherwise, or for observed events."""
 
     @staticmethod
     def of(
@@ -61,18 +63,25 @@ class Dataset:
         return Dataset(features.reshape(size, -1), counted, sample, tuple(samples or ()), ratios, yields or {})
 
 
-def simulated(parts: Mapping[str, Events], yields: Mapping[str, float], ratios: Mapping[str, Estimator]) -> Dataset:
+def simulated(
+    parts: Mapping[str, Events],
+    yields: Mapping[str, float],
+    ratios: Mapping[str, Estimator],
+    priors: Mapping[str, float] | None = None,
+) -> Dataset:
     """Make the simulation behind Asimov data and toys: the test events of samples, each weighted to its nominal yield.
 
     Args:
         parts: Test events by sample.
         yields: Expected events by sample and varied sample.
         ratios: The estimators.
+        priors: See `Dataset`.
     """
     joined = Events.join([*parts.values()], next(iter(parts.values())).names)
     weight = [events.weight * (yields[name] / events.weight.sum()) for name, events in parts.items()]
     sample = np.repeat(np.arange(len(parts)), [len(events) for events in parts.values()])
-    return Dataset(joined.x, np.concatenate(weight), sample, tuple(parts), _log_ratios(joined, ratios), yields)
+    log_ratios = {name: estimator.of(joined) for name, estimator in ratios.items()}
+    return Dataset(joined.x, np.concatenate(weight), sample, tuple(parts), log_ratios, yields, priors or {})
 
 
 def at(simulation: Dataset, multipliers: Mapping[str, float]) -> Dataset:
@@ -83,12 +92,9 @@ def at(simulation: Dataset, multipliers: Mapping[str, float]) -> Dataset:
 
 def observed(events: Events, ratios: Mapping[str, Estimator]) -> Dataset:
     """Make the data set of observed events."""
-    return Dataset(events.x, events.weight, np.full(len(events), -1), (), _log_ratios(events, ratios), {})
-
-
-def _log_ratios(events: Events, ratios: Mapping[str, Estimator]) -> dict[str, Floats]:
     inputs = events.inputs
-    return {name: estimator.log_ratio(inputs) for name, estimator in ratios.items()}
+    log_ratios = {name: estimator.log_ratio(inputs) for name, estimator in ratios.items()}
+    return Dataset(events.x, events.weight, np.full(len(events), -1), (), log_ratios, {})
 
 
 def write(path: Path, dataset: Dataset) -> None:
@@ -97,7 +103,12 @@ def write(path: Path, dataset: Dataset) -> None:
         file["x"], file["weight"], file["sample"] = dataset.x, dataset.weight, dataset.sample
         for name, values in dataset.ratios.items():
             file[f"log_ratio/{name}"] = values
-        file.attrs["samples"], file.attrs["yields"] = json.dumps(dataset.samples), json.dumps(dict(dataset.yields))
+        for name, value in (
+            ("samples", dataset.samples),
+            ("yields", dict(dataset.yields)),
+            ("priors", dict(dataset.priors)),
+        ):
+            file.attrs[name] = json.dumps(value)
 
 
 def read(path: Path) -> Dataset:
@@ -111,4 +122,5 @@ def read(path: Path) -> Dataset:
             tuple(json.loads(file.attrs["samples"])),
             {name: values[...] for name, values in group.items()},
             json.loads(file.attrs["yields"]),
+            json.loads(file.attrs.get("priors", "{}")),
         )

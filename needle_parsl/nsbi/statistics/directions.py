@@ -71,11 +71,13 @@ def write(
 
 
 def read(path: Path) -> Directions | None:
-    """Read the directions of a dataset; None where its ratios are no wifi ensembles."""
+    """Read the directions of a dataset; None where none of its ratios is a wifi ensemble."""
     with h5py.File(path, "r") as file:
         if COVARIANCE not in file:
             return None
         covariance = joint.take(file[COVARIANCE])
+        if not covariance.ratios:  # all have fallen back to a mean
+            return None
         return Directions(covariance, {name: file[f"{GROUP}/{name}"][...] for name in covariance.ratios})
 
 

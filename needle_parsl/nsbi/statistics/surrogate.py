@@ -23,10 +23,13 @@ from torch import nn
 
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data.events import Events
+from needle_parsl.nsbi.data.loading.transforming import fitted
 from needle_parsl.nsbi.statistics.model.shapes import Cross, Shape
 from needle_parsl.nsbi.training import engine, networks
 from needle_parsl.nsbi.training.members import Member, Settings
-from needle_parsl.nsbi.training.views import RatioEvents, Scaler
+from needle_parsl.nsbi.training.views import RatioEvents
+from needle_parsl.nsbi.transforms.transform import Transform
+from needle_parsl.nsbi.transforms.wanted import Wanted
 
 Floats = npt.NDArray[np.float64]
 
@@ -59,13 +62,13 @@ class Surrogate:
     process: str
     nuisances: tuple[str, ...]
     network: Quadratic
-    scaler: Scaler
+    transform: Transform
     """Of the features."""
 
     def coefficients(self, x: npt.NDArray[np.float32]) -> Floats:
         """Evaluate D_a and then D_ab, a <= b, at features of shape (N, F)."""
         with torch.no_grad():
-            return self.network.coefficients(torch.from_numpy(self.scaler(x))).numpy().astype(np.float64)
+            return self.network.coefficients(torch.from_numpy(self.transform(x))).numpy().astype(np.float64)
 
     def log_ratios(self, x: npt.NDArray[np.float32]) -> dict[str, Floats]:
         """Give what `Dataset.ratios` holds of it: ln g at plus and minus one sigma of each nuisance, and the cross terms."""
@@ -113,30 +116,27 @@ def train(
     """
     nuisances = tuple(dict.fromkeys(name for point, _ in grid for name in point))
     size = len(nuisances)
-    given, width = json.dumps({"parameters": size}), len(nominal.names) + size
-    shape = replace(settings.shape, network=f"{__name__}:Quadratic", features=width, arguments=given)
-    events = _pairs(nuisances, nominal, grid)
+    events, given = _pairs(nuisances, nominal, grid), json.dumps({"parameters": size})
+    shape = replace(settings.shape, network=f"{__name__}:Quadratic", features=events.features, arguments=given)
     trained = engine.train(events, member, replace(settings, shape=shape))
     if trained.reason:
         raise TaskError(f"the surrogate of {process} was not trained: {trained.reason}")
     network: Any = networks.evaluator(shape)
     networks.fill(network, torch.from_numpy(trained.weights))
-    return Surrogate(process, nuisances, network, Scaler(events.scaler.shift[:-size], events.scaler.width[:-size]))
+    transform = replace(events.transform, columns=events.transform.columns[:-size])
+    return Surrogate(process, nuisances, network, transform)
 
 
 def _pairs(
     nuisances: Sequence[str], nominal: Events, grid: Sequence[tuple[Mapping[str, float], Events]]
 ) -> RatioEvents:
-    """Put every point of the grid beside the nominal events at its nu, which is not standardised; all count alike."""
+    """Put every point of the grid beside the nominal events at its nu, which is not transformed; all count alike."""
     points = [[point.get(name, 0.0) for name in nuisances] for point, _ in grid]
     above = [_at(events, nuisances, nu) for nu, (_, events) in zip(points, grid, strict=True)]
     below = [_at(nominal, nuisances, nu) for nu in points]
     numerator, denominator = (Events.join(parts, parts[0].names) for parts in (above, below))
-    found, size = RatioEvents.build(numerator, denominator), len(nuisances)
-    shift, width = (torch.from_numpy(side[-size:]).float() for side in (found.scaler.shift, found.scaler.width))
-    x = torch.cat([found.x[:, :-size], found.x[:, -size:] * width + shift], dim=1)
-    fixed = Scaler(np.zeros(size), np.ones(size))
-    return replace(found, x=x, scaler=Scaler(found.scaler.shift[:-size], found.scaler.width[:-size]).beside(fixed))
+    wanted = Wanted.of((), dict.fromkeys(nuisances, "none"))
+    return RatioEvents.build(numerator, denominator, transform=fitted([denominator, numerator], wanted))
 
 
 def _at(events: Events, nuisances: Sequence[str], nu: Sequence[float]) -> Events:

@@ -18,6 +18,10 @@ from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.training.views import Places
 from needle_parsl.nsbi.training.watching import Watch
 
+WORSE = 0.3
+"""By how much a loss may rise from one length to twice that, over the root of the number of validation events: about three times the error of
+the difference for networks that differ by 0.1 in ln r."""
+
 
 class Course:
     """One attempt to train one member."""
@@ -35,6 +39,8 @@ class Course:
         """ln r of the first validation events in the best epoch."""
         self.untold = False
         """Whether the module's steps return no loss, as with manual optimisation."""
+        self.kept: list[torch.Tensor] = []
+        """Weights at the lengths at which a training may end."""
         self.watched(Watch())
         self.metrics: list[dict[str, float]] = []
         self.ended, self.reason = False, ""
@@ -74,6 +80,9 @@ class Course:
         epoch, settings = len(self.history) - 1, self.job.settings
         if not math.isfinite(losses[1]) or not (math.isfinite(losses[0]) or self.untold):
             self.reason = f"diverged in epoch {epoch + 1}"
+        elif settings.lengths:
+            self._at_length(epoch, losses[1], weights, seen)
+            return
         elif watch.best.monitor in logged and watch.best.better(logged[watch.best.monitor], self.best_loss):
             self.best_loss, self.best_epoch, self.best = logged[watch.best.monitor], epoch, weights()
             self.seen = seen
@@ -93,12 +102,27 @@ class Course:
         self.waited += 1
         return self.waited >= (self.job.settings.patience if patience is None else patience)
 
+    def _at_length(
+        self, epoch: int, loss: float, weights: Callable[[], torch.Tensor], seen: torch.Tensor | None
+    ) -> None:
+        """Where a training may end, keep its weights; end there if they have become worse by more than chance explains.
+
+        Which of them count is decided by the losses of all members, see `packs.settled`.
+        """
+        if epoch + 1 not in self.job.settings.lengths:
+            return
+        worse = loss - self.best_loss > WORSE / math.sqrt(len(self.job.validation))
+        self.kept.append(weights())
+        if self.watch.best.better(loss, self.best_loss):
+            self.best_loss, self.best_epoch, self.best, self.seen = loss, epoch, self.kept[-1], seen
+        self.ended = worse or epoch + 1 >= self.job.settings.lengths[-1]
+
     def described(self) -> dict[str, Any]:
         """Give the state between two steps."""
         return {
             "name": self.member.name, "attempt": self.attempt, "shuffled": self.shuffled, "step": self.step, "total": self.total,
             "history": self.history, "best": self.best, "best_loss": self.best_loss, "best_epoch": self.best_epoch,
-            "mark": self.mark, "waited": self.waited, "metrics": self.metrics, "seen": self.seen,
+            "mark": self.mark, "waited": self.waited, "metrics": self.metrics, "seen": self.seen, "kept": self.kept,
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -109,6 +133,7 @@ class Course:
         self.best_loss, self.best_epoch = state["best_loss"], state["best_epoch"]
         self.mark, self.waited, self.metrics = state["mark"], state["waited"], list(state["metrics"])
         self.seen = state["seen"]
+        self.kept = list(state["kept"])
         self.resumed = state["arithmetic"]
 
     def trained(self, initial: Callable[[], torch.Tensor], engine: str, reason: str = "") -> Trained:
@@ -123,16 +148,9 @@ class Course:
         history = np.array(self.history).reshape(-1, 2)
         member, fold = self.member.name
         return Trained(
-            member,
-            fold,
-            self.job.seed,
-            best.numpy(),
-            history,
-            self.best_epoch,
-            self.reason or reason,
-            engine,
-            self.curves(),
-        )
+            member, fold, self.job.seed, best.numpy(), history, self.best_epoch, self.reason or reason, engine, self.curves(),
+            {epochs: own.numpy() for epochs, own in zip(self.job.settings.lengths, self.kept, strict=False)},
+        )  # fmt: skip
 
     def curves(self) -> dict[str, npt.NDArray[np.float64]]:
         """Give what was measured in every epoch, by name, shape (E,)."""

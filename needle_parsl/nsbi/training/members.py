@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from needle_parsl import refs
-from needle_parsl.analysis import Training
+from needle_parsl.analysis import Training, recommended
+from needle_parsl.errors import InputError
 from needle_parsl.nsbi.training import heads
 from needle_parsl.nsbi.training.networks import NETWORKS, Shape, asks_for_particles, takes
 from needle_parsl.nsbi.training.streaming import StoredView
 from needle_parsl.nsbi.training.views import Batchable, MemberView
 
-OFFERED = ("learning_rate", "weight_decay", "batch_size", "epochs", "label_smoothing")
+OFFERED = ("learning_rate", "weight_decay", "batch_size", "epochs", "label_smoothing", "dropout")
 """Settings that the constructor of a user's module is given, if it asks for them by these names."""
 
 
@@ -33,6 +34,13 @@ class Settings:
     patience: int
     label_smoothing: float = 0.0
     metrics: tuple[str, ...] = ()
+    lengths: tuple[int, ...] = ()
+    """Epochs after which a training may end, ascending: it goes on as long as the validation loss has become better, and the weights of the
+    best of these ends are kept. Empty for those of the best epoch of all."""
+    log_yields: tuple[float, ...] = ()
+    """Of many classes, ln of the expected events at which they are validated; empty for equal numbers."""
+    dropout: float = 0.0
+    """Share of hidden units that a step drops."""
     batch: str = "tuple"
     """The form in which a module of the user's takes batches: `tuple` or `dict`."""
     trainer: str = "{}"
@@ -46,37 +54,51 @@ class Settings:
         source: str = "",
         path: str = "",
         classes: Sequence[str] = (),
+        lengths: tuple[int, ...] = (),
     ) -> Settings:
         """Take what concerns one member from the user's table.
 
         Args:
-            table: `[training]`.
+            table: `[training]`; `suited` completes it for a number of events, else it is completed for some thousands.
             features: How many there are.
             particles: Features of a particle; 0 without particles.
             source: The text of the user's `physics.py`.
             path: Where that file is, or the analysis.
             classes: Of a network of many, by name.
+            lengths: See `Settings`.
+
+        Raises:
+            InputError: There is no such network, or it cannot drop units.
         """
+        own = recommended.complete(table, recommended.Size(recommended.FEW))
+        epochs = table.epochs or (lengths[-1] if lengths else recommended.EPOCHS)
         name, given = table.architecture()
         name = name if name in NETWORKS else refs.located(name, source, path)
         given = _located(given, source, path)
-        offered = {n: getattr(table, n) for n in OFFERED}
+        offered = {n: {**asdict(own), "epochs": epochs, "label_smoothing": table.label_smoothing}[n] for n in OFFERED}
+        if own.dropout and not takes(name, {"dropout": own.dropout}):
+            called = name.rpartition(":")[2]
+            raise InputError(f'[training] dropout: {called} takes no argument "dropout"; leave the key out')
+        if (
+            name in NETWORKS or not own.dropout
+        ):  # what needle's own drop is no part of their shape: they are evaluated without
+            del offered["dropout"]
         arguments = json.dumps({**takes(name, offered), **given}, sort_keys=True)
         particles = particles if asks_for_particles(name) else 0
         shape = Shape(
             name,
             features,
-            table.layers,
-            table.nodes,
+            own.layers,
+            own.nodes,
             arguments,
             particles,
             heads.of_classes(classes) if classes else "",
             table.output,
         )
         return Settings(
-            shape, table.loss, table.optimizer, table.learning_rate, table.schedule, table.weight_decay, table.batch_size,
-            table.epochs, table.patient(), table.label_smoothing, table.metrics,
-            table.batch, json.dumps(dict(table.trainer), sort_keys=True),
+            shape, table.loss or "carl", table.optimizer, own.learning_rate, table.schedule, own.weight_decay, own.batch_size,
+            epochs, table.patient(epochs), table.label_smoothing, table.metrics, lengths, dropout=own.dropout,
+            batch=table.batch, trainer=json.dumps(dict(table.trainer), sort_keys=True),
         )  # fmt: skip
 
 

@@ -49,14 +49,16 @@ class Classifier(nn.Module):
 
     def validation_step(self, batch: Batch | ParticleBatch, number: int) -> None:  # noqa: ARG002  likewise
         """Log the loss of a batch; labels are not smoothed where nothing is learned."""
-        loss = self.loss(self.network(*inputs(batch, self.network)), batch.label, batch.weight)
-        self.log(MONITORED, loss)
+        logits = self.network(*inputs(batch, self.network))
+        if self.settings.log_yields:
+            logits = logits + torch.tensor(self.settings.log_yields, device=logits.device)
+        self.log(MONITORED, self.loss(logits, batch.label, batch.weight))
 
     def configure_optimizers(self) -> Any:
         """Give the optimiser and its schedule, in Lightning's words."""
         settings = self.settings
         optimizer = OPTIMIZERS[settings.optimizer](self.parameters(), settings.learning_rate, settings.weight_decay)
-        schedule = SCHEDULES[settings.schedule](optimizer, settings.epochs)
+        schedule = SCHEDULES[settings.schedule](optimizer, settings.lengths or (settings.epochs,))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": MONITORED}}
 
 
@@ -106,7 +108,7 @@ def build(settings: Settings, seed: int) -> Any:
         InputError: A LightningModule lacks one of its three methods.
     """
     randomness.seed(seed)
-    network = networks.make(settings.shape)
+    network = networks.make(settings.shape, settings.dropout)
     if not (is_lightning(network) or hasattr(network, STEPS[0])):
         return Classifier(network, settings)
     for name in STEPS:

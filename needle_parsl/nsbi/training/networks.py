@@ -20,9 +20,11 @@ from needle_parsl import refs
 from needle_parsl.errors import InputError, TaskError, closest
 from needle_parsl.nsbi.data.loading.particles import Packed
 from needle_parsl.nsbi.training import heads
+from needle_parsl.nsbi.training.dropping import Dropout
 from needle_parsl.nsbi.training.flows import FlowRatio
 from needle_parsl.nsbi.training.particles import PARTICLE_NETWORKS
 from needle_parsl.nsbi.training.stillness import Still
+from needle_parsl.nsbi.transforms.transform import Transform
 
 HYDRA = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")
 """Words of a nested table that are no arguments."""
@@ -35,12 +37,13 @@ class Shape:
     network: str
     """A name in `NETWORKS`, or a reference `module:attr`."""
     features: int
+    """Columns that it gets, after the transform of features."""
     layers: int
     nodes: int
     arguments: str = "{}"
     """Further arguments of its constructor, as a JSON table."""
     particles: int = 0
-    """Features of a particle; 0 for a network that sees none."""
+    """Columns of a particle, after the transform; 0 for a network that sees none."""
     head: str = ""
     """Of a network of many classes: what its outputs are, see `heads`; empty for a network of one ratio."""
     output: str = "logit"
@@ -50,26 +53,35 @@ class Shape:
 class MLP(nn.Module):
     """A multilayer perceptron that gives one logit per event, or one for each class."""
 
-    def __init__(self, features: int, layers: int, nodes: int, outputs: int = 1) -> None:
+    def __init__(self, features: int, layers: int, nodes: int, outputs: int = 1, dropout: float = 0.0) -> None:
         super().__init__()
+        self.stack, self.outputs = nn.Sequential(), outputs
         widths = [features, *[nodes] * layers]
-        hidden = [part for a, b in pairwise(widths) for part in (nn.Linear(a, b), nn.SiLU())]
-        self.stack, self.outputs = nn.Sequential(*hidden, nn.Linear(widths[-1], outputs)), outputs
+        for number, (a, b) in enumerate(pairwise(widths)):
+            self.stack.extend([nn.Linear(a, b), nn.SiLU()])
+            if dropout:
+                self.stack.append(Dropout(dropout, number))
+        self.stack.append(nn.Linear(widths[-1], outputs))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map standardised features (N, F) to logits (N,), or (N, C) with C classes."""
+        """Map transformed features (N, F) to logits (N,), or (N, C) with C classes."""
         logits: torch.Tensor = self.stack(x)
         return logits.squeeze(-1) if self.outputs == 1 else logits
 
 
-def make(shape: Shape) -> nn.Module:
+def make(shape: Shape, dropout: float = 0.0) -> nn.Module:
     """Make a network; its initial weights follow from torch's random state.
+
+    Args:
+        shape: What fixes its parameters.
+        dropout: Share of the hidden units of needle's networks that a step of training drops.
 
     Raises:
         InputError: The user's class cannot be found, does not take its arguments, or makes no module.
     """
     kind = find(shape.network)
-    network = kind(**arguments(shape, kind))
+    dropped = {"dropout": dropout} if dropout and shape.network in NETWORKS else {}
+    network = kind(**{**dropped, **arguments(shape, kind)})
     if not isinstance(network, nn.Module):
         raise InputError(f"{_called(shape)} makes {type(network).__name__}; expected a torch.nn.Module")
     configure: Any = getattr(network, "configure_model", None)
@@ -166,35 +178,30 @@ def takes(network: str, offered: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in offered.items() if name in known}
 
 
-def separated(
-    shape: Shape, scaler: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]], inputs: npt.NDArray[np.float32]
-) -> tuple[torch.Tensor | Packed, ...]:
+def separated(shape: Shape, transform: Transform, inputs: npt.NDArray[np.float32]) -> tuple[torch.Tensor | Packed, ...]:
     """Give a network its arguments.
 
     Args:
         shape: Of the network.
-        scaler: Standardises features and features of particles, beside each other.
+        transform: What features, and those of particles, go through.
         inputs: `Events.inputs`, or features alone.
 
     Raises:
         TaskError: The network sees particles, and there are none.
     """
-    features = inputs[:, : shape.features]
+    x = torch.from_numpy(transform(inputs[:, : transform.inputs]))
     if not shape.particles:
-        return (torch.from_numpy(scaler(features)),)
-    places, left = divmod(inputs.shape[1] - shape.features - 1, shape.particles)
-    if left or places < 0:
+        return (x,)
+    jets = transform.particles
+    places, left = divmod(inputs.shape[1] - transform.inputs - 1, jets.inputs) if jets else (-1, 0)
+    if jets is None or left or places < 0:
         raise TaskError(f"{shape.network} is a network of particles, and the events have none")
-    padded = inputs[:, shape.features : -1].reshape(-1, places, shape.particles)
+    padded = inputs[:, transform.inputs : -1].reshape(-1, places, jets.inputs)
     mask = np.arange(places) < inputs[:, -1:]
     counts = torch.from_numpy(mask.sum(axis=1))
-    zeros = np.zeros((mask.sum(), shape.features), np.float32)
-    scaled = scaler(np.concatenate([zeros, padded[mask]], axis=1))[:, shape.features :]
-    empty = np.zeros((len(features), shape.particles), np.float32)
-    x = scaler(np.concatenate([features, empty], axis=1))[:, : shape.features]
     offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
     longest = int(counts.max()) if len(counts) else 0
-    return torch.from_numpy(x), Packed(torch.from_numpy(scaled), offsets, longest)
+    return x, Packed(torch.from_numpy(jets(padded[mask])), offsets, longest)
 
 
 def sees_particles(network: nn.Module) -> bool:

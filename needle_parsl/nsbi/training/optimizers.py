@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from inspect import unwrap
+from itertools import pairwise
 from types import MethodType
 from typing import Any, TypeVar
 
@@ -43,23 +46,36 @@ def _sgd(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> 
     return _untraced(torch.optim.SGD, parameters, lr=lr, momentum=MOMENTUM, weight_decay=weight_decay)
 
 
-def _constant(optimizer: torch.optim.Optimizer, epochs: int) -> Any:
-    return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=epochs)
+def _constant(optimizer: torch.optim.Optimizer, lengths: Sequence[int]) -> Any:
+    return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=lengths[-1])
 
 
-def _cosine(optimizer: torch.optim.Optimizer, epochs: int) -> Any:
-    return lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+def _cosine(optimizer: torch.optim.Optimizer, lengths: Sequence[int]) -> Any:
+    """Fall to 0 at the end of each length, and begin anew.
+
+    References:
+        I. Loshchilov, F. Hutter, arXiv:1608.03983.
+    """
+    if len(lengths) == 1:
+        return lr_scheduler.CosineAnnealingLR(optimizer, T_max=lengths[0])
+    return lr_scheduler.LambdaLR(optimizer, partial(_falling, tuple(lengths)))
 
 
-def _plateau(optimizer: torch.optim.Optimizer, epochs: int) -> Any:  # noqa: ARG001  the others ask for it
+def _falling(lengths: tuple[int, ...], epoch: int) -> float:
+    """Give the factor of the step size in an epoch, counted from 0."""
+    start, stop = next(((a, b) for a, b in pairwise((0, *lengths)) if epoch < b), (0, epoch))
+    return 0.5 * (1 + math.cos(math.pi * (epoch - start) / (stop - start)))
+
+
+def _plateau(optimizer: torch.optim.Optimizer, lengths: Sequence[int]) -> Any:  # noqa: ARG001  the others ask for it
     return lr_scheduler.ReduceLROnPlateau(optimizer, factor=FACTOR, patience=PATIENCE)
 
 
 OPTIMIZERS: dict[str, Make] = {"adamw": _adamw, "adam": _adam, "nadam": _nadam, "sgd": _sgd}
 """Each takes parameters, learning rate and weight decay."""
-SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, int], Any]] = {
+SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, Sequence[int]], Any]] = {
     "constant": _constant,
     "cosine": _cosine,
     "plateau": _plateau,
 }
-"""Each takes the optimiser and the number of epochs."""
+"""Each takes the optimiser and the epochs after which a training may end."""

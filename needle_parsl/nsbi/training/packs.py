@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.training.networks import Shape
-from needle_parsl.nsbi.training.views import Scaler
+from needle_parsl.nsbi.transforms.transform import Transform
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Trained:
     """Which engine trained it; empty if none could."""
     metrics: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     """What else was measured on the validation events, and the learning rate, by epoch: shape (E,) each."""
+    kept: Mapping[int, npt.NDArray[np.float32]] = field(default_factory=dict)
+    """Weights at the lengths at which it might have ended, by epochs; empty where its own best epoch counts. Shape (P,) each."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Pack:
     """The content of a pack file."""
 
     shape: Shape
-    scaler: Scaler
+    transform: Transform
+    """Of the features, with that of particles if its networks see them."""
     members: tuple[Trained, ...]
 
 
@@ -50,7 +53,7 @@ def write(path: Path, pack: Pack) -> None:
     """Write a pack; shorter histories are filled with NaN."""
     with h5py.File(path, "w") as file:
         file.attrs["shape"] = json.dumps(asdict(pack.shape))
-        file["shift"], file["width"] = pack.scaler.shift, pack.scaler.width
+        file["transform"] = pack.transform.to_json()
         put(file, pack.members)
 
 
@@ -58,7 +61,7 @@ def read(path: Path) -> Pack:
     """Read a pack."""
     with h5py.File(path, "r") as file:
         shape = Shape(**json.loads(file.attrs["shape"]))
-        return Pack(shape, Scaler(file["shift"][...], file["width"][...]), take(file))
+        return Pack(shape, Transform.from_json(file["transform"].asstr()[()]), take(file))
 
 
 def put(group: h5py.Group, members: Sequence[Trained]) -> None:
@@ -77,6 +80,12 @@ def put(group: h5py.Group, members: Sequence[Trained]) -> None:
     group["epochs"] = np.array([len(m.history) for m in members], np.int64)
     for name in ("member", "fold", "best_epoch"):
         group[name] = np.array([getattr(m, name) for m in members], np.int64)
+    lengths = sorted({epochs for m in members for epochs in m.kept})
+    if lengths:  # a member that has no length ended before
+        none = np.full_like(members[0].weights, np.nan)
+        group["lengths"] = np.array(lengths, np.int64)
+        group["kept"] = np.stack([np.stack([m.kept.get(epochs, none) for epochs in lengths]) for m in members])
+        group["reached"] = np.array([[epochs in m.kept for epochs in lengths] for m in members])
     group["reason"] = np.array([m.reason.encode() for m in members], "S200")
     group["engine"] = np.array([m.engine.encode() for m in members], "S16")
 
@@ -91,6 +100,8 @@ def take(group: h5py.Group) -> tuple[Trained, ...]:
     names = ("member", "fold", "seed", "weights", "history", "epochs", "best_epoch")
     columns = {name: group[name][...] for name in names}
     metrics = {unquote(name): group["metrics"][name][...] for name in group.get("metrics", ())}
+    lengths = group["lengths"][...].tolist() if "lengths" in group else []
+    reached, weights = (group["reached"][...], group["kept"][...]) if lengths else (np.empty(0), np.empty(0))
     return tuple(
         Trained(
             int(columns["member"][k]),
@@ -102,6 +113,7 @@ def take(group: h5py.Group) -> tuple[Trained, ...]:
             reason.decode(errors="replace"),
             engine.decode(),
             {name: curves[k][: columns["epochs"][k]] for name, curves in metrics.items()},
+            {epochs: weights[k, n] for n, epochs in enumerate(lengths) if reached[k, n]},
         )
         for k, (reason, engine) in enumerate(zip(group["reason"][...], group["engine"][...], strict=True))
     )
@@ -110,4 +122,28 @@ def take(group: h5py.Group) -> tuple[Trained, ...]:
 def join(packs: Sequence[Pack]) -> Pack:
     """Put packs of one ratio together, in canonical order of member and fold."""
     members = sorted((m for pack in packs for m in pack.members), key=lambda m: (m.member, m.fold))
-    return Pack(packs[0].shape, packs[0].scaler, tuple(members))
+    return Pack(packs[0].shape, packs[0].transform, tuple(members))
+
+
+def settled(members: Sequence[Trained]) -> tuple[Trained, ...]:
+    """Let all members that trained have the same length: that with the smallest mean loss on the events that validate them.
+
+    One member's validation events alone would choose by chance; so would its best epoch. A member that ended before a length stands for it
+    with its last one.
+    """
+    lengths = sorted({epochs for m in members if not m.reason for epochs in m.kept})
+    if not lengths:
+        return tuple(members)
+    losses = [_losses(m, lengths) for m in members if not m.reason and m.kept]
+    best = lengths[int(np.mean(losses, axis=0).argmin())]
+    return tuple(m if m.reason or not m.kept else _ended(m, max(e for e in m.kept if e <= best)) for m in members)
+
+
+def _losses(member: Trained, lengths: Sequence[int]) -> list[float]:
+    """Give the validation loss at each length."""
+    last = max(member.kept)
+    return [float(member.history[min(epochs, last) - 1, 1]) for epochs in lengths]
+
+
+def _ended(member: Trained, epochs: int) -> Trained:
+    return replace(member, weights=member.kept[epochs], best_epoch=epochs - 1, kept={})

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention, silu
 
 from needle_parsl.nsbi.data.loading.particles import Packed, Padded
+from needle_parsl.nsbi.training.dropping import Dropout
 
 Particles = Packed | Padded | torch.Tensor
 """A tensor is a nested one, with layout `torch.jagged`."""
@@ -28,10 +29,15 @@ def packed(particles: Particles) -> Packed:
     return Packed(nested.values(), nested.offsets(), int(nested.offsets().diff().max()))
 
 
-def perceptron(*widths: int) -> nn.Sequential:
-    """Stack linear layers with SiLU between them."""
-    parts = [part for a, b in pairwise(widths) for part in (nn.SiLU(), nn.Linear(a, b))]
-    return nn.Sequential(*parts[1:])
+def perceptron(*widths: int, dropout: float = 0.0, first: int = 0) -> nn.Sequential:
+    """Stack linear layers with SiLU, and dropout, between them; `first` is the number of the first dropout in the network."""
+    parts = nn.Sequential(nn.Linear(widths[0], widths[1]))
+    for number, (a, b) in enumerate(pairwise(widths[1:])):
+        parts.append(nn.SiLU())
+        if dropout:
+            parts.append(Dropout(dropout, first + number))
+        parts.append(nn.Linear(a, b))
+    return parts
 
 
 class DeepSet(nn.Module):
@@ -41,11 +47,13 @@ class DeepSet(nn.Module):
         M. Zaheer et al., Deep Sets, arXiv:1703.06114; P. T. Komiske, E. M. Metodiev, J. Thaler, arXiv:1810.05165.
     """
 
-    def __init__(self, features: int, particles: int, layers: int, nodes: int, outputs: int = 1) -> None:
+    def __init__(
+        self, features: int, particles: int, layers: int, nodes: int, outputs: int = 1, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.outputs = outputs
-        self.phi = perceptron(particles, *[nodes] * layers)
-        self.rho = perceptron(features + nodes, *[nodes] * layers, outputs)
+        self.phi = perceptron(particles, *[nodes] * layers, dropout=dropout)
+        self.rho = perceptron(features + nodes, *[nodes] * layers, outputs, dropout=dropout, first=layers - 1)
 
     def forward(self, x: torch.Tensor, particles: Particles) -> torch.Tensor:
         """Map features (B, F) and particles to logits (B,), or (B, C) with C classes."""
@@ -69,12 +77,13 @@ class Transformer(nn.Module):
     """
 
     def __init__(
-        self, features: int, particles: int, layers: int, nodes: int, heads: int = 4, outputs: int = 1
-    ) -> None:
+        self, features: int, particles: int, layers: int, nodes: int, heads: int = 4, outputs: int = 1,
+        dropout: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.outputs = outputs
         self.event, self.particle = nn.Linear(features, nodes), nn.Linear(particles, nodes)
-        self.blocks = nn.ModuleList(_Block(nodes, heads) for _ in range(layers))
+        self.blocks = nn.ModuleList(_Block(nodes, heads, dropout, number) for number in range(layers))
         self.last = nn.Sequential(nn.LayerNorm(nodes), nn.Linear(nodes, outputs))
 
     def forward(self, x: torch.Tensor, particles: Particles) -> torch.Tensor:
@@ -89,9 +98,13 @@ class Transformer(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, nodes: int, heads: int) -> None:
+    """Drops what it adds to the tokens after attention, and the hidden units of its perceptron."""
+
+    def __init__(self, nodes: int, heads: int, dropout: float, number: int) -> None:
         super().__init__()
         self.heads = heads
+        drops = [Dropout(dropout, layer) if dropout else nn.Identity() for layer in (2 * number, 2 * number + 1)]
+        self.drop_found, self.drop_wide = drops
         self.before, self.after = nn.LayerNorm(nodes), nn.LayerNorm(nodes)
         self.query, self.key, self.value, self.out = (nn.Linear(nodes, nodes) for _ in range(4))
         self.wide, self.narrow = nn.Linear(nodes, 2 * nodes), nn.Linear(2 * nodes, nodes)
@@ -100,8 +113,8 @@ class _Block(nn.Module):
         normed = self.before(tokens)
         q, k, v = (self._split(part(normed)) for part in (self.query, self.key, self.value))
         found = scaled_dot_product_attention(q, k, v, attn_mask=seen).transpose(1, 2)
-        tokens = tokens + self.out(found.flatten(-2))
-        result: torch.Tensor = tokens + self.narrow(silu(self.wide(self.after(tokens))))
+        tokens = tokens + self.drop_found(self.out(found.flatten(-2)))
+        result: torch.Tensor = tokens + self.narrow(self.drop_wide(silu(self.wide(self.after(tokens)))))
         return result
 
     def _split(self, tokens: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,11 @@ from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.loading import stretches
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch, Streamed, cut, tensors
 from needle_parsl.nsbi.data.loading.stretches import Stretch
+from needle_parsl.nsbi.data.loading.transforming import fitted_to_stores
 from needle_parsl.nsbi.data.loading.windows import Loading, Rows, joined
 from needle_parsl.nsbi.data.store import Store
-from needle_parsl.nsbi.training.views import BOTH, MemberView, Places, Scaler, balance, chosen
+from needle_parsl.nsbi.training.views import BOTH, MemberView, Places, balance, chosen
+from needle_parsl.nsbi.transforms.transform import Transform
 
 SCAN = 1_000_000
 """Events whose weights are added up at a time."""
@@ -29,24 +32,35 @@ SCAN = 1_000_000
 class StoredEvents:
     """Training events of one ratio, in the stores of its samples."""
 
-    scaler: Scaler
+    transform: Transform
+    """Of the features, and of those of particles if there are any."""
     found: tuple[Stretch, ...]
     """Where they are; the label is 1 for the numerator, and the factor what its store's weights are multiplied with."""
-    particle_scaler: Scaler | None = None
     kinds: Mapping[float, str] = field(default_factory=lambda: BOTH)
     """What each label means; there must be events of all."""
+    shares: Mapping[float, float] | None = None
+    """What part of the weight of validation events each label has; None for equal parts."""
 
     @staticmethod
-    def of(found: Sequence[Stretch], kinds: Mapping[float, str] = BOTH) -> StoredEvents:
-        """Take the scale from the moments in the stores."""
-        jets = stretches.particle_scale(found)
-        scaler = Scaler(*stretches.scale(found))
-        return StoredEvents(scaler, tuple(found), None if jets is None else Scaler(*jets), kinds)
+    def of(
+        found: Sequence[Stretch], kinds: Mapping[float, str] = BOTH, transform: Transform | None = None
+    ) -> StoredEvents:
+        """Take the transform, or fit it to the first events of each stretch."""
+        return StoredEvents(transform or fitted_to_stores(found), tuple(found), kinds)
 
     @property
     def features(self) -> int:
-        """Count the features."""
-        return len(self.scaler.shift)
+        """Count the columns that a network gets."""
+        return self.transform.outputs
+
+    def counts(self) -> dict[float, int]:
+        """Count the events of each label."""
+        return {kind: sum(s.stop - s.start for s in self.found if s.label == kind) for kind in self.kinds}
+
+    @cached_property
+    def shared(self) -> bool:
+        """Whether there are several versions of an event, which stay together as `nsbi.data.loading.windows` says."""
+        return stretches.shared(self.found)
 
     def look(self, view: MemberView) -> tuple[StoredView, StoredView]:
         """Give a member its training and its validation events.
@@ -63,15 +77,10 @@ class StoredEvents:
                 kept = keep(ids)
                 counts[stretch.label] += int(kept.sum())
                 totals[stretch.label] += float(keep.weights(ids[kept], weight[kept]).sum()) * stretch.factor
-        factors = balance(sum(counts.values()), totals, self.kinds)
+        shares = self.shares if keep.validation else None
+        factors = balance(sum(counts.values()), totals, self.kinds, shares)
         found = [replace(s, factor=s.factor * factors[s.label]) for s in self.found]
-        jets = self.particle_scaler
-        loading = Loading(
-            scaler=(self.scaler.shift, self.scaler.width),
-            particle_scaler=(jets.shift, jets.width) if jets else None,
-            bootstrap=keep.salt,
-            keep=keep,
-        )
+        loading = Loading(transform=self.transform, bootstrap=keep.salt, paired=self.shared, keep=keep)
         return StoredView(found, sum(counts.values()), loading)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from needle_parsl.analysis import Training
+from needle_parsl.analysis import Training, recommended
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged
 from needle_parsl.nsbi.training import engine, state
@@ -42,9 +42,9 @@ def seconds(table: Training, features: int, particles: int, physics: tuple[str, 
         Seconds per event, epoch and member; the mean over events for training and for validation.
     """
     torch.set_num_threads(1)
-    short = replace(table, loss="carl", epochs=EPOCHS, patience=EPOCHS, metrics=())
+    short, _ = recommended.suited(replace(table, loss="carl", epochs=EPOCHS, patience=EPOCHS, metrics=()), [MOST])
     settings = Settings.of(short, features, particles, *physics)
-    half = min(max(BATCHES * table.batch_size, FEWEST), MOST) // 2
+    half = min(max(BATCHES * (short.batch_size or 1), FEWEST), MOST) // 2
     events = RatioEvents.build(_events(half, 0, features, particles), _events(half, half, features, particles))
     members = [Member(n, 0, n, MemberView(0, 1, 1, table.validation, 2, None)) for n in range(MEMBERS)]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from needle_parsl.analysis import Training
+from needle_parsl.analysis import Training, recommended
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.data import inspection
 from needle_parsl.nsbi.data.events import Events
@@ -51,8 +51,9 @@ def look(table: Training, features: int, particles: int, physics: tuple[str, str
     found: dict[str, Any] = {"problems": [], "engine": "", "reason": ""}
     try:
         classes = CLASSES if table.loss == "multiclass" else ()
+        complete, lengths = recommended.suited(table, [EVENTS])
         with placing.blamed(table.architecture()[0]):
-            settings = Settings.of(table, features, particles, *physics, classes)
+            settings = Settings.of(complete, features, particles, *physics, classes, lengths)
         found |= _tried(settings, _made_up(features, particles, classes))
     except (InputError, TaskError) as error:
         found["problems"] = [("training.network", line) for line in str(error).splitlines()]
@@ -68,7 +69,7 @@ def _tried(settings: Settings, events: RatioEvents) -> dict[str, Any]:
         TaskError: Its training has failed.
     """
     member = Member(0, 0, 1, MemberView(0, 1, 1, 0.5, 2, None))
-    short = replace(settings, epochs=EPOCHS, patience=EPOCHS, batch_size=min(settings.batch_size, BATCH))
+    short = replace(settings, epochs=EPOCHS, lengths=(), patience=EPOCHS, batch_size=min(settings.batch_size, BATCH))
     choice = choosing.choose(engine.prepared(events, member, settings, 0).job)
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a Trainer that is needed is said by the reason

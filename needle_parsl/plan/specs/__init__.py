@@ -9,6 +9,7 @@ from needle_parsl.plan.specs.fits import (
     Again,
     Area,
     Bootstrap,
+    Closing,
     Count,
     Distributions,
     Evaluate,
@@ -30,6 +31,7 @@ from needle_parsl.plan.specs.networks import (
     Export,
     Member,
     Named,
+    Normalise,
     Ratio,
     Splitting,
     Train,
@@ -44,38 +46,42 @@ VERSIONS = {
     "read": 1,
     "merge": 1,
     "convert": 2,
-    "train": 4,
-    "combine": 3,
+    "train": 6,
+    "normalise": 1,
+    "combine": 4,
     "covariance": 1,
     "compose": 1,
     "export": 1,
-    "diagnose": 6,
-    "evaluate": 1,
+    "diagnose": 7,
+    "evaluate": 2,
     "count": 1,
-    "fit": 5,
-    "interval": 4,
+    "fit": 6,
+    "interval": 5,
     "replica": 1,
     "bootstrap": 1,
     "toys": 5,
     "neyman": 6,
     "coverage": 3,
-    "report": 3,
+    "report": 4,
 }
 """The stages in their order. Raise a version when its task gives other results, and what is done is done again. That of
 `convert` stands for `read` and `merge`, too, since a store is named by its files alone."""
 STAGES = tuple(VERSIONS)
-NETWORKED = ("train", "combine", "covariance", "export", "diagnose", "evaluate", "replica", "toys")
+NETWORKED = ("train", "normalise", "combine", "covariance", "export", "diagnose", "evaluate", "replica", "toys")
 """Stages that make networks."""
 PASSING = ("read", "merge")
 """Stages whose outputs are removed when the store that is made of them is there."""
 
-Inference = Fit | Exact | Interval | Strip | Area | Distributions | Impacts | Limits | Toys | Neyman | Coverage
+Inference = (
+    Fit | Exact | Interval | Strip | Area | Closing | Distributions | Impacts | Limits | Toys | Neyman | Coverage
+)
 Spec = (
     Generate
     | Read
     | Merge
     | Convert
     | Train
+    | Normalise
     | Combine
     | Covariance
     | Compose
@@ -121,6 +127,7 @@ __all__ = [
     "Area",
     "Bootstrap",
     "Classes",
+    "Closing",
     "Combine",
     "Compose",
     "Convert",
@@ -145,6 +152,7 @@ __all__ = [
     "Mixture",
     "Named",
     "Neyman",
+    "Normalise",
     "Physics",
     "Piece",
     "Ratio",

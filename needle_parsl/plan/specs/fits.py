@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from needle_parsl.analysis import Model, Plane, Scan
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.statistics.model import Shape
-from needle_parsl.plan.specs.networks import Combine, Splitting
+from needle_parsl.plan.specs.networks import Combine, Normalise, Splitting
 from needle_parsl.plan.specs.stores import Physics, Share
 
 
@@ -39,6 +39,8 @@ class Evaluate:
     """Names of the estimators."""
     covariance: bool = False
     """Whether their weights have one: how ln r moves with them is kept beside the events."""
+    normalised: tuple[float, ...] = ()
+    """What the expected events of each process are multiplied with, where ratios are normalised at yields; empty where they are not."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,20 @@ class Impacts:
 
 
 @dataclass(frozen=True)
+class Closing:
+    """Check that what is injected into the simulation comes back."""
+
+    fit: Fit
+    """Of Asimov data."""
+    poi: str
+    simulation: Evaluate
+    """Of the simulated events."""
+    salt: int
+    normalisations: tuple[str, ...]
+    """Names of what was normalised at the expected yields."""
+
+
+@dataclass(frozen=True)
 class Limits:
     """Find upper limits and the discovery significance of a dataset."""
 
@@ -153,6 +169,8 @@ class Again:
     """Salt of the Poisson weight of each event; None for the events as they are."""
     simulation: Evaluate
     """Of the simulated test events, which are behind every fit."""
+    normalises: tuple[Normalise, ...] = ()
+    """How the ratios are normalised at the expected yields, nominal ones first."""
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from needle_parsl.analysis import Training
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.statistics.model import Shape
+from needle_parsl.nsbi.transforms.wanted import Wanted
 from needle_parsl.plan.specs.stores import Physics, Share
 
 
@@ -31,14 +32,19 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Classes:
-    """All nominal ratios at once, learned by networks with one output for each sample."""
+    """Several ratios at once, learned by networks with one output for each sample: all nominal ones, or the variations of a process."""
 
     samples: tuple[Density, ...]
 
     @property
+    def varied(self) -> str:
+        """The process whose variations they are; empty for nominal samples."""
+        return self.samples[0].sample if any(density.nuisance for density in self.samples) else ""
+
+    @property
     def name(self) -> str:
         """What its packs are called; no sample can have this name."""
-        return "@classes"
+        return f"@{self.varied}" if self.varied else "@classes"
 
     def densities(self) -> tuple[Density, ...]:
         """List what its events are drawn from."""
@@ -53,6 +59,10 @@ class Splitting:
     combine: float
     test: float
     salt: int
+    folds: int = 0
+    """Of cross-fitting, in which every event serves every purpose; 0 without."""
+    fold_salt: int = 0
+    """Of the hash that divides events into folds."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,10 @@ class Train:
     members: tuple[Member, ...]
     replica: bool = False
     """Whether bootstraps are those of replicas, in which all is resampled."""
+    yields: tuple[Share, ...] = ()
+    """Of the classes, at which the length of a training is chosen; none where all count the same."""
+    transform: Wanted = field(default_factory=Wanted)
+    """What is done to features before networks see them."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +105,24 @@ class Combine:
     combine: str
     quorum: float
     calibration: str
+    normalise: str
+    """`reference`, `none`, or the name of a normalisation at the expected yields."""
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """Fit slope and offset of several ratios at the expected yields, on events that did not train them."""
+
+    ratios: tuple[Combine, ...]
+    """How the ratios are made, before they are normalised."""
+    samples: tuple[Share, ...]
+    """The processes, in the order of the model."""
+    multipliers: tuple[float, ...]
+    """What the expected events of each process are multiplied with."""
+    shared: bool
+    """Whether one slope is that of all, since one network gives them."""
+    nominal: str = ""
+    """For variations: the normalisation of the nominal ratios."""
 
 
 @dataclass(frozen=True)

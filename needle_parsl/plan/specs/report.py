@@ -33,6 +33,8 @@ class Report:
     """Whether there are replicas."""
     mixture: bool
     """Whether the mixture of all processes was measured."""
+    closure: bool
+    """Whether it was checked that what is injected comes back."""
     toys: tuple[tuple[str, ...], ...]
     """Names of the toys of each truth."""
     belt: bool

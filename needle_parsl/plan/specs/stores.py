@@ -91,6 +91,10 @@ class Convert:
     physics: Physics | None
     """Where the functions are; None without any."""
     joint: tuple[Joint, ...] = ()
+    content: tuple[str, ...] = ()
+    """Features by whose values an event is known, where no column names it."""
+    nan: float | None = None
+    """What NaN in a feature is stored as; None where it is refused."""
     pieces: tuple[Piece, ...] = field(default=(), metadata=NOT_IN_KEY)
     """What this task reads itself; equal files give equal stores however they are cut."""
     parts: tuple[str, ...] = field(default=(), metadata=NOT_IN_KEY)

@@ -9,10 +9,12 @@ from needle_parsl.workflow.inputs.fits import (
     fitted,
     likelihood,
     likelihood_of,
+    networks,
     regions,
     scales,
     shared,
     simulated,
+    varied,
     weighted,
     yields,
 )
@@ -34,6 +36,7 @@ from needle_parsl.workflow.inputs.stores import (
     shares,
     store,
     total,
+    yields_of,
 )
 
 __all__ = [
@@ -55,6 +58,7 @@ __all__ = [
     "log_density",
     "lost",
     "mixed",
+    "networks",
     "pair",
     "part",
     "parts",
@@ -72,6 +76,8 @@ __all__ = [
     "store",
     "total",
     "training_events",
+    "varied",
     "weighted",
     "yields",
+    "yields_of",
 ]

@@ -13,11 +13,13 @@ from needle_parsl.workflow.inputs.stores import part, path, shares, store, total
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.estimators.estimator import Estimator
+    from needle_parsl.nsbi.physics import Density
     from needle_parsl.nsbi.statistics.blocks import Block
     from needle_parsl.nsbi.statistics.dataset import Dataset, Floats
     from needle_parsl.nsbi.statistics.exact import ExactLikelihood
     from needle_parsl.nsbi.statistics.model.building import Counts
     from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+    from needle_parsl.nsbi.statistics.networks import Networks
 
 
 def dataset(root: str, name: str) -> Dataset:
@@ -32,7 +34,39 @@ def simulated(root: str, spec: specs.Evaluate, ratios: Mapping[str, Estimator]) 
     from needle_parsl.nsbi.statistics import dataset
 
     parts = {s.density.name: part(root, s.density.name, spec.splitting, "test") for s in spec.samples}
-    return dataset.simulated(parts, yields(root, spec), ratios)
+    return dataset.simulated(parts, yields(root, spec), ratios, _priors(root, spec))
+
+
+def varied(root: str, spec: specs.Evaluate, density: Density, simulation: Dataset) -> Dataset:
+    """Evaluate the ratios of a model on the events of a varied sample, whose weights add up to its yield."""
+    from needle_parsl.nsbi.estimators import files
+    from needle_parsl.nsbi.statistics.dataset import Dataset
+
+    events = part(root, density.name, spec.splitting, "test")
+    ratios = {name: files.read(path(root, "combine", name)).of(events) for name in spec.ratios}
+    weight = events.weight * (simulation.yields[density.name] / events.weight.sum())
+    return Dataset.of(events.x, ratios, weight=weight)
+
+
+def networks(root: str, spec: specs.Evaluate, ratios: Mapping[str, Estimator]) -> Networks | None:
+    """Evaluate the networks of cross-fitted ratios one by one, on some of the simulated events; None without such."""
+    from needle_parsl.nsbi.data.events import Events
+    from needle_parsl.nsbi.statistics import networks
+
+    if not (spec.normalised and spec.splitting.folds and ratios):
+        return None
+    parts = {s.density.name: part(root, s.density.name, spec.splitting, "test") for s in spec.samples}
+    rows, some = networks.chosen(parts)
+    x = Events.join([*some.values()], next(iter(some.values())).names).inputs
+    found = {name: networks.evaluated(x, ratio) for name, ratio in ratios.items()}
+    whole = {name: values for name, values in found.items() if values is not None}
+    return networks.Networks(rows, whole) if len(whole) == len(found) else None
+
+
+def _priors(root: str, spec: specs.Evaluate) -> dict[str, float]:
+    """Give the expected events at which ratios are normalised, by process; none where they are normalised otherwise."""
+    expected = shares(root, spec.samples) if spec.normalised else []
+    return {density.name: nu * factor for (density, nu), factor in zip(expected, spec.normalised, strict=True)}
 
 
 def yields(root: str, spec: specs.Evaluate) -> dict[str, float]:

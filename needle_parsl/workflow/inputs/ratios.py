@@ -99,6 +99,7 @@ def _marked(events: Events, density: Density) -> Events:
 def training_events(root: str, spec: specs.Train) -> RatioEvents | StoredEvents:
     """Read the training events of a ratio, or leave them in their stores where there are too many to hold."""
     from needle_parsl.nsbi.data.loading.stretches import held
+    from needle_parsl.nsbi.data.loading.transforming import fitted_to_stores
     from needle_parsl.nsbi.training.streaming import StoredEvents
     from needle_parsl.nsbi.training.views import BELOW, BOTH, RatioEvents
 
@@ -108,14 +109,17 @@ def training_events(root: str, spec: specs.Train) -> RatioEvents | StoredEvents:
     if loss == "regression":
         found = [stretch for stretch in found if stretch.label == 0]
     many = held(found) > spec.training.memory_mib * 2**20
+    transform = fitted_to_stores(found, spec.transform)
     if isinstance(ratio, specs.Classes):
         if many:
-            return StoredEvents.of(found, dict(enumerate(density.name for density in ratio.samples)))
-        return RatioEvents.of_classes({d.name: part(root, d.name, splitting, "train") for d in ratio.samples})
+            return StoredEvents.of(found, dict(enumerate(density.name for density in ratio.samples)), transform)
+        return RatioEvents.of_classes(
+            {d.name: part(root, d.name, splitting, "train") for d in ratio.samples}, transform
+        )
     if many and not ratio.parameters:  # a draw of parameters needs all of the numerator's
-        return StoredEvents.of(found, BELOW if loss == "regression" else BOTH)
+        return StoredEvents.of(found, BELOW if loss == "regression" else BOTH, transform)
     numerator, denominator = pair(root, ratio, splitting, "train")
-    return RatioEvents.build(None if loss == "regression" else numerator, denominator, joint)
+    return RatioEvents.build(None if loss == "regression" else numerator, denominator, joint, transform)
 
 
 def _stretches(root: str, ratio: specs.Ratio | specs.Classes, splitting: specs.Splitting, joint: str) -> list[Stretch]:

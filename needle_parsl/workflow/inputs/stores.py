@@ -86,7 +86,7 @@ def fractions(splitting: specs.Splitting) -> Fractions:
     """Say how events are split."""
     from needle_parsl.nsbi.data.events import Fractions
 
-    return Fractions(splitting.train, splitting.combine, splitting.test, splitting.salt)
+    return Fractions(splitting.train, splitting.combine, splitting.test, splitting.salt, bool(splitting.folds))
 
 
 def total(root: str, name: str) -> float:
@@ -124,6 +124,11 @@ def lost(root: str, name: str) -> list[Lost]:
 def shares(root: str, wanted: tuple[specs.Share, ...]) -> list[tuple[Density, float]]:
     """Give each density its expected events; what the user did not state is the sum of the weights."""
     return [(share.density, share.yield_ or total(root, share.density.name)) for share in wanted]
+
+
+def yields_of(root: str, wanted: tuple[specs.Share, ...]) -> list[float]:
+    """Give the expected events of each density."""
+    return [expected for _, expected in shares(root, wanted)]
 
 
 def mixed(root: str, wanted: tuple[specs.Share, ...], splitting: specs.Splitting, purpose: Part) -> Events:

@@ -10,12 +10,11 @@ from dataclasses import replace
 from itertools import cycle
 from typing import NamedTuple, TypeVar
 
-import numpy as np
 import torch
 
 from needle_parsl.nsbi.data.loading import windows
 from needle_parsl.nsbi.data.loading.particles import Packed
-from needle_parsl.nsbi.data.loading.stretches import Block, Stretch, blocks
+from needle_parsl.nsbi.data.loading.stretches import Block, Stretch, blocks, together
 from needle_parsl.nsbi.data.loading.windows import Loading, Room, Rows
 from needle_parsl.nsbi.data.store import Store
 
@@ -60,13 +59,16 @@ class Streamed:
             prefetch: Read the next window while one is used.
         """
         self.loading, self.batch_size, self.prefetch = loading or Loading(), batch_size, prefetch
-        self.blocks, self.rows = blocks(found), sum(s.stop - s.start for s in found)
+        self.rows = sum(s.stop - s.start for s in found)
         self.number = 0
         """Of the next epoch; set it to continue where another process was."""
         with Store(found[0].path) as store:
             particles = 4 * len(store.schema.particles) * store.particles_between(0, len(store.counts))
             self.row_bytes = store.schema.row_bytes() + particles // max(len(store), 1)
         self.paths = sorted({stretch.path for stretch in found})
+        self.most, cut = windows.largest(self.loading, self.row_bytes), blocks(found)
+        paired = self.loading.paired and self.loading.shuffle
+        self.blocks = together(cut, self.most) if paired else [[block] for block in cut]
 
     def __len__(self) -> int:
         """Count the batches of an epoch."""
@@ -75,7 +77,7 @@ class Streamed:
     def plan(self) -> Iterator[tuple[int, list[Block]]]:
         """Give the windows of the next epoch."""
         number, self.number = self.number, self.number + 1
-        return windows.epoch(self.blocks, self.loading, number, self.row_bytes)
+        return windows.epoch(self.blocks, self.loading, number, self.most)
 
     def __iter__(self) -> Iterator[Batch | ParticleBatch]:
         """Go through an epoch."""
@@ -154,7 +156,7 @@ class InMemory:
         if not self.loading.shuffle:
             yield from tensors(self.rows, self.batch_size)
             return
-        order = np.random.default_rng([self.loading.seed, number]).permutation(len(self.rows))
+        order = windows.permuted(self.rows.id, [self.loading.seed, number], self.loading.paired)
         step = max(windows.GATHER // self.batch_size, 1) * self.batch_size
         for start in range(0, len(order), step):
             yield from tensors(self.rows[order[start : start + step]], self.batch_size)

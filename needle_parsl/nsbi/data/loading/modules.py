@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from needle_parsl.nsbi.data.loading.batches import InMemory, Streamed
 from needle_parsl.nsbi.data.loading.parallel import Parallel, Submit
-from needle_parsl.nsbi.data.loading.stretches import Range, Stretch, particle_scale, scale, stretches
+from needle_parsl.nsbi.data.loading.stretches import Range, Stretch, stretches
+from needle_parsl.nsbi.data.loading.transforming import fitted_to_stores
 from needle_parsl.nsbi.data.loading.windows import Loading
 
 Batches = Iterable[Any]
@@ -30,7 +31,7 @@ class EventData(lightning.LightningDataModule):
         super().__init__()
         self.train, self.validation = train, validation
         self.loading = loading
-        """How the events are made ready; its scaler belongs to the trained network."""
+        """How the events are made ready; its transform belongs to the trained network."""
 
     def train_dataloader(self) -> Batches:
         """Give the batches of an epoch, in an order of its own each time."""
@@ -49,12 +50,12 @@ def module(
     Args:
         stores: The label of the events of each store; all labels get the same sum of weights.
         load: Makes batches of stretches.
-        loading: How events are made ready; by default standardised, in 200 MiB.
+        loading: How events are made ready; by default with a transform that is fitted to them, in 200 MiB.
         train: Ranges of the hash to train on; `stretches.fold` leaves one of k folds out.
         validation: Ranges to validate on, in an order that stays.
     """
     found = stretches(stores, train)
-    loading = loading or Loading(scaler=scale(found), particle_scaler=particle_scale(found))
+    loading = loading or Loading(transform=fitted_to_stores(found))
     still = replace(loading, shuffle=False, bootstrap=None)
     return EventData(load(found, loading), load(stretches(stores, validation), still), loading)
 

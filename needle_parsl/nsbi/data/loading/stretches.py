@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.events import Fractions, Part
 from needle_parsl.nsbi.data.store import Store
-from needle_parsl.nsbi.data.store.layout import Floats, pooled
+from needle_parsl.nsbi.data.store.layout import CELL
 
 Range = tuple[float, float]
 """The events whose hash, a number in [0, 1), is in [low, high)."""
@@ -43,6 +42,12 @@ class Block:
     cell: int
     start: int
     stop: int
+    bits: int
+    """Leading bits of the hash that make a cell."""
+
+    def within(self, bits: int) -> int:
+        """Give the hash range of that many leading bits in which its first event is."""
+        return self.cell >> (self.bits - bits) if bits < self.bits else self.cell << (bits - self.bits)
 
 
 def fold(number: int, folds: int) -> tuple[Range, ...]:
@@ -110,39 +115,36 @@ def blocks(found: Sequence[Stretch]) -> list[Block]:
             for cell in range(first, last):
                 start, stop = max(int(edges[cell]), stretch.start), min(int(edges[cell + 1]), stretch.stop)
                 if stop > start:
-                    cut.append(Block(stretch, cell, start, stop))
+                    cut.append(Block(stretch, cell, start, stop, store.bits))
     return cut
 
 
-def scale(found: Sequence[Stretch]) -> tuple[Floats, Floats]:
-    """Give mean and standard deviation of the features over stretches, from the moments of their cells."""
-    counts, means, squares = [], [], []
+def shared(found: Sequence[Stretch]) -> bool:
+    """Whether there are several versions of an event, which have the same id: as far as the first events of stretches show it.
+
+    Stretches are in the order of the same hash, and begin at the same, so that the first events of one are those of the others.
+    """
+    first = []
     for stretch in found:
         with Store(stretch.path) as store:
-            mean, width = store.scale(stretch.start, stretch.stop)
-            counts.append(stretch.stop - stretch.start)
-            means.append(mean)
-            squares.append(counts[-1] * width**2)
-    return _scale(counts, means, squares)
+            first.append(store.raw("id", stretch.start, min(stretch.start + CELL, stretch.stop)))
+    ids = np.concatenate(first)
+    return len(np.unique(ids)) < len(ids)
 
 
-def particle_scale(found: Sequence[Stretch]) -> tuple[Floats, Floats] | None:
-    """Give mean and standard deviation of the features of the particles in stretches; None without particles."""
-    counts, means, squares = [], [], []
-    for stretch in found:
-        with Store(stretch.path) as store:
-            if not store.schema.particles:
-                return None
-            first, last = (int(store.raw("offsets", row, row + 1)[0]) for row in (stretch.start, stretch.stop))
-            for start in range(first, last, SCAN):
-                values = store.raw("particles", start, min(start + SCAN, last)).astype(np.float64)
-                counts.append(len(values))
-                means.append(values.mean(axis=0))
-                squares.append(((values - means[-1]) ** 2).sum(axis=0))
-    return _scale(counts, means, squares) if counts else None
+def together(cut: Sequence[Block], most: int) -> list[list[Block]]:
+    """Put blocks of the same hash range together, where versions of an event are.
 
-
-def _scale(counts: list[int], means: list[Floats], squares: list[Floats]) -> tuple[Floats, Floats]:
-    mean, width = pooled(np.array(counts), np.stack(means), np.stack(squares))
-    positive: npt.NDArray[np.float64] = np.where(width > 0, width, 1.0)
-    return mean, positive
+    Args:
+        cut: From `blocks`.
+        most: Events that may come together. Where a range of the cells of a small store holds more of a large one, it is cut,
+            and where no range holds less, each block stays alone.
+    """
+    bits = {block.bits for block in cut}
+    for leading in range(min(bits), max(bits) + 1):
+        found: dict[int, list[Block]] = {}
+        for block in cut:
+            found.setdefault(block.within(leading), []).append(block)
+        if max(sum(block.stop - block.start for block in range_) for range_ in found.values()) <= most:
+            return list(found.values())
+    return [[block] for block in cut]

@@ -4,6 +4,10 @@ How random that is: each epoch takes every block (about 8000 rows) of all stores
 a window, and the rows of a window are permuted. Rows that are far apart in a store meet in a window by chance, rows of one
 block always do. A store is ordered by a hash, so that neighbours in it have nothing to do with each other, and a window is as
 good a sample as any. Everything follows from the seed and the number of the epoch.
+
+Where stores hold versions of the same events, blocks of the same range of the hash come in the same window, and versions of an
+event follow each other. If one store is so much smaller than another that such a range does not fit into a window, the range
+is cut, and some versions are apart.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged, join
 from needle_parsl.nsbi.data.loading.stretches import Block
 from needle_parsl.nsbi.data.store import Store
-from needle_parsl.nsbi.data.store.layout import Floats
+from needle_parsl.nsbi.transforms.transform import Transform
 
 GATHER = 65_536
 """Rows that are put into order at a time: new memory of this size is cheap, that of a whole window is not."""
@@ -57,13 +61,13 @@ class Loading:
     memory: int = 200 * 2**20
     """Bytes that windows may use together."""
     seed: int = 0
-    scaler: tuple[Floats, Floats] | None = None
-    """Shift and width of the features, which are standardised; None leaves them in their units."""
-    particle_scaler: tuple[Floats, Floats] | None = None
-    """The same for the features of particles."""
+    transform: Transform | None = None
+    """Of the features, and of those of particles; None leaves them in their units."""
     bootstrap: int | None = None
     """Salt of Poisson(1) weights, the same for an event wherever it appears; None without."""
     shuffle: bool = True
+    paired: bool = False
+    """Whether versions of an event, which have the same id, stay together in the shuffle."""
     keep: Callable[[hashing.Hashes], npt.NDArray[np.bool_]] | None = None
     """Whether an event of an id is used; None for all."""
 
@@ -80,30 +84,41 @@ def joined(parts: Sequence[Rows]) -> Rows:
     )
 
 
-def epoch(cut: Sequence[Block], loading: Loading, number: int, row_bytes: int) -> Iterator[tuple[int, list[Block]]]:
+def largest(loading: Loading, row_bytes: int) -> int:
+    """Give the events of a window.
+
+    Args:
+        loading: Memory.
+        row_bytes: Bytes of an event.
+    """
+    return max(loading.memory // COPIES // row_bytes, 1)
+
+
+def epoch(
+    cut: Sequence[Sequence[Block]], loading: Loading, number: int, most: int
+) -> Iterator[tuple[int, list[Block]]]:
     """Group the blocks of an epoch into windows.
 
     Args:
-        cut: All blocks.
-        loading: Memory and seed.
+        cut: All blocks; those that stay together are one item.
+        loading: Its seed.
         number: Of the epoch.
-        row_bytes: Bytes of an event.
+        most: Events of a window.
 
     Yields:
         For each window the seed of its permutation, and its blocks.
     """
     generator = np.random.default_rng([loading.seed, number])
     order = generator.permutation(len(cut)) if loading.shuffle else np.arange(len(cut))
-    most = max(loading.memory // COPIES // row_bytes, 1)
     window: list[Block] = []
     rows = 0
     for place in order.tolist():
-        block = cut[place]
-        if window and rows + block.stop - block.start > most:
+        added = sum(block.stop - block.start for block in cut[place])
+        if window and rows + added > most:
             yield int(generator.integers(2**63)), window
             window, rows = [], 0
-        window.append(block)
-        rows += block.stop - block.start
+        window += cut[place]
+        rows += added
     if window:
         yield int(generator.integers(2**63)), window
 
@@ -129,7 +144,7 @@ def read(window: Sequence[Block], seed: int, loading: Loading, stores: Mapping[s
 
 
 def pieces(rows: Rows, seed: int, loading: Loading, size: int | None = GATHER) -> Iterator[Rows]:
-    """Make the events of a window ready: permuted, standardised, with the weights of their labels.
+    """Make the events of a window ready: permuted, transformed, with the weights of their labels.
 
     Args:
         rows: As they were read.
@@ -137,7 +152,7 @@ def pieces(rows: Rows, seed: int, loading: Loading, size: int | None = GATHER) -
         loading: What else is done.
         size: Events of a piece; None for one piece.
     """
-    order = np.random.default_rng(seed).permutation(len(rows)) if loading.shuffle else np.arange(len(rows))
+    order = permuted(rows.id, seed, loading.paired) if loading.shuffle else np.arange(len(rows))
     if loading.keep is not None:
         order = order[loading.keep(rows.id)[order]]
     size = len(order) if size is None else size
@@ -145,15 +160,25 @@ def pieces(rows: Rows, seed: int, loading: Loading, size: int | None = GATHER) -
         yield _ready(rows[order[start : start + size]], loading)
 
 
+def permuted(ids: hashing.Hashes, seed: int | list[int], paired: bool) -> npt.NDArray[np.int64]:
+    """Give rows in a random order.
+
+    Args:
+        ids: Shape (N,).
+        seed: What the order follows from.
+        paired: Whether rows with the same id follow each other.
+    """
+    if paired:
+        return np.argsort(hashing.mix(ids, hashing.key(seed)), kind="stable")
+    return np.random.default_rng(seed).permutation(len(ids))
+
+
 def _ready(rows: Rows, loading: Loading) -> Rows:
-    if loading.scaler is not None:
-        shift, width = loading.scaler
-        np.subtract(rows.x, shift.astype(np.float32), out=rows.x)
-        np.divide(rows.x, width.astype(np.float32), out=rows.x)
-    if loading.particle_scaler is not None and rows.particles is not None:
-        shift, width = loading.particle_scaler
-        values = (rows.particles.values - shift.astype(np.float32)) / width.astype(np.float32)
-        rows = replace(rows, particles=Jagged(values, rows.particles.offsets))
+    if loading.transform is not None:
+        rows = replace(rows, x=loading.transform(rows.x))
+        jets = loading.transform.particles
+        if jets is not None and rows.particles is not None:
+            rows = replace(rows, particles=Jagged(jets(rows.particles.values), rows.particles.offsets))
     if loading.bootstrap is not None:
         weight = rows.weight * hashing.poisson(rows.id, loading.bootstrap).astype(np.float32)
         rows = replace(rows, weight=weight)

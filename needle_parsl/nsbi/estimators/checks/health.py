@@ -78,7 +78,7 @@ def overtraining(estimator: Estimator, trained: tuple[Events, Events], fresh: tu
         `loss`: the cross-entropy of both, with balanced classes; `numerator` and `denominator`: `distance` and `p_value` of a
         Kolmogorov-Smirnov test of ln r, with histograms of both, normalised to one, between common `edges`.
     """
-    learned = [[estimator.log_ratio(events.inputs) for events in pair] for pair in (trained, fresh)]
+    learned = [[estimator.of(events, seen=seen) for events in pair] for seen, pair in ((True, trained), (False, fresh))]
     loss = [_loss(values, pair) for values, pair in zip(learned, (trained, fresh), strict=True)]
     sides = {}
     for side, name in enumerate(("numerator", "denominator")):

@@ -16,6 +16,7 @@ from needle_parsl.nsbi.training.engines.flat import Flat
 from needle_parsl.nsbi.training.engines.updates import Updates
 from needle_parsl.nsbi.training.networks import MLP
 from needle_parsl.nsbi.training.optimizers import OPTIMIZERS
+from needle_parsl.nsbi.transforms.transform import Transform
 
 Floats = npt.NDArray[np.float64]
 MOST = 40_000
@@ -23,13 +24,14 @@ MOST = 40_000
 NODES, LAYERS, EPOCHS, BATCH, RATE, DECAY = 32, 2, 6, 512, 3e-3, 1e-2
 
 
-def two_sample(numerator: Events, denominator: Events, reweighted: Floats) -> dict[str, Any]:
+def two_sample(numerator: Events, denominator: Events, reweighted: Floats, transform: Transform) -> dict[str, Any]:
     """Train a small network on half of the events, and look at its ROC curve on the other half.
 
     Args:
         numerator: Test events.
         denominator: Test events of the reference.
         reweighted: Weights of the reference times r, shape (R,).
+        transform: Of the features.
 
     Returns:
         `auc`, 1/2 where nothing can be told apart, its `error` and the one-sided `p_value`.
@@ -37,7 +39,7 @@ def two_sample(numerator: Events, denominator: Events, reweighted: Floats) -> di
     References:
         D. Lopez-Paz, M. Oquab, Revisiting classifier two-sample tests, arXiv:1610.06545.
     """
-    x, label, weight = _joined(numerator, denominator, reweighted)
+    x, label, weight = _joined(numerator, denominator, reweighted, transform)
     generator = np.random.default_rng(0)
     first = generator.random(len(x)) < 0.5
     network = _fresh(x.shape[1], generator)
@@ -50,18 +52,16 @@ def two_sample(numerator: Events, denominator: Events, reweighted: Floats) -> di
 
 
 def _joined(
-    numerator: Events, denominator: Events, reweighted: Floats
+    numerator: Events, denominator: Events, reweighted: Floats, transform: Transform
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], Floats]:
-    """Put some events of both behind each other, with the classes balanced and the features standardised."""
+    """Put some events of both behind each other, with the classes balanced and the features transformed."""
     parts = []
     for events, weight in ((numerator, numerator.weight), (denominator, reweighted)):
         some = slice(None, None, -(-len(events) // MOST))
         own = weight[some]
-        parts.append((events.x[some], own * (len(own) / own.sum())))
+        parts.append((transform(events.x[some]), own * (len(own) / own.sum())))
     x, label = np.concatenate([x for x, _ in parts]), np.arange(sum(len(x) for x, _ in parts)) < len(parts[0][0])
-    width = x.std(axis=0, dtype=np.float64)
-    scaled = (x - x.mean(axis=0, dtype=np.float64)) / np.where(width > 0, width, 1.0)
-    return scaled.astype(np.float32), label, np.concatenate([weight for _, weight in parts])
+    return x, label, np.concatenate([weight for _, weight in parts])
 
 
 def _fresh(features: int, generator: np.random.Generator) -> nn.Module:

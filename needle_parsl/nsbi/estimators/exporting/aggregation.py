@@ -30,6 +30,8 @@ def combined(graph: Graph, estimator: Estimator, members: str) -> str:
     found = COMBINED[estimator.combine](graph, estimator.coefficients, members)
     if estimator.calibration:
         found = _calibrated(graph, estimator.calibration, found)
+    if estimator.slope != 1.0:
+        found = graph.add("Mul", found, graph.constant(estimator.slope))
     return graph.add("Sub", found, graph.constant(estimator.log_norm))
 
 
@@ -43,7 +45,11 @@ def error(graph: Graph, estimator: Estimator, members: str) -> str | None:
     if count == 1:
         return None
     away = graph.add("Sub", members, graph.add("ReduceMean", members, axes=ROW))
-    return graph.add("Div", graph.add("ReduceL2", away, axes=ROW), graph.constant(np.sqrt(count * (count - 1))))
+    return graph.add(
+        "Div",
+        graph.add("ReduceL2", away, axes=ROW),
+        graph.constant(np.sqrt(count * (count - 1)) / abs(estimator.slope)),
+    )
 
 
 def _mean_ratio(graph: Graph, coefficients: Floats, members: str) -> str:

@@ -69,7 +69,7 @@ def emit(graph: Graph, network: fx.GraphModule, features: str) -> str:
     Args:
         graph: What to add to.
         network: From `traced`.
-        features: Name of the standardised features, (N, F).
+        features: Name of the transformed features, (N, F).
 
     Returns:
         The name of its log ratios, as a column (N, 1).

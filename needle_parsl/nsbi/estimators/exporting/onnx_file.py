@@ -16,7 +16,7 @@ from onnx import helper
 from needle_parsl import __version__
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.estimators.estimator import Estimator
-from needle_parsl.nsbi.estimators.exporting import aggregation, layers, runtime
+from needle_parsl.nsbi.estimators.exporting import aggregation, layers, preparation, runtime
 from needle_parsl.nsbi.estimators.exporting.graph import Graph
 from needle_parsl.nsbi.training import networks
 
@@ -40,7 +40,7 @@ class Facts:
 
 
 def build(estimators: Mapping[str, Estimator], facts: Facts) -> onnx.ModelProto:
-    """Make the graph: for each ratio a chain of Gemms per member, scaler before and aggregation behind.
+    """Make the graph: for each ratio a chain of Gemms per member, transform before and aggregation behind.
 
     Args:
         estimators: By ratio; they take the same features.
@@ -73,15 +73,13 @@ def build(estimators: Mapping[str, Estimator], facts: Facts) -> onnx.ModelProto:
 
 def _members(graph: Graph, estimator: Estimator) -> str:
     """Add all members; give the name of their log ratios, (N, M), in double precision."""
-    x = graph.cast(INPUT, Graph.DOUBLE)
-    shifted = graph.add("Sub", x, graph.constant(estimator.scaler.shift))
-    scaled = graph.cast(graph.add("Div", shifted, graph.constant(estimator.scaler.width)), Graph.FLOAT)
+    made = preparation.transformed(graph, estimator.transform, INPUT)
     network = networks.evaluator(estimator.shape)
     traced = layers.traced(network)
     columns = []
     for weights in estimator.weights:
         networks.fill(network, torch.from_numpy(weights))  # the trace shares its layers
-        columns.append(layers.emit(graph, traced, scaled))
+        columns.append(layers.emit(graph, traced, made))
     return graph.cast(graph.add("Concat", *columns, axis=1), Graph.DOUBLE)
 
 
@@ -149,6 +147,6 @@ def _clear_of_steps(estimator: Estimator, x: npt.NDArray[np.float32]) -> npt.NDA
     """Leave out events where a calibration jumps, or rises so steeply that it enlarges rounding."""
     if estimator.calibration is None:
         return np.ones(len(x), dtype=bool)
-    log_ratio = replace(estimator, calibration=None, log_norm=0.0).log_ratio(x)
+    log_ratio = replace(estimator, calibration=None, slope=1.0, log_norm=0.0).log_ratio(x)
     below, above = (estimator.calibration(log_ratio + side * TOLERANCE) for side in (-1, 1))
     return np.abs(above - below) <= 4 * TOLERANCE

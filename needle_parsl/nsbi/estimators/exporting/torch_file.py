@@ -17,7 +17,9 @@ from needle_parsl import __version__
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.estimators.calibrations import Calibration
 from needle_parsl.nsbi.estimators.estimator import Estimator
+from needle_parsl.nsbi.estimators.exporting.transformed import Transformed
 from needle_parsl.nsbi.training import networks
+from needle_parsl.nsbi.transforms.transform import trial
 
 TOLERANCE = 1e-5
 """Largest difference of ln r from needle's own."""
@@ -34,20 +36,19 @@ class Ensemble(nn.Module):
             networks.fill(network, torch.from_numpy(weights))
             members.append(deepcopy(network))
         self.members = nn.ModuleList(members).requires_grad_(requires_grad=False)
-        self.shift, self.width, self.coefficients = (
-            nn.Buffer(torch.from_numpy(np.array(value, np.float64)))
-            for value in (estimator.scaler.shift, estimator.scaler.width, estimator.coefficients)
-        )
+        self.transform = Transformed(estimator.transform)
+        self.coefficients = nn.Buffer(torch.from_numpy(np.array(estimator.coefficients, np.float64)))
         self.combine, self.log_norm = COMBINED[estimator.combine], estimator.log_norm
+        self.slope = estimator.slope
         self.calibrate = None if estimator.calibration is None else Calibrated(estimator.calibration)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Evaluate ln r."""
-        scaled = ((x.double() - self.shift) / self.width).float()
-        members = torch.stack([member(scaled) for member in self.members], dim=1).double()
+        made = self.transform(x)
+        members = torch.stack([member(made) for member in self.members], dim=1).double()
         combined = self.combine(members, self.coefficients)
         calibrated = combined if self.calibrate is None else self.calibrate(combined)
-        log_ratio: torch.Tensor = calibrated - self.log_norm
+        log_ratio: torch.Tensor = self.slope * calibrated - self.log_norm
         return log_ratio
 
 
@@ -123,9 +124,8 @@ def write_program(path: Path, estimator: Estimator) -> None:
 
 
 def _trial(estimator: Estimator) -> torch.Tensor:
-    """Make events in the range of the scaler."""
-    draws = np.random.default_rng(0).normal(size=(256, len(estimator.features)))
-    return torch.from_numpy((estimator.scaler.shift + estimator.scaler.width * draws).astype(np.float32))
+    """Make events in the range of the features, some of them missing."""
+    return torch.from_numpy(trial(estimator.transform, np.random.default_rng(0), 256))
 
 
 def _facts(estimator: Estimator) -> dict[str, str]:
@@ -134,14 +134,19 @@ def _facts(estimator: Estimator) -> dict[str, str]:
         "features": json.dumps(estimator.features),
         "combine": estimator.combine,
         "calibration": estimator.calibration.kind if estimator.calibration else "none",
+        "slope": repr(estimator.slope),
         "log_norm": repr(estimator.log_norm),
+        "transform": estimator.transform.to_json(),
         "needle": __version__,
         "torch": torch.__version__,
     }
 
 
 def write_weights(path: Path, estimator: Estimator) -> None:
-    """Write `NAME.safetensors`: the weights of each member by their names in torch, scaler and coefficients."""
+    """Write `NAME.safetensors`: the weights of each member by their names in torch, transform and coefficients.
+
+    What the buffers of the transform mean is in the metadata, too: `transform`, as JSON.
+    """
     from safetensors.torch import save_file
 
     module = Ensemble(estimator)

@@ -98,6 +98,8 @@ class Result:
         simulation_errors: Floats | None = None,
         ensemble_errors: Floats | None = None,
         inflation: Floats | None = None,
+        *,
+        finite: bool = False,
     ) -> dict[str, Any]:
         """Write the fit as in `fits/*.json`; at a bound the symmetric error has no meaning and is null.
 
@@ -107,12 +109,14 @@ class Result:
             simulation_errors: What the finite number of simulated events is worth, for each parameter.
             ensemble_errors: What the error of fitted ensemble weights is worth, for each parameter.
             inflation: What t of each parameter is divided by for it; NaN where that is not known.
+            finite: Whether the total error holds what the finite number of simulated events is worth, too.
         """
         unknown = np.full(len(self.values), np.nan)
         extra = unknown if simulation_errors is None else simulation_errors
         weights = unknown if ensemble_errors is None else ensemble_errors
         factors = unknown if inflation is None else inflation
         errors = [self.error(name) for name in self.parameters]
+        added = np.hypot(weights, extra) if finite else weights
         statistical = self.statistical_errors()
         return {
             "converged": self.converged,
@@ -124,12 +128,12 @@ class Result:
                     "statistical_error": statistical.get(name),
                     "minos": list(self.minos[name]) if name in self.minos else None,
                     "ensemble_error": None if np.isnan(error) or np.isnan(ensemble) else float(ensemble),
-                    "total_error": None if np.isnan(error) or np.isnan(ensemble) else float(np.hypot(error, ensemble)),
+                    "total_error": None if np.isnan(error) or np.isnan(ensemble) else float(np.hypot(error, other)),
                     "ensemble_inflation": None if np.isnan(factor) else float(factor),
                     "simulation_error": None if np.isnan(error) or np.isnan(simulation) else float(simulation),
                 }
-                for name, error, simulation, ensemble, factor in zip(
-                    self.parameters, errors, extra, weights, factors, strict=True
+                for name, error, simulation, ensemble, other, factor in zip(
+                    self.parameters, errors, extra, weights, added, factors, strict=True
                 )
             },
             "covariance": self.covariance.tolist(),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 
 from needle_parsl.analysis import Model as ModelTable
 from needle_parsl.nsbi.statistics.model.constraints import Constraints
@@ -151,7 +152,26 @@ class Builder:
 
     def _simulation(self, place: int, simulation: Dataset) -> Simulation:
         process = self.rates.processes[place]
-        rows = simulation.sample == simulation.samples.index(process)
-        weight = simulation.weight[rows]
-        values = {name: log_ratio[rows] for name, log_ratio in simulation.ratios.items()}
-        return Simulation(place, weight / weight.sum(), self._responses(values, len(weight), process))
+        own = simulation.sample == simulation.samples.index(process)
+        if not (simulation.priors and any(shape.process == process for shape in self.shapes)):
+            weight = simulation.weight[own]
+            values = {name: log_ratio[own] for name, log_ratio in simulation.ratios.items()}
+            return Simulation(place, weight / weight.sum(), self._responses(values, len(weight), process))
+        weight, nominal = _mixture(simulation, process), simulation.weight * own
+        responses = self._responses(simulation.ratios, len(weight), process)
+        return Simulation(place, weight / weight.sum(), responses, nominal / nominal.sum())
+
+
+def _mixture(simulation: Dataset, process: str) -> Floats:
+    """Give w_i P_ij of all simulated events: how much of a process each of them is, at the yields at which ratios are normalised.
+
+    Responses are centred with the same weights, so that nuisance parameters of simulated events come out at their nominal values.
+    """
+    names = list(simulation.priors)
+    yields = np.array([simulation.priors[name] for name in names])
+    flat = np.zeros(len(simulation.weight))
+    log = np.array([np.log(nu) + simulation.ratios.get(name, flat) for name, nu in zip(names, yields, strict=True)])
+    share = softmax(log, axis=0)[names.index(process)]
+    scale = np.array([simulation.priors[name] / simulation.yields[name] for name in simulation.samples])
+    weight: Floats = simulation.weight * scale[simulation.sample] * share
+    return weight

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from needle_parsl.nsbi.statistics.model.responses import Moments, Responses, moments
+from needle_parsl.nsbi.statistics.model.responses import Local, Moments, Responses, moments
 
 Floats = npt.NDArray[np.float64]
 FEWEST = 4096
@@ -44,6 +44,16 @@ class Simulation:
     """Shape (N,); they add up to 1."""
     responses: Responses
     """Of this process."""
+    nominal: Floats | None = None
+    """Where events of all processes stand for this one, each as far as it belongs to it: the weights of those that were simulated for it,
+    which add up to 1, and 0 for the others; shape (N,). None where all were simulated for it."""
+
+    def simulated(self, alpha: Floats) -> tuple[Floats, Local]:
+        """Give weights and responses of the events that were simulated for this process, in their order."""
+        if self.nominal is None:
+            return self.weight, self.responses.at(self.process, alpha)
+        rows = np.flatnonzero(self.nominal)
+        return self.nominal[rows], self.responses.take(rows).at(self.process, alpha)
 
     def __call__(self, alpha: Floats, *, second: bool = False) -> Normalisation:
         """Give Z_j, the derivatives of its logarithm, and its statistical error."""
@@ -78,7 +88,8 @@ class Simulation:
         effective = np.cumsum(weight) ** 2 / np.maximum(np.cumsum(weight**2), np.finfo(float).tiny)
         rows = picked[: 1 + int(np.searchsorted(np.maximum.accumulate(effective), max(FEWEST, 10 * events * spread)))]
         weight = self.weight[rows] * (total / self.weight[rows].sum())
-        return replace(self, weight=weight, responses=self.responses.take(rows))
+        nominal = None if self.nominal is None else self.nominal[rows]
+        return replace(self, weight=weight, responses=self.responses.take(rows), nominal=nominal)
 
     def _variances(self, responses: Floats) -> Floats:
         """Give the relative variances of responses along their last axis."""

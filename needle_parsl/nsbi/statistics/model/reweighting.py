@@ -53,9 +53,11 @@ def predicted(likelihood: Likelihood, theta: Floats, sample: Ints) -> Predicted:
     weight, slopes = np.zeros(len(sample)), np.zeros((len(theta), len(sample)))
     for simulation in events.simulation:
         j = simulation.process
-        own, local = sample == j, simulation.responses.at(j, alpha)
-        whole = total.y[j, 0] * scale.value[j] * simulation.weight * local.product
-        moves = np.zeros((len(alpha), int(own.sum()))) + scale.first[j][:, None]
+        share, local = simulation.simulated(alpha)
+        # An event without weight, which may be left out, expects nothing.
+        own = np.flatnonzero(sample == j) if simulation.nominal is None else np.flatnonzero(simulation.nominal)
+        whole = total.y[j, 0] * scale.value[j] * share * local.product
+        moves = np.zeros((len(alpha), len(own))) + scale.first[j][:, None]
         moves[local.nuisance] += local.first
         weight[own] = f.value[j] * whole
         slopes[:, own] = np.concatenate([f.slopes[:, j, None] * whole, f.value[j] * whole * moves])

@@ -21,7 +21,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Checkpoint
 
 from needle_parsl.errors import TaskError
-from needle_parsl.nsbi.training import modules, networks
+from needle_parsl.nsbi.training import dropping, modules, networks
 from needle_parsl.nsbi.training.course import Course
 from needle_parsl.nsbi.training.engines import placing
 from needle_parsl.nsbi.training.engines.kept import Kept
@@ -132,7 +132,8 @@ class _Follower(Checkpoint):
             self.course.watched(replace(self.course.watch, patience=self.course.job.settings.epochs + 1))
 
     def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, number: int) -> None:  # noqa: ARG002  Lightning gives them by place
-        """Give an interruption its moment."""
+        """Give an interruption its moment, and dropout its step."""
+        dropping.begin(dropping.parts(module), dropping.keyed(self.course.job.seed, trainer.global_step))
         self.rate = _rate(trainer)
         try:
             self.between()

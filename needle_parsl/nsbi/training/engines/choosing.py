@@ -187,5 +187,5 @@ def _mismatch(module: nn.Module, job: Job, error: RuntimeError) -> str:
     features, name = job.settings.shape.features, job.settings.shape.network
     widths = [m.in_features for m in module.modules() if isinstance(m, nn.Linear)]
     if widths and widths[0] != features and "shape" in str(error):
-        return f"{name} takes {widths[0]} features, and the analysis has {features} in features.names"
+        return f"{name} takes {widths[0]} features, and the analysis has {features} in features.names, counted after their transforms"
     return placing.said(error, name, what="its first batch fails")

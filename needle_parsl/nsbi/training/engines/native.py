@@ -1,4 +1,4 @@
-"""The engine `native`: one multilayer perceptron at a time, its steps in compiled code, everything else as in `rows`.
+"""The engine `native`: one multilayer perceptron at a time, its steps in compiled code, everything else as in `sequential`.
 
 The weights are the vector of which the module's parameters are views, and the optimiser's state is the one that torch's
 optimiser holds: what is validated, scheduled and kept is the module itself.
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from needle_parsl.nsbi.data.loading.batches import Batch
-from needle_parsl.nsbi.training import modules, networks, randomness
+from needle_parsl.nsbi.training import dropping, modules, networks, randomness
 from needle_parsl.nsbi.training.engines import tracing
 from needle_parsl.nsbi.training.engines.hosting import Host
 from needle_parsl.nsbi.training.engines.optimizing import Optimizing
@@ -26,7 +26,7 @@ from needle_parsl.nsbi.training.modules import Classifier
 from needle_parsl.nsbi.training.native import passes, recognising
 from needle_parsl.nsbi.training.native.passes import Table
 from needle_parsl.nsbi.training.native.recognising import Plan, Sample
-from needle_parsl.nsbi.training.native.trainer import Goal, Trainer
+from needle_parsl.nsbi.training.native.trainer import Goal, Structure, Trainer
 from needle_parsl.nsbi.training.native.updates import NADAM, SGD, Moments
 from needle_parsl.nsbi.training.views import Batchable, Places
 
@@ -52,8 +52,9 @@ class Native:
         assert rule
         assert self.rows.optimizing.flat
         self.row = self.rows.optimizing.flat.row
-        goals = _goals(self.rows.module)  # a member may have its own smoothing of labels
-        self.trainer = Trainer(*plan.structure, goals[0] if len(goals) == 1 else plan.goal, rule)
+        goals = _goals(self.rows.module)  # a member may have its own smoothing of labels, and its own dropout
+        structure = plan.structure._replace(threshold=max((d.threshold for d in self.rows.dropouts), default=0))
+        self.trainer = Trainer(structure, goals[0] if len(goals) == 1 else plan.goal, rule, self.rows.job.seed)
         self.stride = max(1, int(WORK / (6 * len(self.row) * self.rows.job.settings.batch_size)))
         self.row.grad = None
         self.users = not _trusted(self.rows.module)
@@ -90,6 +91,7 @@ class Native:
         rate = self.optimizer.param_groups[0]["lr"]
         losses = self.trainer.train_batches(self.row.data.numpy(), self.moments, table, order, size, rate)
         self.rows.step += len(losses)
+        self.rows.optimizing.steps += len(losses)
         self.rows.host.facts["global_step"] += len(losses)
         counts = np.full(len(losses), size)
         counts[-1] = len(order) - size * (len(losses) - 1)
@@ -112,7 +114,9 @@ class Native:
         size, epoch = rows.job.settings.batch_size, rows.host.facts["current_epoch"]
         number = epoch % -(-len(order) // size)
         places = order[number * size : (number + 1) * size][:COMPARED]
-        sample = _gradient(Table(*(column[places] for column in table)), rows.host, rows.optimizing, first + number)
+        sample = _gradient(
+            Table(*(column[places] for column in table)), rows.host, rows.optimizing, first + number, rows.job.seed
+        )
         if not recognising.agrees(self.trainer, self.row.data, sample):
             raise UnlikeError(f"in epoch {epoch + 1} its training_step gives another gradient than compiled code")
 
@@ -128,7 +132,7 @@ class Native:
         """There is only one."""
 
     def describe(self, place: int) -> dict[str, Any]:
-        """Give what `rows` gives; the numbers of steps are held elsewhere until then."""
+        """Give what `sequential` gives; the numbers of steps are held elsewhere until then."""
         state = self.optimizer.state[self.row]
         for name, value in zip(("step", "mu_product"), self.moments.counts, strict=True):
             if name in state:
@@ -175,7 +179,9 @@ def proven(job: Job, monitored: Collection[str] = ()) -> Plan | None:
             if tracing.overheard(module, optimizing.optimizer) or list(module.buffers()):
                 return None
             found = tuple(s for s in found if _recognised(job, host, s, looked_at))
-        return recognising.plan(found, _goals(module), optimizing.flat.row.data, list(_samples(job, host, optimizing)))
+        return recognising.plan(
+            found, _goals(module), optimizing.flat.row.data, list(_samples(job, host, optimizing)), job.seed
+        )
 
 
 def _trusted(module: nn.Module) -> bool:
@@ -187,12 +193,14 @@ def _goals(module: nn.Module) -> tuple[Goal, ...]:
     """Give the goal of a network that is trained by needle's own loss, or what the user's own `training_step` may follow."""
     if not isinstance(module, Classifier):
         return recognising.GOALS
-    known = {"carl": passes.BCE, "alice": passes.BCE, "mlc": passes.MLC}
-    loss = module.settings.loss
-    return (Goal(known[loss], module.settings.label_smoothing),) if loss in known else ()
+    known = {"carl": passes.BCE, "alice": passes.BCE, "mlc": passes.MLC, "multiclass": passes.SOFTMAX}
+    loss, smoothing = module.settings.loss, module.settings.label_smoothing
+    if loss not in known or (loss == "multiclass" and smoothing):  # smoothed numbers of classes are none
+        return ()
+    return (Goal(known[loss], smoothing),)
 
 
-def _recognised(job: Job, host: Host, structure: recognising.Structure, looked_at: Collection[str]) -> bool:
+def _recognised(job: Job, host: Host, structure: Structure, looked_at: Collection[str]) -> bool:
     """Whether what the user has written does the operations of a perceptron and its loss, and nothing else."""
     module = host.module
     for number, batch in enumerate(_two(job)):
@@ -227,13 +235,14 @@ def _samples(job: Job, host: Host, optimizing: Optimizing) -> Iterator[Sample]:
         epoch = number * (job.settings.epochs - 1)
         host.facts["current_epoch"] = epoch
         host.facts["global_step"] = epoch * host.facts["num_training_batches"] + number
-        yield _gradient(Table(*(column.numpy() for column in batch)), host, optimizing, number)
+        yield _gradient(Table(*(column.numpy() for column in batch)), host, optimizing, number, job.seed)
 
 
-def _gradient(table: Table, host: Host, optimizing: Optimizing, number: int) -> Sample:
+def _gradient(table: Table, host: Host, optimizing: Optimizing, number: int, seed: int) -> Sample:
     """Compute loss and gradient of a batch by the module's own step."""
     assert optimizing.flat
-    batch = Batch(*map(torch.from_numpy, table))
+    batch, step = Batch(*map(torch.from_numpy, table)), int(host.facts["global_step"])
+    dropping.begin(dropping.parts(host.module), dropping.keyed(seed, step))
     loss = loss_of(host.step("training_step", batch, number, len(batch.x)))
     optimizing.zero()
     host.logs.clear()
@@ -242,4 +251,4 @@ def _gradient(table: Table, host: Host, optimizing: Optimizing, number: int) -> 
     complete = loss is not None and optimizing.flat.take()
     gradient = optimizing.flat.gradients.clone() if complete else torch.full_like(optimizing.flat.gradients, torch.nan)
     optimizing.zero()
-    return Sample(table, float(loss.detach()) if loss is not None else float("nan"), gradient)
+    return Sample(table, float(loss.detach()) if loss is not None else float("nan"), gradient, step)

@@ -23,6 +23,8 @@ class Optimizing:
     def __init__(self, configured: Any, module: nn.Module) -> None:
         self.optimizer, self.schedulers = unpack(configured)
         self.flat = flatten(self.optimizer, module)
+        self.steps = 0
+        """That were done; dropout follows from it."""
 
     @property
     def rate(self) -> float:
@@ -41,6 +43,7 @@ class Optimizing:
         if self.flat and not self.flat.take():
             self.divide()
         self.optimizer.step()
+        self.steps += 1
 
     def divide(self) -> None:
         """Step each parameter by itself from now on."""
@@ -74,10 +77,16 @@ class Optimizing:
     def describe(self) -> dict[str, Any]:
         """Give the state."""
         schedulers = [entry["scheduler"].state_dict() for entry in self.schedulers]
-        return {"optimizer": self.optimizer.state_dict(), "schedulers": schedulers, "flat": self.flat is not None}
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "schedulers": schedulers,
+            "flat": self.flat is not None,
+            "steps": self.steps,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take it back."""
+        self.steps = state["steps"]
         if not state["flat"]:
             self.divide()
         self.optimizer.load_state_dict(state["optimizer"])

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
-from needle_parsl.nsbi.training import modules, networks, randomness
+from needle_parsl.nsbi.training import dropping, modules, networks, randomness
 from needle_parsl.nsbi.training.engines.hosting import Host
 from needle_parsl.nsbi.training.engines.optimizing import Optimizing
 from needle_parsl.nsbi.training.members import Job
@@ -43,6 +43,7 @@ class Rows:
         self.chunk = chunk(self.module, self.job)
         self.lonely = not normalised(self.module)
         """Whether a batch may hold a single event."""
+        self.dropouts = dropping.parts(self.module)
         self.step = 0
         """Batches of this epoch that are done."""
         self.mean = 0.0
@@ -63,6 +64,7 @@ class Rows:
 
     def _step(self, batch: Any, size: int) -> None:
         """Compute the loss and step; a loss of None skips the batch, and schedulers move all the same."""
+        dropping.begin(self.dropouts, dropping.keyed(self.job.seed, self.optimizing.steps))
         loss = loss_of(self.host.step("training_step", modules.given(batch, self.job.settings), self.step, size))
         self.optimizing.zero()
         if loss is not None:

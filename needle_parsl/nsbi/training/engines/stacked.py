@@ -16,7 +16,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.func import functional_call, grad_and_value, vmap
 
 from needle_parsl.nsbi.data.loading.batches import Batch
-from needle_parsl.nsbi.training import modules, networks, randomness
+from needle_parsl.nsbi.training import dropping, modules, networks, randomness
 from needle_parsl.nsbi.training.engines import tracing, updates
 from needle_parsl.nsbi.training.engines.hosting import CONSTANT, Host
 from needle_parsl.nsbi.training.engines.logs import Logs
@@ -52,6 +52,7 @@ class Stacked:
         self.parameters = sum(p.numel() for p in self.module.parameters())
         self.updates = Updates([o.optimizer for o in self.optimizing], self.weights_[:, : self.parameters])
         self.module.to(device())
+        self.dropouts = dropping.parts(self.module)
         self.modes = [(part, part.training) for part in self.module.modules()]
         self.logs = [_logs() for _ in jobs]
         self.caught: Tensors = {}
@@ -91,7 +92,7 @@ class Stacked:
             batch = _stack([self._whole(k, places, size) for k, places in enumerate(rows)])
             self.latest = (self.step, batch)
             buffers = self.weights_[:, self.parameters :].clone()
-            gradients, loss = self.differentiated(batch)
+            gradients, loss = self.differentiated(batch, torch.tensor(list(map(self.key, range(len(rows))))))
             left = [k for k in range(len(rows)) if k not in full]
             self.weights_[left, self.parameters :] = buffers[left]
             self._move(full, gradients)
@@ -109,17 +110,29 @@ class Stacked:
         events = self.jobs[place].fitting
         return events.batch(places if len(places) == size else torch.arange(size) % len(events))
 
-    def differentiated(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compute everybody's gradient (K, P) and loss (K)."""
+    def key(self, place: int) -> int:
+        """Give what dropout follows from in the next step of a member."""
+        return dropping.keyed(self.jobs[place].seed, self.optimizing[place].steps)
+
+    def differentiated(self, batch: Batch, keys: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute everybody's gradient (K, P) and loss (K).
+
+        Args:
+            batch: Of everybody.
+            keys: Of dropout, shape (K,).
+        """
         parameters, buffers = self.named(self.weights_)
         step = vmap(grad_and_value(self.loss), randomness="different")
-        gradients, loss = step(parameters, buffers, batch)
+        keys = torch.zeros(len(self.jobs), dtype=torch.int64) if keys is None else keys
+        gradients, loss = step(parameters, buffers, batch, keys.to(device()))
         flat = torch.cat([gradients[name].flatten(1) for name in parameters], dim=1)
         return flat, loss
 
-    def loss(self, parameters: Tensors, buffers: Tensors, batch: Batch) -> torch.Tensor:
-        """Call `training_step` with some weights."""
+    def loss(self, parameters: Tensors, buffers: Tensors, batch: Batch, key: torch.Tensor | int = 0) -> torch.Tensor:
+        """Call `training_step` with some weights, and with a key of dropout."""
+        dropping.begin(self.dropouts, key)
         loss = loss_of(functional_call(_Call(self.host, "training_step"), (parameters, buffers), (batch, self.step)))
+        dropping.begin(self.dropouts, 0)  # no tensor of a transformation outlives it
         if loss is None:
             raise UnlikeError("it skips batches")
         return loss
@@ -127,7 +140,7 @@ class Stacked:
     def _alone(self, place: int, batch: Batch) -> float:
         """Do a step of one member."""
         parameters, buffers = self.named(self.weights_[place])
-        gradients, loss = grad_and_value(self.loss)(parameters, buffers, batch)
+        gradients, loss = grad_and_value(self.loss)(parameters, buffers, batch, self.key(place))
         flat = torch.cat([gradients[name].flatten() for name in parameters])
         self._move([place], flat.expand(len(self.jobs), -1))
         return float(loss)
@@ -138,6 +151,7 @@ class Stacked:
         active[list(places)] = True
         self.updates.step(self.weights_[:, : self.parameters], gradients, active)
         for place in places:
+            self.optimizing[place].steps += 1
             self.optimizing[place].move("step", self.step, {}, plateau=False)
 
     def named(self, weights: torch.Tensor) -> tuple[Tensors, Tensors]:

@@ -74,6 +74,15 @@ class Functions(Vectors):
         log = self.builder.fmul(small, self.polynomial(small, LOG1P_OVER_X))
         return self.builder.fadd(self.above(x, self.filled(0.0)), log)
 
+    def log(self, x: Any) -> Any:
+        """Compute ln x = n ln 2 + ln(1 + f) for x of at least 1, with whole n and f in [0, 1)."""
+        bits = self._as_bits(x)
+        exponent = self.builder.sub(self.builder.lshr(bits, self.bits(23)), self.bits(127))
+        mantissa = self._as_floats(self.builder.sub(bits, self.builder.shl(exponent, self.bits(23))))
+        rest = self.builder.fsub(mantissa, self.filled(1.0))
+        log = self.builder.fmul(rest, self.polynomial(rest, LOG1P_OVER_X))
+        return self.fma(self.builder.sitofp(exponent, self.kind), self.filled(np.log(2.0)), log)
+
     def _as_bits(self, x: Any) -> Any:
         return self.builder.bitcast(x, ir.VectorType(BITS, self.lanes))
 
@@ -173,4 +182,21 @@ def judge(function: Callable[[Functions, Any, Any], tuple[Any, Any]]) -> Callabl
         return types.void(*WHERE, *WHERE, *WHERE), generate
 
     made: Callable[..., None] = intrinsic(lose)
+    return made
+
+
+def replace(function: Callable[[Functions, Any], Any]) -> Callable[..., None]:
+    """Make a function that replaces a vector of numbers by what a function gives. Its arguments are an array and the place in it."""
+
+    def move(_typing: Any, x: Any, x0: Any) -> Any:
+        del x, x0
+
+        def generate(context: Any, builder: Any, _signature: Any, given: Any) -> Any:
+            f, place = Functions(builder, LANES), pointer(context, builder, given[0], given[1])
+            f.store(function(f, f.load(place)), place)
+            return context.get_dummy_value()
+
+        return types.void(*WHERE), generate
+
+    made: Callable[..., None] = intrinsic(move)
     return made

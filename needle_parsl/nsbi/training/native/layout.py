@@ -27,9 +27,9 @@ class Work(NamedTuple):
     panels: Floats
     """Weights as panels of columns: for the way forward W^T, for the way back W."""
     units: Floats
-    """Biases of all hidden layers, then the weights of the logit."""
+    """Biases of all layers, then the weights of a single logit."""
     gradients: Floats
-    """Of the weights of all hidden layers, padded."""
+    """Of the weights of all layers but that of a single logit, padded."""
     sums: Floats
     """Gradients of `units`, each layer's in `ROWS` equal rows."""
     values: Floats
@@ -37,9 +37,13 @@ class Work(NamedTuple):
     slopes: Floats
     """A tile's derivatives, then gradients of the sums before the activations."""
     logits: Floats
+    """Of a tile, one class behind the other."""
     label: Floats
     weight: Floats
-    """Of a tile."""
+    highest: Floats
+    """The largest logit of an event."""
+    total: Floats
+    """The sum of exponentials over its classes."""
     gradient: Floats
     """Of all parameters, shape (P,)."""
     one: Floats
@@ -52,32 +56,32 @@ def padded(width: int) -> int:
     return -(-width // whole) * whole
 
 
-def parameters(widths: tuple[int, ...]) -> int:
-    """Count the parameters of a network with one logit."""
-    return sum(a * b + b for a, b in pairwise((*widths, 1)))
+def laid_out(widths: tuple[int, ...], outputs: int = 1) -> Integers:
+    """Lay out the layers, shape (L + 1, 12).
 
-
-def laid_out(widths: tuple[int, ...]) -> Integers:
-    """Lay out the hidden layers, shape (L, 12); the last row's `WEIGHT` is that of the logit.
+    A single logit is no layer but a product of two vectors, to which the last row belongs. Many are one more layer; the last
+    row then has no outputs, and says where the logits are.
 
     Args:
         widths: Features and hidden widths.
+        outputs: Logits.
     """
     rows: list[list[int]] = []
     flat = panels = gradients = units = 0
     here = TILE * padded(widths[0])
     below = 0
-    for inputs, outputs in pairwise(widths):
-        wide_in, wide_out = padded(inputs), padded(outputs)
-        back = panels + inputs * wide_out
-        rows.append([
-            inputs, outputs, wide_in, wide_out, flat, flat + inputs * outputs, panels, back, gradients, below, here, units,
-        ])  # fmt: skip
-        flat += inputs * outputs + outputs
-        panels = back + outputs * wide_in
+    single = outputs == 1
+    layers = widths if single else (*widths, outputs)
+    for a, b in pairwise(layers):
+        wide_in, wide_out = padded(a), padded(b)
+        back = panels + a * wide_out
+        rows.append([a, b, wide_in, wide_out, flat, flat + a * b, panels, back, gradients, below, here, units])
+        flat += a * b + b
+        panels = back + b * wide_in
         gradients, units = gradients + wide_in * wide_out, units + wide_out
         below, here = here, here + TILE * wide_out
-    rows.append([widths[-1], 1, padded(widths[-1]), 1, flat, flat + widths[-1], panels, panels, gradients, below, here, units])  # fmt: skip
+    last, bias = layers[-1], flat + (layers[-1] if single else 0)
+    rows.append([last, int(single), padded(last), 1, flat, bias, panels, panels, gradients, below, here, units])
     return np.array(rows, np.int64)
 
 
@@ -86,7 +90,8 @@ def work(layout: Integers) -> Work:
     last = layout[-1]
     panels, gradients, units, tiles = (int(last[n]) for n in (FORWARD, GRADIENT, UNITS, HERE))
     units += int(last[PADDED_IN])
-    sizes = (panels, units, gradients, units * ROWS, tiles, tiles, TILE, TILE, TILE, int(last[BIAS]) + 1, 1)
+    logits, parameters = TILE * max(1, int(last[INPUTS] * (1 - last[OUTPUTS]))), int(last[BIAS] + last[OUTPUTS])
+    sizes = (panels, units, gradients, units * ROWS, tiles, tiles, logits, TILE, TILE, TILE, TILE, parameters, 1)
     made = Work(*(_aligned(size) for size in sizes))
     made.one[0] = 1.0
     return made

@@ -30,11 +30,12 @@ from needle_parsl.nsbi.training.native.layout import (
     Integers,
     Work,
 )  # fmt: skip
+from needle_parsl.nsbi.training.native.masks import Masks, drop
 from needle_parsl.nsbi.training.native.products import WIDE, adding, times, with_bias
 from needle_parsl.nsbi.training.native.vectors import LANES
 
 SILU, RELU, TANH = range(3)
-LOSSES = BCE, MSE, MLC = tuple(range(3))
+LOSSES = BCE, MSE, MLC, SOFTMAX = tuple(range(4))
 
 _silu, _relu, _tanh = (functions.activate(f) for f in (functions.silu, functions.relu, functions.tanh))
 _bce, _mse, _mlc = (functions.judge(f) for f in (functions.bce, functions.mse, functions.mlc))
@@ -46,6 +47,7 @@ class Table(NamedTuple):
     x: Floats
     """Shape (N, F)."""
     label: Floats
+    """For `SOFTMAX` the number of the class."""
     weight: Floats
 
 
@@ -60,10 +62,11 @@ def pack(layout: Integers, parameters: Floats, work: Work) -> None:
         if l:
             _pack(weights, inputs, outputs, layout[l, PADDED_IN], work.panels[layout[l, BACKWARD] :])
     last = layout[-1]
-    _put(work.units[last[UNITS] :], parameters[last[WEIGHT] : last[BIAS]])
     work.gradients[:] = 0.0
     work.sums[:] = 0.0
-    work.gradient[last[BIAS]] = 0.0
+    if last[OUTPUTS]:
+        _put(work.units[last[UNITS] :], parameters[last[WEIGHT] : last[BIAS]])
+        work.gradient[last[BIAS]] = 0.0
 
 
 @inlined
@@ -107,19 +110,36 @@ def load(layout: Integers, table: Table, order: Integers, work: Work) -> int:
 
 
 @inlined
-def forward(layout: Integers, parameters: Floats, activation: int, rows: int, work: Work) -> None:
-    """Compute the activations of all layers, their derivatives, and the logits."""
+def forward(
+    layout: Integers, parameters: Floats, activation: int, masks: Masks, step: int, first: int, rows: int, work: Work
+) -> None:
+    """Compute the activations of all layers, their derivatives, and the logits.
+
+    Args:
+        layout: Of the network.
+        parameters: Its weights and biases.
+        activation: Which one.
+        masks: What is dropped.
+        step: Its place in `masks`.
+        first: Row of the batch at which the tile begins.
+        rows: Of the tile, in whole blocks.
+        work: What is worked in.
+    """
+    last = layout[-1]
     for l in range(len(layout) - 1):
         below, here, width = layout[l, BELOW], layout[l, HERE], layout[l, PADDED_OUT]
         with_bias(
             work.values, below, layout[l, PADDED_IN], 1, work.panels, layout[l, FORWARD], layout[l, INPUTS], 0,
             work.values, here, width, rows, width, layout[l, INPUTS], work.units, layout[l, UNITS],
         )  # fmt: skip
-        _activate(activation, work.values, work.slopes, here, here + rows * width)
-    last = layout[-1]
-    for n in range(rows):
-        product = dot(work.values, last[BELOW] + n * last[PADDED_IN], work.units, last[UNITS], last[PADDED_IN])
-        work.logits[n] = product + parameters[last[BIAS]]
+        if last[OUTPUTS] or l < len(layout) - 2:
+            _activate(activation, work.values, work.slopes, here, here + rows * width)
+            if masks.threshold:
+                drop(layout[l], masks, masks.streams[step, l], first, rows, work)
+    if last[OUTPUTS]:
+        for n in range(rows):
+            product = dot(work.values, last[BELOW] + n * last[PADDED_IN], work.units, last[UNITS], last[PADDED_IN])
+            work.logits[n] = product + parameters[last[BIAS]]
 
 
 @inlined
@@ -157,8 +177,16 @@ def judge(kind: int, count: int, rows: int, work: Work) -> float:
 
 @inlined
 def backward(layout: Integers, count: int, rows: int, work: Work) -> None:
-    """Add a tile's gradients, from the slopes of the loss in `logits`. Vectors are matrices with strides of 0."""
-    last = layout[-1]
+    """Add a tile's gradients, from the slopes of the loss in `logits`, or in `slopes` for many classes. Vectors are matrices with strides of 0."""
+    if layout[-1, OUTPUTS]:
+        _through_logit(layout[-1], count, rows, work)
+    for l in range(len(layout) - 2, -1, -1):
+        _through(layout[l], l == 0, count, rows, work)
+
+
+@inlined
+def _through_logit(last: Integers, count: int, rows: int, work: Work) -> None:
+    """Add the gradients of a single logit, and go back to the last hidden layer."""
     width, below = last[PADDED_IN], last[BELOW]
     for slope in work.logits[:count]:
         work.gradient[last[BIAS]] += slope
@@ -168,8 +196,6 @@ def backward(layout: Integers, count: int, rows: int, work: Work) -> None:
     times(
         work.logits, 0, 1, 0, work.units, last[UNITS], 1, 1, work.slopes, below, width, rows, width, 1, work.one, 0
     )  # fmt: skip
-    for l in range(len(layout) - 2, -1, -1):
-        _through(layout[l], l == 0, count, rows, work)
 
 
 @inlined
@@ -182,7 +208,7 @@ def _through(layer: Integers, first: bool, count: int, rows: int, work: Work) ->
     )  # fmt: skip
     adding(
         work.slopes, here, 1, wide_out, work.values, below, 1, wide_in,
-        work.gradients, layer[GRADIENT], wide_in, wide_out, wide_in, count, work.one, 0,
+        work.gradients, layer[GRADIENT], wide_in, (layer[OUTPUTS] + ROWS - 1) // ROWS * ROWS, wide_in, count, work.one, 0,
     )  # fmt: skip
     if not first:
         times(
@@ -202,4 +228,5 @@ def unpack(layout: Integers, work: Work) -> None:
             start, row = layout[l, WEIGHT] + o * inputs, layout[l, GRADIENT] + o * width
             _put(work.gradient[start:], work.gradients[row : row + inputs])
     last = layout[-1]
-    _put(work.gradient[last[WEIGHT] :], work.sums[last[UNITS] * ROWS : last[UNITS] * ROWS + last[INPUTS]])
+    if last[OUTPUTS]:
+        _put(work.gradient[last[WEIGHT] :], work.sums[last[UNITS] * ROWS : last[UNITS] * ROWS + last[INPUTS]])

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import nn, optim
 
+from needle_parsl.nsbi.training.dropping import Dropout
 from needle_parsl.nsbi.training.native import passes, updates
 from needle_parsl.nsbi.training.native.passes import Table
-from needle_parsl.nsbi.training.native.trainer import Goal, Trainer
+from needle_parsl.nsbi.training.native.trainer import Goal, Structure, Trainer
 from needle_parsl.nsbi.training.native.updates import Rule
 
 VIEWS = {
@@ -32,21 +33,19 @@ VIEWS = {
 """Operations that change no number."""
 NAMES = {passes.SILU: "silu", passes.RELU: "relu", passes.TANH: "tanh"}
 """Of the activations, as ATen calls them."""
+LOSSES = (
+    ["binary_cross_entropy_with_logits"], ["mse_loss"], ["_log_softmax", "_to_copy", "nll_loss_forward"], ["_log_softmax", "nll_loss_forward"],
+)  # fmt: skip
+"""What `GOALS` are made of; the cross-entropy of many classes may turn labels into whole numbers."""
 REDUCING = {"mul": 2, "mean": 1, "sum": 2, "div": 1}
 """Operations by which a loss becomes one number, and how often at most."""
 ACTIVATIONS: dict[type[nn.Module], int] = {nn.SiLU: passes.SILU, nn.ReLU: passes.RELU, nn.Tanh: passes.TANH}
-GOALS = tuple(Goal(loss, by_weight=by_weight) for by_weight in (False, True) for loss in (passes.BCE, passes.MSE))
+GOALS = tuple(
+    Goal(loss, by_weight=by_weight) for by_weight in (False, True) for loss in (passes.BCE, passes.MSE, passes.SOFTMAX)
+)
 """What may be the goal of a user's own `training_step`: losses that are written in one way only."""
 AGREED = 1e-5
 """Largest difference of loss and gradient, relative to the loss and to the largest part of the gradient."""
-
-
-class Structure(NamedTuple):
-    """A multilayer perceptron."""
-
-    widths: tuple[int, ...]
-    """Features and hidden widths; the output is one number."""
-    activation: int
 
 
 class Plan(NamedTuple):
@@ -63,16 +62,20 @@ def structures(module: nn.Module) -> tuple[Structure, ...]:
     """
     parts = [part for part in module.modules() if not list(part.children()) and not _idle(part)]
     layers = [part for part in parts if type(part) is nn.Linear]
-    kinds = {type(part) for part in parts} - {nn.Linear}
+    drops = [part for part in parts if isinstance(part, Dropout)]
+    kinds = {type(part) for part in parts} - {nn.Linear, Dropout}
     sizes = [p.numel() for layer in layers for p in layer.parameters()]
-    if len(layers) < 2 or len(kinds) > 1 or not kinds <= set(ACTIVATIONS) or layers[-1].out_features != 1:
+    if len(layers) < 2 or len(kinds) > 1 or not kinds <= set(ACTIVATIONS):
         return ()
     if any(layer.bias is None for layer in layers) or any(a.out_features != b.in_features for a, b in pairwise(layers)):
         return ()
     if [p.numel() for p in module.parameters()] != sizes:
         return ()
     widths = tuple(layer.in_features for layer in layers)
-    return tuple(Structure(widths, ACTIVATIONS[kind]) for kind in kinds or ACTIVATIONS)
+    outputs, thresholds = layers[-1].out_features, {drop.threshold for drop in drops} or {0}
+    if len(thresholds) > 1 or [drop.layer for drop in drops] not in ([], list(range(len(layers) - 1))):
+        return ()
+    return tuple(Structure(widths, ACTIVATIONS[kind], outputs, *thresholds) for kind in kinds or ACTIVATIONS)
 
 
 def _idle(part: nn.Module) -> bool:
@@ -101,9 +104,7 @@ def knows(
         return not names
     numbers = [n for name, given in operations if name in ("mul", "div") for n in given]
     judged = [name for name in names if name not in REDUCING]
-    known = judged in (["binary_cross_entropy_with_logits"], ["mse_loss"]) or (
-        sorted(judged) == ["pow", "sub"] and ("pow", (2.0,)) in operations
-    )
+    known = sorted(judged) in LOSSES or (sorted(judged) == ["pow", "sub"] and ("pow", (2.0,)) in operations)
     few = all(names.count(name) <= most for name, most in REDUCING.items())
     return known and few and all(n == events for n in numbers)
 
@@ -150,10 +151,16 @@ class Sample(NamedTuple):
     loss: float
     gradient: torch.Tensor
     """Shape (P,)."""
+    step: int = 0
+    """Steps before it, on which dropout depends."""
 
 
 def plan(
-    found: Sequence[Structure], goals: Sequence[Goal], parameters: torch.Tensor, samples: Sequence[Sample]
+    found: Sequence[Structure],
+    goals: Sequence[Goal],
+    parameters: torch.Tensor,
+    samples: Sequence[Sample],
+    seed: int = 0,
 ) -> Plan | None:
     """Find the structure and the goal whose loss and gradient agree with the module's on all samples.
 
@@ -162,10 +169,11 @@ def plan(
         goals: What its goal may be.
         parameters: Its weights, shape (P,).
         samples: At least one.
+        seed: Of the member.
     """
     for structure in found:
-        for goal in goals:
-            trainer = Trainer(*structure, goal, Rule(updates.SGD))
+        for goal in (g for g in goals if g.suits(structure)):
+            trainer = Trainer(structure, goal, Rule(updates.SGD), seed)
             if all(agrees(trainer, parameters, sample) for sample in samples):
                 return Plan(structure, goal)
     return None
@@ -174,9 +182,11 @@ def plan(
 def agrees(trainer: Trainer, parameters: torch.Tensor, sample: Sample) -> bool:
     """Compare; where classes are nearly the same their gradients cancel, and rounding is small beside that of one class only."""
     rows, weights = np.arange(len(sample.table.x)), parameters.numpy()
-    loss, gradient = trainer.differentiate(weights, sample.table, rows)
+    loss, gradient = trainer.differentiate(weights, sample.table, rows, sample.step)
     one = sample.table._replace(label=np.ones_like(sample.table.label))
-    scale = max(np.abs(sample.gradient.numpy()).max(), np.abs(trainer.differentiate(weights, one, rows)[1]).max())
+    scale = max(
+        np.abs(sample.gradient.numpy()).max(), np.abs(trainer.differentiate(weights, one, rows, sample.step)[1]).max()
+    )
     return bool(
         abs(loss - sample.loss) <= AGREED * abs(sample.loss)
         and np.abs(gradient - sample.gradient.numpy()).max() <= AGREED * scale

@@ -57,8 +57,12 @@ class Vectors:
 
     def spread(self, place: Any) -> Any:
         """Read one number into all lanes."""
-        unknown = ir.Constant(self.kind, ir.Undefined)
-        first = self.builder.insert_element(unknown, self.builder.load(place), BITS(0))
+        return self.repeated(self.builder.load(place))
+
+    def repeated(self, value: Any) -> Any:
+        """Give all lanes the same number, of 32 bits of whatever kind."""
+        unknown = ir.Constant(ir.VectorType(value.type, self.lanes), ir.Undefined)
+        first = self.builder.insert_element(unknown, value, BITS(0))
         return self.builder.shuffle_vector(first, unknown, self.bits(0))
 
     def polynomial(self, x: Any, coefficients: Sequence[float]) -> Any:

@@ -1,0 +1,131 @@
+"""Defaults that depend on other keys, or on the number of simulated events; docs/learning.md has what was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from needle_parsl.analysis.tables import Analysis, Training
+
+FOLDS, FOLDS_OF_FEW, FEW = 5, 10, 5_000
+"""Folds of cross-fitting, and with fewer than so many events of a sample."""
+LARGE = 50_000
+"""Events of a class from which on networks are larger, and less regularised."""
+CLASSIFIED = ("mlp", "deepset", "transformer")
+"""Networks that can have an output for each class."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a training is to suit."""
+
+    events: float
+    """Mean number of training events of a class."""
+    varied: bool = False
+    """Whether it tells variations of a process apart, whose densities are nearly equal."""
+
+
+def settle(analysis: Analysis) -> Analysis:
+    """Fill in what depends on other keys. `split.cross` stays open where events are to be cross-fitted in the usual number of folds."""
+    split, training, ensemble = analysis.split, analysis.training, analysis.ensemble
+    crossed = split.cross != 0 if split.cross is not None else _crosses(analysis)
+    loss = training.loss or ("multiclass" if crossed and _classifies(analysis) else "carl")
+    wifi = ensemble.combine == "wifi"
+    trained = replace(
+        training,
+        loss=loss,
+        members=training.members or (2 if crossed else 10),
+        bootstrap=wifi if training.bootstrap is None else training.bootstrap,
+    )
+    normalise = ensemble.normalise or ("none" if wifi else "reference" if analysis.features.parameters else "yields")
+    return replace(
+        analysis,
+        split=split if crossed else replace(split, cross=0),
+        training=trained,
+        ensemble=replace(ensemble, normalise=normalise),
+    )
+
+
+def _crosses(analysis: Analysis) -> bool:
+    """Whether events are cross-fitted where nothing is said of it."""
+    other = analysis.split.divides() or analysis.training.folds is not None or bool(analysis.features.parameters)
+    return not other and analysis.ensemble.combine != "wifi"
+
+
+def _classifies(analysis: Analysis) -> bool:
+    """Whether one network can learn several ratios."""
+    training = analysis.training
+    return training.architecture()[0] in CLASSIFIED and not (training.metrics or training.label_smoothing)
+
+
+def folds(events: float) -> int:
+    """Give the folds of cross-fitting for so many events of a sample."""
+    return FOLDS if events >= FEW else FOLDS_OF_FEW
+
+
+@dataclass(frozen=True)
+class Complete:
+    """The size of networks, and how they are trained; `[training]` has the meaning of each."""
+
+    layers: int
+    nodes: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    dropout: float
+
+
+def complete(training: Training, size: Size) -> Complete:
+    """Fill in what `[training]` leaves open."""
+    few = size.events < LARGE
+    usual = Complete(
+        layers=2 if few else 3,
+        nodes=64,
+        batch_size=1024 if size.varied else 512,
+        learning_rate=3e-3,
+        weight_decay=0.1 if few or size.varied else 0.01,
+        dropout=0.1 if (few or size.varied) and training.architecture()[0] in CLASSIFIED else 0.0,
+    )
+    given = {name: getattr(training, name) for name in asdict(usual)}
+    return replace(usual, **{name: value for name, value in given.items() if value is not None})
+
+
+def steps(size: Size) -> int:
+    """Give the steps of a training of the usual length."""
+    return round((13 if size.varied else 30) * math.pow(max(size.events, 1.0), 0.4))
+
+
+LENGTHS = (0.5, 1.0, 2.0)
+"""Of the usual length, after which a training may end."""
+EPOCHS = 50
+"""Where nobody says how many events there are."""
+
+
+def suited(
+    training: Training, counts: Sequence[int], *, varied: bool = False, part: float = 1.0, crossed: bool = False
+) -> tuple[Training, tuple[int, ...]]:
+    """Complete `[training]` for so many events.
+
+    Args:
+        training: As the user wrote it.
+        counts: Events of each class.
+        varied: Whether the classes are variations of a process.
+        part: What part of the events trains.
+        crossed: Whether the others validate, so that nothing else decides when a training ends.
+
+    Returns:
+        The table with all that it leaves open, and the epochs after which a training may end; none where it ends as the table says.
+    """
+    size = Size(sum(counts) / max(len(counts), 1), varied)
+    chooses = training.architecture()[0] in CLASSIFIED and training.schedule == "cosine" and not training.patience
+    own = complete(training, size)
+    found = replace(training, **asdict(own))
+    if found.epochs is not None:
+        return found, (found.epochs,) if chooses and crossed else ()
+    batches = max(1, math.ceil(sum(counts) * part / own.batch_size))
+    epochs = [max(1, round(steps(size) * factor / batches)) for factor in LENGTHS]
+    lengths = tuple(dict.fromkeys(epochs)) if chooses else ()
+    return replace(found, epochs=lengths[-1] if lengths else epochs[1]), lengths

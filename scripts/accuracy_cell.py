@@ -1,0 +1,334 @@
+"""One problem of `bench_accuracy.py` at one size: an analysis as one would write it, run for every seed, beside exact densities."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import tomli_w
+from pyarrow import parquet
+
+from needle_parsl import analysis, rundir, site
+from needle_parsl.errors import NeedleError
+from needle_parsl.nsbi.estimators import files
+from needle_parsl.nsbi.statistics import dataset
+from needle_parsl.nsbi.statistics.dataset import Dataset
+from needle_parsl.nsbi.statistics.fits.fitting import Result, minimise
+from needle_parsl.nsbi.statistics.model.building import Builder
+from needle_parsl.nsbi.statistics.model.constraints import Constraints
+from needle_parsl.workflow import running
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from problems import PROBLEMS, SHAPE, Problem, Sample, exact  # type: ignore[import-not-found] # lies with the tests
+
+Floats = npt.NDArray[np.float64]
+NORMALISING = 20_000
+"""Events of each process behind Z, at most."""
+FEW = 10_000
+"""Below, parts of a sample have fewer events than the default of `split.min_events`."""
+EXTRA = ("ensemble_error", "simulation_error")
+"""What a fit states beside the statistics of the data, as `fits/*.json` names it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be measured."""
+
+    problem: str
+    events: int
+    """Simulated events of each process, and of each variation."""
+    seeds: tuple[int, ...]
+    """Of the networks, each a run."""
+    settings: tuple[str, ...]
+    """Overrides, as `--set` has them."""
+    data: int
+    """Data sets."""
+    resample: bool
+    """Whether every seed has simulated events of its own."""
+
+
+def cpu() -> float:
+    """Give the processor time of this process and its children so far, in seconds."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def write(problem: Problem, folder: Path, events: int, seed: int) -> Path:
+    """Write simulated events as Parquet files, and the analysis of them: the same bytes every time."""
+    path = folder / "analysis.toml"
+    folder.mkdir(parents=True, exist_ok=True)
+    samples: dict[str, Any] = {}
+    for place, (name, process) in enumerate(problem.processes.items()):
+        made = problem.simulate(name, np.random.default_rng([seed, place, zlib.crc32(problem.name.encode())]), events)
+        for side, sample in made.items():
+            parquet.write_table(table(problem, sample), folder / f"{name}_{side}.parquet")
+        sides = {side: {"files": [f"{name}_{side}.parquet"]} for side in made if side != "nominal"}
+        samples[name] = {"files": [f"{name}_nominal.parquet"], "weight": "weight", "yield": float(process.events)}
+        samples[name] |= {"variations": {SHAPE: sides}} if sides else {}
+    path.write_text(tomli_w.dumps(description(problem, events) | {"samples": samples}))
+    return path
+
+
+def table(problem: Problem, sample: Sample) -> pa.Table:
+    """Make the columns of a file: features, weight, and what names an event where twins of it are elsewhere."""
+    columns = {name: sample.x[:, i].astype(np.float32) for i, name in enumerate(problem.features)}
+    named = {"event": sample.event} if problem.twins else {}
+    return pa.table({**columns, "weight": sample.weight, **named})
+
+
+def description(problem: Problem, events: int) -> dict[str, Any]:
+    """Say what has no default, and what a small sample or twins need."""
+    features: dict[str, Any] = {"names": list(problem.features)}
+    if problem.missing and "missing" in {field.name for field in fields(analysis.Features)}:
+        features["missing"] = list(problem.missing)
+    split: dict[str, Any] = {"min_events": 100} if events < FEW else {}
+    split |= {"id": ["event"]} if problem.twins else {}
+    return {
+        "name": problem.name,
+        "features": features,
+        "ratios": {"reference": list(problem.reference), "targets": list(problem.processes)},
+        "model": problem.model(),
+        **({"split": split} if split else {}),
+    }
+
+
+def run(path: Path, settings: Sequence[str]) -> tuple[running.Prepared, dict[str, float]]:
+    """Run up to the Asimov fit, without what it does not need.
+
+    Returns:
+        The run, and processor seconds by stage; those before the first task, as of looking at files, are `start`.
+
+    Raises:
+        NeedleError: It ended without a result.
+    """
+    began = cpu()
+    place = replace(site.load("local"), workers_per_node=1)
+    prepared = running.prepare(path.parent / "run", analysis.load(path, list(settings)), place, "fit")
+    needed = {task.key for task in prepared.plan.tasks if task.stage == "fit"}
+    for task in reversed(prepared.plan.tasks):
+        needed |= set(task.after) if task.key in needed else set()
+    tasks = tuple(task for task in prepared.plan.tasks if task.key in needed)
+    prepared = replace(prepared, plan=replace(prepared.plan, tasks=tasks))
+    used, last = {"start": cpu() - began}, cpu()
+
+    def ended(task: Any, _: Any) -> None:
+        nonlocal last
+        used[task.stage] = used.get(task.stage, 0.0) + cpu() - last
+        last = cpu()
+
+    outcome = running.run(prepared, ended)
+    if outcome.failed:
+        first = outcome.failed[0]
+        raise NeedleError(f"{first.stage} {first.what}: {first.reason}")
+    return prepared, used
+
+
+@dataclass(frozen=True)
+class Data:
+    """Data sets at the nominal point, each with the auxiliary observations that were thrown beside it."""
+
+    x: Floats
+    """Features of all, shape (N, F)."""
+    ends: npt.NDArray[np.int64]
+    """Where each ends."""
+    constraints: Sequence[Constraints]
+
+    @staticmethod
+    def throw(problem: Problem, builder: Builder, number: int) -> Data:
+        """Throw them; the same for all seeds and sizes."""
+        generators = [np.random.default_rng([zlib.crc32(problem.name.encode()), i]) for i in range(number)]
+        x = [problem.pseudo_data(generator, 1.0, {}) for generator in generators]
+        nominal = builder.constraints.nominal()
+        thrown = [builder.constraints.throw(nominal, generator) for generator in generators]
+        return Data(np.concatenate(x), np.cumsum([len(one) for one in x]), thrown)
+
+    def fit(self, builder: Builder, ratios: Mapping[str, Floats], simulation: Dataset) -> list[Result]:
+        """Fit each with log ratios of all events."""
+        found = []
+        for start, stop, constraints in zip([0, *self.ends[:-1]], self.ends, self.constraints, strict=True):
+            one = Dataset.of(self.x[start:stop], {name: values[start:stop] for name, values in ratios.items()})
+            likelihood = replace(builder, constraints=constraints).likelihood(one, simulation)
+            found.append(minimise(likelihood, likelihood.rates))
+        return found
+
+
+def numbers(fit: Result) -> dict[str, float | None]:
+    """Give what is compared of a fit: null where it has failed, and for the error at a bound."""
+    if not fit.converged:
+        return {"mu": None, "error": None, SHAPE: None}
+    error = fit.error("mu")
+    return {"mu": fit.value("mu"), "error": None if np.isnan(error) else error, SHAPE: fit.value(SHAPE)}
+
+
+def deviations(problem: Problem, truth: Mapping[str, Floats], learned: Mapping[str, Floats]) -> dict[str, Any]:
+    """Compare log ratios in the data: standard deviation and mean of learned - exact.
+
+    Of processes against the most frequent one, where that log ratio is between its quantiles at 5 and 95 % for events of the
+    process; of variations over the events of their process.
+    """
+    yields = {name: process.events for name, process in problem.processes.items()}
+    base = max(yields, key=lambda name: yields[name])
+    flat = np.zeros_like(truth[base])
+    densities = {name: n * np.exp(truth[name]) for name, n in yields.items()}
+    total = np.sum([*densities.values()], axis=0)
+    found: dict[str, Any] = {}
+    for name in truth:
+        process = name.partition(".")[0]
+        if name == base:
+            continue
+        if name == process:
+            own = truth[name] - truth[base]
+            low, high = quantiles(own, densities[name] / total)
+            off = learned.get(name, flat) - learned.get(base, flat) - own
+            weight = ((own >= low) & (own <= high)).astype(float)
+        else:
+            off, weight = learned[name] - truth[name], densities[process] / total
+        mean = float(np.average(off, weights=weight))
+        spread = float(np.sqrt(np.average((off - mean) ** 2, weights=weight)))
+        size = float(np.sqrt(np.average(truth[name] ** 2, weights=weight))) if name != process else None
+        found[name] = {"sd": spread, "mean": mean, "size": size}
+    return found
+
+
+def quantiles(values: Floats, weight: Floats) -> tuple[float, float]:
+    """Give the weighted quantiles at 5 and 95 %."""
+    order = np.argsort(values)
+    share = np.cumsum(weight[order]) / weight.sum()
+    low, high = values[order][np.searchsorted(share, [0.05, 0.95])]
+    return float(low), float(high)
+
+
+def measure(task: Task, out: Path) -> list[dict[str, Any]]:
+    """Run every seed and compare; a line of progress for each.
+
+    Args:
+        task: What.
+        out: A folder for events and run.
+
+    Returns:
+        A cell for each seed; one that ended without a result has only the reason, `failed`.
+    """
+    problem = PROBLEMS[task.problem]
+    cells: list[dict[str, Any]] = []
+    truth: Truth | None = None
+    written: dict[int, Path] = {}
+    for seed in task.seeds:
+        began, wall = cpu(), time.time()
+        sample = seed if task.resample else 1
+        folder = out / f"{problem.name}_{task.events}_{sample}"
+        cell: dict[str, Any] = {"problem": problem.name, "events": task.events, "seed": seed}
+        path = written.get(sample) or write(problem, folder, task.events, sample)
+        written[sample] = path
+        used = {"simulate": cpu() - began}
+        try:
+            prepared, stages = run(path, [f"seed={seed}", *task.settings])
+            used |= stages
+            began = cpu()
+            builder = Builder.of(prepared.loaded.analysis.model, exact.shapes(problem))
+            if truth is None:
+                truth = Truth.make(problem, builder, task.data)
+                used["exact"], began = cpu() - began, cpu()
+            cell |= compared(problem, builder, truth, prepared.root, used)
+        except NeedleError as error:
+            cell["failed"] = str(error)
+        cell |= {
+            "cpu": {name: round(seconds, 2) for name, seconds in used.items()},
+            "wall": round(time.time() - wall, 1),
+        }
+        cells.append(cell)
+        print(said(cell), file=sys.stderr, flush=True)
+    return cells
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What needs no networks: the data sets with their exact ratios and fits."""
+
+    data: Data
+    ratios: Mapping[str, Floats]
+    fits: Sequence[Result]
+
+    @staticmethod
+    def make(problem: Problem, builder: Builder, number: int) -> Truth:
+        """Throw and fit them."""
+        data = Data.throw(problem, builder, number)
+        ratios = exact.log_ratios(problem, data.x)
+        simulation = exact.simulation(problem, np.random.default_rng(zlib.crc32(problem.name.encode())), NORMALISING)
+        return Truth(data, ratios, data.fit(builder, ratios, simulation))
+
+
+def compared(problem: Problem, builder: Builder, truth: Truth, root: Path, used: dict[str, float]) -> dict[str, Any]:
+    """Evaluate the estimators of a run on the data, fit with them, and put everything beside what is exact."""
+    began = cpu()
+    x = truth.data.x.astype(np.float32)
+    paths = sorted((root / "estimators").glob("*/estimator.h5"))
+    learned = {path.parent.name: files.read(path).log_ratio(x) for path in paths}
+    used["evaluate data"], began = cpu() - began, cpu()
+    simulation = fewer(problem, dataset.read(root / rundir.place("evaluate", "asimov")))
+    fits = truth.data.fit(builder, learned, simulation)
+    used["fits"] = cpu() - began
+    asimov = rundir.read_json(root / rundir.place("fit", "asimov"))
+    pairs = zip(fits, truth.fits, strict=True)
+    return {
+        "data": [{"learned": numbers(one), "exact": numbers(other)} for one, other in pairs],
+        "ratios": deviations(problem, truth.ratios, learned),
+        "asimov": {"converged": asimov["converged"], **asimov["parameters"]},
+    }
+
+
+def fewer(problem: Problem, simulation: Dataset) -> Dataset:
+    """Keep some events of every process, picked at random, with weights that keep Z at plus and minus one sigma."""
+    picked = np.random.default_rng(0).permutation(len(simulation.weight))
+    weight, kept = simulation.weight.copy(), []
+    for place, name in enumerate(simulation.samples):
+        own = picked[simulation.sample[picked] == place]
+        rows = own[:NORMALISING]
+        kept.append(rows)
+        if problem.processes[name].varied:
+            means = np.average(exact.responses(simulation.ratios, name, own), axis=1, weights=weight[own])
+            weight[rows] = exact.tilted(weight[rows], exact.responses(simulation.ratios, name, rows), means)
+    rows = np.concatenate(kept)
+    ratios = {name: values[rows] for name, values in simulation.ratios.items()}
+    return replace(simulation, x=simulation.x[rows], weight=weight[rows], sample=simulation.sample[rows], ratios=ratios)
+
+
+def said(cell: Mapping[str, Any]) -> str:
+    """Say in a line how a cell went."""
+    what = f"{cell['problem']} {cell['events']} seed {cell['seed']}: "
+    seconds = f" ({sum(cell['cpu'].values()):.0f} CPU s, {cell['wall']:.0f} s)"
+    if "failed" in cell:
+        return f"{what}failed, {cell['failed']}{seconds}"
+    shifts = moved(cell)
+    middle = f"mu off by {shifts.mean():+.2f} +- {shifts.std():.2f} sigma" if len(shifts) else "no fit converged"
+    return f"{what}{middle}, Asimov mu {cell['asimov']['mu']['value']:.2f}{seconds}"
+
+
+def moved(cell: Mapping[str, Any]) -> Floats:
+    """Give learned - exact mu in exact errors, of the data sets in which both fits converged."""
+    return np.array([(d["learned"]["mu"] - d["exact"]["mu"]) / d["exact"]["error"] for d in both(cell)])
+
+
+def both(cell: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List the data sets of a cell in which both fits converged, the exact one away from bounds."""
+    return [d for d in cell.get("data", ()) if d["learned"]["mu"] is not None and d["exact"]["error"] is not None]
+
+
+def main() -> None:
+    """Do what the first argument says as JSON, in the folder that the second one names; print cells as JSON."""
+    wanted: dict[str, Any] = json.loads(sys.argv[1])
+    lists = {"seeds": tuple(wanted["seeds"]), "settings": tuple(wanted["settings"])}
+    print(json.dumps(measure(Task(**(wanted | lists)), Path(sys.argv[2]))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""Learned against exact fits of the same data, on the problems of tests/problems: how far mu is off, in units of its error.
+
+    bench_accuracy.py                                  the table of docs/accuracy.md
+    bench_accuracy.py --quick                          two problems, small, one seed
+    bench_accuracy.py --problems student,peak --sizes 200000 --seeds 1,2 --set ensemble.combine=mean_log
+
+Every problem is written as an analysis with nothing but what has no default, run in-process at the site `local` up to the
+Asimov fit, and its estimators are applied to data sets thrown from the exact densities. Each data set is fitted twice, with
+learned ratios and the yields and Z of the run, and with exact ratios, yields and Z. Two problems run side by side, one thread each.
+Into the folder `--out` go `accuracy.md`, the table, and `accuracy.json`, every number; the last line is one of JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import measuring  # type: ignore[import-not-found]  # scripts find what stands beside them
+import numpy as np
+from accuracy_cell import EXTRA, PROBLEMS, SHAPE, Task, both, moved  # type: ignore[import-not-found]
+
+HEADER = (
+    "problem", "events", "mean shift [seeds]", "spread", "worst", "error / exact", "shape: mean, worst", "sd of ln r",
+    "sd of ln g", "stated, covers", "Asimov mu", "failed", "CPU s: training, all",
+)  # fmt: skip
+TRAINING = ("train", "combine", "covariance")
+"""Stages that make estimators."""
+
+
+def unit(task: Task, folder: Path) -> list[dict[str, Any]]:
+    """Measure one problem at one size in a process of its own; its progress goes to the terminal."""
+    program = str(Path(__file__).with_name("accuracy_cell.py"))
+    command = [sys.executable, program, json.dumps(asdict(task)), str(folder)]
+    ended = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, check=False, env={**os.environ, **measuring.ONE_THREAD}
+    )
+    if ended.returncode:
+        lost = {
+            "problem": task.problem,
+            "events": task.events,
+            "cpu": {},
+            "failed": f"ended with code {ended.returncode}",
+        }
+        return [{**lost, "seed": seed} for seed in task.seeds]
+    cells: list[dict[str, Any]] = json.loads(ended.stdout.strip().splitlines()[-1])
+    return cells
+
+
+def summary(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sum up the seeds of one problem at one size; None where nothing is known.
+
+    `mean` and `spread` are the mean over seeds of mean and standard deviation over data sets, `worst` is that of all.
+    """
+    good = [cell for cell in cells if len(moved(cell))]
+    pairs = [d for cell in good for d in both(cell)]
+    lost = sum(d["learned"]["mu"] is None for cell in cells for d in cell.get("data", ()))
+    found: dict[str, Any] = {
+        "problem": cells[0]["problem"], "events": cells[0]["events"], "lost": lost,
+        "failed": [cell["failed"] for cell in cells if "failed" in cell],
+        "training": np.mean([sum(cell["cpu"].get(stage, 0.0) for stage in TRAINING) for cell in cells]),
+        "cpu": np.mean([sum(cell["cpu"].values()) for cell in cells]),
+    }  # fmt: skip
+    if not good:
+        return found
+    shifts = [moved(cell) for cell in good]
+    errors = [d["learned"]["error"] / d["exact"]["error"] for d in pairs if d["learned"]["error"]] or [np.nan]
+    shapes = np.array([d["learned"][SHAPE] - d["exact"][SHAPE] for d in pairs])
+    means = [shift.mean() for shift in shifts]
+    return found | {
+        "means": means, "mean": np.mean(means), "spread": np.mean([shift.std() for shift in shifts]),
+        "worst": max(np.abs(shift).max() for shift in shifts),
+        "error": np.mean(errors), "error_range": (min(errors), max(errors)),
+        "shape": shapes.mean(), "shape_worst": np.abs(shapes).max(),
+        "sd_r": _largest(good, varied=False), "sd_g": _largest(good, varied=True),
+        "asimov": [cell["asimov"]["mu"]["value"] for cell in good], **stated(good),
+    }  # fmt: skip
+
+
+def _largest(cells: Sequence[Mapping[str, Any]], *, varied: bool) -> tuple[str, float]:
+    """Name the ratio that is furthest from exact, with its standard deviation averaged over seeds."""
+    names = [name for name in cells[0]["ratios"] if (SHAPE in name.split(".")) == varied]
+    spreads = {name: float(np.mean([cell["ratios"][name]["sd"] for cell in cells])) for name in names}
+    name = max(spreads, key=lambda one: spreads[one])
+    return name, spreads[name]
+
+
+def stated(cells: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Compare what runs state for networks and finite simulation with what learned - exact is."""
+    sizes, covered = [], []
+    for cell in cells:
+        size = float(np.linalg.norm([cell["asimov"]["mu"].get(name) or 0.0 for name in EXTRA]))
+        for d in both(cell):
+            sizes.append(size / d["exact"]["error"])
+            covered.append(abs(d["learned"]["mu"] - d["exact"]["mu"]) < size)
+    return {"stated": float(np.mean(sizes)), "covers": float(np.mean(covered))}
+
+
+def cells_of(row: Mapping[str, Any]) -> list[str]:
+    """Write a row of the table."""
+    ends = [str(len(row["failed"]) + row["lost"]), f"{row['training']:.0f}, {row['cpu']:.0f}"]
+    if "mean" not in row:
+        return [row["problem"], f"{row['events']:,}", *["-"] * (len(HEADER) - 4), *ends]
+    seeds = ", ".join(f"{mean:+.2f}" for mean in row["means"])
+    low, high = row["error_range"]
+    return [
+        row["problem"], f"{row['events']:,}", f"{row['mean']:+.2f} [{seeds}]", f"{row['spread']:.2f}", f"{row['worst']:.2f}",
+        f"{row['error']:.3f} ({low:.2f} to {high:.2f})", f"{row['shape']:+.2f}, {row['shape_worst']:.2f}",
+        f"{row['sd_r'][1]:.3f}", f"{row['sd_g'][1]:.3f}", f"{row['stated']:.2f}, {100 * row['covers']:.0f} %",
+        ", ".join(f"{mu:.2f}" for mu in row["asimov"]), *ends,
+    ]  # fmt: skip
+
+
+def markdown(rows: Sequence[Mapping[str, Any]], settings: Sequence[str], data: int) -> str:
+    """Write the table."""
+    how = "default settings" if not settings else f"`{'`, `'.join(settings)}`"
+    said = (
+        f"Learned minus exact, {data} data sets, {how}. Shifts of mu in exact errors, those of the shape nuisance in its "
+        "sigma; the largest sd of a ratio about the exact one; the error stated for networks and simulation, in exact "
+        "errors, and how often it covers the shift."
+    )
+    lines = [said, "", "| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
+    return "\n".join([*lines, *("| " + " | ".join(cells_of(row)) + " |" for row in rows), ""])
+
+
+def limits(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float, str]]:
+    """Give the worst of each size, with what is wanted and where it was."""
+    found = {}
+    for events in dict.fromkeys(row["events"] for row in rows):
+        own = [row for row in rows if row["events"] == events]
+        known = [row for row in own if "mean" in row]
+        none = sum(len(row["failed"]) + row["lost"] for row in own)
+        found[f"without_result_{events}"] = (float(none), 0.0, "runs and fits")
+        if known:
+            far = max(known, key=lambda row: abs(row["mean"]))
+            broad = max(known, key=lambda row: row["spread"])
+            wrong = max(known, key=lambda row: abs(np.log(row["error"])))
+            found[f"mean_shift_{events}"] = (round(float(far["mean"]), 3), 0.15, f"sigma of mu, {far['problem']}")
+            found[f"spread_{events}"] = (round(float(broad["spread"]), 3), 0.3, f"sigma of mu, {broad['problem']}")
+            found[f"error_{events}"] = (
+                round(float(wrong["error"]), 3), 1.0, f"exact error, 0.95 to 1.10, {wrong['problem']}",
+            )  # fmt: skip
+    return found
+
+
+def parsed() -> argparse.Namespace:
+    """Read the options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--quick", action="store_true", help="gaussian and student, 5,000 events, one seed, ten data sets"
+    )
+    parser.add_argument("--problems", help=f"of {', '.join(PROBLEMS)}; all if left out")
+    parser.add_argument("--sizes", help="simulated events of each process (200000,5000)")
+    parser.add_argument("--seeds", help="of the networks (1,2,3)")
+    parser.add_argument("--data", type=int, help="data sets (20)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the analyses"
+    )
+    parser.add_argument("--resample", action="store_true", help="simulate anew for every seed")
+    parser.add_argument("--processes", type=int, default=2, help="problems side by side")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="a folder for the table, the numbers, events and runs; else a temporary one, and no files",
+    )
+    options = parser.parse_args()
+    small = options.quick
+    options.problems = (options.problems or ("gaussian,student" if small else ",".join(PROBLEMS))).split(",")
+    options.sizes = [int(size) for size in (options.sizes or ("5000" if small else "200000,5000")).split(",")]
+    options.seeds = tuple(int(seed) for seed in (options.seeds or ("1" if small else "1,2,3")).split(","))
+    options.data = options.data or (10 if small else 20)
+    if unknown := [name for name in options.problems if name not in PROBLEMS]:
+        parser.error(f"--problems {unknown[0]}: there is no such problem; there are {', '.join(PROBLEMS)}")
+    return options
+
+
+def measured(options: argparse.Namespace, folder: Path) -> list[list[dict[str, Any]]]:
+    """Measure all problems, the large ones first."""
+    tasks = [
+        Task(name, events, options.seeds, tuple(options.set), options.data, options.resample)
+        for events in sorted(options.sizes, reverse=True)
+        for name in options.problems
+    ]
+    with ThreadPoolExecutor(options.processes) as pool:
+        return list(pool.map(lambda task: unit(task, folder), tasks))
+
+
+def main() -> None:
+    """Measure, write the files, and print the table and one line of JSON."""
+    options = parsed()
+    began = time.time()
+    with tempfile.TemporaryDirectory() as temporary:
+        found = measured(options, (options.out or Path(temporary)) / "work")
+    rows = [summary(cells) for cells in found]
+    text = markdown(rows, options.set, options.data)
+    if options.out:
+        (options.out / "accuracy.md").write_text(text, encoding="utf-8")
+        (options.out / "accuracy.json").write_text(json.dumps(found, default=float, indent=1), encoding="utf-8")
+    print(text, file=sys.stderr)
+    raw = {"settings": options.set, "seconds": round(time.time() - began), "rows": rows}
+    plain = json.loads(json.dumps(raw, default=float))
+    print(measuring.line("accuracy", ["numpy", "torch", "iminuit"], limits(rows), plain))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""`scripts/bench_accuracy.py`: its arms agree where they must, what fails is counted, and a short form of the table."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from problems import PROBLEMS, Problem, exact
+
+from needle_parsl.analysis import Model, Nuisance, Parameter
+from needle_parsl.nsbi.statistics.dataset import Dataset
+from needle_parsl.nsbi.statistics.model.building import Builder
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+SMALL = {"layers": 2, "nodes": 32, "members": 2, "epochs": 15, "learning_rate": 5e-3, "batch_size": 512}
+"""Networks that learn the problem in seconds."""
+
+
+def bench(out: Path, *arguments: str) -> dict[str, Any]:
+    """Run the script; give its line of JSON."""
+    command = [sys.executable, str(SCRIPTS / "bench_accuracy.py"), "--out", str(out), *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout.strip().splitlines()[-1])
+
+
+def test_learned_ratios_are_near_exact_ones(tmp_path: Path) -> None:
+    """One problem, one seed. The limit is that of a ratio that is normalised on few of the events, however well it is learned.
+
+    A factor 1 + d of the signal's ratio moves mu by nu_s d sigma_mu^2. d has the error sqrt(Var r / N) where E_ref[r] = 1 is
+    asked of N events of the reference, here of the smallest part of the split.
+    """
+    events, problem = 40_000, PROBLEMS["seam"]
+    settings = [word for name, value in SMALL.items() for word in ("--set", f"training.{name}={value}")]
+    line = bench(
+        tmp_path, "--problems", "seam", "--sizes", str(events), "--seeds", "1", "--data", "8", "--processes", "1", *settings
+    )  # fmt: skip
+    (row,) = line["raw"]["rows"]
+    x = problem.draw("background", np.random.default_rng(1), 20_000)
+    variance = np.exp(exact.log_ratios(problem, x)["signal"]).var()
+    unit = problem.processes["signal"].events * 0.17 * np.sqrt(variance / (0.15 * events))  # sigma_mu is 0.17
+    assert unit < 1.2
+    assert row["lost"] == len(row["failed"]) == 0
+    assert abs(row["mean"]) < 3 * unit
+    assert 0.02 < row["spread"] < 0.6  # 0.28 with these networks; equal arms would have none
+    assert 0.85 < row["error"] < 1.15
+    assert 0.05 < row["sd_r"][1] < 0.8
+    assert line["ratios"]["without_result_40000"]["value"] == 0
+    cells = json.loads((tmp_path / "accuracy.json").read_text())[0]
+    assert [len(cell["data"]) for cell in cells] == [8]
+    assert "| seam | 40,000 |" in (tmp_path / "accuracy.md").read_text()
+
+
+@pytest.fixture
+def cell(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module behind the script."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import accuracy_cell
+
+    return accuracy_cell
+
+
+def test_runs_without_a_result_are_counted(cell: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import bench_accuracy
+
+    task = cell.Task("gaussian", 1000, (1, 2), ("training.epochs=0",), 2, resample=False)
+    cells = cell.measure(task, tmp_path)
+    assert capsys.readouterr().err.count(": failed, ") == 2
+    row = bench_accuracy.summary(cells)
+    assert ["training.epochs" in reason for reason in row["failed"]] == [True, True]
+    assert bench_accuracy.limits([row]) == {"without_result_1000": (2.0, 0.0, "runs and fits")}
+    last = bench_accuracy.markdown([row], [], 2).rstrip().splitlines()[-1]
+    assert last.startswith("| gaussian | 1,000 | - |")
+    assert last.count("|") == len(bench_accuracy.HEADER) + 1
+
+
+def modelled(problem: Problem) -> Model:
+    table = problem.model()
+    nuisances = {name: Nuisance(**one) for name, one in table["nuisances"].items()}
+    return Model({"mu": Parameter(1.0, problem.bounds)}, table["processes"], nuisances)
+
+
+def test_exact_arm_agrees_with_itself(cell: Any) -> None:
+    """With exact ratios in both arms, only the events behind Z differ; a factor of the signal's ratio is seen as it should."""
+    problem = PROBLEMS["placeholders"]
+    builder = Builder.of(modelled(problem), exact.shapes(problem))
+    truth = cell.Truth.make(problem, builder, 4)
+    simulation = exact.simulation(problem, np.random.default_rng(5), 20_000)
+    again = truth.data.fit(builder, truth.ratios, simulation)
+    shifts = [(a.value("mu") - b.value("mu")) / b.error("mu") for a, b in zip(again, truth.fits, strict=True)]
+    assert 0 < np.abs(shifts).max() < 0.03
+    scaled = {**truth.ratios, "signal": truth.ratios["signal"] + 0.02}
+    moved = truth.data.fit(builder, scaled, simulation)
+    steps = [a.value("mu") - b.value("mu") for a, b in zip(moved, again, strict=True)]
+    expected = [problem.processes["signal"].events * 0.02 * b.error("mu") ** 2 for b in again]
+    np.testing.assert_allclose(steps, expected, rtol=0.25)
+    off = cell.deviations(problem, truth.ratios, scaled)
+    assert off["signal"]["mean"] == pytest.approx(0.02)
+    assert off["signal"]["sd"] == pytest.approx(0, abs=1e-9)
+    assert set(off) == set(truth.ratios) - {"background"}
+    assert all(one["sd"] == one["mean"] == 0 for name, one in off.items() if name != "signal")
+    assert replace(simulation, ratios={}).yields == exact.yields(problem)
+
+
+def test_few_events_stand_for_all(cell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Z of some events is that of all, also between and beyond the points where it is kept."""
+    problem = PROBLEMS["interference"]
+    simulation = exact.simulation(problem, np.random.default_rng(5), 4000)
+    weight = simulation.weight * np.random.default_rng(1).choice([-0.5, 1.0, 2.0], len(simulation.weight))
+    simulation = replace(simulation, weight=weight)
+    monkeypatch.setattr(cell, "NORMALISING", 1000)
+    fewer = cell.fewer(problem, simulation)
+    assert np.bincount(fewer.sample).tolist() == [1000, 1000, 1000]
+    np.testing.assert_array_equal(fewer.ratios["s"], exact.log_ratios(problem, fewer.x.astype(float))["s"])
+    model = modelled(problem)
+    for alpha in (-2.0, -1.0, 0.4, 1.0):
+        z = []
+        for events in (simulation, fewer, simulation_of_first(simulation, 1000)):
+            likelihood = Builder.of(model, exact.shapes(problem)).likelihood(events, events)
+            z.append([one["z"] for one in likelihood.normalisations(likelihood.rates.at({"shape": alpha})).values()])
+        assert np.abs(np.subtract(z[1], z[0])).max() < (
+            1e-9 if abs(alpha) == 1 else 0.1 * np.abs(np.subtract(z[2], z[0])).max()
+        )
+
+
+def simulation_of_first(simulation: Dataset, events: int) -> Dataset:
+    rows = np.concatenate([np.flatnonzero(simulation.sample == place)[:events] for place in range(3)])
+    ratios = {name: values[rows] for name, values in simulation.ratios.items()}
+    return replace(simulation, x=simulation.x[rows], weight=simulation.weight[rows], sample=simulation.sample[rows], ratios=ratios)  # fmt: skip
