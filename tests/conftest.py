@@ -62,7 +62,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what fits no toys, then the sites, which mostly wait; the remote ones wait for the same cluster; end with short files."""
-    order = ["tests", "sites", "apps", "workflow", "safety", "reliability", "remote", "nsbi"]
+    order = ["tests", "sites", "apps", "workflow", "safety", "reliability", "remote", "modules", "nsbi"]
     items.sort(key=lambda item: order.index(item.path.parent.name))
 
 

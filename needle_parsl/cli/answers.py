@@ -71,7 +71,7 @@ def _engine(prepared: Prepared) -> dict[str, Any]:
     from needle_parsl.plan import packing
 
     training = prepared.loaded.analysis.training
-    own = "native" if training.network == "mlp" and compiling.AVAILABLE else "rows"
+    own = "native" if training.network == "mlp" and compiling.AVAILABLE else "sequential"
     engine = prepared.looked.engine or own
     return {
         "engine": engine,

@@ -26,7 +26,7 @@ ACTIVATIONS = 10
 """Numbers that a stack holds of a member for each hidden neuron and event of a batch; 8 to 11 were measured (docs/training.md)."""
 SPEED_UP = {
     "native": ((64, 12.0), (128, 5.0), (256, 2.0)),
-    "rows": ((64, 6.0), (128, 3.0), (256, 1.5)),
+    "sequential": ((64, 6.0), (128, 3.0), (256, 1.5)),
 }
 """By engine, nodes and how many times as fast as a loop over lightning.Trainer in a warm process (docs/benchmarks.md)."""
 

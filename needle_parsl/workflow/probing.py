@@ -255,7 +255,8 @@ def _ask(request: Mapping[str, Any], program: str = PROGRAM, limit: float = math
         code, words = _run(python.module(program, str(output)), json.dumps(request), limit)
         if code != 0 or not output.exists():
             last = (words.strip().splitlines() or ["no message"])[-1]
-            raise TaskError(f"the look into the input files ended with exit code {code}: {last}")
+            what = "the trial of the network" if program == TRIAL else "the look into the input files"
+            raise TaskError(f"{what} ended with exit code {code}: {last}")
         answer: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
     return answer
 

@@ -46,7 +46,7 @@ class Record:
     detail: str = ""
     """What of the task has failed, such as a member."""
     engine: str = ""
-    """What trained the members of a pack: `native`, `rows`, `stacked` or `lightning`."""
+    """What trained the members of a pack: `native`, `sequential`, `stacked` or `lightning`."""
 
 
 def name() -> str:

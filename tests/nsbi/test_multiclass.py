@@ -88,7 +88,7 @@ def test_classes_are_balanced() -> None:
 def test_one_ensemble_learns_every_ratio() -> None:
     """Each ratio of one pack against its truth, and sum_j c_j r_j = 1 for the samples of the mixture."""
     trained = engine.train_pack(DATA, [member(0), member(1)], SETTINGS, state.State(), state.never)
-    assert {m.engine for m in trained} == {"native" if compiling.AVAILABLE else "rows"}
+    assert {m.engine for m in trained} == {"native" if compiling.AVAILABLE else "sequential"}
     yields, found = {"s": 1.0, "b": 2.0}, {}
     for name in MEANS:
         shape = replace(SETTINGS.shape, head=heads.of_ratio(HEAD, name, yields))

@@ -248,7 +248,7 @@ class StopError(Exception):
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 @pytest.mark.parametrize("stopped_at", [0, 1, 7, 16, 17, 40])
-@pytest.mark.parametrize("made_by", ["rows", "native"])
+@pytest.mark.parametrize("made_by", ["sequential", "native"])
 def test_a_pack_goes_on_from_its_state_to_the_same_bits(
     tmp_path: Path, schedule: str, stopped_at: int, made_by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,11 +75,11 @@ def test_own_module_is_trained_and_evaluated(analysis: Path, needle: Callable[..
     ended = needle("run", analysis, *own, *small, "--until", "evaluate", "--out", tmp_path / "run", "--json")
     assert ended.code == 0, ended.err
     with h5py.File(tmp_path / "run" / "packs" / "signal.0000.h5") as file:
-        assert set(file["engine"][...]) == {b"rows"}
+        assert set(file["engine"][...]) == {b"sequential"}
         assert file["weights"].shape == (2, 4 * 5 + 5 + 5 + 1)
         assert json.loads(json.loads(file.attrs["shape"])["arguments"]) == {"learning_rate": 1e-2, "width": 5}
     lines = [json.loads(line) for line in (tmp_path / "run" / "ledger.jsonl").read_text().splitlines()]
-    assert {line["engine"] for line in lines if line["stage"] == "train"} == {"rows"}
+    assert {line["engine"] for line in lines if line["stage"] == "train"} == {"sequential"}
     with h5py.File(tmp_path / "run" / "ratios" / "asimov.h5") as file:
         assert len(file)
 

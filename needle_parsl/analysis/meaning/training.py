@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from needle_parsl.analysis.meaning.common import known_as, parsed, refers
-from needle_parsl.analysis.tables import JOINT_LOSSES, NETWORKS
+from needle_parsl.analysis.tables import JOINT_LOSSES, NETWORKS, TRAINER
 
 if TYPE_CHECKING:
     from needle_parsl.analysis.meaning.common import Complain
@@ -41,10 +41,24 @@ def _training(analysis: Analysis, complain: Complain) -> None:
         complain("training.dropout", "has no meaning for a flow, whose layers cannot be left out; leave the key out")
     if name in ("deepset", "transformer") and not analysis.features.particles:
         complain(key, f"{name} is a network of particles; name them in [features] particles")
+    _own(analysis, complain)
     if analysis.training.loss in JOINT_LOSSES:
         _joint(analysis, complain)
     if analysis.training.loss == "multiclass":
         _classes(analysis, complain)
+
+
+def _own(analysis: Analysis, complain: Complain) -> None:
+    """Check what is said of a network of the user's."""
+    training = analysis.training
+    for name in training.trainer:
+        known_as(name, TRAINER, "argument of lightning.Trainer that can be given", f"training.trainer.{name}", complain)
+    said = {"output": training.output != "logit", "batch": training.batch != "tuple", "trainer": bool(training.trainer)}
+    for key in (key for key, other in said.items() if other and not training.own_code()):
+        complain(
+            f"training.{key}",
+            f"is for a network of your own, and {training.architecture()[0]} is needle's; leave it out",
+        )
 
 
 def _classes(analysis: Analysis, complain: Complain) -> None:

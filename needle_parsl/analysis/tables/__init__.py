@@ -21,6 +21,7 @@ from needle_parsl.analysis.tables.model import WALL, Binning, Model, Nuisance, P
 from needle_parsl.analysis.tables.training import (
     JOINT_LOSSES,
     NETWORKS,
+    TRAINER,
     Bootstrap,
     Diagnostics,
     Ensemble,
@@ -31,6 +32,7 @@ from needle_parsl.reading import within
 __all__ = [
     "JOINT_LOSSES",
     "NETWORKS",
+    "TRAINER",
     "WALL",
     "Analysis",
     "Binning",

@@ -11,6 +11,13 @@ NETWORKS = ("mlp", "deepset", "transformer", "flow")
 """Architectures that have a name."""
 JOINT_LOSSES = ("alice", "regression")
 """Losses that learn from what is known jointly of an event, `[ratios] joint`."""
+TRAINER = (
+    "gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches", "precision", "deterministic", "benchmark",
+    "detect_anomaly", "inference_mode", "limit_train_batches", "limit_val_batches", "max_steps", "min_epochs", "min_steps",
+    "log_every_n_steps",
+)  # fmt: skip
+"""Arguments of lightning.Trainer that are the user's; the others, such as devices, callbacks and epochs, are needle's."""
+Plain = bool | int | float | str | tuple[int | float | str, ...]
 PATIENCE = 5
 """Epochs that a member waits for a better one, where steps do not shrink by themselves."""
 
@@ -19,10 +26,17 @@ PATIENCE = 5
 class Training:
     """`[training]`: the networks and how they are trained."""
 
-    network: str | dict[str, bool | int | float | str | tuple[int | float | str, ...]] = "mlp"
+    network: str | dict[str, Plain | dict[str, Plain | dict[str, Plain]]] = "mlp"
     """The architecture: `mlp`, `deepset` or `transformer` (of particles), `flow` (two densities, extra `flows`), a LightningModule or any other module as `"physics.py:Name"`
-    or `"module:Name"`, or a table with `_target_` and further arguments of its constructor (docs/training.md).
+    or `"module:Name"`, or a table with `_target_` and further arguments of its constructor, which may be such tables (docs/training.md).
     Example: `{ _target_ = "physics.py:Network", width = 64 }`."""
+    output: Literal["logit", "probability"] = "logit"
+    """What the `forward` of a network of your own gives: ln r, or the `probability` p_1 / (p_1 + p_0) of the numerator."""
+    batch: Literal["tuple", "dict"] = "tuple"
+    """The form in which a LightningModule of your own takes batches: `(x, label, weight)`, or a table of these."""
+    trainer: dict[str, bool | int | float | str] = field(default_factory=dict)
+    """Arguments of lightning.Trainer, which then trains each member: clipping, accumulation, precision, deterministic
+    (docs/training.md). Example: `{ gradient_clip_val = 1.0, accumulate_grad_batches = 2 }`."""
     layers: int | None = field(default=None, metadata=within(1, 100))
     """Hidden layers; left out, 2, or 3 from 50,000 training events of a class on. Unit: layers. Example: `3`."""
     nodes: int | None = field(default=None, metadata=within(1, 100_000))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from needle_parsl.errors import InputError, closest
+from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import readers
 from needle_parsl.nsbi.data.readers import source as addresses
 from needle_parsl.nsbi.data.readers.columns import flat, refusal
+from needle_parsl.nsbi.data.readers.names import hint as meant
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def _of_file(source: Source, path: str) -> Iterator[tuple[str, str, str]]:
     """Give key, what is wrong, and a hint, for each mistake that shows in a file."""
     try:
         with readers.open_file(path, source.tree) as reader:
-            columns = list(reader.names)
+            columns = reader.names
             kinds = {name: reader.kind(name) for name in source.names if name in columns}
     except InputError as error:
         if source.skip:
@@ -75,9 +76,9 @@ def _of_file(source: Source, path: str) -> Iterator[tuple[str, str, str]]:
         return
     for name, key in {**source.names, **source.lists}.items():
         if name not in columns:
-            yield key, f'has no column "{name}"', closest(name, [*columns, *source.derived])
+            yield key, f'has no column "{name}"', meant(columns, name, source.derived)
         elif name in kinds and not flat(kinds[name]):
             yield key, refusal(name, kinds[name]), ""
     for name in source.derived:
-        if name in columns:
+        if name in set(columns):
             yield f"features.derived.{name}", f'has a column "{name}", too; give the derived one another name', ""

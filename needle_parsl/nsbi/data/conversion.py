@@ -89,7 +89,7 @@ def require(reader: Reader, recipe: Recipe) -> None:
     jagged = recipe.particles.columns() if recipe.particles else []
     either = [name for name in recipe.lists() if name not in jagged]
     readers.require(reader, where, recipe.columns(), recipe.known(reader.names), jagged, either)
-    distinct(recipe, reader.names, where)
+    distinct(recipe, set(reader.names), where)
 
 
 def distinct(recipe: Recipe, columns: Container[str], where: str) -> None:

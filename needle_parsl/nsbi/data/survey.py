@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,9 +67,14 @@ def survey(path: Path) -> Survey:
             raise InputError(f"{path}: holds no events; name a file that does")
         flat = [name for name, kind in kinds.items() if is_flat(kind)]
         jagged = tuple(name for name in kinds if name not in flat)
-        looked = [name for name in flat if not DULL.match(name)][:MOST_COLUMNS]
+        counters = _counters(reader.names, kinds)
+        looked = [name for name in flat if not DULL.match(name) and name not in counters][:MOST_COLUMNS]
         named = [name for name in EVENT if name in flat]
-        columns = _first_rows(reader, list(dict.fromkeys([*looked, *named])))
+        columns = {
+            name: plain(column) for name, column in _read(reader, list(dict.fromkeys([*looked, *named]))).items()
+        }
+        looked = [name for name in looked if name in columns]
+        named = named if all(name in columns for name in named) else []
         entries = reader.entries
     weight, effective = _weight(columns, entries)
     looked, named = ([name for name in some if name in columns] for some in (looked, named))
@@ -79,13 +85,30 @@ def survey(path: Path) -> Survey:
     return Survey(str(path), tree, entries, tuple(flat), jagged, features, weight, effective, ids, labels)
 
 
-def _first_rows(reader: readers.Reader, names: list[str]) -> readers.Columns:
-    """Read the first rows of the columns that can be read."""
-    found: readers.Columns = {}
-    for name in names:
-        with suppress(InputError):
-            found |= {name: plain(column) for name, column in next(reader.iterate([name], 0, ROWS, ROWS)).items()}
-    return found
+def _counters(names: Sequence[str], kinds: Mapping[str, str]) -> set[str]:
+    """List the whole numbers that count a collection: `Jet` beside `Jet.PT`."""
+    beginnings = {name[: place.start()] for name in names for place in re.finditer(r"[./]", name)}
+    return {name for name in beginnings if re.fullmatch(r"u?int\d+", kinds.get(name, ""))}
+
+
+def _read(reader: readers.Reader, names: list[str]) -> readers.Columns:
+    """Read columns; where they cannot be read together, those that can be read alone.
+
+    Raises:
+        InputError: None can be read.
+    """
+    if not names:
+        return {}
+    try:
+        return next(reader.iterate(names, 0, ROWS, ROWS))
+    except InputError:
+        found: readers.Columns = {}
+        for name in names:
+            with suppress(InputError):
+                found |= next(reader.iterate([name], 0, ROWS, ROWS))
+        if not found:
+            raise
+        return found
 
 
 def _largest_tree(path: Path) -> str:

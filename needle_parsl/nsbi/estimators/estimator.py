@@ -73,7 +73,7 @@ class Estimator:
 
     def members(self, x: npt.NDArray[np.float32]) -> Floats:
         """Evaluate each member: `Events.inputs`, or without particles features (N, F), to log ratios (M, N), neither calibrated nor normalised."""
-        network = networks.empty(self.shape)
+        network = networks.evaluator(self.shape)
         inputs = networks.separated(self.shape, self.transform, x)
         rows = []
         with torch.no_grad():

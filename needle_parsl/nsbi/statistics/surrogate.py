@@ -121,7 +121,7 @@ def train(
     trained = engine.train(events, member, replace(settings, shape=shape))
     if trained.reason:
         raise TaskError(f"the surrogate of {process} was not trained: {trained.reason}")
-    network: Any = networks.empty(shape)
+    network: Any = networks.evaluator(shape)
     networks.fill(network, torch.from_numpy(trained.weights))
     transform = replace(events.transform, columns=events.transform.columns[:-size])
     return Surrogate(process, nuisances, network, transform)

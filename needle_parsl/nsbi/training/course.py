@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.training.engines.protocol import Arithmetic
 from needle_parsl.nsbi.training.members import Job, Member
 from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.training.views import Places
-from needle_parsl.nsbi.training.watching import MONITORED, Watch
+from needle_parsl.nsbi.training.watching import Watch
 
 GAIN = 0.03
 """What a training must gain in the loss from one length to the next to go on, times the root of the number of validation events: less is
@@ -33,6 +35,10 @@ class Course:
         """Batches of this epoch that are done, and the sum of their losses times events."""
         self.history: list[tuple[float, float]] = []
         self.best: torch.Tensor | None = None
+        self.seen: torch.Tensor | None = None
+        """ln r of the first validation events in the best epoch."""
+        self.untold = False
+        """Whether the module's steps return no loss, as with manual optimisation."""
         self.kept: list[torch.Tensor] = []
         """Weights at the lengths at which a training may end."""
         self.watched(Watch())
@@ -52,31 +58,53 @@ class Course:
         """Shuffle the training events for the next epoch, or for the one that was interrupted."""
         return self.job.fitting.order(self.generator)
 
-    def note(self, logged: Mapping[str, float], weights: Callable[[], torch.Tensor]) -> None:
+    def note(
+        self, logged: Mapping[str, float], weights: Callable[[], torch.Tensor], seen: torch.Tensor | None = None
+    ) -> None:
         """End an epoch.
 
         Args:
             logged: What was monitored on the validation events.
             weights: Copies the member's weights.
+            seen: ln r of the first validation events, by the network that was validated.
+
+        Raises:
+            TaskError: What decides on stopping was not logged.
         """
-        losses = (self.total / len(self.job.fitting), logged[MONITORED])
+        watch = self.watch
+        _require(logged, watch)
+        losses = (self.total / len(self.job.fitting), logged[watch.loss])
         self.history.append(losses)
         self.shuffled, self.step, self.total = self.generator.get_state(), 0, 0.0
-        self.metrics.append({name: value for name, value in logged.items() if name != MONITORED})
-        epoch, settings, watch = len(self.history) - 1, self.job.settings, self.watch
-        if not all(map(math.isfinite, losses)):
+        self.metrics.append({name: value for name, value in logged.items() if name != watch.loss})
+        epoch, settings = len(self.history) - 1, self.job.settings
+        if not math.isfinite(losses[1]) or not (math.isfinite(losses[0]) or self.untold):
             self.reason = f"diverged in epoch {epoch + 1}"
         elif settings.lengths:
-            self._at_length(epoch, losses[1], weights)
+            self._at_length(epoch, losses[1], weights, seen)
             return
-        elif watch.best.better(logged[watch.best.monitor], self.best_loss):
+        elif watch.best.monitor in logged and watch.best.better(logged[watch.best.monitor], self.best_loss):
             self.best_loss, self.best_epoch, self.best = logged[watch.best.monitor], epoch, weights()
-        better = watch.stop.better(logged[watch.stop.monitor], self.mark)
-        self.mark, self.waited = (logged[watch.stop.monitor], 0) if better else (self.mark, self.waited + 1)
-        patience = settings.patience if watch.patience is None else watch.patience
-        self.ended = bool(self.reason) or self.waited >= patience or len(self.history) >= settings.epochs
+            self.seen = seen
+        self.ended = bool(self.reason) or self._impatient(logged) or len(self.history) >= settings.epochs
 
-    def _at_length(self, epoch: int, loss: float, weights: Callable[[], torch.Tensor]) -> None:
+    def _impatient(self, logged: Mapping[str, float]) -> bool:
+        """Whether patience has run out, or what is looked at is no finite number any more."""
+        rule, patience = self.watch.stop, self.watch.patience
+        if rule.monitor not in logged:
+            return False
+        value = logged[rule.monitor]
+        if rule.finite and not math.isfinite(value):
+            return True
+        if rule.better(value, self.mark):
+            self.mark, self.waited = value, 0
+            return False
+        self.waited += 1
+        return self.waited >= (self.job.settings.patience if patience is None else patience)
+
+    def _at_length(
+        self, epoch: int, loss: float, weights: Callable[[], torch.Tensor], seen: torch.Tensor | None
+    ) -> None:
         """Where a training may end, keep its weights; end there if hardly anything was gained since the last such place.
 
         Which of them count is decided by the losses of all members, see `packs.settled`.
@@ -86,7 +114,7 @@ class Course:
         still = self.best_loss - loss < GAIN / math.sqrt(len(self.job.validation))
         self.kept.append(weights())
         if self.watch.best.better(loss, self.best_loss):
-            self.best_loss, self.best_epoch, self.best = loss, epoch, self.kept[-1]
+            self.best_loss, self.best_epoch, self.best, self.seen = loss, epoch, self.kept[-1], seen
         self.ended = still or epoch + 1 >= self.job.settings.lengths[-1]
 
     def described(self) -> dict[str, Any]:
@@ -94,7 +122,7 @@ class Course:
         return {
             "name": self.member.name, "attempt": self.attempt, "shuffled": self.shuffled, "step": self.step, "total": self.total,
             "history": self.history, "best": self.best, "best_loss": self.best_loss, "best_epoch": self.best_epoch,
-            "mark": self.mark, "waited": self.waited, "metrics": self.metrics, "kept": self.kept,
+            "mark": self.mark, "waited": self.waited, "metrics": self.metrics, "seen": self.seen, "kept": self.kept,
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -104,21 +132,23 @@ class Course:
         self.history, self.best = list(state["history"]), state["best"]
         self.best_loss, self.best_epoch = state["best_loss"], state["best_epoch"]
         self.mark, self.waited, self.metrics = state["mark"], state["waited"], list(state["metrics"])
+        self.seen = state["seen"]
         self.kept = list(state["kept"])
         self.resumed = state["arithmetic"]
 
-    def trained(self, initial: Callable[[], torch.Tensor], engine: str) -> Trained:
+    def trained(self, initial: Callable[[], torch.Tensor], engine: str, reason: str = "") -> Trained:
         """Give the result.
 
         Args:
             initial: Gives the weights of a member that never had a good epoch.
             engine: Which one did it.
+            reason: Why it cannot be used although it has trained.
         """
         best = initial() if self.best is None else self.best
         history = np.array(self.history).reshape(-1, 2)
         member, fold = self.member.name
         return Trained(
-            member, fold, self.job.seed, best.numpy(), history, self.best_epoch, self.reason, engine, self.curves(),
+            member, fold, self.job.seed, best.numpy(), history, self.best_epoch, self.reason or reason, engine, self.curves(),
             {epochs: own.numpy() for epochs, own in zip(self.job.settings.lengths, self.kept, strict=False)},
         )  # fmt: skip
 
@@ -126,6 +156,13 @@ class Course:
         """Give what was measured in every epoch, by name, shape (E,)."""
         names = dict.fromkeys(name for epoch in self.metrics for name in epoch)
         return {name: np.array([epoch.get(name, math.nan) for epoch in self.metrics]) for name in names}
+
+
+def _require(logged: Mapping[str, float], watch: Watch) -> None:
+    """Refuse to go on without the validation loss, and what early stopping and the best epoch look at."""
+    for name, needed in ((watch.loss, True), (watch.stop.monitor, watch.stop.strict), (watch.best.monitor, True)):
+        if needed and name not in logged:
+            raise TaskError(f'logs no "{name}" on the validation events; it logs {", ".join(logged) or "nothing"}')
 
 
 def run(courses: Sequence[Course], arithmetic: Arithmetic, between: Callable[[Sequence[Course]], None]) -> None:
@@ -139,7 +176,8 @@ def run(courses: Sequence[Course], arithmetic: Arithmetic, between: Callable[[Se
     while courses:
         _epoch(courses, arithmetic, between)
         for place, (course, logged) in enumerate(zip(courses, arithmetic.validate(), strict=True)):
-            course.note(logged, lambda place=place: arithmetic.weights(place))  # type: ignore[misc]  # mypy knows no defaults of lambdas
+            weights = partial(arithmetic.weights, place)
+            course.note(logged, weights, arithmetic.seen(place))
         left = [place for place, course in enumerate(courses) if not course.ended]
         if left and len(left) < len(courses):
             arithmetic.keep(left)

@@ -6,20 +6,21 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from needle_parsl.errors import TaskError
+from needle_parsl.errors import NeedleError, TaskError
 from needle_parsl.nsbi.data import hashing
-from needle_parsl.nsbi.training import course, networks
+from needle_parsl.nsbi.training import course, modules, networks, randomness
 from needle_parsl.nsbi.training.course import Course
-from needle_parsl.nsbi.training.engines import choosing
+from needle_parsl.nsbi.training.engines import choosing, placing
 from needle_parsl.nsbi.training.engines.choosing import Choice
-from needle_parsl.nsbi.training.engines.hosting import NotPackedError
 from needle_parsl.nsbi.training.engines.protocol import Arithmetic
-from needle_parsl.nsbi.training.engines.rows import Rows
+from needle_parsl.nsbi.training.engines.refusing import NotPackedError, UnlikeError
+from needle_parsl.nsbi.training.engines.rows import Rows, chunk, witness
 from needle_parsl.nsbi.training.engines.stacked import Stacked
 from needle_parsl.nsbi.training.members import Job, Member, Settings
 from needle_parsl.nsbi.training.packs import Trained
@@ -30,7 +31,7 @@ from needle_parsl.nsbi.training.watching import Watch
 
 ATTEMPTS = 2
 """A member that diverges is tried once more, with another seed; then it is recorded as diverged."""
-ENGINES: dict[str, Callable[[Sequence[Job]], Arithmetic]] = {"rows": Rows, "stacked": Stacked}
+ENGINES: dict[str, Callable[[Sequence[Job]], Arithmetic]] = {"sequential": Rows, "stacked": Stacked}
 """Each takes the jobs of its members. `native` needs numba, and what its proof has found."""
 
 
@@ -42,6 +43,8 @@ class Try:
     attempt: int = 0
     state: Mapping[str, Any] = field(default_factory=dict)
     """Where its course stood when it was interrupted; empty from the start."""
+    engine: str = ""
+    """Which engine must do it: `sequential`, after a faster one has been found to do something else; empty for that of the pack."""
 
 
 def train_pack(
@@ -56,7 +59,16 @@ def train_pack(
         start: Where to go on; an empty state begins.
         offer: Called between steps with a way to describe the state; what it raises ends the training.
     """
-    pack = _Pack(events, settings, {(t.member, t.fold): t for t in start.finished}, offer)
+    ended: list[BaseException] = []
+
+    def offered(describe: Callable[[], State]) -> None:
+        try:
+            offer(describe)
+        except BaseException as error:
+            ended.append(error)
+            raise
+
+    pack = _Pack(events, settings, {(t.member, t.fold): t for t in start.finished}, offered)
     running = {tuple(state["name"]): state for state in start.running}
     waiting = [_resumed(m, running.get(m.name, {})) for m in members if m.name not in pack.finished]
     while waiting:
@@ -66,7 +78,9 @@ def train_pack(
         except Exception as error:
             for t in group:
                 error.add_note(f"member {t.member.member}, fold {t.member.fold}")
-            raise
+            if isinstance(error, NeedleError) or error in ended or placing.own(error) is None:
+                raise
+            raise TaskError(placing.said(error, settings.shape.network)) from error
         waiting = [*again, *(t for t in waiting if t not in group)]
     return tuple(pack.finished[m.name] for m in members)
 
@@ -77,7 +91,7 @@ def _place(t: Try) -> tuple[int, int]:
 
 
 def _resumed(member: Member, state: Mapping[str, Any]) -> Try:
-    return Try(member, state.get("attempt", 0), state if "step" in state else {})
+    return Try(member, state.get("attempt", 0), state if "step" in state else {}, state.get("engine", ""))
 
 
 class _Pack:
@@ -100,9 +114,9 @@ class _Pack:
         first = waiting[0]
         if self.choice is None:
             self.choose(first)
-        if self.choice is None or self.choice.engine != "stacked":
+        if self.choice is None or self.choice.engine != "stacked" or first.engine:
             return [first]
-        return [t for t in waiting if _place(t) == _place(first)][: self.most]
+        return [t for t in waiting if _place(t) == _place(first) and not t.engine][: self.most]
 
     def choose(self, first: Try) -> None:
         """Choose the engine of the pack by a member; one without events has no say."""
@@ -112,7 +126,7 @@ class _Pack:
     def chosen(self, choice: Choice) -> None:
         """Take an engine, and say why if it is the last resort."""
         self.choice = choice
-        if choice.reason:
+        if choice.engine == "lightning":
             name = self.settings.shape.network
             warnings.warn(f"{name} is trained by lightning.Trainer, one after the other: {choice.reason}", stacklevel=1)
 
@@ -126,7 +140,9 @@ class _Pack:
                 self.finished[t.member.name] = untrained(t.member, self.settings.shape, str(error))
         try:
             if courses:
-                self.trained(courses)
+                self.trained(courses, group[0].engine)
+        except UnlikeError as error:
+            return self.begun_anew(group, str(error))
         except NotPackedError as error:
             assert self.choice
             self.chosen(replace(self.choice, engine="lightning", reason=str(error)))
@@ -137,10 +153,17 @@ class _Pack:
             return self.halved(group, error)
         for ended in courses:
             if ended.reason and ended.attempt + 1 < ATTEMPTS:
-                again.append(Try(ended.member, ended.attempt + 1))
+                again.append(Try(ended.member, ended.attempt + 1, engine=group[0].engine))
             else:
-                self.finished[ended.member.name] = self.result(ended)
+                self.finished[ended.member.name] = self.result(ended, group[0].engine)
         return again
+
+    def begun_anew(self, group: Sequence[Try], why: str) -> list[Try]:
+        """Let members that a fast engine does not train rightly begin anew in `sequential`, and say so."""
+        name = self.settings.shape.network
+        who = ", ".join(str(t.member.member) for t in group)
+        warnings.warn(f"{name}: member {who} is trained again by the engine sequential: {why}", stacklevel=1)
+        return [replace(t, state={}, engine="sequential") for t in group]
 
     def begun(self, t: Try) -> Course:
         """Begin a course, or go on with it."""
@@ -161,43 +184,83 @@ class _Pack:
         self.finished[alone.member.name] = untrained(alone.member, self.settings.shape, reason[:200])
         return []
 
-    def result(self, ended: Course) -> Trained:
-        """Give the result of a course."""
-        engine = self.choice.engine if self.choice else ""
-        return ended.trained(lambda: _initial(self.settings.shape, ended.job.seed), engine)
+    def result(self, ended: Course, engine: str = "") -> Trained:
+        """Give the result of a course, if the weights that were kept are all that its network is."""
+        engine = engine or (self.choice.engine if self.choice else "")
+        reason = ended.reason or _incomplete(ended)
+        return ended.trained(lambda: _initial(self.settings.shape, ended.job.seed), engine, reason)
 
-    def trained(self, courses: list[Course]) -> None:
+    def trained(self, courses: list[Course], engine: str = "") -> None:
         """Run courses to their end, within a random state of their own."""
         assert self.choice
-        with torch.random.fork_rng(devices=[]):
-            if self.choice.engine == "lightning":
+        choice = replace(self.choice, engine=engine or self.choice.engine)
+        with randomness.forked():
+            if choice.engine == "lightning":
                 from needle_parsl.nsbi.training.engines import alone  # imports Lightning, which takes two seconds
 
                 for started in courses:
                     alone.run(started, lambda: self.offer(lambda: State(tuple(self.finished.values()))))
                 return
-            arithmetic = _arithmetic(self.choice, [started.job for started in courses])
+            arithmetic = _arithmetic(choice, [started.job for started in courses])
             for place, started in enumerate(courses):
                 if started.resumed:
                     arithmetic.restore(place, started.resumed)
-            course.run(courses, arithmetic, lambda left: self.offer(lambda: self.described(courses, left, arithmetic)))
+            describe = partial(self.described, courses, engine, arithmetic)
+            course.run(courses, arithmetic, lambda left: self.offer(lambda: describe(left)))
 
-    def described(self, courses: Sequence[Course], left: Sequence[Course], arithmetic: Arithmetic) -> State:
+    def described(
+        self, courses: Sequence[Course], engine: str, arithmetic: Arithmetic, left: Sequence[Course]
+    ) -> State:
         """Describe where the pack stands.
 
         Args:
             courses: All that run together.
-            left: Those that have not ended, in the order of the arithmetic.
+            engine: Which engine must do it; empty for that of the pack.
             arithmetic: What trains them.
+            left: Those that have not ended, in the order of the arithmetic.
         """
-        running = [{**c.described(), "arithmetic": arithmetic.describe(place)} for place, c in enumerate(left)]
+        running = [
+            {**c.described(), "arithmetic": arithmetic.describe(place), "engine": engine}
+            for place, c in enumerate(left)
+        ]
         finished = dict(self.finished)
         for c in courses:
             if c.ended and c.reason and c.attempt + 1 < ATTEMPTS:
-                running.append({"name": c.member.name, "attempt": c.attempt + 1})
+                running.append({"name": c.member.name, "attempt": c.attempt + 1, "engine": engine})
             elif c.ended:
-                finished[c.member.name] = self.result(c)
+                finished[c.member.name] = self.result(c, engine)
         return State(tuple(finished.values()), tuple(running))
+
+
+APART = 1e-4
+"""Largest difference in ln r, and relative to it, between the network in training and what its weights make."""
+ROUNDED = 0.1
+"""The same for a Trainer that computes with fewer bits."""
+
+
+def _incomplete(ended: Course) -> str:
+    """Say that a network is more than its weights: what they make gives another ln r than in the best epoch.
+
+    So it is with a plain number that `forward` uses and training moves, or an average that was swapped back.
+    """
+    if ended.seen is None or ended.best is None:
+        return ""
+    job = ended.job
+    with randomness.forked(), torch.no_grad():
+        own = networks.completed(modules.build(job.settings, 0), job.settings.shape)
+        try:
+            networks.fill(own, ended.best)
+        except ValueError:
+            return "its network has another number of weights when it is made anew"
+        first = next(iter(job.validation.batches(chunk(own, job))))
+        given, again = (witness(own.eval(), first, job) for _ in range(2))
+    assert given is not None
+    assert again is not None
+    near = ROUNDED if "precision" in job.settings.trainer else APART
+    if torch.allclose(given, ended.seen, rtol=near, atol=near) or not torch.equal(given, again):
+        return ""
+    away = float((given - ended.seen).abs().max())
+    return f"its stored weights do not give the val_loss of its best epoch: ln r differs by {away:.2g}; forward uses what is neither parameter nor buffer"
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -45,7 +45,57 @@ def finished(network: nn.Module, head: str, *, particles: bool) -> nn.Module:
     said: dict[str, Any] = json.loads(head) if head else {}
     if "numerator" not in said:
         return network
-    return OfParticles(network, Head(said)) if particles else nn.Sequential(network, Head(said))
+    return followed(network, Head(said), particles=particles)
+
+
+def followed(network: nn.Module, then: nn.Module, *, particles: bool) -> nn.Module:
+    """Put something behind a network."""
+    return OfParticles(network, then) if particles else nn.Sequential(network, then)
+
+
+PROBABILITY = "probability"
+"""What a network of the user's may give instead of ln r: p_1 / (p_1 + p_0)."""
+EDGE = 1e-7
+"""Smallest distance of a probability from 0 and 1 in float32, so that ln r ends at 16."""
+
+
+def log_ratio(found: Any, shape: Any) -> torch.Tensor:
+    """Make ln r of what the `forward` of a network has given.
+
+    Args:
+        found: A tensor of shape (N,) or (N, 1), or a tuple that begins with one; (N, C) of a network of many classes.
+        shape: Of the network.
+    """
+    logit: Any = found[0] if isinstance(found, (tuple, list)) else found
+    if not isinstance(logit, torch.Tensor):
+        return logit  # type: ignore[no-any-return]  # refused where the engine is chosen
+    if not shape.head and logit.ndim == 2 and logit.shape[1] == 1:
+        logit = logit[:, 0]
+    return torch.logit(logit.clamp(EDGE, 1 - EDGE)) if shape.output == PROBABILITY else logit
+
+
+class Form(nn.Module):
+    """From what a network of the user's gives to ln r: each step is there or not once and for all, so that it can be traced."""
+
+    def __init__(self, found: Any, shape: Any) -> None:
+        """Take the form from an example, what the network gives for two events."""
+        super().__init__()
+        self.first = isinstance(found, (tuple, list))
+        logit = found[0] if self.first else found
+        self.column = not shape.head and logit.ndim == 2
+        self.probability = shape.output == PROBABILITY
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to do."""
+        return self.first or self.column or self.probability
+
+    def forward(self, found: Any) -> torch.Tensor:
+        """Give ln r, shape (N,)."""
+        logit: torch.Tensor = found[0] if self.first else found
+        if self.column:
+            logit = logit.squeeze(-1)
+        return torch.logit(logit.clamp(EDGE, 1 - EDGE)) if self.probability else logit
 
 
 class Head(nn.Module):
@@ -69,7 +119,7 @@ class Head(nn.Module):
 class OfParticles(nn.Module):
     """A head on a network that takes particles."""
 
-    def __init__(self, network: nn.Module, head: Head) -> None:
+    def __init__(self, network: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.network, self.head = network, head
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -41,6 +41,10 @@ class Settings:
     """Of many classes, ln of the expected events at which they are validated; empty for equal numbers."""
     dropout: float = 0.0
     """Share of hidden units that a step drops."""
+    batch: str = "tuple"
+    """The form in which a module of the user's takes batches: `tuple` or `dict`."""
+    trainer: str = "{}"
+    """Arguments of lightning.Trainer, as a JSON table; with any, it trains."""
 
     @staticmethod
     def of(
@@ -70,6 +74,7 @@ class Settings:
         epochs = table.epochs or (lengths[-1] if lengths else recommended.EPOCHS)
         name, given = table.architecture()
         name = name if name in NETWORKS else refs.located(name, source, path)
+        given = _located(given, source, path)
         offered = {n: {**asdict(own), "epochs": epochs, "label_smoothing": table.label_smoothing}[n] for n in OFFERED}
         if own.dropout and not takes(name, {"dropout": own.dropout}):
             called = name.rpartition(":")[2]
@@ -88,11 +93,25 @@ class Settings:
             arguments,
             particles,
             heads.of_classes(classes) if classes else "",
+            table.output,
         )
         return Settings(
             shape, table.loss or "carl", table.optimizer, own.learning_rate, table.schedule, own.weight_decay, own.batch_size,
             epochs, table.patient(epochs), table.label_smoothing, table.metrics, lengths, dropout=own.dropout,
+            batch=table.batch, trainer=json.dumps(dict(table.trainer), sort_keys=True),
         )  # fmt: skip
+
+
+def _located(value: Any, source: str, path: str) -> Any:
+    """Load what nested tables name as `_target_`."""
+    if isinstance(value, (list, tuple)):
+        return [_located(item, source, path) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    found = {name: _located(item, source, path) for name, item in value.items()}
+    if "_target_" in found:
+        found["_target_"] = refs.located(found["_target_"], source, path)
+    return found
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import nn
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
-from needle_parsl.nsbi.training import networks
+from needle_parsl.nsbi.training import heads, networks, randomness
 from needle_parsl.nsbi.training.losses import LOSSES
 from needle_parsl.nsbi.training.members import Settings
 from needle_parsl.nsbi.training.optimizers import OPTIMIZERS, SCHEDULES
@@ -69,11 +69,34 @@ def inputs(batch: Batch | ParticleBatch, network: nn.Module) -> tuple[Any, ...]:
     return (batch.x,)
 
 
-def ratio(module: Any, batch: Batch | ParticleBatch) -> torch.Tensor:
+def ratio(module: Any, batch: Batch | ParticleBatch, settings: Settings) -> torch.Tensor:
     """Evaluate ln r of a batch by what is trained."""
     network = module.network if isinstance(module, Classifier) else module
-    found: torch.Tensor = network(*inputs(batch, network))
-    return found
+    return heads.log_ratio(network(*inputs(batch, network)), settings.shape)
+
+
+class Fields(dict[str, Any]):
+    """A batch as a table: `x`, `label`, `weight`, and `particles` if there are any, also by other usual names."""
+
+    def __missing__(self, name: str) -> Any:
+        """Find what another name means."""
+        for own, names in ALIASES.items():
+            if name in names and own in self:
+                return self[own]
+        raise KeyError(f"a batch has no {name!r}; it has {', '.join(self)}")
+
+
+ALIASES = {
+    "x": ("features", "inputs", "input", "data"),
+    "label": ("y", "labels", "target", "targets"),
+    "weight": ("w", "weights", "sample_weight"),
+    "particles": (),
+}
+
+
+def given(batch: Batch | ParticleBatch, settings: Settings) -> Any:
+    """Give a batch the form that the module takes."""
+    return Fields(batch._asdict()) if settings.batch == "dict" else batch
 
 
 def build(settings: Settings, seed: int) -> Any:
@@ -84,7 +107,7 @@ def build(settings: Settings, seed: int) -> Any:
     Raises:
         InputError: A LightningModule lacks one of its three methods.
     """
-    torch.manual_seed(seed % 2**63)
+    randomness.seed(seed)
     network = networks.make(settings.shape, settings.dropout)
     if not (is_lightning(network) or hasattr(network, STEPS[0])):
         return Classifier(network, settings)

@@ -6,7 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from needle_parsl import refs
 from needle_parsl.errors import InputError, TaskError, closest
@@ -28,6 +29,8 @@ from needle_parsl.nsbi.transforms.transform import Transform
 KINDS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 LARGEST = 10**7
 """The largest number in a shape; nobody trains a wider network."""
+HYDRA = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")
+"""Words of a nested table that are no arguments."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Shape:
     """Columns of a particle, after the transform; 0 for a network that sees none."""
     head: str = ""
     """Of a network of many classes: what its outputs are, see `heads`; empty for a network of one ratio."""
+    output: str = "logit"
+    """What a network of the user's gives: `logit`, or the `probability` of the numerator."""
 
 
 class MLP(nn.Module):
@@ -82,7 +87,34 @@ def make(shape: Shape, dropout: float = 0.0) -> nn.Module:
     network = kind(**{**dropped, **arguments(shape, kind)})
     if not isinstance(network, nn.Module):
         raise InputError(f"{_called(shape)} makes {type(network).__name__}; expected a torch.nn.Module")
+    configure: Any = getattr(network, "configure_model", None)
+    if configure is not None:  # Lightning's, which may be called twice
+        configure()
     return heads.finished(network, shape.head, particles=sees_particles(network))
+
+
+def uninitialised(network: nn.Module) -> bool:
+    """Whether a network has lazy layers, which take their shape from the first batch."""
+    return any(isinstance(part, (UninitializedParameter, UninitializedBuffer)) for part in tensors(network))
+
+
+def completed(network: nn.Module, shape: Shape) -> nn.Module:
+    """Give lazy layers their shapes. Not before a training, where the first batch does it, and draws numbers in its own order."""
+    if uninitialised(network):
+        modes = [(part, part.training) for part in network.modules()]
+        with torch.no_grad():
+            network.eval()(*_blank(network, shape))
+        for part, training in modes:
+            part.training = training
+    return network
+
+
+def _blank(network: nn.Module, shape: Shape) -> tuple[Any, ...]:
+    """Give a network two events of zeros, with a particle each if it sees them."""
+    x = torch.zeros(2, shape.features)
+    if not sees_particles(network):
+        return (x,)
+    return x, Packed(torch.zeros(2, shape.particles), torch.arange(3), 1)
 
 
 def _called(shape: Shape) -> str:
@@ -125,8 +157,9 @@ def arguments(shape: Shape, kind: Callable[..., nn.Module]) -> dict[str, Any]:
     Raises:
         InputError: The user says what it does not take, or it needs what nobody says.
     """
-    given = json.loads(shape.arguments)
+    given = {name: _instantiated(value) for name, value in json.loads(shape.arguments).items()}
     offered = {n: getattr(shape, n) for n in ("features", "layers", "nodes", "particles")}
+    offered |= {f"n_{name}": offered[name] for name in ("features", "layers", "nodes")}
     offered["outputs"] = heads.outputs(shape.head)
     known = inspect.signature(kind).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
@@ -143,6 +176,19 @@ def arguments(shape: Shape, kind: Callable[..., nn.Module]) -> dict[str, Any]:
                 f'{_called(shape)} needs an argument "{name}"; write network = {{ _target_ = "...", {name} = ... }}'
             )
     return taken
+
+
+def _instantiated(value: Any) -> Any:
+    """Make the object that a nested table with `_target_` describes, as Hydra does: `_args_`, and `_partial_` for a function."""
+    if isinstance(value, list):
+        return [_instantiated(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    named = {name: _instantiated(item) for name, item in value.items() if name not in HYDRA}
+    if "_target_" not in value:
+        return named
+    target, placed = refs.resolve(value["_target_"]), _instantiated(value.get("_args_", []))
+    return partial(target, *placed, **named) if value.get("_partial_") else target(*placed, **named)
 
 
 def takes(network: str, offered: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,7 +245,7 @@ def build(shape: Shape, seed: int) -> nn.Module:
     """Make a network with initial weights that follow from the seed alone. Not for two threads at a time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return make(shape)
+        return completed(make(shape), shape)
 
 
 def empty(shape: Shape) -> nn.Module:
@@ -210,7 +256,7 @@ def empty(shape: Shape) -> nn.Module:
     """
     try:
         with Still():
-            return make(shape).eval()
+            return completed(make(shape), shape).eval()
     except (
         ArithmeticError,
         AssertionError,
@@ -225,6 +271,16 @@ def empty(shape: Shape) -> nn.Module:
         raise InputError(
             f"no network {_called(shape)} can be made of its shape ({type(error).__name__}: {reason})"
         ) from error
+
+
+def evaluator(shape: Shape) -> nn.Module:
+    """Make a network whose weights will be filled in, and that gives ln r as a tensor of shape (N,)."""
+    network = empty(shape)
+    if shape.network in NETWORKS:
+        return network
+    with Still(), torch.no_grad():
+        form = heads.Form(network(*_blank(network, shape)), shape)
+    return heads.followed(network, form, particles=sees_particles(network)).eval() if form.needed else network
 
 
 def vector(network: nn.Module) -> torch.Tensor:

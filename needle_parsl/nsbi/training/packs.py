@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from urllib.parse import unquote
 
 import h5py
 import numpy as np
@@ -73,7 +74,9 @@ def put(group: h5py.Group, members: Sequence[Trained]) -> None:
         row[: len(m.history)] = m.history
     for name in dict.fromkeys(name for m in members for name in m.metrics):
         curves = [m.metrics.get(name, np.empty(0)) for m in members]
-        group[f"metrics/{name}"] = np.stack([np.pad(c, (0, epochs - len(c)), constant_values=np.nan) for c in curves])
+        group[f"metrics/{_quoted(name)}"] = np.stack(
+            [np.pad(c, (0, epochs - len(c)), constant_values=np.nan) for c in curves]
+        )
     group["weights"], group["history"] = np.stack([m.weights for m in members]), history
     group["seed"] = np.array([m.seed for m in members], np.uint64)
     group["epochs"] = np.array([len(m.history) for m in members], np.int64)
@@ -89,11 +92,16 @@ def put(group: h5py.Group, members: Sequence[Trained]) -> None:
     group["engine"] = np.array([m.engine.encode() for m in members], "S16")
 
 
+def _quoted(name: str) -> str:
+    """Write a name that a module has logged as one of HDF5, to which slashes and single dots mean something."""
+    return name.replace("%", "%25").replace("/", "%2F") if name.strip(".") else "%2E" * len(name)
+
+
 def take(group: h5py.Group) -> tuple[Trained, ...]:
     """Read members."""
     names = ("member", "fold", "seed", "weights", "history", "epochs", "best_epoch")
     columns = {name: group[name][...] for name in names}
-    metrics = {name: group["metrics"][name][...] for name in group.get("metrics", ())}
+    metrics = {unquote(name): group["metrics"][name][...] for name in group.get("metrics", ())}
     lengths = group["lengths"][...].tolist() if "lengths" in group else []
     reached, weights = (group["reached"][...], group["kept"][...]) if lengths else (np.empty(0), np.empty(0))
     return tuple(

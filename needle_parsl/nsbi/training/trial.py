@@ -5,32 +5,39 @@ It runs in a child process, so that the process that submits imports neither tor
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Mapping
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from needle_parsl import refs
 from needle_parsl.analysis import Training, recommended
-from needle_parsl.errors import InputError
+from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.data import inspection, own_code
+from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged
-from needle_parsl.nsbi.training.engines import choosing
-from needle_parsl.nsbi.training.members import Job, Settings
-from needle_parsl.nsbi.training.views import Batchable
+from needle_parsl.nsbi.training import engine
+from needle_parsl.nsbi.training.engines import choosing, placing
+from needle_parsl.nsbi.training.members import Member, Settings
+from needle_parsl.nsbi.training.views import MemberView, RatioEvents
 
 EVENTS = 256
-"""Events of the batch that is tried; their features are random."""
+"""Events that are made up; their features are random."""
 CLASSES = ("a", "b", "c")
 """That stand for the samples of a network of many."""
+EPOCHS, BATCH = 2, 64
+"""Of the training that is tried: long enough for the end of an epoch, a scheduler, and a second epoch."""
 
 
 def look(table: Training, features: int, particles: int, physics: tuple[str, str]) -> dict[str, Any]:
-    """Build a network and train it with one batch.
+    """Build a network, choose its engine, and train it with that for two short epochs.
 
     Args:
         table: `[training]`.
@@ -53,21 +60,47 @@ def _looked(table: Training, features: int, particles: int, physics: tuple[str, 
     try:
         classes = CLASSES if table.loss == "multiclass" else ()
         complete, lengths = recommended.suited(table, [EVENTS])
-        settings = Settings.of(complete, features, particles, *physics, classes, lengths)
-        choice = choosing.choose(Job(settings, 1, *(_events(features, particles, len(classes) or 2) for _ in range(2))))
-        found |= {"engine": choice.engine, "reason": choice.reason}
-    except InputError as error:
+        with placing.blamed(table.architecture()[0]):
+            settings = Settings.of(complete, features, particles, *physics, classes, lengths)
+        found |= _tried(settings, _made_up(features, particles, classes))
+    except (InputError, TaskError) as error:
         found["problems"] = [("training.network", line) for line in str(error).splitlines()]
     return found
 
 
-def _events(features: int, particles: int, classes: int) -> Batchable:
-    """Make events up."""
-    generator = torch.Generator().manual_seed(1)
-    label = (torch.arange(EVENTS) % classes).float()
-    values = torch.randn(2 * EVENTS, particles, generator=generator).numpy()
+def _tried(settings: Settings, events: RatioEvents) -> dict[str, Any]:
+    """Choose an engine, and train.
+
+    Raises:
+        InputError: The network cannot be trained.
+        TaskError: Its training has failed.
+    """
+    member = Member(0, 0, 1, MemberView(0, 1, 1, 0.5, 2, None))
+    short = replace(settings, epochs=EPOCHS, lengths=(), patience=EPOCHS, batch_size=min(settings.batch_size, BATCH))
+    choice = choosing.choose(engine.prepared(events, member, settings, 0).job)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a Trainer that is needed is said by the reason
+        with placing.blamed(settings.shape.network, passed=(TaskError,)):
+            trained = engine.train(events, member, short)
+    if trained.reason and not trained.reason.startswith("diverged"):  # random features prove nothing of a real loss
+        raise TaskError(f"{settings.shape.network}: {trained.reason}")
+    return {"engine": choice.engine, "reason": choice.reason}
+
+
+def _made_up(features: int, particles: int, classes: Sequence[str]) -> RatioEvents:
+    """Make events up, with two particles each."""
+    if not classes:
+        return RatioEvents.build(_events(0, features, particles), _events(1, features, particles))
+    return RatioEvents.of_classes({name: _events(n, features, particles) for n, name in enumerate(classes)})
+
+
+def _events(number: int, features: int, particles: int) -> Events:
+    generator = np.random.default_rng(number)
+    x = generator.normal(size=(EVENTS, features)).astype(np.float32)
+    values = generator.normal(size=(2 * EVENTS, particles)).astype(np.float32)
     jets = Jagged(values, np.arange(EVENTS + 1, dtype=np.int64) * 2) if particles else None
-    return Batchable(torch.randn(EVENTS, features, generator=generator), label, torch.ones(EVENTS), jets)
+    ids = np.arange(number * EVENTS, (number + 1) * EVENTS, dtype=np.uint64)
+    return Events(tuple(f"x{n}" for n in range(features)), x, np.ones(EVENTS), ids, jets)
 
 
 def main(output: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +12,8 @@ import numpy as np
 
 MONITORED = "val_loss"
 """What a module logs for early stopping."""
+LOSS = re.compile(r"(val(id(ation)?)?[/_.\-]?(epoch[/_.\-])?loss|loss[/_.\-]?val(id(ation)?)?)", re.IGNORECASE)
+"""Other names that people give to it."""
 KNOWN = ("EarlyStopping", "ModelCheckpoint", "LearningRateMonitor")
 """Callbacks that need no Trainer; learning rates are noted in any case."""
 
@@ -22,6 +26,10 @@ class Rule:
     sign: float = 1.0
     """-1 where larger is better."""
     min_delta: float = 0.0
+    strict: bool = True
+    """Whether it is a mistake that the value was not logged; else the epoch does not count."""
+    finite: bool = False
+    """Whether a value that is no finite number ends the training."""
 
     def better(self, value: float, best: float) -> bool:
         """Compare in float32, as Lightning does: a last bit decides whether patience runs out."""
@@ -41,6 +49,17 @@ class Watch:
     best: Rule = field(default_factory=Rule)
     patience: int | None = None
     """Epochs; None: as `[training]` says."""
+    loss: str = MONITORED
+    """The name of the validation loss."""
+
+    def named(self, logged: Iterable[str]) -> Watch:
+        """Find out what the validation loss is called where it is not `val_loss`, if one name alone can be it."""
+        names = [name for name in logged if LOSS.fullmatch(name)]
+        if MONITORED in logged or len(names) != 1:
+            return self
+        (loss,) = names
+        stop, best = (replace(r, monitor=loss) if r.monitor == MONITORED else r for r in (self.stop, self.best))
+        return Watch(stop, best, self.patience, loss)
 
 
 def watch(callbacks: Any) -> tuple[Watch, str]:
@@ -52,18 +71,36 @@ def watch(callbacks: Any) -> tuple[Watch, str]:
     Returns:
         The rules, and which callback needs a Trainer; empty if none does.
     """
-    found = Watch()
+    found, foreign, seen = Watch(), "", set()
     for callback in callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]:
         name = type(callback).__name__
-        if name not in KNOWN or "lightning" not in type(callback).__module__:
-            return found, f"its callback {name} needs one"
-        if name == "EarlyStopping":
-            if callback.stopping_threshold is not None or callback.divergence_threshold is not None:
-                return found, "EarlyStopping has a threshold"
-            found = replace(found, stop=_rule(callback, abs(callback.min_delta)), patience=callback.patience)
-        elif name == "ModelCheckpoint":
-            found = replace(found, best=_rule(callback, 0.0))
-    return found, ""
+        known = name in KNOWN and "lightning" in type(callback).__module__
+        foreign = foreign or ("" if known else f"its callback {name} needs one")
+        if known and name == "EarlyStopping":
+            foreign = foreign or _unusual(callback, twice=name in seen)
+            rule = _rule(callback, abs(callback.min_delta))
+            rule = replace(rule, strict=callback.strict, finite=callback.check_finite)
+            found = replace(found, stop=rule, patience=callback.patience)
+        elif known and name == "ModelCheckpoint":
+            foreign = foreign or _written(callback)
+            if callback.monitor and name not in seen:  # the first is the Trainer's `checkpoint_callback`
+                found = replace(found, best=_rule(callback, 0.0))
+        seen.add(name)
+    return found, foreign
+
+
+def _unusual(callback: Any, *, twice: bool) -> str:
+    """Say what of early stopping is left to the Trainer."""
+    if callback.stopping_threshold is not None or callback.divergence_threshold is not None:
+        return "EarlyStopping has a threshold"
+    if twice:
+        return "it has several EarlyStopping"
+    return "EarlyStopping looks after validation" if callback._check_on_train_epoch_end is False else ""  # noqa: SLF001  Lightning has no other way to ask
+
+
+def _written(callback: Any) -> str:
+    """Say why files of a checkpoint are wanted: in a folder that the user names, or the last one."""
+    return "its ModelCheckpoint writes files" if callback.dirpath or callback.save_last else ""
 
 
 def _rule(callback: Any, min_delta: float) -> Rule:

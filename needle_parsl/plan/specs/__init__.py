@@ -46,7 +46,7 @@ VERSIONS = {
     "read": 1,
     "merge": 1,
     "convert": 2,
-    "train": 5,
+    "train": 6,
     "normalise": 1,
     "combine": 4,
     "covariance": 1,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.jagged import Jagged, ends
 from needle_parsl.nsbi.data.readers.columns import JAGGED, NUMBER, TEXT, Array, nullable, plain
+from needle_parsl.nsbi.data.readers.names import Names
 
 WHOLE = 18
 """Digits that a whole number of 64 bits holds in any case."""
@@ -22,8 +23,15 @@ class Place:
     """Where a column is."""
 
     field: str
-    member: str = ""
-    """Of a record, or of a list of records."""
+    members: tuple[str, ...] = ()
+    """Of a record, or of a list of records, from the outside in."""
+    leaves: tuple[int, ...] = ()
+    """Numbers of what Parquet holds for it, among all of the file."""
+
+    def names(self) -> tuple[str, ...]:
+        """What is in records has a column of its own: `Jet_pt`, also `Jet.pt`; deeper ones have dots."""
+        path = ".".join((self.field, *self.members))
+        return (f"{self.field}_{self.members[0]}", path) if len(self.members) == 1 else (path,)
 
 
 class Table:
@@ -31,14 +39,31 @@ class Table:
 
     def __init__(self, path: str, schema: Any) -> None:
         self.path, self.schema = path, schema
-        plain, inside = {}, {}
-        for field in schema:
-            members = _members(field.type)
-            inside.update({f"{field.name}_{member}": Place(field.name, member) for member in members})
-            if not members:
-                plain[field.name] = Place(field.name)
-        self.places: dict[str, Place] = {**inside, **plain}
         self.repeated = {name for name, count in Counter(schema.names).items() if count > 1}
+        self.places, first = [], 0
+        for field in schema:
+            own, first = _places(field.name, field.type, (), first)
+            self.places += own
+        plain = [place.field for place in self.places if not place.members]
+        # A plain column goes before a member that would have its name, and one of several of a name stands for all.
+        self.names = Names(
+            [n for n in place.names() if not place.members or n not in plain] if place.field not in fields else []
+            for place, fields in zip(self.places, self._before(), strict=True)
+        )
+
+    def _before(self) -> Iterator[set[str]]:
+        """Give for each column the repeated fields that came before it."""
+        seen: set[str] = set()
+        for place in self.places:
+            yield seen.copy()
+            seen |= {place.field} & self.repeated
+
+    def _place(self, name: str) -> Place:
+        if name in self.repeated:
+            raise InputError(f'{self.path}: has several columns called "{name}"; give each a name of its own')
+        number = self.names.number(name)
+        assert number is not None
+        return self.places[number]
 
     def kind(self, name: str) -> str:
         """Name the type of a column.
@@ -46,47 +71,66 @@ class Table:
         Raises:
             InputError: Several columns have the name.
         """
-        place = self.places[name]
-        if place.field in self.repeated:
-            raise InputError(f'{self.path}: has several columns called "{place.field}"; give each a name of its own')
-        kind = self.schema.field(place.field).type
-        if not place.member:
-            return kind_of(kind)
-        record = kind.value_type if _is_list(kind) else kind
-        inner = kind_of(record.field(place.member).type)
-        return _list_of(inner, str(kind)) if _is_list(kind) else inner
+        place = self._place(name)
+        kind, lists = self.schema.field(place.field).type, []
+        for member in (*place.members, None):
+            if _is_list(kind):
+                lists.append(kind)
+                kind = kind.value_type
+            if member is not None:
+                kind = kind.field(member).type
+        inner = kind_of(kind)
+        if not lists:
+            return inner
+        return _list_of(inner, str(lists[0])) if len(lists) == 1 else str(lists[0])
 
     def array(self, name: str, batch: Any) -> Array | Jagged:
         """Take the values of a column from a batch."""
-        place = self.places[name]
-        column = batch.column(place.field)
-        if not place.member:
-            return array_of(column)
-        if not _is_list(column.type):
-            return array_of(_member(column, place.member))
-        return Jagged(plain(_plain(_member(column.flatten(), place.member))), _offsets(column))
+        place = self._place(name)
+        column, offsets = batch.column(batch.schema.get_field_index(place.field)), None
+        for member in place.members:
+            if _is_list(column.type):
+                offsets, column = _offsets(column), column.flatten()
+            column = _member(column, member)
+        return array_of(column) if offsets is None else Jagged(plain(_plain(column)), offsets)
 
     def leaves(self, names: Sequence[str], paths: Sequence[str]) -> list[str]:
         """Choose the leaves of a Parquet file that columns need, among the paths of all."""
-        wanted = {self.places[name] for name in names}
-        return [p for p in paths if any(_is_of(p.split("."), place) for place in wanted)]
+        wanted = {leaf for name in names for leaf in self._place(name).leaves}
+        return [path for number, path in enumerate(paths) if number in wanted]
 
 
-def _is_of(path: Sequence[str], place: Place) -> bool:
-    return path[0] == place.field and (not place.member or path[-1] == place.member)
+def _places(name: str, kind: Any, above: tuple[str, ...], first: int) -> tuple[list[Place], int]:
+    """List the columns of a field; give also the number of the leaf behind it."""
+    from pyarrow import types
+
+    record = kind.value_type if _is_list(kind) else kind
+    field, members = (above[0], (*above[1:], name)) if above else (name, ())
+    if not types.is_struct(record):
+        last = first + _count(kind)
+        return [Place(field, members, tuple(range(first, last)))], last
+    found: list[Place] = []
+    for member in record:
+        own, first = _places(member.name, member.type, (*above, name), first)
+        found += own
+    return found, first
+
+
+def _count(kind: Any) -> int:
+    """Count the leaves of a type in Parquet."""
+    from pyarrow import types
+
+    if types.is_map(kind):
+        return _count(kind.key_type) + _count(kind.item_type)
+    if _is_list(kind):
+        return _count(kind.value_type)
+    return sum(_count(member.type) for member in kind) if types.is_struct(kind) else 1
 
 
 def _is_list(kind: Any) -> bool:
     from pyarrow import types
 
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
-
-
-def _members(kind: Any) -> list[str]:
-    from pyarrow import types
-
-    record = kind.value_type if _is_list(kind) else kind
-    return [member.name for member in record] if types.is_struct(record) else []
 
 
 def _member(records: Any, name: str) -> Any:

@@ -10,47 +10,81 @@ from needle_parsl.nsbi.data.readers.columns import JAGGED, NUMBER, TEXT
 
 PLAIN = {"float": "float32", "double": "float64", "char": "int8", "std::byte": "uint8"}
 """C++ types whose names are not those of NumPy."""
-COLLECTION = 1
-"""Role of a field that has any number of others."""
+COLLECTION, RECORD = 1, 2
+"""Roles of a field that has any number of others, and of one that is made of them."""
 
 
 class Field(NamedTuple):
     """A column."""
 
-    key: str
-    """How uproot calls it: `Jet.pt` is the member `pt` of records `Jet`."""
+    parts: tuple[str, ...]
+    """Its name, and the names of the records that it is in: `("Jet", "p4", "x")`."""
     kind: str
     """Its type in NumPy's words, where it has any."""
 
+    @property
+    def key(self) -> str:
+        """How uproot reads no more than it; the whole outermost field where dots are in names."""
+        return self.parts[0] if any("." in part for part in self.parts) else ".".join(self.parts)
 
-def columns(ntuple: Any) -> dict[str, Field]:
-    """List the columns; what is in records has a column of its own, `Jet_pt`."""
+    def names(self) -> tuple[str, ...]:
+        """What is in a record has a column of its own: `Jet_pt`, also `Jet.pt`; deeper ones have dots."""
+        path = ".".join(self.parts)
+        return (f"{self.parts[0]}_{self.parts[1]}", path) if len(self.parts) == 2 else (path,)
+
+
+def columns(ntuple: Any) -> list[Field]:
+    """List the columns: all numbers and texts, at any depth, and beside them what cannot be read."""
     records = list(ntuple.ntuple.field_records)
     children = defaultdict(list)
     for number, record in enumerate(records):
         if record.parent_field_id != number:
             children[record.parent_field_id].append(number)
-    inside: dict[str, Field] = {}
-    plain: dict[str, Field] = {}
-    for number, record in enumerate(records):
-        if record.parent_field_id != number or record.field_name.startswith("_collection"):
-            continue
-        if record.type_name:
-            plain[record.field_name] = Field(record.field_name, kind_of(record.type_name))
-        else:
-            inside.update(_members(number, records, children))
-    return {**inside, **plain}
+    tops = (number for number, record in enumerate(records) if record.parent_field_id == number)
+    return [
+        field
+        for number in tops
+        if not records[number].field_name.startswith("_collection")
+        for field in _leaves(number, (), records, children, nested=0)
+    ]
 
 
-def _members(number: int, records: list[Any], children: dict[int, list[int]]) -> Iterator[tuple[str, Field]]:
-    """List what is in a record, or in a collection of them."""
-    outer = records[number]
-    is_collection = outer.struct_role == COLLECTION
-    for holder in children[number] if is_collection else [number]:
-        for child in children[holder]:
-            name, kind = records[child].field_name, kind_of(records[child].type_name)
-            jagged = f"{JAGGED}{kind}" if NUMBER.fullmatch(kind) else f"collection of {kind or 'records'}"
-            yield f"{outer.field_name}_{name}", Field(f"{outer.field_name}.{name}", jagged if is_collection else kind)
+def _leaves(
+    number: int, above: tuple[str, ...], records: list[Any], children: dict[int, list[int]], *, nested: int
+) -> Iterator[Field]:
+    """List what is in a field.
+
+    Args:
+        number: Of its record.
+        above: Names of the fields that it is in.
+        records: All.
+        children: Numbers of the records in each.
+        nested: Collections that it is in.
+    """
+    record, parts = records[number], (*above, records[number].field_name)
+    kind = kind_of(record.type_name)
+    plain = kind == TEXT or NUMBER.fullmatch(kind) is not None or kind.startswith(JAGGED)
+    inner = children[number]
+    if record.struct_role == COLLECTION and not plain and len(inner) == 1:
+        (only,) = inner
+        if records[only].struct_role == RECORD:
+            for child in children[only]:
+                yield from _leaves(child, parts, records, children, nested=nested + 1)
+            return
+        kind = kind_of(records[only].type_name)
+        yield Field(parts, _jagged(kind, nested + 1))
+    elif record.struct_role == RECORD and inner and not plain:
+        for child in inner:
+            yield from _leaves(child, parts, records, children, nested=nested)
+    else:
+        yield Field(parts, _jagged(kind, nested) if plain else record.type_name or "records")
+
+
+def _jagged(kind: str, nested: int) -> str:
+    """Name a type within collections; one collection of numbers can be read."""
+    if not nested:
+        return kind
+    return f"{JAGGED}{kind}" if nested == 1 and NUMBER.fullmatch(kind) else f"collection of {kind or 'records'}"
 
 
 def kind_of(typename: str) -> str:

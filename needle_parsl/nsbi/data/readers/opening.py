@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from needle_parsl import addresses
-from needle_parsl.errors import InputError, closest
+from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.readers.columns import flat, jagged, refusal
 from needle_parsl.nsbi.data.readers.hdf5 import Hdf5File
+from needle_parsl.nsbi.data.readers.names import hint
 from needle_parsl.nsbi.data.readers.parquet import ParquetFile
 from needle_parsl.nsbi.data.readers.protocol import Reader
 from needle_parsl.nsbi.data.readers.root import RootFile
@@ -62,9 +63,9 @@ def require(
     Raises:
         InputError: Columns are missing or of the wrong kind; one line for each.
     """
-    present = set(reader.names)
+    present = reader.names
     wrong = [
-        f'{where}: has no column "{name}"{closest(name, known or reader.names)}'
+        f'{where}: has no column "{name}"{hint(present, name, known)}'
         for name in (*names, *lists, *either)
         if name not in present
     ]

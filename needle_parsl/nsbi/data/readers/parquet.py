@@ -37,7 +37,7 @@ class ParquetFile:
         )
         self.entries = int(self.file.metadata.num_rows)
         self.table = Table(self.path, self.file.schema_arrow)
-        self.names = list(self.table.places)
+        self.names = self.table.names
         # Not from `file.schema`: it and the metadata would hold each other, megabytes for many row groups.
         metadata = self.file.metadata
         columns = range(metadata.num_columns if metadata.num_row_groups else 0)

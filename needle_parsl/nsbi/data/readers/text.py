@@ -27,7 +27,7 @@ class CsvFile:
         if tree:
             raise InputError(f'{self.path}: is a CSV file and has no tree "{tree}"; leave the key tree out')
         self.table = Table(self.path, self._open().schema)
-        self.names = list(self.table.places)
+        self.names = self.table.names
         self._judge()
 
     def _judge(self) -> None:

@@ -196,6 +196,18 @@ def _taken(graph: Graph, given: list[Any], _: object, __: fx.Node) -> str:
     return graph.add("Gather", given[0], graph.constant(index[1], np.int64), axis=1)
 
 
+def _clamped(graph: Graph, given: list[Any], _: object, node: fx.Node) -> str:
+    low, high = (given[n] if len(given) > n else node.kwargs.get(key) for n, key in ((1, "min"), (2, "max")))
+    if not isinstance(low, (int, float)) or not isinstance(high, (int, float)):
+        raise _unknown("clamp with one bound")
+    return graph.add("Clip", given[0], graph.constant(low, np.float32), graph.constant(high, np.float32))
+
+
+def _logit(graph: Graph, given: list[Any], _: object, __: fx.Node) -> str:
+    below = graph.add("Sub", graph.constant(1, np.float32), given[0])
+    return graph.add("Sub", graph.add("Log", given[0]), graph.add("Log", below))
+
+
 def _logaddexp(graph: Graph, given: list[Any], _: object, __: fx.Node) -> str:
     """ln(exp a + exp b) = max + ln(1 + exp(-|a - b|)), which overflows nowhere."""
     first, second = given[:2]
@@ -221,6 +233,9 @@ FUNCTIONS: dict[Any, Callable[..., str]] = {
     torch.squeeze: _squeezed,
     torch.cat: _joined,
     torch.logaddexp: _logaddexp,
+    "clamp": _clamped,
+    torch.clamp: _clamped,
+    torch.logit: _logit,
     operator.neg: _of_layer(_plain("Neg")),
     operator.getitem: _taken,
     operator.add: _binary("Add"),

@@ -75,7 +75,7 @@ def build(estimators: Mapping[str, Estimator], facts: Facts) -> onnx.ModelProto:
 def _members(graph: Graph, estimator: Estimator) -> str:
     """Add all members; give the name of their log ratios, (N, M), in double precision."""
     made = preparation.transformed(graph, estimator.transform, INPUT)
-    network = networks.empty(estimator.shape)
+    network = networks.evaluator(estimator.shape)
     traced = layers.traced(network)
     columns = []
     for weights in estimator.weights:

@@ -30,7 +30,7 @@ class Ensemble(nn.Module):
 
     def __init__(self, estimator: Estimator) -> None:
         super().__init__()
-        network = networks.empty(estimator.shape)
+        network = networks.evaluator(estimator.shape)
         members = []
         for weights in estimator.weights:
             networks.fill(network, torch.from_numpy(weights))

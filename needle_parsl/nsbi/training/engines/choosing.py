@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,12 +11,13 @@ from torch import nn, optim
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi import compiling
-from needle_parsl.nsbi.training import heads, modules, watching
-from needle_parsl.nsbi.training.engines import hosting, optimizing
+from needle_parsl.nsbi.training import heads, modules, randomness, watching
+from needle_parsl.nsbi.training.engines import hosting, optimizing, placing
+from needle_parsl.nsbi.training.engines.refusing import NotPackedError
 from needle_parsl.nsbi.training.engines.rows import loss_of
 from needle_parsl.nsbi.training.engines.stacked import device, faithful
 from needle_parsl.nsbi.training.members import Job
-from needle_parsl.nsbi.training.watching import MONITORED, Watch
+from needle_parsl.nsbi.training.watching import Watch
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,9 @@ class Choice:
     """An engine for all members of a pack, which have the same structure."""
 
     engine: str
-    """`native`, `rows`, `stacked` or `lightning`."""
+    """`native`, `sequential`, `stacked` or `lightning`."""
     reason: str = ""
-    """Why lightning.Trainer has to do it."""
+    """Why no faster one does it, where that is said."""
     watch: Watch = field(default_factory=Watch)
     """What decides on stopping and on the best epoch."""
     plan: Any = None
@@ -38,27 +40,47 @@ def choose(job: Job) -> Choice:
     Raises:
         InputError: The network or its loss cannot be used.
     """
-    with torch.random.fork_rng(devices=[]):
-        module = modules.build(job.settings, job.seed)
-        watch, foreign = watching.watch(module.configure_callbacks() if modules.is_lightning(module) else ())
-        reason = hosting.unhosted(module) or foreign or _unoptimised(module) or _tried(module, job, watch)
+    with randomness.forked():
+        module = _made(job)
+        with placing.blamed(job.settings.shape.network):
+            watch, foreign = watching.watch(module.configure_callbacks() if modules.is_lightning(module) else ())
+        reason = _asked(job) or hosting.unhosted(module) or foreign or _unoptimised(module, job)
+        if not reason:
+            reason, watch = _tried(module, job, watch)
     if reason and not modules.is_lightning(module):
         raise InputError(f"{job.settings.shape.network} cannot be trained: {reason}")
     if reason:
         return Choice("lightning", reason, watch)
+    monitored = {watch.stop.monitor, watch.best.monitor, watch.loss}
     if accelerated():
-        return Choice("stacked" if faithful(job) else "rows", watch=watch)
-    plan = _plan(job, watch)
-    return Choice("native" if plan else "rows", watch=watch, plan=plan)
+        return Choice("stacked" if faithful(job, monitored) else "sequential", watch=watch)
+    plan = _plan(job, monitored)
+    return Choice("native" if plan else "sequential", watch=watch, plan=plan)
 
 
-def _plan(job: Job, watch: Watch) -> Any:
+def _made(job: Job) -> Any:
+    """Build what is trained.
+
+    Raises:
+        InputError: It cannot be built; with the line of the user's that says why.
+    """
+    with placing.blamed(job.settings.shape.network):
+        return modules.build(job.settings, job.seed)
+
+
+def _asked(job: Job) -> str:
+    """Say what arguments of a Trainer the user wants."""
+    given = ", ".join(json.loads(job.settings.trainer))
+    return f"[training.trainer] has {given}" if given else ""
+
+
+def _plan(job: Job, monitored: set[str]) -> Any:
     """Find out how compiled code trains like the module, if numba is there and the module is a perceptron."""
     if not compiling.AVAILABLE:
         return None
     from needle_parsl.nsbi.training.engines import native
 
-    return native.proven(job, {watch.stop.monitor, watch.best.monitor})
+    return native.proven(job, monitored)
 
 
 def accelerated() -> bool:
@@ -66,52 +88,89 @@ def accelerated() -> bool:
     return device().type != "cpu"
 
 
-def _unoptimised(module: Any) -> str:
+def _unoptimised(module: Any, job: Job) -> str:
     """Say what optimiser only Lightning can step."""
-    hosting.Host(module, 1, 1)
+    host = hosting.Host(module, job.settings.epochs, 1)
     try:
-        optimizer, _ = optimizing.unpack(module.configure_optimizers())
-    except ValueError:
+        with placing.blamed(job.settings.shape.network, "configure_optimizers", passed=(NotPackedError,)):
+            configured = module.configure_optimizers()
+        optimizer, schedulers = optimizing.unpack(configured)
+    except (ValueError, KeyError, TypeError):
         return "it has not one optimiser"
-    except hosting.NotPackedError as error:
+    except NotPackedError as error:
         return str(error)
+    finally:
+        module.trainer = host.trainer if modules.is_lightning(module) else None
     if isinstance(optimizer, optim.LBFGS):
         return "LBFGS evaluates the loss several times a step"
-    return (
-        "" if type(optimizer).__module__.startswith("torch.optim") else f"its optimiser is {type(optimizer).__name__}"
-    )
+    if not type(optimizer).__module__.startswith("torch.optim"):
+        return f"its optimiser is {type(optimizer).__name__}"
+    if optimizing.foretold(optimizer):
+        return "its optimiser has a hook before the step, which Lightning calls before the loss is computed"
+    own = [
+        type(e["scheduler"]).__name__
+        for e in schedulers
+        if not isinstance(e["scheduler"], optim.lr_scheduler.LRScheduler)
+    ]
+    return f"its scheduler is {own[0]}" if own else ""
 
 
-def _tried(module: Any, job: Job, watch: Watch) -> str:
-    """Compute the loss of the first batch; say what only Lightning can do of it."""
+def _tried(module: Any, job: Job, watch: Watch) -> tuple[str, Watch]:
+    """Compute the loss of the first batch; say what only Lightning can do of it, and what it is called on validation events."""
     batch = next(iter(job.fitting.batches(job.settings.batch_size)))
     host = hosting.Host(module, job.settings.epochs, 1)
-    name = job.settings.shape.network
+    name, size = job.settings.shape.network, len(batch.label)
+    given = modules.given(batch, job.settings)
     try:
-        for hook in ("on_fit_start", "on_train_start", "on_train_epoch_start"):
-            host.call(hook)
-        loss = loss_of(module.training_step(batch, 0))
-        _judge(loss, name)
-        torch.autograd.backward(loss)
-        module.eval()
-        with torch.no_grad():
-            module.validation_step(batch, 0)
-            ratio = modules.ratio(module, batch)
-    except hosting.NotPackedError as error:
-        return str(error)
+        with placing.blamed(name, passed=(NotPackedError, RuntimeError), hint=_hint(job)):
+            for hook in ("on_fit_start", "on_train_start", "on_train_epoch_start"):
+                host.call(hook)
+            loss = loss_of(host.step("training_step", given, 0, size))
+            if loss is not None:
+                _judge(loss, name)
+                torch.autograd.backward(loss)
+            host.logs.step()
+            module.eval()
+            host.logs.validating = True
+            with torch.no_grad():
+                host.call("on_validation_epoch_start")
+                host.step("validation_step", given, 0, size)
+                ratio = modules.ratio(module, batch, job.settings)
+                host.call("on_validation_epoch_end")
+            host.logs.validated()
+            host.logs.validating = False
+            host.call("on_train_epoch_end")
+            host.logs.epoch()
+    except NotPackedError as error:
+        return str(error), watch
     except RuntimeError as error:
         raise InputError(_mismatch(module, job, error)) from error
-    logged = host.logs.take()
-    for wanted in (MONITORED, watch.stop.monitor, watch.best.monitor):
-        if wanted not in logged:
-            raise InputError(f'{name} logs no "{wanted}" in its validation_step, by which its best epoch is found')
-    count = heads.outputs(job.settings.shape.head)
-    if ratio.shape != ((len(batch.label),) if count == 1 else (len(batch.label), count)):
-        wanted = "ln r, one number each" if count == 1 else f"{count} numbers each, one for every class"
+    logged = host.logs.values()
+    watch = watch.named(logged)
+    needed = [watch.loss, watch.best.monitor, *([watch.stop.monitor] if watch.stop.strict else [])]
+    if lacking := [wanted for wanted in needed if wanted not in logged]:
         raise InputError(
-            f"{name} gives shape {tuple(ratio.shape)} for {len(batch.label)} events; its forward must give {wanted}"
+            f'{name} logs no "{lacking[0]}" in its validation_step, by which its best epoch is found; '
+            f"it logs {', '.join(logged) or 'nothing'}"
         )
-    return ""
+    _shaped(ratio, job, len(batch.label))
+    return "", watch
+
+
+def _hint(job: Job) -> str:
+    """Say what a batch is, for steps that take it for something else."""
+    if job.settings.batch == "dict":
+        return "a batch is a table of x, label and weight"
+    return 'a batch is (x, label, weight), and particles if there are any; [training] batch = "dict" makes it a table'
+
+
+def _shaped(ratio: Any, job: Job, events: int) -> None:
+    """Refuse a network that does not give ln r."""
+    name, count = job.settings.shape.network, heads.outputs(job.settings.shape.head)
+    shape = tuple(ratio.shape) if isinstance(ratio, torch.Tensor) else type(ratio).__name__
+    if shape != ((events,) if count == 1 else (events, count)):
+        wanted = "ln r, one number each" if count == 1 else f"{count} numbers each, one for every class"
+        raise InputError(f"{name} gives shape {shape} for {events} events; its forward must give {wanted}")
 
 
 def _judge(loss: Any, name: str) -> None:
@@ -129,4 +188,4 @@ def _mismatch(module: nn.Module, job: Job, error: RuntimeError) -> str:
     widths = [m.in_features for m in module.modules() if isinstance(m, nn.Linear)]
     if widths and widths[0] != features and "shape" in str(error):
         return f"{name} takes {widths[0]} features, and the analysis has {features} in features.names, counted after their transforms"
-    return f"{name}: its first batch fails: {type(error).__name__}: {str(error).splitlines()[0]}"
+    return placing.said(error, name, what="its first batch fails")

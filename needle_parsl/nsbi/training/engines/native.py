@@ -1,4 +1,4 @@
-"""The engine `native`: one multilayer perceptron at a time, its steps in compiled code, everything else as in `rows`.
+"""The engine `native`: one multilayer perceptron at a time, its steps in compiled code, everything else as in `sequential`.
 
 The weights are the vector of which the module's parameters are views, and the optimiser's state is the one that torch's
 optimiser holds: what is validated, scheduled and kept is the module itself.
@@ -14,19 +14,24 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from needle_parsl.nsbi.training import dropping, modules
+from needle_parsl.nsbi.data.loading.batches import Batch
+from needle_parsl.nsbi.training import dropping, modules, networks, randomness
+from needle_parsl.nsbi.training.engines import tracing
 from needle_parsl.nsbi.training.engines.hosting import Host
 from needle_parsl.nsbi.training.engines.optimizing import Optimizing
-from needle_parsl.nsbi.training.engines.rows import PLAIN, Rows, loss_of
+from needle_parsl.nsbi.training.engines.refusing import UnlikeError
+from needle_parsl.nsbi.training.engines.rows import Rows, loss_of
 from needle_parsl.nsbi.training.members import Job
 from needle_parsl.nsbi.training.modules import Classifier
 from needle_parsl.nsbi.training.native import passes, recognising
 from needle_parsl.nsbi.training.native.passes import Table
 from needle_parsl.nsbi.training.native.recognising import Plan, Sample
-from needle_parsl.nsbi.training.native.trainer import Goal, Trainer
+from needle_parsl.nsbi.training.native.trainer import Goal, Structure, Trainer
 from needle_parsl.nsbi.training.native.updates import NADAM, SGD, Moments
 from needle_parsl.nsbi.training.views import Batchable, Places
 
+COMPARED = 256
+"""Events of a batch that is compared in each epoch."""
 WORK = 2e9
 """Operations between two moments for interruptions: some hundredths of a second."""
 
@@ -52,6 +57,9 @@ class Native:
         self.trainer = Trainer(structure, goals[0] if len(goals) == 1 else plan.goal, rule, self.rows.job.seed)
         self.stride = max(1, int(WORK / (6 * len(self.row) * self.rows.job.settings.batch_size)))
         self.row.grad = None
+        self.users = not _trusted(self.rows.module)
+        self.latest: tuple[Table, npt.NDArray[np.int64], int] | None = None
+        """Events of the newest batches, in their order, and the number of the first batch."""
         # Schedulers want to have seen a step; torch's own would import its compiler.
         vars(self.optimizer)["_opt_called"] = True
         self._take({})
@@ -59,7 +67,7 @@ class Native:
     def _take(self, state: Mapping[str, Any]) -> None:
         """Take the optimiser's state, or that before the first step, and leave it with torch's optimiser."""
         empty = torch.zeros_like(self.row.data)
-        steps, product = float(self.rows.optimizing.steps), state.get("mu_product", torch.tensor(1.0))
+        steps, product = float(self.rows.host.facts["global_step"]), state.get("mu_product", torch.tensor(1.0))
         if self.trainer.rule.kind == SGD:
             first, second = state.get("momentum_buffer", empty), empty
             held = {"momentum_buffer": first}
@@ -75,18 +83,46 @@ class Native:
         """Do the steps of some batches."""
         (places,), size = rows, self.rows.job.settings.batch_size
         table, order = _table(self.rows.job, places)
+        rule = recognising.rule(self.optimizer)  # schedulers move more than the rate: momentum, betas
+        if rule is None:
+            raise UnlikeError("its optimiser is changed while it trains")
+        self.trainer.rule = rule
+        self.latest = (table, order, self.rows.step)
         rate = self.optimizer.param_groups[0]["lr"]
         losses = self.trainer.train_batches(self.row.data.numpy(), self.moments, table, order, size, rate)
         self.rows.step += len(losses)
         self.rows.optimizing.steps += len(losses)
-        self.rows.host.trainer.global_step += len(losses)
+        self.rows.host.facts["global_step"] += len(losses)
         counts = np.full(len(losses), size)
         counts[-1] = len(order) - size * (len(losses) - 1)
         return [float(counts @ losses)]
 
     def validate(self) -> Sequence[Mapping[str, float]]:
-        """Run the module's `validation_step` over the validation events."""
+        """Run the module's `validation_step` over the validation events; before, compare a batch of the epoch."""
+        if self.users and self.latest:
+            self._compare(*self.latest)
         return self.rows.validate()
+
+    def _compare(self, table: Table, order: npt.NDArray[np.int64], first: int) -> None:
+        """Hold the module's own step beside the compiled one.
+
+        Raises:
+            UnlikeError: They differ.
+        """
+        rows, flat = self.rows, self.rows.optimizing.flat
+        assert flat
+        size, epoch = rows.job.settings.batch_size, rows.host.facts["current_epoch"]
+        number = epoch % -(-len(order) // size)
+        places = order[number * size : (number + 1) * size][:COMPARED]
+        sample = _gradient(
+            Table(*(column[places] for column in table)), rows.host, rows.optimizing, first + number, rows.job.seed
+        )
+        if not recognising.agrees(self.trainer, self.row.data, sample):
+            raise UnlikeError(f"in epoch {epoch + 1} its training_step gives another gradient than compiled code")
+
+    def seen(self, place: int) -> torch.Tensor | None:
+        """Give ln r of the first validation events."""
+        return self.rows.seen(place)
 
     def weights(self, place: int) -> torch.Tensor:
         """Copy the weights."""
@@ -96,7 +132,7 @@ class Native:
         """There is only one."""
 
     def describe(self, place: int) -> dict[str, Any]:
-        """Give what `rows` gives; the numbers of steps are held elsewhere until then."""
+        """Give what `sequential` gives; the numbers of steps are held elsewhere until then."""
         state = self.optimizer.state[self.row]
         for name, value in zip(("step", "mu_product"), self.moments.counts, strict=True):
             if name in state:
@@ -121,34 +157,36 @@ def _table(job: Job, places: Places) -> tuple[Table, npt.NDArray[np.int64]]:
 def proven(job: Job, monitored: Collection[str] = ()) -> Plan | None:
     """Find out how compiled code trains like a member's own module; None if it cannot.
 
-    The module's loss and gradient are compared for two batches, one as in the first epoch, one as in the last. Modules that
-    remember something between steps, have hooks there, or log there what is looked at, are not compared.
+    What a module of the user's does in a step must be recognised, operation by operation; then loss and gradient are compared
+    for two batches. needle's own networks are only compared.
 
     Args:
         job: Of a member; those of the others differ in numbers only.
         monitored: What decides on stopping and on the best epoch.
     """
-    with torch.random.fork_rng(devices=[]):
+    with randomness.forked():
         module = modules.build(job.settings, job.seed)
         host = Host(module, job.settings.epochs, -(-len(job.fitting) // job.settings.batch_size))
         found = recognising.structures(module)
-        if not found or any("train" in hook or "fit" in hook for hook in host.hooks):
+        if not found or host.hooks or job.settings.batch != "tuple":
             return None
         optimizing = Optimizing(module.configure_optimizers(), module)
         whole_epochs = all(entry["interval"] == "epoch" for entry in optimizing.schedulers)
         if optimizing.flat is None or not whole_epochs or recognising.rule(optimizing.optimizer) is None:
             return None
-        before = _remembered(module)
-        samples = list(_samples(job, module, host, optimizing))
-        after = _remembered(module)
         looked_at = {*monitored, *(entry["monitor"] for entry in optimizing.schedulers)}
-        if (
-            looked_at & host.logs.take().keys()
-            or before.keys() != after.keys()
-            or any(before[k] is not after[k] for k in after)
-        ):
-            return None
-        return recognising.plan(found, _goals(module), optimizing.flat.row.data, samples, job.seed)
+        if not _trusted(module):
+            if tracing.overheard(module, optimizing.optimizer) or list(module.buffers()):
+                return None
+            found = tuple(s for s in found if _recognised(job, host, s, looked_at))
+        return recognising.plan(
+            found, _goals(module), optimizing.flat.row.data, list(_samples(job, host, optimizing)), job.seed
+        )
+
+
+def _trusted(module: nn.Module) -> bool:
+    """Whether a module is needle's own, and its network, too."""
+    return isinstance(module, Classifier) and module.settings.shape.network in networks.NETWORKS
 
 
 def _goals(module: nn.Module) -> tuple[Goal, ...]:
@@ -162,24 +200,55 @@ def _goals(module: nn.Module) -> tuple[Goal, ...]:
     return (Goal(known[loss], smoothing),)
 
 
-def _remembered(module: nn.Module) -> dict[str, Any]:
-    return {name: value for name, value in vars(module).items() if isinstance(value, (*PLAIN, list, dict))}
+def _recognised(job: Job, host: Host, structure: Structure, looked_at: Collection[str]) -> bool:
+    """Whether what the user has written does the operations of a perceptron and its loss, and nothing else."""
+    module = host.module
+    for number, batch in enumerate(_two(job)):
+        try:
+            if isinstance(module, Classifier):
+                _, seen = tracing.trace(host, number, lambda _, b=batch: module.network(b.x))  # type: ignore[misc]  # mypy knows no defaults of lambdas
+            else:
+                _, seen = tracing.trace(host, number, lambda n, b=batch: host.step("training_step", b, n, len(b.x)))  # type: ignore[misc]  # likewise
+        except Exception:  # noqa: BLE001  whatever a step says of a number that is none: it is not recognised
+            return False
+        told = seen.left or seen.asked or seen.drawn or seen.changed or seen.logged & {*looked_at}
+        if told or not recognising.knows(
+            seen.operations, structure, len(batch.x), loss=not isinstance(module, Classifier)
+        ):
+            return False
+    return True
 
 
-def _samples(job: Job, module: Any, host: Host, optimizing: Optimizing) -> Iterator[Sample]:
-    """Compute loss and gradient of two batches."""
-    assert optimizing.flat
+def _two(job: Job) -> Iterator[Batch]:
+    """Give two batches."""
     size = job.settings.batch_size
-    order, dropouts = job.fitting.order(torch.Generator().manual_seed(0)), dropping.parts(module)
-    for number, epoch in ((0, 0), (1, job.settings.epochs - 1)):
+    order = job.fitting.order(torch.Generator().manual_seed(0))
+    for number in range(2):
         places = order[number * size : (number + 1) * size]
         if len(places):
-            host.trainer.current_epoch = epoch
-            host.trainer.global_step = step = epoch * host.trainer.num_training_batches + number
-            dropping.begin(dropouts, dropping.keyed(job.seed, step))
-            batch = job.fitting.batch(places)
-            optimizing.zero()
-            loss = loss_of(module.training_step(batch, number))
-            torch.autograd.backward(loss)
-            table = Table(batch.x.numpy(), batch.label.numpy(), batch.weight.numpy())
-            yield Sample(table, float(loss.detach()), optimizing.flat.gradients.clone(), step)
+            yield Batch(*job.fitting.batch(places)[:3])
+
+
+def _samples(job: Job, host: Host, optimizing: Optimizing) -> Iterator[Sample]:
+    """Compute loss and gradient of two batches, one as in the first epoch, one as in the last."""
+    for number, batch in enumerate(_two(job)):
+        epoch = number * (job.settings.epochs - 1)
+        host.facts["current_epoch"] = epoch
+        host.facts["global_step"] = epoch * host.facts["num_training_batches"] + number
+        yield _gradient(Table(*(column.numpy() for column in batch)), host, optimizing, number, job.seed)
+
+
+def _gradient(table: Table, host: Host, optimizing: Optimizing, number: int, seed: int) -> Sample:
+    """Compute loss and gradient of a batch by the module's own step."""
+    assert optimizing.flat
+    batch, step = Batch(*map(torch.from_numpy, table)), int(host.facts["global_step"])
+    dropping.begin(dropping.parts(host.module), dropping.keyed(seed, step))
+    loss = loss_of(host.step("training_step", batch, number, len(batch.x)))
+    optimizing.zero()
+    host.logs.clear()
+    if loss is not None:
+        torch.autograd.backward(loss)
+    complete = loss is not None and optimizing.flat.take()
+    gradient = optimizing.flat.gradients.clone() if complete else torch.full_like(optimizing.flat.gradients, torch.nan)
+    optimizing.zero()
+    return Sample(table, float(loss.detach()) if loss is not None else float("nan"), gradient, step)

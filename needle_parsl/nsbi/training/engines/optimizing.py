@@ -9,6 +9,8 @@ import torch
 from torch import nn, optim
 from torch.optim import lr_scheduler
 
+from needle_parsl.errors import TaskError
+from needle_parsl.nsbi.training import networks
 from needle_parsl.nsbi.training.engines.flat import Flat
 
 ELEMENTWISE = (optim.Adam, optim.AdamW, optim.SGD, optim.NAdam, optim.RAdam, optim.RMSprop, optim.Adamax)
@@ -21,7 +23,8 @@ class Optimizing:
     def __init__(self, configured: Any, module: nn.Module) -> None:
         self.optimizer, self.schedulers = unpack(configured)
         self.flat = flatten(self.optimizer, module)
-        self.epoch = self.steps = 0
+        self.steps = 0
+        """That were done; dropout follows from it."""
 
     @property
     def rate(self) -> float:
@@ -31,33 +34,45 @@ class Optimizing:
     def zero(self) -> None:
         """Forget the gradients."""
         if self.flat:
-            self.flat.gradients.zero_()
+            self.flat.clear()
         else:
             self.optimizer.zero_grad()
 
     def step(self) -> None:
-        """Move the parameters, and then the learning rates that move with every step."""
+        """Move the parameters."""
+        if self.flat and not self.flat.take():
+            self.divide()
         self.optimizer.step()
-        self.stepped()
-
-    def stepped(self) -> None:
-        """Move the learning rates after a step."""
         self.steps += 1
-        self._move("step", self.steps, {})
 
-    def end_epoch(self, logged: Mapping[str, float]) -> None:
-        """Move the learning rates that move with every epoch."""
-        self.epoch += 1
-        self._move("epoch", self.epoch, logged)
+    def divide(self) -> None:
+        """Step each parameter by itself from now on."""
+        if self.flat:
+            self.flat.divide(self.optimizer)
+        self.flat = None
 
-    def _move(self, interval: str, count: int, logged: Mapping[str, float]) -> None:
+    def move(self, interval: str, number: int, known: Mapping[str, Any], *, plateau: bool) -> None:
+        """Move the learning rates.
+
+        Args:
+            interval: `step` or `epoch`.
+            number: Of the batch in its epoch, or of the epoch, from 0.
+            known: What is monitored.
+            plateau: Those that look at a value, whose turn comes after validation, or the others.
+        """
         for entry in self.schedulers:
-            if entry["interval"] != interval or count % entry["frequency"]:
+            if (
+                entry["reduce_on_plateau"] is not plateau
+                or entry["interval"] != interval
+                or (number + 1) % entry["frequency"]
+            ):
                 continue
-            if isinstance(entry["scheduler"], lr_scheduler.ReduceLROnPlateau):
-                entry["scheduler"].step(logged[entry["monitor"]])
-            else:
+            if not plateau:
                 entry["scheduler"].step()
+            elif entry["monitor"] in known:
+                entry["scheduler"].step(known[entry["monitor"]])
+            elif entry["strict"]:
+                raise TaskError(f'its scheduler looks at "{entry["monitor"]}", which was not logged by then')
 
     def describe(self) -> dict[str, Any]:
         """Give the state."""
@@ -65,25 +80,34 @@ class Optimizing:
         return {
             "optimizer": self.optimizer.state_dict(),
             "schedulers": schedulers,
-            "epoch": self.epoch,
+            "flat": self.flat is not None,
             "steps": self.steps,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take it back."""
+        self.steps = state["steps"]
+        if not state["flat"]:
+            self.divide()
         self.optimizer.load_state_dict(state["optimizer"])
         for entry, own in zip(self.schedulers, state["schedulers"], strict=True):
             entry["scheduler"].load_state_dict(own)
-        self.epoch, self.steps = state["epoch"], state["steps"]
 
 
 def flatten(optimizer: optim.Optimizer, module: nn.Module) -> Flat | None:
-    """Let an optimiser step on one vector; None where it must see the tensors: several groups, or parameters left out."""
-    if type(optimizer) not in ELEMENTWISE or len(optimizer.param_groups) != 1:
+    """Let an optimiser step on one vector; None where it, or what else knows it, must see the tensors.
+
+    So it is with several groups, parameters left out, hooks of the optimiser, and where the module keeps the optimiser.
+    """
+    if type(optimizer) not in ELEMENTWISE or len(optimizer.param_groups) != 1 or hooked(optimizer):
+        return None
+    if any(value is optimizer for value in vars(module).values()):
         return None
     (group,) = optimizer.param_groups
     parameters = list(module.parameters())
-    if not all(p.requires_grad and p.dtype is torch.float32 for p in parameters):
+    if networks.uninitialised(module) or not all(
+        p.requires_grad and p.dtype is torch.float32 and p.is_contiguous() for p in parameters
+    ):
         return None
     if list(map(id, group["params"])) != list(map(id, parameters)):
         return None
@@ -91,6 +115,18 @@ def flatten(optimizer: optim.Optimizer, module: nn.Module) -> Flat | None:
     # The schedulers hold this very optimiser, so it is not made again: its parameters become one.
     group["params"] = [flat.row]
     return flat
+
+
+def hooked(optimizer: optim.Optimizer) -> bool:
+    """Whether somebody is called when an optimiser steps."""
+    own: Any = optimizer
+    return bool(own._optimizer_step_pre_hooks or own._optimizer_step_post_hooks)  # noqa: SLF001  torch has no other way to ask
+
+
+def foretold(optimizer: optim.Optimizer) -> bool:
+    """Whether somebody is called before an optimiser steps."""
+    own: Any = optimizer
+    return bool(own._optimizer_step_pre_hooks)  # noqa: SLF001  likewise
 
 
 def unpack(configured: Any) -> tuple[optim.Optimizer, list[dict[str, Any]]]:
@@ -101,7 +137,7 @@ def unpack(configured: Any) -> tuple[optim.Optimizer, list[dict[str, Any]]]:
     """
     if isinstance(configured, Mapping):
         found = configured.get("lr_scheduler")
-        return configured["optimizer"], [_entry(found)] if found is not None else []
+        return configured["optimizer"], [_entry(found, configured.get("monitor"))] if found is not None else []
     if isinstance(configured, (list, tuple)):
         nested = len(configured) == 2 and isinstance(configured[0], (list, tuple))
         optimizers, schedulers = configured if nested else (configured, [])
@@ -114,6 +150,9 @@ def unpack(configured: Any) -> tuple[optim.Optimizer, list[dict[str, Any]]]:
     return configured, []
 
 
-def _entry(found: Any) -> dict[str, Any]:
-    given = dict(found) if isinstance(found, Mapping) else {"scheduler": found}
-    return {"interval": "epoch", "frequency": 1, "monitor": "val_loss", **given}
+def _entry(found: Any, monitor: str | None = None) -> dict[str, Any]:
+    given = dict(found) if isinstance(found, Mapping) else {"scheduler": found, "monitor": monitor}
+    plateau = isinstance(given["scheduler"], lr_scheduler.ReduceLROnPlateau)
+    entry = {"interval": "epoch", "frequency": 1, "strict": True, "reduce_on_plateau": plateau, **given}
+    entry["monitor"] = entry.get("monitor") or "val_loss"
+    return entry

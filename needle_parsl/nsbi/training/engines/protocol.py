@@ -4,7 +4,7 @@ A course (`nsbi.training.course`) decides what is trained on when, and when to s
 weights, divergence. An engine holds weights and does steps. Four of them:
 
 - `native`: one member at a time, in a kernel that knows multilayer perceptrons, known losses and known optimisers only.
-- `rows`: one member at a time, any module; its own `training_step` runs unchanged, on parameters that are views of a row.
+- `sequential`: one member at a time, any module; its own `training_step` runs unchanged, on parameters that are views of a row.
 - `stacked`: all members of a pack at once, through `torch.func`; for accelerators.
 - `lightning`: lightning.Trainer itself, in the same warm worker: the last resort, which steps by itself and therefore has
   no `Arithmetic` but a course of its own kind.
@@ -46,6 +46,10 @@ class Arithmetic(Protocol):
 
     def weights(self, place: int) -> torch.Tensor:
         """Copy a member's weights, shape (P,), as `networks.fill` takes them."""
+        ...
+
+    def seen(self, place: int) -> torch.Tensor | None:
+        """Give ln r of a member for its first validation events, as in the validation before."""
         ...
 
     def keep(self, places: Sequence[int]) -> None:

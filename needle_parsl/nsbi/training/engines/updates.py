@@ -16,6 +16,13 @@ KNOWN = (optim.Adam, optim.AdamW, optim.NAdam, optim.SGD)
 """Optimisers with formulae here."""
 
 
+def knows(optimizer: optim.Optimizer) -> bool:
+    """Whether an optimiser does what the formulae here say."""
+    (group,) = optimizer.param_groups
+    plain = not group.get("amsgrad") and not group.get("maximize") and isinstance(group["lr"], (int, float))
+    return type(optimizer) in KNOWN and plain
+
+
 class Updates:
     """What K optimisers of one kind remember, and their step."""
 

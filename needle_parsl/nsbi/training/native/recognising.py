@@ -16,6 +16,29 @@ from needle_parsl.nsbi.training.native.passes import Table
 from needle_parsl.nsbi.training.native.trainer import Goal, Structure, Trainer
 from needle_parsl.nsbi.training.native.updates import Rule
 
+VIEWS = {
+    "t",
+    "squeeze",
+    "view",
+    "_unsafe_view",
+    "reshape",
+    "unsqueeze",
+    "select",
+    "slice",
+    "detach",
+    "alias",
+    "flatten",
+    "transpose",
+}
+"""Operations that change no number."""
+NAMES = {passes.SILU: "silu", passes.RELU: "relu", passes.TANH: "tanh"}
+"""Of the activations, as ATen calls them."""
+LOSSES = (
+    ["binary_cross_entropy_with_logits"], ["mse_loss"], ["_log_softmax", "_to_copy", "nll_loss_forward"], ["_log_softmax", "nll_loss_forward"],
+)  # fmt: skip
+"""What `GOALS` are made of; the cross-entropy of many classes may turn labels into whole numbers."""
+REDUCING = {"mul": 2, "mean": 1, "sum": 2, "div": 1}
+"""Operations by which a loss becomes one number, and how often at most."""
 ACTIVATIONS: dict[type[nn.Module], int] = {nn.SiLU: passes.SILU, nn.ReLU: passes.RELU, nn.Tanh: passes.TANH}
 GOALS = tuple(
     Goal(loss, by_weight=by_weight) for by_weight in (False, True) for loss in (passes.BCE, passes.MSE, passes.SOFTMAX)
@@ -58,6 +81,32 @@ def structures(module: nn.Module) -> tuple[Structure, ...]:
 def _idle(part: nn.Module) -> bool:
     """Whether a part without children only passes numbers on, or is a loss, whose effect the proof sees."""
     return isinstance(part, nn.Identity | nn.modules.loss._Loss) or (isinstance(part, nn.Dropout) and part.p == 0)  # noqa: SLF001  the base class of all losses
+
+
+def knows(
+    operations: Sequence[tuple[str, tuple[float, ...]]], structure: Structure, events: int, *, loss: bool
+) -> bool:
+    """Whether operations are those of a perceptron and, if it is wanted, of one of `GOALS`.
+
+    Args:
+        operations: Of a step, with the numbers among their arguments.
+        structure: The perceptron.
+        events: Of the batch, the one number by which a loss may be multiplied or divided.
+        loss: Whether a loss belongs to it.
+    """
+    names = [name for name, _ in operations if name not in VIEWS]
+    layers = ["addmm"] * len(structure.widths) + [NAMES[structure.activation]] * (len(structure.widths) - 1)
+    for name in layers:
+        if name not in names:
+            return False
+        names.remove(name)
+    if not loss:
+        return not names
+    numbers = [n for name, given in operations if name in ("mul", "div") for n in given]
+    judged = [name for name in names if name not in REDUCING]
+    known = sorted(judged) in LOSSES or (sorted(judged) == ["pow", "sub"] and ("pow", (2.0,)) in operations)
+    few = all(names.count(name) <= most for name, most in REDUCING.items())
+    return known and few and all(n == events for n in numbers)
 
 
 def rule(optimizer: optim.Optimizer) -> Rule | None:
@@ -125,12 +174,12 @@ def plan(
     for structure in found:
         for goal in (g for g in goals if g.suits(structure)):
             trainer = Trainer(structure, goal, Rule(updates.SGD), seed)
-            if all(_agrees(trainer, parameters, sample) for sample in samples):
+            if all(agrees(trainer, parameters, sample) for sample in samples):
                 return Plan(structure, goal)
     return None
 
 
-def _agrees(trainer: Trainer, parameters: torch.Tensor, sample: Sample) -> bool:
+def agrees(trainer: Trainer, parameters: torch.Tensor, sample: Sample) -> bool:
     """Compare; where classes are nearly the same their gradients cancel, and rounding is small beside that of one class only."""
     rows, weights = np.arange(len(sample.table.x)), parameters.numpy()
     loss, gradient = trainer.differentiate(weights, sample.table, rows, sample.step)

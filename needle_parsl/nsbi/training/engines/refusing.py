@@ -1,0 +1,11 @@
+"""What makes a faster engine give a member up."""
+
+from __future__ import annotations
+
+
+class NotPackedError(Exception):
+    """A module wants something that only lightning.Trainer gives; the message says what."""
+
+
+class UnlikeError(Exception):
+    """An engine that recognised a module has found in an epoch that it does something else; the message says when."""
