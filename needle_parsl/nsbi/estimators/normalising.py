@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.errors import TaskError
+from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import yields
 from needle_parsl.nsbi.estimators.estimator import Estimator
@@ -154,7 +155,7 @@ def write(path: Path, found: Normalisation) -> None:
 
 def read(path: Path) -> Normalisation:
     """Read a normalisation."""
-    with h5py.File(path, "r") as file:
+    with hdf5.opened(path, "normalisation of ratios") as file:
         scales = {name: Scale(**table) for name, table in json.loads(file.attrs["scales"]).items()}
         before, after = file.attrs["loss"]
         return Normalisation(scales, (float(before), float(after)), file["weight"][...])

@@ -24,6 +24,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.estimators import yields
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits.fitting import Result
@@ -89,7 +90,7 @@ def write(path: Path, networks: Networks) -> None:
 
 def read(path: Path) -> Networks | None:
     """Read the networks behind a dataset; None where ratios are not cross-fitted."""
-    with h5py.File(path, "r") as file:
+    with hdf5.opened(path, "dataset of ratios") as file:
         if GROUP not in file:
             return None
         group = file[GROUP]
