@@ -91,7 +91,7 @@ class Estimator:
 
         Args:
             events: Simulated ones, which may have trained members.
-            seen: Whether to take those that it did train instead, to compare.
+            seen: Whether to take as many that it did train instead, those of the next fold, to compare.
         """
         if self.crossed is None:
             return self.log_ratio(events.inputs)
@@ -99,17 +99,18 @@ class Estimator:
         for fold in range(self.crossed.folds):
             rows = np.flatnonzero(where == fold)
             if len(rows):
-                found[rows] = self.only(fold, other=seen).log_ratio(events.take(rows).inputs)
+                own = (fold + 1) % self.crossed.folds if seen else fold
+                found[rows] = self.only(own).log_ratio(events.take(rows).inputs)
         return found
 
-    def only(self, fold: int, *, other: bool = False) -> Estimator:
-        """Keep the members that the events of a fold did not train; with `other`, those that they did.
+    def only(self, fold: int) -> Estimator:
+        """Keep the members that the events of a fold did not train.
 
         Raises:
             TaskError: There is none.
         """
         assert self.crossed is not None
-        kept = np.flatnonzero((self.crossed.fold == fold) != other)
+        kept = np.flatnonzero(self.crossed.fold == fold)
         if not len(kept):
             raise TaskError(
                 f"ratio {self.ratio}: no member without the events of fold {fold} has trained, and nothing else may evaluate them"
