@@ -69,7 +69,7 @@ def _local(name: str, path: str) -> Source:
     try:
         path.encode()
     except UnicodeEncodeError:  # a name that is not UTF-8, which libraries do not take; an open file they do
-        return Source(legible(name), Path(path).open("rb"), size)
+        return Source(legible(name), BufferedReader(_Local(path, size)), size)
     return Source(name, path, size)
 
 
@@ -177,6 +177,37 @@ def _copied(url: str, folder: str) -> str:
         finally:
             temporary.unlink(missing_ok=True)
     return str(path)
+
+
+class _Local(RawIOBase):
+    """A local file whose name libraries do not take; closed when nobody has it any more."""
+
+    def __init__(self, path: str, size: int) -> None:
+        self.place, self.size, self.number = 0, size, os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def readinto(self, buffer: Any) -> int:
+        data = os.pread(self.number, len(buffer), self.place)
+        buffer[: len(data)] = data
+        self.place += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self.place = offset + (0, self.place, self.size)[whence]
+        return self.place
+
+    def tell(self) -> int:
+        return self.place
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self.number)
+        super().close()
 
 
 class _Patient(RawIOBase):
