@@ -8,9 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import Ended
 
 from needle_parsl.analysis import load, recommended
 from needle_parsl.analysis.tables import Training
@@ -25,7 +25,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-def test_first_analysis_of_the_page_closes(needle: Callable[..., Ended], tmp_path: Path) -> None:
+def test_first_analysis_of_the_page_closes(needle: Callable[..., Any], tmp_path: Path) -> None:
     (script,) = blocks("python")
     (tmp_path / "analysis.toml").write_text(blocks("toml")[0])
     subprocess.run([sys.executable, "-c", script, str(EVENTS)], cwd=tmp_path, check=True)

@@ -66,12 +66,12 @@ def test_job_of_a_driver_is_a_script_that_goes_on_in_a_next_one(tmp_path: Path, 
     fake = text.replace(sys.executable, "sleep 5 #").replace(
         "timeout --signal=TERM --kill-after=60 6900", "timeout 0.1"
     )
-    fake = fake.replace("sbatch --parsable", "echo again").replace("qsub", "echo again")
+    fake = fake.replace("sbatch --parsable", "echo 4711").replace("qsub", "echo 4711")
     ended = subprocess.run(["bash"], input=fake, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     next_one = detached.read(tmp_path / "run" / rundir.DRIVER)
     assert next_one is not None
-    assert next_one.job.startswith("again")
+    assert next_one.job.startswith("4711")
     fake = fake.replace("sleep 5 #", "false #").replace("timeout 0.1", "timeout 60")
     ended = subprocess.run(["bash"], input=fake, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")
