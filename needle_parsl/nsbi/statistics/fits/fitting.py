@@ -50,6 +50,8 @@ class Result:
     """The direction along which -ln L is flat, by parameter; such a fit has failed."""
     minos: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Where -ln L, minimised over all other parameters, is 1/2 above its minimum, by parameter."""
+    next_minimum: float | None = None
+    """2 delta ln L of the second deepest minimum; None where only one was found."""
     minos_failed: tuple[str, ...] = ()
     """Parameters whose MINOS interval was wanted and not found."""
 
@@ -133,6 +135,7 @@ class Result:
             "parameters": {
                 name: {
                     "value": self.value(name),
+                    "nominal": self.rates.out(name, float(self.rates.start[self.parameters.index(name)])),
                     "error": None if np.isnan(error) else error,
                     "statistical_error": statistical.get(name),
                     "minos": list(self.minos[name]) if name in self.minos else None,
@@ -150,6 +153,7 @@ class Result:
             "on_wall": list(self.on_wall),
             "on_kink": list(self.on_kink),
             "minima": len(self.minima),
+            "next_minimum": self.next_minimum,
             "minos_failed": list(self.minos_failed),
             "degenerate": dict(self.degenerate),
             "floored_events": floored,
@@ -196,7 +200,9 @@ def minimise(
     if not descents:
         return Result(rates, False, np.nan, theta, np.zeros((len(theta),) * 2))
     best = min(descents, key=Descent.rank)
-    found = replace(_result(best, rates, errors=errors), minima=starts.distinct(descents, rates))
+    minima = starts.distinct(descents, rates)
+    second = 2 * (float(objective(minima[1])[0]) - best.nll) if len(minima) > 1 else None
+    found = replace(_result(best, rates, errors=errors), minima=minima or (best.theta,), next_minimum=second)
     return _with_minos(objective, best, found, minos) if found.converged and minos else found
 
 
