@@ -43,7 +43,10 @@ def test_rounding_keeps_a_tenth_of_the_error_at_every_scale() -> None:
 
 def test_intervals_and_tables() -> None:
     assert pieces([[0.7751, 1.3139]], 0.271) == "[0.78, 1.31]"
-    assert pieces([[-1.19e-4, 2.31e-4]], 1.2e-4) == "[-1.19, 2.31]e-04" or pieces([[-1.19e-4, 2.31e-4]], 1.2e-4) == "[-1.2, 2.3]e-04"
+    assert (
+        pieces([[-1.19e-4, 2.31e-4]], 1.2e-4) == "[-1.19, 2.31]e-04"
+        or pieces([[-1.19e-4, 2.31e-4]], 1.2e-4) == "[-1.2, 2.3]e-04"
+    )
     assert pieces([[0.1, 0.2], [0.5, 0.9]], 0.1) == "[0.10, 0.20] and [0.50, 0.90]"
     assert pieces([], 0.1) == "none"
     assert alone(0.0123) == "0.012"
