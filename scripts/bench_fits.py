@@ -27,7 +27,8 @@ import numpy.typing as npt
 from needle_parsl.analysis import WALL, Model, Nuisance, Parameter
 from needle_parsl.nsbi.statistics.batched.engine import Engine
 from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.fits.fitting import SPREAD, minimise
+from needle_parsl.nsbi.statistics.fits.fitting import minimise
+from needle_parsl.nsbi.statistics.fits.starts import spread
 from needle_parsl.nsbi.statistics.model import Shape
 from needle_parsl.nsbi.statistics.model.building import Builder
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
@@ -182,10 +183,7 @@ def runaway(toys: int) -> dict[str, Any]:
 
 def _walls(events: Likelihood, draws: list[Draw]) -> int:
     """Count the compiled fits that end on the wall of a nuisance parameter."""
-    low, high = np.array(events.rates.limits()).T
-    shares = SPREAD if events.rates.curved.any() else ()
-    starts: Floats = np.array([low + share * (high - low) for share in shares]).reshape(-1, len(low))
-    answer = Engine.of(events).fit(draws, events.rates.start, "mu", (1.0,), starts)
+    answer = Engine.of(events).fit(draws, events.rates.start, "mu", (1.0,), spread(events.rates, events.bent))
     return int((np.abs(answer.theta[:, events.rates.physics :]) > 0.999 * WALL).any(axis=1).sum())
 
 

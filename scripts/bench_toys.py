@@ -229,13 +229,12 @@ def jax_iminuit(toys: int, strategy: int, together: bool) -> dict[str, Any]:
 def needle(toys: int, starts: bool = False, normalised: bool = True) -> dict[str, Any]:
     """Fit in compiled code; drawing and preparing the pool are not counted."""
     from needle_parsl.nsbi.statistics.batched.engine import Engine
-    from needle_parsl.nsbi.statistics.fits.fitting import SPREAD
+    from needle_parsl.nsbi.statistics.fits.starts import spread
 
     events, truth, draws = thrown(Problem(), toys)
     if not normalised:
         events = replace(events, tables=tuple(replace(table, simulation=()) for table in events.tables))
-    low, high = np.array(events.rates.limits()).T
-    others = np.array([low + share * (high - low) for share in SPREAD]) if starts else np.empty((0, len(truth)))
+    others = spread(events.rates, events.bent & starts)
     engine = Engine.of(events)
     engine.fit(draws[:2], truth, "mu", [MU], others)  # compiles
     began = time.process_time()

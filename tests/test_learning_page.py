@@ -48,7 +48,7 @@ def test_first_analysis_of_the_page_closes(needle: Callable[..., Any], tmp_path:
             error = parameter["error"] or mu["error"]
             assert abs(parameter["value"] - parameter["true"]) < error, one
     report = json.loads((fits.parent / "report" / "summary.json").read_text())
-    assert {"slopes", "offsets", "information", "variations", "signals", "halves", "scatter"} <= set(report["lights"])
+    assert {"slopes", "offsets", "information", "variations", "signals", "halves", "scatter"} <= set(report["checks"])
     assert f"± {mu['ensemble_error']:.2g} (networks)" in ended.out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,15 @@ from needle_parsl import addresses
 if TYPE_CHECKING:
     from needle_parsl.workflow.records import Record
     from needle_parsl.workflow.running import Outcome, Prepared
+
+
+FAILING = 3
+"""Exit code of a run whose checks fail, where that was asked for."""
+
+
+def failing(results: Mapping[str, Any]) -> bool:
+    """Whether a check of a finished run fails."""
+    return results.get("state") == "fail"
 
 
 def planned(prepared: Prepared, *, probe: bool = False) -> dict[str, Any]:

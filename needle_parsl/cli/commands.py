@@ -30,6 +30,7 @@ from needle_parsl.cli.options import (
     Settings,
     ShownSite,
     SiteName,
+    Strict,
     SubmitScript,
     Unblind,
     Until,
@@ -176,6 +177,7 @@ def run(  # noqa: PLR0913, PLR0917  each is an option
     pilot: Pilot = None,
     unblind: Unblind = False,
     verify: Verify = False,
+    strict: Strict = False,
     as_json: Json = False,
 ) -> None:
     """Run an analysis, from events to the report.
@@ -218,6 +220,8 @@ def run(  # noqa: PLR0913, PLR0917  each is an option
     answers.print_json(facts) if as_json else terminal.ended(facts)
     if outcome.failed:  # not by way of the libraries' own ends: HDF5's crashes if the disk was full
         interrupts.leave(2 if outcome.wrong_input else 1)
+    if strict and answers.failing(facts.get("results", {})):
+        interrupts.leave(answers.FAILING)
 
 
 def _extrapolated(pilot: Prepared, whole: Prepared) -> dict[str, Any]:
@@ -248,7 +252,7 @@ def status(run_name: RunName, as_json: Json = False) -> None:
 
 
 @app.command()
-def report(run_name: RunName, as_json: Json = False) -> None:
+def report(run_name: RunName, strict: Strict = False, as_json: Json = False) -> None:
     """Print the results of a run and the path of its report."""
     from needle_parsl import rundir
     from needle_parsl.cli import terminal
@@ -258,11 +262,15 @@ def report(run_name: RunName, as_json: Json = False) -> None:
     if running.state(root)["stages"].get("report", {}).get("done") != 1:
         raise InputError(f'{root}: its last run has not come to a report; "needle run" makes it')
     facts = {**rundir.read_json(root / "report" / "summary.json"), "report": str(root / "report" / "index.html")}
+    if "verdict" not in facts:
+        raise InputError(f'{root}: its report is of an earlier version of needle; "needle run" writes it anew')
     if as_json:
         answers.print_json(facts)
     else:
         terminal.results(facts)
-        terminal.warned(facts.get("warnings", []))  # a report of an earlier needle has none
+        terminal.warned(facts["warnings"])
+    if strict and answers.failing(facts):
+        raise typer.Exit(answers.FAILING)
 
 
 @sites_app.callback(invoke_without_command=True)
@@ -296,7 +304,7 @@ def sites_show(name: ShownSite, submit_script: SubmitScript = False, as_json: Js
 
 
 def main() -> None:
-    """Run `needle`; exit with 0 done, 1 failed, 2 wrong input, 130 interrupted."""
+    """Run `needle`; exit with 0 done, 1 failed, 2 wrong input, 3 a check failed (--strict), 130 interrupted."""
     threads.one()
     os.environ.update(SILENT)
     _any_terminal()

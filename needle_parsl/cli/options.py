@@ -89,6 +89,7 @@ Detach = Annotated[
 Unblind = Annotated[
     bool, typer.Option("--unblind", help="Look at the observed data; who does so is recorded in run.json.")
 ]
+Strict = Annotated[bool, typer.Option("--strict", help="End with exit code 3 when a check fails.")]
 Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
 Pilot = Annotated[
     str | None,

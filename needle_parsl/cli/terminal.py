@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from needle_parsl.workflow.running import Prepared
 
 MOST = 5
-"""Sentences about what is weak that are printed; the report has all."""
+"""Findings that are printed, the worst first; the report has all."""
 ENOUGH = 0.001
 """Node-hours of a stage that are worth a word."""
 SHOWN = 12
@@ -201,30 +201,30 @@ def ended(facts: Mapping[str, Any]) -> None:
         ERR.print("after mending the cause, the same command goes on from here")
 
 
+STYLES = {"pass": "green", "no power": "dim", "warning": "yellow", "fail": "bold red"}
+LABELS = {"no power": "NO POWER", "warning": "WARN", "fail": "FAIL"}
+
+
 def results(facts: Mapping[str, Any]) -> None:
-    """Print the interval and the path of the report."""
-    error = f" ± {facts['error']:.3f}" if facts["error"] is not None else ""
+    """Print what the checks mean for the result, the result, the worst findings first, and the path of the report."""
+    state = facts["state"]
+    OUT.print(facts["verdict"], style=STYLES[state])
     kind = "observed" if facts["dataset"] == "observed" else "expected"
-    failed = "" if facts["converged"] else "; A FIT DID NOT CONVERGE"
-    sources = {"ensemble_error": facts.get("ensemble_error_of", "ensemble weights"), "simulation_error": "simulation"}
-    # a report of an earlier needle may lack any of them
-    extra = "".join(f" ± {facts[key]:.2g} ({name})" for key, name in sources.items() if facts.get(key) is not None)
-    if facts.get("bootstrap_error") is not None:
-        extra += f" ± {facts['bootstrap_error']:.2g} from training, by replicas"
-    OUT.print(f"{facts['parameter']} = {facts['value']:.3f}{error}{extra} ({kind}{failed})", style="bold")
-    for level, pieces in facts["intervals"].items():
-        shown = " ".join(f"[{low:.3f}, {high:.3f}]" for low, high in pieces) or "none"
-        OUT.print(f"{100 * float(level):g} % interval: {shown}")
-    judged = facts.get("ratios", {})  # a report of an earlier needle has none
-    for light in ("red", "yellow"):
-        named = [f"{name} ({', '.join(found[light])})" for name, found in judged.items() if found["light"] == light]
+    OUT.print(f"{facts['result']} ({kind})", style="bold")
+    for level, methods in facts["quoted_intervals"].items():
+        for method, shown in methods.items():
+            OUT.print(f"{100 * float(level):g} % {method} interval: {shown}")
+    for finding in facts["findings"][:MOST]:
+        OUT.print(
+            f"{LABELS[finding['state']]} {finding['check']}: {finding['sentence']}", style=STYLES[finding["state"]]
+        )
+    if len(facts["findings"]) > MOST:
+        OUT.print(f"{len(facts['findings']) - MOST} more in the report")
+    judged = facts["ratios"]
+    for kind in ("fail", "warning"):
+        named = [f"{name} ({', '.join(found[kind])})" for name, found in judged.items() if found["state"] == kind]
         if named:
-            words = "fail" if light == "red" else "are weak"
-            OUT.print(f"ratios: {len(named)} of {len(judged)} {words}: {'; '.join(named)}")
-    for line in facts["weak"][:MOST]:
-        OUT.print(f"weak: {line}")
-    if len(facts["weak"]) > MOST:
-        OUT.print(f"weak: {len(facts['weak']) - MOST} more in the report")
+            OUT.print(f"ratios: {len(named)} of {len(judged)} {LABELS[kind]}: {'; '.join(named)}")
     OUT.print(f"report: {facts['report']}")
 
 

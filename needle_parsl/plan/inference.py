@@ -60,7 +60,7 @@ def measure(
     poi, shapes = graph.analysis.poi(), learned_shapes(graph.analysis)
     minos = (poi,) if graph.analysis.fit.minos else ()
     headline = datasets.observed or datasets.asimov
-    fit = specs.Fit(headline.name, graph.analysis.model, shapes)
+    fit = specs.Fit(headline.name, graph.analysis.model, shapes, staterror=graph.analysis.fit.staterror)
     needs = datasets.headline()
     fits, scans = _fits(graph, fit, needs, datasets, minos)
     area = _plane(graph, fit, needs)
@@ -132,7 +132,7 @@ def _limits(graph: Graph, fit: specs.Fit, needs: list[Task]) -> Task | None:
     level, poi = graph.analysis.fit.limit, graph.analysis.poi()
     if level is None:
         return None
-    background = graph.analysis.model.parameters[poi].bounds[0]
+    background = graph.analysis.model.parameters[poi].background or 0.0
     spec = specs.Limits(fit, poi, level, background, inflated=_fitted(graph.analysis))
     return graph.add("interval", "limits", spec, *needs)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -43,7 +42,6 @@ def _learned(root: str, spec: specs.Fit) -> dict[str, Any]:
 
     learned, simulation = inputs.likelihood(root, spec), inputs.dataset(root, "asimov")
     best = minimise(learned, learned.rates, minos=spec.minos)
-    _warn_outside(root, spec)
     if spec.dataset != "asimov" and not all((table.count == 1).all() for table in learned.of_kind("events")):
         best = weighting.weighted(learned, best)
     finite = _finite(root, spec, learned, best)
@@ -80,16 +78,6 @@ def _finite(root: str, spec: specs.Fit, learned: Likelihood, best: Result) -> Fl
         return None
     asimov = learned if spec.dataset == "asimov" else inputs.likelihood(root, inputs.expected(spec))
     return simulation_errors(asimov, best.theta, best.theta_covariance, simulation.sample)
-
-
-def _warn_outside(root: str, spec: specs.Fit) -> None:
-    """Warn of data where nothing was simulated."""
-    from needle_parsl.nsbi.statistics import support
-
-    if spec.dataset != "asimov":
-        names = inputs.features(root, spec.dataset)
-        for line in support.outside(inputs.dataset(root, spec.dataset).x, inputs.dataset(root, "asimov").x, names):
-            warnings.warn(line, stacklevel=1)
 
 
 def _ensemble(root: str, spec: specs.Fit, best: Result) -> tuple[Floats | None, Floats | None]:

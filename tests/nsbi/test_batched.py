@@ -21,7 +21,8 @@ from needle_parsl.nsbi.statistics.batched import compiling, newton, vectors
 from needle_parsl.nsbi.statistics.batched.engine import Engine
 from needle_parsl.nsbi.statistics.blocks import Block
 from needle_parsl.nsbi.statistics.fits import intervals
-from needle_parsl.nsbi.statistics.fits.fitting import SPREAD, minimise
+from needle_parsl.nsbi.statistics.fits.fitting import minimise
+from needle_parsl.nsbi.statistics.fits.starts import spread
 from needle_parsl.nsbi.statistics.model.building import Builder, Counts
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.toys import Draw, Pool
@@ -86,7 +87,11 @@ def everything(interpolation: str) -> Likelihood:
     table = Model(
         {"mu": Parameter(1.0, (0.0, 5.0)), "k": Parameter(1.0, (0.2, 3.0), role="free")},
         {"s": "mu * k + exp(0.1 * mu) - 1", "b": "k ** 2 / (1 + 0.1 * cos(k)) + sqrt(mu)"},
-        {"jes": Nuisance(interpolation=interpolation), **CONSTRAINED},
+        {
+            "jes": Nuisance(interpolation=interpolation),
+            **CONSTRAINED,
+            "lumi": Nuisance(rate={"s": (1.1, 0.9)}, constraint="lognormal", sigma=0.5),
+        },
     )  # fmt: skip
     data = Dataset(np.zeros((n, 1), np.float32), np.ones(n), np.arange(n) % 2, ("s", "b"), ratios, yields)
     shapes = [Shape(name, "jes", f"{name}.jes.up", f"{name}.jes.down", "") for name in "sb"]
@@ -98,9 +103,9 @@ def test_compiled_likelihood_is_the_reference_with_everything(interpolation: str
     events, rng = everything(interpolation), np.random.default_rng(6)
     engine = Engine.of(events)
     for _ in range(5):
-        alpha = np.array([rng.normal(0, 1.5), rng.normal(), rng.uniform(0.3, 2), rng.normal()])
+        alpha = np.array([rng.normal(0, 1.5), *rng.normal(size=3)])
         theta = np.array([rng.uniform(0.4, 1.5), rng.uniform(0.6, 1.6), *alpha])
-        thrown = events.constraints.throw(np.clip(alpha, 0.1, None), rng)
+        thrown = events.constraints.throw(np.clip(alpha, -4.0, None), rng)
         draw = Draw(rng.integers(0, 500, 300), thrown, [rng.poisson(60, 3).astype(float)])
         toy = events.take(*draw)
         value, gradient, hessian = engine.evaluate(draw, theta)
@@ -141,9 +146,7 @@ def from_here(toy: Likelihood, theta: np.ndarray, held: bool) -> Minuit:
 def agree(made: Pool, truth: np.ndarray, seeds: range) -> dict[str, float]:
     """Fit toys both ways; give the largest differences."""
     value = float(made.likelihood.rates.outward(truth)[0])
-    low, high = np.array(made.likelihood.rates.limits()).T
-    curved = made.likelihood.rates.curved.any()
-    starts = np.array([low + share * (high - low) for share in SPREAD]) if curved else np.empty((0, len(truth)))
+    starts = spread(made.likelihood.rates, made.likelihood.bent)
     draws = list(toys.drawn(made, truth, seeds))
     found = Engine.of(made.likelihood).fit(draws, truth, "mu", [value], starts)
     worst = {"nll": 0.0, "mu": 0.0, "edm": 0.0, "failed": float((found.code > 0).any(axis=1).sum())}

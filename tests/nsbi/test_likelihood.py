@@ -10,7 +10,7 @@ import pytest
 from needle_parsl.analysis import Model, Nuisance, Parameter
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
-from needle_parsl.nsbi.statistics.model import Shape
+from needle_parsl.nsbi.statistics.model import Rates, Shape
 from needle_parsl.nsbi.statistics.model.building import Builder, Counts
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 
@@ -192,7 +192,6 @@ def test_rows_without_positive_density_are_floored_and_counted() -> None:
 
 CONSTRAINED = {
     "gauss": Nuisance(rate={"s": (1.1, 0.9)}),
-    "lognormal": Nuisance(rate={"s": (1.1, 0.9)}, constraint="lognormal", sigma=0.5),
     "poisson": Nuisance(rate={"s": (1.2, 0.8)}, interpolation="linear", constraint="poisson", events=25.0),
 }
 
@@ -204,12 +203,12 @@ def test_constraint_is_the_likelihood_of_its_auxiliary_measurement(kind: str) ->
     from needle_parsl.nsbi.statistics.model.constraints import Constraints
 
     constraints = Constraints.build(Model({"mu": Parameter()}, {"s": "mu"}, {"n": CONSTRAINED[kind]}))
-    seen = replace(constraints, auxiliary=np.array([{"gauss": 0.4, "lognormal": 0.4, "poisson": 31.0}[kind]]))
+    seen = replace(constraints, auxiliary=np.array([{"gauss": 0.4, "poisson": 31.0}[kind]]))
 
     def exact(alpha: float) -> float:
         if kind == "poisson":
             return -float(stats.poisson.logpmf(31, 25 * (1 + alpha / 5)))
-        return -float(stats.norm.logpdf(0.4, *((alpha, 1) if kind == "gauss" else (np.log(alpha), 0.5))))
+        return -float(stats.norm.logpdf(0.4, alpha, 1))
 
     values = [seen(np.array([a]))[0] for a in (0.5, 1.3)]
     assert values[0] - values[1] == pytest.approx(exact(0.5) - exact(1.3), abs=1e-9)
@@ -230,9 +229,32 @@ def test_auxiliary_measurements_are_thrown_around_the_truth(kind: str) -> None:
     constraints = Constraints.build(Model({"mu": Parameter()}, {"s": "mu"}, {"n": CONSTRAINED[kind]}))
     alpha, rng = np.array([1.5]), np.random.default_rng(6)
     thrown = np.array([constraints.throw(alpha, rng).auxiliary[0] for _ in range(4000)])
-    expected, width = constraints.expected(alpha)[0], {"gauss": 1.0, "lognormal": 0.5, "poisson": np.sqrt(32.5)}[kind]
+    expected, width = constraints.expected(alpha)[0], {"gauss": 1.0, "poisson": np.sqrt(32.5)}[kind]
     assert abs(thrown.mean() - expected) < 5 * width / np.sqrt(4000)
     assert thrown.std() == pytest.approx(width, rel=0.06)
+
+
+def test_lognormal_parameter_is_fitted_as_its_logarithm() -> None:
+    """Nominal 1 is the nominal yield, exp(sigma) that of the variation, and the constraint is that of ln alpha around 0."""
+    model = Model(
+        {"mu": Parameter()},
+        {"s": "mu"},
+        {"n": Nuisance(rate={"s": (1.3, 0.8)}, constraint="lognormal", sigma=0.5, bounds=(0.0, 2.0))},
+    )
+    rates = Rates.build(model)
+    assert rates.outward(rates.start).tolist() == [1.0, 1.0]
+    assert rates.limits()[1] == pytest.approx((-5.0, np.log(2.0) / 0.5))
+    assert rates.bounds[1] == pytest.approx((np.exp(-2.5), 2.0))
+    likelihood = Builder.of(model, []).joint({}, [Counts("r", {"s": np.array([40.0])})])
+    for alpha, gain in ((1.0, 1.0), (np.exp(0.5), 1.3), (np.exp(-0.5), 0.8)):
+        theta = rates.at({"n": float(alpha)})
+        assert rates.out("n", theta[1]) == pytest.approx(alpha)
+        assert likelihood.counts(theta)[0][0] == pytest.approx(40 * gain)
+        assert likelihood.constraints(theta[1:])[0] == pytest.approx(0.5 * (np.log(alpha) / 0.5) ** 2)
+        step = rates.out("n", theta[1] + 1e-6) - rates.out("n", theta[1] - 1e-6)
+        assert rates.stretch(theta)[1] == pytest.approx(step / 2e-6)
+    assert not rates.is_wall("n", rates.limits()[1][1])
+    assert rates.is_wall("n", -5.0)
 
 
 def region(

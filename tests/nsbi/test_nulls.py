@@ -193,8 +193,8 @@ def test_data_outside_of_the_simulation_is_counted_and_fitted_without() -> None:
         class inference:  # noqa: N801  a field of the facts
             fits = {"observed": {"outside": found, "parameters": {"mu": {"error": 0.2}}}}  # noqa: RUF012
 
-    ((colour, sentence),) = outside.look(Facts)  # type: ignore[arg-type]
-    assert colour == "red"
+    ((state, sentence),) = outside.look(Facts)  # type: ignore[arg-type]
+    assert state == "fail"
     assert "mu by -0.1 (0.5 of its error)" in sentence
     assert "rows 5, 7" in sentence
     Facts.inference.fits = {"observed": {"outside": none, "parameters": {}}}

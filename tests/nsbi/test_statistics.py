@@ -10,7 +10,7 @@ from scipy import optimize, stats
 
 from needle_parsl.analysis import WALL, Model, Nuisance, Parameter, Scan
 from needle_parsl.nsbi.statistics import dataset
-from needle_parsl.nsbi.statistics.fits import fitting, intervals
+from needle_parsl.nsbi.statistics.fits import descent, fitting, intervals
 from needle_parsl.nsbi.statistics.model import Rates, Shape
 from needle_parsl.nsbi.statistics.model.building import Builder
 from needle_parsl.nsbi.statistics.model.finite import simulation_errors
@@ -245,10 +245,13 @@ def test_nuisance_on_its_wall_is_a_failed_fit() -> None:
     assert found.record(0, {})["on_wall"] == ["bkg"]
 
 
-def test_users_range_that_is_too_narrow_is_said() -> None:
+@pytest.mark.parametrize(("start", "stop"), [(1.4, 1.6), (0.1, 0.4), (3.0, 4.0)])
+def test_range_that_does_not_hold_the_interval_is_extended(start: float, stop: float) -> None:
     likelihood = counting(80)
-    scan = intervals.scan(likelihood, fit(likelihood), "mu", Scan(1.4, 1.6, 11), [0.68])
-    assert scan["open"] == ["0.68"]
+    scan = intervals.scan(likelihood, fit(likelihood), "mu", Scan(start, stop, 11), [0.68])
+    wide = intervals.scan(likelihood, fit(likelihood), "mu", None, [0.68])
+    assert scan["open"] == []
+    np.testing.assert_allclose(scan["intervals"]["0.68"], wide["intervals"]["0.68"], atol=1e-3)
 
 
 def test_automatic_range_grows_until_the_level_is_reached() -> None:
@@ -350,7 +353,7 @@ def test_a_coarse_scan_gives_the_same_interval(points: int) -> None:
 
 
 def test_interval_that_ends_at_a_lost_point_is_open() -> None:
-    points = [intervals.Point(x, (x - 1) ** 2, x < 1.3) for x in np.linspace(0, 2, 21)]
+    points = [intervals.Point(x, (x - 1) ** 2, x < 1.3, np.array([x])) for x in np.linspace(0, 2, 21)]
     scan = {p.value: p for p in points}
     best = fitting.Result(counting(80).rates, True, 0.0, np.ones(1), np.eye(1))
     found = intervals.scan(
@@ -456,7 +459,7 @@ def test_several_starts_find_the_deeper_of_two_minima() -> None:
     """Between s = 0 and the far minimum lies a hill: from the far side alone, the fit stays there."""
     likelihood, _ = interfering(0.1, mean=0.3)
     far = likelihood.rates.at({"mu": 1.0})
-    lonely = fitting._descend(likelihood, likelihood.rates, far, np.array([True]))
+    lonely = descent.descend(likelihood, likelihood.rates, far, np.array([True]))
     found = fitting.minimise(likelihood, likelihood.rates, start=far)
     assert found.value("mu") == pytest.approx(0.1, abs=2e-3)
     assert lonely.minuit.fval > found.nll + 0.1

@@ -20,7 +20,7 @@ from needle_parsl.nsbi.estimators import composing, diagnostics, files, joint
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.estimators.joint import Role
 from needle_parsl.nsbi.report import judging
-from needle_parsl.nsbi.report.ratio_lights import SUBJECTS
+from needle_parsl.nsbi.report.ratio_checks import CHECKS
 from needle_parsl.nsbi.statistics import dataset, directions, pseudomodel
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.model.building import Builder
@@ -49,15 +49,15 @@ def test_fallback_is_the_mean_of_logarithms_and_says_why(tmp_path: Path) -> None
 def test_diagnostics_and_the_light_show_it() -> None:
     found = diagnostics.diagnose(fallen(), (ABOVE, BELOW), (ABOVE, BELOW), None)
     assert found["wifi"] is None
-    (colour, sentence) = next(SUBJECTS["weights"].look("few", found, Diagnostics(), 1))
-    assert colour == "red"
+    (colour, sentence) = next(CHECKS["weights"].look("few", found, Diagnostics(), 1))
+    assert colour == "fail"
     assert "combined by mean_log instead of wifi" in sentence
     assert "too few events" in sentence
     good = diagnostics.diagnose(composing.compose("a", PACK, (ABOVE, BELOW), HOW), (ABOVE, BELOW), (ABOVE, BELOW), None)
     assert good["fallback"] is None
     assert good["wifi"]["ridge"] == 0
     assert good["wifi"]["held_out"]["weights"] < good["wifi"]["held_out"]["equal"]
-    assert not list(SUBJECTS["weights"].look("a", good, Diagnostics(), 1))
+    assert not list(CHECKS["weights"].look("a", good, Diagnostics(), 1))
 
 
 @pytest.mark.parametrize("others", [True, False])
@@ -140,6 +140,8 @@ def test_fit_without_a_number_has_a_record() -> None:
     assert record["nll"] is None
     assert not record["converged"]
     json.dumps(record, allow_nan=False)
-    facts: Any = SimpleNamespace(inference=SimpleNamespace(fits={"observed": record}, scans={}))
-    found = list(judging.SUBJECTS["fits"][0](facts))
-    assert ("red", "The fit 'observed' did not converge: -ln L is not a finite number, wherever it starts.") in found
+    facts: Any = SimpleNamespace(
+        inference=SimpleNamespace(fits={"observed": record}, scans={}), subject=SimpleNamespace(poi="mu")
+    )
+    found = list(judging.CHECKS["fits"][0](facts))
+    assert ("fail", "The fit 'observed' did not converge: -ln L is not a finite number, wherever it starts.") in found

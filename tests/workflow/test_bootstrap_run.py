@@ -52,7 +52,7 @@ def test_replicas_of_a_run(
     assert json.loads((root / "fits" / "bootstrap.json").read_text()) == found
     summary = json.loads((root / "report" / "summary.json").read_text())
     assert summary["bootstrap_error"] == found["fits"]["observed"]["mu"]["total"]
-    assert "bootstrap" in summary["lights"]
+    assert "bootstrap" in summary["checks"]
     points = json.loads((root / "intervals" / "coverage.json").read_text())["points"]
     toys = {(point["method"], point.get("replicas")): point["toys"] + point["failed"] for point in points}
     assert (

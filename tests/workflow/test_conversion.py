@@ -171,7 +171,7 @@ def test_bad_file_is_skipped_as_a_whole_and_reported(
         assert len(file["x"]) == int((columns(0, N, 1)["x"] > -1).sum())
     if until:
         return
-    (line,) = [line for line in ended.json()["results"]["weak"] if "left out of s" in line]
+    (line,) = [f["sentence"] for f in ended.json()["results"]["findings"] if "left out of s" in f["sentence"]]
     assert "by their size about 0.5 of its sum of weights" in line
     assert "s1.root: is damaged" in line
 

@@ -13,7 +13,7 @@ from needle_parsl.errors import InputError, closest
 from needle_parsl.refs import split
 
 if TYPE_CHECKING:
-    from needle_parsl.analysis.tables import Analysis, Data, Sample
+    from needle_parsl.analysis.tables import Analysis, Data, Nuisance, Sample
 
     Complain = Callable[[str, str], None]
 
@@ -68,11 +68,25 @@ def stays_inside(analysis: Analysis, name: str, values: Collection[float], key: 
     parameters = analysis.model.parameters
     if name not in parameters and name not in analysis.model.nuisances:
         return  # said elsewhere
-    own = parameters[name].bounds if name in parameters else analysis.model.nuisances[name].bounds
-    low, high = own or (-WALL, WALL)
+    low, high = parameters[name].bounds if name in parameters else _range(analysis.model.nuisances[name])
     outside = [value for value in values if not low <= value <= high]
     if outside:
         complain(key, f"{outside[0]:g} leaves the bounds [{low:g}, {high:g}] of {name}")
+
+
+def _range(nuisance: Nuisance) -> tuple[float, float]:
+    """Give the range of a nuisance parameter; a log-normal one is positive."""
+    if nuisance.constraint != "lognormal":
+        return nuisance.bounds or (-WALL, WALL)
+    wall = math.exp(WALL * nuisance.sigma)
+    low, high = nuisance.bounds or (0.0, wall)
+    return max(low, 1 / wall), high
+
+
+def nominal(analysis: Analysis, nuisance: str) -> float:
+    """Give the nominal value of a nuisance parameter: 0, and 1 of a log-normal one."""
+    known = analysis.model.nuisances.get(nuisance)
+    return 1.0 if known is not None and known.constraint == "lognormal" else 0.0
 
 
 def is_parameter(analysis: Analysis, name: str, key: str, complain: Complain) -> None:

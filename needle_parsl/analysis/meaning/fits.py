@@ -31,8 +31,23 @@ def check(analysis: Analysis, complain: Complain) -> None:
         complain("fit.asimov", "is false and there is no data that may be looked at; nothing would be fitted")
     if analysis.fit.scan:
         _scan(analysis, analysis.fit.scan, complain)
+    _limit(analysis, complain)
     if analysis.fit.plane:
         _plane(analysis, analysis.fit.plane, complain)
+
+
+def _limit(analysis: Analysis, complain: Complain) -> None:
+    """A limit needs a value without a signal that a fit can go to."""
+    name = measured(analysis)
+    if analysis.fit.limit is None or name not in analysis.model.parameters:
+        return
+    own = analysis.model.parameters[name]
+    low, high = own.bounds
+    if own.background is None and not low <= 0 < high:
+        complain(
+            f"model.parameters.{name}.background",
+            f"is missing, and fit.limit needs the value without a signal; 0 is outside [{low:g}, {high:g}]",
+        )
 
 
 def _scan(analysis: Analysis, scan: Scan, complain: Complain) -> None:

@@ -29,6 +29,11 @@ def _parameters(analysis: Analysis, complain: Complain) -> None:
             complain(f"model.parameters.{name}.bounds", f"found [{low:g}, {high:g}], expected [smaller, larger]")
         elif not low <= parameter.nominal <= high:
             complain(f"model.parameters.{name}.nominal", f"{parameter.nominal:g} is outside [{low:g}, {high:g}]")
+        elif parameter.background is not None and not low <= parameter.background < high:
+            complain(
+                f"model.parameters.{name}.background",
+                f"{parameter.background:g} leaves the bounds [{low:g}, {high:g}]; it is the value without a signal, and limits lie above it",
+            )
     pois = interesting(analysis)
     if not pois:
         complain("model.parameters", 'has no parameter with role = "poi"')

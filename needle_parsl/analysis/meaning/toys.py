@@ -10,6 +10,7 @@ from needle_parsl.analysis.meaning.common import (
     is_parameter,
     known_as,
     measured,
+    nominal,
     parsed,
     refers,
     stays_inside,
@@ -81,8 +82,11 @@ def _drawable(analysis: Analysis, point: Mapping[str, float], key: str, complain
     """Test events can only stand for nominal shapes, and only for processes that add events."""
     remedy = 'name a function in toys.generate, or set toys.source = "model"'
     shapes = {nuisance for _, nuisance, _, _ in analysis.varied()}
-    for name in sorted(name for name in shapes & set(point) if point[name] != 0):
-        complain(f"{key}.{name}", f"is not 0, and simulated events have no shape in between their variations; {remedy}")
+    for name in sorted(name for name in shapes & set(point) if point[name] != nominal(analysis, name)):
+        complain(
+            f"{key}.{name}",
+            f"is not {nominal(analysis, name):g}, and simulated events have no shape in between their variations; {remedy}",
+        )
     values = {n: point.get(n, p.nominal) for n, p in analysis.model.parameters.items()}
     for process, multiplier in analysis.model.processes.items():
         tree = parsed(multiplier, f"model.processes.{process}", lambda *_: None)
@@ -110,6 +114,8 @@ def _intervals(analysis: Analysis, complain: Complain) -> None:
     intervals = analysis.intervals
     if not intervals.level:
         complain("intervals.level", "is empty; name at least one confidence level")
+    elif list(intervals.level) != sorted(set(intervals.level)):
+        complain("intervals.level", f"found {list(intervals.level)}, expected ascending confidence levels, each once")
     if intervals.parameter:
         is_parameter(analysis, intervals.parameter, "intervals.parameter", complain)
     name = measured(analysis)

@@ -20,11 +20,12 @@ def check(analysis: Analysis, complain: Complain) -> None:
 
 
 def _diagnostics(analysis: Analysis, complain: Complain) -> None:
-    for name, (yellow, red) in asdict(analysis.diagnostics).items():
-        if (red > yellow) if name == "p_value" else (red < yellow):
+    for name, (warning, fail) in asdict(analysis.diagnostics).items():
+        if (fail > warning) if name == "p_value" else (fail < warning):
             order = "smaller" if name == "p_value" else "larger"
             complain(
-                f"diagnostics.{name}", f"found [{yellow:g}, {red:g}], expected [yellow, red] with the {order} one last"
+                f"diagnostics.{name}",
+                f"found [{warning:g}, {fail:g}], expected [warning, fail] with the {order} one last",
             )
 
 

@@ -68,14 +68,17 @@ class Fit:
     Example: `{ start = 0.0, stop = 3.0, points = 25 }`."""
     plane: Plane | None = None
     """A profile scan of two parameters. Example: `{ parameters = ["mu", "jes"] }`."""
+    staterror: bool = True
+    """Whether the finite number of simulated events in the bins of `[model.regions]` is part of the fit: one factor per bin for
+    all processes, as `staterror` of HistFactory and pyhf."""
     minos: bool = True
     """Whether MINOS intervals of the parameters of interest are found."""
     impacts: tuple[Literal["covariance", "observable", "refit"], ...] = ("covariance", "refit")
     """How far nuisance parameters move the parameter of interest: from the `covariance`, with the auxiliary `observable`
     moved by one sigma, or with the nuisance parameter held one sigma off (`refit`)."""
     limit: float | None = field(default=None, metadata=within(0.5, 0.9999))
-    """Confidence level of an upper limit by asymptotic CLs; the discovery significance comes with it, against the lower bound
-    of the parameter. Unit: probability. Example: `0.95`."""
+    """Confidence level of an upper limit by asymptotic CLs; the discovery significance comes with it, both against the
+    `background` of the parameter. Unit: probability. Example: `0.95`."""
 
 
 @dataclass(frozen=True)

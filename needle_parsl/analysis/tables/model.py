@@ -19,6 +19,9 @@ class Parameter:
     """Where Asimov data is made and fits start. Unit: that of the parameter."""
     bounds: tuple[float, float] = (0.0, 10.0)
     """Smallest and largest value. Unit: that of the parameter."""
+    background: float | None = None
+    """The value without a signal, against which a discovery and upper limits are tested; left out, 0, which must be within the
+    bounds where `fit.limit` asks for these. Unit: that of the parameter. Example: `0.0`."""
     role: Literal["poi", "free"] = "poi"
     """`poi`: an interval is made; `free`: only fitted along."""
 
@@ -34,7 +37,8 @@ class Nuisance:
     """Relative yields [up, down] by process; where missing, they come from the yields of the variations.
     Unit: relative to the nominal yield. Example: `{ signal = [1.02, 0.98] }`."""
     constraint: Literal["gauss", "lognormal", "poisson"] = "gauss"
-    """`gauss`: a unit Gaussian around 0; `lognormal`: ln alpha has the width sigma around 0, nominal alpha is 1;
+    """`gauss`: a unit Gaussian around 0; `lognormal`: ln alpha has the width sigma around 0, nominal alpha is 1, and variations
+    are what alpha = exp(sigma) and exp(-sigma) give;
     `poisson`: 1 + alpha / sqrt(events) is measured by counting `events`."""
     sigma: float = field(default=1.0, metadata=within(0.0, above=True))
     """Width of ln alpha with constraint = "lognormal". Unit: that of ln alpha."""

@@ -138,10 +138,10 @@ class Bootstrap:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """`[diagnostics]`: where the lights of ratios turn [yellow, red]."""
+    """`[diagnostics]`: where checks give a [warning, failure]."""
 
     p_value: tuple[float, float] = (1e-2, 1e-6)
-    """Of closure, calibration, the classifier and overtraining, corrected for the number of comparisons: lights turn below.
+    """Of closure, calibration, the classifier and overtraining, corrected for the number of comparisons: states turn below.
     Unit: probability. Example: `[1e-3, 1e-8]`."""
     normalisation: tuple[float, float] = (0.01, 0.05)
     """|E_ref[r] - 1|, where it is more than three statistical errors."""
@@ -151,5 +151,7 @@ class Diagnostics:
     """Area under the curve of a small network that tells them apart, where it is significant. Unit: area."""
     support: tuple[float, float] = (0.01, 0.05)
     """Share of the numerator where the reference has fewer than 10 effective events. Unit: fraction of the weight."""
+    variation: tuple[float, float] = (0.3, 1.0)
+    """|ln| of the yield of a varied sample over the nominal one: 0.3 is a change by a third. Unit: logarithm of a ratio of yields."""
     failed: tuple[float, float] = (0.0, 0.1)
     """Networks of a ratio that failed. Unit: fraction of the networks."""

@@ -19,6 +19,8 @@ from needle_parsl.nsbi.training import packs as pack_files
 from needle_parsl.nsbi.transforms.transform import Transform
 
 Floats = npt.NDArray[np.float64]
+COMPARED = 500_000
+"""Events that are compared by content at a time, and test events that are, at most."""
 PARTS: tuple[Part, ...] = ("train", "combine", "test")
 
 
@@ -32,6 +34,10 @@ class Sample:
     negative: int
     effective: dict[str, float]
     """By part: train, combine, test."""
+    leaked: float = 0.0
+    """Fraction of the test events whose content is that of a training event."""
+    repeated: float = 0.0
+    """Fraction of the test events whose content is that of another test event."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class Subject:
     features: tuple[str, ...] = ()
     """Names of the features."""
     thresholds: Diagnostics = field(default_factory=Diagnostics)
-    """Where the lights of ratios turn."""
+    """Where checks of ratios turn."""
 
 
 @dataclass(frozen=True)
@@ -195,9 +201,45 @@ def sample(name: str, path: Path, fractions: Fractions) -> Sample:
     """Make a line of the table of events from a store."""
     with Store(path) as store:
         sums = {part: store.sums(*store.rows_of(part, fractions)) for part in PARTS}
+        leaked, repeated = leaks(store, fractions)
     total = sum(part.weight for part in sums.values())
     events, negative = (sum(getattr(part, what) for part in sums.values()) for what in ("events", "negative"))
-    return Sample(name, events, total, negative, {part: found.effective() for part, found in sums.items()})
+    return Sample(
+        name, events, total, negative, {part: found.effective() for part, found in sums.items()}, leaked, repeated
+    )
+
+
+def leaks(store: Store, fractions: Fractions) -> tuple[float, float]:
+    """Compare events of the parts `train` and `test` by their content, features and weight.
+
+    Args:
+        store: A sample.
+        fractions: Of the parts.
+
+    Returns:
+        The fraction of (some) test events that are among the training events, and the fraction that repeat another test event.
+    """
+    start, stop = store.rows_of("test", fractions)
+    test = _contents(store, start, min(stop, start + COMPARED))
+    if not len(test):
+        return 0.0, 0.0
+    found, (first, last) = np.unique(test), store.rows_of("train", fractions)
+    seen = np.zeros(len(found), np.bool_)
+    for place in range(first, last, COMPARED):
+        seen |= np.isin(found, _contents(store, place, min(place + COMPARED, last)))
+    return float(seen.mean()), 1 - len(found) / len(test)
+
+
+def _contents(store: Store, start: int, stop: int) -> npt.NDArray[np.uint64]:
+    """Hash the content of some events."""
+    events = store.read(start, stop)
+    rows = np.ascontiguousarray(np.column_stack([events.x.astype(np.float64), events.weight])).view(np.uint64)
+    found = np.zeros(len(rows), np.uint64)
+    with np.errstate(over="ignore"):
+        for column in rows.T:  # FNV's multiplication, with the high bits mixed down
+            found = (found ^ column) * np.uint64(0x9E3779B97F4A7C15)
+            found ^= found >> np.uint64(29)
+    return found
 
 
 def _histories(packs: Mapping[str, Path]) -> tuple[dict[str, list[Floats]], list[str], dict[str, Transform]]:

@@ -1,57 +1,65 @@
-"""Traffic lights: what is good and what is weak about a run, by subject, each with a sentence."""
+"""Checks of a run: what passes, what does not, and what has no power, each with a sentence."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from scipy.stats import binomtest
 
-from needle_parsl.analysis import WALL
-from needle_parsl.nsbi.report import closure_lights, outside, ratio_lights
-from needle_parsl.nsbi.report.colours import ORDER, UNLIKELY, Colour, Found, above, below, corrected, reason
-from needle_parsl.nsbi.report.gathering import Facts, Sample
-from needle_parsl.nsbi.statistics.fits import degeneracy
+from needle_parsl.nsbi.report import closure_checks, fit_checks, outside, ratio_checks, sample_checks
+from needle_parsl.nsbi.report.gathering import Facts
+from needle_parsl.nsbi.report.states import (
+    ORDER,
+    UNLIKELY,
+    Finding,
+    Found,
+    Said,
+    State,
+    above,
+    below,
+    corrected,
+    reason,
+)
 
-FEW = {"yellow": 1000.0, "red": 100.0}
-"""Effective events of a part of a sample below which a light changes."""
-LEFT_OUT = {"yellow": -1.0, "red": 0.05}
-"""Fraction of a sample's bytes in bad files that were left out; any is yellow."""
-FINITE = {"yellow": 0.5, "red": 1.0}
+FINITE = {"warning": 0.5, "fail": 1.0}
 """What the finite simulation is worth, over the statistical error."""
-WEIGHTED = {"yellow": 0.25, "red": 1.0}
+WEIGHTED = {"warning": 0.25, "fail": 1.0}
 """Variance that ensemble weights add, over that of the fit."""
-SCATTERED = {"yellow": 0.5, "red": 1.0}
+SCATTERED = {"warning": 0.5, "fail": 1.0}
 """Error from the training's events and noise, over that of the fit."""
-SHIFTED = {"yellow": 0.2, "red": 0.5}
+SHIFTED = {"warning": 0.2, "fail": 0.5}
 """Bias over toys, and learned minus exact, in standard errors; a bias counts beyond two of its own errors."""
-PULLED = {"yellow": 0.1, "red": 0.3}
+PULLED = {"warning": 0.1, "fail": 0.3}
 """|pull width - 1|, beyond 2.5 of its own errors; pulls are taken in the coordinate of the fit."""
-BLURRED = {"yellow": 0.2, "red": 0.5}
+BLURRED = {"warning": 0.2, "fail": 0.5}
 """Statistical error of a critical value over its value."""
-VETOED = {"yellow": 1e-3, "red": 2e-2}
+VETOED = {"warning": 1e-3, "fail": 2e-2}
 """Share of the expected events of toys that could not be drawn."""
-TOYS_LOST = {"yellow": 0.0, "red": 0.05}
+FEW_TOYS = {"toys": 100, "coverage": 0.05}
+"""Toys at a truth, and the error of their coverage, from which on these checks have power."""
+FEW_EVENTS = 30
+"""Observed events from which on the goodness of fit has power."""
+TOYS_LOST = {"warning": 0.0, "fail": 0.05}
 """Fraction of the toys whose fit failed."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    subject: str
-    colour: Colour
-    sentence: str
-
-
 def judge(facts: Facts) -> list[Finding]:
-    """Look at everything; a subject without a weakness has one green finding that says what was looked at."""
+    """Look at everything; a check without a finding has one that passes, and says what was looked at.
+
+    Returns:
+        In the order of the checks; `ranked` sorts them.
+    """
     found = []
-    for subject, (look, good) in SUBJECTS.items():
-        weak = [Finding(subject, colour, sentence) for colour, sentence in _seen(look, facts) if colour != "green"]
-        found += weak or [Finding(subject, "green", sentence) for sentence in (good(facts),) if sentence]
+    for check, (look, good) in CHECKS.items():
+        said = [
+            Finding(check, own[0], own[1], own[2] if len(own) > 2 else None)
+            for own in _seen(look, facts)
+            if own[0] != "pass"
+        ]
+        found += said or [Finding(check, "pass", sentence) for sentence in (good(facts),) if sentence]
     return found
 
 
@@ -60,53 +68,55 @@ def _seen(look: Callable[[Facts], Found], facts: Facts) -> Found:
     try:
         yield from look(facts)
     except Exception as error:  # noqa: BLE001  numbers that nobody has foreseen cost their check, not the report
-        yield "red", f"This cannot be judged: {reason(error)}"
+        yield "fail", f"This cannot be judged: {reason(error)}"
 
 
-def lights(findings: list[Finding]) -> dict[str, Colour]:
-    """Give each subject the colour of its worst finding."""
-    colours: dict[str, Colour] = {}
+def ranked(findings: list[Finding]) -> list[Finding]:
+    """Sort: the worst state first, and of one state what does most to the parameter of interest."""
+    return sorted(findings, key=lambda f: (-ORDER.index(f.state), -_effect(f)))
+
+
+def _effect(finding: Finding) -> float:
+    """Give the effect in standard errors; where nobody has measured it, what such a check is worth at its threshold."""
+    known = finding.effect
+    return WORTH.get(finding.check, 0.3) if known is None or math.isnan(known) else known
+
+
+WORTH = {"fits": 100.0, "minima": 50.0, "outside": 20.0, "leaks": 5.0, "outputs": 50.0, "variation samples": 2.0, "variations": 1.5, "signals": 1.5, "halves": 1.0, "goodness": 1.5, "belt": 1.0,
+         "normalisation": 1.5, "calibration": 1.0, "support": 1.0, "closure": 0.9, "classifier": 0.8, "events": 0.5, "distances": 0.4}  # fmt: skip
+"""Standard errors by which a check that fails may move the parameter of interest, where that was not measured: the order of what is said."""
+
+
+def states(findings: list[Finding]) -> dict[str, State]:
+    """Give each check the worst state of its findings."""
+    found: dict[str, State] = {}
     for finding in findings:
-        colours[finding.subject] = max(colours.get(finding.subject, "green"), finding.colour, key=ORDER.index)
-    return colours
+        found[finding.check] = max(found.get(finding.check, "pass"), finding.state, key=ORDER.index)
+    return found
 
 
-def _data(facts: Facts) -> Found:
-    for sample in facts.samples:
-        yield from _sample(sample)
-    for name, lost in facts.subject.lost.items():
-        if lost:
-            share = sum(file.share for file in lost)
-            yield (
-                above(share, LEFT_OUT),
-                (
-                    f"Bad files are left out of {name}, by their size about {share:.2g} of its sum of weights; a yield that is "
-                    f"not given is too low by as much: {'; '.join(file.reason for file in lost)}."
-                ),
-            )
-
-
-def _sample(sample: Sample) -> Found:
-    part, effective = min(sample.effective.items(), key=lambda item: item[1])
-    yield (
-        below(effective, FEW),
-        (
-            f"Only {effective:.0f} effective events of {sample.name} stand behind the part '{part}' "
-            f"({sample.events} events in all); every number that rests on them is as uncertain as they are few."
-        ),
-    )
-    if sample.negative:
-        yield "yellow", f"{sample.negative} of {sample.events} events of {sample.name} have negative weights."
+def verdict(findings: list[Finding]) -> tuple[State, str]:
+    """Give the worst state, and a heading that says what it means for the result."""
+    found = states(findings)
+    count = {state: sum(own == state for own in found.values()) for state in ORDER}
+    blind = f"; {count['no power']} have no power" if count["no power"] else ""
+    if count["fail"]:
+        return "fail", f"do not quote: {count['fail']} of {len(found)} checks failed{blind}"
+    if count["warning"]:
+        return "warning", f"quote with care: {count['warning']} of {len(found)} checks give a warning{blind}"
+    if count["no power"]:
+        return "no power", f"not proven: {count['no power']} of {len(found)} checks have no power, the others pass"
+    return "pass", f"all {len(found)} checks pass"
 
 
 def _ratios(subject: str, facts: Facts) -> Found:
-    for found in ratio_lights.findings(facts):
-        if found.subject == subject:
-            yield found.colour, found.sentence
+    for found in ratio_checks.findings(facts):
+        if found.check == subject:
+            yield found.state, found.sentence, found.effect
 
 
 def _good_ratios(subject: str, facts: Facts) -> str:
-    return ratio_lights.SUBJECTS[subject].good if facts.diagnostics else ""
+    return ratio_checks.CHECKS[subject].good if facts.diagnostics else ""
 
 
 def _mixture(facts: Facts) -> Found:
@@ -119,7 +129,7 @@ def _mixture(facts: Facts) -> Found:
     if significant:
         worst = max(significant, key=lambda p: abs(p["value"] - 1))
         yield (
-            above(abs(worst["value"] - 1), {"yellow": yellow, "red": red}),
+            above(abs(worst["value"] - 1), {"warning": yellow, "fail": red}),
             (
                 f"The mixture is not normalised: at {poi} = {worst[poi]:g} its mean over the reference is "
                 f"{worst['value']:.4f} ± {worst['error']:.4f}."
@@ -128,7 +138,7 @@ def _mixture(facts: Facts) -> Found:
     for p in points:
         if p["negative"]:
             yield (
-                "yellow",
+                "warning",
                 f"At {poi} = {p[poi]:g} the mixture is not positive for {100 * p['negative']:.2g} % of the reference.",
             )
 
@@ -140,38 +150,13 @@ def _good_mixture(facts: Facts) -> str:
     return f"The mean of the mixture over the reference is 1 within thresholds, for {poi} from {points[0][poi]:g} to {points[-1][poi]:g}."
 
 
-def _fits(facts: Facts) -> Found:
-    for name, fit in facts.inference.fits.items():
-        if not fit["converged"]:
-            walls = " and ".join(fit["on_wall"])
-            why = f": {walls} ran away to {WALL:g} sigma" if walls else ""
-            why = why if fit["nll"] is not None else ": -ln L is not a finite number, wherever it starts"
-            yield "red", f"The fit '{name}' did not converge{why}."
-        if fit["degenerate"]:
-            yield "red", f"In the fit '{name}', {degeneracy.sentence(fit['degenerate'])}."
-        for parameter in fit["at_bound"]:
-            yield "yellow", f"In the fit '{name}', {parameter} is at its bound; take its interval from the scan."
-        if fit["floored_events"]:
-            yield "yellow", f"In the fit '{name}', {fit['floored_events']} events have no positive density."
-    for name, scan in facts.inference.scans.items():
-        for level in scan["open"]:
-            missed = not scan["intervals"][level]
-            yield (
-                "red" if missed else "yellow",
-                (
-                    f"The {level} interval of '{name}' "
-                    + ("holds no value: the scan misses the best fit." if missed else "leaves the scanned range.")
-                ),
-            )
-
-
 def _belt(facts: Facts) -> Found:
     belt = facts.inference.belt
     if belt is None:
         return
     for level in belt["open"]:
         yield (
-            "yellow",
+            "warning",
             f"The {level} interval of the Neyman construction leaves its grid, or spans a value without a fit.",
         )
     worst = max(p["failed"] / (p["failed"] + p["toys"]) for p in belt["points"])
@@ -202,16 +187,16 @@ def _finite(facts: Facts) -> Found:
                 yield (
                     above(numbers["simulation_error"] / numbers["error"], FINITE),
                     (
-                        f"In the fit '{name}', the finite number of simulated events alone is worth "
-                        f"±{numbers['simulation_error']:.3g} on {parameter}, against a statistical error of "
-                        f"{numbers['error']:.3g}; intervals do not contain it."
+                        f"MC statistics contribute ±{numbers['simulation_error']:.2g} to {parameter} in the fit '{name}' "
+                        f"(error of the fit ±{numbers['error']:.2g}); not included in the intervals."
                     ),
+                    numbers["simulation_error"] / numbers["error"] if parameter == facts.subject.poi else None,
                 )
 
 
 def _ensemble(facts: Facts) -> Found:
     if facts.inference.closure is not None:
-        yield from closure_lights.networks(facts)
+        yield from closure_checks.networks(facts)
         return
     for name, fit in facts.inference.fits.items():
         for parameter, numbers in fit["parameters"].items():
@@ -219,7 +204,7 @@ def _ensemble(facts: Facts) -> Found:
                 yield (
                     above((numbers["ensemble_error"] / numbers["error"]) ** 2, WEIGHTED),
                     (
-                        f"In the fit '{name}', the fitted ensemble weights are worth ±{numbers['ensemble_error']:.3g} on {parameter}, "
+                        f"In the fit '{name}', the fitted ensemble weights contribute ±{numbers['ensemble_error']:.3g} on {parameter}, "
                         f"against an error of {numbers['error']:.3g}; total_error, intervals of scans and limits have both, MINOS, impacts and "
                         "toys do not. Beyond the error itself it is overstated by some 20 %, and more events in split.combine are the remedy."
                     ),
@@ -238,13 +223,13 @@ def _bootstrap(facts: Facts) -> Found:
     if found is None:
         return
     if found["failed"]:
-        yield "yellow", f"{found['failed']} replicas have no ratios: {'; '.join(found['reasons'])}."
+        yield "warning", f"{found['failed']} replicas have no ratios: {'; '.join(found['reasons'])}."
     for name, parameters in found["fits"].items():
         fit = facts.inference.fits[name]["parameters"]
         for parameter, numbers in parameters.items():
             if numbers["failed"]:
                 yield (
-                    "yellow",
+                    "warning",
                     f"In the fit '{name}', {numbers['failed']} replicas did not converge; no number has them in it.",
                 )
             if numbers["total"] is not None and fit[parameter]["error"]:
@@ -281,6 +266,7 @@ def _truth(facts: Facts) -> Found:
             (
                 f"On the same Asimov events the learned fit of {poi} differs from the exact one by {shift:+.2f} standard errors."
             ),
+            abs(shift),
         )
 
 
@@ -307,7 +293,12 @@ def _toys(facts: Facts) -> Found:
             yield _covered(truth, point, len(points))
 
 
-def _covered(truth: str, point: Mapping[str, Any], tests: int) -> tuple[Colour, str]:
+def _covered(truth: str, point: Mapping[str, Any], tests: int) -> Said:
+    if point["error"] > FEW_TOYS["coverage"]:
+        return "no power", (
+            f"At {truth} {point['toys']} toys tell the coverage at {point['level']:g} to ± {100 * point['error']:.0f} % only; "
+            f"{round(point['level'] * (1 - point['level']) / FEW_TOYS['coverage'] ** 2) + 1} toys would tell it to {100 * FEW_TOYS['coverage']:.0f} %."
+        )
     held = round(point["coverage"] * point["toys"])
     p_value = corrected(float(binomtest(held, point["toys"], point["level"]).pvalue), tests)
     return below(p_value, UNLIKELY), (
@@ -322,6 +313,14 @@ def _estimates(truth: str, point: Mapping[str, Any]) -> Found:
         above(point["failed"] / total, TOYS_LOST),
         (f"At {truth} the fits of {point['failed']} of {total} toys failed; no number has them in it."),
     )
+    if 0 < total < FEW_TOYS["toys"]:
+        yield (
+            "no power",
+            (
+                f"At {truth} there are {total} toys, which tell a bias to {total**-0.5:.2f} of their spread; {FEW_TOYS['toys']} would tell one of "
+                f"{SHIFTED['warning']:g} with two of its errors."
+            ),
+        )
     if point["bias"] is not None and point["spread"]:
         size = max(abs(point["bias"]) - 2 * point["bias_error"], 0.0) / point["spread"]
         yield (
@@ -330,6 +329,7 @@ def _estimates(truth: str, point: Mapping[str, Any]) -> Found:
                 f"At {truth} toys are biased by {point['bias']:+.3g} ± {point['bias_error']:.2g}, "
                 f"{abs(point['bias']) / point['spread']:.2f} of their spread."
             ),
+            size,
         )
     if point["pull_width"] is not None:
         excess = max(abs(point["pull_width"] - 1) - 2.5 * point["pull_width_error"], 0.0)
@@ -337,10 +337,6 @@ def _estimates(truth: str, point: Mapping[str, Any]) -> Found:
             above(excess, PULLED),
             (f"At {truth} pulls have the width {point['pull_width']:.2f} ± {point['pull_width_error']:.2f}."),
         )
-
-
-def _good_fits(facts: Facts) -> str:
-    return f"{len(facts.inference.fits)} fits converged, away from bounds, and the intervals end within the scans."
 
 
 def _good_simulation(facts: Facts) -> str:
@@ -353,8 +349,8 @@ def _good_toys(facts: Facts) -> str:
     if not facts.inference.coverage:
         return ""
     return (
-        f"Bias, pulls and coverage of {sum(len(block.t) for block in facts.inference.toys)} toys are as they should be, at "
-        f"{len(facts.inference.toys)} true point{'s' * (len(facts.inference.toys) > 1)}."
+        f"Bias, pulls and coverage of {sum(len(block.t) for block in facts.inference.toys)} toys are consistent with expectation ("
+        f"{len(facts.inference.toys)} test point{'s' * (len(facts.inference.toys) > 1)})."
     )
 
 
@@ -367,6 +363,11 @@ def _described(facts: Facts) -> Found:
         for name, entry in part.items()
         if "p_value" in entry
     }
+    if tested and facts.observed is not None and facts.observed < FEW_EVENTS:
+        yield (
+            "no power",
+            f"{facts.observed} observed events are too few to see whether the model describes their distributions; {FEW_EVENTS} would begin to.",
+        )
     if tested:
         name, worst = min(tested.items(), key=lambda item: item[1]["p_value"])
         p_value = corrected(worst["p_value"], len(tested))
@@ -384,12 +385,17 @@ def _good_description(facts: Facts) -> str:
     return "After the fit the model describes every distribution of the data." if shown else ""
 
 
-SUBJECTS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
-    "events": (_data, lambda f: f"Every part of {len(f.samples)} samples has {FEW['yellow']:g} effective events or more."),
-    **{name: (partial(_ratios, name), partial(_good_ratios, name)) for name in ratio_lights.SUBJECTS},
+CHECKS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
+    "events": (sample_checks.events, sample_checks.good_events),
+    "variation samples": (sample_checks.variations, sample_checks.good_variations),
+    "leaks": (sample_checks.leaks, sample_checks.good_leaks),
+    "outputs": (sample_checks.outputs, sample_checks.good_outputs),
+    **{name: (partial(_ratios, name), partial(_good_ratios, name)) for name in ratio_checks.CHECKS},
     "mixture": (_mixture, _good_mixture),
-    **closure_lights.SUBJECTS,
-    "fits": (_fits, _good_fits),
+    **closure_checks.CHECKS,
+    "fits": (fit_checks.fits, fit_checks.good_fits),
+    "minima": (fit_checks.minima, fit_checks.good_minima),
+    "asimov": (fit_checks.returned, fit_checks.good_returned),
     "goodness": (_described, _good_description),
     "outside": (outside.look, outside.good),
     "simulation": (_finite, _good_simulation),
@@ -399,4 +405,4 @@ SUBJECTS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
     "toys": (_toys, _good_toys),
     "belt": (_belt, lambda f: "The critical values of the belt are well known." if f.inference.belt else ""),
 }  # fmt: skip
-"""By subject: what is looked at, and what to say if all of it is good; nothing if there was nothing to look at."""
+"""By name: what is looked at, and what to say if all of it passes; nothing if there was nothing to look at."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from needle_parsl.nsbi.report.colours import Colour
     from needle_parsl.nsbi.report.gathering import Facts
+    from needle_parsl.nsbi.report.states import State
 
 MATTERS = 0.1
 """Shift of a parameter, in its errors, that makes the check fail."""
@@ -15,14 +15,14 @@ RARE = 1e-3
 """Share of the events that is no more than the ends of a finite simulation explain, as long as no parameter moves."""
 
 
-def look(facts: Facts) -> Iterator[tuple[Colour, str]]:
+def look(facts: Facts) -> Iterator[tuple[State, str]]:
     """Judge the share of such events, and what they do to the parameters."""
     for name, fit in facts.inference.fits.items():
         if (found := fit.get("outside")) and found["events"]:
             moved = _moved(found["shift"], fit["parameters"])
             far = [text for size, text in moved if size > MATTERS]
             yield (
-                "red" if far else "yellow" if found["share"] > RARE else "green",
+                "fail" if far else "warning" if found["share"] > RARE else "pass",
                 _sentence(name, found, [text for _, text in moved[:3]]),
             )
 

@@ -20,9 +20,9 @@ import numpy as np
 
 from needle_parsl import __version__, addresses
 from needle_parsl.analysis import extras
-from needle_parsl.nsbi.report import closure_numbers, judging, summary
-from needle_parsl.nsbi.report.colours import reason
+from needle_parsl.nsbi.report import closure_numbers, judging, rounding, summary
 from needle_parsl.nsbi.report.gathering import Facts
+from needle_parsl.nsbi.report.states import reason
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,8 +42,13 @@ def write(folder: Path, facts: Facts) -> None:
     folder.mkdir(parents=True)
     pictures = _figures(folder, facts) if extras.here("plots") else []
     numbers = plain(summary.numbers(facts))
-    shown: dict[str, Any] = {"f": facts, "summary": numbers, "findings": judging.judge(facts), "pictures": pictures}
-    shown["normalised_at"] = closure_numbers.points(facts)
+    shown: dict[str, Any] = {
+        "f": facts,
+        "summary": numbers,
+        "findings": judging.ranked(judging.judge(facts)),
+        "pictures": pictures,
+    }
+    shown |= {"normalised_at": closure_numbers.points(facts), "shown": rounding.single, "shown_pieces": rounding.pieces}
     text = addresses.shown(_page({**shown, "version": __version__}))
     (folder / "index.html").write_text(text, encoding="utf-8", errors="backslashreplace")
     (folder / "summary.json").write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n", encoding="utf-8")

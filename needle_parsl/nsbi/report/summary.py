@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from needle_parsl.nsbi.report import judging, ratio_lights
+from needle_parsl.nsbi.report import headline, judging, ratio_checks
 from needle_parsl.nsbi.report.gathering import Facts
 
 
@@ -47,12 +48,16 @@ def numbers(facts: Facts) -> dict[str, Any]:
         found["exact_shift"] = (found["asimov_value"] - found["exact_value"]) / found["exact_error"]
         found["exact_error_ratio"] = found["asimov_error"] / found["exact_error"]
     findings = judging.judge(facts)
-    weak = [finding.sentence for finding in findings if finding.colour != "green"]
+    state, words = judging.verdict(findings)
+    found["result"] = headline.result(facts, found)
+    found["quoted_intervals"] = headline.intervals(facts)
     return {
         **found,
-        "lights": judging.lights(findings),
-        "ratios": ratio_lights.by_ratio(facts),
-        "weak": weak,
+        "state": state,
+        "verdict": words,
+        "checks": judging.states(findings),
+        "ratios": ratio_checks.by_ratio(facts),
+        "findings": [asdict(finding) for finding in judging.ranked(findings) if finding.state != "pass"],
         "warnings": list(facts.subject.warnings),
     }
 

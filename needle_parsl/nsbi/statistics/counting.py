@@ -63,6 +63,7 @@ def record(
                 f"{key}.binning: {name} has the negative expectation {sums[place]:.3g} between {edges[place]:g} and "
                 f"{edges[place + 1]:g}, from negative weights; merge bins"
             )
+    _simulated(key, edges, expected, observed)
     return {
         "region": region,
         "edges": list(edges),
@@ -72,13 +73,27 @@ def record(
     }
 
 
-def read(found: Mapping[str, Any], *, observed: bool) -> Counts:
+def _simulated(key: str, edges: Sequence[float], expected: Mapping[str, Histogram], observed: Histogram | None) -> None:
+    """Refuse bins with data where nothing was simulated: no model can expect what was seen there."""
+    nothing = np.all([sums <= 0 for name, (sums, _) in expected.items() if "." not in name], axis=0)
+    filled = np.flatnonzero(nothing & (observed[0] > 0)) if observed is not None else np.empty(0)
+    if observed is not None and len(filled):
+        place = int(filled[0])
+        raise InputError(
+            f"{key}.binning: {observed[0][place]:g} observed events are between {edges[place]:g} and {edges[place + 1]:g}, where no "
+            "process has a simulated one; merge bins, or simulate there"
+        )
+
+
+def read(found: Mapping[str, Any], *, observed: bool, staterror: bool = True) -> Counts:
     """Read the counts of a region.
 
     Args:
         found: As `record` wrote it.
         observed: Whether what was observed is wanted; else it is what the nominal parameters expect.
+        staterror: Whether the statistics of the simulation is part of the fit.
     """
     expected = {name: np.array(sums) for name, sums in found["expected"].items()}
     seen = np.array(found["observed"]) if observed and found["observed"] is not None else None
-    return Counts(found["region"], expected, seen)
+    errors = {name: np.array(own) for name, own in found["errors"].items()} if staterror else {}
+    return Counts(found["region"], expected, seen, errors)

@@ -55,7 +55,7 @@ class ExactLikelihood:
 
     def __call__(self, theta: Floats) -> tuple[float, None]:
         """Give -ln L, without a gradient."""
-        alpha = dict(zip(self.rates.parameters, map(float, theta), strict=True))
+        alpha = dict(zip(self.rates.parameters, map(float, self.rates.outward(theta)), strict=True))
         expected = self.learned.expected(theta)
         lam = sum(
             nu * self._ratios[process](*(alpha[k] for k in self.shapes[process]))
@@ -68,5 +68,5 @@ class ExactLikelihood:
         """Add the binned regions and the constraints."""
         value = self.learned.constraints(self.learned.alpha(theta))[0]
         for table, counts in zip(self.learned.of_kind("bins"), self.learned.counts(theta), strict=True):
-            value += float(counts.sum() - table.count @ np.log(np.maximum(counts, FLOOR)))
+            value += table.loss(counts).value
         return value

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.statistics.batched import compiling
-from needle_parsl.nsbi.statistics.fits.fitting import SPREAD, minimise
+from needle_parsl.nsbi.statistics.fits.fitting import DEEPER, minimise
+from needle_parsl.nsbi.statistics.fits.starts import spread
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.toys import Draw
 
@@ -105,10 +106,7 @@ def _compiled(
 
     engine, rates, source = Engine.of(events), events.rates, iter(toys)
     value = float(rates.outward(truth)[rates.parameters.index(parameter)])
-    low, high = np.array(rates.limits()).T
-    starts = (
-        np.array([low + share * (high - low) for share in SPREAD]) if rates.curved.any() else np.empty((0, len(truth)))
-    )
+    starts = spread(rates, events.bent)
     while batch := list(islice(source, BATCH)):
         found = engine.fit(batch, truth, parameter, (value, *tested), starts)
         stretch = np.abs([rates.stretch(theta) for theta in found.theta])
@@ -117,7 +115,8 @@ def _compiled(
         pulls = (found.theta - truth) / sigma
         for place, draw in enumerate(batch):
             code = int(found.code[place].max())
-            if code:
+            deeper = bool((found.held[place] < found.nll[place] - DEEPER).any())
+            if code or deeper:
                 yield fit(events.take(*draw), parameter, truth, tested, code)
                 continue
             yield Fitted(

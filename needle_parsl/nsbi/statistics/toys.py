@@ -48,7 +48,8 @@ class Pool:
 def model_pool(events: Likelihood, weight: Floats, theta: Floats) -> Pool:
     """Throw from the reference: each event as often as the learned model says, w_e nu R(x_e | theta).
 
-    The same events stand behind Z_j, each with its ratio, so that the model is normalised on the pool wherever a fit goes.
+    The same events stand behind Z_j, each with its ratio, so that the model is normalised on the pool wherever a fit goes; those
+    of negative weight or density are in neither.
 
     Args:
         events: Likelihood over simulated events of the reference.
@@ -59,19 +60,29 @@ def model_pool(events: Likelihood, weight: Floats, theta: Floats) -> Pool:
         InputError: Too many events have a negative density.
     """
     share = weight / weight.sum()
-    (table,) = events.of_kind("events")
-    ratio = table.y / np.concatenate([t.y for t in events.of_kind("total")], axis=1)
-    simulation = tuple(Simulation(j, share * r, table.responses.alone(j)) for j, r in enumerate(ratio))
-    tables = tuple(replace(t, simulation=simulation) if t.kind == "events" else t for t in events.tables)
-    own = replace(events, tables=tables)
-    wanted = share * own.densities(theta)
-    vetoed = float(-np.minimum(wanted, 0.0).sum())
+    wanted = share * _on(events, share).densities(theta)
+    vetoed = float(np.maximum(-wanted, 0.0).sum())
     if vetoed > MOST_VETOED * wanted.sum():
         raise InputError(
             f"toys: {vetoed:.3g} of {wanted.sum():.3g} expected events have a negative density or weight, and cannot be drawn; "
             "a reference without negative weights is needed"
         )
-    return Pool(own.thinned(theta), np.maximum(wanted, 0.0), vetoed)
+    # What cannot be drawn is not in Z_j either: of the others, the density adds up to the expected events by itself.
+    kept = np.where(wanted > 0, np.maximum(share, 0.0), 0.0)
+    own = _on(events, kept / kept.sum())
+    drawn = np.maximum(kept / kept.sum() * own.densities(theta), 0.0)
+    return Pool(own.thinned(theta), drawn * (own.expected(theta).sum() / drawn.sum()), vetoed)
+
+
+def _on(events: Likelihood, share: Floats) -> Likelihood:
+    """Let events of the reference stand behind Z_j, each with its ratio; their weights, shape (N,), add up to 1."""
+    (table,) = events.of_kind("events")
+    ratio = table.y / np.concatenate([t.y for t in events.of_kind("total")], axis=1)
+    simulation = tuple(Simulation(j, share * r, table.responses.alone(j)) for j, r in enumerate(ratio))
+    return replace(
+        events,
+        tables=tuple(replace(t, simulation=simulation) if t.kind == "events" else t for t in events.tables),
+    )
 
 
 def simulation_pool(events: Likelihood, simulated: Dataset, theta: Floats) -> Pool:
@@ -124,6 +135,8 @@ class Draw(NamedTuple):
     """With the auxiliary observations that were thrown."""
     counts: Sequence[Floats]
     """Of each binned region."""
+    seen: Sequence[Floats] = ()
+    """What says how well the simulation of each binned region is known; none stands for the nominal."""
 
 
 def drawn(pool: Pool, theta: Floats, seeds: Sequence[int]) -> Iterator[Draw]:
@@ -142,7 +155,20 @@ def drawn(pool: Pool, theta: Floats, seeds: Sequence[int]) -> Iterator[Draw]:
         constraints = pool.likelihood.constraints.throw(pool.likelihood.alpha(theta), generator)
         places = np.sort(generator.random(generator.poisson(edges[-1])) * edges[-1])
         counts = [generator.poisson(mean).astype(np.float64) for mean in means]
-        yield Draw(np.searchsorted(edges, places, side="right"), constraints, counts)
+        yield Draw(
+            np.searchsorted(edges, places, side="right"),
+            constraints,
+            counts,
+            simulated_anew(pool.likelihood, generator),
+        )
+
+
+def simulated_anew(likelihood: Likelihood, generator: np.random.Generator) -> list[Floats]:
+    """Throw what says how well the simulation of each binned region is known; without an error it is 1."""
+    return [
+        np.ones(len(table.count)) if table.staterror is None else table.staterror.throw(generator)
+        for table in likelihood.of_kind("bins")
+    ]
 
 
 @dataclass(frozen=True)
@@ -152,12 +178,15 @@ class Beside:
     constraints: Constraints
     counts: Sequence[Floats]
     """Of each binned region."""
+    seen: Sequence[Floats] = ()
+    """What says how well the simulation of each is known."""
 
     @staticmethod
     def throw(likelihood: Likelihood, theta: Floats, generator: np.random.Generator) -> Beside:
         """Throw auxiliary observations and the counts of binned regions."""
         constraints = likelihood.constraints.throw(likelihood.alpha(theta), generator)
-        return Beside(constraints, [generator.poisson(m).astype(np.float64) for m in likelihood.counts(theta)])
+        counts = [generator.poisson(m).astype(np.float64) for m in likelihood.counts(theta)]
+        return Beside(constraints, counts, simulated_anew(likelihood, generator))
 
 
 def cut(numbers: Sequence[int], beside: Sequence[Beside]) -> Iterator[Draw]:
@@ -169,4 +198,4 @@ def cut(numbers: Sequence[int], beside: Sequence[Beside]) -> Iterator[Draw]:
     """
     ends = np.cumsum([0, *numbers])
     for start, stop, own in zip(ends, ends[1:], beside, strict=False):
-        yield Draw(np.arange(start, stop), own.constraints, own.counts)
+        yield Draw(np.arange(start, stop), own.constraints, own.counts, own.seen)

@@ -56,13 +56,13 @@ VERSIONS = {
     "evaluate": 2,
     "count": 1,
     "fit": 7,
-    "interval": 5,
-    "replica": 1,
+    "interval": 6,
+    "replica": 2,
     "bootstrap": 1,
-    "toys": 5,
-    "neyman": 6,
-    "coverage": 3,
-    "report": 4,
+    "toys": 6,
+    "neyman": 7,
+    "coverage": 4,
+    "report": 5,
 }
 """The stages in their order. Raise a version when its task gives other results, and what is done is done again. That of
 `convert` stands for `read` and `merge`, too, since a store is named by its files alone."""

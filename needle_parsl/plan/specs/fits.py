@@ -66,6 +66,8 @@ class Fit:
     shapes: tuple[Shape, ...]
     minos: tuple[str, ...] = ()
     """Parameters that get a MINOS interval."""
+    staterror: bool = True
+    """Whether the statistics of the simulation in bins is part of it."""
 
 
 @dataclass(frozen=True)

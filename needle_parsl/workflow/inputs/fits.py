@@ -113,7 +113,8 @@ def regions(root: str, spec: specs.Fit) -> list[Counts]:
     from needle_parsl.nsbi.statistics import counting
 
     found = [rundir.read_json(path(root, "count", name)) for name in spec.model.regions]
-    return [counting.read(record, observed=spec.dataset != "asimov") for record in found]
+    observed = spec.dataset != "asimov"
+    return [counting.read(record, observed=observed, staterror=spec.staterror) for record in found]
 
 
 def scales(root: str, spec: specs.Count) -> dict[str, float]:

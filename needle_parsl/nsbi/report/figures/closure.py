@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from needle_parsl.nsbi.report import closure_lights as lights
+from needle_parsl.nsbi.report import closure_checks as lights
 from needle_parsl.nsbi.report import closure_numbers as closures
 from needle_parsl.nsbi.report.closure_numbers import Returned
 from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, bare, panels
@@ -34,9 +34,9 @@ def _rows(names: Sequence[str], columns: int, width: float = 3.2) -> tuple[Figur
     return figure, axes
 
 
-def _bands(axes: Axes, middle: float, yellow: float, red: float, *, upright: bool = True) -> None:
+def _bands(axes: Axes, middle: float, warning: float, fail: float, *, upright: bool = True) -> None:
     """Shade what passes, and, lighter, what is a warning."""
-    for reach, shade in ((red, "0.95"), (yellow, "0.87")):
+    for reach, shade in ((fail, "0.95"), (warning, "0.87")):
         span = axes.axvspan if upright else axes.axhspan
         span(middle - reach, middle + reach, color=shade, zorder=0, linewidth=0)
     (axes.axvline if upright else axes.axhline)(middle, color="0.5", linewidth=0.8, zorder=0)

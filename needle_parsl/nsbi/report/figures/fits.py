@@ -31,9 +31,14 @@ def impacts(facts: Facts) -> Figure:
     rows = np.arange(len(entries))[::-1]
     for row, entry in zip(rows, entries, strict=True):
         _bars(right, float(row), entry["impacts"])
-        error = max(entry["error"] or 0.0, 0.0)
         left.errorbar(
-            entry["value"] - entry["nominal"], row, xerr=error, fmt="o", color="black", markersize=4, capsize=2
+            entry["pull"],
+            row,
+            xerr=max(entry["pull_error"] or 0.0, 0.0),
+            fmt="o",
+            color="black",
+            markersize=4,
+            capsize=2,
         )
     left.axvspan(-1, 1, color="0.92", zorder=0)
     left.axvline(0, color="0.6", linewidth=0.8, zorder=0)

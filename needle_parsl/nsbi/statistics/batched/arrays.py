@@ -63,6 +63,12 @@ class Rows(NamedTuple):
     """Shape (blocks, BLOCK)."""
     floor: Any
     """lambda is at least this inside the logarithm, shape (blocks, BLOCK)."""
+    loose: Any
+    """Whether the simulation of a table's bins has an error (`staterror`), shape (R,)."""
+    spread: Any
+    """Square of its relative error, shape (blocks, BLOCK)."""
+    seen: Any
+    """What says how well it is known, a of `staterror`, shape (blocks, BLOCK)."""
 
 
 class Model(NamedTuple):
@@ -131,6 +137,10 @@ class Scratch(NamedTuple):
     """lambda, shape (BLOCK,)."""
     other: Any
     """Shape (BLOCK,)."""
+    gamma: Any
+    """Factors of bins whose simulation has an error, shape (BLOCK,)."""
+    loosened: Any
+    """What the scores of these bins are to be multiplied with, for what gamma takes from the Hessian; shape (BLOCK,)."""
     terms: Any
     """What multiplies the terms of a response, its slope and its bend; shape (3, TERMS)."""
     scores: Any

@@ -65,7 +65,7 @@ def _errors(model, held, fit, sigma):
 
 @exactly
 def _block(
-    model, rows, events, normalising, drawn, ends, auxiliary, counts, offsets, bins, truth, place, tested, moved,
+    model, rows, events, normalising, drawn, ends, auxiliary, counts, seen, offsets, bins, truth, place, tested, moved,
     starts, c, factors, s, fit, answer,
 ):  # fmt: skip
     """Fit toys one after the other: at the tested values, then freely from the best of them, each from several starts.
@@ -75,6 +75,7 @@ def _block(
         ends: Where those of each toy begin, shape (T + 1,).
         auxiliary: Shape (T, K).
         counts: In the blocks of bins, shape (T, B, BLOCK).
+        seen: What says how well the simulation of bins is known, in the same blocks.
         offsets: Part of -ln L that the reference point has taken from the bins, shape (T,).
         bins: Which blocks these are, shape (B,).
         truth: theta where fits start, shape (P,).
@@ -92,6 +93,7 @@ def _block(
             for i in range(BLOCK):
                 rows.count[bins[b], i] = counts[t, b, i]
                 rows.root[bins[b], i] = math.sqrt(counts[t, b, i])
+                rows.seen[bins[b], i] = seen[t, b, i]
         c.value[:] = 0.0
         c.first[:] = 0.0
         fit.seen[:] = 0
@@ -164,14 +166,14 @@ class Engine:
             truth: theta where fits start, shape (P,).
             parameter: The parameter of interest.
             tested: Its values.
-            starts: Where free fits are started again, along the curved parameters; shape (S, P).
+            starts: Where fits are started again, along the bent parameters; shape (S, P).
         """
         p, rates = self.prepared, self.likelihood.rates
         size, processes, nuisances = len(truth), len(rates.processes), self.likelihood.nuisances
         ends = np.cumsum([0, *(len(d.rows) for d in draws)])
         need = max([0, *(-(-len(d.rows) // BLOCK) for d in draws)])
         rows = enlarged(p.rows, need)
-        counts, offsets = self._counts(draws)
+        counts, seen, offsets = self._counts(draws)
         answer = Answer(
             np.zeros((len(draws), size)), np.zeros((len(draws), size)), np.zeros(len(draws)),
             np.zeros((len(draws), len(tested))), np.zeros((len(draws), 1 + len(tested)), np.int64),
@@ -181,7 +183,7 @@ class Engine:
         _block(
             p.model, rows, p.events, p.normalising,
             np.concatenate([np.empty(0, np.int64), *(d.rows for d in draws)]).astype(np.int64), ends,
-            np.array([d.constraints.auxiliary for d in draws], np.float64).reshape(len(draws), nuisances), counts, offsets,
+            np.array([d.constraints.auxiliary for d in draws], np.float64).reshape(len(draws), nuisances), counts, seen, offsets,
             np.array([b for table in p.bins for b in range(table.start, table.stop)], np.int64),
             np.ascontiguousarray(truth, np.float64), rates.parameters.index(parameter),
             np.array([rates.inward(parameter, value) for value in tested]), _moved(self.likelihood), starts,
@@ -200,9 +202,10 @@ class Engine:
         p, rates = self.prepared, self.likelihood.rates
         processes, nuisances = len(rates.processes), self.likelihood.nuisances
         rows = enlarged(p.rows, -(-len(draw.rows) // BLOCK))
-        counts, (offset,) = self._counts([draw])
-        for table, own in zip(p.bins, np.split(counts[0], np.cumsum([b.stop - b.start for b in p.bins])), strict=False):
-            rows.count[table], rows.root[table] = own, np.sqrt(own)
+        counts, seen, (offset,) = self._counts([draw])
+        borders = np.cumsum([b.stop - b.start for b in p.bins])
+        for table, own, known in zip(p.bins, np.split(counts[0], borders), np.split(seen[0], borders), strict=False):
+            rows.count[table], rows.root[table], rows.seen[table] = own, np.sqrt(own), known
         s = scratch(len(theta), processes, max(rows.nuisance.shape[1], p.normalising.every.nuisance.shape[1]))
         offset -= gather(p.events, draw.rows.astype(np.int64), rows, s)
         c, gradient, hessian = correction(processes, nuisances), np.zeros(len(theta)), np.zeros((len(theta),) * 2)
@@ -212,23 +215,26 @@ class Engine:
         value = evaluate(p.model, toy, c, factors, s, theta, gradient, hessian)
         return float(value + offset), gradient, hessian
 
-    def _counts(self, draws: Sequence[Draw]) -> tuple[Floats, Floats]:
-        """Put the counts of bins into blocks, and sum up what the reference point takes out of -ln L."""
+    def _counts(self, draws: Sequence[Draw]) -> tuple[Floats, Floats, Floats]:
+        """Put what was thrown for bins into blocks, and sum up what the reference point takes out of -ln L."""
         p = self.prepared
         total = sum(table.stop - table.start for table in p.bins)
-        counts, offsets = np.zeros((len(draws), total, BLOCK)), np.zeros(len(draws))
+        counts, seen = np.zeros((len(draws), total, BLOCK)), np.ones((len(draws), total, BLOCK))
+        offsets = np.zeros(len(draws))
         for t, draw in enumerate(draws):
             start = 0
-            for table, own in zip(p.bins, draw.counts, strict=True):
+            for number, (table, own) in enumerate(zip(p.bins, draw.counts, strict=True)):
                 blocks = table.stop - table.start
                 counts[t, start : start + blocks].reshape(-1)[: len(own)] = own
+                if draw.seen:
+                    seen[t, start : start + blocks].reshape(-1)[: len(own)] = draw.seen[number]
                 offsets[t] -= (counts[t, start : start + blocks] * np.log(p.reference[table])).sum()
                 start += blocks
-        return counts, offsets
+        return counts, seen, offsets
 
 
 def _moved(likelihood: Likelihood) -> npt.NDArray[np.bool_]:
-    return np.asarray(likelihood.rates.curved, np.bool_)
+    return np.asarray(likelihood.bent, np.bool_)
 
 
 def _factors(rows: Any, processes: int, physics: int, nuisances: int) -> Factors:

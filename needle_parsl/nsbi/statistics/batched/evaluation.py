@@ -37,7 +37,7 @@ def scratch(parameters: int, processes: int, curves: int) -> Scratch:
     """Make space for tables of a model."""
     shapes = {
         "curves": (curves + 1, WORK * PITCH), "part": (processes, BLOCK), "scaled": (processes, BLOCK),
-        "density": (BLOCK,), "other": (BLOCK,), "terms": (3, TERMS), "scores": (parameters, BLOCK), "bits": (2, BLOCK),
+        "density": (BLOCK,), "other": (BLOCK,), "gamma": (BLOCK,), "loosened": (BLOCK,), "terms": (3, TERMS), "scores": (parameters, BLOCK), "bits": (2, BLOCK),
         "gram": (parameters, parameters), "total": (processes,), "first": (curves,), "second": (curves, curves),
         "floored": (1,),
     }  # fmt: skip
@@ -176,9 +176,47 @@ def _logarithms(rows, block, s, n):
 
 
 @compiled
-def _scores(rows, r, block, factors, physics, s, n):
-    """Compute sqrt(n) d lambda / d theta / lambda."""
-    root, density = rows.root[block], s.density
+def _loosen(rows, block, s, n):
+    """Minimise over the factors gamma of bins whose simulation has an error (`model.staterror`); add what that does to -ln L."""
+    count, rate, spread, seen, density = (
+        rows.count[block],
+        rows.rate[block],
+        rows.spread[block],
+        rows.seen[block],
+        s.density,
+    )
+    value = 0.0
+    for i in range(n):
+        s.gamma[i], s.loosened[i] = 1.0, 0.0
+        if spread[i] <= 0.0 or density[i] <= 0.0:
+            continue
+        scaled = 1.0 / density[i]
+        lam, square = rate[i] * scaled, spread[i]
+        b = lam * square - seen[i]
+        root = math.sqrt(b * b + 4.0 * count[i] * square)
+        gamma = 2.0 * count[i] * square / (b + root) if b > 0.0 else 0.5 * (root - b)
+        value += (gamma - 1.0) * lam + 0.5 * (gamma - seen[i]) ** 2 / square
+        if count[i] > 0.0:
+            value -= count[i] * math.log(gamma)
+        if gamma > 0.0:
+            s.loosened[i] = lam / math.sqrt(count[i] / (gamma * gamma) + 1.0 / square)
+        s.gamma[i] = gamma
+    return value
+
+
+@compiled
+def _less(s, n):
+    """Take from the Gram matrix what the factors gamma of bins leave uncertain."""
+    for p in range(len(s.scores)):
+        for i in range(n):
+            s.other[i] = -s.scores[p, i]
+        _dots(s.other, s.scores, 0, p + 1, 0, s.gram[p], n)
+
+
+@compiled
+def _scores(rows, r, root, factors, physics, s, n):
+    """Compute root d lambda / d theta / lambda, of which root is mostly sqrt(n)."""
+    density = s.density
     s.scores[:, :n] = 0.0
     for j in range(len(factors.f)):
         scaled, part, f = s.scaled[j], s.part[j], factors.f[j]
@@ -262,12 +300,19 @@ def accumulate(rows, r, factors, alpha, physics, s):
     for block in range(rows.begin[r], rows.begin[r + 1]):
         _parts(rows, r, block, factors, alpha, s, n)
         value += _logarithms(rows, block, s, n)
-        _scores(rows, r, block, factors, physics, s, n)
+        _scores(rows, r, rows.root[block], factors, physics, s, n)
         for p in range(len(s.scores)):
             _dots(s.scores[p], s.scores, 0, p + 1, 0, s.gram[p], n)
         count, rate, density = rows.count[block], rows.rate[block], s.density
-        for i in range(n):
-            density[i] = count[i] * density[i] - rate[i]
+        if rows.loose[r]:
+            value += _loosen(rows, block, s, n)
+            _scores(rows, r, s.loosened, factors, physics, s, n)
+            _less(s, n)
+            for i in range(n):
+                density[i] = count[i] * density[i] - rate[i] * s.gamma[i]
+        else:
+            for i in range(n):
+                density[i] = count[i] * density[i] - rate[i]
         for j in range(len(factors.f)):
             part, total = s.part[j], 0.0
             for i in range(n):

@@ -129,6 +129,10 @@ def _rows(fixed: Sequence[Table], references: Sequence[Floats], events: Table) -
         _spread(rows.rate[place], table.rate * reference)
         _spread(rows.floor[place], FLOOR / reference)
         _spread(rows.count[place], table.count)
+        if table.staterror is not None:
+            rows.loose[r] = True
+            _spread(rows.spread[place], table.staterror.spread**2)
+            _spread(rows.seen[place], table.staterror.seen)
         _respond(rows, place, table.responses)
     rows.root[:] = np.sqrt(rows.count)
     return rows
@@ -140,7 +144,8 @@ def empty(tables: int, processes: int, curves: int, blocks: int) -> Rows:
         np.zeros((tables, processes + 1), np.int64), np.zeros((tables, curves), np.int64),
         np.zeros((tables, curves), np.int64), np.zeros(tables + 1, np.int64), np.full(tables, BLOCK),
         aligned(blocks, curves, ROWS * PITCH), aligned(blocks, processes, BLOCK), np.zeros((blocks, BLOCK)),
-        np.zeros((blocks, BLOCK)), np.zeros((blocks, BLOCK)), np.ones((blocks, BLOCK)),
+        np.zeros((blocks, BLOCK)), np.zeros((blocks, BLOCK)), np.ones((blocks, BLOCK)), np.zeros(tables, np.bool_),
+        np.zeros((blocks, BLOCK)), np.ones((blocks, BLOCK)),
     )  # fmt: skip
 
 
@@ -148,10 +153,15 @@ def enlarged(rows: Rows, blocks: int) -> Rows:
     """Add blocks at the end."""
     kept = len(rows.count)
     more = empty(len(rows.size), rows.y.shape[1], rows.nuisance.shape[1], kept + blocks)
-    for name in ("curves", "y", "count", "root", "rate", "floor"):
+    for name in ("curves", "y", "count", "root", "rate", "floor", "spread", "seen"):
         getattr(more, name)[:kept] = getattr(rows, name)
     return more._replace(
-        first=rows.first, nuisance=rows.nuisance, kind=rows.kind, begin=rows.begin.copy(), size=rows.size
+        first=rows.first,
+        nuisance=rows.nuisance,
+        kind=rows.kind,
+        begin=rows.begin.copy(),
+        size=rows.size,
+        loose=rows.loose,
     )
 
 
@@ -180,9 +190,14 @@ def _respond(rows: Rows, place: slice, responses: Responses) -> None:
 
 
 def _events(table: Table, reference: Floats) -> Events:
+    """Lay out the events; Z_j of a process without responses is a number, and is put in here."""
+    z = np.ones(len(table.y))
+    for simulation in table.simulation:
+        if not len(simulation.responses.process):
+            z[simulation.process] = simulation(np.empty(0)).value
     sides = np.stack([table.responses.log_up, table.responses.log_down])  # (2, C, N)
     return Events(
-        np.ascontiguousarray((table.y / reference).T, np.float64),
+        np.ascontiguousarray((table.y / z[:, None] / reference).T, np.float64),
         np.ascontiguousarray(sides.transpose(2, 1, 0), np.float64).reshape(len(reference), -1),
         reference,
         FLOOR,
@@ -241,7 +256,7 @@ def _programs(rates: Rates) -> tuple[Any, Floats, Any]:
 
 
 def _sample(simulations: Sequence[Simulation], processes: int) -> Rows:
-    """Lay out the events behind Z_j, a table for each process; none where nothing changes its shape."""
+    """Lay out the events behind Z_j, a table for each process; none where nothing changes its shape (`_events` knows it)."""
     own = [s if len(s.responses.process) else None for s in simulations] or [None] * processes
     blocks = [-(-len(s.weight) // BLOCK) if s else 0 for s in own]
     curves = max(1, *(len(s.responses.process) if s else 0 for s in own))

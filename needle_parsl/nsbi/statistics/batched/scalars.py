@@ -171,9 +171,6 @@ def constrain(model, auxiliary, alpha, gradient, hessian):
         if model.constraint[k] == 0:
             pull = a - seen
             value, first, second = value + 0.5 * pull * pull, pull, 1.0
-        elif model.constraint[k] == 1:
-            pull = (math.log(a) - seen) / scale
-            value, first, second = value + 0.5 * pull * pull, pull / (scale * a), (1 / scale - pull) / (scale * a * a)
         else:
             root = math.sqrt(scale)
             gamma = 1 + a / root

@@ -28,7 +28,7 @@ def flat(hessian: Floats, names: Sequence[str]) -> dict[str, float]:
         return {names[int(np.flatnonzero(diagonal == 0)[0])]: 1.0}
     unit = 1 / np.sqrt(diagonal)
     values, vectors = np.linalg.eigh(hessian * np.outer(unit, unit))
-    if values[0] > FLAT * values[-1]:
+    if abs(values[0]) > FLAT * values[-1]:  # a negative curvature is no flat direction, but a point that is no minimum
         return {}
     direction = vectors[:, 0] * unit
     direction = direction / direction[int(np.argmax(np.abs(vectors[:, 0])))]

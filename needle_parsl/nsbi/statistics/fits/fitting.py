@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from iminuit import Minuit
+from scipy.optimize import brentq
 
 from needle_parsl.analysis import WALL
-from needle_parsl.nsbi.statistics.fits import degeneracy
+from needle_parsl.nsbi.statistics.fits import degeneracy, starts
+from needle_parsl.nsbi.statistics.fits.descent import Descent, Objective, descend
 from needle_parsl.nsbi.statistics.model import Rates
 
 Floats = npt.NDArray[np.float64]
-Objective = Callable[[Floats], tuple[float, Floats | None]]
-"""Gives -ln L and its gradient; None where the gradient is not known, and is then taken by differences.
-
-An objective may have a method `hessian`, which spares MIGRAD three quarters of its calls.
-"""
-TOLERANCE = 1e-3
-"""Of MIGRAD: it stops where -ln L is within 1e-6 of its minimum, as far as it can tell."""
-SPREAD = (0.1, 0.5, 0.9)
-"""Where between its bounds a fit is started again in a coordinate in which the rate is not monotonic."""
+DEEPER = 1e-3
+"""A point that is lower than the best fit by this is of a deeper minimum, and the fit starts again from there."""
+ACCURACY = 1e-4
+"""Of the end of a MINOS interval, in standard errors."""
+AGAIN = 3
+"""How often a fit starts again from deeper points."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +38,32 @@ class Result:
     """The minimum, in the coordinates of the fit."""
     theta_covariance: Floats
     """Of theta; zeros if it was not asked for."""
+    minima: tuple[Floats, ...] = ()
+    """The different minima that were found, as theta, the deepest first."""
     at_bound: tuple[str, ...] = ()
     """Parameters on a bound that is theirs."""
     on_wall: tuple[str, ...] = ()
     """Nuisance parameters at the end of their range, which no good fit reaches."""
+    on_kink: tuple[str, ...] = ()
+    """Nuisance parameters at 0, where their response has a kink: they have no symmetric error."""
     degenerate: Mapping[str, float] = field(default_factory=dict)
     """The direction along which -ln L is flat, by parameter; such a fit has failed."""
     minos: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Where -ln L, minimised over all other parameters, is 1/2 above its minimum, by parameter."""
+    next_minimum: float | None = None
+    """2 delta ln L of the second deepest minimum; None where only one was found."""
+    minos_failed: tuple[str, ...] = ()
+    """Parameters whose MINOS interval was wanted and not found."""
 
     @property
     def parameters(self) -> tuple[str, ...]:
         """Name the parameters, physics first."""
         return self.rates.parameters
+
+    @property
+    def others(self) -> tuple[Floats, ...]:
+        """Give the minima as further starts of fits with a parameter held; none where there is only one."""
+        return self.minima if len(self.minima) > 1 else ()
 
     @property
     def values(self) -> Floats:
@@ -73,7 +84,7 @@ class Result:
         """Give the standard error of a parameter; NaN where there is none, as at a bound."""
         place = self.parameters.index(name)
         variance = self.covariance[place, place]
-        return np.nan if name in self.at_bound or not variance > 0 else float(np.sqrt(variance))
+        return np.nan if name in (*self.at_bound, *self.on_kink) or not variance > 0 else float(np.sqrt(variance))
 
     def nuisances(self) -> dict[str, float]:
         """Give the best values of the nuisance parameters."""
@@ -124,6 +135,7 @@ class Result:
             "parameters": {
                 name: {
                     "value": self.value(name),
+                    "nominal": self.rates.out(name, float(self.rates.start[self.parameters.index(name)])),
                     "error": None if np.isnan(error) else error,
                     "statistical_error": statistical.get(name),
                     "minos": list(self.minos[name]) if name in self.minos else None,
@@ -139,52 +151,14 @@ class Result:
             "covariance": self.covariance.tolist(),
             "at_bound": list(self.at_bound),
             "on_wall": list(self.on_wall),
+            "on_kink": list(self.on_kink),
+            "minima": len(self.minima),
+            "next_minimum": self.next_minimum,
+            "minos_failed": list(self.minos_failed),
             "degenerate": dict(self.degenerate),
             "floored_events": floored,
             "normalisation": {process: dict(values) for process, values in normalisations.items()},
         }
-
-
-class _Free:
-    """The objective as a function of the parameters that are not held, with the last point kept: Minuit asks twice.
-
-    Minuit must not know of the others: version 2.33 takes the rows of a Hessian by their place among the free parameters.
-    """
-
-    def __init__(self, objective: Objective, theta: Floats, free: npt.NDArray[np.bool_]) -> None:
-        self.objective, self.theta, self.free = objective, theta, free
-        self.second: Callable[[Floats], Floats] | None = getattr(objective, "hessian", None)
-        self.point: bytes = b""
-        self.answer: tuple[float, Floats | None] = (0.0, None)
-
-    def whole(self, x: Floats) -> Floats:
-        theta = self.theta.copy()
-        theta[self.free] = x
-        return theta
-
-    def value(self, x: Floats) -> float:
-        if self.point != x.tobytes():
-            self.point, self.answer = x.tobytes(), self.objective(self.whole(x))
-        return self.answer[0]
-
-    def gradient(self, x: Floats) -> Floats:
-        self.value(x)
-        assert self.answer[1] is not None
-        return self.answer[1][self.free]
-
-    def hessian(self, x: Floats) -> Floats:
-        assert self.second is not None
-        return self.second(self.whole(x))[np.ix_(self.free, self.free)]
-
-    def convex(self, x: Floats) -> Floats:
-        """Turn negative curvature over: a step then leads downhill, and iminuit 2.33 breaks where it is not positive."""
-        own = self.hessian(x)
-        if not np.isfinite(own).all():  # the fit has failed, and will say so
-            return np.eye(len(x))
-        values, axes = np.linalg.eigh(own)
-        size = np.maximum(np.abs(values), 1e-8 * np.abs(values).max() + 1e-12)
-        convex: Floats = (axes * size) @ axes.T
-        return convex
 
 
 def minimise(
@@ -195,6 +169,7 @@ def minimise(
     fixed: Mapping[str, float] | None = None,
     errors: bool = True,
     minos: Sequence[str] = (),
+    also: Sequence[Floats] = (),
 ) -> Result:
     """Minimise -ln L within the bounds of the parameters, from several starts where one may miss the minimum.
 
@@ -205,88 +180,96 @@ def minimise(
         fixed: Parameters that are held, with their values.
         errors: Whether the error matrix is wanted; without it, a point of a scan costs a third.
         minos: Parameters whose MINOS interval is wanted.
+        also: Further theta to start from, as minima that are known.
     """
     theta = np.array(rates.start if start is None else start, dtype=np.float64)
     free = np.array([name not in (fixed or {}) for name in rates.parameters])
-    for name, value in (fixed or {}).items():
-        theta[rates.parameters.index(name)] = rates.inward(name, value)
+    held = {rates.parameters.index(name): rates.inward(name, value) for name, value in (fixed or {}).items()}
+    theta[list(held)] = list(held.values())
     if not free.any():  # a scan of the only parameter: there is nothing to minimise
         value = float(objective(theta)[0])
-        return Result(rates, bool(np.isfinite(value)), value, theta, np.zeros((len(theta),) * 2))
-    best: _Descent | None = None
-    for first in (theta, *_others(rates, theta, free)):
-        if not np.isfinite(objective(first)[0]):
-            continue
-        found = _descend(objective, rates, first, free)
-        if best is None or found.rank() < best.rank():
-            best = found
-        if found.minuit.valid and not (rates.curved & free).any():
-            break
-    if best is None:
+        return Result(rates, bool(np.isfinite(value)), value, theta, np.zeros((len(theta),) * 2), (theta,))
+    descents = _descents(
+        objective,
+        rates,
+        [theta, *(np.where(free, other, theta) for other in also)],
+        free,
+        thorough=start is None,
+        seek=not also,
+    )
+    if not descents:
         return Result(rates, False, np.nan, theta, np.zeros((len(theta),) * 2))
-    return _result(best, rates, errors=errors, minos=minos)
+    best = min(descents, key=Descent.rank)
+    minima = starts.distinct(descents, rates)
+    second = 2 * (float(objective(minima[1])[0]) - best.nll) if len(minima) > 1 else None
+    found = replace(_result(best, rates, errors=errors), minima=minima or (best.theta,), next_minimum=second)
+    return _with_minos(objective, best, found, minos) if found.converged and minos else found
 
 
-def _others(rates: Rates, first: Floats, free: npt.NDArray[np.bool_]) -> list[Floats]:
-    """Start again along the free curved parameters; along all free physics parameters if none is curved."""
-    bends = rates.curved & free
-    moved = bends if bends.any() else (np.arange(len(first)) < rates.physics) & free
-    low, high = np.array(rates.limits()).T
-    return [np.where(moved, low + fraction * (high - low), first) for fraction in SPREAD] if moved.any() else []
+def _descents(
+    objective: Objective,
+    rates: Rates,
+    first: Sequence[Floats],
+    free: npt.NDArray[np.bool_],
+    *,
+    thorough: bool,
+    seek: bool,
+) -> list[Descent]:
+    """Go down from all starts: those given, and those that structure and probes say.
+
+    Args:
+        objective: Gives -ln L and its gradient.
+        rates: Names and bounds.
+        first: Starts.
+        free: Which parameters are not held.
+        thorough: Whether further minima are looked for along parameters that change shapes, too.
+        seek: Whether probes say where else to start.
+    """
+    found: list[Descent] = []
+
+    def go(theta: Floats) -> None:
+        if np.isfinite(objective(theta)[0]):
+            found.append(descend(objective, rates, theta, free))
+
+    bent, shaped = starts.masks(objective, rates)
+    moved, probed = bent & free, (bent | shaped if thorough else bent) & free
+    for theta in first:
+        go(theta)
+    if not found or not found[0].valid:  # try elsewhere, whatever the structure says
+        moved = moved if moved.any() else (np.arange(len(free)) < rates.physics) & free
+    base = min(found, key=Descent.rank).theta if found else first[0]
+    for theta in starts.spread(rates, moved):
+        go(np.where(moved, theta, base))
+    for _ in range(AGAIN if seek and found and probed.any() else 0):
+        best = min(found, key=Descent.rank)
+        for theta in [
+            *starts.scattered(objective, rates, best.theta, moved),
+            *starts.probed(objective, rates, best.theta, probed),
+        ]:
+            go(theta)
+        if min(found, key=Descent.rank).nll > best.nll - DEEPER:
+            break
+    return found
 
 
-@dataclass(frozen=True)
-class _Descent:
-    """Where MIGRAD has come to from one start."""
-
-    minuit: Minuit
-    problem: _Free
-
-    def rank(self) -> tuple[bool, float]:
-        """Order descents: valid ones first, then the deeper ones."""
-        return not self.minuit.valid, float(self.minuit.fval)
-
-
-def _descend(objective: Objective, rates: Rates, start: Floats, free: npt.NDArray[np.bool_]) -> _Descent:
-    """Run MIGRAD with the Hessian; without it where that fails, as where the Hessian is nearly singular."""
-    problem = _Free(objective, start, free)
-    if problem.second is not None:
-        found = _migrad(problem, rates, problem.convex)
-        if found.minuit.valid:
-            return found
-    return _migrad(problem, rates, None)
-
-
-def _migrad(problem: _Free, rates: Rates, hessian: Callable[[Floats], Floats] | None) -> _Descent:
-    start, free = problem.theta[problem.free], np.flatnonzero(problem.free)
-    problem.value(start)
-    gradient = None if problem.answer[1] is None else problem.gradient
-    names = [rates.parameters[place] for place in free]
-    minuit = Minuit(problem.value, start, grad=gradient, hessian=hessian, name=names)
-    minuit.errordef, minuit.strategy, minuit.tol = Minuit.LIKELIHOOD, int(hessian is None), TOLERANCE
-    minuit.limits = [rates.limits()[place] for place in free]
-    minuit.migrad()
-    return _Descent(minuit, problem)
-
-
-def _result(found: _Descent, rates: Rates, *, errors: bool, minos: Sequence[str]) -> Result:
+def _result(found: Descent, rates: Rates, *, errors: bool) -> Result:
     minuit, problem = found.minuit, found.problem
-    theta, value = problem.whole(np.array(minuit.values)), float(minuit.fval)
+    theta, value = found.theta, found.nll
     near = np.array([_near(*at) for at in zip(minuit.values, minuit.limits, minuit.errors, strict=True)])
     ends = [name for name, end in zip(minuit.parameters, near, strict=True) if end]
     on_wall = tuple(name for name in ends if rates.is_wall(name, float(minuit.values[name])))
     at_bound = tuple(name for name in ends if name not in on_wall)
+    on_kink = tuple(name for name, pinned in zip(rates.parameters, found.pinned, strict=True) if pinned)
     flat = _flat(found, ~near) if errors else {}
     inner = _covariance(found, ~near) if errors and not flat else np.zeros((len(near),) * 2)
-    good = bool(minuit.valid and inner is not None and np.isfinite(value) and not on_wall and not flat)
-    intervals = _minos(found, rates, [name for name in minos if good and name not in at_bound])
+    good = bool(found.valid and inner is not None and np.isfinite(value) and not on_wall and not flat)
     covariance = np.zeros((len(theta),) * 2)
     if inner is not None:
         covariance[np.ix_(problem.free, problem.free)] = inner
-    return Result(rates, good, value, theta, covariance, at_bound, on_wall, flat, intervals)
+    return Result(rates, good, value, theta, covariance, (theta,), at_bound, on_wall, on_kink, flat)
 
 
-def _flat(found: _Descent, inside: npt.NDArray[np.bool_]) -> dict[str, float]:
+def _flat(found: Descent, inside: npt.NDArray[np.bool_]) -> dict[str, float]:
     """Find the direction along which -ln L does not change, where its Hessian is known."""
     if found.problem.second is None:
         return {}
@@ -295,7 +278,7 @@ def _flat(found: _Descent, inside: npt.NDArray[np.bool_]) -> dict[str, float]:
     return degeneracy.flat(own, names) if np.isfinite(own).all() else {}
 
 
-def _covariance(found: _Descent, inside: npt.NDArray[np.bool_]) -> Floats | None:
+def _covariance(found: Descent, inside: npt.NDArray[np.bool_]) -> Floats | None:
     """Invert the Hessian of the free parameters; one on its bound has none. None where it is not positive."""
     minuit = found.minuit
     if found.problem.second is None:
@@ -309,8 +292,74 @@ def _covariance(found: _Descent, inside: npt.NDArray[np.bool_]) -> Floats | None
     return whole
 
 
-def _minos(found: _Descent, rates: Rates, names: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Give the intervals that MINOS found; a side that ends at a bound ends there."""
+def _with_minos(objective: Objective, best: Descent, found: Result, names: Sequence[str]) -> Result:
+    """Add MINOS intervals; a point that is deeper than the fit on the way there starts it again.
+
+    iminuit's MINOS knows nothing of other minima and kinks; where there are such, or where it fails, each end is sought by fits
+    with the parameter held.
+    """
+    wanted = [name for name in names if name not in (*found.at_bound, *found.on_kink)]
+    simple = len(found.minima) == 1 and not found.on_kink
+    intervals = _minos(best, found.rates, wanted) if simple else {}
+    for name in (name for name in wanted if name not in intervals):
+        ends, deeper = _by_profile(objective, found, name)
+        if deeper is not None:
+            again = minimise(objective, found.rates, start=deeper.theta, also=found.minima, minos=names)
+            return again if again.nll < found.nll else replace(again, converged=False)
+        if ends is not None:
+            intervals[name] = ends
+    lost = tuple(name for name in wanted if name not in intervals)
+    return replace(found, minos=intervals, minos_failed=lost)
+
+
+def _by_profile(objective: Objective, best: Result, name: str) -> tuple[tuple[float, float] | None, Result | None]:
+    """Find where -ln L, minimised over the others, is 1/2 above the minimum; or a point that is deeper than it."""
+    rates, place = best.rates, best.parameters.index(name)
+    deeper: list[Result] = []
+
+    def excess(x: float) -> float:
+        fit = minimise(
+            objective, rates, start=best.theta, fixed={name: rates.out(name, x)}, errors=False, also=best.others
+        )
+        if fit.converged and fit.nll < best.nll - DEEPER:
+            deeper.append(fit)
+            raise _DeeperError
+        return fit.nll - best.nll - 0.5
+
+    middle, width = float(best.theta[place]), float(np.sqrt(best.theta_covariance[place, place]))
+    try:
+        ends = [_end(excess, middle, side * width, rates.limits()[place]) for side in (-1.0, 1.0)]
+    except _DeeperError:
+        return None, min(deeper, key=lambda fit: fit.nll)
+    if not width > 0 or any(end is None for end in ends):
+        return None, None
+    low, high = (rates.out(name, float(end or 0.0)) for end in ends)
+    bounds = rates.bounds[place]
+    return (max(low, bounds[0]), min(high, bounds[1])), None
+
+
+class _DeeperError(Exception):
+    """A fit with a parameter held is deeper than the free fit."""
+
+
+def _end(excess: Any, middle: float, width: float, limits: tuple[float, float]) -> float | None:
+    """Go outward from a minimum until the excess is positive, and find its root; a bound that comes first is the end."""
+    inner, step = middle, width
+    for _ in range(20):
+        outer = min(max(inner + step, limits[0]), limits[1])
+        value = excess(outer)
+        if not np.isfinite(value):
+            return None
+        if value >= 0:
+            return float(brentq(excess, inner, outer, xtol=ACCURACY * abs(width))) if outer != inner else outer
+        if outer in limits:
+            return outer
+        inner, step = outer, 1.5 * step
+    return None
+
+
+def _minos(found: Descent, rates: Rates, names: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Give the intervals that iminuit's MINOS finds; a side that ends at a bound ends there."""
     intervals: dict[str, tuple[float, float]] = {}
     if names:
         found.minuit.minos(*names)
@@ -318,7 +367,7 @@ def _minos(found: _Descent, rates: Rates, names: Sequence[str]) -> dict[str, tup
         errors, middle = found.minuit.merrors[name], found.minuit.values[name]
         place = rates.parameters.index(name)
         good = (errors.lower_valid or errors.at_lower_limit) and (errors.upper_valid or errors.at_upper_limit)
-        if good:
+        if good and not (errors.lower_new_min or errors.upper_new_min):
             low, high = rates.bounds[place]
             intervals[name] = (
                 low if errors.at_lower_limit else rates.out(name, middle + errors.lower),

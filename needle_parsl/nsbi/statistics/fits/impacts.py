@@ -42,7 +42,7 @@ def impacts(likelihood: Likelihood, best: Result, poi: str, methods: Sequence[st
 
 
 def _entry(likelihood: Likelihood, best: Result, poi: str, name: str, methods: Sequence[str]) -> dict[str, Any]:
-    error = best.error(name)
+    error, place = best.error(name), best.parameters.index(name)
     moved = {
         "covariance": _by_covariance, "observable": _by_observable, "refit": _by_refit,
     }  # fmt: skip
@@ -50,7 +50,9 @@ def _entry(likelihood: Likelihood, best: Result, poi: str, name: str, methods: S
         "name": name,
         "value": best.value(name),
         "error": None if np.isnan(error) else error,
-        "nominal": float(best.rates.start[best.parameters.index(name)]),
+        "nominal": float(best.rates.outward(best.rates.start)[place]),
+        "pull": float(best.theta[place] - best.rates.start[place]),
+        "pull_error": None if np.isnan(error) else error / float(best.rates.stretch(best.theta)[place]),
         "impacts": {method: moved[method](likelihood, best, poi, name) for method in methods},
     }
 
@@ -90,7 +92,7 @@ def _by_refit(likelihood: Likelihood, best: Result, poi: str, name: str) -> Pair
 
 
 def _shift(likelihood: Likelihood, best: Result, poi: str, held: dict[str, float]) -> float | None:
-    found = minimise(likelihood, best.rates, start=best.theta, fixed=held, errors=False)
+    found = minimise(likelihood, best.rates, start=best.theta, fixed=held, errors=False, also=best.others)
     return found.value(poi) - best.value(poi) if found.converged else None
 
 

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import PchipInterpolator
 from scipy.stats import chi2
 
 from needle_parsl.analysis import Scan
-from needle_parsl.nsbi.statistics.fits.fitting import Objective, Result, minimise
+from needle_parsl.nsbi.statistics.fits.descent import Objective
+from needle_parsl.nsbi.statistics.fits.fitting import AGAIN, DEEPER, Result, minimise
 from needle_parsl.nsbi.statistics.model import Rates
 
 Floats = npt.NDArray[np.float64]
 AUTOMATIC = 25
 """Points of a scan whose range the user left open."""
 CURVED = 41
-"""Points of such a scan of a parameter that is fitted as its root."""
+"""Points of such a scan of a parameter along which there may be several minima: over all values."""
 FEWEST = 5
 """Converged points that a curve can be drawn through."""
 NARROW = 1e-6
 """Pieces of an interval that are narrower than this part of the scan are rounding."""
-REFINEMENTS, TOLERANCE = 8, 1e-3
+MORE = 8
+"""Points by which a scan is extended to a side at a time."""
+REFINEMENTS, TOLERANCE = 12, 1e-3
 """How often, and to what t, the edges of an interval are fitted again."""
 
 
@@ -36,6 +39,8 @@ class Point:
     value: float
     nll: float
     converged: bool
+    theta: Floats
+    """Where the others are, shape (P,)."""
 
 
 def profile(
@@ -63,9 +68,9 @@ def profile(
         start = best.theta
         for place in places:
             fixed = {**(held or {}), parameter: float(grid[place])}
-            fit = minimise(objective, best.rates, start=start, fixed=fixed, errors=False)
+            fit = minimise(objective, best.rates, start=start, fixed=fixed, errors=False, also=best.others)
             start = fit.theta if fit.converged else start
-            found[place] = Point(float(grid[place]), fit.nll, fit.converged)
+            found[place] = Point(float(grid[place]), fit.nll, fit.converged, fit.theta)
     return [found[place] for place in range(len(grid))]
 
 
@@ -100,43 +105,115 @@ def scan(
             statistical error alone.
         inflation: k; 1 without an error of ensemble weights.
     """
-    rates = best.rates
-    limits = rates.bounds[rates.parameters.index(parameter)]
+    for _ in range(AGAIN):
+        found = _Scanned.of(objective, best, parameter, where, inflation * float(chi2.ppf(max(levels), 1)), held)
+        deepest = min((p for p in found.points if p.converged), key=lambda p: p.nll, default=None)
+        if not best.converged or deepest is None or deepest.nll > best.nll - DEEPER:
+            break
+        best = _deeper(objective, best, deepest, held)
+    return _record(found, levels, inflation)
 
-    def evaluate(grid: Floats) -> list[Point]:
-        return profile(objective, best, parameter, grid, held)
 
-    points = _points(evaluate, best, parameter, where, inflation * float(chi2.ppf(max(levels), 1)))
-    lowest = min([best.nll, *(point.nll for point in points if point.converged)])
-    own = Point(best.value(parameter), best.nll, best.converged)
-    inside = points[0].value <= own.value <= points[-1].value
-    known = [*points, own] if inside else points
+def _deeper(objective: Objective, best: Result, point: Point, held: Mapping[str, float] | None) -> Result:
+    """Fit again from a point that is deeper than the best fit."""
+    again = minimise(objective, best.rates, start=point.theta, fixed=held, errors=False, also=best.others)
+    return replace(
+        best, nll=again.nll, theta=again.theta, minima=(again.theta, *best.minima), converged=again.converged
+    )
 
-    def at(factor: float) -> dict[str, list[list[float]]]:
-        heights = {f"{level:g}": factor * float(chi2.ppf(level, 1)) for level in levels}
-        return {level: _refined(evaluate, rates, parameter, known, lowest, height) for level, height in heights.items()}
 
-    intervals = at(inflation)
+@dataclass(frozen=True)
+class _Scanned:
+    """The points of a scan, and what further points are made by."""
+
+    evaluate: Callable[[Floats], list[Point]]
+    best: Result
+    parameter: str
+    points: list[Point]
+
+    @staticmethod
+    def of(
+        objective: Objective,
+        best: Result,
+        parameter: str,
+        where: Scan | None,
+        need: float,
+        held: Mapping[str, float] | None,
+    ) -> _Scanned:
+        """Evaluate t where the user says, or over all values, or around the best fit; and on, as far as it has to be known."""
+
+        def evaluate(grid: Floats) -> list[Point]:
+            return profile(objective, best, parameter, grid, held)
+
+        place = best.rates.parameters.index(parameter)
+        if where:
+            points = evaluate(np.linspace(where.start, where.stop, where.points))
+        elif best.rates.bent[place] or best.rates.curved[place]:
+            points = evaluate(
+                np.unique(np.concatenate([_everywhere(best.rates, parameter), *_around(best, parameter)]))
+            )
+        else:
+            (around,) = _around(best, parameter)[:1]
+            points = evaluate(around)
+        return _Scanned(evaluate, best, parameter, _extended(evaluate, points, best, parameter, need))
+
+    @property
+    def lowest(self) -> float:
+        """Give the smallest -ln L."""
+        return min([self.best.nll, *(point.nll for point in self.points if point.converged)])
+
+
+def _record(found: _Scanned, levels: Sequence[float], inflation: float) -> dict[str, Any]:
+    """Read the intervals off, as in `fits/scan.json`; of a fit that did not converge there are none."""
+    best, name, lowest = found.best, found.parameter, found.lowest
+    limits = best.rates.bounds[best.rates.parameters.index(name)]
+    heights = {f"{level:g}": float(chi2.ppf(level, 1)) for level in levels}
+    at: dict[float, dict[str, list[list[float]]]] = {}
+    for factor in dict.fromkeys((inflation, 1.0)):
+        wanted = [factor * height for height in heights.values()]
+        cuts = _cut(found, lowest, wanted) if best.converged else [[] for _ in wanted]
+        at[factor] = dict(zip(heights, cuts, strict=True))
     return {
-        "parameter": parameter,
-        "points": [{parameter: p.value, "t": _t(p, lowest), "converged": p.converged} for p in points],
+        "parameter": name,
+        "points": [{name: p.value, "t": _t(p, lowest), "converged": p.converged} for p in found.points],
+        "best": best.value(name),
+        "converged": best.converged,
+        "minima": len(best.minima),
         "inflation": inflation,
-        "intervals": intervals,
-        "intervals_at_fixed_weights": intervals if inflation == 1 else at(1.0),
-        "open": [level for level, pieces in intervals.items() if _is_open(pieces, points, limits)],
+        "intervals": at[inflation],
+        "intervals_at_fixed_weights": at[1.0],
+        "open": [level for level, pieces in at[inflation].items() if _is_open(pieces, found.points, limits)],
     }
 
 
-def _points(
-    evaluate: Callable[[Floats], list[Point]], best: Result, parameter: str, where: Scan | None, need: float
-) -> list[Point]:
-    """Evaluate t where the user says, or over all values, or as far as it has to be known."""
+def _around(best: Result, parameter: str) -> list[Floats]:
+    """Spread points over four standard errors to each side of every minimum that was found, the best one first."""
     place = best.rates.parameters.index(parameter)
-    if where:
-        return evaluate(np.linspace(where.start, where.stop, where.points))
-    if best.rates.curved[place]:
-        return evaluate(_everywhere(best.rates, parameter))
-    return _automatic(evaluate, best, parameter, best.rates.bounds[place], need)
+    low, high = best.rates.bounds[place]
+    width = 4 * np.nan_to_num(best.error(parameter)) or (high - low) / 10
+    middles = dict.fromkeys([best.value(parameter), *(float(best.rates.outward(m)[place]) for m in best.minima)])
+    return [np.linspace(max(m - width, low), min(m + width, high), AUTOMATIC) for m in middles]
+
+
+def _extended(
+    evaluate: Callable[[Floats], list[Point]], points: list[Point], best: Result, parameter: str, need: float
+) -> list[Point]:
+    """Go on beyond the ends of a scan, up to the bounds, until t there is what the widest interval needs."""
+    bounds = best.rates.bounds[best.rates.parameters.index(parameter)]
+    for _ in range(REFINEMENTS):
+        lowest = min([best.nll, *(p.nll for p in points if p.converged)])
+        width = points[-1].value - points[0].value
+        more: list[Floats] = []
+        for end, bound, side in ((points[0], bounds[0], -1.0), (points[-1], bounds[1], 1.0)):
+            beyond = side * (best.value(parameter) - end.value) > 0
+            short = np.isfinite(end.nll) and (beyond or 2 * (end.nll - lowest) < need)
+            if short and side * (bound - end.value) > NARROW * width:
+                reach = side * min(side * bound, side * end.value + width / 2)
+                more.append(np.linspace(end.value, reach, MORE + 1)[1:])
+        if not more or not best.converged:
+            return points
+        points = sorted([*points, *evaluate(np.sort(np.concatenate(more)))], key=lambda p: p.value)
+    return points
 
 
 def _everywhere(rates: Rates, parameter: str) -> Floats:
@@ -162,55 +239,41 @@ def _is_open(pieces: list[list[float]], points: Sequence[Point], limits: tuple[f
     )
 
 
-def _refined(
-    evaluate: Callable[[Floats], list[Point]],
-    rates: Rates,
-    parameter: str,
-    points: Sequence[Point],
-    lowest: float,
-    height: float,
-) -> list[list[float]]:
-    """Read an interval off, and fit again at its edges until t there is the height: grids may be coarse.
+def _cut(found: _Scanned, lowest: float, heights: Sequence[float]) -> list[list[list[float]]]:
+    """Cut one curve of t at all heights, so that intervals are nested; fit again at the edges until t there is the height.
 
-    The curve is drawn in the coordinate of the fit, in which t is smooth.
+    The curve is drawn in the coordinate of the fit, in which t is smooth, and goes through every point without overshooting.
     """
-    known = {point.value: point for point in points if point.converged}
+    rates, name = found.best.rates, found.parameter
+    own = Point(found.best.value(name), found.best.nll, found.best.converged, found.best.theta)
+    inside = found.points[0].value <= own.value <= found.points[-1].value
+    known = {point.value: point for point in (*found.points, *([own] if inside else [])) if point.converged}
+    pieces: list[list[list[float]]] = [[] for _ in heights]
     for _ in range(REFINEMENTS):
         if len(known) < FEWEST:
-            return []
+            return [[] for _ in heights]
         grid = np.array(sorted(known))
-        smooth = np.array([rates.inward(parameter, x) for x in grid])
-        found = below(smooth, 2 * (np.array([known[x].nll for x in grid]) - lowest), height)
+        smooth = np.array([rates.inward(name, x) for x in grid])
+        t = 2 * (np.array([known[x].nll for x in grid]) - lowest)
         ends = dict(zip(smooth, grid, strict=True))  # an end of the scan has its own value
-        pieces = [[float(ends.get(x, rates.out(parameter, x))) for x in piece] for piece in found]
-        edges = [edge for piece in pieces for edge in piece if edge not in known]
-        new = [point for point in evaluate(np.array(edges)) if point.converged] if edges else []
+        cuts = [below(smooth, t, height) for height in heights]
+        pieces = [[[float(ends.get(x, rates.out(name, x))) for x in piece] for piece in own] for own in cuts]
+        wanted = {
+            edge: h
+            for h, own in zip(heights, pieces, strict=True)
+            for piece in own
+            for edge in piece
+            if edge not in known
+        }
+        new = [point for point in found.evaluate(np.array(sorted(wanted))) if point.converged] if wanted else []
         known |= {point.value: point for point in new}
-        if all(abs(2 * (point.nll - lowest) - height) < TOLERANCE for point in new):
+        if all(abs(2 * (point.nll - lowest) - wanted[point.value]) < TOLERANCE for point in new):
             break
     return pieces
 
 
-def _automatic(
-    scan: Callable[[Floats], list[Point]], best: Result, parameter: str, limits: tuple[float, float], need: float
-) -> list[Point]:
-    """Scan over four standard errors to each side, and farther where t does not reach what is needed within the bounds."""
-    middle, width = best.value(parameter), 4 * np.nan_to_num(best.error(parameter))
-    width = width or (limits[1] - limits[0]) / 10
-    low, high = middle - width, middle + width
-    while True:
-        points = scan(np.linspace(max(low, limits[0]), min(high, limits[1]), AUTOMATIC))
-        values = np.array([point.nll for point in points])
-        t = 2 * (values - min(best.nll, float(np.nanmin(values))))
-        short_low, short_high = t[0] < need and low > limits[0], t[-1] < need and high < limits[1]
-        if not (short_low or short_high):
-            return points
-        low, high = low - width * short_low, high + width * short_high
-        width *= 2
-
-
 def below(grid: Floats, t: Floats, height: float) -> list[list[float]]:
-    """Find where t stays below some height; the pieces may be several.
+    """Find where t stays below some height; the pieces may be several, and each holds a point that is below.
 
     Args:
         grid: Ascending values, shape (N,).
@@ -220,14 +283,16 @@ def below(grid: Floats, t: Floats, height: float) -> list[list[float]]:
     Returns:
         Pieces [low, high]; a piece that reaches an end of the grid ends there.
     """
-    roots = CubicSpline(grid, t - height).roots(extrapolate=False)
-    edges = [float(grid[0]), *sorted(float(r) for r in roots if grid[0] < r < grid[-1]), float(grid[-1])]
-    curve = CubicSpline(grid, t - height)
+    curve = PchipInterpolator(grid, t)
+    roots = curve.solve(height, extrapolate=False)
+    inner = sorted({float(r) for r in roots if np.isfinite(r) and grid[0] < r < grid[-1]})
+    edges = [float(grid[0]), *inner, float(grid[-1])]
     pieces: list[list[float]] = []
     for low, high in pairwise(edges):
-        if curve((low + high) / 2) < 0:
+        if curve((low + high) / 2) < height:
             if pieces and pieces[-1][1] == low:
                 pieces[-1][1] = high
             else:
                 pieces.append([low, high])
-    return [piece for piece in pieces if piece[1] - piece[0] > NARROW * (grid[-1] - grid[0])]
+    wide = NARROW * (grid[-1] - grid[0])
+    return [p for p in pieces if p[1] - p[0] > wide and ((grid >= p[0]) & (grid <= p[1]) & (t < height)).any()]

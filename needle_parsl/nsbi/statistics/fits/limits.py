@@ -6,6 +6,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,21 +14,24 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from needle_parsl.nsbi.statistics.fits.fitting import Result, minimise
+from needle_parsl.nsbi.statistics.fits.fitting import DEEPER, Result, minimise
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 
 BANDS = (-2, -1, 0, 1, 2)
 """Standard deviations of the background at which limits are expected."""
 ACCURACY = 1e-4
 """Of a limit, in standard errors."""
+STEPS = 60
+"""Outward and inward steps in search of a limit."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Test:
     """t = -2 ln of the profile likelihood ratio of one dataset, one-sided."""
 
     likelihood: Likelihood
     best: Result
+    """The free fit; a fit with the parameter held that is deeper takes its place, after a free one from there."""
     poi: str
     inflation: float = 1.0
     """What t is divided by, for the error of ensemble weights (`propagation`)."""
@@ -37,14 +41,30 @@ class Test:
         """Fit freely."""
         return Test(likelihood, minimise(likelihood, likelihood.rates), poi, inflation)
 
+    def nll(self, value: float) -> float:
+        """Give -ln L with the parameter held; NaN where the fit failed."""
+        best = self.best
+        fixed = {self.poi: value}
+        found = minimise(self.likelihood, best.rates, start=best.theta, fixed=fixed, errors=False, also=best.others)
+        if not found.converged:  # a neighbour's solution may be a bad start far away
+            found = minimise(self.likelihood, best.rates, fixed=fixed, errors=False, also=best.others)
+        if found.converged and found.nll < best.nll - DEEPER:
+            self.best = minimise(self.likelihood, best.rates, start=found.theta, also=best.minima)
+        return found.nll if found.converged else np.nan
+
     def t(self, value: float) -> float:
         """Give t at a value; NaN where the fit failed."""
-        found = minimise(self.likelihood, self.best.rates, start=self.best.theta, fixed={self.poi: value}, errors=False)
-        return max(2 * (found.nll - self.best.nll), 0.0) / self.inflation if found.converged else np.nan
+        found = self.nll(value)
+        return max(2 * (found - self.best.nll), 0.0) / self.inflation
 
-    def q(self, value: float) -> float:
-        """Give q~ for an upper limit: 0 where the best value is above."""
-        return self.t(value) if self.best.value(self.poi) <= value else 0.0
+    def q(self, value: float, background: float) -> float:
+        """Give q~ for an upper limit: 0 where the best value is above; a deficit below the background is none of a signal's."""
+        best = self.best.value(self.poi)
+        if best > value:
+            return 0.0
+        if best >= background:
+            return self.t(value)
+        return float(np.maximum(2 * (self.nll(value) - self.nll(background)), 0.0)) / self.inflation
 
     def discovery(self, background: float) -> float:
         """Give q_0: 0 where the best value is below the background's."""
@@ -75,18 +95,33 @@ def limits(observed: Test, asimov: Test, background: float, level: float, *, bli
     Args:
         observed: The test on the data; on nominal Asimov data it says what is expected of a discovery.
         asimov: The test on Asimov data without the signal.
-        background: The value of the parameter without a signal: its lower bound.
+        background: The value of the parameter without a signal.
         level: Confidence level of the limits.
         blind: Leaves out what comes from `observed` but the discovery.
+
+    Returns:
+        Also `reasons`: why a limit is null, by its name.
     """
     q0 = observed.discovery(background)
+
+    def expected(deviation: float) -> Callable[[float], float]:
+        return lambda x: band(asimov.t(x), deviation, level)
+
+    sought = {str(n): _root(expected(n), asimov, background) for n in BANDS}
+    if not blind:
+        sought["observed"] = _root(
+            lambda x: (1 - level) - cls(observed.q(x, background), asimov.t(x)), observed, background
+        )
+    found = {name: limit for name, (limit, _) in sought.items()}
     return {
         "parameter": asimov.poi,
         "level": level,
+        "background": background,
         "inflation": {"observed": observed.inflation, "expected": asimov.inflation},
         "converged": asimov.best.converged and observed.best.converged,
-        "observed": None if blind else _root(lambda x: (1 - level) - cls(observed.q(x), asimov.t(x)), observed),
-        "expected": {str(n): _root(lambda x, n=n: band(asimov.t(x), n, level), asimov) for n in BANDS},
+        "observed": found.pop("observed", None),
+        "expected": found,
+        "reasons": {name: reason for name, (_, reason) in sought.items() if reason},
         "discovery": {
             "q0": None if np.isnan(q0) else q0,
             "significance": None if np.isnan(q0) else float(np.sqrt(q0)),
@@ -95,16 +130,54 @@ def limits(observed: Test, asimov: Test, background: float, level: float, *, bli
     }
 
 
-def _root(excess: Any, test: Test) -> float | None:
-    """Find where a limit is; None if that is above the parameter's bound, or a fit fails on the way."""
+def _root(excess: Callable[[float], float], test: Test, background: float) -> tuple[float | None, str]:
+    """Find where a limit is, or say why there is none: it is above the parameter's bound, or fits fail on the way."""
     best, bounds = test.best.value(test.poi), test.best.rates.bounds[test.best.parameters.index(test.poi)]
     width = np.nan_to_num(test.best.error(test.poi)) or (bounds[1] - bounds[0]) / 20
-    low = max(best, bounds[0]) + ACCURACY * width
-    high = min(low + width, bounds[1])
-    while excess(high) < 0:  # outward step by step, since fits far away may fail
-        if high >= bounds[1]:
-            return None
-        low, high = high, min(high + 2 * (high - max(best, bounds[0])), bounds[1])
-    if not np.isfinite(excess(high)) or excess(low) > 0:
-        return None
-    return float(brentq(excess, low, high, xtol=ACCURACY * width))
+    inner = max(best, background, bounds[0])
+    low, step = inner + ACCURACY * width, width
+    if low >= bounds[1]:
+        return None, f"the best value is at the upper bound {bounds[1]:g} of {test.poi}; widen its bounds"
+    below = excess(low)
+    if below >= 0:
+        return None, f"{test.poi} = {low:.6g}, next to the best value, is excluded already"
+    for _ in range(STEPS):  # outward step by step, since fits far away may fail
+        high = min(low + step, bounds[1])
+        above = excess(high)
+        if not np.isfinite(above):
+            step /= 4
+            if step < ACCURACY * width:
+                return None, f"the fit with {test.poi} = {high:.6g} did not converge"
+        elif above >= 0:
+            return _between(excess, low, high, ACCURACY * width)
+        elif high >= bounds[1]:
+            return None, f"the limit is above the upper bound {bounds[1]:g} of {test.poi}; widen its bounds"
+        else:
+            low, step = high, 2 * step
+    return None, f"no limit is found up to {test.poi} = {low:.6g}"
+
+
+def _between(excess: Callable[[float], float], low: float, high: float, accuracy: float) -> tuple[float | None, str]:
+    """Find the root between two values; a fit that fails there is stepped over."""
+    while high - low > accuracy:
+        try:
+            return float(brentq(lambda x: _number(excess(x)), low, high, xtol=accuracy)), ""
+        except _LostError:
+            for share in (0.5, 0.37, 0.71):
+                middle = low + share * (high - low)
+                if np.isfinite(value := excess(middle)):
+                    low, high = (middle, high) if value < 0 else (low, middle)
+                    break
+            else:
+                return None, f"fits between {low:.6g} and {high:.6g} did not converge"
+    return (low + high) / 2, ""
+
+
+class _LostError(ArithmeticError):
+    """A fit on the way to a limit did not converge."""
+
+
+def _number(value: float) -> float:
+    if not np.isfinite(value):
+        raise _LostError
+    return value

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from scipy.stats import chi2
 
 from needle_parsl.analysis import Plane
-from needle_parsl.nsbi.statistics.fits.fitting import Objective, Result, minimise
+from needle_parsl.nsbi.statistics.fits.descent import Objective
+from needle_parsl.nsbi.statistics.fits.fitting import Result, minimise
 from needle_parsl.nsbi.statistics.fits.intervals import Point
 
 Floats = npt.NDArray[np.float64]
@@ -75,7 +76,7 @@ def _row(objective: Objective, best: Result, x: tuple[str, float], y: tuple[str,
     points, start = [], best.theta
     for value in y[1]:
         held = {x[0]: x[1], y[0]: float(value)}
-        fit = minimise(objective, best.rates, start=start, fixed=held, errors=False)
+        fit = minimise(objective, best.rates, start=start, fixed=held, errors=False, also=best.others)
         start = fit.theta if fit.converged else start
-        points.append(Point(float(value), fit.nll, fit.converged))
+        points.append(Point(float(value), fit.nll, fit.converged, fit.theta))
     return points

@@ -39,7 +39,7 @@ def _scores(likelihood: Likelihood, theta: Floats) -> Floats:
     for table in likelihood.tables:
         at = table.point(f, alpha)
         share = np.where(at.density > FLOOR, table.count / np.maximum(at.density, FLOOR), 0.0)
-        # Counts of bins are Poisson numbers: their squares are what they are expected to scatter by.
-        size = share if table.kind == "events" else np.sqrt(table.count) / np.maximum(at.density, FLOOR)
-        total += (at.slopes * size**2) @ at.slopes.T
+        # Counts of bins are Poisson numbers: their scores scatter by what -ln L is curved.
+        square = share**2 if table.kind == "events" else np.maximum(table.loss(at.density).second, 0.0)
+        total += (at.slopes * square) @ at.slopes.T
     return total

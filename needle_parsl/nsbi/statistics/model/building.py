@@ -19,6 +19,7 @@ from needle_parsl.nsbi.statistics.model.rates import Rates
 from needle_parsl.nsbi.statistics.model.responses import Entry, Responses
 from needle_parsl.nsbi.statistics.model.rows import Table
 from needle_parsl.nsbi.statistics.model.shapes import Cross, Shape
+from needle_parsl.nsbi.statistics.model.staterror import Staterror
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.statistics.dataset import Dataset  # brings h5py, which plans do without
@@ -35,6 +36,8 @@ class Counts:
     """Events in each bin by process and varied process, `background.jes.up`; shape (B,)."""
     observed: Floats | None = None
     """Shape (B,); None stands for what the nominal parameters expect."""
+    errors: Mapping[str, Floats] = field(default_factory=dict)
+    """Statistical error of `expected` by process, from the simulation; shape (B,). None where it is left out of the fit."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,11 @@ class Builder:
         table = Table(
             region.name, "bins", y, Responses.of(entries, bins), Responses.of(gains, 1), np.ones(bins), np.zeros(bins)
         )
-        start = self.rates.start
-        asimov = table.densities(self.rates.factors(start)[0], start[self.rates.physics :])
-        return replace(table, count=asimov if region.observed is None else region.observed)
+        start, f = self.rates.start, self.rates.factors(self.rates.start)[0]
+        asimov = table.densities(f, start[self.rates.physics :])
+        squares = [(f[j] * region.errors[p]) ** 2 for j, p in enumerate(self.rates.processes) if p in region.errors]
+        scatter = Staterror.of(asimov, np.sum(squares, axis=0)) if squares else None
+        return replace(table, count=asimov if region.observed is None else region.observed, staterror=scatter)
 
     def _entry(self, process: str, nuisance: str, up: Floats, down: Floats) -> Entry:
         place, kind = self.rates.processes.index(process), self.table.nuisances[nuisance].interpolation

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,10 @@ from needle_parsl.nsbi.statistics.model.responses import Rows
 from needle_parsl.nsbi.statistics.model.rows import Sums, Table
 
 Floats = npt.NDArray[np.float64]
+LOOKED = np.arange(-3.0, 3.1, 0.5)
+"""alpha at which it is seen whether a yield goes down to both sides, or up."""
+SAME_SIDE = 5e-3
+"""Slopes of ln yield of both signs that are larger than this make a nuisance parameter bent."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,36 @@ class Likelihood:
     def of_kind(self, kind: str) -> list[Table]:
         """List the tables of `events`, of the `total` or of `bins`."""
         return [table for table in self.tables if table.kind == kind]
+
+    @cached_property
+    def bent(self) -> npt.NDArray[np.bool_]:
+        """Say along which coordinates several minima are to be expected, shape (P,).
+
+        Those in which multipliers are no straight lines, and nuisance parameters whose yields move to the same side with both signs.
+        """
+        found = self.rates.bent.copy()
+        for table in self.tables:
+            least, most = table.slopes_of_yields(LOOKED, self.nuisances)
+            found[self.rates.physics :] |= (least < -SAME_SIDE) & (most > SAME_SIDE)
+        return found
+
+    @cached_property
+    def shaped(self) -> npt.NDArray[np.bool_]:
+        """Say which coordinates change shapes, along which there may be further minima, shape (P,)."""
+        found = np.zeros(len(self.rates.parameters), np.bool_)
+        for table in self.tables:
+            found[self.rates.physics + table.responses.nuisance] = True
+        return found
+
+    @cached_property
+    def kinked(self) -> npt.NDArray[np.bool_] | None:
+        """Say which coordinates have a kink at 0, shape (P,); None where there is none."""
+        places = np.unique(
+            np.concatenate([own for table in self.tables for own in (table.responses.kinked, table.gains.kinked)])
+        )
+        found = np.zeros(len(self.rates.parameters), np.bool_)
+        found[self.rates.physics + places.astype(np.intp)] = True
+        return found if len(places) else None
 
     def alpha(self, theta: Floats) -> Floats:
         """Give the nuisance parameters of theta."""
@@ -94,15 +129,18 @@ class Likelihood:
         f, alpha = self.rates.factors(theta)[0], self.alpha(theta)
         return [table.densities(f, alpha) for table in self.of_kind("bins")]
 
-    def take(self, rows: Rows, constraints: Constraints, counts: Sequence[Floats] = ()) -> Likelihood:
+    def take(
+        self, rows: Rows, constraints: Constraints, counts: Sequence[Floats] = (), seen: Sequence[Floats] = ()
+    ) -> Likelihood:
         """Make the likelihood of a toy: some of the events, each counted once, and what was thrown beside them.
 
         Args:
             rows: Which events, those of several regions one behind the other; one that was drawn twice stands there twice.
             constraints: With the auxiliary observations that were thrown.
             counts: The counts of each binned region.
+            seen: What says how well the simulation of each is known, as thrown; left out, it is nominal.
         """
-        own, thrown, start = iter(counts), [], 0
+        own, beside, thrown, start = iter(counts), iter(seen), [], 0
         taken = np.arange(sum(table.y.shape[1] for table in self.of_kind("events")))[rows]
         for table in self.tables:
             if table.kind == "events":
@@ -110,7 +148,8 @@ class Likelihood:
                 kept, start = table.take(taken[inside] - start, np.empty(0)), start + table.y.shape[1]
                 thrown.append(replace(kept, count=np.ones(kept.y.shape[1])))
             elif table.kind == "bins":
-                thrown.append(replace(table, count=next(own)))
+                scatter = table.staterror and replace(table.staterror, seen=next(beside, table.staterror.seen))
+                thrown.append(replace(table, count=next(own), staterror=scatter))
             else:
                 thrown.append(table)
         return replace(self, tables=tuple(thrown), constraints=constraints)

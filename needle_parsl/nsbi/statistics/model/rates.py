@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,8 @@ from needle_parsl.nsbi.statistics.model.constraints import Constraints
 from needle_parsl.nsbi.statistics.model.coordinates import in_root, rooted
 
 Floats = npt.NDArray[np.float64]
+PLACES = (0.137, 0.389, 0.613, 0.871)
+"""Between the bounds, where it is seen whether multipliers are straight lines."""
 
 
 class Multipliers(NamedTuple):
@@ -42,10 +46,14 @@ class Rates:
     """How many are physics parameters."""
     curved: npt.NDArray[np.bool_]
     """Which parameters, mu, are fitted as s with mu = s^2; shape (P,)."""
+    logs: Floats
+    """sigma of parameters that are fitted as ln(parameter) / sigma, those with a log-normal constraint; else 0; shape (P,)."""
     start: Floats
     """The nominal theta, shape (P,)."""
     bounds: tuple[tuple[float, float], ...]
     """Smallest and largest value of each parameter."""
+    ranges: tuple[tuple[float, float], ...]
+    """Smallest and largest theta of each nuisance parameter."""
     processes: tuple[str, ...]
     multipliers: tuple[expressions.Expression, ...]
     """In the coordinates of the fit."""
@@ -61,12 +69,20 @@ class Rates:
         multipliers, curved = _polynomial([_parse(text) for text in table.processes.values()], physics)
         curved += [False] * len(nuisances)
         constraints = Constraints.build(table)
+        sigmas = [n.sigma if n.constraint == "lognormal" else 0.0 for n in table.nuisances.values()]
+        ranges = tuple(constraints.ranges(table))
+        logs = np.array([0.0] * len(physics) + sigmas)
+        stated = [p.bounds for p in table.parameters.values()]
         return Rates(
             parameters=(*physics, *nuisances),
             physics=len(physics),
             curved=np.array(curved),
-            start=_inward([*(p.nominal for p in table.parameters.values()), *constraints.nominal()], curved),
-            bounds=(*(p.bounds for p in table.parameters.values()), *constraints.ranges(table)),
+            logs=logs,
+            start=np.r_[
+                _rooted([p.nominal for p in table.parameters.values()], curved[: len(physics)]), constraints.nominal()
+            ],
+            bounds=(*stated, *(_both(pair, sigma) for pair, sigma in zip(ranges, sigmas, strict=True))),
+            ranges=ranges,
             processes=tuple(table.processes),
             multipliers=tuple(multipliers),
             slopes=tuple(tuple(m.derivative(name) for name in physics) for m in multipliers),
@@ -75,33 +91,52 @@ class Rates:
             ),
         )
 
+    @cached_property
+    def bent(self) -> npt.NDArray[np.bool_]:
+        """Say in which coordinates some multiplier is no straight line, so that -ln L may have several minima; shape (P,)."""
+        found = np.zeros(len(self.parameters), np.bool_)
+        low, high = np.array(self.limits()[: self.physics]).reshape(-1, 2).T
+        for share in PLACES:
+            theta = self.start.copy()
+            theta[: self.physics] = low + share * (high - low)
+            bends = np.nan_to_num(self.bends_at(theta), nan=1.0).any(axis=0)  # what has no number is no straight line
+            found[: self.physics] |= bends.any(axis=0)
+        return found
+
     def inward(self, name: str, value: float) -> float:
         """Turn a parameter's value into the coordinate of the fit."""
-        return float(_inward(value, self.curved[self.parameters.index(name)]))
+        place = self.parameters.index(name)
+        if self.logs[place]:
+            return math.log(value) / float(self.logs[place])
+        return float(_rooted(value, self.curved[place]))
 
     def out(self, name: str, coordinate: float) -> float:
         """Turn a coordinate of the fit into the parameter's value."""
-        return float(coordinate**2 if self.curved[self.parameters.index(name)] else coordinate)
+        place = self.parameters.index(name)
+        if self.logs[place]:
+            return math.exp(self.logs[place] * coordinate)
+        return float(coordinate**2 if self.curved[place] else coordinate)
 
     def outward(self, theta: Floats) -> Floats:
         """Turn coordinates of the fit, shape (P,), into parameters."""
-        return np.where(self.curved, theta**2, theta)
+        return np.where(self.logs > 0, np.exp(self.logs * theta), np.where(self.curved, theta**2, theta))
 
     def stretch(self, theta: Floats) -> Floats:
         """Give d parameter / d theta, shape (P,)."""
-        return np.where(self.curved, 2 * theta, 1.0)
+        return np.where(self.logs > 0, self.logs * np.exp(self.logs * theta), np.where(self.curved, 2 * theta, 1.0))
 
-    def is_wall(self, name: str, value: float) -> bool:
-        """Whether the end of the range near a value is a wall: that of a nuisance parameter, and not one it has by nature."""
+    def is_wall(self, name: str, coordinate: float) -> bool:
+        """Whether the end of the range near a coordinate is a wall: that of a nuisance parameter, and not one it has by nature."""
         place = self.parameters.index(name)
-        low, high = self.bounds[place]
-        near = low if value - low < high - value else high
+        low, high = self.limits()[place]
+        near = low if coordinate - low < high - coordinate else high
         return place >= self.physics and abs(near) >= WALL
 
     def limits(self) -> list[tuple[float, float]]:
         """Give the smallest and the largest theta."""
-        low, high = (_inward(side, self.curved).tolist() for side in zip(*self.bounds, strict=True))
-        return list(zip(low, high, strict=True))
+        stated, curved = self.bounds[: self.physics], self.curved[: self.physics]
+        low, high = (_rooted(side, curved).tolist() for side in zip(*stated, strict=True)) if stated else ([], [])
+        return [*zip(low, high, strict=True), *self.ranges]
 
     def at(self, values: Mapping[str, float]) -> Floats:
         """Give theta at values of parameters; what is not named is nominal."""
@@ -142,9 +177,14 @@ def _polynomial(
     return multipliers, curved
 
 
-def _inward(values: npt.ArrayLike, curved: npt.ArrayLike) -> Floats:
+def _rooted(values: npt.ArrayLike, curved: npt.ArrayLike) -> Floats:
     given = np.asarray(values, dtype=np.float64)
     return np.where(curved, np.sqrt(np.maximum(given, 0.0)), given)
+
+
+def _both(pair: tuple[float, float], sigma: float) -> tuple[float, float]:
+    """Give the range of a nuisance parameter from that of its coordinate."""
+    return (math.exp(sigma * pair[0]), math.exp(sigma * pair[1])) if sigma else pair
 
 
 def _parse(text: str | float) -> expressions.Expression:

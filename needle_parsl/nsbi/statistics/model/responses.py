@@ -18,6 +18,8 @@ from needle_parsl.nsbi.statistics.model.interpolation import CODES, INTERPOLATIO
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 Rows = npt.NDArray[np.intp] | slice
+SMOOTH = 1e-9
+"""Slopes on both sides of 0 that differ by less make no kink."""
 
 
 class Local(NamedTuple):
@@ -146,6 +148,18 @@ class Responses:
     def kinds(self) -> set[int]:
         """Which interpolations occur."""
         return set(self.code.tolist())
+
+    @cached_property
+    def kinked(self) -> Ints:
+        """Name the nuisance parameters at whose 0 some response has a kink: pieces of different slope meet there."""
+        found = []
+        for place, code in enumerate(self.code):
+            up, down = self.log_up[place], self.log_down[place]
+            if CODES[code] == "code1" and np.abs(up + down).max(initial=0.0) > SMOOTH:
+                found.append(self.nuisance[place])
+            if CODES[code] == "linear" and np.abs(np.exp(up) + np.exp(down) - 2).max(initial=0.0) > SMOOTH:
+                found.append(self.nuisance[place])
+        return np.array(found, dtype=np.intp)
 
     def curves(self, alpha: Floats, own: slice = slice(None), rows: slice = slice(None)) -> Curve:
         """Evaluate some responses over a range of rows, each with its nuisance alone."""

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.model.rows import Table
+from needle_parsl.nsbi.statistics.model.staterror import Staterror
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -64,6 +66,10 @@ def predicted(likelihood: Likelihood, theta: Floats, sample: Ints) -> Predicted:
     return Predicted(weight, slopes)
 
 
+def _nominal(table: Table) -> Staterror | None:
+    return table.staterror and replace(table.staterror, seen=np.ones(len(table.staterror.seen)))
+
+
 def asimov(likelihood: Likelihood, theta: Floats, sample: Ints) -> Likelihood:
     """Make the likelihood of Asimov data at a point: events, binned regions and auxiliary observations as expected there.
 
@@ -78,6 +84,8 @@ def asimov(likelihood: Likelihood, theta: Floats, sample: Ints) -> Likelihood:
         if table.kind == "total":
             tables.append(table)
         else:
-            tables.append(replace(table, count=weight if table.kind == "events" else next(counts)))
+            tables.append(
+                replace(table, count=weight if table.kind == "events" else next(counts), staterror=_nominal(table))
+            )
     constraints = replace(likelihood.constraints, auxiliary=likelihood.constraints.expected(likelihood.alpha(theta)))
     return replace(likelihood, tables=tuple(tables), constraints=constraints)

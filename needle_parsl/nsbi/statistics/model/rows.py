@@ -18,6 +18,7 @@ import numpy.typing as npt
 from needle_parsl.nsbi.statistics.model.normalisation import CHUNK, Simulation
 from needle_parsl.nsbi.statistics.model.rates import Multipliers
 from needle_parsl.nsbi.statistics.model.responses import Local, Moments, Responses, Rows, moments
+from needle_parsl.nsbi.statistics.model.staterror import Staterror
 
 Floats = npt.NDArray[np.float64]
 FLOOR = 1e-30
@@ -59,6 +60,18 @@ class Sums(NamedTuple):
     """Rows that count, and whose lambda is not positive."""
 
 
+class Loss(NamedTuple):
+    """The part of -ln L of some rows, with its derivatives by their lambda."""
+
+    value: float
+    first: Floats
+    """Shape (N,)."""
+    second: Floats
+    """Shape (N,)."""
+    floored: int
+    """Rows that count, and whose lambda is not positive."""
+
+
 class Point(NamedTuple):
     """All rows at some theta."""
 
@@ -89,10 +102,34 @@ class Table:
     """Shape (N,)."""
     simulation: tuple[Simulation, ...] = field(default=())
     """For Z_j, one per process; none where rows need no Z_j."""
+    staterror: Staterror | None = None
+    """Of bins: what their simulation lets them scatter by."""
 
     def take(self, rows: Rows, count: Floats) -> Table:
         """Keep some rows, with other counts."""
         return replace(self, y=self.y[:, rows], responses=self.responses.take(rows), rate=self.rate[rows], count=count)
+
+    def slopes_of_yields(self, looked: Floats, nuisances: int) -> tuple[Floats, Floats]:
+        """Give the smallest and the largest d ln yield / d alpha_k of any process, each nuisance parameter moved alone.
+
+        Args:
+            looked: Values of alpha.
+            nuisances: K.
+
+        Returns:
+            Each of shape (K,); zeros where no yield moves.
+        """
+        least, most = np.zeros(nuisances), np.zeros(nuisances)
+        for x in looked:
+            alpha = np.full(nuisances, x)
+            for responses in (self.gains, self.responses) if self.kind == "bins" else (self.gains,):
+                curve = responses.curves(alpha)
+                weight = self.y[responses.process] * curve.value if responses is self.responses else curve.value
+                total = np.where(weight.sum(axis=1) != 0, weight.sum(axis=1), 1.0)
+                slope = (weight * curve.slope).sum(axis=1) / total
+                np.minimum.at(least, responses.nuisance, slope)
+                np.maximum.at(most, responses.nuisance, slope)
+        return least, most
 
     def scale(self, alpha: Floats, *, second: bool = False) -> Scale:
         """Evaluate G_j / Z_j."""
@@ -131,18 +168,32 @@ class Table:
         value, floored, outer = 0.0, 0, np.zeros((size, size))
         seen = [Moments.zero(len(alpha)) for _ in f.value]
         for at in self.stretches(f.value, alpha, scale):
-            rate, count = self.rate[at.rows], self.count[at.rows]
-            good, density = at.density > FLOOR, np.maximum(at.density, FLOOR)
-            share = np.where(good, count / density, 0.0)
-            value += float(rate @ at.density - count @ np.log(density))
-            floored += int(((count != 0) & ~good).sum())
+            loss = self.loss(at.density, at.rows)
+            value, floored = value + loss.value, floored + loss.floored
             for j, local in enumerate(at.locals):
-                own = moments(local, (rate - share) * at.parts[j], len(alpha), second=second)
+                own = moments(local, loss.first * at.parts[j], len(alpha), second=second)
                 seen[j] = seen[j].plus(own)
             if second:
                 slopes = _slopes(at, f, scale)
-                outer += (slopes * (share / density)) @ slopes.T
+                outer += (slopes * loss.second) @ slopes.T
         return Sums(value, _gradient(f, scale, seen), outer + _curvature(f, scale, seen) if second else outer, floored)
+
+    def loss(self, density: Floats, rows: slice = slice(None)) -> Loss:
+        """Give the part of -ln L of some rows, as a function of their lambda.
+
+        Args:
+            density: lambda, shape (N,).
+            rows: Which rows these are.
+        """
+        rate, count = self.rate[rows], self.count[rows]
+        good, safe = density > FLOOR, np.maximum(density, FLOOR)
+        floored = int(((count != 0) & ~good).sum())
+        if self.staterror is not None:  # of bins, which are few and come in one piece
+            found = self.staterror.profile(safe, count)
+            first, second = np.where(good, found.first, 1.0), np.where(good, found.second, 0.0)
+            return Loss(float(found.value.sum() + np.minimum(density - FLOOR, 0.0).sum()), first, second, floored)
+        share = np.where(good, count / safe, 0.0)
+        return Loss(float(rate @ density - count @ np.log(safe)), rate - share, share / safe, floored)
 
     def densities(self, f: Floats, alpha: Floats) -> Floats:
         """Give lambda of all rows, shape (N,)."""

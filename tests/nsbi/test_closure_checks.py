@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from needle_parsl.nsbi.report import closure_lights, closure_numbers
+from needle_parsl.nsbi.report import closure_checks, closure_numbers
 from needle_parsl.nsbi.report.figures import closure as figures
 
 ERROR, FINITE = 0.2, 0.04
@@ -77,14 +77,14 @@ def changed(path: str, value: Any) -> Any:
 
 
 def worst(subject: str, found: Any) -> str:
-    """The colour of a subject."""
-    order = ("green", "yellow", "red")
-    return max((colour for colour, _ in closure_lights.SUBJECTS[subject][0](found)), key=order.index, default="green")
+    """The state of a check."""
+    order = ("pass", "no power", "warning", "fail")
+    return max((colour for colour, _ in closure_checks.CHECKS[subject][0](found)), key=order.index, default="pass")
 
 
-def test_good_runs_are_green_with_their_numbers() -> None:
-    for subject, (_, good) in closure_lights.SUBJECTS.items():
-        assert worst(subject, facts()) == "green", subject
+def test_good_runs_pass_with_their_numbers() -> None:
+    for subject, (_, good) in closure_checks.CHECKS.items():
+        assert worst(subject, facts()) == "pass", subject
         assert any(character.isdigit() for character in good(facts())), subject
 
 
@@ -94,62 +94,62 @@ SCALE = "normalisation/@processes/ratios/signal"
 @pytest.mark.parametrize(
     ("subject", "path", "value", "colour"),
     [
-        ("slopes", f"{SCALE}/slope", 0.93, "yellow"),
-        ("slopes", f"{SCALE}/slope", 1.2, "red"),
-        ("slopes", f"{SCALE}/slope", float("nan"), "red"),
-        ("offsets", f"{SCALE}/offset", -0.15, "yellow"),
-        ("offsets", f"{SCALE}/offset", 0.4, "red"),
-        ("offsets", "normalisation/@background/ratios/background.jes.up/offset", None, "red"),
-        ("information", "normalisation/@processes/cross_entropy", [0.215, 0.2], "yellow"),
-        ("information", "normalisation/@processes/cross_entropy", [0.25, 0.2], "red"),
-        ("information", "normalisation/@processes/cross_entropy", [0.4, 0.3], "red"),
-        ("information", "normalisation/@processes/cross_entropy", [None, 0.2], "red"),
-        ("variations", "variations/0/parameters/1/value", 0.7, "yellow"),  # jes by 0.6 of its error
-        ("variations", "variations/0/parameters/1/value", 0.02, "red"),
-        ("variations", "variations/0/parameters/0/value", 1.1, "yellow"),  # mu, though only jes was injected
-        ("variations", "variations/1/converged", False, "red"),
-        ("variations", "variations/1/parameters/0/value", float("nan"), "red"),
-        ("signals", "signals/0/parameters/0/value", 0.1, "yellow"),  # in errors of the Asimov fit
-        ("signals", "signals/1/parameters/0/value", 1.5, "red"),
-        ("halves", "halves/1/parameters/0/value", 1.1, "yellow"),  # the mean is off, each half is not
-        ("halves", "halves/1/parameters/0/value", 1.5, "red"),
-        ("halves", "halves/0/converged", False, "red"),
-        ("scatter", "toys/spread", 0.26, "yellow"),
-        ("scatter", "toys/spread", 0.5, "red"),
-        ("scatter", "toys/spread", 0.05, "red"),
-        ("scatter", "toys/error", None, "red"),
-        ("scatter", "toys", {"toys": 0, "reason": "weights are negative"}, "yellow"),
+        ("slopes", f"{SCALE}/slope", 0.93, "warning"),
+        ("slopes", f"{SCALE}/slope", 1.2, "fail"),
+        ("slopes", f"{SCALE}/slope", float("nan"), "fail"),
+        ("offsets", f"{SCALE}/offset", -0.15, "warning"),
+        ("offsets", f"{SCALE}/offset", 0.4, "fail"),
+        ("offsets", "normalisation/@background/ratios/background.jes.up/offset", None, "fail"),
+        ("information", "normalisation/@processes/cross_entropy", [0.215, 0.2], "warning"),
+        ("information", "normalisation/@processes/cross_entropy", [0.25, 0.2], "fail"),
+        ("information", "normalisation/@processes/cross_entropy", [0.4, 0.3], "fail"),
+        ("information", "normalisation/@processes/cross_entropy", [None, 0.2], "fail"),
+        ("variations", "variations/0/parameters/1/value", 0.7, "warning"),  # jes by 0.6 of its error
+        ("variations", "variations/0/parameters/1/value", 0.02, "fail"),
+        ("variations", "variations/0/parameters/0/value", 1.1, "warning"),  # mu, though only jes was injected
+        ("variations", "variations/1/converged", False, "fail"),
+        ("variations", "variations/1/parameters/0/value", float("nan"), "fail"),
+        ("signals", "signals/0/parameters/0/value", 0.1, "warning"),  # in errors of the Asimov fit
+        ("signals", "signals/1/parameters/0/value", 1.5, "fail"),
+        ("halves", "halves/1/parameters/0/value", 1.1, "warning"),  # the mean is off, each half is not
+        ("halves", "halves/1/parameters/0/value", 1.5, "fail"),
+        ("halves", "halves/0/converged", False, "fail"),
+        ("scatter", "toys/spread", 0.26, "warning"),
+        ("scatter", "toys/spread", 0.5, "fail"),
+        ("scatter", "toys/spread", 0.05, "fail"),
+        ("scatter", "toys/error", None, "fail"),
+        ("scatter", "toys", {"toys": 0, "reason": "weights are negative"}, "no power"),
     ],
 )
 def test_every_state_is_reached(subject: str, path: str, value: Any, colour: str) -> None:
     assert worst(subject, changed(path, value)) == colour
-    others = set(closure_lights.SUBJECTS) - {subject}
-    assert {worst(other, changed(path, value)) for other in others} == {"green"}
+    others = set(closure_checks.CHECKS) - {subject}
+    assert {worst(other, changed(path, value)) for other in others} == {"pass"}
 
 
 def test_a_slope_within_two_errors_of_one_is_no_weakness() -> None:
     found = changed(f"{SCALE}/slope", 0.8)
-    assert worst("slopes", found) == "red"
+    assert worst("slopes", found) == "fail"
     found.inference.closure["normalisation"]["@processes"]["ratios"]["signal"]["slope_error"] = 0.11
-    assert worst("slopes", found) == "green"
+    assert worst("slopes", found) == "pass"
 
 
 def test_a_slope_that_processes_share_is_said_once() -> None:
     found = changed(f"{SCALE}/slope", 0.8)
     ratios = found.inference.closure["normalisation"]["@processes"]["ratios"]
     ratios["other"] = ratios["signal"]
-    assert [colour for colour, _ in closure_lights.SUBJECTS["slopes"][0](found)].count("red") == 1
+    assert [colour for colour, _ in closure_checks.CHECKS["slopes"][0](found)].count("fail") == 1
 
 
 def test_halves_that_scatter_in_opposite_ways_are_what_finite_simulation_does() -> None:
     """Each 1.5 errors off, where simulation and error allow 1.08: a warning for the halves, none for their mean."""
     found = changed("halves/0/parameters/0/value", 1.3)
     found.inference.closure["halves"][1]["parameters"][0]["value"] = 0.7
-    (yellow,) = {sentence.split(",")[0] for colour, sentence in closure_lights.SUBJECTS["halves"][0](found) if colour != "green"} - {
+    (warned,) = {sentence.split(",")[0] for colour, sentence in closure_checks.CHECKS["halves"][0](found) if colour != "pass"} - {
         "Normalised on half 1 of the simulated events and fitted on the other"
     }  # fmt: skip
-    assert yellow == "Normalised on half 2 of the simulated events and fitted on the other"
-    assert worst("halves", found) == "yellow"
+    assert warned == "Normalised on half 2 of the simulated events and fitted on the other"
+    assert worst("halves", found) == "warning"
     assert [one.pull for one in closure_numbers.means(found)] == pytest.approx([0, 0])
     assert closure_numbers.expected(found, closure_numbers.means(found)[0]) == pytest.approx(
         np.hypot(ERROR, 2 * FINITE)
@@ -160,17 +160,17 @@ def test_halves_that_scatter_in_opposite_ways_are_what_finite_simulation_does() 
     "closure", [None, {}, {"normalisation": {}, "variations": [], "signals": [], "halves": [], "toys": None}]
 )
 def test_without_numbers_there_is_nothing_to_say(closure: Any) -> None:
-    for subject, (_, good) in closure_lights.SUBJECTS.items():
-        assert worst(subject, facts(closure)) == "green"
+    for subject, (_, good) in closure_checks.CHECKS.items():
+        assert worst(subject, facts(closure)) == "pass"
         assert good(facts(closure)) == ""
     assert not any(shown(facts(closure)) for _, _, _, shown in figures.FIGURES.values())
 
 
 def test_networks_that_matter_are_said() -> None:
-    assert [colour for colour, _ in closure_lights.networks(facts(networks=0.02))] == ["green"]
-    assert [colour for colour, _ in closure_lights.networks(facts(networks=0.15))] == ["yellow"]
-    assert [colour for colour, _ in closure_lights.networks(facts(networks=0.3))] == ["red"]
-    assert list(closure_lights.networks(facts(networks=None))) == []
+    assert [colour for colour, _ in closure_checks.networks(facts(networks=0.02))] == ["pass"]
+    assert [colour for colour, _ in closure_checks.networks(facts(networks=0.15))] == ["warning"]
+    assert [colour for colour, _ in closure_checks.networks(facts(networks=0.3))] == ["fail"]
+    assert list(closure_checks.networks(facts(networks=None))) == []
 
 
 def test_points_of_interference_are_named() -> None:

@@ -1,6 +1,6 @@
-"""Lights of ratios that are normalised at the expected yields: a fit of Asimov data closes there by construction, and shows nothing.
+"""Checks of ratios that are normalised at the expected yields: a fit of Asimov data closes there by construction, and shows nothing.
 
-Everything is in units of the error of the Asimov fit, so that a light says what a weakness is worth in the result.
+Everything is in units of the error of the Asimov fit, so that a state says what a fault is worth in the result.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from needle_parsl.nsbi.report.closure_numbers import (
     scales,
     spread,
 )
-from needle_parsl.nsbi.report.colours import Colour, Found, above
 from needle_parsl.nsbi.report.gathering import Facts
+from needle_parsl.nsbi.report.states import Found, State, above
 
-SLOPE = {"yellow": 0.05, "red": 0.1}
+SLOPE = {"warning": 0.05, "fail": 0.1}
 """|slope - 1|; less than two of its errors is none."""
-OFFSET = {"yellow": 0.1, "red": 0.3}
+OFFSET = {"warning": 0.1, "fail": 0.3}
 """|offset|, in ln r; less than two of its errors is none."""
-REPAIRED = {"yellow": 0.05, "red": 0.25}
+REPAIRED = {"warning": 0.05, "fail": 0.25}
 """What the normalisation adds to the information in the ratios of the processes, over all that there is then. Less is no more than
 the noise of lengths and seeds; at a quarter, the ratios are those of other densities."""
-RETURNED = {"yellow": 0.3, "red": 1.0}
+RETURNED = {"warning": 0.3, "fail": 1.0}
 """Distance from what was injected, in errors. At 0.3 a total error that holds it is 4 % larger; beyond 1, what comes back is not within
 its error."""
-HALF = {"yellow": 1.0, "red": 2.0}
+HALF = {"warning": 1.0, "fail": 2.0}
 """Distance of a single half, in the root of the squares of the fit's error and twice its error from the finite simulation."""
-SCATTER = {"yellow": 0.0, "red": 0.1}
+SCATTER = {"warning": 0.0, "fail": 0.1}
 """|spread / error - 1| of toys, beyond 2.5 of its own errors: one run in eighty by chance."""
-ADDED = {"yellow": 0.5, "red": 1.0}
+ADDED = {"warning": 0.5, "fail": 1.0}
 """What the networks are worth, over the error of the fit."""
 
 
-def _fixed(facts: Facts, kind: str) -> Iterator[tuple[Colour, str]]:
+def _fixed(facts: Facts, kind: str) -> Iterator[tuple[State, str]]:
     """Name the injections whose fit did not converge."""
     lost = [one["name"] for one in (facts.inference.closure or {}).get(kind, []) if not one["converged"]]
     if lost:
-        yield "red", f"The fit of what was injected did not converge: {', '.join(lost)}."
+        yield "fail", f"The fit of what was injected did not converge: {', '.join(lost)}."
 
 
 def _slopes(facts: Facts) -> Found:
@@ -57,7 +57,7 @@ def _slopes(facts: Facts) -> Found:
         seen.add((group, slope))
         size = abs(slope - 1)
         yield (
-            "green" if size <= 2 * error else _above(size, SLOPE),
+            "pass" if size <= 2 * error else _above(size, SLOPE),
             (
                 f"The slope of ln r of {ratio} is {slope:.3f} ± {error:.2g} on events that did not train: its networks {_fault(slope)}. "
                 "The ratio is multiplied with it."
@@ -69,16 +69,16 @@ def _fault(slope: float) -> str:
     return "are trained too long, or on too few events" if slope < 1 else "are trained too short"
 
 
-def _above(value: float, limits: Mapping[str, float]) -> Colour:
-    """Colour a number that should be small; NaN is not."""
-    return "red" if np.isnan(value) else above(value, limits)
+def _above(value: float, limits: Mapping[str, float]) -> State:
+    """State a number that should be small; NaN is not."""
+    return "fail" if np.isnan(value) else above(value, limits)
 
 
 def _offsets(facts: Facts) -> Found:
     for ratio, (_, scale) in scales(facts).items():
         offset, error = number(scale["offset"]), number(scale["offset_error"])
         yield (
-            "green" if abs(offset) <= 2 * error else _above(abs(offset), OFFSET),
+            "pass" if abs(offset) <= 2 * error else _above(abs(offset), OFFSET),
             (
                 f"The offset of ln r of {ratio} is {offset:+.3f} ± {error:.2g}: its networks are wrong by {100 * abs(np.expm1(offset)):.0f} % at the "
                 "expected yields."
@@ -93,7 +93,7 @@ def _information(facts: Facts) -> Found:
     before, after = information(facts)[PROCESSES]
     numbers = f"{1e3 * before:.4g} nats per 1000 events as they came, {1e3 * after:.4g} normalised"
     if before < 0:
-        yield "red", f"The networks know less than nothing of the process of events that did not train: {numbers}."
+        yield "fail", f"The networks know less than nothing of the process of events that did not train: {numbers}."
     else:
         repaired = (after - before) / after if after > 0 else np.nan
         yield _above(repaired, REPAIRED), f"The normalisation repairs much of the ratios: they tell {numbers}."
@@ -115,7 +115,7 @@ def _judged(words: str, found: Sequence[Returned], limits: Mapping[str, float]) 
     """Judge a fit by its worst parameter."""
     known = [one for one in found if one.error > 0]
     if not known:
-        yield "yellow", f"{words} no parameter with an error; it cannot be judged."
+        yield "no power", f"{words} no parameter with an error; it cannot be judged."
         return
     worst = max(known, key=lambda one: np.inf if np.isnan(one.pull) else abs(one.pull))
     yield _above(abs(worst.pull), limits), f"{words} {worst.sentence()}."
@@ -146,7 +146,7 @@ def _toys(facts: Facts) -> Found:
     if not found:
         return
     if found.get("reason"):
-        yield "yellow", f"Toys do not tell whether the error is right: {found['reason'].rstrip('.')}."
+        yield "no power", f"Toys do not tell whether the error is right: {found['reason'].rstrip('.')}."
         return
     ratio, error = spread(found)
     yield (
@@ -219,7 +219,7 @@ def _good_toys(facts: Facts) -> str:
     return f"Fits of {found['toys']} toys of the simulated events scatter by {ratio:.2f} ± {error:.2f} of the stated error."
 
 
-SUBJECTS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
+CHECKS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
     "slopes": (_slopes, _good_slopes),
     "offsets": (_offsets, _good_offsets),
     "information": (_information, _good_information),

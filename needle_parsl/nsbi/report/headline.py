@@ -1,0 +1,66 @@
+"""The headline: the result as it is quoted, with its errors apart, and its intervals by the method that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from needle_parsl.nsbi.report import rounding
+from needle_parsl.nsbi.report.gathering import Facts
+
+EXTRA = ("simulation_error", "ensemble_error", "bootstrap_error")
+"""Errors that stand beside the interval."""
+
+
+def result(facts: Facts, numbers: Mapping[str, Any]) -> str:
+    """Write the result: `mu = 1.04 +0.28 -0.26 (± 0.25 stat., ± 0.10 syst.) ± 0.07 (MC stat.)`.
+
+    Args:
+        facts: What the report is about.
+        numbers: The summary so far.
+    """
+    fit = facts.inference.fits[facts.subject.headline]
+    value, error, poi = numbers["value"], numbers["error"], facts.subject.poi
+    if value is None or not np.isfinite(value):
+        return f"{poi}: no fit"
+    if not fit["converged"]:
+        return f"{poi} = {value:.3g}, the last point of a fit that did not converge"
+    sides = _sides(value, numbers["minos"], error)
+    text = rounding.quoted(value, [sides]) if sides else f"{value:.3g}"
+    parts = _parts(error, numbers["statistical_error"], facts)
+    names = dict(zip(EXTRA, ("MC stat.", numbers["ensemble_error_of"], "training"), strict=True))
+    beside = [f"± {rounding.alone(numbers[key])} ({names[key]})" for key in EXTRA if numbers.get(key)]
+    return " ".join([f"{poi} = {text}", *([f"({', '.join(parts)})"] if parts else []), *beside])
+
+
+def _sides(value: float, minos: Any, error: float | None) -> tuple[float, float] | float | None:
+    """Give the errors up and down by MINOS, else the symmetric one; None at a bound, where neither has a meaning."""
+    if minos:
+        up, down = minos[1] - value, value - minos[0]
+        symmetric = abs(up - down) < 0.05 * (up + down) and error
+        return float(error) if symmetric and error else (up, down)
+    return error
+
+
+def _parts(error: float | None, statistical: float | None, facts: Facts) -> list[str]:
+    """Give the statistical and the systematic part, where there are nuisance parameters."""
+    parameters = facts.inference.fits[facts.subject.headline]["parameters"]
+    if not error or not statistical or len(parameters) < 2 or statistical >= error * (1 - 1e-6):
+        return []
+    systematic = float(np.sqrt(error**2 - statistical**2))
+    return [f"± {rounding.alone(size)} {name}" for size, name in ((statistical, "stat."), (systematic, "syst."))]
+
+
+def intervals(facts: Facts) -> dict[str, dict[str, str]]:
+    """Write the intervals by level and method, the one that was asked for first; of a fit that did not converge there is none."""
+    belt, scan, fit = facts.inference.belt, facts.inference.scans["scan"], facts.inference.fits[facts.subject.headline]
+    error = fit["parameters"][facts.subject.poi]["error"]
+    found: dict[str, dict[str, str]] = {}
+    for level, own in scan["intervals"].items():
+        methods = {"Neyman": belt["intervals"][level]} if belt else {}
+        methods["profile"] = own
+        good = {name: rounding.pieces(pieces, error) for name, pieces in methods.items()}
+        found[level] = good if fit["converged"] else {"profile": "none, since the fit did not converge"}
+    return found
