@@ -66,7 +66,7 @@ def test_job_of_a_driver_is_a_script_that_goes_on_in_a_next_one(tmp_path: Path, 
     fake = text.replace(sys.executable, "sleep 5 #").replace(
         "timeout --signal=TERM --kill-after=60 6900", "timeout 0.1"
     )
-    fake = fake.replace("sbatch --parsable", "echo 4711").replace("qsub", "echo 4711")
+    fake = fake.replace("sbatch --parsable", "printf 4711%.0s").replace("qsub", "printf 4711%.0s")
     ended = subprocess.run(["bash"], input=fake, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     next_one = detached.read(tmp_path / "run" / rundir.DRIVER)
