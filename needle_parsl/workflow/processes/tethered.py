@@ -60,8 +60,13 @@ def end_group(group: int, grace: float = GRACE) -> None:
     ended = time.monotonic() + grace
     while time.monotonic() < ended and _others(group):
         time.sleep(0.05)
-    if _others(group):
+    if os.getpgrp() != group:
         _signal(group, signal.SIGKILL)
+        return
+    while left := _others(group):  # one by one, since the caller has something to say yet
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _signal(group: int, number: int) -> None:
