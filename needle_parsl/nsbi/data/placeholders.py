@@ -91,24 +91,34 @@ def problems(seen: Sequence[Seen], wanted: Wanted) -> list[tuple[str, str]]:
 
 def _unbearable(seen: Sequence[Seen], wanted: Wanted) -> Iterable[tuple[str, str]]:
     """Try the transforms that not every column can bear; of a logarithm, all events count."""
-    nothing = _nothing(wanted)
+    found: dict[str, list[str]] = {}
     for one in seen:
-        tables = [("features.transform", wanted.features, one.names, one.portion)]
-        if one.particles:
-            tables.append(("features.particles.transform", wanted.particles, *one.particles))
-        for key, kinds, names, portion in tables:
-            for name, kind in kinds:
-                if kind in STRICT and name in names:
-                    column = portion.x[:, names.index(name)]
-                    values = column[~nothing.absent(column)]
-                    if portion is one.portion:
-                        ends = [edge[names.index(name)] for edge in (one.least, one.most)]
-                        values = np.concatenate([values, np.setdiff1d([e for e in ends if np.isfinite(e)], values)])
-                    try:
-                        if len(values):
-                            FITTED[kind](name, Sorted.of(values.astype(np.float64), np.ones(len(values))))
-                    except InputError as error:
-                        yield f"{key}.{name}", f"sample {one.sample}: {error}"
+        for key, kind, name, values in _strict(one, wanted):
+            try:
+                FITTED[kind](name, Sorted.of(values.astype(np.float64), np.ones(len(values))))
+            except InputError as error:
+                found.setdefault(key, []).append(f"sample {one.sample}: {error}")
+    for key, messages in found.items():
+        others = f" ({len(messages) - 1} more sample{'s' * (len(messages) > 2)}, too)" if len(messages) > 1 else ""
+        yield key, messages[0] + others
+
+
+def _strict(one: Seen, wanted: Wanted) -> Iterable[tuple[str, str, str, npt.NDArray[np.float32]]]:
+    """List key, kind, name and values of the columns for which a transform was chosen that not all can bear."""
+    nothing = _nothing(wanted)
+    tables = [("features.transform", wanted.features, one.names, one.portion)]
+    if one.particles:
+        tables.append(("features.particles.transform", wanted.particles, *one.particles))
+    for key, kinds, names, portion in tables:
+        for name, kind in (pair for pair in kinds if pair[1] in STRICT and pair[0] in names):
+            place = names.index(name)
+            column = portion.x[:, place]
+            values = column[~nothing.absent(column)]
+            if portion is one.portion:
+                ends = [edge[place] for edge in (one.least, one.most) if np.isfinite(edge[place])]
+                values = np.concatenate([values, np.setdiff1d(ends, values)])
+            if len(values):
+                yield f"{key}.{name}", kind, name, values
 
 
 def _of_data_alone(seen: Sequence[Seen]) -> Iterable[tuple[str, str]]:

@@ -62,7 +62,7 @@ def _draw(
     own = transform.columns[place]
     first = sum(len(column.outputs) for column in transform.columns[:place])
     made = [y[there, first + k] for k in range(len(own.outputs))]
-    missing = f", {100 * share:.2g} % missing" if share else ""
+    missing = f", {100 * share:.1f} % missing" if share else ""
     axes[0].set_title(f"{own.name}: {own.kind}{missing}", fontsize=8)
     _stairs(axes[0], [x[there, place]], weight[there], COLOURS[0])
     if own.kind == "onehot":
