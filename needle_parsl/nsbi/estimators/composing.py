@@ -67,7 +67,7 @@ def compose(ratio: str, pack: Pack, samples: tuple[Events, Events], how: How) ->
         return raw
     mean, _ = normalisation(raw, samples[1])
     if not (mean > 0 and np.isfinite(mean)):
-        lost = int((~np.isfinite(raw.log_ratio(samples[1].inputs))).sum())
+        lost = int((~np.isfinite(raw.of(samples[1]))).sum())
         of = f", for ln r is no number for {lost} of {len(samples[1])} events" if lost else ""
         raise TaskError(f"ratio {ratio}: its mean over the reference is {mean:g}{of}; it cannot be renormalised")
     return replace(raw, log_norm=float(np.log(mean)))

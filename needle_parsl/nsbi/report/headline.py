@@ -49,7 +49,7 @@ def _parts(error: float | None, statistical: float | None, facts: Facts) -> list
     parameters = facts.inference.fits[facts.subject.headline]["parameters"]
     if not error or not statistical or len(parameters) < 2 or statistical >= error * (1 - 1e-6):
         return []
-    systematic = float(np.sqrt(error**2 - statistical**2))
+    systematic = error * float(np.sqrt(1 - (statistical / error) ** 2))
     return [f"± {rounding.alone(size)} {name}" for size, name in ((statistical, "stat."), (systematic, "syst."))]
 
 

@@ -11,6 +11,7 @@ import json
 import re
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,8 @@ def write(folder: Path, facts: Facts) -> None:
         "findings": judging.ranked(judging.judge(facts)),
         "pictures": pictures,
     }
-    shown |= {"normalised_at": closure_numbers.points(facts), "shown": rounding.single, "shown_pieces": rounding.pieces}
+    shown |= {"shown": rounding.single, "shown_pieces": rounding.pieces}
+    shown["normalised_at"] = partial(closure_numbers.points, facts)  # called by its part, which may fail alone
     text = addresses.shown(_page({**shown, "version": __version__}))
     (folder / "index.html").write_text(text, encoding="utf-8", errors="backslashreplace")
     (folder / "summary.json").write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ SMALL, LARGE = 1e-3, 1e5
 def power(size: float) -> int:
     """Give the power of ten that numbers of a size are given with; 0 where none is needed."""
     rounded = float(f"{size:.3g}")  # 0.99999e-4 is 1e-4
-    return 0 if rounded == 0 or SMALL <= rounded < LARGE else math.floor(math.log10(rounded))
+    return 0 if rounded == 0 or not math.isfinite(rounded) or SMALL <= rounded < LARGE else math.floor(math.log10(rounded))
 
 
 def decimals(error: float) -> int:
@@ -78,7 +78,7 @@ def _size(error: float, ten: int, places: int) -> str:
 
 
 def pieces(found: Sequence[Sequence[float]], error: float | None) -> str:
-    """Write the pieces of an interval, to two digits of an error; `none` without any.
+    """Write the pieces of an interval, to two digits of an error; `none` without any, `unknown` where an end is no number.
 
     Args:
         found: Pieces [low, high].
@@ -86,6 +86,8 @@ def pieces(found: Sequence[Sequence[float]], error: float | None) -> str:
     """
     if not found:
         return "none"
+    if any(len(piece) != 2 or not all(x is not None and math.isfinite(x) for x in piece) for piece in found):
+        return "unknown"
     widths = [high - low for low, high in found if high > low]
     scale = error or min(widths, default=0.0) / 5
     ten = power(max(abs(x) for piece in found for x in piece))
