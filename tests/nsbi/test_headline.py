@@ -33,7 +33,9 @@ def facts(scale: float = 1.0, shift: float = 0.0, converged: bool = True, leaked
                   {"norm": Nuisance(rate={"background": (1.05, 0.96)})})  # fmt: skip
     likelihood = Builder.of(model, []).likelihood(data, simulation)
     best = fitting.minimise(likelihood, likelihood.rates, minos=["mu"])
-    fit = best.record(0, likelihood.normalisations(best.theta), np.full(2, 0.02 * scale)) | {"converged": converged}
+    fit = best.record(0, likelihood.normalisations(best.theta), np.array([0.02 * scale, 0.02])) | {
+        "converged": converged
+    }
     scan = {**intervals.scan(likelihood, best, "mu", None, [0.68, 0.95]), "dataset": "asimov"}
     described = distributions.describe(likelihood, best, simulation, None, ("x",))
     effective = {"train": 5000.0, "combine": 3000.0, "test": 4000.0}
