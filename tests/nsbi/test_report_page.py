@@ -70,7 +70,7 @@ def whole() -> Facts:
         {"scan": scan},
         plane,
         {**impacts.impacts(likelihood, best, "mu", ["covariance", "refit"]), "dataset": "asimov"},
-        {"level": 0.95, "observed": 2.0, "expected": {str(n): 2.0 + n / 4 for n in range(-2, 3)}, "discovery": {"significance": 2.0, "p_value": 0.02}},
+        {"level": 0.95, "background": 0.0, "reasons": {}, "observed": 2.0, "expected": {str(n): 2.0 + n / 4 for n in range(-2, 3)}, "discovery": {"significance": 2.0, "p_value": 0.02}},
         distributions.describe(likelihood, best, data, replace(data, weight=np.ones(300), sample=np.full(300, -1)), ("x",)),
         {**line, "limits": cls, "normalisation": {"log_z": 0.1, "process": "s", "of": "data", "parameters": {"mu": 1.0}}},
         {"parameter": "mu", "points": coverage.points(toys, "mu", LEVELS, None, None), "linearity": None},
