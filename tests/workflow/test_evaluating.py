@@ -103,6 +103,7 @@ def test_files_for_colleagues(made: Path, needle: Needle, tmp_path: Path) -> Non
     assert ended.code == 0, ended.err
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "all.h5", "all.onnx", "signal.onnx", "background.jes.up.onnx", "background.jes.down.onnx",
+        ".needle-written.json",
     }  # fmt: skip
     model = pseudomodel.read(tmp_path / "out" / "all.h5")
     x = features(made / "new_1.parquet")

@@ -25,7 +25,7 @@ def test_a_ratio_is_learned_from_what_is_known_jointly(
     """The expression stands for what a generator knows. It depends on x alone, so that each loss has it as its minimum."""
     settings = {
         "training.loss": loss, "training.epochs": 40, "training.members": 1, "training.folds": 1,
-        "training.bootstrap": "false", "training.patience": 40, "ratios.joint": f'{{ signal = "{JOINT[loss]}" }}',
+        "training.bootstrap": "false", "ensemble.normalise": "reference", "training.patience": 40, "ratios.joint": f'{{ signal = "{JOINT[loss]}" }}',
     }  # fmt: skip
     ended = needle(
         "run", small_inputs, "--until", "combine", *(a for k, v in settings.items() for a in ("--set", f"{k}={v}"))

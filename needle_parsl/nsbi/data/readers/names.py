@@ -61,7 +61,7 @@ class Names(list[str]):
             )
         if len(several) > 1:
             return f", but {len(several)} of that name and path, which nobody can tell apart"
-        return closest(name, [*self, *known])
+        return closest(name, list(dict.fromkeys([*self, *known])))
 
 
 def flattened(name: str) -> str:
