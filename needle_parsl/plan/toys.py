@@ -107,7 +107,10 @@ def _shares(
     each = math.ceil(graph.analysis.toys.count / len(redone)) if graph.analysis.toys else 0
     found = []
     for number, own in enumerate(redone):
-        again, needed = replace(spec, again=own.spec), list(dict.fromkeys([*before, *own.before]))
+        again, needed = (
+            replace(spec, again=own.spec),
+            list({task.key: task for task in (*before, *own.before)}.values()),
+        )
         found += _blocks(graph, name, again, truth, (each, each), needed, start=number * each, place=number)
     return found
 
