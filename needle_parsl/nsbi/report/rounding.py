@@ -14,7 +14,8 @@ SMALL, LARGE = 1e-3, 1e5
 def power(size: float) -> int:
     """Give the power of ten that numbers of a size are given with; 0 where none is needed."""
     rounded = float(f"{size:.3g}")  # 0.99999e-4 is 1e-4
-    return 0 if rounded == 0 or not math.isfinite(rounded) or SMALL <= rounded < LARGE else math.floor(math.log10(rounded))
+    plain = rounded == 0 or SMALL <= rounded < LARGE or not math.isfinite(rounded)
+    return 0 if plain else math.floor(math.log10(rounded))
 
 
 def decimals(error: float) -> int:
