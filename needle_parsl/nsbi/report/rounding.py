@@ -78,7 +78,7 @@ def _size(error: float, ten: int, places: int) -> str:
     return fixed(scaled, places if scaled == 0 or round(scaled, places) else decimals(scaled))
 
 
-def pieces(found: Sequence[Sequence[float]], error: float | None) -> str:
+def pieces(found: Sequence[Sequence[float | None]], error: float | None) -> str:
     """Write the pieces of an interval, to two digits of an error; `none` without any, `unknown` where an end is no number.
 
     Args:
@@ -87,15 +87,14 @@ def pieces(found: Sequence[Sequence[float]], error: float | None) -> str:
     """
     if not found:
         return "none"
-    if any(len(piece) != 2 or not all(x is not None and math.isfinite(x) for x in piece) for piece in found):
+    ends = [tuple(x for x in piece if x is not None and math.isfinite(x)) for piece in found]
+    if any(len(piece) != 2 for piece in ends):
         return "unknown"
-    widths = [high - low for low, high in found if high > low]
+    widths = [high - low for low, high in ends if high > low]
     scale = error or min(widths, default=0.0) / 5
-    ten = power(max(abs(x) for piece in found for x in piece))
+    ten = power(max(abs(x) for piece in ends for x in piece))
     places = decimals(scale / 10.0**ten)
-    shown = " and ".join(
-        f"[{fixed(low / 10.0**ten, places)}, {fixed(high / 10.0**ten, places)}]" for low, high in found
-    )
+    shown = " and ".join(f"[{fixed(low / 10.0**ten, places)}, {fixed(high / 10.0**ten, places)}]" for low, high in ends)
     return f"{shown}e{ten:+03d}" if ten else shown
 
 
