@@ -17,25 +17,25 @@ from needle_parsl.analysis import Model, Nuisance, Parameter
 from needle_parsl.nsbi.statistics.model.building import Builder
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-SMALL = {"layers": 2, "nodes": 32, "members": 2, "epochs": 15, "learning_rate": 5e-3, "batch_size": 512}
+SMALL = {"layers": 2, "nodes": 32, "members": 1, "epochs": 15, "learning_rate": 5e-3, "batch_size": 512}
 """Networks that learn the problem in seconds."""
 
 
 def bench(out: Path, *arguments: str) -> dict[str, Any]:
     """Run the script; give its line of JSON."""
     command = [sys.executable, str(SCRIPTS / "bench_accuracy.py"), "--out", str(out), *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout.strip().splitlines()[-1])
 
 
 def test_learned_ratios_are_near_exact_ones(tmp_path: Path) -> None:
-    """One problem, one seed. The limit is that of a ratio that is normalised on few of the events, however well it is learned.
+    """One problem, one seed. The limit is that of a ratio that is normalised on simulated events, however well it is learned.
 
-    A factor 1 + d of the signal's ratio moves mu by nu_s d sigma_mu^2. d has the error sqrt(Var r / N) where E_ref[r] = 1 is
-    asked of N events of the reference, here of the smallest part of the split.
+    A factor 1 + d of the signal's ratio moves mu by nu_s d sigma_mu^2. d has about the error sqrt(Var r / N) where N events of
+    the reference say what it is.
     """
-    events, problem = 40_000, PROBLEMS["seam"]
+    events, problem = 10_000, PROBLEMS["seam"]
     settings = [word for name, value in SMALL.items() for word in ("--set", f"training.{name}={value}")]
     line = bench(
         tmp_path, "--problems", "seam", "--sizes", str(events), "--seeds", "1", "--data", "8", "--processes", "1", *settings
@@ -43,17 +43,17 @@ def test_learned_ratios_are_near_exact_ones(tmp_path: Path) -> None:
     (row,) = line["raw"]["rows"]
     x = problem.draw("background", np.random.default_rng(1), 20_000)
     variance = np.exp(exact.log_ratios(problem, x)["signal"]).var()
-    unit = problem.processes["signal"].events * 0.17 * np.sqrt(variance / (0.15 * events))  # sigma_mu is 0.17
-    assert unit < 1.2
+    unit = problem.processes["signal"].events * 0.17 * np.sqrt(variance / events)  # sigma_mu is 0.17
+    assert unit < 0.8
     assert row["lost"] == len(row["failed"]) == 0
     assert abs(row["mean"]) < 3 * unit
-    assert 0.02 < row["spread"] < 0.6  # 0.28 with these networks; equal arms would have none
+    assert 0.01 < row["spread"] < 0.6  # equal arms would have none
     assert 0.85 < row["error"] < 1.15
-    assert 0.05 < row["sd_r"][1] < 0.8
-    assert line["ratios"]["without_result_40000"]["value"] == 0
+    assert 0.01 < row["sd_r"][1] < 0.8
+    assert line["ratios"]["without_result_10000"]["value"] == 0
     cells = json.loads((tmp_path / "accuracy.json").read_text())[0]
     assert [len(cell["data"]) for cell in cells] == [8]
-    assert "| seam | 40,000 |" in (tmp_path / "accuracy.md").read_text()
+    assert "| seam | 10,000 |" in (tmp_path / "accuracy.md").read_text()
 
 
 @pytest.fixture
