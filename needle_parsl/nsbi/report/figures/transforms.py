@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from needle_parsl.nsbi.report.figures.canvas import COLOURS, Floats, bare
+from needle_parsl.nsbi.report.figures.canvas import COLOURS, Floats, bare, finite
 from needle_parsl.nsbi.report.gathering import Facts
 from needle_parsl.nsbi.transforms.transform import Transform
 
@@ -83,8 +83,9 @@ def _stairs(axes: Axes, columns: list[np.ndarray], weight: Floats, colour: str) 
         axes.text(0.5, 0.5, "missing in all events", ha="center", va="center", fontsize=7, transform=axes.transAxes)
         return
     together = np.concatenate(columns).astype(np.float64)
-    low, high = np.quantile(together, [0.001, 0.999])
+    low, high = np.quantile(finite(together)[0], [0.001, 0.999])
     edges = np.linspace(low, high, BINS + 1) if high > low else np.linspace(low - 0.5, low + 0.5, BINS + 1)
     for style, column in zip(("solid", "dashed"), columns, strict=False):
-        counts, _ = np.histogram(column, edges, weights=weight)
+        known = np.isfinite(column)
+        counts, _ = np.histogram(column[known], edges, weights=weight[known])
         axes.stairs(counts / max(float(weight.sum()), 1e-300), edges, color=colour, linestyle=style, linewidth=1)
