@@ -129,7 +129,7 @@ def test_compiled_code_drops_what_rows_drop(monkeypatch: pytest.MonkeyPatch) -> 
     ours = engine.train(DATA, member(), settings)
     monkeypatch.setattr(compiling, "AVAILABLE", False)
     theirs = engine.train(DATA, member(), settings)
-    assert (ours.engine, theirs.engine) == ("native", "rows")
+    assert (ours.engine, theirs.engine) == ("native", "sequential")
     compare(ours, theirs, 2e-6)
     assert abs(ours.history - engine.train(DATA, member(), replace(settings, dropout=0.0)).history).max() > 1e-3
 
@@ -151,7 +151,7 @@ def test_a_stack_drops_what_each_alone_drops(monkeypatch: pytest.MonkeyPatch) ->
     theirs = [engine.train(DATA, one, SETTINGS) for one in members]
     monkeypatch.setattr(choosing, "accelerated", lambda: True)
     for ours, other in zip(engine.train_pack(DATA, members, SETTINGS, state.State(), state.never), theirs, strict=True):
-        assert (ours.engine, other.engine) == ("stacked", "rows")
+        assert (ours.engine, other.engine) == ("stacked", "sequential")
         compare(ours, other, 2e-6)
 
 

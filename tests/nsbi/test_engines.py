@@ -14,6 +14,7 @@ import pytest
 import torch
 from scipy.special import expit
 
+from needle_parsl import refs
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi import compiling
 from needle_parsl.nsbi.data.events import Events
@@ -51,7 +52,7 @@ WITH_JETS = views.RatioEvents.build(jets(1500, 0.4, 1), jets(1500, 0.0, 2))
 
 
 def settings(network: str, epochs: int = 4, **arguments: object) -> Settings:
-    name = network if network in networks.NETWORKS else f"lightning_modules:{network}"
+    name = network if network in networks.NETWORKS else refs.located(f"lightning_modules:{network}")
     shape = networks.Shape(name, FEATURES, 1, 8, json.dumps(arguments), 3 if network == "Jets" else 0)
     return Settings(shape, "carl", "adamw", 3e-3, "constant", 1e-4, 128, epochs, 10)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from needle_parsl import refs
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi import compiling
 from needle_parsl.nsbi.data import store
@@ -109,7 +110,7 @@ def test_compiled_classes_equal_rows(monkeypatch: pytest.MonkeyPatch, optimizer:
     ours = engine.train(DATA, member(), how)
     monkeypatch.setattr(compiling, "AVAILABLE", False)
     theirs = engine.train(DATA, member(), how)
-    assert (ours.engine, theirs.engine) == ("native", "rows")
+    assert (ours.engine, theirs.engine) == ("native", "sequential")
     np.testing.assert_allclose(ours.history, theirs.history, atol=1e-6)
     np.testing.assert_allclose(ours.weights, theirs.weights, atol=1e-5)
 
@@ -140,7 +141,7 @@ def test_classes_in_stores_are_the_same(tmp_path: Path) -> None:
 
 def test_a_network_without_outputs_is_refused() -> None:
     with pytest.raises(InputError, match='takes no "outputs", the number of classes that loss = "multiclass" needs'):
-        networks.empty(replace(SETTINGS.shape, network="lightning_modules:Plain"))
+        networks.empty(replace(SETTINGS.shape, network=refs.located("lightning_modules:Plain")))
 
 
 def test_a_head_goes_onto_networks_of_particles() -> None:

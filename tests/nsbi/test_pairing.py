@@ -112,7 +112,7 @@ def test_neither_pack_nor_engine_changes_what_is_trained(monkeypatch: pytest.Mon
     rows = [engine.train(CLASSES, member, settings) for member in members]
     for ours, theirs, other in zip(together_, alone, rows, strict=True):
         assert ours.weights.tobytes() == theirs.weights.tobytes()
-        assert other.engine == "rows"
+        assert other.engine == "sequential"
         np.testing.assert_allclose(ours.history, other.history, atol=1e-6)
 
 

@@ -171,7 +171,7 @@ def write_pack(path: Path) -> None:
         Pack(
             shape,
             made.transform,
-            (Trained(0, 0, 1, made.weights[0], np.zeros((2, 2)), 0, "", "rows", {"ece": np.zeros(2)}),),
+            (Trained(0, 0, 1, made.weights[0], np.zeros((2, 2)), 0, "", "sequential", {"ece": np.zeros(2)}),),
         ),
     )
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 import zoo
 
+from needle_parsl import refs
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi import compiling
 from needle_parsl.nsbi.data.events import Events
@@ -43,7 +44,7 @@ def member(number: int = 0) -> Member:
 
 def settings(name: str) -> Settings:
     kind = getattr(zoo, name)
-    shape = networks.Shape(f"zoo:{name}", zoo.FEATURES, 1, 8, output=getattr(kind, "OUTPUT", "logit"))
+    shape = networks.Shape(refs.located(f"zoo:{name}"), zoo.FEATURES, 1, 8, output=getattr(kind, "OUTPUT", "logit"))
     return Settings(
         shape, "carl", "adamw", 3e-3, "constant", 1e-4, zoo.BATCH, zoo.EPOCHS, zoo.EPOCHS + 1,
         batch=getattr(kind, "BATCH_FORM", "tuple"),
