@@ -81,7 +81,7 @@ def test_what_the_users_code_is_made_of(tmp_path: Path, monkeypatch: pytest.Monk
         for name in [name for name in sys.modules if name.startswith(("ana_of_mine", "physics_"))]:
             del sys.modules[name]
         found = inspection.look(
-            [item], (PHYSICS, str(tmp_path / "run" / "physics.py")), Fractions(0.6, 0.2, 0.2, 1), 10, (), {}, (str(tmp_path / "run" / "named.h5"),)
+            [item], (PHYSICS, str(tmp_path / "run" / "physics.py")), Fractions(0.6, 0.2, 0.2, 1), 10, resources=(str(tmp_path / "run" / "named.h5"),)
         )  # fmt: skip
         assert found["problems"] == []
         assert len(found["notes"]) == 2, found["notes"]
