@@ -44,7 +44,7 @@ def flip(path: Path) -> None:
 
 def test_flipped_bits_are_found_said_and_mended(undisturbed: Run, tmp_path: Path) -> None:
     run = copied(undisturbed, tmp_path)
-    names = ("events/signal.h5", "packs/signal.0000.h5", "fits/asimov.json")
+    names = ("events/signal.h5", "packs/@classes.0000.h5", "fits/asimov.json")
     for name in names:
         flip(run.root / name)
     ended = run.finish("local", "--json")
@@ -62,14 +62,14 @@ def test_planted_pickles_are_never_opened(undisturbed: Run, tmp_path: Path) -> N
     pickled = f"cos\nsystem\n(S'touch {touched}'\ntR.".encode()
     for name in (
         "lock",
-        "packs/states/signal.0000/0.0-4.h5",
+        "packs/states/@classes.0000/0.0-4.h5",
         "logs/lost/x.0.json",
         "logs/parsl/000/log_config.pkl",
         "packs/a.pkl",
     ):
         (run.root / name).parent.mkdir(parents=True, exist_ok=True)
         (run.root / name).write_bytes(pickled)
-    (run.root / "packs" / "signal.0000.h5").write_bytes(pickled)
+    (run.root / "packs" / "@classes.0000.h5").write_bytes(pickled)
     with (run.root / "ledger.jsonl").open("ab") as file:
         file.write(pickled)
     ended = run.finish("local", "--json")

@@ -51,6 +51,7 @@ def test_fit_and_scan_have_their_contract(finished: Path) -> None:
     assert list(fit["parameters"]) == ["mu", "jes", "lumi"]
     assert set(fit["parameters"]["mu"]) == {
         "value",
+        "nominal",
         "error",
         "minos",
         "statistical_error",
