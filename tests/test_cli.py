@@ -66,9 +66,9 @@ def test_stages_that_are_completed_are_those_of_the_plan() -> None:
 
 def test_completion_can_be_installed(tmp_path: Path) -> None:
     program = str(Path(sys.executable).parent / "needle")
-    ended = subprocess.run(
-        [program, "--install-completion", "bash"], env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True,
-        check=False,
+    ended = subprocess.run(  # the shell is found among the parents of the process
+        ["bash", "-c", f"'{program}' --install-completion; exit $?"], env={**os.environ, "HOME": str(tmp_path)}, capture_output=True,
+        text=True, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert "_NEEDLE_COMPLETE" in (tmp_path / ".bash_completions" / "needle.sh").read_text()
