@@ -131,7 +131,7 @@ def _files_exist(analysis: Analysis, path: Path, reader: Reader) -> None:
 
 
 def _patterns(analysis: Analysis) -> list[tuple[str, tuple[str, ...]]]:
-    found = [("resources", analysis.resources)]
+    found = [("resources", analysis.resources), ("links", analysis.links)]
     for name, sample in analysis.samples.items():
         found.append((f"samples.{name}.files", sample.files))
         for nuisance, variation in sample.variations.items():

@@ -50,6 +50,20 @@ WARM = 30
 """Mutations before one watches: libraries import some of their own modules when they first complain."""
 
 
+KNOWN = {*sys.stdlib_module_names, "numpy", "h5py", "torch", "rich", "needle_parsl", "psutil"}
+"""Whose modules may be imported late: a library's own need of its own parts."""
+
+
+def _importing() -> bool:
+    """Whether Python loads a module, whose name was judged."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
 class Watch:
     """Notes what would execute code while it is on; hooks cannot be taken away again."""
 
@@ -60,8 +74,12 @@ class Watch:
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        foreign = event == "import" and arguments[0] in ("planted_module", "os.system")
-        if self.on and (foreign or (event in WATCHED and not str(arguments[:2]).count("<string>"))):
+        if not self.on:
+            return
+        if event == "import":
+            if arguments[0].partition(".")[0] not in KNOWN:
+                self.seen.append(f"{event} {arguments!r}"[:200])
+        elif event in WATCHED and not str(arguments[:2]).count("<string>") and not _importing():
             self.seen.append(f"{event} {arguments!r}"[:200])
 
     @contextlib.contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import planting
+import psutil
 import pytest
 
 from needle_parsl import site
@@ -24,7 +25,7 @@ from needle_parsl.workflow import apart, keeping, worker
 from needle_parsl.workflow.executors import settings
 from needle_parsl.workflow.executors.jobs import Jobs
 from needle_parsl.workflow.executors.providers import SLURMS_END
-from needle_parsl.workflow.processes import tethered, timed
+from needle_parsl.workflow.processes import logs, tethered, timed
 
 
 @pytest.fixture(autouse=True)
@@ -251,3 +252,29 @@ def test_messages_are_bounded() -> None:
 def test_limits_are_read() -> None:
     found = Limits(train="2h", toys="1.5 min", output="3kB")
     assert (found.of("train"), found.of("toys"), found.of("neyman")) == (7200.0, 90.0, math.inf)
+
+
+def test_a_log_that_grows_without_end_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "MOST", 3_000_000)
+    monkeypatch.setattr(logs, "KEPT", 100_000)
+    monkeypatch.setattr(logs, "LOOK", 0.05)
+    (tmp_path / "parsl").mkdir()
+    (tmp_path / "small.log").write_text("small\n")
+    (tmp_path / "away.log").symlink_to(tmp_path / "data")
+    (tmp_path / "data").write_bytes(b"x" * 4_000_000)
+    endless = "import itertools, sys\nfor k in itertools.count(): print(k, 'z' * 1000); sys.stdout.flush()"
+    with logs.bounded(tmp_path), (tmp_path / "parsl" / "manager.log").open("ab") as log:
+        writer = subprocess.Popen([sys.executable, "-c", endless], stdout=log)
+        ends, written = time.monotonic() + 20, 0.0
+        while written < 20e6 and time.monotonic() < ends:
+            time.sleep(0.05)
+            written = psutil.Process(writer.pid).io_counters().write_chars
+        writer.kill()
+        writer.wait()
+        time.sleep(0.5)
+    kept = (tmp_path / "parsl" / "manager.log").read_text()
+    assert len(kept) < 3_100_000
+    assert kept.startswith("0 zzz")  # how it began
+    assert "a part of this log is left out" in kept
+    assert (tmp_path / "small.log").read_text() == "small\n"
+    assert (tmp_path / "data").stat().st_size == 4_000_000
