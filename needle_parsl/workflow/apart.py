@@ -123,7 +123,7 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     _INSIDE.set()
-    where = os.getcwd()  # noqa: PTH109  for os.chdir
+    where, process = os.getcwd(), os.getpid()  # noqa: PTH109  for os.chdir
     while True:
         try:
             function, arguments = pickle.load(commands)  # noqa: S301  what the driver has sent
@@ -134,6 +134,9 @@ def main() -> None:
             answer = True, function(*arguments)
         except NeedleError as error:
             answer = False, error
+        finally:
+            if os.getpid() != process:
+                os._exit(0)  # a fork that came back: its parent answers
         try:
             pickle.dump(answer, answers)
             answers.flush()

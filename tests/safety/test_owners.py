@@ -153,3 +153,22 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
         pass
     assert precious.read_text() == "mine"
     assert json.dumps(lock.holder(tmp_path)) == "null"
+
+
+@pytest.mark.parametrize(
+    "name", ["ledger.jsonl", "lock", "logs", "logs/driver.log", "events", "estimators/signal", "packs/states"]
+)
+def test_a_link_that_leads_out_of_a_run_directory_is_refused(name: str, tmp_path: Path) -> None:
+    """An archive of a run that was unpacked belongs to whoever unpacked it, with all its links."""
+    root, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    (root / name).parent.mkdir(parents=True)
+    elsewhere.mkdir()
+    (root / "run.json").write_text("{}")
+    (root / name).symlink_to(elsewhere / "profile" if "." in name or name == "lock" else elsewhere)
+    (elsewhere / "profile").write_text("mine")
+    with pytest.raises(InputError, match="is a link, and needle would write where it leads"):
+        rundir.check(root)
+    (root / name).unlink()
+    (root / "kept").mkdir()
+    (root / "again").symlink_to("kept")  # within the directory
+    rundir.check(root)

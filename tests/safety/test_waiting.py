@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import pytest
 
 from needle_parsl import site
 from needle_parsl.analysis.tables.limits import Limits
-from needle_parsl.errors import CrashError, InputError, TaskError, said
+from needle_parsl.errors import CrashError, InputError, NeedleError, TaskError, said
 from needle_parsl.plan import specs
 from needle_parsl.workflow import apart, keeping, worker
 from needle_parsl.workflow.executors import settings
@@ -278,3 +279,38 @@ def test_a_log_that_grows_without_end_is_cut(tmp_path: Path, monkeypatch: pytest
     assert "a part of this log is left out" in kept
     assert (tmp_path / "small.log").read_text() == "small\n"
     assert (tmp_path / "data").stat().st_size == 4_000_000
+
+
+class MineError(InputError):
+    """A class of the user's own."""
+
+
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (lambda: setattr(error := ValueError("x"), "__notes__", 5) or error, "ValueError: x"),
+        (lambda: setattr(error := ValueError("x"), "__notes__", [5, "z" * 10**7]) or error, "ValueError: x"),
+        (lambda: OSError(5, "z" * 10**7), "characters"),
+        (lambda: MineError("mine"), "mine"),
+        (lambda: ExceptionGroup("many", [ValueError("z" * 10**6)] * 10), "many"),
+    ],
+)
+def test_whatever_is_raised_comes_back_as_a_short_sentence(
+    raised: Callable[[], BaseException], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise raised()
+
+    monkeypatch.setattr(worker, "_done", fail)
+    with pytest.raises(NeedleError) as caught:
+        worker.call("fit", str(tmp_path), planting.task())
+    assert words in str(caught.value)
+    assert type(caught.value).__module__.startswith("needle_parsl.")
+    assert len(pickle.dumps(caught.value)) < 10_000
+    assert all(path.stat().st_size < 100_000 for path in (tmp_path / "logs").glob("*"))
+
+
+def test_a_fork_of_the_users_code_that_comes_back_is_ended() -> None:
+    """Anywhere in a task, not where functions of physics.py are called alone: a network's forward may fork, too."""
+    assert apart.call(os.fork, limit=60.0) > 0
+    assert apart.call(os.fork, limit=60.0) > 0  # the child has not answered

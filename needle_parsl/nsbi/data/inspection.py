@@ -261,7 +261,9 @@ def _sample(
         return {path: header.borders for path, header in good.items()}
     held.counts[sample] = len(events)
     if not item.region:
-        acceptance.judge(events, [file.path for file in inputs], item.recipe)
+        paths = [file.path for file in inputs]
+        acceptance.judge(events, paths, item.recipe)
+        notes += [f"{acceptance.empty(paths, item.recipe)}: the fits are those of nothing observed"] * (not len(events))
         if sample != "observed":
             _enough(events, sample, fractions, least)
     return {path: header.borders for path, header in good.items()}

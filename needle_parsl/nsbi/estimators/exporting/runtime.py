@@ -23,6 +23,10 @@ CHUNK = 2048
 KINDS = ("log_ratio", "log_ratio_error")
 
 
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {printable(' '.join(str(error).split()))[:200]}"
+
+
 class Session:
     """An exported file that is evaluated, on one thread."""
 
@@ -32,7 +36,7 @@ class Session:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        path = "the model" if isinstance(model, bytes) else str(model)
+        path = self.path = "the model" if isinstance(model, bytes) else str(model)
         content = contents.whole(model if isinstance(model, bytes) else model.read_bytes(), path)
         try:
             self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -42,8 +46,7 @@ class Session:
             texts = json.loads(self.properties.get("transforms", "{}"))
             self.transforms: Mapping[str, Transform] = {n: Transform.from_json(text) for n, text in texts.items()}
         except Exception as error:  # its errors have no common class
-            reason = printable(" ".join(str(error).split()))[:200]
-            raise InputError(f"{path}: is no exported estimator ({type(error).__name__}: {reason})") from error
+            raise InputError(f"{path}: is no exported estimator ({_reason(error)})") from error
         self.outputs = [output.name for output in self.session.get_outputs()]
 
     def evaluate(self, x: npt.NDArray[np.float32]) -> dict[str, dict[str, Floats]]:
@@ -55,7 +58,10 @@ class Session:
         Returns:
             By ratio `log_ratio`, and `log_ratio_error` where there is one; shape (N,).
         """
-        parts = [self.session.run(self.outputs, {INPUT: x[k : k + CHUNK]}) for k in range(0, len(x), CHUNK)]
+        try:
+            parts = [self.session.run(self.outputs, {INPUT: x[k : k + CHUNK]}) for k in range(0, len(x), CHUNK)]
+        except Exception as error:
+            raise InputError(f"{self.path}: cannot be evaluated: {_reason(error)}") from error
         columns = {
             name: np.concatenate([np.empty(0), *(part[k] for part in parts)]) for k, name in enumerate(self.outputs)
         }
