@@ -16,12 +16,12 @@ import numpy as np
 import planting
 import pytest
 
-from needle_parsl.cli import terminal
+from needle_parsl.cli import commands, terminal
 from needle_parsl.errors import NeedleError
 from needle_parsl.nsbi.estimators import files
 from needle_parsl.nsbi.training import networks, packs
 from needle_parsl.nsbi.training.packs import Pack, Trained
-from needle_parsl.workflow import costing, detached, ledger, lock, running
+from needle_parsl.workflow import costing, detached, evaluating, ledger, lock, running
 from needle_parsl.workflow.executors.jobs import Jobs
 
 WATCHED = ("exec", "compile", "subprocess.Popen", "os.system", "os.exec", "os.fork", "os.posix_spawn", "ctypes.dlopen", "socket.connect", "marshal.loads", "pickle.find_class")  # fmt: skip
@@ -44,6 +44,20 @@ JOBS = {
         "state": "RUNNING",
     }
 }
+
+
+EXPORTED = {
+    "file": "estimators/all.onnx",
+    "exported": True,
+    "reason": "",
+    "digest": "d",
+    "bytes": 10,
+    "largest_difference": 1e-6,
+}
+SUMMARY = {
+    "verdict": "do not quote", "state": "fail", "dataset": "observed", "result": "mu = 1", "parameter": "mu", "quoted_intervals": {"0.95": {"profile": "[0, 1]"}}, "warnings": ["w"],
+    "findings": [{"check": "c", "state": "fail", "sentence": "s", "effect": None}], "ratios": {"signal": {"state": "fail", "fail": ["c"]}},
+}  # fmt: skip
 
 
 WARM = 30
@@ -107,11 +121,22 @@ def read_state(root: Path) -> None:
     terminal.status(state)
 
 
+def read_summary(root: Path) -> None:
+    facts = {
+        "tasks": {"total": 1, "done": 1, "failed": 0, "reused": 0},
+        "stages": {"report": {"tasks": 1, "done": 1, "seconds": 1.0}},
+    }
+    (root / "run.json").write_text(json.dumps({"name": "a", "status": "done", **facts}))
+    commands.report(str(root))
+
+
 READERS: dict[str, tuple[Any, list[Callable[[Path], object]]]] = {
     "run.json": (RUN, [read_state, costing.measured]),
     "ledger.jsonl": (LINE, [lambda root: [ledger.holds(root, record) for record in ledger.lines(root)]]),
     "driver.json": (DRIVER, [lambda root: detached.read(root / "driver.json")]),
     "lock": (LOCK, [lock.holder]),
+    "estimators/all.json": (EXPORTED, [lambda root: evaluating.exported(root / "estimators" / "all.json")]),
+    "report/summary.json": (SUMMARY, [read_summary]),
     "jobs.json": (JOBS, [lambda root: Jobs(root).node_hours(at_most=True)]),
 }
 
@@ -121,6 +146,7 @@ def fuzz_tables(name: str, tries: int, root: Path, watch: Watch) -> None:
     chance = random.Random(name)
     for number in range(-WARM, tries):
         content = fuzzing.text(whole, chance)
+        (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_bytes(content)
         for reader in readers:
             with contextlib.nullcontext() if number < 0 else watch.watching():

@@ -17,6 +17,8 @@ from needle_parsl.nsbi.transforms.transform import Transform
 Floats = npt.NDArray[np.float64]
 SILENT = ("ORT_DISABLE_TELEMETRY", "1")
 """ONNX Runtime writes down a device id and sends facts about each session to its maker unless this variable is set."""
+LARGEST = 2**31 - 1
+"""Bytes of an ONNX file; its format holds no more."""
 INPUT = "features"
 CHUNK = 2048
 """Events at a time: what the networks hold of them fits into a near cache, and memory stays flat."""
@@ -25,6 +27,12 @@ KINDS = ("log_ratio", "log_ratio_error")
 
 def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {printable(' '.join(str(error).split()))[:200]}"
+
+
+def _read(path: Path) -> bytes:
+    if path.stat().st_size > LARGEST:
+        raise InputError(f"{path}: is no exported estimator: it has more than {LARGEST} bytes")
+    return path.read_bytes()
 
 
 class Session:
@@ -37,7 +45,7 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         path = self.path = "the model" if isinstance(model, bytes) else str(model)
-        content = contents.whole(model if isinstance(model, bytes) else model.read_bytes(), path)
+        content = contents.whole(model if isinstance(model, bytes) else _read(model), path)
         try:
             self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             self.properties: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
