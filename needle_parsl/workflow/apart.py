@@ -25,6 +25,8 @@ T = TypeVar("T")
 MODULE = "needle_parsl.workflow.apart"
 ENDS = 5.0
 """Seconds within which a process that has said no more has ended."""
+OUTPUT = 16_000_000
+"""Bytes that the user's code may print in one of these processes; what is beyond is left out."""
 CLOSED = 76
 """Exit code of a process whose files the user's code has closed."""
 _OWN = threading.local()
@@ -76,7 +78,8 @@ def _living() -> subprocess.Popen[bytes]:
     """Give the process of this thread; begin it if there is none."""
     child: subprocess.Popen[bytes] | None = getattr(_OWN, "child", None)
     if child is None or child.poll() is not None:
-        command = tethered.command(os.getpid(), tethered.INHERIT, python.module(MODULE))
+        bounds = tethered.bounded(float("inf"), OUTPUT, "")
+        command = tethered.command(os.getpid(), tethered.INHERIT, python.module(MODULE), bounds)
         child = _OWN.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         _ALL.append(child)
     return child

@@ -314,3 +314,16 @@ def test_a_fork_of_the_users_code_that_comes_back_is_ended() -> None:
     """Anywhere in a task, not where functions of physics.py are called alone: a network's forward may fork, too."""
     assert apart.call(os.fork, limit=60.0) > 0
     assert apart.call(os.fork, limit=60.0) > 0  # the child has not answered
+
+
+def test_what_the_users_code_prints_beside_the_driver_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(apart, "OUTPUT", 300_000)
+    for _ in range(20):
+        assert apart.call(os.write, 1, b"x" * 99_999 + b"\n", limit=60.0) == 100_000
+    apart.close()
+    time.sleep(0.5)
+    said = capfd.readouterr().err
+    assert 290_000 < said.count("x") < 310_000
+    assert "what it printed beyond 300000 bytes is left out" in said
