@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import math
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -32,6 +33,10 @@ RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES, JOBS, DRIVER = (
     "driver.json",
 )
 
+APPENDED = (LEDGER, LOCK)
+"""Files that are written to in place; others are replaced as a whole, and a link with their name goes."""
+LARGEST_JSON = 2**27
+"""Characters of a JSON file; no run writes such a large one."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 PLACES = {
     "generate": "generated/{}.root",
@@ -89,6 +94,22 @@ def check(root: Path, *, shared: bool = False) -> None:
         raise InputError(f"{root}: holds files that are no needle run; choose another --out")
     if root.is_dir():
         owning.insist(root, shared=shared, instead="choose another --out")
+        _insist_on_own(root)
+
+
+def _insist_on_own(root: Path) -> None:
+    """Refuse a run directory in which a folder, the ledger, or a log is a link that leads out: what needle writes there would end up elsewhere.
+
+    Raises:
+        InputError: One is; an archive that was unpacked may hold such links, whoever unpacked it.
+    """
+    for folder, folders, files in os.walk(root):
+        kept = files if Path(folder).is_relative_to(root / LOGS) else [name for name in files if name in APPENDED]
+        for path in (Path(folder, name) for name in (*folders, *kept)):
+            if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+                raise InputError(
+                    f"{path}: is a link, and needle would write where it leads; remove it, or choose another --out"
+                )
 
 
 def create(root: Path, *, shared: bool = False) -> None:
@@ -165,7 +186,8 @@ def read_json(path: Path) -> Any:
     try:
         if not path.is_file():
             raise FileNotFoundError("no file is there")
-        return json.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            return json.loads(file.read(LARGEST_JSON))  # what is longer is no JSON any more
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read ({error}); remove it, and the next run makes it again") from error
 

@@ -131,7 +131,7 @@ def _files_exist(analysis: Analysis, path: Path, reader: Reader) -> None:
 
 
 def _patterns(analysis: Analysis) -> list[tuple[str, tuple[str, ...]]]:
-    found = [("resources", analysis.resources)]
+    found = [("resources", analysis.resources), ("links", analysis.links)]
     for name, sample in analysis.samples.items():
         found.append((f"samples.{name}.files", sample.files))
         for nuisance, variation in sample.variations.items():
@@ -145,8 +145,12 @@ def _patterns(analysis: Analysis) -> list[tuple[str, tuple[str, ...]]]:
 def _physics(analysis: Analysis, path: Path, reader: Reader) -> str:
     if not analysis.physics:
         return ""
+    place = path.parent / analysis.physics
+    if place.exists() and not place.is_file():  # a pipe would be waited for
+        reader.complain("physics", f'"{analysis.physics}" cannot be read: it is no file')
+        return ""
     try:
-        return (path.parent / analysis.physics).read_text(encoding="utf-8-sig")
+        return place.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         reader.complain("physics", f'"{analysis.physics}" cannot be read: {reason}')

@@ -261,14 +261,18 @@ def report(run_name: RunName, strict: Strict = False, as_json: Json = False) -> 
     root = find(run_name)
     if running.state(root)["stages"].get("report", {}).get("done") != 1:
         raise InputError(f'{root}: its last run has not come to a report; "needle run" makes it')
-    facts = {**rundir.read_json(root / "report" / "summary.json"), "report": str(root / "report" / "index.html")}
+    found = rundir.read_json(root / "report" / "summary.json")
+    facts = {**(found if isinstance(found, dict) else {}), "report": str(root / "report" / "index.html")}
     if "verdict" not in facts:
         raise InputError(f'{root}: its report is of an earlier version of needle; "needle run" writes it anew')
     if as_json:
         answers.print_json(facts)
     else:
-        terminal.results(facts)
-        terminal.warned(facts["warnings"])
+        try:
+            terminal.results(facts)
+            terminal.warned(facts["warnings"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f'{root}: its report is damaged, or no report\'s; "needle run" writes it anew') from error
     if strict and answers.failing(facts):
         raise typer.Exit(answers.FAILING)
 

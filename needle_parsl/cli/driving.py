@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,13 @@ def detach(root: Path, site: Site) -> str:
     Raises:
         NeedleError: It cannot be started, or there is one already.
     """
+    from needle_parsl import owning
+
+    with nullcontext() if site.shared else owning.under(owning.PRIVATE):
+        return _detached(root, site)
+
+
+def _detached(root: Path, site: Site) -> str:
     from needle_parsl import rundir
     from needle_parsl.workflow import detached
 

@@ -25,6 +25,8 @@ T = TypeVar("T")
 MODULE = "needle_parsl.workflow.apart"
 ENDS = 5.0
 """Seconds within which a process that has said no more has ended."""
+OUTPUT = 16_000_000
+"""Bytes that the user's code may print in one of these processes; what is beyond is left out."""
 CLOSED = 76
 """Exit code of a process whose files the user's code has closed."""
 _OWN = threading.local()
@@ -76,7 +78,8 @@ def _living() -> subprocess.Popen[bytes]:
     """Give the process of this thread; begin it if there is none."""
     child: subprocess.Popen[bytes] | None = getattr(_OWN, "child", None)
     if child is None or child.poll() is not None:
-        command = tethered.command(os.getpid(), tethered.INHERIT, python.module(MODULE))
+        bounds = tethered.bounded(float("inf"), OUTPUT, "")
+        command = tethered.command(os.getpid(), tethered.INHERIT, python.module(MODULE), bounds)
         child = _OWN.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         _ALL.append(child)
     return child
@@ -123,7 +126,7 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     _INSIDE.set()
-    where = os.getcwd()  # noqa: PTH109  for os.chdir
+    where, process = os.getcwd(), os.getpid()  # noqa: PTH109  for os.chdir
     while True:
         try:
             function, arguments = pickle.load(commands)  # noqa: S301  what the driver has sent
@@ -134,6 +137,9 @@ def main() -> None:
             answer = True, function(*arguments)
         except NeedleError as error:
             answer = False, error
+        finally:
+            if os.getpid() != process:
+                os._exit(0)  # a fork that came back: its parent answers
         try:
             pickle.dump(answer, answers)
             answers.flush()

@@ -20,7 +20,7 @@ import psutil
 from needle_parsl import owning, rundir
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.site import Site
-from needle_parsl.workflow import forms
+from needle_parsl.workflow import forms, lock
 from needle_parsl.workflow.processes import python, tethered
 
 LOG, SCRIPT = "driver.log", "driver.sh"
@@ -190,7 +190,7 @@ def alive(driver: Driver) -> bool:
 def _process(driver: Driver) -> psutil.Process | None:
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(driver.pid)
-        if process.create_time() == driver.born and not tethered.gone(process):
+        if abs(process.create_time() - driver.born) < lock.MOVED and not tethered.gone(process):
             return process
     return None
 

@@ -19,13 +19,16 @@ from needle_parsl.nsbi.data.ranges import ranges
 from needle_parsl.plan import storing
 from needle_parsl.plan.growing import Graph
 from needle_parsl.site import Site
-from needle_parsl.workflow import apart, graphs, inputs, overwriting, trusting
+from needle_parsl.workflow import apart, forms, graphs, inputs, overwriting, trusting
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.data.recipes import Recipe
 
 ROWS = 100_000
 """Rows of a task: its memory, and what is lost with a worker."""
+NOTE = {"file": str, "exported": bool, "reason": str}
+WRITTEN = {"digest": str, "bytes": int, "largest_difference": float}
+"""What a run says of an exported file, and more of one that could be written."""
 SAMPLE = "events"
 """What messages call the new events."""
 
@@ -62,6 +65,8 @@ class Networks:
     ratios: tuple[str, ...]
     code: plan.Physics
     """The user's Python file, and which networks of it the files may name."""
+    limit: float = float("inf")
+    """Seconds that code of the user's may take for a piece."""
 
 
 def evaluate(
@@ -84,13 +89,13 @@ def evaluate(
     root = str(request.root)
     ratios, onnx = _ratios(request)
     heard: list[str] = []
-    recipe, code = _recipe(request, heard.append, networks=onnx is None)
+    recipe, code, limit = _recipe(request, heard.append, networks=onnx is None)
     for text in heard:
         say(text)
     files = [path for name in request.files for path in _matched(name)]
     overwriting.refuse(request.output, [*files, *overwriting.inputs(request.root)], request.root, force=request.force)
     made = {name: str(inputs.path(root, "combine", name).resolve()) for name in ratios}
-    networks = Networks(str(onnx or ""), made, ratios, code)
+    networks = Networks(str(onnx or ""), made, ratios, code, limit)
     request.output.parent.mkdir(parents=True, exist_ok=True)
     with (
         graphs.workers(site) as pool,
@@ -130,8 +135,8 @@ def _all(pool: graphs.Pool, work: Any, window: int, said: Callable[[int], None])
     return total
 
 
-def _recipe(request: Request, say: Callable[[str], None], *, networks: bool) -> tuple[Recipe, plan.Physics]:
-    """Say what is read of new events, what the analysis reads of observed ones; and give the user's code."""
+def _recipe(request: Request, say: Callable[[str], None], *, networks: bool) -> tuple[Recipe, plan.Physics, float]:
+    """Say what is read of new events, what the analysis reads of observed ones; and give the user's code, with its limit."""
     loaded = analysis.read(request.root / rundir.ANALYSIS)
     physics = trusting.code(request.root, loaded, networks=networks, trust=request.trust, say=say)
     graph = Graph(loaded.analysis, plan.Inputs({}, physics, exact=False), 1, 2**30)
@@ -142,7 +147,7 @@ def _recipe(request: Request, say: Callable[[str], None], *, networks: bool) -> 
             raise InputError(f'--at {name}: "{name}" is none of features.parameters{closest(name, wanted)}')
     at = tuple((name, repr(value)) for name, value in request.at)
     kept = replace(kept, id=(), features=(*kept.features, *wanted), derived=(*kept.derived, *at))
-    return inputs.recipe(kept), physics
+    return inputs.recipe(kept), physics, loaded.analysis.limits.of("evaluate")
 
 
 def _ratios(request: Request) -> tuple[tuple[str, ...], Path | None]:
@@ -158,9 +163,22 @@ def _ratios(request: Request) -> tuple[tuple[str, ...], Path | None]:
     note, file = folder / "all.json", folder / "all.onnx"
     if len(wanted) == 1:
         note, file = folder / wanted[0] / "export.json", folder / wanted[0] / "estimator.onnx"
-    usable = find_spec("onnxruntime") and note.exists() and rundir.read_json(note)["exported"]
-    whole = usable and file.exists() and rundir.digest(file) == rundir.read_json(note)["digest"]
-    return wanted, file.resolve() if whole else None
+    found = exported(note) if find_spec("onnxruntime") and note.exists() else {"exported": False}
+    usable = found["exported"] and file.exists() and rundir.digest(file) == found["digest"]
+    return wanted, file.resolve() if usable else None
+
+
+def exported(note: Path) -> dict[str, Any]:
+    """Read what a run says of an exported file.
+
+    Raises:
+        InputError: It is damaged, or no such note.
+    """
+    found: Any = rundir.read_json(note)
+    if not forms.fits(found, NOTE) or (found["exported"] and not forms.fits(found, WRITTEN)):
+        raise InputError(f"{note}: says nothing of an exported file; remove it, and the next run makes it again")
+    table: dict[str, Any] = found
+    return table
 
 
 def look(files: Sequence[str], tree: str, recipe: Recipe) -> dict[str, list[int]]:
@@ -174,7 +192,9 @@ def apply(networks: Networks, piece: tuple[str, int, int], tree: str, recipe: Re
     """Evaluate a piece on a worker; see `nsbi.estimators.applying`."""
     in_driver = multiprocessing.parent_process() is None and not apart.here()
     if in_driver and (networks.code.names or recipe.computed):
-        return apart.call(apply, networks, piece, tree, recipe, output)
+        return apart.call(
+            apply, networks, piece, tree, recipe, output, limit=networks.limit, said="limits.evaluate of the analysis"
+        )
     from needle_parsl.nsbi.data.recipes import InputFile, Piece
     from needle_parsl.nsbi.estimators import applying
 

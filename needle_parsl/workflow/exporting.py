@@ -11,7 +11,7 @@ from typing import Any
 from needle_parsl import analysis, refs, rundir
 from needle_parsl.analysis import extras
 from needle_parsl.errors import InputError
-from needle_parsl.workflow import overwriting, running, trusting
+from needle_parsl.workflow import evaluating, overwriting, running, trusting
 
 ALL = "all"
 
@@ -59,7 +59,7 @@ def _model(root: Path) -> Any:
 def _notes(root: Path) -> list[dict[str, Any]]:
     folder = root / "estimators"
     paths = [folder / f"{ALL}.json", *sorted(folder.glob("*/export.json"))]
-    return [rundir.read_json(path) for path in paths if path.exists()]
+    return [evaluating.exported(path) for path in paths if path.exists()]
 
 
 def write(
@@ -112,7 +112,7 @@ def _onnx(root: Path, folder: Path) -> list[Path]:
         raise InputError(f"{root}: was run without ONNX, which {extras.remedy('onnx')}, and run it again")
     if refused := [note for note in notes if not note["exported"]]:
         raise InputError("\n".join(f"{note['file']}: {note['reason']}" for note in refused))
-    return [_copied(root / note["file"], folder / _flat(note["file"])) for note in notes]
+    return [_copied(root, note["file"], folder / _flat(note["file"])) for note in notes]
 
 
 def _flat(file: str) -> str:
@@ -121,10 +121,14 @@ def _flat(file: str) -> str:
 
 
 def _h5(root: Path, folder: Path) -> list[Path]:
-    return [_copied(root / rundir.place("compose", ALL), folder / f"{ALL}.h5")]
+    return [_copied(root, rundir.place("compose", ALL), folder / f"{ALL}.h5")]
 
 
-def _copied(source: Path, target: Path) -> Path:
+def _copied(root: Path, file: str, target: Path) -> Path:
+    """Copy a file of a run, and nothing else that its files name or that is linked there: what is exported is given to others."""
+    source = (root / file).resolve()
+    if not source.is_relative_to(root.resolve()) or not source.is_file():
+        raise InputError(f"{root}: {file} is no file of this run; nothing was exported")
     with rundir.atomic(target) as temporary:
         shutil.copyfile(source, temporary)
     return target

@@ -9,8 +9,11 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from needle_parsl import addresses, rundir
+from needle_parsl.errors import InputError
 from needle_parsl.workflow.records import Record
 
+LARGEST = 2**31
+"""Bytes of a ledger: those of a million tasks are fewer."""
 _APPENDING = threading.Lock()
 
 
@@ -39,7 +42,11 @@ def read(root: Path) -> dict[str, Record]:
 def lines(root: Path) -> list[Record]:
     """Read all records, oldest first; lines that are no records are passed over."""
     path = root / rundir.LEDGER
-    texts = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    if not path.is_file():
+        return []
+    if path.stat().st_size > LARGEST:
+        raise InputError(f"{path}: has {path.stat().st_size} bytes, more than any ledger; choose another --out")
+    texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return [record for text in texts if (record := _parse(text))]
 
 

@@ -26,6 +26,10 @@ BEAT = 30.0
 SILENT = 300.0
 """Seconds of silence after which a lock of another host is stale."""
 FORM = {"host": str, "pid": int, "born": float, "since": str}
+LARGEST = 65_536
+"""Bytes of a lock; a larger one is none."""
+MOVED = 2.0
+"""Seconds by which the start of a process may seem to move: it is counted from that of the machine, which follows the clock."""
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What file systems without locks answer; there, the process named in the file decides."""
 
@@ -55,7 +59,7 @@ def holder(root: Path) -> Holder | None:
     """Say who is running in a directory; None if nobody is, or if its process is dead or has long been silent."""
     path = root / rundir.LOCK
     try:
-        if not path.is_file():
+        if not path.is_file() or path.stat().st_size > LARGEST:
             return None
         table = json.loads(path.read_text(encoding="utf-8"))
         if not forms.fits(table, FORM) or table["pid"] < 1 or not f"{table['host']}{table['since']}".isprintable():
@@ -72,7 +76,7 @@ def _lives(found: Holder, silent: float) -> bool:
         return silent < SILENT
     try:
         process = psutil.Process(found.pid)
-        return abs(process.create_time() - found.born) < 1 and not tethered.gone(process)
+        return abs(process.create_time() - found.born) < MOVED and not tethered.gone(process)
     except psutil.NoSuchProcess:
         return False
 

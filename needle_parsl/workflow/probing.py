@@ -61,7 +61,7 @@ class Looked:
 
 FORM = {
     "signature": str,
-    "files": forms.Each({"digest": str, "stamp": list, "size": int}),
+    "files": forms.Each({"digest": str, "stamp": list, "size": int, "links?": [str]}),
     "samples": forms.Each(forms.Each([int])),
     "notes": [str],
     "exact": bool,
@@ -93,7 +93,7 @@ def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[
     if (
         looked is None
         or any(map(is_remote, inputs))
-        or looked.signature != _signature(request, [*inputs, *looked.code])
+        or looked.signature != _signature(request, [*inputs, *request["links"], *looked.code])
     ):
         looked = _look(loaded, request, inputs, looked.files if looked else {})
     files = {
@@ -119,7 +119,7 @@ def _look(loaded: Loaded, request: Mapping[str, Any], inputs: list[str], known: 
     answer["code"] |= tried.pop("code")
     answer |= tried
     del answer["columns"], answer["problems"]
-    return Looked(_signature(request, [*inputs, *answer["code"]]), **answer)
+    return Looked(_signature(request, [*inputs, *request["links"], *answer["code"]]), **answer)
 
 
 def _limit(loaded: Loaded) -> float:
@@ -154,7 +154,9 @@ def _network(loaded: Loaded) -> dict[str, Any]:
 
 def _file(looked: Looked, path: str, borders: list[int]) -> plan.File:
     found = looked.files[path]
-    return plan.File(path, found["digest"], tuple(found["stamp"]), tuple(borders), found["size"])
+    return plan.File(
+        path, found["digest"], tuple(found["stamp"]), tuple(borders), found["size"], tuple(found.get("links", ()))
+    )
 
 
 def mistakes(loaded: Loaded) -> list[Problem]:
@@ -172,8 +174,16 @@ def _columns(loaded: Loaded) -> list[dict[str, Any]]:
         except InputError:
             continue  # already a mistake of the analysis
         if files:
-            found.append({**asdict(item), "files": files})
+            found.append({**asdict(item), "files": files, "links": _links(loaded)})
     return found
+
+
+def _links(loaded: Loaded) -> list[str]:
+    """List the files to which HDF5 inputs may lead."""
+    try:
+        return match(loaded.path, loaded.analysis.links)
+    except InputError:
+        return []  # already a mistake of the analysis
 
 
 def _told(loaded: Loaded, answer: Mapping[str, Any]) -> list[Problem]:
@@ -232,6 +242,7 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
         ],
         "physics": [physics.source, physics.path],
         "resources": match(loaded.path, analysis.resources),
+        "links": _links(loaded),
         "fractions": {
             **dict(zip(("train", "combine", "test"), split.fractions(), strict=True)),
             "salt": key(analysis.seed, "split"),

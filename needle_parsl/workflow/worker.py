@@ -50,7 +50,7 @@ def call(stage: str, root: str, task: Task, *before: Any) -> Any:
         return _done(stage, root, task, before)
     except BaseException as error:  # noqa: BLE001  raised again, as one that survives the way back
         known = foreseen(error, root)
-        known.blame = Blame(name(), _log(root, task, error), "; ".join(getattr(error, "__notes__", ())))
+        known.blame = Blame(name(), _log(root, task, error), _notes(error))
         if own_process and STOPPING.is_set():
             os._exit(ENDED)
         raise known from None
@@ -59,9 +59,12 @@ def call(stage: str, root: str, task: Task, *before: Any) -> Any:
 def _done(stage: str, root: str, task: Task, before: tuple[Any, ...]) -> Any:
     from needle_parsl.workflow import tasks
 
+    if not specs.own_code(task):
+        return without(tasks.FUNCTIONS[stage](root, task, *before), before)
     if task.code:  # the networks of the user are found by name from then on
         refs.grant(task.code.names, task.code.source, task.code.path)
-    return without(tasks.FUNCTIONS[stage](root, task, *before), before)
+    with refs.alone():
+        return without(tasks.FUNCTIONS[stage](root, task, *before), before)
 
 
 def _keep_private(root: Path) -> None:
@@ -77,7 +80,8 @@ def _keep_private(root: Path) -> None:
 def foreseen(error: BaseException, root: str) -> NeedleError:
     """Turn whatever a task raised into an exception that the submitting process knows."""
     if isinstance(error, NeedleError):
-        return error
+        # A class of the user's own cannot be read where only needle is installed.
+        return error if type(error).__module__.startswith("needle_parsl.") else InputError(str(error))
     text = said(error).strip().splitlines()[0]
     if rundir.full(error):
         return rundir.no_space(Path(root))
@@ -86,6 +90,12 @@ def foreseen(error: BaseException, root: str) -> NeedleError:
     if isinstance(error, OSError) and error.strerror:
         return TaskError(f"{error.filename or root}: {error.strerror}")
     return CrashError(f"{text} ({_where(error)})")
+
+
+def _notes(error: BaseException) -> str:
+    """Give what was noted of an exception; the user's code may have noted anything."""
+    notes = getattr(error, "__notes__", ())
+    return bounded("; ".join(note for note in notes if isinstance(note, str))) if isinstance(notes, list) else ""
 
 
 def _where(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import columns, conversion, readers, survey
+from needle_parsl.nsbi.data import columns, conversion, files, gathering, readers, survey
+from needle_parsl.nsbi.data.readers import links
 from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
 
 N = 400
@@ -118,3 +120,42 @@ def test_links_within_a_file_are_followed(tmp_path: Path) -> None:
     with readers.open_file(tmp_path / "a.h5", "events") as reader:
         (found,) = reader.iterate(["again"], 0, N, N)
         np.testing.assert_array_equal(found["again"], np.arange(float(N)))
+
+
+@pytest.mark.parametrize("how", ["external", "raw", "virtual"])
+def test_files_that_the_user_names_are_read_and_count(how: str, tmp_path: Path) -> None:
+    path, other = plant(how, tmp_path), str(tmp_path / ("secret.txt" if how == "raw" else "other.h5"))
+    found = files.states([str(path)], {}, [other, str(tmp_path / "not.h5")])[str(path)]
+    assert isinstance(found, files.State)
+    assert found.links == (other,)
+    piece = Piece(InputFile(str(path), "", found.digest, tuple(found.stamp), links=found.links))
+    events = gathering.gather([piece], RECIPE).events
+    np.testing.assert_array_equal(events.x[:, 0], np.full(N, ord("s") if how == "raw" else 0.0, np.float32))
+    assert files.states([str(path)], {str(path): asdict(found)}, [other])[str(path)].digest == found.digest  # type: ignore[union-attr]
+    Path(other).write_bytes(b"t" * N if how == "raw" else Path(other).read_bytes() + b"\0")
+    again = files.states([str(path)], {str(path): asdict(found)}, [other])[str(path)]
+    assert again.digest != found.digest  # type: ignore[union-attr]
+    with pytest.raises(InputError, match="has changed since"):
+        gathering.gather([piece], RECIPE)
+
+
+def test_no_other_file_is_reached_by_one_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "beside").mkdir()
+    with h5py.File(tmp_path / "hidden.h5", "w") as file:
+        file["x"] = np.zeros(N)
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = h5py.ExternalLink("hidden.h5", "/x")
+    layout = h5py.VirtualLayout((N,), "f8")
+    layout[:] = h5py.VirtualSource("other.h5", "x", (N,))
+    with base(tmp_path / "a.h5") as file:
+        file.create_virtual_dataset("virtual", layout)
+        file["linked"] = h5py.ExternalLink("other.h5", "/x")
+        file["around"] = h5py.ExternalLink("beside/../hidden.h5", "/x")
+    allowed = [str(tmp_path / "other.h5")]
+    with readers.open_file(tmp_path / "a.h5", "", allowed) as reader:
+        for name in ("virtual", "linked", "around"):
+            assert "hidden.h5, which is not followed" in reader.kind(name)
+    assert links.reached(str(tmp_path / "a.h5"), allowed) == allowed
+    monkeypatch.setenv("HDF5_VDS_PREFIX", str(tmp_path / "beside"))  # HDF5 would look there first
+    with readers.open_file(tmp_path / "a.h5", "", [*allowed, str(tmp_path / "hidden.h5")]) as reader:
+        assert "not" in reader.kind("virtual")

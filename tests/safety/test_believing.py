@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -15,9 +16,10 @@ import planting
 import psutil
 import pytest
 
+from needle_parsl.analysis import file
 from needle_parsl.cli import terminal
 from needle_parsl.errors import InputError, legible
-from needle_parsl.workflow import detached, lock
+from needle_parsl.workflow import detached, ledger, lock
 
 Needle = Callable[..., Any]
 
@@ -154,3 +156,41 @@ def test_text_from_files_does_not_steer_the_terminal(
     )
     assert not {"\x1b", "\x9b"} & set(capfd.readouterr().out)
     assert legible("a\tb\nc ± d") == "a\tb\nc ± d"
+
+
+@pytest.mark.parametrize("name", ["run.json", "driver.json", "ledger.jsonl", "lock"])
+def test_files_of_any_size_are_no_trouble(name: str, tmp_path: Path, inside: Needle) -> None:
+    root = planting.run(tmp_path)
+    with (root / name).open("wb") as file:
+        file.truncate(2**40)
+    for command in ("status", "cancel", "logs"):
+        assert "Traceback" not in inside(command, root).err
+    if name == "ledger.jsonl":
+        with pytest.raises(InputError, match="more than any ledger"):
+            ledger.lines(root)
+
+
+def test_names_are_no_options(tmp_path: Path) -> None:
+    text = planting.ANALYSIS.format(top="", features="", training="")
+    (tmp_path / "analysis.toml").write_text(text.replace('"planted"', '"--help"'))
+    with pytest.raises(InputError, match='"--help" is no name'):
+        file.load(tmp_path / "analysis.toml")
+
+
+def test_pipes_that_stand_for_an_analysis_are_not_waited_for(tmp_path: Path, inside: Needle) -> None:
+    os.mkfifo(tmp_path / "analysis.toml")
+    assert inside("check", tmp_path / "analysis.toml").code == 2
+    os.mkfifo(tmp_path / "physics.py")
+    (tmp_path / "analysis.toml").unlink()
+    text = planting.ANALYSIS.format(top='physics = "physics.py"', features="", training="")
+    (tmp_path / "analysis.toml").write_text(text)
+    with pytest.raises(InputError, match=r"physics.py.*is no file"):
+        raise InputError.of(file.load(tmp_path / "analysis.toml").problems)
+
+
+def test_a_process_is_known_again_although_the_clock_was_set() -> None:
+    """psutil counts from the start of the machine, which moves when the clock does."""
+    own = psutil.Process().create_time()
+    for moved, found in ((0.0, True), (1.0, True), (-1.5, True), (60.0, False)):
+        driver = detached.Driver(socket.gethostname(), os.getpid(), own + moved)
+        assert detached.alive(driver) is found

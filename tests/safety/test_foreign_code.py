@@ -256,3 +256,35 @@ def test_check_says_what_it_executes_in_a_folder_of_somebody_else(tmp_path: Path
     assert trusting.foreign(read(root)) == []
     os.chown(root / "physics.py", 65534, 65534)
     assert "physics.py in a folder of nobody's" in trusting.foreign(read(root))[0]
+
+
+def test_an_onnx_file_brings_no_operators_and_none_that_fails_is_a_traceback() -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from needle_parsl.nsbi.estimators.exporting import runtime
+
+    def made(node: Any) -> bytes:
+        value = onnx.helper.make_tensor_value_info
+        seven = [onnx.numpy_helper.from_array(np.array([7]), "seven")]
+        inputs, outputs = [value("features", 1, ["n", 2])], [value("log_ratio", 1, None)]
+        graph = onnx.helper.make_graph([node], "g", inputs, outputs, seven)
+        imports = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("evil", 1)]
+        model = onnx.helper.make_model(graph, opset_imports=imports, ir_version=8)
+        onnx.helper.set_model_props(model, {"features": '["x1", "x2"]', "ratios": '["signal"]'})
+        return bytes(model.SerializeToString())
+
+    with pytest.raises(InputError, match="is no exported estimator"):
+        runtime.Session(made(onnx.helper.make_node("Shell", ["features"], ["log_ratio"], domain="evil")))
+    session = runtime.Session(made(onnx.helper.make_node("Reshape", ["features", "seven"], ["log_ratio"])))
+    with pytest.raises(InputError, match="cannot be evaluated"):
+        session.evaluate(np.zeros((3, 2), np.float32))
+
+
+def test_programs_of_needles_run_nothing_that_python_would_start_with(tmp_path: Path) -> None:
+    for name in ("sitecustomize", "usercustomize", "startup"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'a').write('{name}')")
+    environment = {**os.environ, "PYTHONSTARTUP": str(tmp_path / "startup.py")}
+    command = python.module("needle_parsl.nsbi.data.generation", "os:system", "", refs.digest(""), "", "1", "1", "x")
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert "os:system failed" in done.stderr
+    assert not (tmp_path / "executed").exists()

@@ -13,7 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from needle_parsl.errors import InputError
-from needle_parsl.workflow import overwriting
+from needle_parsl.workflow import exporting, overwriting
 
 Needle = Callable[..., Any]
 
@@ -73,6 +73,20 @@ def test_exports(root: Path, tmp_path: Path) -> None:
         overwriting.into(tmp_path, ["signal.parquet"], root, force=True)
     with pytest.raises(InputError, match="lies in the run directory"):
         overwriting.into(root / "estimators", ["all.h5"], root, force=True)
+
+
+@pytest.mark.parametrize("how", ["named", "above", "linked"])
+def test_nothing_but_files_of_the_run_is_exported(how: str, root: Path, tmp_path: Path) -> None:
+    """What a run names or links may be a secret of whoever exports it."""
+    (tmp_path / "secret").write_text("key")
+    file = {"named": str(tmp_path / "secret"), "above": "../secret", "linked": "estimators/all.onnx"}[how]
+    if how == "linked":
+        (root / file).symlink_to(tmp_path / "secret")
+    note = {"file": file, "exported": True, "reason": "", "digest": "", "bytes": 3, "largest_difference": 0.0}
+    (root / "estimators" / "all.json").write_text(json.dumps(note))
+    with pytest.raises(InputError, match="is no file of this run"):
+        exporting.write(root, tmp_path / "to", ["onnx"])
+    assert list((tmp_path / "to").iterdir()) == []
 
 
 def test_init_keeps_what_is_there(tmp_path: Path, inside: Needle) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -16,10 +17,11 @@ import planting
 import pytest
 
 from needle_parsl import owning, refs, rundir
+from needle_parsl.cli import driving, preparing
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.readers import source
-from needle_parsl.site import Site
-from needle_parsl.workflow import lock, worker
+from needle_parsl.site import Shape, Site
+from needle_parsl.workflow import detached, lock, worker
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user: needs root")
 NOBODY = 65534
@@ -153,3 +155,49 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
         pass
     assert precious.read_text() == "mine"
     assert json.dumps(lock.holder(tmp_path)) == "null"
+
+
+@pytest.mark.parametrize(
+    "name", ["ledger.jsonl", "lock", "logs", "logs/driver.log", "events", "estimators/signal", "packs/states"]
+)
+def test_a_link_that_leads_out_of_a_run_directory_is_refused(name: str, tmp_path: Path) -> None:
+    """An archive of a run that was unpacked belongs to whoever unpacked it, with all its links."""
+    root, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    (root / name).parent.mkdir(parents=True)
+    elsewhere.mkdir()
+    (root / "run.json").write_text("{}")
+    (root / name).symlink_to(elsewhere / "profile" if "." in name or name == "lock" else elsewhere)
+    (elsewhere / "profile").write_text("mine")
+    with pytest.raises(InputError, match="is a link, and needle would write where it leads"):
+        rundir.check(root)
+    (root / name).unlink()
+    (root / "kept").mkdir()
+    (root / "again").symlink_to("kept")  # within the directory
+    rundir.check(root)
+
+
+def test_what_a_detached_driver_is_told_is_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["needle", "run", "a.toml", "--detach", "--set", "secret=1"])
+    monkeypatch.setattr(detached.shutil, "which", lambda name: name)
+    monkeypatch.setattr(detached.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, "77\n", ""))
+    before = os.umask(0o022)
+    try:
+        driving.detach(tmp_path / "run", Site("s", scheduler="slurm", driver="job", cpu=Shape(walltime="01:00:00")))
+    finally:
+        os.umask(before)
+    for name in ("driver.json", "logs/driver.sh"):
+        assert stat.S_IMODE((tmp_path / "run" / name).stat().st_mode) == 0o600, name
+
+
+def test_verify_reads_all_again(tmp_path: Path, inside: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def prepare(*_: Any, afresh: bool, **__: Any) -> None:
+        asked.append(afresh)
+        raise InputError("enough")
+
+    monkeypatch.setattr(preparing, "prepare", prepare)
+    for command in ("plan", "run"):
+        for more in ((), ("--verify",)):
+            assert inside(command, tmp_path / "analysis.toml", *more).code == 2
+    assert asked == [False, True, False, True]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -14,17 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import planting
+import psutil
 import pytest
 
 from needle_parsl import site
 from needle_parsl.analysis.tables.limits import Limits
-from needle_parsl.errors import CrashError, InputError, TaskError, said
+from needle_parsl.errors import CrashError, InputError, NeedleError, TaskError, said
 from needle_parsl.plan import specs
 from needle_parsl.workflow import apart, keeping, worker
 from needle_parsl.workflow.executors import settings
 from needle_parsl.workflow.executors.jobs import Jobs
 from needle_parsl.workflow.executors.providers import SLURMS_END
-from needle_parsl.workflow.processes import tethered, timed
+from needle_parsl.workflow.processes import logs, tethered, timed
 
 
 @pytest.fixture(autouse=True)
@@ -251,3 +253,77 @@ def test_messages_are_bounded() -> None:
 def test_limits_are_read() -> None:
     found = Limits(train="2h", toys="1.5 min", output="3kB")
     assert (found.of("train"), found.of("toys"), found.of("neyman")) == (7200.0, 90.0, math.inf)
+
+
+def test_a_log_that_grows_without_end_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "MOST", 3_000_000)
+    monkeypatch.setattr(logs, "KEPT", 100_000)
+    monkeypatch.setattr(logs, "LOOK", 0.05)
+    (tmp_path / "parsl").mkdir()
+    (tmp_path / "small.log").write_text("small\n")
+    (tmp_path / "away.log").symlink_to(tmp_path / "data")
+    (tmp_path / "data").write_bytes(b"x" * 4_000_000)
+    endless = "import itertools, sys\nfor k in itertools.count(): print(k, 'z' * 1000); sys.stdout.flush()"
+    with logs.bounded(tmp_path), (tmp_path / "parsl" / "manager.log").open("ab") as log:
+        writer = subprocess.Popen([sys.executable, "-c", endless], stdout=log)
+        ends, written = time.monotonic() + 20, 0.0
+        while written < 20e6 and time.monotonic() < ends:
+            time.sleep(0.05)
+            written = psutil.Process(writer.pid).io_counters().write_chars
+        writer.kill()
+        writer.wait()
+        time.sleep(0.5)
+    kept = (tmp_path / "parsl" / "manager.log").read_text()
+    assert len(kept) < 3_100_000
+    assert kept.startswith("0 zzz")  # how it began
+    assert "a part of this log is left out" in kept
+    assert (tmp_path / "small.log").read_text() == "small\n"
+    assert (tmp_path / "data").stat().st_size == 4_000_000
+
+
+class MineError(InputError):
+    """A class of the user's own."""
+
+
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (lambda: setattr(error := ValueError("x"), "__notes__", 5) or error, "ValueError: x"),
+        (lambda: setattr(error := ValueError("x"), "__notes__", [5, "z" * 10**7]) or error, "ValueError: x"),
+        (lambda: OSError(5, "z" * 10**7), "characters"),
+        (lambda: MineError("mine"), "mine"),
+        (lambda: ExceptionGroup("many", [ValueError("z" * 10**6)] * 10), "many"),
+    ],
+)
+def test_whatever_is_raised_comes_back_as_a_short_sentence(
+    raised: Callable[[], BaseException], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise raised()
+
+    monkeypatch.setattr(worker, "_done", fail)
+    with pytest.raises(NeedleError) as caught:
+        worker.call("fit", str(tmp_path), planting.task())
+    assert words in str(caught.value)
+    assert type(caught.value).__module__.startswith("needle_parsl.")
+    assert len(pickle.dumps(caught.value)) < 10_000
+    assert all(path.stat().st_size < 100_000 for path in (tmp_path / "logs").glob("*"))
+
+
+def test_a_fork_of_the_users_code_that_comes_back_is_ended() -> None:
+    """Anywhere in a task, not where functions of physics.py are called alone: a network's forward may fork, too."""
+    assert apart.call(os.fork, limit=60.0) > 0
+    assert apart.call(os.fork, limit=60.0) > 0  # the child has not answered
+
+
+def test_what_the_users_code_prints_beside_the_driver_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(apart, "OUTPUT", 300_000)
+    for _ in range(20):
+        assert apart.call(os.write, 1, b"x" * 99_999 + b"\n", limit=60.0) == 100_000
+    apart.close()
+    time.sleep(0.5)
+    said = capfd.readouterr().err
+    assert 290_000 < said.count("x") < 310_000
+    assert "what it printed beyond 300000 bytes is left out" in said

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     Complain = Callable[[str, str], None]
 
 
+NO_NAME = 'is no name; use letters, digits, "-", "_" and "+", and no "-" in front'
+
+
+def is_name(name: str) -> bool:
+    """Whether a name can be that of a file or folder, and is no option where it stands on a command line."""
+    return bool(name) and name[0] != "-" and all(c.isalnum() or c in "-_+" for c in name)
+
+
 def known_as(name: str, known: Collection[str], what: str, key: str, complain: Complain) -> None:
     """Complain of a name that is not there, with the closest one."""
     if name not in known:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from needle_parsl import expressions
-from needle_parsl.analysis.meaning.common import comes_from, known_as, parsed, refers
+from needle_parsl.analysis.meaning.common import NO_NAME, comes_from, is_name, known_as, parsed, refers
 from needle_parsl.analysis.tables import JOINT_LOSSES
 from needle_parsl.errors import InputError
 
@@ -32,8 +32,8 @@ def check(analysis: Analysis, complain: Complain) -> None:
 def _names(analysis: Analysis, complain: Complain) -> None:
     """Names of runs and samples become folders, names of parameters stand in expressions."""
     for key, name in [("name", analysis.name), *((f"samples.{s}", s) for s in analysis.samples)]:
-        if not name or not all(c.isalnum() or c in "-_+" for c in name):
-            complain(key, f'"{name}" is no name; use letters, digits, "-", "_" and "+"')
+        if not is_name(name):
+            complain(key, f'"{name}" {NO_NAME}')
         elif len(name) > LONGEST:
             complain(key, f"has {len(name)} characters; expected at most {LONGEST}, since files are called after it")
     for name, what in TAKEN.items():

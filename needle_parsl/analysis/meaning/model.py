@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from needle_parsl import expressions
-from needle_parsl.analysis.meaning.common import interesting, known_as, parsed, value_at
+from needle_parsl.analysis.meaning.common import NO_NAME, interesting, is_name, known_as, parsed, value_at
 from needle_parsl.errors import InputError, closest
 
 if TYPE_CHECKING:
@@ -127,8 +127,8 @@ def _constraint(nuisance: Nuisance, key: str, complain: Complain) -> None:
 def _regions(analysis: Analysis, complain: Complain) -> None:
     for name, region in analysis.model.regions.items():
         key = f"model.regions.{name}"
-        if not name or not all(c.isalnum() or c in "-_+" for c in name):
-            complain(key, f'"{name}" is no name; use letters, digits, "-", "_" and "+"')
+        if not is_name(name):
+            complain(key, f'"{name}" {NO_NAME}')
         if not region.selection:
             complain(f"{key}.selection", "is empty; every event would be in this region and in the fit")
         elif region.selection == analysis.features.selection:

@@ -80,6 +80,9 @@ class Analysis:
     resources: tuple[str, ...] = ()
     """Files that your code reads, and that are part of what results are made from: a change of one makes them again. What it opens by Python's
     `open` is noticed without. Example: `["scale_factors.json"]`."""
+    links: tuple[str, ...] = ()
+    """Other files from which HDF5 inputs may take data: by external links, virtual data sets, or raw storage that is named by its whole path. They
+    count as part of the inputs; what leads to a file that is not named here is refused. Example: `["parts/*.h5"]`."""
     split: Split = field(default_factory=Split)
     training: Training = field(default_factory=Training)
     ensemble: Ensemble = field(default_factory=Ensemble)

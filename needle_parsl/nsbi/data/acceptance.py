@@ -11,6 +11,9 @@ from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.recipes import Recipe
 
+OBSERVED = "observed"
+"""The sample that may have no events: nothing observed is a result, too."""
+
 
 def judge(sample: Events, files: Sequence[str], recipe: Recipe) -> None:
     """Refuse a sample that is empty as a whole, repeats its ids, or has no positive sum of weights.
@@ -32,10 +35,12 @@ def accept(rows: int, repeated: int, weight: float, files: Sequence[str], recipe
         recipe: How they were selected.
 
     Raises:
-        InputError: The sample is empty, repeats its ids, or has no positive sum of weights.
+        InputError: The sample is empty, repeats its ids, or has no positive sum of weights. Observed data may be empty.
     """
+    if rows == 0 and recipe.sample == OBSERVED:
+        return
     if rows == 0:
-        raise InputError(f"sample {recipe.sample}: no event is left in {_listed(files)}{_after(recipe)}")
+        raise InputError(empty(files, recipe))
     if recipe.id and repeated:
         raise InputError(
             f"sample {recipe.sample}: {repeated} of {rows} events repeat the id of another; "
@@ -46,6 +51,11 @@ def accept(rows: int, repeated: int, weight: float, files: Sequence[str], recipe
             f"sample {recipe.sample}: the weights add up to {weight:g}; expected more than 0: look at the key weight, "
             f"now {recipe.weight}, and at {_listed(files)}"
         )
+
+
+def empty(files: Sequence[str], recipe: Recipe) -> str:
+    """Say that a sample has no events."""
+    return f"sample {recipe.sample}: no event is left in {_listed(files)}{_after(recipe)}"
 
 
 def _after(recipe: Recipe) -> str:

@@ -32,6 +32,8 @@ class Source:
     """The same for columns that may be jagged."""
     skip: bool
     """Files that cannot be opened are left out."""
+    links: Sequence[str] = ()
+    """Other files from which HDF5 files may take data."""
 
     def paths(self) -> list[str]:
         """List the files, with the patterns of addresses expanded."""
@@ -65,7 +67,7 @@ def _said(what: str, where: str, hint: str, *paths: str) -> str:
 def _of_file(source: Source, path: str) -> Iterator[tuple[str, str, str]]:
     """Give key, what is wrong, and a hint, for each mistake that shows in a file."""
     try:
-        with readers.open_file(path, source.tree) as reader:
+        with readers.open_file(path, source.tree, source.links) as reader:
             columns = reader.names
             kinds = {name: reader.kind(name) for name in source.names if name in columns}
     except InputError as error:

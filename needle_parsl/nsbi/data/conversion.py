@@ -60,7 +60,7 @@ def read(file: InputFile, recipe: Recipe) -> Iterator[tuple[int, Events]]:
 
 def opened(file: InputFile, recipe: Recipe) -> Reader:
     """Open a file, and check that it has the columns of a recipe."""
-    reader = readers.open_file(file.path, file.tree)
+    reader = readers.open_file(file.path, file.tree, file.links)
     require(reader, recipe)
     return reader
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import conversion
-from needle_parsl.nsbi.data.readers import source
+from needle_parsl.nsbi.data.readers import links, source
 from needle_parsl.nsbi.data.readers.columns import TEXT
 from needle_parsl.nsbi.data.recipes import InputFile, Recipe
 
@@ -31,6 +31,8 @@ class State:
     stamp: list[Any]
     """The state of the file: equal stamps, equal content."""
     size: int
+    links: tuple[str, ...] = ()
+    """Other files from which it takes data; digest and stamp are of these, too."""
 
 
 @dataclass(frozen=True)
@@ -43,26 +45,30 @@ class Header:
     """Rows at which reading may start, from 0 to their number, not all too close to each other."""
 
 
-def states(paths: Sequence[str], known: Mapping[str, Any]) -> dict[str, State | InputError]:
+def states(
+    paths: Sequence[str], known: Mapping[str, Any], allowed: Collection[str] = ()
+) -> dict[str, State | InputError]:
     """Fingerprint files.
 
     Args:
         paths: Where they are.
         known: Earlier states as tables, by path; a file in the same state is not read again.
+        allowed: Other files from which HDF5 files may take data.
 
     Returns:
         By path its state, or why there is none.
     """
     unique = list(dict.fromkeys(paths))
-    return dict(zip(unique, side_by_side(lambda path: _state(path, known.get(path)), unique), strict=True))
+    return dict(zip(unique, side_by_side(lambda path: _state(path, known.get(path), allowed), unique), strict=True))
 
 
-def _state(path: str, known: Mapping[str, Any] | None) -> State:
+def _state(path: str, known: Mapping[str, Any] | None, allowed: Collection[str]) -> State:
     size = source.locate(path).size if source.is_remote(path) else Path(path).stat().st_size
-    stamp = source.stamp(path)
-    if known and known["stamp"] == stamp:
-        return State(**known)
-    return State(source.digest(path), stamp, size)
+    reached = tuple(links.reached(path, allowed)) if allowed and not source.is_remote(path) else ()
+    stamp = source.stamp(path, reached)
+    if known and known["stamp"] == stamp and tuple(known.get("links", ())) == reached:
+        return State(**{**known, "links": reached})
+    return State(source.digest(path, reached), stamp, size, reached)
 
 
 def headers(files: Sequence[InputFile], recipe: Recipe) -> list[Header | InputError]:

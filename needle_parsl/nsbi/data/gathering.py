@@ -65,8 +65,8 @@ def unchanged(file: InputFile) -> Iterator[None]:
 
 def _insist(file: InputFile) -> None:
     """Compare the state of a file; where that differs, as after a copy, its content decides."""
-    if not file.stamp or tuple(source.stamp(file.path)) == file.stamp:
+    if not file.stamp or tuple(source.stamp(file.path, file.links)) == file.stamp:
         return
     source.locate(file.path)
-    if source.digest(file.path) != file.label:
+    if source.digest(file.path, file.links) != file.label:
         raise InputError(f"{file.path}: has changed since it was looked at; run the same command again")

@@ -72,6 +72,7 @@ def look(
     known: Mapping[str, Any] | None = None,
     wanted: Wanted | None = None,
     resources: Sequence[str] = (),
+    links: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Look into everything that an analysis names, and notice which files the user's code opens on the way.
 
@@ -79,7 +80,7 @@ def look(
     """
     before = set(sys.modules)
     with own_code.watching() as opened:
-        found = _look(looks, physics, fractions, least, throws, known, wanted)
+        found = _look(looks, physics, fractions, least, throws, known, wanted, links)
     read = sorted(opened - found["files"].keys() - set(resources))
     found["notes"] += [
         f"{path}: is opened by your code; what depends on that is made again when it changes" for path in read
@@ -96,6 +97,7 @@ def _look(
     throws: Sequence[Throw],
     known: Mapping[str, Any] | None,
     wanted: Wanted | None,
+    links: Sequence[str],
 ) -> dict[str, Any]:
     """Look into everything that an analysis names.
 
@@ -107,6 +109,7 @@ def _look(
         throws: Functions that make the events of toys.
         known: What an earlier look has found of the files.
         wanted: What is done to features before networks see them.
+        links: Other files from which HDF5 files may take data.
 
     Returns:
         `problems`: each a sample, or "physics", and a message; `notes` of what is no mistake, one line each; `files`: what each
@@ -118,7 +121,7 @@ def _look(
     notes: list[str] = []
     exact = _guard(problems, "physics", lambda: _has_density(*physics)) if physics[0] else False
     samples = {item.recipe.sample: _guard(problems, item.recipe.sample, item.paths) or [] for item in looks}
-    looked = files.states([path for paths in samples.values() for path in paths], known or {})
+    looked = files.states([path for paths in samples.values() for path in paths], known or {}, links)
     states = {path: found for path, found in looked.items() if isinstance(found, State)}
     for item in looks:
         _guard(problems, item.recipe.sample, partial(_distinct, item, samples[item.recipe.sample], looked))
@@ -133,7 +136,9 @@ def _look(
         if sample.partition(".")[0] in dict(problems):
             continue  # a variation has most mistakes of its sample, too
         if all(path in states for path in samples[sample]):
-            inputs = [InputFile(path, item.tree, states[path].digest) for path in samples[sample]]
+            inputs = [
+                InputFile(path, item.tree, states[path].digest, links=states[path].links) for path in samples[sample]
+            ]
             cuts = _guard(problems, sample, partial(_sample, item, inputs, physics, fractions, least, notes, held))
             borders[sample] = cuts or {}
     problems += [*_empty_regions(looks, seen), *placeholders.problems(features, wanted)]
@@ -256,7 +261,9 @@ def _sample(
         return {path: header.borders for path, header in good.items()}
     held.counts[sample] = len(events)
     if not item.region:
-        acceptance.judge(events, [file.path for file in inputs], item.recipe)
+        paths = [file.path for file in inputs]
+        acceptance.judge(events, paths, item.recipe)
+        notes += [f"{acceptance.empty(paths, item.recipe)}: the fits are those of nothing observed"] * (not len(events))
         if sample != "observed":
             _enough(events, sample, fractions, least)
     return {path: header.borders for path, header in good.items()}
@@ -401,6 +408,7 @@ def _looked(request: Mapping[str, Any]) -> dict[str, Any]:
         request["known"],
         _wanted(request),
         request["resources"],
+        request["links"],
     )
 
 

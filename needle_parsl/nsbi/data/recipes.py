@@ -22,6 +22,8 @@ class InputFile:
     """Its state when it was looked at; empty for a file that nobody else writes."""
     share: float = 0.0
     """Its part of the bytes of the sample."""
+    links: tuple[str, ...] = ()
+    """Other files from which it takes data."""
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,8 @@ class Dataset:
         size, numbers = len(features), list((samples or {}).values())
         sample = np.repeat(np.arange(len(numbers)), numbers) if samples else np.full(size, -1)
         counted = np.ones(size) if weight is None else weight
-        return Dataset(features.reshape(size, -1), counted, sample, tuple(samples or ()), ratios, yields or {})
+        columns = features.shape[1] if features.ndim > 1 else 1
+        return Dataset(features.reshape(size, columns), counted, sample, tuple(samples or ()), ratios, yields or {})
 
 
 def simulated(

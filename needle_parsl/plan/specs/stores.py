@@ -46,6 +46,8 @@ class File:
     """Rows at which reading may start, from 0 to their number; empty where that is not known."""
     size: int = field(default=0, metadata=NOT_IN_KEY)
     """Bytes."""
+    links: tuple[str, ...] = field(default=(), metadata=NOT_IN_KEY)
+    """Other files from which it takes data; its digest is of these, too."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from needle_parsl.workflow.executors import settings
 from needle_parsl.workflow.executors.jobs import Jobs
 from needle_parsl.workflow.executors.judging import Judge, last_words
 from needle_parsl.workflow.processes import tethered
+from needle_parsl.workflow.processes.logs import bounded
 from needle_parsl.workflow.processes.stopping import STOPPING, TRAINING
 
 STOP = 5.0
@@ -132,7 +133,7 @@ def started(site: Site, logs: Path, say: Say = lambda _: None) -> Iterator[Machi
 
     STOPPING.clear()
     machine = None
-    with _logged(logs / "parsl.log"):
+    with _logged(logs / "parsl.log"), bounded(logs):
         try:
             jobs = Jobs(logs.parent, site.node_hours(), say)
             machine = Machine(DataFlowKernel(settings.config(site, logs, jobs)), logs)

@@ -46,7 +46,7 @@ def pieces(root: str, spec: specs.Convert, wanted: tuple[specs.Piece, ...]) -> l
     found = []
     for piece in wanted:
         f = piece.file
-        file = InputFile(f.path or own, spec.tree if f.path else TREE, f.digest, f.stamp, piece.share)
+        file = InputFile(f.path or own, spec.tree if f.path else TREE, f.digest, f.stamp, piece.share, f.links)
         found.append(Piece(file, piece.start, piece.stop))
     return found
 

@@ -2,7 +2,8 @@
 
 `python -m needle_parsl.workflow.processes.tethered OWNER LOG PROGRAM ...` gives the program a process group of its own, which the keys of
 a terminal do not reach. The group ends when the program does, when the owner is gone, even by `kill -9`, or on SIGTERM. OWNER may be followed by
-`,SECONDS,BYTES,KEY`: what the program takes longer than that ends it, as KEY allows, and of what it prints so much is passed on.
+`,SECONDS,BYTES,KEY`: what the program takes longer than that ends it, as KEY allows, and of what it prints so much is passed on; without a KEY,
+of its standard error alone.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def command(owner: int, log: str, program: list[str], bounds: str = "") -> list[
 
 
 def bounded(seconds: float, size: float, key: str) -> str:
-    """Say how long a program may take, and how many bytes it may print."""
+    """Say how long a program may take, as a key of the analysis says, and how many bytes it may print; without a key, as its standard error."""
     return f",{seconds:g},{size:.0f},{key}"
 
 
@@ -99,12 +100,13 @@ def main(arguments: list[str]) -> int:
     output = None if log == INHERIT else open(log, "ab")  # noqa: SIM115, PTH123  the program's, to its end
     try:
         master = psutil.Process(int(owner))
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} if size else {"stdout": output, "stderr": output}
+        piped = ("stdout", "stderr") if size and bounds[2] else ("stderr",) if size else ()
+        pipes = {"stdout": output, "stderr": output} | dict.fromkeys(piped, subprocess.PIPE)
         child = subprocess.Popen(program, **pipes)
     except (psutil.NoSuchProcess, OSError) as error:
         sys.stderr.write(f"{program[0]}: {error}\n")
         return 127
-    passing = [_passing(*pair, size) for pair in ((child.stdout, 1), (child.stderr, 2))] if size else []
+    passing = [_passing(source, target, size) for source, target in ((child.stdout, 1), (child.stderr, 2)) if source]
     ends = time.monotonic() + seconds
     while child.poll() is None and not asked and not gone(master) and time.monotonic() < ends:
         try:

@@ -24,8 +24,8 @@ class Hdf5File:
 
         self.path = source.name
         self.file = guarded(self.path, "no readable HDF5 file", lambda: h5py.File(source.file, "r"))
-        self.table = self._find(tree)
-        members = links.members(self.file, self.table) if isinstance(self.table, h5py.Group) else None
+        self.table = self._find(tree, source.links)
+        members = links.members(self.table, source.links) if isinstance(self.table, h5py.Group) else None
         self.columns = members.columns if members else dict.fromkeys(self.table.dtype.names, self.table)
         self.refused = members.refused if members else {}
         """What cannot be read, and why."""
@@ -36,9 +36,9 @@ class Hdf5File:
             raise InputError(f"{self.path}: its columns have different lengths ({shown}); expected one row per event")
         self.entries = next(iter(lengths.values()), 0)
 
-    def _find(self, tree: str) -> Any:
+    def _find(self, tree: str, allowed: Sequence[str]) -> Any:
         """Find the table: the one that is named, or the only one."""
-        tables = _tables(self.file)
+        tables = _tables(self.file, allowed)
         if tree and tree not in tables:
             raise InputError(f'{self.path}: has no table "{tree}"{closest(tree, tables)}')
         if not tree and len(set(tables.values())) != 1:  # a link is another name of one
@@ -99,7 +99,7 @@ def _vector(dtype: Any) -> Any:
     return inner if isinstance(inner, np.dtype) and inner.kind in "biuf" else None
 
 
-def _tables(file: Any) -> dict[str, Any]:
+def _tables(file: Any, allowed: Sequence[str]) -> dict[str, Any]:
     """Map the paths of all tables to their group or dataset of records; the root of a file is "/"."""
     import h5py
 
@@ -107,7 +107,7 @@ def _tables(file: Any) -> dict[str, Any]:
 
     def look(group: Any, above: str, seen: tuple[Any, ...]) -> None:
         for name in group:
-            item = links.inside(file, group, name)
+            item = links.inside(group, name, allowed)
             path = f"{above}{name}"
             if isinstance(item, h5py.Group) and item not in seen:
                 look(item, f"{path}/", (*seen, item))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from needle_parsl import addresses
@@ -26,12 +27,13 @@ READERS: dict[str, Callable[[Source, str], Reader]] = {
 """By the ending of the file's name; each takes the file and the name of a tree, which may be empty."""
 
 
-def open_file(path: str | Path, tree: str = "") -> Reader:
+def open_file(path: str | Path, tree: str = "", links: Sequence[str] = ()) -> Reader:
     """Open an input file.
 
     Args:
         path: A file that ends as `READERS` has it, or the address of one.
         tree: The TTree, RNTuple or HDF5 group; may be empty where there is only one.
+        links: Other files from which an HDF5 file may take data, as whole paths.
 
     Raises:
         InputError: The file is missing, empty, damaged, of an unknown kind, or lacks the tree.
@@ -39,7 +41,7 @@ def open_file(path: str | Path, tree: str = "") -> Reader:
     ending = PurePosixPath(addresses.name(str(path))).suffix
     if ending not in READERS:
         raise InputError(f'{path}: "{ending}" files are not read; expected {" or ".join(READERS)}')
-    return READERS[ending](locate(str(path)), tree)
+    return READERS[ending](replace(locate(str(path)), links=tuple(links)), tree)
 
 
 def require(

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BufferedReader, RawIOBase
 from pathlib import Path
@@ -41,6 +41,8 @@ class Source:
     """A path, or an open file."""
     size: int
     """Bytes."""
+    links: tuple[str, ...] = ()
+    """Other files from which it may take data."""
 
     def again(self) -> Any:
         """Give the file from its beginning."""
@@ -101,8 +103,8 @@ def expand(pattern: str) -> list[str]:
     return [url if is_remote(url) else filesystem.unstrip_protocol(url) for url in found]
 
 
-def stamp(path: str) -> list[Any]:
-    """Say in which state a file is: equal stamps, equal content.
+def stamp(path: str, links: Sequence[str] = ()) -> list[Any]:
+    """Say in which state a file is, with those from which it takes data: equal stamps, equal content.
 
     Returns:
         Size, times and number of a local file, what the server says of a remote one; nothing for a file that has gone. A file that
@@ -114,14 +116,18 @@ def stamp(path: str) -> list[Any]:
         facts = patiently(path, lambda: filesystem.info(place))
         return [facts.get("size"), *(str(facts[key]) for key in ("ETag", "mtime", "LastModified") if facts.get(key))]
     try:
-        stat = Path(path).stat()
+        return [part for place in (path, *links) for part in stamps.of(Path(place).stat())]
     except OSError:
         return []
-    return stamps.of(stat)
 
 
-def digest(path: str) -> str:
-    """Fingerprint an input file: 128 bits of XXH3 of its content; of a remote one, of what in its address identifies it, and its state."""
+def digest(path: str, links: Sequence[str] = ()) -> str:
+    """Fingerprint an input file: 128 bits of XXH3 of its content; of a remote one, of what in its address identifies it, and its state.
+
+    With files from which it takes data, their content counts, too.
+    """
+    if links:
+        return xxhash.xxh3_128_hexdigest(json.dumps([digest(place) for place in (path, *links)]).encode())
     if is_remote(path):
         return xxhash.xxh3_128_hexdigest(json.dumps([addresses.identity(path), stamp(path)]).encode())
     with Path(path).open("rb") as file:

@@ -17,10 +17,22 @@ from needle_parsl.nsbi.transforms.transform import Transform
 Floats = npt.NDArray[np.float64]
 SILENT = ("ORT_DISABLE_TELEMETRY", "1")
 """ONNX Runtime writes down a device id and sends facts about each session to its maker unless this variable is set."""
+LARGEST = 2**31 - 1
+"""Bytes of an ONNX file; its format holds no more."""
 INPUT = "features"
 CHUNK = 2048
 """Events at a time: what the networks hold of them fits into a near cache, and memory stays flat."""
 KINDS = ("log_ratio", "log_ratio_error")
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {printable(' '.join(str(error).split()))[:200]}"
+
+
+def _read(path: Path) -> bytes:
+    if path.stat().st_size > LARGEST:
+        raise InputError(f"{path}: is no exported estimator: it has more than {LARGEST} bytes")
+    return path.read_bytes()
 
 
 class Session:
@@ -32,8 +44,8 @@ class Session:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        path = "the model" if isinstance(model, bytes) else str(model)
-        content = contents.whole(model if isinstance(model, bytes) else model.read_bytes(), path)
+        path = self.path = "the model" if isinstance(model, bytes) else str(model)
+        content = contents.whole(model if isinstance(model, bytes) else _read(model), path)
         try:
             self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             self.properties: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
@@ -42,8 +54,7 @@ class Session:
             texts = json.loads(self.properties.get("transforms", "{}"))
             self.transforms: Mapping[str, Transform] = {n: Transform.from_json(text) for n, text in texts.items()}
         except Exception as error:  # its errors have no common class
-            reason = printable(" ".join(str(error).split()))[:200]
-            raise InputError(f"{path}: is no exported estimator ({type(error).__name__}: {reason})") from error
+            raise InputError(f"{path}: is no exported estimator ({_reason(error)})") from error
         self.outputs = [output.name for output in self.session.get_outputs()]
 
     def evaluate(self, x: npt.NDArray[np.float32]) -> dict[str, dict[str, Floats]]:
@@ -55,7 +66,10 @@ class Session:
         Returns:
             By ratio `log_ratio`, and `log_ratio_error` where there is one; shape (N,).
         """
-        parts = [self.session.run(self.outputs, {INPUT: x[k : k + CHUNK]}) for k in range(0, len(x), CHUNK)]
+        try:
+            parts = [self.session.run(self.outputs, {INPUT: x[k : k + CHUNK]}) for k in range(0, len(x), CHUNK)]
+        except Exception as error:
+            raise InputError(f"{self.path}: cannot be evaluated: {_reason(error)}") from error
         columns = {
             name: np.concatenate([np.empty(0), *(part[k] for part in parts)]) for k, name in enumerate(self.outputs)
         }
