@@ -151,7 +151,9 @@ def equal(reader: readers.Reader, tree: object, name: str) -> bool:
     found = ak.concatenate(chunks).to_list() if chunks else []
     if hasattr(tree, "branches"):
         path = reader.names.columns[reader.names.number(name)][-1]
-        branches = dict(tree.items(recursive=True))  # two branches of one name, one with columns, hide these from `tree[path]`
+        branches = dict(
+            tree.items(recursive=True)
+        )  # two branches of one name, one with columns, hide these from `tree[path]`
         expected = branches[path].array(entry_stop=500).to_list()
     else:
         parts = reader._fields[reader.names.number(name)].parts

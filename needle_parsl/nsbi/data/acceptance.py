@@ -11,6 +11,9 @@ from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.recipes import Recipe
 
+OBSERVED = "observed"
+"""What observed data is called."""
+
 
 def judge(sample: Events, files: Sequence[str], recipe: Recipe) -> None:
     """Refuse a sample that is empty as a whole, repeats its ids, or has no positive sum of weights.
@@ -34,6 +37,8 @@ def accept(rows: int, repeated: int, weight: float, files: Sequence[str], recipe
     Raises:
         InputError: The sample is empty, repeats its ids, or has no positive sum of weights.
     """
+    if rows == 0 and recipe.sample == OBSERVED:
+        return  # nothing was seen, which is a result
     if rows == 0:
         raise InputError(f"sample {recipe.sample}: no event is left in {_listed(files)}{_after(recipe)}")
     if recipe.id and repeated:

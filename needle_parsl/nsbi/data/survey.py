@@ -22,7 +22,9 @@ ROWS = 10_000
 """Rows that are looked at."""
 MOST_COLUMNS = 100
 """Columns that are looked at; more are listed only."""
-DULL = re.compile(r"(HLT|L1|Flag|DST|[Rr]uns?|[Ee]vents?|lumi\w*|(run|event|evt|channel|mcChannel)_?([Nn]umber|[Nn]o)|\w*[Ii]d|\w*ID)(_\w*)?$")
+DULL = re.compile(
+    r"(HLT|L1|Flag|DST|[Rr]uns?|[Ee]vents?|lumi\w*|(run|event|evt|channel|mcChannel)_?([Nn]umber|[Nn]o)|\w*[Ii]d|\w*ID)(_\w*)?$"
+)
 """Names of triggers, flags and counters, which are no features."""
 WEIGHT = re.compile(r"(event|gen|mc|total)?_?(weights?|wgt)|w", re.IGNORECASE)
 LABEL = re.compile(r"label|process|class|target|truth|is_?sig|category", re.IGNORECASE)
