@@ -31,6 +31,9 @@ class Size:
 def settle(analysis: Analysis) -> Analysis:
     """Fill in what depends on other keys. `split.cross` stays open where events are to be cross-fitted in the usual number of folds."""
     split, training, ensemble = analysis.split, analysis.training, analysis.ensemble
+    if analysis.binned:  # nothing is learned, whatever is said of it
+        split, training, ensemble = type(split)(), type(training)(), type(ensemble)()
+        analysis = replace(analysis, split=split, training=training, ensemble=ensemble)
     crossed = split.cross != 0 if split.cross is not None else _crosses(analysis)
     loss = training.loss or ("multiclass" if crossed and _classifies(analysis) else "carl")
     wifi = ensemble.combine == "wifi"

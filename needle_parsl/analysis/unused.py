@@ -21,6 +21,8 @@ def found(analysis: Analysis) -> Iterator[tuple[str, str]]:
             yield f"samples.{name}", "is not used: neither a process of the model nor in [ratios]"
         elif name not in model.processes and analysis.samples[name].variations:
             yield f"samples.{name}.variations", f'is not used, since "{name}" is no process of the model'
+    if analysis.binned:
+        yield from _unlearned(analysis)
     if analysis.fit.data is not None and analysis.fit.blind:
         yield "fit.data", "is left alone, since fit.blind is true; set fit.blind = false to look at the data"
     if analysis.features.parameters:
@@ -34,6 +36,15 @@ def found(analysis: Analysis) -> Iterator[tuple[str, str]]:
     for name in analysis.features.derived:
         if name not in named:
             yield f"features.derived.{name}", "is not used; name it in features.names, a selection or a weight"
+
+
+def _unlearned(analysis: Analysis) -> Iterator[tuple[str, str]]:
+    """Find what is said of learning where nothing is learned."""
+    said = {"features.names": analysis.features.names, "features.particles": analysis.features.particles}
+    said |= {
+        name: getattr(analysis, name) != type(getattr(analysis, name))() for name in ("training", "ensemble", "split")
+    }
+    yield from ((key, "is not used: without [ratios] nothing is learned") for key, given in said.items() if given)
 
 
 def _expressions(analysis: Analysis) -> list[str | float]:

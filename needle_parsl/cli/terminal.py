@@ -80,7 +80,8 @@ def planned(facts: Mapping[str, Any]) -> None:
         tasks, todo = counts["tasks"], counts["to_do"]
         table.add_row(stage, str(tasks), str(tasks - todo), str(todo), _networks(counts))
     OUT.print(table)
-    OUT.print(_trained(facts["engine"]))
+    if facts["networks"]:
+        OUT.print(_trained(facts["engine"]))
     left = "nothing is to do" if not total["to_do"] else f"{total['to_do']} tasks are to do"
     if total["to_do"]:
         cost(facts["cost"])

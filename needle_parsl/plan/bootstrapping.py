@@ -27,6 +27,7 @@ class Made:
     @property
     def simulation(self) -> specs.Evaluate:
         """Say which events they are evaluated at; their weights have no covariance."""
+        assert self.datasets.asimov is not None  # else nothing is trained
         return replace(self.datasets.asimov.of(specs.Evaluate), covariance=False)
 
     def of_model(self) -> Made:

@@ -12,17 +12,13 @@ from needle_parsl.analysis import Analysis, Data, Sample, Source, recommended, u
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.plan import bootstrapping, estimating, inference, packing, specs, storing, toys, training
-from needle_parsl.plan.datasets import Datasets, Redone, Thrower
+from needle_parsl.plan.datasets import ASIMOV, OBSERVED, Datasets, Redone, Thrower
 from needle_parsl.plan.growing import Graph, Inputs
 from needle_parsl.plan.specs import PASSING, STAGES, Share, Task
 from needle_parsl.site import Site
 
-OBSERVED = "observed"
-"""Observed events are converted like a sample of this name."""
 MIXTURE = "mixture"
 """The measurement of all processes together."""
-ASIMOV = "asimov"
-"""Simulated events of all processes."""
 REFERENCE = "reference"
 """Events of the reference, with the log ratios of the model."""
 
@@ -82,6 +78,8 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     graph = Graph(_crossed(recommended.settle(analysis), inputs), inputs, pack, memory_mib * 2**20)
     analysis = graph.analysis
     stores = _stores(graph)
+    if analysis.binned:
+        return _counted_alone(graph, stores)
     ratios = _ratios(analysis)
     packs = training.of_ratios(graph, ratios, partial(training.members, graph), stores)
     estimators = estimating.combine(graph, ratios, packs, stores)
@@ -105,6 +103,14 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     measured = inference.measure(graph, start, _thrower(graph, estimators), redone)
     again = bootstrapping.replicas(graph, resampled, repeated, measured.learned())
     _report(graph, stores, ratios, packs, [*checks, *mixture, *closing], measured, again)
+    return _ordered(graph)
+
+
+def _counted_alone(graph: Graph, stores: Mapping[str, Task]) -> Plan:
+    """Plan an analysis of binned regions alone."""
+    counts = [_count(graph, name, stores) for name in graph.analysis.model.regions]
+    measured = inference.measure(graph, Datasets(None, None, None, counts), None, {})
+    _report(graph, stores, [], {}, [], measured, None)
     return _ordered(graph)
 
 
@@ -135,14 +141,20 @@ def _ordered(graph: Graph) -> Plan:
 
 
 def sources(analysis: Analysis) -> dict[str, Sample | Data]:
-    """List everything that is converted, by the name of its store: samples, varied samples, observed data."""
+    """List everything that is converted, by the name of its store: samples, varied samples, observed data.
+
+    Without unbinned events, of all samples those whose stated yield is that of all of their events.
+    """
     used = dict.fromkeys((*analysis.model.processes, *analysis.ratios.targets, *analysis.ratios.reference))
     found: dict[str, Sample | Data] = {name: analysis.samples[name] for name in used}
     for name, nuisance, side, source in analysis.varied():
         found[Density(name, nuisance, side).name] = completed(analysis.samples[name], source)
     if data := analysis.data():
         found[OBSERVED] = data
-    return found | _counted(analysis, found)
+    counted = _counted(analysis, found)
+    if analysis.binned:
+        found = {name: found[name] for name in analysis.model.processes if analysis.samples[name].yield_ is not None}
+    return found | counted
 
 
 def _counted(analysis: Analysis, found: Mapping[str, Sample | Data]) -> dict[str, Sample | Data]:
@@ -264,8 +276,8 @@ def _count(graph: Graph, region: str, stores: Mapping[str, Task]) -> Task:
     own = [stores[name] for name in stores if name.endswith(f"{storing.REGION}{region}")]
     seen = f"{OBSERVED}{storing.REGION}{region}" in stores
     edges = analysis.model.regions[region].binning.edges
-    spec = specs.Count(region, edges, tuple(graph.share(name) for name in processes), varied, seen)
-    return graph.add("count", region, spec, *own, *(stores[name] for name in read))
+    spec = specs.Count(region, edges, tuple(graph.share(name) for name in processes), varied, seen, analysis.binned)
+    return graph.add("count", region, spec, *own, *(stores[name] for name in read if name in stores))
 
 
 def _thrower(graph: Graph, estimators: Mapping[str, Task]) -> Thrower | None:
@@ -277,6 +289,12 @@ def _thrower(graph: Graph, estimators: Mapping[str, Task]) -> Thrower | None:
     kept = replace(storing.conversion(graph, "toys", Data(generate=own.generate), ()), id=())
     spec = specs.Thrower(own.generate, graph.inputs.physics, kept, tuple(ratios))
     return Thrower(spec, tuple(ratios.values()))
+
+
+def _listed(analysis: Analysis, store: str) -> bool:
+    """Whether the report lists a store: simulated samples, and those of regions where there are these alone."""
+    name, _, region = store.partition(storing.REGION)
+    return name != OBSERVED and bool(region) == analysis.binned
 
 
 def _report(
@@ -292,7 +310,7 @@ def _report(
     spec = specs.Report(
         name=analysis.name,
         seed=analysis.seed,
-        stores=tuple(name for name in stores if name != OBSERVED and storing.REGION not in name),
+        stores=tuple(name for name in stores if _listed(analysis, name)),
         regions=tuple(analysis.model.regions),
         ratios=tuple(ratios),
         packs=tuple(dict.fromkeys(task.name for tasks in packs.values() for task in tasks)),
@@ -313,6 +331,7 @@ def _report(
         blinded=analysis.fit.data is not None and analysis.data() is None,
         warnings=tuple(f"{name}: {message}" for name, message in unused.found(analysis)),
         thresholds=analysis.diagnostics,
+        binned=analysis.binned,
     )
     trained = {task.name: task for tasks in packs.values() for task in tasks}
     before = [*stores.values(), *trained.values(), *checks, *measured.tasks()]

@@ -9,7 +9,7 @@ from needle_parsl.analysis import Analysis
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.statistics.model import Shape
 from needle_parsl.plan import specs, toys
-from needle_parsl.plan.datasets import Datasets, Redone, Thrower
+from needle_parsl.plan.datasets import ASIMOV, Datasets, Redone, Thrower
 from needle_parsl.plan.growing import Graph
 from needle_parsl.plan.specs import Task
 
@@ -59,18 +59,18 @@ def measure(
     """Plan everything that follows the evaluation of the ratios."""
     poi, shapes = graph.analysis.poi(), learned_shapes(graph.analysis)
     minos = (poi,) if graph.analysis.fit.minos else ()
-    headline = datasets.observed or datasets.asimov
-    fit = specs.Fit(headline.name, graph.analysis.model, shapes, staterror=graph.analysis.fit.staterror)
+    fit = specs.Fit(
+        datasets.name, graph.analysis.model, shapes, staterror=graph.analysis.fit.staterror, binned=datasets.binned
+    )
     needs = datasets.headline()
     fits, scans = _fits(graph, fit, needs, datasets, minos)
     area = _plane(graph, fit, needs)
-    distributions = graph.add(
-        "interval", "distributions", specs.Distributions(fit, graph.analysis.features.names), *needs
-    )
+    features = () if datasets.binned else graph.analysis.features.names
+    distributions = graph.add("interval", "distributions", specs.Distributions(fit, features), *needs)
     impacts = _impacts(graph, fit, needs)
     limits = _limits(graph, fit, [*needs, *fits[: _fitted(graph.analysis)]])
     belt, belt_toys = toys.belt(graph, fit, needs, datasets)
-    coverage, thrown = toys.coverage(graph, replace(fit, dataset=datasets.asimov.name), datasets, thrower, belt, redone)
+    coverage, thrown = toys.coverage(graph, replace(fit, dataset=ASIMOV), datasets, thrower, belt, redone)
     return Measured(fits, scans, area, distributions, impacts, limits, thrown, belt, belt_toys, coverage)
 
 
@@ -78,7 +78,7 @@ def _fits(
     graph: Graph, fit: specs.Fit, needs: list[Task], datasets: Datasets, minos: tuple[str, ...]
 ) -> tuple[list[Task], list[Task]]:
     """Fit and scan: `scan` is the headline's; beside it those of statistics alone, of Asimov data, and of exact densities."""
-    analysis, asimov, simulated = graph.analysis, datasets.asimov, datasets.simulated()
+    analysis, simulated = graph.analysis, datasets.simulated()
     poi, grid, levels = analysis.poi(), analysis.fit.scan, analysis.intervals.level
     fitted = _fitted(analysis)
     fits = [graph.add("fit", fit.dataset, replace(fit, minos=minos), *needs)]
@@ -89,12 +89,12 @@ def _fits(
         scans.append(graph.add("interval", "scan_statistical", alone, *needs))
     if not analysis.fit.asimov:
         return fits, scans
-    expected = replace(fit, dataset=asimov.name)
+    expected = replace(fit, dataset=ASIMOV)
     if fit != expected:
-        fits.append(graph.add("fit", asimov.name, replace(expected, minos=minos), *simulated))
+        fits.append(graph.add("fit", ASIMOV, replace(expected, minos=minos), *simulated))
         scan = specs.Interval(expected, poi, grid, levels, inflated=fitted)
         scans.append(graph.add("interval", "scan_asimov", scan, *simulated, *fits[1 : 1 + fitted]))
-    if graph.inputs.exact:
+    if graph.inputs.exact and not datasets.binned:
         reference = tuple(graph.share(name) for name in analysis.ratios.reference)
         exact = specs.Exact(expected, graph.inputs.physics, reference)
         fits.append(graph.add("fit", "exact", exact, *simulated))

@@ -16,11 +16,11 @@ from needle_parsl.plan.specs import Task
 def belt(graph: Graph, fit: specs.Fit, needs: list[Task], datasets: Datasets) -> tuple[Task | None, list[list[Task]]]:
     """Throw toys of the model at each value of the grid, with nuisance parameters as the data has them there."""
     intervals, poi, grid = graph.analysis.intervals, graph.analysis.poi(), graph.analysis.grid()
-    if not grid or datasets.reference is None:
+    if not grid or not (datasets.reference or datasets.binned):
         return None, []
     toys = graph.analysis.toys or Toys()
     spec = specs.Toys(fit, poi, (), True, "model", None, toys.pool, 0, 0, 0)
-    size, before = toys.block, [*needs, datasets.reference]
+    size, before = toys.block, [*needs, *([datasets.reference] if datasets.reference else [])]
     blocks = [_rounds(graph, spec, {poi: value}, size, before) for value in grid]
     made = specs.Neyman(fit, poi, grid, names(blocks), intervals.level, intervals.smooth, intervals.statistic)
     alone: list[Task] = []

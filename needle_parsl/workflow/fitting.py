@@ -40,7 +40,7 @@ def _learned(root: str, spec: specs.Fit) -> dict[str, Any]:
     from needle_parsl.nsbi.statistics.fits import weighting
     from needle_parsl.nsbi.statistics.fits.fitting import minimise
 
-    learned, simulation = inputs.likelihood(root, spec), inputs.dataset(root, "asimov")
+    learned, simulation = inputs.likelihood(root, spec), inputs.simulation(root, spec)
     best = minimise(learned, learned.rates, minos=spec.minos)
     if spec.dataset != "asimov" and not all((table.count == 1).all() for table in learned.of_kind("events")):
         best = weighting.weighted(learned, best)
@@ -48,7 +48,9 @@ def _learned(root: str, spec: specs.Fit) -> dict[str, Any]:
     floored, normalisations = learned.floored(best.theta), learned.normalisations(best.theta)
     errors, inflation = _ensemble(root, spec, best)
     found = best.record(floored, normalisations, finite, errors, inflation, finite=bool(simulation.priors))
-    return found | {"outside": _outside(root, spec, simulation, best)} if spec.dataset != "asimov" else found
+    if spec.binned or spec.dataset == "asimov":
+        return found
+    return found | {"outside": _outside(root, spec, simulation, best)}
 
 
 def _outside(root: str, spec: specs.Fit, simulation: Dataset, best: Result) -> dict[str, Any]:
@@ -73,8 +75,8 @@ def _finite(root: str, spec: specs.Fit, learned: Likelihood, best: Result) -> Fl
     """Estimate what the finite number of simulated events is worth: on Asimov data, or on all where they normalise the ratios."""
     from needle_parsl.nsbi.statistics.model.finite import simulation_errors
 
-    simulation = inputs.dataset(root, "asimov")
-    if spec.dataset != "asimov" and not simulation.priors:
+    simulation = inputs.simulation(root, spec)
+    if spec.binned or (spec.dataset != "asimov" and not simulation.priors):
         return None
     asimov = learned if spec.dataset == "asimov" else inputs.likelihood(root, inputs.expected(spec))
     return simulation_errors(asimov, best.theta, best.theta_covariance, simulation.sample)
@@ -86,6 +88,8 @@ def _ensemble(root: str, spec: specs.Fit, best: Result) -> tuple[Floats | None, 
 
     from needle_parsl.nsbi.statistics.fits.propagation import propagate
 
+    if spec.binned:
+        return None, None
     moved = _moved(root, spec, inputs.fitted(root, spec)) if best.converged else None
     if moved is None:
         return _by_networks(root, spec, best), None
@@ -190,7 +194,7 @@ def _limits(root: str, spec: specs.Limits) -> dict[str, Any]:
     learned = inputs.likelihood(root, spec.fit)
     held = minimise(learned, learned.rates, fixed={spec.poi: spec.background}, errors=False)
     simulated = inputs.likelihood(root, inputs.expected(spec.fit))
-    without = asimov(simulated, held.theta, inputs.dataset(root, "asimov").sample)
+    without = asimov(simulated, held.theta, inputs.simulation(root, spec.fit).sample)
     seen = limits.Test.of(learned, spec.poi, _known_inflation(root, spec))
     expected = limits.Test.of(without, spec.poi, _inflation(root, spec.fit, spec.poi, without, held.theta) or 1.0)
     found = limits.limits(seen, expected, spec.background, spec.level, blind=spec.fit.dataset == "asimov")
@@ -203,6 +207,8 @@ def _inflation(root: str, spec: specs.Fit, poi: str, thrown: Likelihood, theta: 
 
     from needle_parsl.nsbi.statistics.fits import propagation
 
+    if spec.binned:
+        return None
     (events,) = thrown.of_kind("events")
     data = replace(inputs.dataset(root, "asimov"), weight=events.count)
     moved = _moved(root, inputs.expected(spec), data)
@@ -218,7 +224,7 @@ def inflations(root: str, spec: specs.Coverage, truths: Sequence[Mapping[str, fl
 
     if spec.inflated is None:
         return [None] * len(truths)
-    simulated, sample = inputs.likelihood(root, spec.inflated), inputs.dataset(root, "asimov").sample
+    simulated, sample = inputs.likelihood(root, spec.inflated), inputs.simulation(root, spec.inflated).sample
     where = [simulated.rates.at(truth) for truth in truths]
     return [_inflation(root, spec.inflated, spec.poi, asimov(simulated, theta, sample), theta) for theta in where]
 
@@ -230,8 +236,8 @@ def _distributions(root: str, spec: specs.Distributions) -> dict[str, Any]:
 
     learned = inputs.likelihood(root, spec.fit)
     best, observed = minimise(learned, learned.rates), spec.fit.dataset != "asimov"
-    data = inputs.dataset(root, spec.fit.dataset) if observed else None
-    found = distributions.describe(learned, best, inputs.dataset(root, "asimov"), data, spec.features)
+    data = inputs.fitted(root, spec.fit) if observed else None
+    found = distributions.describe(learned, best, inputs.simulation(root, spec.fit), data, spec.features)
     return {**found, "dataset": spec.fit.dataset}
 
 

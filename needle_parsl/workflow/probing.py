@@ -246,9 +246,9 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
         "fractions": {
             **dict(zip(("train", "combine", "test"), split.fractions(), strict=True)),
             "salt": key(analysis.seed, "split"),
-            "crossed": split.cross != 0,
+            "crossed": split.cross != 0 or analysis.binned,
         },
-        "least": split.min_events,
+        "least": 0 if analysis.binned else split.min_events,
         "wanted": plan.content(plan.training.wanted(analysis)),
         "training": plan.content(analysis.training) if analysis.training.own_code() else None,
     }  # fmt: skip

@@ -241,7 +241,7 @@ def report(root: str, task: Task, *before: Record) -> Record:
 
     spec = task.of(specs.Report)
     with writing(root, task) as out:
-        data = inputs.dataset(root, "asimov")
+        data = inputs.expectation(root, spec)
         known = [ratio for ratio in spec.ratios if ratio.name in data.ratios] if spec.physics else []
         facts = gathering.gather(
             _subject(root, spec, before),
@@ -249,7 +249,7 @@ def report(root: str, task: Task, *before: Record) -> Record:
                 gathering.sample(name, inputs.path(root, "convert", name), inputs.fractions(spec.splitting))
                 for name in spec.stores
             ],
-            observed=inputs.count(root, "observed") if "observed" in spec.fits else None,
+            observed=inputs.seen(root, spec),
             packs={name: inputs.path(root, "train", name) for name in spec.packs},
             diagnostics=_numbers(root, "diagnose", tuple(ratio.name for ratio in spec.ratios)),
             inference=_inference(root, spec),
@@ -272,7 +272,7 @@ def _subject(root: str, spec: specs.Report, before: tuple[Record, ...]) -> Subje
 
     said = (*spec.warnings, *warnings(before))
     lost = {name: inputs.lost(root, name) for name in spec.stores}
-    features = inputs.features(root, spec.stores[0])
+    features = () if spec.binned else inputs.features(root, spec.stores[0])
     return Subject(spec.name, spec.seed, spec.headline, spec.poi, spec.blinded, said, lost, features, spec.thresholds)
 
 

@@ -78,7 +78,9 @@ def throw(root: str, spec: specs.Toys) -> Thrown:
     learned = inputs.likelihood(root, spec.fit)
     truth = _truth(spec, learned)
     ratios = _ratios(root, spec)
-    simulation = inputs.simulated(root, spec.again.simulation, ratios) if spec.again else inputs.dataset(root, "asimov")
+    simulation = (
+        inputs.simulated(root, spec.again.simulation, ratios) if spec.again else inputs.simulation(root, spec.fit)
+    )
     if spec.thrower:
         thrown = _generated(root, spec, spec.thrower, _Known(learned, simulation, ratios), truth)
         return Thrown(*thrown, truth, (float("inf"), 0.0))
@@ -145,8 +147,10 @@ def _truth(spec: specs.Toys, learned: Likelihood) -> Floats:
 
 
 def _pool(root: str, spec: specs.Toys, simulation: Dataset, truth: Floats) -> Pool:
-    from needle_parsl.nsbi.statistics.toys import model_pool, simulation_pool
+    from needle_parsl.nsbi.statistics.toys import model_pool, no_pool, simulation_pool
 
+    if spec.fit.binned:
+        return no_pool(inputs.likelihood(root, spec.fit))
     data = inputs.dataset(root, "reference") if spec.source == "model" else simulation
     events = inputs.likelihood_of(spec.fit, data, simulation, inputs.regions(root, spec.fit))
     if spec.source == "model":

@@ -49,7 +49,7 @@ def _names(analysis: Analysis, complain: Complain) -> None:
 
 def _features(analysis: Analysis, complain: Complain) -> None:
     names = analysis.features.names
-    if not names:
+    if not names and not analysis.binned:
         complain("features.names", "is empty; name at least one column")
     for name in sorted({n for n in names if names.count(n) > 1}):
         complain("features.names", f'"{name}" stands there more than once')

@@ -129,9 +129,11 @@ def _regions(analysis: Analysis, complain: Complain) -> None:
         key = f"model.regions.{name}"
         if not is_name(name):
             complain(key, f'"{name}" {NO_NAME}')
-        if not region.selection:
+        if analysis.binned and not region.selection:
+            pass  # all events are counted
+        elif not region.selection:
             complain(f"{key}.selection", "is empty; every event would be in this region and in the fit")
-        elif region.selection == analysis.features.selection:
+        elif region.selection == analysis.features.selection and not analysis.binned:
             complain(f"{key}.selection", "is that of [features]; its events would count twice")
         else:
             parsed(region.selection, f"{key}.selection", complain)

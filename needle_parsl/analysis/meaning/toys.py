@@ -28,8 +28,20 @@ LEAST_GRID = 3
 
 def check(analysis: Analysis, complain: Complain) -> None:
     """Check what is thrown."""
-    for part in (_toys, _intervals):
+    for part in (_counted, _toys, _intervals):
         part(analysis, complain)
+
+
+def _counted(analysis: Analysis, complain: Complain) -> None:
+    """Check what has no meaning where nothing is learned."""
+    if not analysis.binned:
+        return
+    if analysis.bootstrap is not None:
+        complain("bootstrap", "trains again, and without [ratios] nothing is trained; leave it out")
+    if analysis.features.parameters:
+        complain("features.parameters", "are inputs of networks, and without [ratios] there are none; leave them out")
+    if analysis.toys is not None and analysis.toys.generate:
+        complain("toys.generate", "makes events, and without [ratios] only bins are counted; leave it out")
 
 
 def _toys(analysis: Analysis, complain: Complain) -> None:
@@ -41,7 +53,7 @@ def _toys(analysis: Analysis, complain: Complain) -> None:
         complain("toys.generate", 'has no meaning with source = "model", which throws from the learned ratios')
     if not toys.at:
         complain("toys.at", "is empty; name at least one point, { } is the nominal one")
-    if toys.coverage and toys.source == "model":
+    if toys.coverage and toys.source == "model" and not analysis.binned:
         complain(
             "toys.coverage",
             'needs toys of the simulation; with source = "model" they are blind to errors of the ratios',
@@ -74,7 +86,7 @@ def _thrown(analysis: Analysis, toys: Toys, point: Mapping[str, float], key: str
     for name, value in point.items():
         known_as(name, known, "parameter of the model", f"{key}.{name}", complain)
         stays_inside(analysis, name, (value,), f"{key}.{name}", complain)
-    if toys.source == "simulation" and not toys.generate and all(name in known for name in point):
+    if toys.source == "simulation" and not (toys.generate or analysis.binned) and all(name in known for name in point):
         _drawable(analysis, point, key, complain)
 
 

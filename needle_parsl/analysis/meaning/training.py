@@ -98,6 +98,11 @@ def _ensemble(analysis: Analysis, complain: Complain) -> None:
 
 
 def _ratios(analysis: Analysis, complain: Complain) -> None:
+    if analysis.binned:
+        return
+    if not (analysis.ratios.reference or analysis.ratios.targets):
+        complain("ratios", "is missing; expected a table, or binned regions in [model.regions] alone")
+        return
     for part, names in (("reference", analysis.ratios.reference), ("targets", analysis.ratios.targets)):
         if not names:
             complain(f"ratios.{part}", "is empty; name at least one sample")

@@ -63,15 +63,15 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Analysis:
     """A whole `analysis.toml`."""
 
     name: str
     """The run directory is called after it. Example: `"offshell"`."""
-    features: Features
+    features: Features = field(default_factory=Features)
     samples: dict[str, Sample]
-    ratios: Ratios
+    ratios: Ratios = field(default_factory=Ratios)
     model: Model
     seed: int = field(default=1, metadata=within(0, 2**63 - 1))
     """Everything random follows from it. Unit: none."""
@@ -92,6 +92,11 @@ class Analysis:
     toys: Toys | None = None
     intervals: Intervals = field(default_factory=Intervals)
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def binned(self) -> bool:
+        """Whether it is an analysis of binned regions alone, in which nothing is learned."""
+        return not (self.ratios.reference or self.ratios.targets) and bool(self.model.regions)
 
     def reference_of(self, target: str) -> bool:
         """Whether a target is the reference itself, so that its ratio is 1."""

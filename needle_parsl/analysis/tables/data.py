@@ -46,8 +46,8 @@ class Computed:
 class Features:
     """`[features]`: what the networks see."""
 
-    names: tuple[str, ...]
-    """Scalar columns, in the order of the network's inputs. Example: `["m4l", "mjj", "pt"]`."""
+    names: tuple[str, ...] = ()
+    """Scalar columns, in the order of the network's inputs; not needed without `[ratios]`. Example: `["m4l", "mjj", "pt"]`."""
     parameters: tuple[str, ...] = ()
     """Columns of the target samples that are parameters of the simulation: networks see them behind the features and learn
     p(x | theta) / p_ref(x). Such a run ends with the diagnostics (docs/training.md). Example: `["mass"]`."""
@@ -174,11 +174,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Ratios:
-    """`[ratios]`: which density ratios are learned."""
+    """`[ratios]`: which density ratios are learned; without this table none, and binned regions alone are fitted."""
 
-    reference: tuple[str, ...]
+    reference: tuple[str, ...] = ()
     """Sample or samples in the denominator, each with its yield. Example: `["background"]`."""
-    targets: tuple[str, ...]
+    targets: tuple[str, ...] = ()
     """Samples in the numerator; one equal to the reference has ratio 1 and is not trained.
     Example: `["signal", "background"]`."""
     joint: dict[str, str] = field(default_factory=dict)

@@ -59,13 +59,13 @@ class Binning:
     Example: `[220.0, 300.0, 400.0, 600.0]`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Region:
     """`[model.regions.NAME]`: a binned region that is fitted together with the events."""
 
-    selection: str
-    """Its events, an expression in the columns; it replaces `[features] selection`, and none may be in both.
-    Example: `"m4l < 220"`."""
+    selection: str = ""
+    """Its events, an expression in the columns; it replaces `[features] selection`, and none may be in both. Empty, in an analysis
+    without `[ratios]`, takes all. Example: `"m4l < 220"`."""
     binning: Binning
     """What is counted. Example: `{ column = "m4l", edges = [105.0, 140.0, 180.0, 220.0] }`."""
     sensitive: bool = True

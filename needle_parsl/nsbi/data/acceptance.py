@@ -38,7 +38,7 @@ def accept(rows: int, repeated: int, weight: float, files: Sequence[str], recipe
         InputError: The sample is empty, repeats its ids, or has no positive sum of weights. Observed data may be empty.
     """
     if rows == 0 and recipe.sample == OBSERVED:
-        return
+        return  # nothing was seen, which is a result
     if rows == 0:
         raise InputError(empty(files, recipe))
     if recipe.id and repeated:

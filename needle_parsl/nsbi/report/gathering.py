@@ -129,6 +129,11 @@ class Facts:
     transforms: Mapping[str, Transform] = field(default_factory=dict)
     """What features go through before the networks of a ratio see them."""
 
+    @property
+    def binned(self) -> bool:
+        """Whether there are binned regions alone."""
+        return not self.dataset.samples
+
     def transform(self) -> tuple[str, Transform] | None:
         """Give that of the first ratio, with its name; None where nothing was trained."""
         return next(((n, t) for n, t in self.transforms.items() if t.inputs == self.dataset.x.shape[1]), None)
@@ -212,6 +217,8 @@ def sample(name: str, path: Path, fractions: Fractions) -> Sample:
 def leaks(store: Store, fractions: Fractions) -> tuple[float, float]:
     """Compare events of the parts `train` and `test` by their content, features and weight.
 
+    With cross-fitting an event is evaluated by networks that did not see it, so that only events of equal content leak.
+
     Args:
         store: A sample.
         fractions: Of the parts.
@@ -224,10 +231,13 @@ def leaks(store: Store, fractions: Fractions) -> tuple[float, float]:
     if not len(test):
         return 0.0, 0.0
     found, (first, last) = np.unique(test), store.rows_of("train", fractions)
+    repeated = 1 - len(found) / len(test)
+    if fractions.crossed:
+        return repeated, repeated
     seen = np.zeros(len(found), np.bool_)
     for place in range(first, last, COMPARED):
         seen |= np.isin(found, _contents(store, place, min(place + COMPARED, last)))
-    return float(seen.mean()), 1 - len(found) / len(test)
+    return float(seen.mean()), repeated
 
 
 def _contents(store: Store, start: int, stop: int) -> npt.NDArray[np.uint64]:

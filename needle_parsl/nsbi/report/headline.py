@@ -28,7 +28,7 @@ def result(facts: Facts, numbers: Mapping[str, Any]) -> str:
     if not fit["converged"]:
         return f"{poi} = {value:.3g}, the last point of a fit that did not converge"
     sides = _sides(value, numbers["minos"], error)
-    text = rounding.quoted(value, [sides]) if sides else f"{value:.3g}"
+    text = rounding.quoted(value, [sides]) if sides else _alone(value, facts)
     parts = _parts(error, numbers["statistical_error"], facts)
     names = dict(zip(EXTRA, ("MC stat.", numbers["ensemble_error_of"], "training"), strict=True))
     beside = [f"± {rounding.alone(numbers[key])} ({names[key]})" for key in EXTRA if numbers.get(key)]
@@ -42,6 +42,15 @@ def _sides(value: float, minos: Any, error: float | None) -> tuple[float, float]
         symmetric = abs(up - down) < 0.05 * (up + down) and error
         return float(error) if symmetric and error else (up, down)
     return error
+
+
+def _alone(value: float, facts: Facts) -> str:
+    """Write a value that has no error, as at a bound, to two digits of the width of its narrowest interval."""
+    widths = [
+        high - low for own in facts.inference.scans["scan"]["intervals"].values() for low, high in own if high > low
+    ]
+    place = ", at its bound" if facts.subject.poi in facts.inference.fits[facts.subject.headline]["at_bound"] else ""
+    return (rounding.fixed(value, rounding.decimals(min(widths))) if widths else f"{value:.3g}") + place
 
 
 def _parts(error: float | None, statistical: float | None, facts: Facts) -> list[str]:

@@ -340,7 +340,7 @@ def _estimates(truth: str, point: Mapping[str, Any]) -> Found:
 
 
 def _good_simulation(facts: Facts) -> str:
-    if "asimov" not in facts.inference.fits:
+    if "asimov" not in facts.inference.fits or facts.binned:
         return ""
     return "The finite number of simulated events adds little to the errors of the Asimov fit."
 

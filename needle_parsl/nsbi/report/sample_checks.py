@@ -28,7 +28,7 @@ ALIKE, SHAPED = 0.5, 0.05
 def events(facts: Facts) -> Found:
     """Look at the numbers of events."""
     for sample in facts.samples:
-        yield from _sample(sample)
+        yield from _sample(sample, counted=facts.binned)
     for name, lost in facts.subject.lost.items():
         if lost:
             share = sum(file.share for file in lost)
@@ -41,15 +41,16 @@ def events(facts: Facts) -> Found:
             )
 
 
-def _sample(sample: Sample) -> Found:
+def _sample(sample: Sample, *, counted: bool) -> Found:
     part, effective = min(sample.effective.items(), key=lambda item: item[1])
-    yield (
-        below(effective, FEW),
-        (
-            f"Only {effective:.0f} effective events of {sample.name} are in the part '{part}' ({sample.events} events in all); "
-            "results using this sample are statistically limited."
-        ),
-    )
+    if not counted:  # what few events are worth in bins is part of the fit
+        yield (
+            below(effective, FEW),
+            (
+                f"Only {effective:.0f} effective events of {sample.name} are in the part '{part}' ({sample.events} events in all); "
+                "results using this sample are statistically limited."
+            ),
+        )
     if sample.negative:
         share = sample.negative / sample.events
         yield (
@@ -61,6 +62,8 @@ def _sample(sample: Sample) -> Found:
 
 def good_events(facts: Facts) -> str:
     """Say that all is well."""
+    if facts.binned:
+        return f"No event of {len(facts.samples)} samples in the regions has a negative weight."
     return f"Every part of {len(facts.samples)} samples has {FEW['warning']:g} effective events or more."
 
 
@@ -142,7 +145,7 @@ def good_variations(facts: Facts) -> str:
 
 def leaks(facts: Facts) -> Found:
     """Look for events that are in the training and in the test part, by their content."""
-    for sample in facts.samples:
+    for sample in () if facts.binned else facts.samples:
         if sample.repeated > TRIVIAL:
             yield (
                 "no power",
@@ -156,7 +159,7 @@ def leaks(facts: Facts) -> Found:
             yield (
                 state,
                 (
-                    f"{100 * sample.leaked:.2g} % of the test events of {sample.name} are among its training events, with the same content; "
+                    f"{100 * sample.leaked:.3g} % of the test events of {sample.name} are among its training events, with the same content; "
                     "are files given twice, or events copied? split.id keeps all versions of an event in one part."
                 ),
             )
@@ -164,7 +167,7 @@ def leaks(facts: Facts) -> Found:
 
 def good_leaks(facts: Facts) -> str:
     """Say that all is well."""
-    return f"No test event of {len(facts.samples)} samples is among the training events."
+    return "" if facts.binned else f"No test event of {len(facts.samples)} samples is among the training events."
 
 
 def outputs(facts: Facts) -> Found:

@@ -30,8 +30,11 @@ def largest(likelihood: Likelihood, best: Floats, toys: Sequence[Block]) -> dict
 
     Returns:
         |ln Z_j| as `log_z`, the process, the parameters there, and whose they are: `data`, `truth` or `toy`. Without responses |ln Z_j| is 0.
+        Empty without unbinned events, of which alone there is a Z_j.
     """
     rates = likelihood.rates
+    if likelihood.binned:
+        return {}
     own = likelihood.thinned(best)
     places = [("data", rates.outward(best)), *(("truth", block.truth) for block in toys)]
     places += [("toy", _farthest(block, rates.physics)) for block in toys]

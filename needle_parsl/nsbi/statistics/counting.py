@@ -85,6 +85,16 @@ def _simulated(key: str, edges: Sequence[float], expected: Mapping[str, Histogra
         )
 
 
+def yields(regions: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Add up what is expected in some regions, by process and varied process.
+
+    Args:
+        regions: As `record` wrote them.
+    """
+    names = dict.fromkeys(name for found in regions for name in found["expected"])
+    return {name: float(sum(sum(found["expected"][name]) for found in regions)) for name in names}
+
+
 def read(found: Mapping[str, Any], *, observed: bool, staterror: bool = True) -> Counts:
     """Read the counts of a region.
 

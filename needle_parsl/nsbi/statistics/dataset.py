@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -65,8 +66,23 @@ class Dataset:
         size, numbers = len(features), list((samples or {}).values())
         sample = np.repeat(np.arange(len(numbers)), numbers) if samples else np.full(size, -1)
         counted = np.ones(size) if weight is None else weight
-        columns = features.shape[1] if features.ndim > 1 else 1
-        return Dataset(features.reshape(size, columns), counted, sample, tuple(samples or ()), ratios, yields or {})
+        return Dataset(
+            features.reshape(size, math.prod(features.shape[1:])),
+            counted,
+            sample,
+            tuple(samples or ()),
+            ratios,
+            yields or {},
+        )
+
+
+def nothing(yields: Mapping[str, float] | None = None) -> Dataset:
+    """Give the events of an analysis of binned regions alone.
+
+    Args:
+        yields: What is expected in the regions, by sample and varied sample.
+    """
+    return Dataset(np.empty((0, 0), np.float32), np.empty(0), np.empty(0, np.int64), (), {}, yields or {})
 
 
 def simulated(

@@ -28,6 +28,8 @@ from needle_parsl.nsbi.statistics.smoothing import smooth
 Floats = npt.NDArray[np.float64]
 UNCERTAIN = 3.0
 """Errors of a critical value within which t of the data calls for more toys."""
+RESOLVED = 2.0
+"""Errors of a p-value by which a value must be rejected to part an interval."""
 FINE = 2000
 """Points between which the edges of intervals are sought."""
 PER_POINT = ("critical", "critical_error", "critical_raw", "critical_raw_error", "accepted")
@@ -201,6 +203,8 @@ def _at_level(
     good = np.isfinite(data.t)
     below = rates.inward(parameter, data.below) if np.isfinite(data.below) else -np.inf
     found = pieces(s[good], data.t[good], lambda x: used.between(x) + TIE, below)
+    if used.curve is None:  # critical values scatter, or jump as those of counts do
+        found = resolved(found, s, _doubted(statistics, data.ordered, level))
     ends = dict(zip(s, grid, strict=True))
     return {
         "critical": used.values.tolist(),
@@ -238,6 +242,34 @@ def pieces(
             edges.append(float(a + (b - a) * left / (left - right)))
     edges += [float(fine[-1])] if excess[-1] <= 0 else []
     return [[low, high] for low, high in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _doubted(statistics: Sequence[Floats], ordered: Floats, level: float) -> npt.NDArray[np.bool_]:
+    """Say at which values of the grid the number of toys leaves it open whether the data are accepted, shape (G,)."""
+    error = np.array([np.sqrt(level * (1 - level) / len(t)) for t in statistics])
+    p_values = np.array([p_value(t, own)[0] for t, own in zip(statistics, np.nan_to_num(ordered), strict=True)])
+    doubted: npt.NDArray[np.bool_] = np.isnan(ordered) | (np.abs(p_values - (1 - level)) < RESOLVED * error)
+    return doubted
+
+
+def resolved(found: list[list[float]], grid: Floats, doubted: npt.NDArray[np.bool_]) -> list[list[float]]:
+    """Join pieces between which no value of the grid is surely rejected, and drop those that hold no value of the grid.
+
+    What is left has the outermost ends, as in the tables of Feldman and Cousins.
+
+    Args:
+        found: Pieces [low, high], ascending.
+        grid: Shape (G,).
+        doubted: Where toys leave it open, shape (G,).
+    """
+    joined: list[list[float]] = []
+    for low, high in found:
+        if joined and doubted[(joined[-1][1] < grid) & (grid < low)].all():
+            joined[-1][1] = high
+        else:
+            joined.append([low, high])
+    held = [piece for piece in joined if ((piece[0] <= grid) & (grid <= piece[1])).any()]
+    return held or joined
 
 
 def _open(parameter: str, intervals: Sequence[Sequence[float]], grid: Floats, data: _Data, rates: Rates) -> bool:

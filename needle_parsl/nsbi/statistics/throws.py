@@ -27,6 +27,7 @@ class Fitted(NamedTuple):
     """What the fits of one toy say."""
 
     events: int
+    """In the unbinned regions; in the bins, where there are these alone."""
     values: Floats
     """Best values of the parameters, shape (P,)."""
     errors: Floats
@@ -63,7 +64,8 @@ def fit(toy: Likelihood, parameter: str, truth: Floats, tested: Sequence[float] 
     errors = np.array([free.error(name) for name in rates.parameters])
     t = [max(2 * (found.nll - free.nll), 0.0) if found.converged and free.converged else np.nan for found in held]
     pulls = (free.theta - truth) * np.abs(rates.stretch(free.theta)) / errors
-    events = sum(table.y.shape[1] for table in toy.of_kind("events"))
+    kind = "bins" if toy.binned else "events"
+    events = round(sum(float(table.count.sum()) for table in toy.of_kind(kind)))
     good = held[0].converged and free.converged
     own = t[0] if good else max(2 * (held[0].nll - free.nll), 0.0)
     return Fitted(events, free.values, errors, pulls, own, free.nll, good, np.array(t[1:]), code, True)
@@ -87,6 +89,11 @@ def fitted(
             yield fit(events.take(*toy), parameter, truth, tested)
         return
     yield from _compiled(events, toys, parameter, truth, tested)
+
+
+def _events(events: Likelihood, draw: Draw) -> int:
+    """Count the events of a toy."""
+    return round(sum(own.sum() for own in draw.counts)) if events.binned else len(draw.rows)
 
 
 def slow(events: Likelihood) -> str:
@@ -120,6 +127,6 @@ def _compiled(
                 yield fit(events.take(*draw), parameter, truth, tested, code)
                 continue
             yield Fitted(
-                len(draw.rows), rates.outward(found.theta[place]), stretch[place] * sigma[place], pulls[place],
+                _events(events, draw), rates.outward(found.theta[place]), stretch[place] * sigma[place], pulls[place],
                 float(t[place, 0]), float(found.nll[place]), True, t[place, 1:], 0, False,
             )  # fmt: skip

@@ -41,7 +41,9 @@ class Pool:
 
     @property
     def effective(self) -> float:
-        """Count the effective events, (sum w)^2 / sum w^2."""
+        """Count the effective events, (sum w)^2 / sum w^2; infinite where there are none to draw, so that toys share nothing."""
+        if not len(self.weight):
+            return float("inf")
         return self.expected**2 / float((self.weight**2).sum()) if self.expected else 0.0
 
 
@@ -108,6 +110,11 @@ def simulation_pool(events: Likelihood, simulated: Dataset, theta: Floats) -> Po
     return Pool(events.thinned(theta), weight, 0.0)
 
 
+def no_pool(counts: Likelihood) -> Pool:
+    """Throw from binned regions alone: there are no events to draw."""
+    return Pool(counts, np.empty(0), 0.0)
+
+
 def sufficient(pool: Pool, least: float) -> Pool:
     """Insist on a pool that is large against a toy.
 
@@ -150,10 +157,11 @@ def drawn(pool: Pool, theta: Floats, seeds: Sequence[int]) -> Iterator[Draw]:
         seeds: One per toy.
     """
     edges, means = np.cumsum(pool.weight), pool.likelihood.counts(theta)
+    total = float(edges[-1]) if len(edges) else 0.0
     for seed in seeds:
         generator = np.random.default_rng(seed)
         constraints = pool.likelihood.constraints.throw(pool.likelihood.alpha(theta), generator)
-        places = np.sort(generator.random(generator.poisson(edges[-1])) * edges[-1])
+        places = np.sort(generator.random(generator.poisson(total)) * total)
         counts = [generator.poisson(mean).astype(np.float64) for mean in means]
         yield Draw(
             np.searchsorted(edges, places, side="right"),

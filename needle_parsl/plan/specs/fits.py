@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from needle_parsl.analysis import Model, Plane, Scan
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.statistics.model import Shape
+from needle_parsl.plan.keys import NOT_IN_KEY
 from needle_parsl.plan.specs.networks import Combine, Normalise, Splitting
 from needle_parsl.plan.specs.stores import Physics, Share
 
@@ -54,6 +55,8 @@ class Count:
     varied: tuple[Density, ...]
     observed: bool
     """Whether observed counts may be looked at."""
+    binned: bool = field(default=False, metadata=NOT_IN_KEY)
+    """Whether there are binned regions alone, so that no event is fitted twice."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Fit:
     """Parameters that get a MINOS interval."""
     staterror: bool = True
     """Whether the statistics of the simulation in bins is part of it."""
+    binned: bool = field(default=False, metadata=NOT_IN_KEY)
+    """Whether there are binned regions alone; what it is made from says so, too."""
 
 
 @dataclass(frozen=True)

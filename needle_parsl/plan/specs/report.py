@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from needle_parsl.analysis import Diagnostics
+from needle_parsl.plan.keys import NOT_IN_KEY
 from needle_parsl.plan.specs.networks import Ratio, Splitting
 from needle_parsl.plan.specs.stores import Physics
 
@@ -50,3 +51,5 @@ class Report:
     warnings: tuple[str, ...]
     """What the analysis says without any effect."""
     thresholds: Diagnostics
+    binned: bool = field(default=False, metadata=NOT_IN_KEY)
+    """Whether there are binned regions alone."""

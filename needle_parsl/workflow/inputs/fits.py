@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from needle_parsl import rundir
 from needle_parsl.plan import specs
 from needle_parsl.workflow.inputs.ratios import log_density
-from needle_parsl.workflow.inputs.stores import part, path, shares, store, total
+from needle_parsl.workflow.inputs.stores import count, part, path, shares, store, total
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.estimators.estimator import Estimator
@@ -27,6 +27,32 @@ def dataset(root: str, name: str) -> Dataset:
     from needle_parsl.nsbi.statistics import dataset
 
     return dataset.read(path(root, "evaluate", name))
+
+
+def simulation(root: str, spec: specs.Fit) -> Dataset:
+    """Read the simulated events behind a fit; there are none behind one of binned regions alone."""
+    from needle_parsl.nsbi.statistics.dataset import nothing
+
+    return nothing() if spec.binned else dataset(root, "asimov")
+
+
+def expectation(root: str, spec: specs.Report) -> Dataset:
+    """Read the simulated events that a report shows; of binned regions alone, what is expected in them."""
+    from needle_parsl.nsbi.statistics import counting
+    from needle_parsl.nsbi.statistics.dataset import nothing
+
+    if not spec.binned:
+        return dataset(root, "asimov")
+    return nothing(counting.yields([rundir.read_json(path(root, "count", name)) for name in spec.regions]))
+
+
+def seen(root: str, spec: specs.Report) -> int | None:
+    """Count the observed events of the headline fit; None without such."""
+    if "observed" not in spec.fits:
+        return None
+    if not spec.binned:
+        return count(root, "observed")
+    return sum(count(root, f"observed@{name}") for name in spec.regions)
 
 
 def simulated(root: str, spec: specs.Evaluate, ratios: Mapping[str, Estimator]) -> Dataset:
@@ -78,8 +104,8 @@ def yields(root: str, spec: specs.Evaluate) -> dict[str, float]:
 
 def fitted(root: str, spec: specs.Fit) -> Dataset:
     """Read the events of a fit; Asimov events are weighted to the nominal parameters."""
-    found = dataset(root, spec.dataset)
-    return found if spec.dataset != "asimov" else weighted(spec, found)
+    found = simulation(root, spec) if spec.binned else dataset(root, spec.dataset)
+    return found if spec.binned or spec.dataset != "asimov" else weighted(spec, found)
 
 
 def weighted(spec: specs.Fit, found: Dataset) -> Dataset:
@@ -98,14 +124,15 @@ def expected(spec: specs.Fit) -> specs.Fit:
 
 def likelihood(root: str, spec: specs.Fit) -> Likelihood:
     """Build the likelihood of a dataset; the simulated test events are behind Z_j, too."""
-    return likelihood_of(spec, fitted(root, spec), dataset(root, "asimov"), regions(root, spec))
+    return likelihood_of(spec, fitted(root, spec), simulation(root, spec), regions(root, spec))
 
 
 def likelihood_of(spec: specs.Fit, data: Dataset, simulation: Dataset, regions: Sequence[Counts] = ()) -> Likelihood:
     """Build the likelihood of events that are in memory, and of counts in binned regions."""
     from needle_parsl.nsbi.statistics.model.building import Builder
 
-    return Builder.of(spec.model, spec.shapes).likelihood(data, simulation, regions)
+    made = Builder.of(spec.model, spec.shapes)
+    return made.counting(regions) if spec.binned else made.likelihood(data, simulation, regions)
 
 
 def regions(root: str, spec: specs.Fit) -> list[Counts]:
@@ -135,6 +162,9 @@ def counted(root: str, spec: specs.Count, name: str, scale: float) -> tuple[Floa
 def shared(root: str, spec: specs.Count, name: str) -> int:
     """Count the events of a process that are in the region and among those that are fitted unbinned."""
     import numpy as np
+
+    if spec.binned:
+        return 0
 
     return len(np.intersect1d(store(root, name).id, store(root, f"{name}@{spec.region}").id))
 

@@ -101,8 +101,8 @@ def main(arguments: list[str]) -> int:
     try:
         master = psutil.Process(int(owner))
         piped = ("stdout", "stderr") if size and bounds[2] else ("stderr",) if size else ()
-        pipes = {"stdout": output, "stderr": output} | dict.fromkeys(piped, subprocess.PIPE)
-        child = subprocess.Popen(program, **pipes)
+        pipes = {name: subprocess.PIPE if name in piped else output for name in ("stdout", "stderr")}
+        child = subprocess.Popen(program, stdout=pipes["stdout"], stderr=pipes["stderr"])
     except (psutil.NoSuchProcess, OSError) as error:
         sys.stderr.write(f"{program[0]}: {error}\n")
         return 127

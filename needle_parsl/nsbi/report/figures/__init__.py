@@ -94,7 +94,9 @@ FIGURES = {
         "training", "Validation loss of every network, relative to the best network of its ratio.", ratios.training,
         lambda f: bool(f.histories),
     ),
-    "features": Entry("data", "Features of the test events by process, each process normalised to one.", ratios.features),
+    "features": Entry("data", "Features of the test events by process, each process normalised to one.", ratios.features,
+        lambda f: f.dataset.x.shape[1] > 0,
+    ),
     "transforms": Entry(
         "data", "Features of the Asimov events (above) and what networks get of them (below; dashed: sine of an angle). Where a feature "
         "is missing networks get 0, and 1 in an indicator.", transforms.transforms, lambda f: f.transform() is not None,

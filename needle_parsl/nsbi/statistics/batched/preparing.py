@@ -198,7 +198,7 @@ def _events(table: Table, reference: Floats) -> Events:
     sides = np.stack([table.responses.log_up, table.responses.log_down])  # (2, C, N)
     return Events(
         np.ascontiguousarray((table.y / z[:, None] / reference).T, np.float64),
-        np.ascontiguousarray(sides.transpose(2, 1, 0), np.float64).reshape(len(reference), -1),
+        np.ascontiguousarray(sides.transpose(2, 1, 0), np.float64).reshape(len(reference), 2 * sides.shape[1]),
         reference,
         FLOOR,
     )

@@ -84,6 +84,16 @@ class Builder:
         tables = [table for name, events in regions.items() for table in self.unbinned(name, *events)]
         return Likelihood(self.rates, (*tables, *(self.binned(region) for region in counts)), self.constraints)
 
+    def counting(self, counts: Sequence[Counts]) -> Likelihood:
+        """Prepare the likelihood of binned regions alone; what is done to events finds none.
+
+        Args:
+            counts: The binned regions.
+        """
+        processes, none = len(self.rates.processes), Responses.of((), 0)
+        nothing = Table("", "events", np.empty((processes, 0)), none, Responses.of((), 1), np.empty(0), np.empty(0))
+        return Likelihood(self.rates, (nothing, *(self.binned(region) for region in counts)), self.constraints)
+
     def unbinned(self, name: str, data: Dataset, simulation: Dataset) -> tuple[Table, Table]:
         """Make the tables of an unbinned region: its events, and its total."""
         processes, size = self.rates.processes, len(data.weight)
@@ -153,7 +163,7 @@ class Builder:
         own = [c for c in self.crosses if process in ("", c.process)]
         index, places = self.rates.processes.index, self.places
         crossed = [(index(c.process), places[c.first], places[c.second]) for c in own]
-        return Responses.of(entries, size, crossed, np.array([ratios[c.ratio] for c in own]).reshape(-1, size))
+        return Responses.of(entries, size, crossed, np.array([ratios[c.ratio] for c in own]).reshape(len(own), size))
 
     def _simulation(self, place: int, simulation: Dataset) -> Simulation:
         process = self.rates.processes[place]

@@ -35,7 +35,7 @@ class Likelihood:
 
     rates: Rates
     tables: tuple[Table, ...]
-    """Per unbinned region its events and its total, per binned region its bins."""
+    """Per unbinned region its events and its total, per binned region its bins; without unbinned regions no events, and no total."""
     constraints: Constraints
 
     @property
@@ -76,6 +76,11 @@ class Likelihood:
         found = np.zeros(len(self.rates.parameters), np.bool_)
         found[self.rates.physics + places.astype(np.intp)] = True
         return found if len(places) else None
+
+    @property
+    def binned(self) -> bool:
+        """Whether there are binned regions alone."""
+        return not self.of_kind("total")
 
     def alpha(self, theta: Floats) -> Floats:
         """Give the nuisance parameters of theta."""

@@ -50,7 +50,7 @@ def predicted(likelihood: Likelihood, theta: Floats, sample: Ints) -> Predicted:
         sample: The process of each simulated event, in the order of the model; shape (N,).
     """
     f, alpha = likelihood.rates.multiply(theta, second=False), likelihood.alpha(theta)
-    (events,), (total,) = likelihood.of_kind("events"), likelihood.of_kind("total")
+    (events,), totals = likelihood.of_kind("events"), likelihood.of_kind("total")
     scale = events.scale(alpha)
     weight, slopes = np.zeros(len(sample)), np.zeros((len(theta), len(sample)))
     for simulation in events.simulation:
@@ -58,7 +58,7 @@ def predicted(likelihood: Likelihood, theta: Floats, sample: Ints) -> Predicted:
         share, local = simulation.simulated(alpha)
         # An event without weight, which may be left out, expects nothing.
         own = np.flatnonzero(sample == j) if simulation.nominal is None else np.flatnonzero(simulation.nominal)
-        whole = total.y[j, 0] * scale.value[j] * share * local.product
+        whole = totals[0].y[j, 0] * scale.value[j] * share * local.product
         moves = np.zeros((len(alpha), len(own))) + scale.first[j][:, None]
         moves[local.nuisance] += local.first
         weight[own] = f.value[j] * whole

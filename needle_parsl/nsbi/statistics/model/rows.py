@@ -150,7 +150,7 @@ class Table:
 
     def stretches(self, f: Floats, alpha: Floats, scale: Scale, size: int = CHUNK) -> Iterator[Stretch]:
         """Evaluate the rows, some at a time."""
-        for start in range(0, self.y.shape[1], size):
+        for start in range(0, max(self.y.shape[1], 1), size):  # once for no rows, too
             rows = slice(start, start + size)
             found = [self.responses.at(j, alpha, rows) for j in range(len(f))]
             parts = scale.value[:, None] * self.y[:, rows] * np.array([local.product for local in found])

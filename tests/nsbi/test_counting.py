@@ -1,0 +1,213 @@
+"""Small experiments: no observed event, and binned regions alone, against the Poisson likelihood in closed form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+from scipy.stats import chi2, poisson
+
+from needle_parsl.analysis import Model, Nuisance, Parameter
+from needle_parsl.nsbi.data import store
+from needle_parsl.nsbi.data.events import Events
+from needle_parsl.nsbi.statistics import corrections, neyman, throws, toys
+from needle_parsl.nsbi.statistics.blocks import Block
+from needle_parsl.nsbi.statistics.dataset import Dataset, nothing
+from needle_parsl.nsbi.statistics.fits import distributions, impacts, intervals, limits
+from needle_parsl.nsbi.statistics.fits.fitting import minimise
+from needle_parsl.nsbi.statistics.model.building import Builder, Counts
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.model.reweighting import asimov
+
+MODEL = Model({"mu": Parameter(1.0, (0.0, 20.0))}, {"signal": "mu", "background": "1"}, {})
+BACKGROUND = 3.0
+NONE = np.empty(0, np.int64)
+FC = {0: 1.08, 1: 1.88, 2: 3.04, 3: 4.42, 4: 5.60, 5: 6.99, 6: 8.47, 7: 9.53, 8: 10.99, 9: 12.30, 10: 13.50}
+"""Upper ends at 90 %, a background of 3: G. J. Feldman, R. D. Cousins, arXiv:physics/9711021, table IV; that of 0 is raised there
+above the construction, so that limits do not fall with the background."""
+
+
+def counting(observed: float | None, model: Model = MODEL) -> Likelihood:
+    seen = None if observed is None else np.array([float(observed)])
+    expected = {"signal": np.array([1.0]), "background": np.array([BACKGROUND])}
+    return Builder.of(model, []).counting([Counts("signal region", expected, seen)])
+
+
+def t(mu: float, n: int) -> float:
+    """-2 ln of the likelihood ratio of a count."""
+    best = max(0.0, n - BACKGROUND)
+    logs = n * np.log((mu + BACKGROUND) / (best + BACKGROUND)) if n else 0.0
+    return 2 * (mu - best - logs)
+
+
+@pytest.mark.parametrize("n", [0, 3, 7])
+def test_scan_of_a_count_is_the_poisson_likelihood(n: int) -> None:
+    learned = counting(n)
+    best = minimise(learned, learned.rates)
+    assert best.converged
+    assert best.value("mu") == pytest.approx(max(0, n - BACKGROUND), abs=1e-2)
+    found = intervals.scan(learned, best, "mu", None, [0.68, 0.95])["intervals"]
+    for level, pieces in ((0.68, found["0.68"]), (0.95, found["0.95"])):
+        high = brentq(lambda mu, level=level: t(mu, n) - chi2.ppf(level, 1), best.value("mu"), 20)
+        assert len(pieces) == 1
+        assert pieces[0][1] == pytest.approx(high, abs=1e-2)
+
+
+def test_everything_of_a_fit_works_without_events() -> None:
+    model = Model(MODEL.parameters, MODEL.processes, {"norm": Nuisance(rate={"background": (1.1, 0.9)})})
+    learned, simulated = counting(7, model), counting(None, model)
+    best = minimise(learned, learned.rates, minos=["mu"])
+    held = minimise(learned, learned.rates, fixed={"mu": 0.0}, errors=False)
+    without = limits.Test.of(asimov(simulated, held.theta, NONE), "mu", 1.0)
+    found = limits.limits(limits.Test.of(learned, "mu", 1.0), without, 0.0, 0.95, blind=False)
+    assert found["observed"] == pytest.approx(9.44, abs=0.02)
+    moved = impacts.impacts(learned, best, "mu", ["covariance", "refit"])
+    assert moved["nuisances"][0]["impacts"]["refit"][0] == pytest.approx(0.3, rel=0.1)
+    described = distributions.describe(learned, best, nothing(), nothing(), ())
+    assert described["regions"]["signal region"]["observed"] == [7.0]
+    assert corrections.largest(learned, best.theta, []) == {}
+
+
+def ratios(x: np.ndarray) -> dict[str, np.ndarray]:
+    return {"signal": x - 0.5}
+
+
+def nothing_seen(model: Model = MODEL) -> tuple[Likelihood, Dataset, Dataset]:
+    """Data without an event where 3 + 0.5 are expected."""
+    x = np.linspace(-3, 3, 400)
+    weight = np.r_[np.full(200, 3 / 200), np.full(200, 0.5 / 200)]
+    samples, yields = {"signal": 200, "background": 200}, {"signal": 3.0, "background": 0.5}
+    simulation = Dataset.of(x, ratios(x), weight=weight, samples=samples, yields=yields)
+    data = Dataset.of(np.empty(0), ratios(np.empty(0)))
+    return Builder.of(model, []).likelihood(data, simulation), data, simulation
+
+
+def test_no_observed_event_gives_its_upper_limit() -> None:
+    """-ln L is nu: t = 2 nu_s mu, so that the 95 % interval ends at 3.84 / (2 * 3)."""
+    learned, data, simulation = nothing_seen()
+    best = minimise(learned, learned.rates)
+    assert best.converged
+    found = intervals.scan(learned, best, "mu", None, [0.95])["intervals"]["0.95"]
+    assert found == [[0.0, pytest.approx(chi2.ppf(0.95, 1) / 6, abs=1e-4)]]
+    described = distributions.describe(learned, best, simulation, data, ("x",))
+    assert sum(described["columns"]["x"]["observed"]) == 0
+
+
+@pytest.mark.parametrize("interpolation", ["poly6_exp", "code1", "code4p"])
+def test_no_observed_event_with_nuisances(interpolation: str) -> None:
+    norm = Nuisance(interpolation=interpolation, rate={"signal": (1.2, 0.8)})  # type: ignore[arg-type]
+    learned, _, _ = nothing_seen(Model(MODEL.parameters, MODEL.processes, {"norm": norm}))
+    best = minimise(learned, learned.rates)
+    assert best.converged
+    assert best.value("mu") == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("features", [0, 2])
+def test_empty_store_is_written_and_read(tmp_path: Path, features: int) -> None:
+    names = tuple("xy"[:features])
+    events = Events(names, np.empty((0, features), np.float32), np.empty(0), np.empty(0, np.uint64))
+    store.write(tmp_path / "none.h5", events, store.Schema(names, (), 1))
+    found = store.read(tmp_path / "none.h5")
+    assert len(found) == 0
+    assert found.x.shape == (0, features)
+
+
+def test_store_without_features_keeps_its_weights(tmp_path: Path) -> None:
+    events = Events((), np.empty((3, 0), np.float32), np.arange(1.0, 4.0), np.arange(3, dtype=np.uint64))
+    store.write(tmp_path / "weights.h5", events, store.Schema((), (), 1))
+    assert sorted(store.read(tmp_path / "weights.h5").weight) == [1.0, 2.0, 3.0]
+
+
+def thrown(mu: float, count: int, first: int = 0) -> Block:
+    pool = toys.no_pool(counting(None))
+    truth = pool.likelihood.rates.at({"mu": mu})
+    seeds = range(first, first + count)
+    return Block.of(pool.likelihood, toys.drawn(pool, truth, seeds), "mu", truth, (pool.effective, 0.0))
+
+
+def test_toys_of_counts_are_poisson_numbers() -> None:
+    block = thrown(2.0, 12)
+    assert block.events.tolist() == [toy_count(seed) for seed in range(12)]
+    expected = [t(2.0, int(n)) for n in block.events]
+    np.testing.assert_allclose(block.t, expected, atol=2e-5)
+
+
+def toy_count(seed: int) -> int:
+    """What a toy of mu = 2 counts: nothing else is thrown."""
+    pool = toys.no_pool(counting(None))
+    (draw,) = toys.drawn(pool, pool.likelihood.rates.at({"mu": 2.0}), [seed])
+    return int(draw.counts[0][0])
+
+
+def test_compiled_and_plain_fits_of_counts_agree() -> None:
+    if throws.slow(counting(None)):
+        pytest.skip("numba is not installed")
+    pool = toys.no_pool(counting(None))
+    truth = pool.likelihood.rates.at({"mu": 2.0})
+    draws = list(toys.drawn(pool, truth, range(10)))
+    fast = list(throws.fitted(pool.likelihood, draws, "mu", truth))
+    slow = [throws.fit(pool.likelihood.take(*draw), "mu", truth) for draw in draws]
+    np.testing.assert_allclose([f.t for f in fast], [f.t for f in slow], atol=2e-5)
+    assert [f.events for f in fast] == [f.events for f in slow]
+
+
+COUNTS = np.arange(80)
+
+
+def critical(mu: float, level: float) -> float:
+    """The exact critical value of t at mu."""
+    own = np.array([t(mu, int(n)) for n in COUNTS])
+    order = np.argsort(own, kind="stable")
+    share = np.cumsum(poisson.pmf(COUNTS, mu + BACKGROUND)[order])
+    return float(own[order][np.searchsorted(share, min(level, 0.999) - 1e-12)])
+
+
+def exact(n: int, level: float, grid: np.ndarray) -> tuple[float, float]:
+    """The outermost values of a grid that a count accepts."""
+    accepted = [mu for mu in grid if t(mu, n) <= critical(mu, level) + 1e-9]
+    return min(accepted), max(accepted)
+
+
+def test_exact_construction_is_the_published_one() -> None:
+    grid = np.linspace(0, 14.5, 1161)
+    for n, upper in list(FC.items())[1:]:
+        assert exact(n, 0.9, grid)[1] == pytest.approx(upper, abs=0.015)
+
+
+LEVEL, THROWN = 0.9, 1000
+
+
+def check_belt(step: float, count: int, observed: range) -> None:
+    """Hold the ends of a belt of toys against the exact ends at the level two of its errors up and down."""
+    grid, fine = np.arange(0, 15.01, step), np.linspace(0, 16, 801)
+    blocks = [thrown(float(mu), count, first=1000 * k) for k, mu in enumerate(grid)]
+    rates = counting(None).rates
+    error = 2 * np.sqrt(LEVEL * (1 - LEVEL) / count)
+    for n in observed:
+        data = np.array([t(float(mu), n) for mu in grid])
+        found = neyman.belt("mu", grid, blocks, data, [LEVEL], rates)["intervals"]["0.9"]
+        assert len(found) == 1, (n, found)
+        narrow, wide = exact(n, LEVEL - error, fine), exact(n, LEVEL + error, fine)
+        assert wide[0] - step <= found[0][0] <= narrow[0] + step, (n, found, wide, narrow)
+        assert narrow[1] - step <= found[0][1] <= wide[1] + step, (n, found, wide, narrow)
+
+
+def test_feldman_cousins_intervals_of_counts() -> None:
+    if throws.slow(counting(None)):
+        pytest.skip("numba is not installed")
+    check_belt(0.5, THROWN, range(11))
+
+
+@pytest.mark.campaign
+def test_feldman_cousins_intervals_of_counts_closely() -> None:
+    check_belt(0.1, 20_000, range(11))
+
+
+def test_pieces_that_toys_do_not_resolve_are_joined() -> None:
+    grid, none = np.arange(6.0), np.zeros(6, np.bool_)
+    pieces = [[0.0, 1.5], [2.5, 4.0]]
+    assert neyman.resolved(pieces, grid, none) == pieces
+    assert neyman.resolved(pieces, grid, np.arange(6) == 2) == [[0.0, 4.0]]
+    assert neyman.resolved([[0.0, 1.5], [2.2, 2.4]], grid, none) == [[0.0, 1.5]]
