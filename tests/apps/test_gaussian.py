@@ -28,6 +28,7 @@ def compare(run: Path) -> list[tuple[str, Any, bool, str]]:
     return module.compare(run, APP / "expected.json")
 
 
+@pytest.mark.campaign
 def test_learned_fit_agrees_with_the_exact_one(needle: Callable[..., Any], tmp_path: Path) -> None:
     fewer = ("--set", "fit.plane.points=9", "--set", "fit.scan={start=0.3,stop=2.1,points=7}")
     ended = needle("run", "--site", "local", APP / "analysis.toml", "--json", *fewer)

@@ -67,6 +67,7 @@ def test_pseudo_data_has_the_rate_of_the_basis(mu: float) -> None:
         assert np.mean(counts) == pytest.approx(expected, abs=5 * np.sqrt(expected / 300))
 
 
+@pytest.mark.campaign
 def test_a_hundred_toys_from_the_amplitudes_at_each_truth(needle: Callable[..., Any], tmp_path: Path) -> None:
     """With smaller and fewer networks than the app has; the campaign takes 2,000 with those of the app."""
     app = shutil.copytree(APP, tmp_path / "app")

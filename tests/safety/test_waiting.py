@@ -206,6 +206,16 @@ if __name__ == "__main__":
         pool.memory.kills = None
         multiprocessing.active_children = None
         time.sleep(60)
+    if sys.argv[1] == "end":  # as Parsl ends a pool
+        worker = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,), name="HTEX-Worker-0")
+        worker.start()
+        time.sleep(1)
+        manager._stop_event = threading.Event()
+        manager._stop_event.set()
+        worker.terminate()
+        worker.join()
+        worker.close()
+        time.sleep(1)
     print(len(shared))
 """
 
@@ -214,6 +224,7 @@ if __name__ == "__main__":
     ("what", "code", "words"),
     [
         ("live", 0, ""),
+        ("end", 0, ""),
         ("kill", 1, "which holds Parsl's list of tasks, has gone"),
         ("break", 1, "the watch over its workers has failed"),
     ],

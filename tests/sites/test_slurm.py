@@ -140,7 +140,7 @@ def outliving(
 
 
 def test_gaussian_on_two_nodes_of_four_gpus(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, queue: Queue) -> None:  # fmt: skip
-    settings = {"training.members": 4, "training.epochs": 10, "samples.signal.events": 18_000, "samples.background.events": 18_000,
+    settings = {"training.members": 2, "training.epochs": 5, "split.cross": 2, "samples.signal.events": 18_000, "samples.background.events": 18_000,
                 "toys.count": 10, "intervals.toys_per_point": 20}  # fmt: skip
     options = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     mine = machine(tmp_path, GPU, "pack = 1")

@@ -83,7 +83,10 @@ def watch(folder: Path) -> None:
         helpers |= {child for child in children if "Manager" in child.name}
         if gone := [helper.name for helper in helpers if helper not in children]:
             _end(f"{gone[0]}, which holds Parsl's list of tasks, has gone")
-        for pid in workers.keys() - living.keys():
+        lost = workers.keys() - living.keys()
+        if lost and _ending():  # asked after the workers were listed: Parsl closes them once it ends the pool
+            lost = set()
+        for pid in lost:
             counted = memory.kills()
             _note(folder, workers[pid], pid, counted > kills or memory.in_kernel_log(pid))
             kills = counted
@@ -109,6 +112,11 @@ def _note(folder: Path, worker: BaseProcess, pid: int, out_of_memory: bool) -> N
 
 def _manager() -> Any:
     return vars(sys.modules["__main__"])["manager"]
+
+
+def _ending() -> bool:
+    """Whether Parsl ends this pool, and its workers with it."""
+    return bool(_manager()._stop_event.is_set())  # noqa: SLF001  no other way
 
 
 def _lost() -> bool:
