@@ -153,7 +153,7 @@ class Builder:
         own = [c for c in self.crosses if process in ("", c.process)]
         index, places = self.rates.processes.index, self.places
         crossed = [(index(c.process), places[c.first], places[c.second]) for c in own]
-        return Responses.of(entries, size, crossed, np.array([ratios[c.ratio] for c in own]).reshape(-1, size))
+        return Responses.of(entries, size, crossed, np.array([ratios[c.ratio] for c in own]).reshape(len(own), size))
 
     def _simulation(self, place: int, simulation: Dataset) -> Simulation:
         process = self.rates.processes[place]

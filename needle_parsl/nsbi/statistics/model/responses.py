@@ -105,8 +105,8 @@ class Responses:
             np.array([entry.process for entry in order], dtype=np.intp),
             np.array([entry.nuisance for entry in order], dtype=np.intp),
             np.array([CODES.index(entry.interpolation) for entry in order], dtype=np.intp),
-            np.array([entry.log_up for entry in order]).reshape(-1, rows),
-            np.array([entry.log_down for entry in order]).reshape(-1, rows),
+            np.array([entry.log_up for entry in order]).reshape(len(order), rows),
+            np.array([entry.log_down for entry in order]).reshape(len(order), rows),
             np.array(crossed, dtype=np.intp).reshape(-1, 3),
             np.empty((0, rows)) if cross is None else cross,
         )
