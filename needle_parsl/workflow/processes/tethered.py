@@ -101,7 +101,7 @@ def main(arguments: list[str]) -> int:
     try:
         master = psutil.Process(int(owner))
         piped = ("stdout", "stderr") if size and bounds[2] else ("stderr",) if size else ()
-        pipes = {"stdout": output, "stderr": output} | dict.fromkeys(piped, subprocess.PIPE)
+        pipes: dict[str, Any] = {"stdout": output, "stderr": output} | dict.fromkeys(piped, subprocess.PIPE)
         child = subprocess.Popen(program, **pipes)
     except (psutil.NoSuchProcess, OSError) as error:
         sys.stderr.write(f"{program[0]}: {error}\n")
