@@ -1,6 +1,7 @@
 """The plan: an analysis turned into tasks with keys. Pure; knows no machine and opens no file."""
 
-from needle_parsl.plan.graph import OBSERVED, Plan, build, sources
+from needle_parsl.plan.datasets import OBSERVED
+from needle_parsl.plan.graph import Plan, build, sources
 from needle_parsl.plan.growing import Inputs
 from needle_parsl.plan.keys import content, digest
 from needle_parsl.plan.specs import (
