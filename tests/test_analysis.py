@@ -55,7 +55,7 @@ def test_blind_analysis_has_no_data(small_inputs: Path) -> None:
         ("fit.scan={start=-1, stop=2}", "fit.scan: -1 leaves the bounds [0, 5] of mu"),
         ("fit.scan={start=2, stop=1}", "fit.scan: runs from 2 to 1; expected start below stop"),
         ("physics='no.py'", "physics: "),
-        ("model.processes.signal='mu - 2'", "model.processes.signal: is -1 at the nominal parameters; expected 0 or more events"),
+        ("model.processes={signal='mu - 2', background=-1.0}", "model.processes: no multiplier is above 0 at the nominal parameters"),
         ("model.processes.signal='sqrt(mu - 1)'", "model.processes.signal: has no number as its value at mu = 0; change it, or the bounds of mu"),
         ("model.processes.signal='1 / mu'", "model.processes.signal: has no number as its value at mu = 0"),
         ("samples.observed.files=['background.root']", "samples.observed: is the name of the data that [fit] names"),

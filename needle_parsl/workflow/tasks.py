@@ -21,6 +21,9 @@ from needle_parsl.workflow.records import Output, Record, warnings, writing
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.report.gathering import Inference, Subject
+    from needle_parsl.nsbi.statistics.blocks import Block
+    from needle_parsl.nsbi.statistics.fits.fitting import Floats, Result
+    from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 
 
 def generate(root: str, task: Task, stdout: object, stderr: object) -> str:  # noqa: ARG001  Parsl takes the two log files
@@ -174,37 +177,62 @@ def toys(root: str, task: Task, *_before: Record) -> Record:
 
 
 def neyman(root: str, task: Task, *_before: Record) -> Record:
-    """Construct the confidence belt, and read off what the data accept."""
+    """Construct the confidence belt, and read off what the data accept; the reason where there is none."""
+    with writing(root, task) as out:
+        try:
+            found = _belt(root, task.of(specs.Neyman))
+        except TaskError as error:  # of fits that did not converge: the report says so, and has all else
+            found = {"parameter": task.of(specs.Neyman).poi, "reason": str(error)}
+        rundir.write_json(out.path, {**found, "dataset": task.of(specs.Neyman).fit.dataset})
+    return out.record(root)
+
+
+def _belt(root: str, spec: specs.Neyman) -> dict[str, Any]:
+    """Construct the belt.
+
+    Raises:
+        TaskError: The fit of the data did not converge, or no fit of a toy did at some value.
+    """
     import numpy as np
 
-    from needle_parsl.nsbi.statistics import corrections, hypotheses
+    from needle_parsl.nsbi.statistics import corrections
     from needle_parsl.nsbi.statistics import neyman as construction
     from needle_parsl.nsbi.statistics.fits import intervals
     from needle_parsl.nsbi.statistics.fits.fitting import minimise
 
-    spec = task.of(specs.Neyman)
-    with writing(root, task) as out:
-        learned = inputs.likelihood(root, spec.fit)
-        best = minimise(learned, learned.rates)
-        if not best.converged:
-            raise TaskError(f"the fit of the {spec.fit.dataset} data did not converge, so that there is no belt")
-        grid = np.array(spec.grid)
-        observed = intervals.statistic(learned, best, spec.poi, grid)
-        toys = [inputs.blocks(root, names) for names in spec.blocks]
-        above = best.value(spec.poi) if spec.statistic == "q_mu" else None
-        belt = construction.belt(
-            spec.poi, grid, toys, observed, spec.levels, learned.rates, smoothed=spec.smooth, best=above
-        )
-        belt["normalisation"] = corrections.largest(learned, best.theta, toys)
-        if spec.without is not None:
-            background = inputs.blocks(root, spec.background)
-            (t,) = intervals.statistic(learned, best, spec.poi, np.array([spec.without]))
-            found = best.value(spec.poi)
-            q = float(t) if found > spec.without else 0.0
-            belt["discovery"] = None if np.isnan(q) else hypotheses.discovery(background, spec.poi, q)
-            belt["limits"] = hypotheses.limits(spec.poi, grid, toys, background, observed, found, spec.levels)
-        rundir.write_json(out.path, {**belt, "dataset": spec.fit.dataset})
-    return out.record(root)
+    learned = inputs.likelihood(root, spec.fit)
+    best = minimise(learned, learned.rates)
+    if not best.converged:
+        raise TaskError(f"the fit of the {spec.fit.dataset} data did not converge, so that there is no belt")
+    grid = np.array(spec.grid)
+    observed = intervals.statistic(learned, best, spec.poi, grid)
+    toys = [inputs.blocks(root, names) for names in spec.blocks]
+    above = best.value(spec.poi) if spec.statistic == "q_mu" else None
+    belt = construction.belt(
+        spec.poi, grid, toys, observed, spec.levels, learned.rates, smoothed=spec.smooth, best=above
+    )
+    belt["normalisation"] = corrections.largest(learned, best.theta, toys)
+    return {**belt, **_without(root, spec, learned, best, toys, observed)}
+
+
+def _without(
+    root: str, spec: specs.Neyman, learned: Likelihood, best: Result, toys: list[Block], observed: Floats
+) -> dict[str, Any]:
+    """Test against no signal, where toys of it were asked for."""
+    import numpy as np
+
+    from needle_parsl.nsbi.statistics import hypotheses
+    from needle_parsl.nsbi.statistics.fits import intervals
+
+    if spec.without is None:
+        return {}
+    background, found = inputs.blocks(root, spec.background), best.value(spec.poi)
+    (t,) = intervals.statistic(learned, best, spec.poi, np.array([spec.without]))
+    q = float(t) if found > spec.without else 0.0
+    return {
+        "discovery": None if np.isnan(q) else hypotheses.discovery(background, spec.poi, q),
+        "limits": hypotheses.limits(spec.poi, np.array(spec.grid), toys, background, observed, found, spec.levels),
+    }
 
 
 def coverage(root: str, task: Task, *_before: Record) -> Record:
@@ -213,7 +241,8 @@ def coverage(root: str, task: Task, *_before: Record) -> Record:
 
     spec = task.of(specs.Coverage)
     with writing(root, task) as out:
-        belt = rundir.read_json(inputs.path(root, "neyman", "neyman")) if spec.belt else None
+        made = rundir.read_json(inputs.path(root, "neyman", "neyman")) if spec.belt else {"reason": ""}
+        belt = None if "reason" in made else made
         toys = [inputs.blocks(root, names) for names in spec.blocks]
         truths = [dict(zip(block.parameters, block.truth.tolist(), strict=True)) for block in toys]
         factors = fitting.inflations(root, spec, truths)
@@ -283,6 +312,7 @@ def _inference(root: str, spec: specs.Report) -> Inference:
     def one(stage: str, name: str, there: bool) -> Any:
         return rundir.read_json(inputs.path(root, stage, name)) if there else None
 
+    belt = one("neyman", "neyman", spec.belt) or {}
     return Inference(
         _numbers(root, "fit", spec.fits),
         _numbers(root, "interval", spec.scans),
@@ -290,12 +320,13 @@ def _inference(root: str, spec: specs.Report) -> Inference:
         one("interval", "impacts", spec.impacts),
         one("interval", "limits", spec.limits),
         one("interval", "distributions", True),
-        one("neyman", "neyman", spec.belt),
+        None if "reason" in belt else belt or None,
         one("coverage", "coverage", bool(spec.toys)),
         [inputs.blocks(root, names) for names in spec.toys],
         one("bootstrap", "bootstrap", spec.bootstrap),
         one("diagnose", "mixture", spec.mixture),
         one("interval", "closure", spec.closure),
+        belt.get("reason", ""),
     )
 
 

@@ -44,8 +44,14 @@ class QuorumError(TaskError):
     """A ratio that is made again has too few members: a replica less, and no failure of the run."""
 
 
+class UnfittedError(TaskError):
+    """The fit that says where toys are thrown did not converge: there are none, which the belt says."""
+
+
 def block(root: str, spec: specs.Toys) -> Block:
-    """Throw and fit the toys of a block; none where earlier rounds decide, or where a replica has too few members.
+    """Throw and fit the toys of a block.
+
+    There are none where earlier rounds decide, where a replica has too few members, or where no fit of the data says what to throw.
 
     Args:
         root: The run directory.
@@ -58,7 +64,7 @@ def block(root: str, spec: specs.Toys) -> Block:
         return Block.empty(before.parameters, before.truth, (before.effective, before.vetoed), spec.tested)
     try:
         thrown = throw(root, spec)
-    except QuorumError:
+    except (QuorumError, UnfittedError):
         rates = inputs.likelihood(root, spec.fit).rates
         return Block.empty(
             rates.parameters, rates.outward(rates.at(dict(spec.truth))), (float("inf"), 0.0), spec.tested
@@ -140,7 +146,7 @@ def _truth(spec: specs.Toys, learned: Likelihood) -> Floats:
     found = minimise(learned, learned.rates, fixed=values, errors=False)
     if not found.converged:
         where = ", ".join(f"{name} = {value:g}" for name, value in values.items())
-        raise TaskError(
+        raise UnfittedError(
             f"toys: with {where}, the fit of the {spec.fit.dataset} data did not converge; bring intervals.grid nearer"
         )
     return found.theta

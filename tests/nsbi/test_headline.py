@@ -92,6 +92,10 @@ def test_scale_of_the_parameter_does_not_matter(written, scale: float) -> None:
     quoted = [line for line in out.splitlines() if line.startswith("mu =") or "interval" in line]
     assert len(quoted) == 3
     assert "0.000" not in "".join(quoted)
+    assert summary["result"].count("e+") + summary["result"].count("e-") == 1, summary[
+        "result"
+    ]  # one scale for all parts
+    assert "stat." in summary["result"].split(")e")[0]
     digits = summary["result"].partition("(")[2].partition(" ")[0]
     assert float(digits) == pytest.approx(1.0, abs=0.01)
 

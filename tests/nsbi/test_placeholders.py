@@ -86,6 +86,16 @@ def test_a_feature_that_never_varies_is_said() -> None:
     ]
 
 
+def test_features_that_never_vary_at_all_are_refused() -> None:
+    x, one = np.ones((500, 1), np.float32), features(0)
+    ((key, message),) = placeholders.problems([seen("a", x), seen("b", x)], Wanted())
+    assert key == "features.names"
+    assert message.startswith("feature ")
+    assert "is the same in all simulated events, so that nothing can be learned; name features that vary, or" in message
+    one[:, 0] = 7
+    assert not placeholders.problems([seen("a", one)], Wanted())
+
+
 def test_a_category_of_data_alone_is_refused_where_all_simulated_events_are_known() -> None:
     wanted = Wanted.of((), {"n": "onehot"})
     simulated, data = features(0), features(0, n=50)

@@ -51,14 +51,16 @@ def good() -> Any:
     scans = {"scan": {"open": [], "intervals": {"0.68": [[0.8, 1.2]]}, "best": 1.01}}
     subject = SimpleNamespace(poi="mu", headline="asimov", lost={}, thresholds=Diagnostics())
     samples = [sample(name, yields[name]) for name in names]
-    inference = SimpleNamespace(fits={"asimov": fit()}, scans=scans, closure=None)
-    return SimpleNamespace(subject=subject, samples=samples, dataset=dataset, inference=inference, observed=None)
+    inference = SimpleNamespace(fits={"asimov": fit()}, scans=scans, closure=None, belt=None, no_belt="")
+    return SimpleNamespace(
+        subject=subject, samples=samples, dataset=dataset, inference=inference, observed=None, binned=False
+    )
 
 
 CHECKS = {
     "fits": fit_checks.fits, "minima": fit_checks.minima, "asimov": fit_checks.returned,
     "events": sample_checks.events, "variation samples": sample_checks.variations, "leaks": sample_checks.leaks,
-    "outputs": sample_checks.outputs,
+    "outputs": sample_checks.outputs, "belt": judging.CHECKS["belt"][0],
 }  # fmt: skip
 
 
@@ -81,7 +83,9 @@ def planted(facts: Any, fault: str) -> None:  # noqa: C901, PLR0912  one fault a
         case "no convergence":
             asimov(facts, converged=False)
         case "on a wall":
-            asimov(facts, converged=False, on_wall=["jes"])
+            asimov(facts, on_wall=["jes"])
+        case "no belt":
+            inference.no_belt = "the fit of the data did not converge"
         case "MINOS failed":
             asimov(facts, minos_failed=["mu"])
         case "rival minimum":
@@ -123,6 +127,7 @@ def planted(facts: Any, fault: str) -> None:  # noqa: C901, PLR0912  one fault a
 
 FAULTS = {
     "no convergence": ("fits", "fail"), "on a wall": ("fits", "fail"), "MINOS failed": ("fits", "warning"),
+    "no belt": ("belt", "fail"),
     "rival minimum": ("minima", "warning"), "scan found a deeper one": ("minima", "fail"), "Asimov fit off": ("asimov", "fail"),
     "Asimov nuisance off": ("asimov", "fail"), "finite simulation hides": ("asimov", "no power"),
     "other cross section": ("variation samples", "fail"), "halved yield": ("variation samples", "warning"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from needle_parsl.nsbi.report.rounding import alone, pieces, quoted, single
+from needle_parsl.nsbi.report.rounding import pieces, plain, quoted, single
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,8 @@ def test_intervals_and_tables() -> None:
     )
     assert pieces([[0.1, 0.2], [0.5, 0.9]], 0.1) == "[0.10, 0.20] and [0.50, 0.90]"
     assert pieces([], 0.1) == "none"
-    assert alone(0.0123) == "0.012"
+    assert plain(0.0123) == "0.012"
+    assert plain(0.000123) == "0.00012"
+    assert plain(17_000.0) == "17000"
     assert single(None) == "–"
     assert single(0.51234, 0.0123) == "0.512 ± 0.012"

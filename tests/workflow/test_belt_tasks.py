@@ -18,6 +18,7 @@ from needle_parsl import rundir
 from needle_parsl.analysis import Model
 from needle_parsl.nsbi.statistics import blocks
 from needle_parsl.nsbi.statistics.batched import compiling
+from needle_parsl.nsbi.statistics.fits import fitting
 from needle_parsl.nsbi.statistics.toys import Pool, drawn
 from needle_parsl.plan import Task, specs
 from needle_parsl.workflow import inputs, tasks, throwing
@@ -62,6 +63,17 @@ def test_belt_with_toys_without_a_signal(run: Path) -> None:
     limit = json.loads((run / rundir.place("neyman", "neyman")).read_text())
     assert limit["intervals"]["0.68"] == [[0.5, pytest.approx(1.2 + 0.468 * SIGMA, abs=0.1)]]
     assert [point["t"] > 0 for point in limit["points"]] == [False, False, True, True]
+
+
+def test_data_whose_fit_does_not_converge_have_no_belt_and_a_reason(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = fitting.minimise
+    monkeypatch.setattr(fitting, "minimise", lambda *given, **how: replace(free(*given, **how), converged=False))
+    spec = specs.Neyman(FIT, "mu", GRID, tuple(map(names, GRID)), (0.68,))
+    tasks.neyman(str(run), Task("neyman", "neyman", "k", spec, ()))
+    found = json.loads((run / rundir.place("neyman", "neyman")).read_text())
+    assert found["reason"] == "the fit of the asimov data did not converge, so that there is no belt"
+    tasks.toys(str(run), Task("toys", "neyman/mu=9.0000", "n", replace(toys(9.0), profiled=True), ()))
+    assert len(inputs.blocks(str(run), ("neyman/mu=9.0000",)).t) == 0
 
 
 @pytest.mark.filterwarnings("default:toys are fitted")

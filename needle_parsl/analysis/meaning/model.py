@@ -45,6 +45,7 @@ def _processes(analysis: Analysis, complain: Complain) -> None:
     if not analysis.model.processes:
         complain("model.processes", "is empty; name at least one sample")
     used: set[str] = set()
+    values: list[float] = []
     for name, multiplier in analysis.model.processes.items():
         key = f"model.processes.{name}"
         known_as(name, analysis.samples, "sample", key, complain)
@@ -53,11 +54,20 @@ def _processes(analysis: Analysis, complain: Complain) -> None:
             complain(key, f'has no density ratio; add "{name}" to ratios.targets')
         if (tree := parsed(multiplier, key, complain)) is not None:
             used |= tree.names()
+            values += _nominal(analysis, tree)
             _multiplier(analysis, tree, key, complain)
+    if values and max(values) <= 0:
+        complain("model.processes", "no multiplier is above 0 at the nominal parameters, so that no event is expected")
     for name, parameter in analysis.model.parameters.items():
         if name not in used and analysis.model.processes:
             role = "parameter of interest" if parameter.role == "poi" else "parameter"
             complain(f"model.parameters.{name}", f"no process depends on this {role}")
+
+
+def _nominal(analysis: Analysis, tree: expressions.Expression) -> list[float]:
+    """Evaluate a multiplier at the nominal parameters; one may be negative, as those of morphing bases are. Empty without a value."""
+    nominal = {name: parameter.nominal for name, parameter in analysis.model.parameters.items()}
+    return [value_at(tree, nominal)] if tree.names() <= set(nominal) else []
 
 
 def _multiplier(analysis: Analysis, tree: expressions.Expression, key: str, complain: Complain) -> None:
@@ -75,11 +85,9 @@ def _multiplier(analysis: Analysis, tree: expressions.Expression, key: str, comp
 
 
 def _values(analysis: Analysis, tree: expressions.Expression, key: str, complain: Complain) -> None:
-    """Evaluate a multiplier where fits will go: at the nominal parameters, and along the bounds of each."""
+    """Evaluate a multiplier where fits will go: along the bounds of each parameter. It may be negative, where the total is not."""
     parameters = analysis.model.parameters
     nominal = {name: parameter.nominal for name, parameter in parameters.items()}
-    if (value := value_at(tree, nominal)) < 0:
-        complain(key, f"is {value:g} at the nominal parameters; expected 0 or more events")
     for name in sorted(tree.names()):
         low, high = parameters[name].bounds
         for x in (nominal[name], low, *(low + (high - low) * i / 8 for i in range(1, 8)), high):

@@ -86,7 +86,21 @@ def _nothing(wanted: Wanted) -> Transform:
 
 def problems(seen: Sequence[Seen], wanted: Wanted) -> list[tuple[str, str]]:
     """List what features cannot bear: the key that has to be mended, and a message."""
-    return [*_unbearable(seen, wanted), *_of_data_alone(seen)]
+    return [*_unbearable(seen, wanted), *_of_data_alone(seen), *_nothing_varies(seen)]
+
+
+def _nothing_varies(seen: Sequence[Seen]) -> Iterable[tuple[str, str]]:
+    """Complain where no feature varies, so that all events are alike."""
+    simulated = [one for one in seen if not one.varied and one.sample != OBSERVED and len(one.portion.x)]
+    names = simulated[0].names if simulated and not any(one.particles for one in simulated) else ()
+    if names and len(list(_still(simulated))) == len(names):
+        yield (
+            "features.names",
+            (
+                f"{_features(names)} the same in all simulated events, so that nothing can be learned; name features that vary, or leave out "
+                "[ratios] and count in [model.regions] alone"
+            ),
+        )
 
 
 def _unbearable(seen: Sequence[Seen], wanted: Wanted) -> Iterable[tuple[str, str]]:

@@ -42,10 +42,16 @@ def fits(facts: Facts) -> Found:
 
 def _fit(name: str, fit: Mapping[str, Any], poi: str) -> Found:
     if not fit["converged"]:
-        walls = " and ".join(fit["on_wall"])
-        why = f": {walls} ran away to {WALL:g} sigma" if walls else ""
-        why = why if fit["nll"] is not None else ": -ln L is not a finite number, wherever it starts"
+        why = "" if fit["nll"] is not None else ": -ln L is not a finite number, wherever it starts"
         yield "fail", f"The fit '{name}' did not converge{why}."
+    for parameter in fit["on_wall"]:
+        yield (
+            "fail",
+            (
+                f"In the fit '{name}', {parameter} is at its bound, {WALL:g} sigma away from its nominal value: a minimum, but the model is "
+                "not known so far out; look at its variations, or give it bounds that are meant."
+            ),
+        )
     if fit["degenerate"]:
         yield "fail", f"In the fit '{name}', {degeneracy.sentence(fit['degenerate'])}."
     for parameter in fit["at_bound"]:

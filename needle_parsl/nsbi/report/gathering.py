@@ -102,6 +102,8 @@ class Inference:
     """Mean of the learned mixture over the reference, along the parameter of interest."""
     closure: dict[str, Any] | None = None
     """Whether what is injected into the simulation comes back; None where ratios are not normalised at the yields."""
+    no_belt: str = ""
+    """Why there is no Neyman construction, where one was asked for."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ EXTRA = ("simulation_error", "ensemble_error", "bootstrap_error")
 
 
 def result(facts: Facts, numbers: Mapping[str, Any]) -> str:
-    """Write the result: `mu = 1.04 +0.28 -0.26 (± 0.25 stat., ± 0.10 syst.) ± 0.07 (MC stat.)`.
+    """Write the result: `mu = 1.04 +0.28 -0.26 (± 0.25 stat., ± 0.10 syst.) ± 0.07 (MC stat.)`, all on one scale.
 
     Args:
         facts: What the report is about.
@@ -28,11 +28,19 @@ def result(facts: Facts, numbers: Mapping[str, Any]) -> str:
     if not fit["converged"]:
         return f"{poi} = {value:.3g}, the last point of a fit that did not converge"
     sides = _sides(value, numbers["minos"], error)
-    text = rounding.quoted(value, [sides]) if sides else _alone(value, facts)
-    parts = _parts(error, numbers["statistical_error"], facts)
+    if not sides:
+        return f"{poi} = {_alone(value, facts)}"
+    both = sides if isinstance(sides, tuple) else (sides, sides)
+    ten = rounding.power(max(abs(x) for x in (value, *both)))
+    unit = 10.0**ten
+    text = rounding.quoted(value / unit, [(both[0] / unit, both[1] / unit)])
+    parts = [
+        f"± {rounding.plain(size / unit)} {name}" for size, name in _parts(error, numbers["statistical_error"], facts)
+    ]
     names = dict(zip(EXTRA, ("MC stat.", numbers["ensemble_error_of"], "training"), strict=True))
-    beside = [f"± {rounding.alone(numbers[key])} ({names[key]})" for key in EXTRA if numbers.get(key)]
-    return " ".join([f"{poi} = {text}", *([f"({', '.join(parts)})"] if parts else []), *beside])
+    beside = [f"± {rounding.plain(numbers[key] / unit)} ({names[key]})" for key in EXTRA if numbers.get(key)]
+    whole = " ".join([text, *([f"({', '.join(parts)})"] if parts else []), *beside])
+    return f"{poi} = ({whole})e{ten:+03d}" if ten else f"{poi} = {whole}"
 
 
 def _sides(value: float, minos: Any, error: float | None) -> tuple[float, float] | float | None:
@@ -53,13 +61,13 @@ def _alone(value: float, facts: Facts) -> str:
     return (rounding.fixed(value, rounding.decimals(min(widths))) if widths else f"{value:.3g}") + place
 
 
-def _parts(error: float | None, statistical: float | None, facts: Facts) -> list[str]:
+def _parts(error: float | None, statistical: float | None, facts: Facts) -> list[tuple[float, str]]:
     """Give the statistical and the systematic part, where there are nuisance parameters."""
     parameters = facts.inference.fits[facts.subject.headline]["parameters"]
     if not error or not statistical or len(parameters) < 2 or statistical >= error * (1 - 1e-6):
         return []
     systematic = error * float(np.sqrt(1 - (statistical / error) ** 2))
-    return [f"± {rounding.alone(size)} {name}" for size, name in ((statistical, "stat."), (systematic, "syst."))]
+    return [(statistical, "stat."), (systematic, "syst.")]
 
 
 def intervals(facts: Facts) -> dict[str, dict[str, str]]:

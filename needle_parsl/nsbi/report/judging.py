@@ -152,6 +152,8 @@ def _good_mixture(facts: Facts) -> str:
 
 def _belt(facts: Facts) -> Found:
     belt = facts.inference.belt
+    if facts.inference.no_belt:
+        yield "fail", f"There is no Neyman construction: {facts.inference.no_belt}."
     if belt is None:
         return
     for level in belt["open"]:

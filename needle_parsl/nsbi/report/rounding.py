@@ -55,12 +55,9 @@ def quoted(value: float, errors: Sequence[tuple[float, float] | float], names: S
     return f"({text})e{ten:+03d}" if ten else text
 
 
-def alone(error: float) -> str:
-    """Write an error by itself, to two digits."""
-    ten = power(abs(error))
-    scaled = error / 10.0**ten
-    text = fixed(scaled, decimals(abs(scaled)))
-    return f"{text}e{ten:+03d}" if ten else text
+def plain(error: float) -> str:
+    """Write an error to two digits, without a power of ten: beside a value that has one, or none."""
+    return fixed(error, decimals(abs(error)))
 
 
 def _error(error: tuple[float, float] | float, ten: int, places: int) -> str:

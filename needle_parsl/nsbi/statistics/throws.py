@@ -66,7 +66,7 @@ def fit(toy: Likelihood, parameter: str, truth: Floats, tested: Sequence[float] 
     pulls = (free.theta - truth) * np.abs(rates.stretch(free.theta)) / errors
     kind = "bins" if toy.binned else "events"
     events = round(sum(float(table.count.sum()) for table in toy.of_kind(kind)))
-    good = held[0].converged and free.converged
+    good = held[0].converged and free.converged and not (held[0].on_wall or free.on_wall)
     own = t[0] if good else max(2 * (held[0].nll - free.nll), 0.0)
     return Fitted(events, free.values, errors, pulls, own, free.nll, good, np.array(t[1:]), code, True)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from needle_parsl import rundir
+from needle_parsl.errors import InputError
 from needle_parsl.plan import specs
 from needle_parsl.workflow.inputs.ratios import log_density
 from needle_parsl.workflow.inputs.stores import count, part, path, shares, store, total
@@ -114,7 +115,13 @@ def weighted(spec: specs.Fit, found: Dataset) -> Dataset:
     from needle_parsl.nsbi.statistics.model import Rates
 
     rates = Rates.build(spec.model)
-    return at(found, dict(zip(rates.processes, rates.factors(rates.start)[0], strict=True)))
+    factors = dict(zip(rates.processes, rates.factors(rates.start)[0].tolist(), strict=True))
+    expected = sum(factor * found.yields[process] for process, factor in factors.items())
+    if expected <= 0:
+        raise InputError(
+            f"model.processes: {expected:.3g} events are expected at the nominal parameters; expected more than 0"
+        )
+    return at(found, factors)
 
 
 def expected(spec: specs.Fit) -> specs.Fit:

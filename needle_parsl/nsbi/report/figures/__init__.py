@@ -34,7 +34,8 @@ FIGURES = {
         likelihoods.plane, lambda f: f.inference.plane is not None,
     ),
     "impacts": Entry(
-        "fits", "Pulls of the nuisance parameters, and how far each moves the parameter of interest; the largest on top.",
+        "fits", "Pulls of the nuisance parameters, and how far each moves the parameter of interest; the largest on top, above "
+        "them, in red, those that are at a bound.",
         fits.impacts, lambda f: bool(f.inference.impacts),
     ),
     "correlations": Entry(

@@ -16,35 +16,54 @@ if TYPE_CHECKING:
 
 RANKED = 25
 """Nuisance parameters in the figure of impacts; the others are in its file."""
+PULLS, RED = 2.0, "#bd1f01"
+"""Where the axis of pulls ends; the colour of what is at a bound, as that of a check that fails."""
 WORDS = {"covariance": "covariance", "observable": r"observable $\pm 1\sigma$", "refit": r"refit at $\pm\hat\sigma$"}
 
 
+def _at_ends(facts: Facts) -> set[str]:
+    """Name the parameters of the headline fit that are at a bound."""
+    fit = facts.inference.fits[facts.subject.headline]
+    return {*fit["on_wall"], *fit["at_bound"]}
+
+
+def _pull(axes: Axes, row: float, entry: Mapping[str, Any], colour: str) -> None:
+    """Draw a pull; one that leaves the axes is at their end, with its number."""
+    place = float(np.clip(entry["pull"], -PULLS, PULLS))
+    error = max(entry["pull_error"] or 0.0, 0.0)
+    axes.errorbar(place, row, xerr=error, fmt="o", color=colour, markersize=4, capsize=2)
+    if place != entry["pull"]:
+        side = "left" if place < 0 else "right"
+        axes.annotate(
+            f"{entry['pull']:+.1f}", (place, row), (0, 5), textcoords="offset points", ha=side, fontsize=8, color=colour
+        )
+
+
 def impacts(facts: Facts) -> Figure:
-    """Draw pulls to the left and impacts to the right, the largest on top, as the field does."""
+    """Draw pulls to the left and impacts to the right, the largest on top, as the field does; above all, in red, what is at a bound."""
     from matplotlib.figure import Figure
 
     assert facts.inference.impacts is not None
     found = facts.inference.impacts
-    entries, method = found["nuisances"][:RANKED], found["methods"][-1]
+    ends, method = _at_ends(facts), found["methods"][-1]
+    entries = sorted(found["nuisances"], key=lambda entry: entry["name"] not in ends)[:RANKED]
     figure = Figure(figsize=(8.4, 1.6 + 0.34 * len(entries)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1, 1.25])
     rows = np.arange(len(entries))[::-1]
     for row, entry in zip(rows, entries, strict=True):
         _bars(right, float(row), entry["impacts"])
-        left.errorbar(
-            entry["pull"],
-            row,
-            xerr=max(entry["pull_error"] or 0.0, 0.0),
-            fmt="o",
-            color="black",
-            markersize=4,
-            capsize=2,
-        )
+        _pull(left, float(row), entry, RED if entry["name"] in ends else "black")
     left.axvspan(-1, 1, color="0.92", zorder=0)
     left.axvline(0, color="0.6", linewidth=0.8, zorder=0)
     right.axvline(0, color="0.6", linewidth=0.8)
     left.set_yticks(rows, [entry["name"] for entry in entries])
-    left.set(xlabel=r"$(\hat\alpha - \alpha_0)\,/\,\sigma_0$", xlim=(-2.2, 2.2), ylim=(-0.7, len(entries) - 0.3))
+    for label, entry in zip(left.get_yticklabels(), entries, strict=True):
+        label.set_color(RED if entry["name"] in ends else "black")
+    left.set(
+        xlabel=r"$(\hat\alpha - \alpha_0)\,/\,\sigma_0$",
+        xlim=(-1.1 * PULLS, 1.1 * PULLS),
+        ylim=(-0.7, len(entries) - 0.3),
+    )
     right.set(xlabel=rf"$\Delta${found['parameter']}")
     right.tick_params(left=False)
     shifts = [abs(x) for e in entries for pair in e["impacts"].values() for x in pair if x is not None]

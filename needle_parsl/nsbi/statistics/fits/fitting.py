@@ -20,6 +20,8 @@ DEEPER = 1e-3
 """A point that is lower than the best fit by this is of a deeper minimum, and the fit starts again from there."""
 ACCURACY = 1e-4
 """Of the end of a MINOS interval, in standard errors."""
+SETTLED = 1e-4
+"""Distance of -ln L from its minimum, as its slopes tell, within which a point on a bound is the minimum."""
 AGAIN = 3
 """How often a fit starts again from deeper points."""
 
@@ -31,7 +33,7 @@ class Result:
     rates: Rates
     """Of the model that was fitted."""
     converged: bool
-    """The minimum is valid, its error matrix positive, and no nuisance parameter is on its wall."""
+    """The minimum is valid, and its error matrix positive; it may be at a bound, where -ln L goes down beyond it."""
     nll: float
     """-ln L without ln n!."""
     theta: Floats
@@ -43,7 +45,7 @@ class Result:
     at_bound: tuple[str, ...] = ()
     """Parameters on a bound that is theirs."""
     on_wall: tuple[str, ...] = ()
-    """Nuisance parameters at the end of their range, which no good fit reaches."""
+    """Nuisance parameters at the end of their range, at 5 sigma: a minimum, of a model that nobody knows so far out."""
     on_kink: tuple[str, ...] = ()
     """Nuisance parameters at 0, where their response has a kink: they have no symmetric error."""
     degenerate: Mapping[str, float] = field(default_factory=dict)
@@ -262,11 +264,33 @@ def _result(found: Descent, rates: Rates, *, errors: bool) -> Result:
     on_kink = tuple(name for name, pinned in zip(rates.parameters, found.pinned, strict=True) if pinned)
     flat = _flat(found, ~near) if errors else {}
     inner = _covariance(found, ~near) if errors and not flat else np.zeros((len(near),) * 2)
-    good = bool(found.valid and inner is not None and np.isfinite(value) and not on_wall and not flat)
+    valid = found.valid or (bool(near.any()) and _settled(found, near))
+    good = bool(valid and inner is not None and np.isfinite(value) and not flat)
     covariance = np.zeros((len(theta),) * 2)
     if inner is not None:
         covariance[np.ix_(problem.free, problem.free)] = inner
     return Result(rates, good, value, theta, covariance, (theta,), at_bound, on_wall, on_kink, flat)
+
+
+def _settled(found: Descent, near: npt.NDArray[np.bool_]) -> bool:
+    """Whether a descent to a bound is at a minimum: what slope is left leads out of the bounds (Karush, Kuhn, Tucker).
+
+    Args:
+        found: What MIGRAD takes for no minimum, since it sees a bound by a change of variables alone.
+        near: Which free parameters are on a bound.
+    """
+    problem, x = found.problem, np.array(found.minuit.values)
+    if problem.second is None:
+        return False
+    slope, own = problem.gradient(x), problem.hessian(x)
+    low, high = np.array(found.minuit.limits).T
+    outward = np.where(x - low < high - x, slope, -slope)[near]
+    inner, inside = own[np.ix_(~near, ~near)], slope[~near]
+    if not (np.isfinite(own).all() and np.isfinite(slope).all()):
+        return False
+    if np.linalg.eigvalsh(inner).min(initial=np.inf) <= 0 or (outward < -SETTLED).any():
+        return False
+    return bool(inside @ np.linalg.solve(inner, inside) < 2 * SETTLED)
 
 
 def _flat(found: Descent, inside: npt.NDArray[np.bool_]) -> dict[str, float]:

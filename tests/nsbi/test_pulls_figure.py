@@ -1,0 +1,43 @@
+"""The figure of pulls: parameters at a bound stand on top, in red, and none leaves the axes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from needle_parsl.nsbi.report.figures.fits import RED, impacts
+
+
+def entry(name: str, pull: float) -> dict[str, Any]:
+    return {"name": name, "pull": pull, "pull_error": 0.5, "impacts": {"refit": [-0.1, 0.1]}}
+
+
+def facts(**ends: list[str]) -> Any:
+    found = {
+        "methods": ["refit"],
+        "parameter": "mu",
+        "nuisances": [entry("jes", 0.3), entry("b_tag", 4.99), entry("norm", -0.1)],
+    }
+    fit = {"on_wall": [], "at_bound": [], **ends}
+    inference = SimpleNamespace(impacts=found, fits={"observed": fit})
+    return SimpleNamespace(inference=inference, subject=SimpleNamespace(headline="observed"))
+
+
+def test_parameters_at_a_bound_are_on_top_in_red() -> None:
+    pytest.importorskip("matplotlib")
+    figure = impacts(facts(on_wall=["b_tag"], at_bound=["norm"]))
+    left = figure.axes[0]
+    shown = {label.get_text(): label.get_color() for label in left.get_yticklabels()}
+    heights = dict(zip(shown, left.get_yticks(), strict=True))
+    assert [name for name, colour in shown.items() if colour == RED] == ["b_tag", "norm"]
+    assert min(heights["b_tag"], heights["norm"]) > heights["jes"]
+    assert "+5.0" in [text.get_text() for text in left.texts]  # beyond the axis: at its end, with the number
+    assert all(abs(line.get_xdata()[0]) <= 2.6 for line in left.lines if len(line.get_xdata()) == 1)
+
+
+def test_without_bounds_the_order_is_that_of_impacts() -> None:
+    pytest.importorskip("matplotlib")
+    labels = impacts(facts()).axes[0].get_yticklabels()
+    assert [label.get_text() for label in labels] == ["jes", "b_tag", "norm"]

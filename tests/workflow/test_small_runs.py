@@ -1,0 +1,155 @@
+"""Small experiments as whole runs: binned regions alone, with toys and a belt, and data without an event."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from needle_parsl import plan
+from needle_parsl.analysis import load, read
+
+COUNTING = """
+name = "count"
+[samples.signal]
+files = ["signal.parquet"]
+weight = "w"
+[samples.background]
+files = ["background.parquet"]
+weight = "w"
+[model]
+parameters.mu = { nominal = 1.0, bounds = [0.0, 20.0] }
+processes.signal = "mu"
+processes.background = "1"
+nuisances.norm = { rate = { background = [1.1, 0.9] } }
+[model.regions.sr]
+binning = { column = "x", edges = [0.0, 1.0] }
+[fit]
+data = { files = ["data.parquet"] }
+blind = false
+limit = 0.95
+"""
+BELT = """
+[toys]
+at = [{ mu = 2.0 }]
+count = 20
+[intervals]
+method = "neyman"
+grid = { start = 0.0, stop = 8.0, points = 5 }
+toys_per_point = 40
+"""
+UNBINNED = """
+name = "nothing"
+[features]
+names = ["x"]
+selection = "x < 1"
+[samples.signal]
+files = ["signal.parquet"]
+weight = "w"
+[samples.background]
+files = ["background.parquet"]
+weight = "w"
+[ratios]
+reference = ["background"]
+targets = ["background"]
+[split]
+min_events = 10
+[model]
+parameters.mu = { nominal = 1.0, bounds = [0.0, 20.0] }
+processes.background = "mu"
+[fit]
+data = { files = ["data.parquet"] }
+blind = false
+limit = 0.95
+"""
+
+
+def table(path: Path, events: int, total: float, place: float = 0.5) -> None:
+    x = np.full(events, place) - np.linspace(0, 1e-3, events)
+    pq.write_table(pa.table({"x": x, "w": np.full(events, total / max(events, 1))}), path)
+
+
+def folder(path: Path, text: str, observed: int, place: float = 0.5) -> Path:
+    table(path / "signal.parquet", 2000, 1.0)
+    table(path / "background.parquet", 2000, 3.0)
+    table(path / "data.parquet", observed, float(observed), place)
+    (path / "analysis.toml").write_text(text)
+    return path
+
+
+def record(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def test_plan_of_binned_regions_alone_has_the_stages_that_apply(tmp_path: Path) -> None:
+    loaded = load(folder(tmp_path, COUNTING + BELT, 0))
+    files = {name: (plan.File(name, name, borders=(0, 10)),) for name in plan.sources(loaded.analysis)}
+    made = plan.build(loaded.analysis, plan.Inputs(files, plan.Physics("", ""), exact=False), pack=1)
+    assert list(made.stages()) == ["convert", "count", "fit", "interval", "toys", "neyman", "coverage", "report"]
+    assert made.networks == 0
+    assert set(plan.sources(loaded.analysis)) == {"signal@sr", "background@sr", "observed@sr"}
+    stated = load(tmp_path, ["samples.signal.yield=2.0"]).analysis
+    assert "signal" in plan.sources(stated)  # of all of whose events the yield is
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("bootstrap={}", "bootstrap: trains again, and without [ratios] nothing is trained; leave it out"),
+        ("toys={generate='physics.py:toy'}", "toys.generate: makes events, and without [ratios] only bins are counted"),
+        ("model.regions={}", "ratios: is missing; expected a table, or binned regions in [model.regions] alone"),
+    ],
+)
+def test_what_has_no_meaning_without_ratios_is_said(tmp_path: Path, setting: str, message: str) -> None:
+    found = read(folder(tmp_path, COUNTING, 0), [setting])
+    assert any(message in str(problem) for problem in found.problems), found.problems
+
+
+def test_what_is_said_of_learning_is_not_used(tmp_path: Path) -> None:
+    found = read(folder(tmp_path, COUNTING, 0), ["training.members=3"])
+    assert [str(w.key) for w in found.warnings] == ["training"]
+
+
+def test_counting_experiment_without_an_event(tmp_path: Path, needle: Callable[..., Any]) -> None:
+    """From check to the report: nothing is trained, and what is not there is not shown."""
+    analysis = folder(tmp_path, COUNTING, 0)
+    assert needle("check", analysis).code == 0
+    ended = needle("run", analysis)
+    assert ended.code == 0, ended.err
+    assert "cannot be" not in ended.err
+    run = tmp_path / "runs/count"
+    assert not (run / "packs").exists()
+    scan = record(run / "fits/scan.json")["intervals"]["0.95"]
+    assert scan[0][0] == 0
+    assert scan[0][1] == pytest.approx(1.92, abs=0.03)  # t = 2 mu without an event
+    assert record(run / "fits/limits.json")["observed"] > 0
+    page = (run / "report/index.html").read_text()
+    assert "observed, 0 events" in page
+    assert '<h2 id="ratios">' not in page
+    assert "cannot be" not in page
+    assert record(run / "report/summary.json")["result"].endswith("at its bound")
+
+
+def test_unbinned_search_without_an_event(tmp_path: Path, needle: Callable[..., Any]) -> None:
+    """t = 2 nu mu, whatever ratios there are."""
+    analysis = folder(tmp_path, UNBINNED, 7, place=5.0)
+    ended = needle("run", analysis)
+    assert ended.code == 0, ended.err
+    scan = record(tmp_path / "runs/nothing/fits/scan.json")["intervals"]["0.95"]
+    assert scan[0][1] == pytest.approx(3.841 / 6, abs=2e-3)
+
+
+@pytest.mark.campaign
+def test_counting_experiment_with_toys_and_a_belt(tmp_path: Path, needle: Callable[..., Any]) -> None:
+    ended = needle("run", folder(tmp_path, COUNTING + BELT, 4))
+    assert ended.code == 0, ended.err
+    belt = record(tmp_path / "runs/count/intervals/neyman.json")
+    assert all(len(pieces) == 1 for pieces in belt["intervals"].values())
+    assert record(tmp_path / "runs/count/intervals/coverage.json")["points"][0]["toys"] == 20
+    assert "cannot be" not in (tmp_path / "runs/count/report/index.html").read_text()
