@@ -278,6 +278,14 @@ def settings(source: str, **table: object) -> Settings:
     return Settings.of(Training(**given), 3, 0, source, "/somewhere/physics.py")
 
 
+@pytest.mark.parametrize("network", ["mlp", "deepset", "transformer"])
+def test_names_are_the_same_with_dropout(network: str) -> None:
+    """A file of one fits the other."""
+    shape = networks.Shape(network, 3, 2, 8, particles=0 if network == "mlp" else 2)
+    plain, dropping = (networks.make(shape, dropout).state_dict() for dropout in (0.0, 0.1))
+    assert list(plain) == list(dropping)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("how", ["needle", "sequential", "lightning"])
 def test_frozen_parts_stay_as_they_came_whatever_the_engine(tmp_path: Path, how: str) -> None:
