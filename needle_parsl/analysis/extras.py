@@ -46,8 +46,9 @@ def demanded(analysis: Analysis) -> Iterator[tuple[str, str]]:
     """List what the analysis asks for and is not there: keys, and a message for each."""
     if analysis.ensemble.calibration == "isotonic" and not here("calibration"):
         yield "ensemble.calibration", f'"isotonic" {remedy("calibration")}, or say "histogram"'
-    if analysis.training.architecture()[0] == "flow" and not here("flows"):
-        yield "training.network", f'"flow" {remedy("flows")}, or choose another network'
+    flows = [key for key, table in analysis.training.each() if table.architecture()[0] == "flow"]
+    if flows and not here("flows"):
+        yield f"{flows[0]}.network", f'"flow" {remedy("flows")}, or choose another network'
 
 
 def wished() -> list[str]:

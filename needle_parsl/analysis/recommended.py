@@ -61,7 +61,8 @@ def _crosses(analysis: Analysis) -> bool:
 def _classifies(analysis: Analysis) -> bool:
     """Whether one network can learn several ratios."""
     training = analysis.training
-    return training.architecture()[0] in CLASSIFIED and not (training.metrics or training.label_smoothing)
+    able = all(table.architecture()[0] in CLASSIFIED and not table.label_smoothing for _, table in training.each())
+    return able and not training.metrics
 
 
 def folds(events: float) -> int:

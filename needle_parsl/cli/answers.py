@@ -80,14 +80,12 @@ def _engine(prepared: Prepared) -> dict[str, Any]:
     from needle_parsl.nsbi import compiling
     from needle_parsl.plan import packing
 
-    training = prepared.loaded.analysis.training
-    own = "native" if training.network == "mlp" and compiling.AVAILABLE else "sequential"
-    engine = prepared.looked.engine or own
-    return {
-        "engine": engine,
-        "reason": prepared.looked.reason,
-        "speed_up": packing.speed_up(engine, training.nodes or packing.NODES),
-    }
+    tables = [table for _, table in prepared.loaded.analysis.training.each()]
+    native = "native" if compiling.AVAILABLE else "sequential"
+    usual = [native if table.network == "mlp" else "sequential" for table in tables if not table.tried()]
+    engine = ", ".join(dict.fromkeys([*filter(None, prepared.looked.engine.split(", ")), *usual]))
+    nodes = max(table.nodes or packing.NODES for table in tables)
+    return {"engine": engine, "reason": prepared.looked.reason, "speed_up": packing.speed_up(engine, nodes)}
 
 
 def ended(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:

@@ -65,4 +65,4 @@ def pilot(
 
 def members(prepared: Prepared) -> int:
     """Count the members of its ensembles."""
-    return prepared.loaded.analysis.training.members or 1
+    return prepared.loaded.analysis.training.count()

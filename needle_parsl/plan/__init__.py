@@ -6,9 +6,11 @@ from needle_parsl.plan.growing import Inputs
 from needle_parsl.plan.keys import content, digest
 from needle_parsl.plan.specs import (
     STAGES,
+    Classes,
     Convert,
     File,
     Generate,
+    Initial,
     Physics,
     Piece,
     Task,
@@ -19,9 +21,11 @@ from needle_parsl.plan.specs import (
 __all__ = [
     "OBSERVED",
     "STAGES",
+    "Classes",
     "Convert",
     "File",
     "Generate",
+    "Initial",
     "Inputs",
     "Physics",
     "Piece",

@@ -92,7 +92,7 @@ def refitted(graph: Graph, made: Made, packs: Mapping[str, Sequence[Task]], coun
         packs: By ratio.
         count: How many times.
     """
-    span = (0, graph.analysis.training.members or 1)
+    span = (0, graph.analysis.training.count())
     return [_redone(graph, made, packs, span, graph.salt("refitted", number)) for number in range(count)]
 
 
@@ -118,14 +118,14 @@ def replicas(
         for kind, redone in (("replica", resampled), ("repeat", repeated))
     }
     first, second = (tuple(task.name for task in tasks) for tasks in series.values())
-    summed = specs.Bootstrap(first, second, _size(graph), own.members or 1, bool(own.bootstrap))
+    summed = specs.Bootstrap(first, second, _size(graph), own.count(), bool(own.bootstrap))
     return graph.add("bootstrap", "bootstrap", summed, *(task for tasks in series.values() for task in tasks))
 
 
 def _size(graph: Graph) -> int:
     """Count the members of a ratio and fold in one replica."""
     asked, own = graph.analysis.bootstrap, graph.analysis.training
-    return (asked.members if asked else None) or own.members or 1
+    return (asked.members if asked else None) or own.count()
 
 
 def _redone(
@@ -146,7 +146,13 @@ def _members(graph: Graph, size: int, names: tuple[str, str], salts: Sequence[in
     """List the networks of a ratio in all replicas; a replica draws the same weight for an event in every ratio."""
     folds = range(graph.analysis.training.folds or 1)
     return [
-        specs.Member(number * size + member, fold, graph.salt(*names, number, member, fold), salt)
+        specs.Member(
+            number * size + member,
+            fold,
+            graph.salt(*names, number, member, fold),
+            salt,
+            **training.entered(graph.analysis.training, member),
+        )
         for (number, salt), member, fold in product(enumerate(salts), range(size), folds)
     ]
 

@@ -25,6 +25,8 @@ class Inputs:
     """Whether `physics.py` knows the densities."""
     exports: bool = False
     """Whether ONNX files can be made and checked here."""
+    initial: Mapping[str, Mapping[str, specs.Initial]] = field(default_factory=dict)
+    """Weights that trainings start from: by what the analysis calls them, and by what is learned, "" for anything."""
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Features by whose values the events of a sample are found in its variations, which are made of them."""
 
@@ -55,7 +57,7 @@ class Graph:
 
     def code(self) -> Physics:
         """Give the user's code with the networks of it that files may name."""
-        return replace(self.inputs.physics, names=(self.analysis.training.architecture()[0],))
+        return replace(self.inputs.physics, names=self.analysis.training.own_networks())
 
     def salt(self, *labels: object) -> int:
         """Make a seed of names."""

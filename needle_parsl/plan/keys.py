@@ -10,6 +10,9 @@ from typing import Any
 
 NOT_IN_KEY = {"key": False}
 """Metadata of fields that say where something is, not what it is."""
+IF_SAID = {"key": "said"}
+"""Metadata of fields that came later: a part of the key where they are not what they are by default, so that what was made before them
+keeps its key."""
 
 
 def content(value: Any) -> Any:
@@ -23,12 +26,21 @@ def digest(value: Any) -> str:
 
 
 def _fields(spec: Any) -> dict[str, Any]:
-    return {name: getattr(spec, name) for name in _in_key(spec.__class__)}
+    found = {name: getattr(spec, name) for name in _in_key(spec.__class__)}
+    for name, default in _if_said(spec.__class__):
+        if found[name] == default:
+            del found[name]
+    return found
 
 
 @cache
 def _in_key(kind: type) -> tuple[str, ...]:
     return tuple(f.name for f in fields(kind) if f.metadata.get("key", True))
+
+
+@cache
+def _if_said(kind: type) -> tuple[tuple[str, Any], ...]:
+    return tuple((f.name, f.default) for f in fields(kind) if f.metadata.get("key") == "said")
 
 
 CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_fields)

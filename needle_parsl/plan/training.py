@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
-from needle_parsl.analysis import JOINT_LOSSES, Analysis
+from needle_parsl.analysis import JOINT_LOSSES, Analysis, Training
 from needle_parsl.nsbi.transforms.wanted import Wanted
 from needle_parsl.plan import packing, specs
 from needle_parsl.plan.growing import Graph
@@ -73,9 +74,36 @@ def members(graph: Graph, ratio: specs.Ratio | specs.Classes) -> list[specs.Memb
             fold,
             graph.salt("member", ratio.name, member, fold),
             graph.salt("bootstrap", member) if training.bootstrap else None,
+            **entered(training, member),
         )
-        for member, fold in product(range(training.members or 1), range(training.folds or 1))
+        for member, fold in product(range(training.count()), range(training.folds or 1))
     ]
+
+
+NUMBERS = ("learning_rate", "weight_decay")
+"""Settings in which members of a pack may differ, of needle's networks."""
+
+
+def entered(training: Training, number: int) -> dict[str, Any]:
+    """Say what a member has of its own, by its number in the ensemble: fields of `specs.Member`."""
+    entry = training.entry_of(number)
+    said = training.entries()[entry]
+    own = {name: value for name, value in said.said().items() if name in NUMBERS and _shared(training, entry)}
+    return {"own": tuple(own.items()), "settings": str(said), "entry": entry}
+
+
+def _shared(training: Training, entry: int) -> bool:
+    """Whether the members of an entry may be in a pack with others that differ in numbers; a module of the user's may hold them itself."""
+    return not training.each()[entry][1].own_code()
+
+
+def _alike(training: Training, members: Sequence[specs.Member]) -> list[tuple[Training, list[specs.Member]]]:
+    """Group members whose networks have one shape, and that train alike but for their own numbers."""
+    common = {name: getattr(training, name) for name in NUMBERS}
+    tables = [replace(own, **common) if _shared(training, k) else own for k, (_, own) in enumerate(training.each())]
+    distinct = [table for k, table in enumerate(tables) if table not in tables[:k]]
+    groups = [(table, [m for m in members if tables[m.entry] == table]) for table in distinct]
+    return [(table, own) for table, own in groups if own]
 
 
 def packs(
@@ -96,7 +124,30 @@ def packs(
     """
     graph.networks += len(members)
     splitting = graph.splitting if graph.splitting.folds else replace(graph.splitting, combine=0.0, test=0.0)
-    alone = replace(graph.analysis.training, members=1)
+    found: list[Task] = []
+    for table, own in _alike(graph.analysis.training, members):
+        found += _packed(graph, ratio, splitting, table, own, stores, f"{folder}{ratio.name}", len(found))
+    return found
+
+
+def _packed(
+    graph: Graph, ratio: Subject, splitting: specs.Splitting, table: Training, members: Sequence[specs.Member],
+    stores: Mapping[str, Task], name: str, first: int,
+) -> list[Task]:  # fmt: skip
+    """Cut members that train alike into packs.
+
+    Args:
+        graph: The plan.
+        ratio: What they learn.
+        splitting: Of the events.
+        table: `[training]` as it is for them.
+        members: The networks.
+        stores: Of all samples.
+        name: What the names of the packs begin with.
+        first: The number of the first pack.
+    """
+    given = graph.inputs.initial.get(table.initial, {})
+    alone = replace(table, members=1, initial="")
     if not _suits(graph, alone.loss or "", ratio):
         alone = replace(alone, loss="carl")
     yields = (
@@ -104,25 +155,25 @@ def packs(
         if isinstance(ratio, specs.Classes) and not ratio.varied
         else ()
     )
+    needed = [stores[density.name] for density in ratio.densities()]
     names = [density.sample for density in ratio.densities()]
-    most = graph.pack or packing.members(graph.analysis, graph.inputs.files, names)
+    analysis = replace(graph.analysis, training=table)
+    most = graph.pack or packing.members(analysis, graph.inputs.files, names)
     found = []
     for number, start in enumerate(range(0, len(members), most)):
-        own = tuple(members[start : start + most])
         spec = specs.Train(
             ratio,
             splitting,
             alone,
             graph.salt("fold"),
             graph.salt("validation"),
-            own,
-            replica=bool(folder),
+            tuple(members[start : start + most]),
+            replica="/" in name,
             yields=yields,
             transform=wanted(graph.analysis),
+            initial=given.get("") or given.get(ratio.name),
         )
-        found.append(
-            graph.add("train", f"{folder}{ratio.name}.{number:04d}", spec, *(stores[d.name] for d in ratio.densities()))
-        )
+        found.append(graph.add("train", f"{name}.{first + number:04d}", spec, *needed))
     return found
 
 

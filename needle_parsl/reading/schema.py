@@ -40,6 +40,10 @@ def key_of(field: dataclasses.Field[Any]) -> str:
     return field.name.rstrip("_")
 
 
+LATER = {"key": "said"}
+"""Field metadata of a key that came later: where it is not said, fingerprints are those of before (`plan.keys`)."""
+
+
 def within(low: float = -math.inf, high: float = math.inf, *, above: bool = False) -> dict[str, Any]:
     """Bound a number or the numbers of a list: field metadata.
 

@@ -62,7 +62,8 @@ def share(text: str) -> float:
 
 def reduced(analysis: Analysis, part: float) -> list[str]:
     """Give the settings of a pilot: fewer members and toys, all else as it is."""
-    whole = {"training.members": analysis.training.members or 1}
+    members = analysis.training.members
+    whole = {} if isinstance(members, tuple) else {"training.members": members or 1}  # a mixture stays one
     if analysis.bootstrap is not None:
         whole |= {"bootstrap.replicas": analysis.bootstrap.replicas, "bootstrap.repeats": analysis.bootstrap.repeats}
     if analysis.toys is not None:

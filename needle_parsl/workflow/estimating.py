@@ -68,7 +68,7 @@ def compose(root: str, task: Task, *_before: Record) -> Record:
 
 def _refuse_particles(ratios: Mapping[str, Estimator]) -> None:
     for name, ratio in ratios.items():
-        if ratio.shape.particles:
+        if any(shape.particles for shape in (ratio.shape, *ratio.shapes)):
             raise TaskError(f"the networks of {name} see particles, for which exported files have no input")
 
 

@@ -38,7 +38,7 @@ def described(root: Path) -> dict[str, Any]:
                 "members": len(ratio.weights),
                 "combine": ratio.combine,
                 "calibration": ratio.calibration.kind if ratio.calibration else "none",
-                "network": ratio.shape.network,
+                "network": ", ".join(dict.fromkeys(shape.network for shape in (ratio.shape, *ratio.shapes))),
             }
             for name, ratio in model.ratios.items()
         ],

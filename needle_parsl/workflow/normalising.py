@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from needle_parsl.plan import Task, specs
@@ -41,14 +42,13 @@ def made(root: str, spec: specs.Combine, pack: Pack, resampled: int | None = Non
         pack: The members.
         resampled: Salt of the Poisson weights of a replica.
     """
-    from dataclasses import replace
-
     from needle_parsl.nsbi.estimators import composing
+    from needle_parsl.nsbi.training import packs
 
     crossed = (spec.splitting.folds, spec.splitting.fold_salt) if spec.splitting.folds else None
     kind = spec.normalise if spec.normalise in ("reference", "none") else "none"
     how = composing.How(spec.combine, spec.quorum, spec.calibration, kind, crossed)
-    pack = replace(pack, shape=inputs.head(root, spec.ratio, pack.shape))
+    pack = packs.headed(pack, partial(inputs.head, root, spec.ratio))
     needed = spec.combine == "wifi" or spec.calibration != "none" or kind == "reference"
     if not needed:
         names = inputs.features(root, spec.ratio.densities()[-1].name)

@@ -18,14 +18,14 @@ from typing import Any
 
 from needle_parsl import owning, plan
 from needle_parsl.addresses import is_remote
-from needle_parsl.analysis import Analysis, extras
+from needle_parsl.analysis import Analysis, Training, extras
 from needle_parsl.analysis.file import Loaded, match
 from needle_parsl.analysis.tables.limits import seconds
 from needle_parsl.errors import InputError, Problem, TaskError
 from needle_parsl.nsbi.data import stamps
 from needle_parsl.nsbi.data.hashing import key
 from needle_parsl.plan.columns import key_of, wanted
-from needle_parsl.workflow import forms
+from needle_parsl.workflow import forms, initial
 from needle_parsl.workflow.processes import python
 
 PROGRAM = "needle_parsl.nsbi.data.inspection"
@@ -57,6 +57,8 @@ class Looked:
     """Why no faster one does."""
     shared: Mapping[str, list[str]] = field(default_factory=dict)
     """Features by whose values the events of a sample are found in its variations, which are made of them."""
+    initial: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the weights that trainings start from, by what the analysis calls them."""
 
 
 FORM = {
@@ -69,6 +71,7 @@ FORM = {
     "engine?": str,
     "reason?": str,
     "shared?": forms.Each([str]),
+    "initial?": forms.Each(str),
 }
 
 
@@ -85,24 +88,46 @@ def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[
     lacking = _lacking(loaded)
     if loaded.problems or lacking:
         raise InputError.of([*mistakes(loaded), *lacking])
+    starts = _starts(loaded)
     paths = {name: match(loaded.path, source.files) for name, source in plan.sources(loaded.analysis).items()}
     inputs = [path for found in paths.values() for path in found]
     looked = _recall(remembered)
-    request = _request(loaded, paths)
+    request = _request(loaded, paths) | {"initial": {said: plan.content(own) for said, own in starts.items()}}
     # What a server holds may have changed, so that it is always asked.
     if (
         looked is None
         or any(map(is_remote, inputs))
         or looked.signature != _signature(request, [*inputs, *request["links"], *looked.code])
     ):
-        looked = _look(loaded, request, inputs, looked.files if looked else {})
+        looked = _look(loaded, request, inputs, looked.files if looked else {}, starts)
     files = {
         name: tuple(_file(looked, path, borders) for path, borders in found.items())
         for name, found in looked.samples.items()
     }
     shared = {name: tuple(columns) for name, columns in looked.shared.items()}
     physics = _physics(loaded, tuple(looked.code.values()))
-    return plan.Inputs(files, physics, looked.exact, extras.here("onnx"), shared), looked
+    return plan.Inputs(files, physics, looked.exact, extras.here("onnx"), starts, shared), looked
+
+
+Starts = Mapping[str, Mapping[str, plan.Initial]]
+"""Weights that trainings start from, by what the analysis calls them and by what is learned."""
+
+
+def _starts(loaded: Loaded) -> Starts:
+    """Find the weights that trainings start from.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    found, wrong = {}, []
+    for where, said in loaded.analysis.training.starts():
+        try:
+            found[said] = initial.found(initial.path(loaded, said))
+        except InputError as error:
+            wrong.append(Problem(str(error), *loaded.places.find(where), where))
+    if wrong:
+        raise InputError.of(wrong)
+    return found
 
 
 def _lacking(loaded: Loaded) -> list[Problem]:
@@ -110,13 +135,20 @@ def _lacking(loaded: Loaded) -> list[Problem]:
     return [Problem(message, *loaded.places.find(key), key) for key, message in extras.demanded(loaded.analysis)]
 
 
-def _look(loaded: Loaded, request: Mapping[str, Any], inputs: list[str], known: Mapping[str, Any]) -> Looked:
+def _look(
+    loaded: Loaded, request: Mapping[str, Any], inputs: list[str], known: Mapping[str, Any], starts: Starts
+) -> Looked:
     """Ask, and make one message of all mistakes."""
     answer = _ask({**request, "known": known}, limit=_limit(loaded))
-    tried = _tried(loaded, answer.pop("outputs", (0, 0)))
+    tried = _tried(loaded, answer.pop("outputs", (0, 0)), starts)
     if wrong := [*_told(loaded, answer), *(Problem(m, *loaded.places.find(k), k) for k, m in tried.pop("problems"))]:
         raise InputError.of(wrong)
     answer["code"] |= tried.pop("code")
+    answer["notes"] += [
+        *filter(None, (initial.note(initial.path(loaded, said), loaded) for said in starts)),
+        *tried.pop("notes"),
+    ]
+    answer["initial"] = {said: plan.digest(list(own.values())) for said, own in starts.items()}
     answer |= tried
     del answer["columns"], answer["problems"]
     return Looked(_signature(request, [*inputs, *request["links"], *answer["code"]]), **answer)
@@ -126,26 +158,59 @@ def _limit(loaded: Loaded) -> float:
     return seconds(loaded.analysis.limits.check)
 
 
-def _tried(loaded: Loaded, columns: Sequence[int]) -> dict[str, Any]:
-    """Ask whether a network of the user's can be trained; `columns` are those of features and of particles, 0 where unknown."""
-    if not loaded.analysis.training.own_code():
-        return {"problems": [], "code": {}}
-    network = _network(loaded)
+def _tried(loaded: Loaded, columns: Sequence[int], starts: Starts) -> dict[str, Any]:
+    """Ask whether networks of the user's can be trained, and start from the weights that they name.
+
+    Args:
+        loaded: The analysis.
+        columns: Those of features and of particles, 0 where unknown.
+        starts: Weights.
+    """
     known = {name: count for name, count in zip(("features", "particles"), columns, strict=True) if count}
-    return _ask(network | known, TRIAL, _limit(loaded))
+    found: dict[str, Any] = {"problems": [], "notes": [], "code": {}}
+    engines: dict[str, str] = {}
+    for where, table in loaded.analysis.training.each():
+        if not (table.tried() or table.initial):
+            continue
+        request = _network(loaded, table) | known | {"initial": _start(loaded, table, starts)}
+        answer = _ask(request, TRIAL, _limit(loaded))
+        found["problems"] += [(f"{where}.{name}", message) for name, message in answer["problems"]]
+        found["notes"] += answer["notes"]
+        found["code"] |= answer["code"]
+        engines[answer["engine"]] = answer["reason"]
+    reasons = "; ".join(filter(None, engines.values()))
+    return {**found, "engine": ", ".join(filter(None, engines)), "reason": reasons}
+
+
+def _start(loaded: Loaded, table: Training, starts: Starts) -> dict[str, Any] | None:
+    """Say what weights some members start from, and what they learn."""
+    if not table.initial:
+        return None
+    paths = {name: match(loaded.path, source.files) for name, source in plan.sources(loaded.analysis).items()}
+    tasks = plan.build(loaded.analysis, plan.Inputs(_unread(paths), _physics(loaded), exact=False), pack=1).tasks
+    learned = {t.spec.ratio.name: t.spec.ratio for t in tasks if isinstance(t.spec, plan.Train) and not t.spec.replica}
+    classes = {n: [d.name for d in r.samples] if isinstance(r, plan.Classes) else [] for n, r in learned.items()}
+    features = loaded.analysis.features
+    return {
+        "path": table.initial,
+        "files": {name: own.files for name, own in starts[table.initial].items()},
+        "learned": classes,
+        "features": [*features.names, *features.parameters],
+    }
 
 
 def timed(loaded: Loaded) -> float:
     """Measure how long trainings take on this machine, in seconds per event, epoch and member."""
-    return float(_ask(_network(loaded), TIMING)["seconds"])
+    (_, table), *_ = loaded.analysis.training.each()
+    return float(_ask(_network(loaded, table), TIMING)["seconds"])
 
 
-def _network(loaded: Loaded) -> dict[str, Any]:
-    """Say what it takes to build the network."""
+def _network(loaded: Loaded, table: Training) -> dict[str, Any]:
+    """Say what it takes to build a network."""
     analysis, physics = loaded.analysis, _physics(loaded)
     jets = analysis.features.particles
     return {
-        "table": plan.content(analysis.training),
+        "table": plan.content(replace(table, initial="")),
         "features": len(analysis.features.names),
         "particles": len(jets.names) if jets else 0,
         "physics": [physics.source, physics.path],
@@ -222,8 +287,7 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
     """Ask what conversion will be asked: the same specs, with the paths, without digests and without the trainings."""
     analysis, physics = loaded.analysis, _physics(loaded)
     analysis = replace(analysis, training=replace(analysis.training, members=1, folds=None))
-    unknown = {name: tuple(plan.File(p, "") for p in found) for name, found in paths.items()}
-    tasks = plan.build(analysis, plan.Inputs(unknown, physics, exact=False), pack=1).tasks
+    tasks = plan.build(analysis, plan.Inputs(_unread(paths), physics, exact=False), pack=1).tasks
     throwers = {t.spec.thrower for t in tasks if isinstance(t.spec, plan.Toys) and t.spec.thrower}
     generators = {task.name: task.spec for task in tasks if isinstance(task.spec, plan.Generate)}
     split = analysis.split
@@ -252,6 +316,11 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
         "wanted": plan.content(plan.training.wanted(analysis)),
         "training": plan.content(analysis.training) if analysis.training.own_code() else None,
     }  # fmt: skip
+
+
+def _unread(paths: Mapping[str, Sequence[str]]) -> dict[str, tuple[plan.File, ...]]:
+    """Give files whose content nobody has looked at."""
+    return {name: tuple(plan.File(path, "") for path in found) for name, found in paths.items()}
 
 
 def _nominal(analysis: Analysis) -> dict[str, float]:

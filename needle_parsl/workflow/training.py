@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from needle_parsl.analysis import Training, recommended
 from needle_parsl.plan import Task, specs
-from needle_parsl.workflow import inputs, keeping
+from needle_parsl.workflow import initial, inputs, keeping
 from needle_parsl.workflow.processes.stopping import TRAINING
 from needle_parsl.workflow.records import Record, writing
 
@@ -109,6 +109,8 @@ def _training(root: str, task: Task) -> _Training:
     table, lengths = _suited(spec, list(events.counts().values()))
     classes = [density.name for density in spec.ratio.samples] if isinstance(spec.ratio, specs.Classes) else []
     settings = Settings.of(table, events.features, jets.outputs if jets else 0, *source, classes, lengths)
+    if spec.initial:
+        settings = replace(settings, initial=initial.read(spec.initial))
     if spec.yields:
         expected = inputs.yields_of(root, spec.yields)
         settings = replace(settings, log_yields=tuple(math.log(value) for value in expected))
@@ -141,4 +143,4 @@ def _member(spec: specs.Train, member: specs.Member, own: float) -> Member:
         spec.replica,
         own,
     )
-    return Member(member.member, member.fold, member.seed, view)
+    return Member(member.member, member.fold, member.seed, view, member.own, member.settings)

@@ -36,7 +36,7 @@ def references(analysis: Analysis, *, networks: bool = True) -> tuple[str, ...]:
 
 def own_networks(analysis: Analysis) -> tuple[str, ...]:
     """List the networks that are the user's."""
-    return (analysis.training.architecture()[0],) if analysis.training.own_code() else ()
+    return analysis.training.own_networks()
 
 
 def foreign(loaded: Loaded) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from needle_parsl.analysis.meaning.common import known_as, parsed, refers
@@ -30,8 +30,20 @@ def _diagnostics(analysis: Analysis, complain: Complain) -> None:
 
 
 def _training(analysis: Analysis, complain: Complain) -> None:
+    if analysis.training.members == ():
+        complain("training.members", "is empty; give a number, or a table for each kind of member")
+    for key, table in analysis.training.each():
+        _table(replace(analysis, training=table), key, complain)
+    if analysis.training.loss in JOINT_LOSSES:
+        _joint(analysis, complain)
+    if analysis.training.loss == "multiclass":
+        _classes(analysis, complain)
+
+
+def _table(analysis: Analysis, table: str, complain: Complain) -> None:
+    """Check the settings of some members, those of the key `table`."""
     name, _ = analysis.training.architecture()
-    key = "training.network"
+    key = f"{table}.network"
     if not name:
         complain(key, 'has no "_target_"; name the class, as in { _target_ = "physics.py:Name" }')
     elif ":" in name:
@@ -39,17 +51,13 @@ def _training(analysis: Analysis, complain: Complain) -> None:
     elif "." not in name:
         known_as(name, NETWORKS, "network", key, complain)
     if name == "flow" and analysis.training.dropout:
-        complain("training.dropout", "has no meaning for a flow, whose layers cannot be left out; leave the key out")
+        complain(f"{table}.dropout", "has no meaning for a flow, whose layers cannot be left out; leave the key out")
     if name in ("deepset", "transformer") and not analysis.features.particles:
         complain(key, f"{name} is a network of particles; name them in [features] particles")
-    _own(analysis, complain)
-    if analysis.training.loss in JOINT_LOSSES:
-        _joint(analysis, complain)
-    if analysis.training.loss == "multiclass":
-        _classes(analysis, complain)
+    _own(analysis, table, complain)
 
 
-def _own(analysis: Analysis, complain: Complain) -> None:
+def _own(analysis: Analysis, table: str, complain: Complain) -> None:
     """Check what is said of a network of the user's."""
     training = analysis.training
     for name in training.trainer:
@@ -57,7 +65,7 @@ def _own(analysis: Analysis, complain: Complain) -> None:
     said = {"output": training.output != "logit", "batch": training.batch != "tuple", "trainer": bool(training.trainer)}
     for key in (key for key, other in said.items() if other and not training.own_code()):
         complain(
-            f"training.{key}",
+            f"{table}.{key}",
             f"is for a network of your own, and {training.architecture()[0]} is needle's; leave it out",
         )
 
@@ -65,12 +73,13 @@ def _own(analysis: Analysis, complain: Complain) -> None:
 def _classes(analysis: Analysis, complain: Complain) -> None:
     """Check what contradicts a network of many classes."""
     training = analysis.training
-    if training.architecture()[0] == "flow":
+    if any(table.architecture()[0] == "flow" for _, table in training.each()):
         complain("training.loss", "multiclass has no meaning for a flow, which holds two densities")
     if training.metrics:
         complain("training.metrics", "are those of one ratio, and multiclass learns all at once; leave them out")
-    if training.label_smoothing:
-        complain("training.label_smoothing", "is for two classes; leave it out with multiclass")
+    for key, table in training.each():
+        if table.label_smoothing:
+            complain(f"{key}.label_smoothing", "is for two classes; leave it out with multiclass")
 
 
 def _joint(analysis: Analysis, complain: Complain) -> None:
@@ -79,12 +88,13 @@ def _joint(analysis: Analysis, complain: Complain) -> None:
     if not analysis.ratios.joint:
         what = "joint score" if loss == "alice" else "joint ratio"
         complain("training.loss", f"{loss} learns the {what} of events, and [ratios] joint names none")
-    if training.architecture()[0] == "flow":
+    if any(table.architecture()[0] == "flow" for _, table in training.each()):
         complain("training.loss", f"{loss} has no meaning for a flow, which is fitted to the events of each class")
     if training.metrics:
         complain("training.metrics", f"need the class of each event, which {loss} does not see; leave them out")
-    if loss == "regression" and training.label_smoothing:
-        complain("training.label_smoothing", "has no meaning with regression, which has no labels")
+    for key, table in training.each():
+        if loss == "regression" and table.label_smoothing:
+            complain(f"{key}.label_smoothing", "has no meaning with regression, which has no labels")
 
 
 def _ensemble(analysis: Analysis, complain: Complain) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from needle_parsl.reading import within
+from needle_parsl.reading import LATER, within
 
 NETWORKS = ("mlp", "deepset", "transformer", "flow")
 """Architectures that have a name."""
@@ -22,11 +23,71 @@ PATIENCE = 5
 """Epochs that a member waits for a better one, where steps do not shrink by themselves."""
 
 
+Network = str | dict[str, Plain | dict[str, Plain | dict[str, Plain]]]
+Optimizer = Literal["adamw", "adam", "nadam", "sgd"]
+Schedule = Literal["constant", "cosine", "plateau"]
+
+
+@dataclass(frozen=True)
+class MemberSettings:
+    """An entry of `[training] members`: what some members have otherwise than `[training]` says. What is left out is as there."""
+
+    count: int = field(default=1, metadata=within(1))
+    """Members, of each ratio and fold, that are so. Unit: networks."""
+    network: Network | None = None
+    """The architecture. Example: `"physics.py:Network"`."""
+    output: Literal["logit", "probability"] | None = None
+    """What the `forward` of a network of your own gives. Example: `"probability"`."""
+    batch: Literal["tuple", "dict"] | None = None
+    """The form in which a LightningModule of your own takes batches. Example: `"dict"`."""
+    initial: str | None = None
+    """What training starts from. Example: `"pretrained.safetensors"`."""
+    frozen: tuple[str, ...] | None = None
+    """Parts of the network that do not train. Example: `["backbone"]`."""
+    layers: int | None = field(default=None, metadata=within(1, 100))
+    """Hidden layers. Unit: layers. Example: `3`."""
+    nodes: int | None = field(default=None, metadata=within(1, 100_000))
+    """Width of a hidden layer. Unit: nodes. Example: `128`."""
+    label_smoothing: float | None = field(default=None, metadata=within(0.0, 0.5))
+    """Labels become y (1 - s) + s / 2. Unit: probability. Example: `0.05`."""
+    optimizer: Optimizer | None = None
+    """The minimiser. Example: `"nadam"`."""
+    learning_rate: float | None = field(default=None, metadata=within(0.0, above=True))
+    """Step size at the start. Unit: per step. Example: `1e-3`."""
+    schedule: Schedule | None = None
+    """How the step size changes over the epochs. Example: `"constant"`."""
+    weight_decay: float | None = field(default=None, metadata=within(0.0))
+    """Weight decay. Unit: per step. Example: `1e-4`."""
+    dropout: float | None = field(default=None, metadata=within(0.0, 0.95))
+    """Probability with which a hidden neuron is left out in a step. Unit: probability. Example: `0.1`."""
+    batch_size: int | None = field(default=None, metadata=within(1))
+    """Events in a step. Unit: events. Example: `1024`."""
+    epochs: int | None = field(default=None, metadata=within(1))
+    """Passes over the training events, at most. Unit: epochs. Example: `50`."""
+    patience: int | None = field(default=None, metadata=within(1))
+    """Epochs without a better validation loss after which a member stops. Unit: epochs. Example: `10`."""
+
+    def said(self) -> dict[str, Any]:
+        """Give what it says, but for the number of members."""
+        found = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "count"}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def __str__(self) -> str:
+        """Say it in words: `network = physics.py:Network, layers = 3`."""
+        return ", ".join(f"{name} = {_shown(value)}" for name, value in self.said().items())
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{name} = {_shown(inner)}" for name, inner in value.items()) + " }"
+    return ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
 @dataclass(frozen=True)
 class Training:
     """`[training]`: the networks and how they are trained."""
 
-    network: str | dict[str, Plain | dict[str, Plain | dict[str, Plain]]] = "mlp"
+    network: Network = "mlp"
     """The architecture: `mlp`, `deepset` or `transformer` (of particles), `flow` (two densities, extra `flows`), a LightningModule or any other module as `"physics.py:Name"`
     or `"module:Name"`, or a table with `_target_` and further arguments of its constructor, which may be such tables (docs/training.md).
     Example: `{ _target_ = "physics.py:Network", width = 64 }`."""
@@ -37,6 +98,11 @@ class Training:
     trainer: dict[str, bool | int | float | str] = field(default_factory=dict)
     """Arguments of lightning.Trainer, which then trains each member: clipping, accumulation, precision, deterministic
     (docs/training.md). Example: `{ gradient_clip_val = 1.0, accumulate_grad_batches = 2 }`."""
+    initial: str = field(default="", metadata=LATER)
+    """What training starts from: weights of torch or safetensors, a Lightning checkpoint, or the folder of an earlier run
+    (docs/training.md). Read, never executed. Example: `"pretrained.safetensors"`."""
+    frozen: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Parts of the network, by name, that do not train: their parameters and buffers stay as they are. Example: `["backbone"]`."""
     layers: int | None = field(default=None, metadata=within(1, 100))
     """Hidden layers; left out, 2, or 3 from 50,000 training events of a class on. Unit: layers. Example: `3`."""
     nodes: int | None = field(default=None, metadata=within(1, 100_000))
@@ -49,11 +115,11 @@ class Training:
     process and all its variations. Left out, it is `multiclass` with cross-fitting and needle's networks, else `carl`. Example: `"carl"`."""
     label_smoothing: float = field(default=0.0, metadata=within(0.0, 0.5))
     """Labels become y (1 - s) + s / 2 in training, which holds the ratio within (2 - s) / s. Unit: probability."""
-    optimizer: Literal["adamw", "adam", "nadam", "sgd"] = "adamw"
+    optimizer: Optimizer = "adamw"
     """The minimiser; `sgd` has momentum 0.9."""
     learning_rate: float | None = field(default=None, metadata=within(0.0, above=True))
     """Step size at the start; left out, 3e-3. Unit: per step. Example: `1e-3`."""
-    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
+    schedule: Schedule = "cosine"
     """How the step size changes over the epochs; `plateau` multiplies it by 0.3 after two epochs without a better
     validation loss."""
     weight_decay: float | None = field(default=None, metadata=within(0.0))
@@ -80,8 +146,9 @@ class Training:
     metrics: tuple[Literal["closure_chi2", "wasserstein", "ece", "mce"], ...] = ()
     """What else is measured on the validation events in every epoch, and kept in the pack: chi2 / ndf of the reweighted features,
     their Wasserstein distance, expected and maximum calibration error. Example: `["ece", "closure_chi2"]`."""
-    members: int | None = field(default=None, metadata=within(1))
-    """Networks per ratio and fold; left out, 2 with cross-fitting, else 10. Unit: networks. Example: `5`."""
+    members: int | tuple[MemberSettings, ...] | None = field(default=None, metadata=within(1))
+    """Networks per ratio and fold; left out, 2 with cross-fitting, else 10. A list of tables gives members settings of their own, which
+    make a mixed ensemble (docs/training.md). Unit: networks. Example: `[{ count = 5 }, { count = 5, layers = 3 }]`."""
     folds: int | None = field(default=None, metadata=within(1, 100))
     """Without cross-fitting: with more than one, each member is trained once per fold, without the fold's events. Unit: folds. Example: `2`."""
     bootstrap: bool | None = None
@@ -99,8 +166,43 @@ class Training:
         return self.patience or (epochs if self.schedule == "cosine" else PATIENCE)
 
     def own_code(self) -> bool:
-        """Whether the network is the user's."""
-        return self.architecture()[0] not in NETWORKS
+        """Whether a network is the user's."""
+        return bool(self.own_networks())
+
+    def tried(self) -> bool:
+        """Whether only a trial tells which engine trains the network: it is the user's, or stays still in part."""
+        return self.own_code() or bool(self.frozen)
+
+    def own_networks(self) -> tuple[str, ...]:
+        """List the networks that are the user's."""
+        names = dict.fromkeys(table.architecture()[0] for _, table in self.each())
+        return tuple(name for name in names if name not in NETWORKS)
+
+    def entries(self) -> tuple[MemberSettings, ...]:
+        """List what members have of their own; one entry for all where they are alike."""
+        return self.members if isinstance(self.members, tuple) else (MemberSettings(self.members or 1),)
+
+    def count(self) -> int:
+        """Count the members of a ratio and fold."""
+        return sum(entry.count for entry in self.entries())
+
+    def each(self) -> list[tuple[str, Training]]:
+        """Give each entry the whole table of its members, for one member, with the key under which it stands."""
+        mixed = isinstance(self.members, tuple)
+        return [
+            (f"training.members[{place}]" if mixed else "training", replace(self, members=1, **entry.said()))
+            for place, entry in enumerate(self.entries())
+        ]
+
+    def entry_of(self, number: int) -> int:
+        """Give the entry of a member; numbers beyond the last begin again."""
+        places = [place for place, entry in enumerate(self.entries()) for _ in range(entry.count)]
+        return places[number % len(places)]
+
+    def starts(self) -> list[tuple[str, str]]:
+        """List the weights that members start from, each once, with a key that names it."""
+        found = {table.initial: f"{key}.initial" for key, table in reversed(self.each()) if table.initial}
+        return [(key, said) for said, key in found.items()]
 
 
 @dataclass(frozen=True)

@@ -86,12 +86,15 @@ def combined(ratio: str, pack: Pack, features: tuple[str, ...], how: How) -> Est
         TaskError: Too few members have trained, or their losses are no weights.
     """
     trained = _trained(ratio, pack, how.quorum)
-    weights = np.stack([m.weights for m in trained])
+    shapes = tuple(m.shape or pack.shape for m in trained)
+    longest = max(len(m.weights) for m in trained)
+    weights = np.stack([np.pad(m.weights, (0, longest - len(m.weights)), constant_values=np.nan) for m in trained])
     crossed = Crossed(*how.crossed, np.array([m.fold for m in trained])) if how.crossed else None
     coefficients = _by_loss(ratio, trained) if how.combine == "weighted" else equal(len(trained))
     return Estimator(
-        ratio, features, pack.shape, pack.transform, weights, how.combine, 0.0, coefficients, crossed=crossed
-    )
+        ratio, features, shapes[0], pack.transform, weights, how.combine, 0.0, coefficients, crossed=crossed,
+        shapes=shapes if len(set(shapes)) > 1 else (),
+    )  # fmt: skip
 
 
 def _calibrated(raw: Estimator, samples: tuple[Events, Events], method: str) -> Calibration:

@@ -107,6 +107,7 @@ def training(pack: Pack) -> list[dict[str, Any]]:
             "training_loss": [_finite(value) for value in m.history[:, 0]],
             "validation_loss": [_finite(value) for value in m.history[:, 1]],
             "reason": m.reason or None,
+            **({"settings": m.settings} if m.settings else {}),
         }
         for m in packs.settled(pack.members)
     ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data import hashing
@@ -64,6 +65,8 @@ class Estimator:
     """Given where every event trained some of the members."""
     fallback: str = ""
     """Why this is not the wifi ensemble that was asked for; empty if it is what was asked for."""
+    shapes: tuple[networks.Shape, ...] = ()
+    """Of each member's network, where they differ; then rows of `weights` are as long as the longest, and end with NaN."""
 
     @property
     def wifi(self) -> wifi.Weights:
@@ -73,14 +76,18 @@ class Estimator:
 
     def members(self, x: npt.NDArray[np.float32]) -> Floats:
         """Evaluate each member: `Events.inputs`, or without particles features (N, F), to log ratios (M, N), neither calibrated nor normalised."""
-        network = networks.evaluator(self.shape)
-        inputs = networks.separated(self.shape, self.transform, x)
-        rows = []
+        inputs = {shape: networks.separated(shape, self.transform, x) for shape in {self.shape, *self.shapes}}
         with torch.no_grad():
-            for weights in self.weights:
-                networks.fill(network, torch.from_numpy(weights))
-                rows.append(network(*inputs).double().numpy())
-        return np.stack(rows)
+            return np.stack([network(*inputs[shape]).double().numpy() for shape, network in self.filled()])
+
+    def filled(self) -> Iterator[tuple[networks.Shape, nn.Module]]:
+        """Make each member's network; one of the same shape is the same object with other weights, so use it before the next."""
+        made = {shape: networks.evaluator(shape) for shape in dict.fromkeys(self.shapes or (self.shape,))}
+        for weights, shape in zip(self.weights, self.shapes or (self.shape,) * len(self.weights), strict=True):
+            network = made[shape]
+            own = weights[: len(networks.vector(network))] if self.shapes else weights
+            networks.fill(network, torch.from_numpy(own))
+            yield shape, network
 
     def log_ratio(self, x: npt.NDArray[np.float32]) -> Floats:
         """Evaluate ln r: features (N, F) to shape (N,)."""
@@ -116,7 +123,8 @@ class Estimator:
                 f"ratio {self.ratio}: no member without the events of fold {fold} has trained, and nothing else may evaluate them"
             )
         coefficients = self.coefficients[kept] / self.coefficients[kept].sum()
-        return replace(self, weights=self.weights[kept], coefficients=coefficients, crossed=None)
+        shapes = tuple(self.shapes[k] for k in kept) if self.shapes else ()
+        return replace(self, weights=self.weights[kept], coefficients=coefficients, crossed=None, shapes=shapes)
 
     def _combined(self, members: Floats) -> Floats:
         combined = COMBINERS[self.combine](members, self.coefficients)

@@ -33,6 +33,8 @@ def put(group: h5py.Group, estimator: Estimator) -> None:
     group["transform"], group["weights"] = estimator.transform.to_json(), estimator.weights
     group["coefficients"] = estimator.coefficients
     group.attrs["slope"] = estimator.slope
+    if estimator.shapes:
+        group["shapes"] = json.dumps([asdict(shape) for shape in estimator.shapes])
     if estimator.crossed is not None:
         inner = group.create_group("crossed")
         inner.attrs["folds"], inner.attrs["salt"] = estimator.crossed.folds, np.uint64(estimator.crossed.salt)
@@ -77,6 +79,10 @@ def _read_crossed(group: h5py.Group) -> Crossed:
     return Crossed(int(group.attrs["folds"]), int(group.attrs["salt"]), group["fold"][...])
 
 
+def _read_shapes(text: str) -> tuple[networks.Shape, ...]:
+    return tuple(networks.described(json.dumps(shape)) for shape in json.loads(text))
+
+
 def _read_calibration(group: h5py.Group) -> Calibration:
     return Calibration(str(group.attrs["kind"]), group["knots"][...], group["values"][...])
 
@@ -100,6 +106,8 @@ def take(group: h5py.Group) -> Estimator:
         )
     found = _taken(group)
     members = found.weights.shape
+    if found.shapes and len(found.shapes) != len(found.weights):
+        raise ValueError("its members and their shapes do not belong together")
     if found.combine not in COMBINERS or found.coefficients.shape != members[:1] or found.weights.dtype.kind != "f":
         raise ValueError("its members, their coefficients and their combination do not belong together")
     _judge_transform(found)
@@ -113,7 +121,7 @@ def _judge_transform(found: Estimator) -> None:
         ValueError: It is none, whatever goes wrong in it.
     """
     given = found.transform(np.zeros((1, found.transform.inputs), np.float32))
-    if given.shape != (1, found.shape.features):
+    if any(given.shape != (1, shape.features) for shape in (found.shape, *found.shapes)):
         raise ValueError("its network and what it is given do not belong together")
 
 
@@ -132,4 +140,5 @@ def _taken(group: h5py.Group) -> Estimator:
         float(group.attrs.get("slope", 1.0)),
         _read_crossed(group["crossed"]) if "crossed" in group else None,
         fallback=str(group.attrs.get("fallback", "")),
+        shapes=_read_shapes(group["shapes"].asstr()[()]) if "shapes" in group else (),
     )

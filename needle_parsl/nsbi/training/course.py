@@ -149,7 +149,7 @@ class Course:
         member, fold = self.member.name
         return Trained(
             member, fold, self.job.seed, best.numpy(), history, self.best_epoch, self.reason or reason, engine, self.curves(),
-            {epochs: own.numpy() for epochs, own in zip(self.job.settings.lengths, self.kept, strict=False)},
+            {epochs: own.numpy() for epochs, own in zip(self.job.settings.lengths, self.kept, strict=False)}, self.member.said,
         )  # fmt: skip
 
     def curves(self) -> dict[str, npt.NDArray[np.float64]]:

@@ -80,6 +80,11 @@ def stream(key: Number, layer: int) -> tuple[Number, Number]:
     return mix(key ^ (2 * layer + 1)), (mix(key ^ (2 * layer + 2)) & 0x7FFFFFFF) | 1
 
 
+def activation(share: float, layer: int) -> nn.Module:
+    """Make the activation of a hidden layer, with its dropout; it takes one place, so that layers have the same names with and without."""
+    return nn.Sequential(nn.SiLU(), Dropout(share, layer)) if share else nn.SiLU()
+
+
 def parts(module: nn.Module) -> list[Dropout]:
     """List the dropouts of a module."""
     return [part for part in module.modules() if isinstance(part, Dropout)]

@@ -303,4 +303,4 @@ def train(events: RatioEvents | StoredEvents, member: Member, settings: Settings
 def untrained(member: Member, shape: networks.Shape, reason: str) -> Trained:
     """Record a member that could not be trained, with its initial weights."""
     start = _initial(shape, _seed(member, 0)).numpy()
-    return Trained(member.member, member.fold, member.seed, start, np.empty((0, 2)), 0, reason)
+    return Trained(member.member, member.fold, member.seed, start, np.empty((0, 2)), 0, reason, settings=member.said)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from needle_parsl import refs
 from needle_parsl.analysis import Training, recommended
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.training import heads
+from needle_parsl.nsbi.training.initial import Initial
 from needle_parsl.nsbi.training.networks import NETWORKS, Shape, asks_for_particles, takes
 from needle_parsl.nsbi.training.streaming import StoredView
 from needle_parsl.nsbi.training.views import Batchable, MemberView
@@ -45,6 +46,10 @@ class Settings:
     """The form in which a module of the user's takes batches: `tuple` or `dict`."""
     trainer: str = "{}"
     """Arguments of lightning.Trainer, as a JSON table; with any, it trains."""
+    frozen: tuple[str, ...] = ()
+    """Parts of the network that do not train."""
+    initial: Initial | None = field(default=None, compare=False)
+    """Weights that it starts from; None for random ones."""
 
     @staticmethod
     def of(
@@ -98,7 +103,7 @@ class Settings:
         return Settings(
             shape, table.loss or "carl", table.optimizer, own.learning_rate, table.schedule, own.weight_decay, own.batch_size,
             epochs, table.patient(epochs), table.label_smoothing, table.metrics, lengths, dropout=own.dropout,
-            batch=table.batch, trainer=json.dumps(dict(table.trainer), sort_keys=True),
+            batch=table.batch, trainer=json.dumps(dict(table.trainer), sort_keys=True), frozen=tuple(table.frozen),
         )  # fmt: skip
 
 
@@ -125,6 +130,8 @@ class Member:
     view: MemberView
     own: tuple[tuple[str, float], ...] = ()
     """Settings in which it differs from the others of its pack: names and values of numbers in `Settings`."""
+    said: str = ""
+    """What it has of its own among the members of its ensemble, in words."""
 
     @property
     def name(self) -> tuple[int, int]:
@@ -137,7 +144,8 @@ class Member:
         arguments = json.loads(common.shape.arguments)
         arguments |= {name: value for name, value in own.items() if name in arguments}
         shape = replace(common.shape, arguments=json.dumps(arguments, sort_keys=True))
-        return replace(common, shape=shape, **own)
+        initial = common.initial.only(*self.name) if common.initial else None
+        return replace(common, shape=shape, initial=initial, **own)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import nn
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
 from needle_parsl.nsbi.training import heads, networks, randomness
+from needle_parsl.nsbi.training.initial import freeze
 from needle_parsl.nsbi.training.losses import LOSSES
 from needle_parsl.nsbi.training.members import Settings
 from needle_parsl.nsbi.training.optimizers import OPTIMIZERS, SCHEDULES
@@ -109,6 +110,9 @@ def build(settings: Settings, seed: int) -> Any:
     """
     randomness.seed(seed)
     network = networks.make(settings.shape, settings.dropout)
+    if settings.initial:
+        settings.initial.put(network)
+    freeze(network, settings.frozen)
     if not (is_lightning(network) or hasattr(network, STEPS[0])):
         return Classifier(network, settings)
     for name in STEPS:

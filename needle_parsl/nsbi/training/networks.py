@@ -20,7 +20,7 @@ from needle_parsl import refs
 from needle_parsl.errors import InputError, TaskError, closest
 from needle_parsl.nsbi.data.loading.particles import Packed
 from needle_parsl.nsbi.training import heads
-from needle_parsl.nsbi.training.dropping import Dropout
+from needle_parsl.nsbi.training.dropping import activation
 from needle_parsl.nsbi.training.flows import FlowRatio
 from needle_parsl.nsbi.training.particles import PARTICLE_NETWORKS
 from needle_parsl.nsbi.training.stillness import Still
@@ -61,9 +61,7 @@ class MLP(nn.Module):
         self.stack, self.outputs = nn.Sequential(), outputs
         widths = [features, *[nodes] * layers]
         for number, (a, b) in enumerate(pairwise(widths)):
-            self.stack.extend([nn.Linear(a, b), nn.SiLU()])
-            if dropout:
-                self.stack.append(Dropout(dropout, number))
+            self.stack.extend([nn.Linear(a, b), activation(dropout, number)])
         self.stack.append(nn.Linear(widths[-1], outputs))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

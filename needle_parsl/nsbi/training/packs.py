@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
@@ -39,6 +39,10 @@ class Trained:
     """What else was measured on the validation events, and the learning rate, by epoch: shape (E,) each."""
     kept: Mapping[int, npt.NDArray[np.float32]] = field(default_factory=dict)
     """Weights at the lengths at which it might have ended, by epochs; empty where its own best epoch counts. Shape (P,) each."""
+    settings: str = ""
+    """What it has of its own in a mixed ensemble, in words."""
+    shape: Shape | None = None
+    """Of its network, where packs of several shapes are joined and it is not that of all; never in a file."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ def put(group: h5py.Group, members: Sequence[Trained]) -> None:
         group["reached"] = np.array([[epochs in m.kept for epochs in lengths] for m in members])
     group["reason"] = np.array([m.reason.encode() for m in members], "S200")
     group["engine"] = np.array([m.engine.encode() for m in members], "S16")
+    if any(m.settings for m in members):
+        group["settings"] = json.dumps([m.settings for m in members])
 
 
 def _quoted(name: str) -> str:
@@ -103,6 +109,7 @@ def take(group: h5py.Group) -> tuple[Trained, ...]:
     columns = {name: group[name][...] for name in names}
     metrics = {unquote(name): group["metrics"][name][...] for name in group.get("metrics", ())}
     lengths = group["lengths"][...].tolist() if "lengths" in group else []
+    settings = json.loads(group["settings"].asstr()[()]) if "settings" in group else [""] * len(columns["member"])
     reached, weights = (group["reached"][...], group["kept"][...]) if lengths else (np.empty(0), np.empty(0))
     return tuple(
         Trained(
@@ -116,29 +123,49 @@ def take(group: h5py.Group) -> tuple[Trained, ...]:
             engine.decode(),
             {name: curves[k][: columns["epochs"][k]] for name, curves in metrics.items()},
             {epochs: weights[k, n] for n, epochs in enumerate(lengths) if reached[k, n]},
+            str(settings[k]),
         )
         for k, (reason, engine) in enumerate(zip(group["reason"][...], group["engine"][...], strict=True))
     )
 
 
 def join(packs: Sequence[Pack]) -> Pack:
-    """Put packs of one ratio together, in canonical order of member and fold."""
-    members = sorted((m for pack in packs for m in pack.members), key=lambda m: (m.member, m.fold))
-    return Pack(packs[0].shape, packs[0].transform, tuple(members))
+    """Put packs of one ratio together, in canonical order of member and fold; their networks may have several shapes."""
+    shape, members = packs[0].shape, [_shaped(m, pack.shape, packs[0].shape) for pack in packs for m in pack.members]
+    transform = next((pack.transform for pack in packs if pack.transform.particles), packs[0].transform)
+    return Pack(shape, transform, tuple(sorted(members, key=lambda m: (m.member, m.fold))))
+
+
+def _shaped(member: Trained, own: Shape, common: Shape) -> Trained:
+    return member if own == common else replace(member, shape=own)
+
+
+def headed(pack: Pack, head: Callable[[Shape], Shape]) -> Pack:
+    """Change all shapes of a pack."""
+    members = tuple(m if m.shape is None else replace(m, shape=head(m.shape)) for m in pack.members)
+    return replace(pack, shape=head(pack.shape), members=members)
 
 
 def settled(members: Sequence[Trained]) -> tuple[Trained, ...]:
-    """Let all members that trained have the same length: that with the smallest mean loss on the events that validate them.
+    """Let all members that trained alike have the same length: that with the smallest mean loss on the events that validate them.
 
     One member's validation events alone would choose by chance; so would its best epoch. A member that ended before a length stands for it
     with its last one.
     """
+    alike: dict[str, list[Trained]] = {}
+    for m in members:
+        alike.setdefault(m.settings, []).append(m)
+    found = {(m.member, m.fold): m for own in alike.values() for m in _settled(own)}
+    return tuple(found[m.member, m.fold] for m in members)
+
+
+def _settled(members: Sequence[Trained]) -> Sequence[Trained]:
     lengths = sorted({epochs for m in members if not m.reason for epochs in m.kept})
     if not lengths:
-        return tuple(members)
+        return members
     losses = [_losses(m, lengths) for m in members if not m.reason and m.kept]
     best = lengths[int(np.mean(losses, axis=0).argmin())]
-    return tuple(m if m.reason or not m.kept else _ended(m, max(e for e in m.kept if e <= best)) for m in members)
+    return [m if m.reason or not m.kept else _ended(m, max(e for e in m.kept if e <= best)) for m in members]
 
 
 def _losses(member: Trained, lengths: Sequence[int]) -> list[float]:

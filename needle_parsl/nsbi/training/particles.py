@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention, silu
 
 from needle_parsl.nsbi.data.loading.particles import Packed, Padded
-from needle_parsl.nsbi.training.dropping import Dropout
+from needle_parsl.nsbi.training.dropping import Dropout, activation
 
 Particles = Packed | Padded | torch.Tensor
 """A tensor is a nested one, with layout `torch.jagged`."""
@@ -33,10 +33,7 @@ def perceptron(*widths: int, dropout: float = 0.0, first: int = 0) -> nn.Sequent
     """Stack linear layers with SiLU, and dropout, between them; `first` is the number of the first dropout in the network."""
     parts = nn.Sequential(nn.Linear(widths[0], widths[1]))
     for number, (a, b) in enumerate(pairwise(widths[1:])):
-        parts.append(nn.SiLU())
-        if dropout:
-            parts.append(Dropout(dropout, first + number))
-        parts.append(nn.Linear(a, b))
+        parts.extend([activation(dropout, first + number), nn.Linear(a, b)])
     return parts
 
 

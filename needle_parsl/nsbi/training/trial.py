@@ -10,8 +10,8 @@ import json
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.data import inspection, own_code
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged
-from needle_parsl.nsbi.training import engine
+from needle_parsl.nsbi.training import engine, initial, networks, randomness
 from needle_parsl.nsbi.training.engines import choosing, placing
+from needle_parsl.nsbi.training.initial import Initial
 from needle_parsl.nsbi.training.members import Member, Settings
 from needle_parsl.nsbi.training.views import MemberView, RatioEvents
 
@@ -36,7 +37,23 @@ EPOCHS, BATCH = 2, 64
 """Of the training that is tried: long enough for the end of an epoch, a scheduler, and a second epoch."""
 
 
-def look(table: Training, features: int, particles: int, physics: tuple[str, str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Start:
+    """Weights that members are to start from."""
+
+    path: str
+    """As the analysis says it."""
+    files: Mapping[str, Sequence[str]]
+    """By what is learned; those under the empty name are for anything."""
+    learned: Mapping[str, Sequence[str]]
+    """What the analysis learns, each with its classes, if it is a network of many."""
+    features: Sequence[str]
+    """Of the analysis."""
+
+
+def look(
+    table: Training, features: int, particles: int, physics: tuple[str, str], start: Start | None = None
+) -> dict[str, Any]:
     """Build a network, choose its engine, and train it with that for two short epochs.
 
     Args:
@@ -44,28 +61,71 @@ def look(table: Training, features: int, particles: int, physics: tuple[str, str
         features: How many there are.
         particles: Features of a particle; 0 without particles.
         physics: Text and path of the user's Python file.
+        start: Weights that it starts from.
 
     Returns:
-        `problems`, `engine` with the `reason` why it is no faster one, and `code`: digests of the user's modules.
+        `problems`, each with the key in `[training]`; `notes`; `engine` with the `reason` why it is no faster one; `code`: digests of the
+        user's modules.
     """
     before = set(sys.modules)
     with own_code.watching() as opened:
-        found = _looked(table, features, particles, physics)
+        found = _looked(table, features, particles, physics, start)
     named = {table.architecture()[0].rpartition(":")[0]}
     return {**found, "code": inspection.digests(set(sys.modules) - before, named, opened)}
 
 
-def _looked(table: Training, features: int, particles: int, physics: tuple[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {"problems": [], "engine": "", "reason": ""}
+def _looked(
+    table: Training, features: int, particles: int, physics: tuple[str, str], start: Start | None
+) -> dict[str, Any]:
+    found: dict[str, Any] = {"problems": [], "notes": [], "engine": "", "reason": ""}
+    complete, lengths = recommended.suited(table, [EVENTS])
+
+    def settings(classes: Sequence[str]) -> Settings:
+        with placing.blamed(table.architecture()[0]):
+            return Settings.of(complete, features, particles, *physics, classes, lengths)
+
+    key = "network"
     try:
         classes = CLASSES if table.loss == "multiclass" else ()
-        complete, lengths = recommended.suited(table, [EVENTS])
-        with placing.blamed(table.architecture()[0]):
-            settings = Settings.of(complete, features, particles, *physics, classes, lengths)
-        found |= _tried(settings, _made_up(features, particles, classes))
+        usual = settings(classes)
+        if start:
+            key = "initial"
+            given, found["notes"] = _given(start, settings)
+            usual, key = replace(usual, initial=None if classes else given), "network"
+        found |= _tried(usual, _made_up(features, particles, classes)) if table.tried() else {}
     except (InputError, TaskError) as error:
-        found["problems"] = [("training.network", line) for line in str(error).splitlines()]
+        lines = str(error).splitlines()
+        found["problems"] = [("frozen" if line.startswith("[training] frozen") else key, line) for line in lines]
     return found
+
+
+def _given(start: Start, settings: Callable[[Sequence[str]], Settings]) -> tuple[Initial | None, list[str]]:
+    """Give networks the weights that they are to start from; tell what was taken of them.
+
+    Raises:
+        InputError: They are none, or those of other networks.
+    """
+    notes: dict[str, list[str]] = {}
+    given = None
+    for name, classes in start.learned.items():
+        files = start.files.get("") or start.files.get(name)
+        if not files:
+            continue
+        given = initial.read(files)
+        if given.features and list(given.features) != list(start.features):
+            theirs, ours = ", ".join(given.features), ", ".join(start.features)
+            raise InputError(f"{given.path}: was trained with the features {theirs}; those of this analysis are {ours}")
+        with randomness.forked():
+            taken = given.only(0, 0).put(networks.make(settings(classes).shape))
+        notes.setdefault(str(taken), []).append(name)
+    if given is None:
+        has, wanted = initial.listed(list(start.files)), initial.listed(list(start.learned))
+        raise InputError(f'"{start.path}" has networks of {has}, and none of {wanted}')
+    without = [name for name in start.learned if not (start.files.get("") or start.files.get(name))]
+    found = [f"{start.path}: {taken}" for taken in notes]
+    return given, found + (
+        [f"{start.path}: has no networks of {initial.listed(without)}, which start at random"] if without else []
+    )
 
 
 def _tried(settings: Settings, events: RatioEvents) -> dict[str, Any]:
@@ -107,7 +167,8 @@ def main(output: str) -> None:
     """Read a request as JSON from standard input, and write the answer to a file."""
     request: Mapping[str, Any] = json.load(sys.stdin)
     source, path = request["physics"]
-    answer = look(Training(**request["table"]), request["features"], request["particles"], (source, path))
+    start = Start(**request["initial"]) if request["initial"] else None
+    answer = look(Training(**request["table"]), request["features"], request["particles"], (source, path), start)
     Path(output).write_text(json.dumps(answer), encoding="utf-8")
 
 

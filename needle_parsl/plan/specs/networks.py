@@ -8,6 +8,7 @@ from needle_parsl.analysis import Training
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.statistics.model import Shape
 from needle_parsl.nsbi.transforms.wanted import Wanted
+from needle_parsl.plan.keys import IF_SAID, NOT_IN_KEY
 from needle_parsl.plan.specs.stores import Physics, Share
 
 
@@ -74,6 +75,22 @@ class Member:
     seed: int
     bootstrap: int | None
     """Salt of its bootstrap weights."""
+    own: tuple[tuple[str, float], ...] = field(default=(), metadata=IF_SAID)
+    """Numbers in which it differs from the others of its pack, by their key in `[training]`."""
+    settings: str = field(default="", metadata=IF_SAID)
+    """What it has of its own, in words."""
+    entry: int = field(default=0, metadata=NOT_IN_KEY)
+    """Which entry of `[training] members` it belongs to; its pack says what that means."""
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Weights that a training starts from."""
+
+    digest: str
+    """Of the content of all files."""
+    files: tuple[str, ...] = field(metadata=NOT_IN_KEY)
+    """One file of weights, or the packs of an earlier run, the newest last."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +110,7 @@ class Train:
     """Of the classes, at which the length of a training is chosen; none where all count the same."""
     transform: Wanted = field(default_factory=Wanted)
     """What is done to features before networks see them."""
+    initial: Initial | None = field(default=None, metadata=IF_SAID)
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def test_what_lightning_trains_is_found_good(body: str, engine: tuple[str, ...])
 )
 def test_what_fails_in_the_run_is_said_at_check(body: str, message: str) -> None:
     (problem,) = looked(body)["problems"]
-    assert problem[0] == "training.network"
+    assert problem[0] == "network"
     assert message in problem[1]
 
 

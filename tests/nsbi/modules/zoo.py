@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import random
+from itertools import pairwise
 from typing import ClassVar
 
 import lightning
 import numpy as np
 import torch
+import torch.utils.checkpoint
 import torchmetrics
 from lightning.pytorch import callbacks
 from torch import nn
@@ -1212,6 +1216,249 @@ class Plainly(InSequence):
 
     def on_train_epoch_start(self):
         self.shift = self.shift + 1.0
+
+
+# --- as public projects have them
+
+
+class CarlBatchNorm(InSequence):
+    """Normalises, drops, and runs one cycle over all steps that the Trainer foresees."""
+
+    STACKED = "sequential"
+
+    def __init__(self, hidden=(16, 8), learning_rate=1e-2, dropout=0.1) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        widths = [FEATURES, *hidden]
+        parts = [
+            part
+            for a, b in pairwise(widths)
+            for part in (nn.Linear(a, b), nn.BatchNorm1d(b), nn.LeakyReLU(), nn.Dropout(dropout))
+        ]
+        self.net = nn.Sequential(*parts, nn.Linear(widths[-1], 1))
+        self.example_input_array = torch.zeros(2, FEATURES)
+
+    def training_step(self, batch, batch_idx):
+        loss = self.loss(batch)
+        self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, logger=True)
+        return loss
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.AdamW(self.parameters(), self.hparams.learning_rate, weight_decay=1e-2)
+        steps = self.trainer.estimated_stepping_batches
+        schedule = lr_scheduler.OneCycleLR(optimizer, self.hparams.learning_rate, total_steps=steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "frequency": 1}}
+
+
+class AttentionPooling(InSequence):
+    """A set of two objects of two columns, pooled by a learned question."""
+
+    STACKED = "stacked"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(2, 8), nn.GELU())
+        self.question = nn.Parameter(torch.randn(1, 1, 8))
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.answer = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 1))
+
+    def forward(self, x):
+        objects = self.net(x.reshape(len(x), 2, 2))
+        pooled, _ = self.attention(self.question.expand(len(x), -1, -1), objects, objects, need_weights=False)
+        return self.answer(pooled[:, 0])[:, 0]
+
+
+class MeanTeacher(InSequence):
+    """Agrees with a slow copy of itself, which is moved in the step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.teacher = copy.deepcopy(self.net).requires_grad_(False)
+
+    def training_step(self, batch, batch_idx):
+        with torch.no_grad():
+            for slow, fast in zip(self.teacher.parameters(), self.net.parameters(), strict=True):
+                slow.lerp_(fast, 0.1)
+            target = self.teacher(batch[0]).squeeze(-1)
+        return self.loss(batch) + F.mse_loss(self(batch[0]), target)
+
+
+class Decorrelated(InTrainer):
+    """A classifier against an adversary that guesses a column from its answer: two optimisers, toggled, and a schedule by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adversary = nn.Sequential(nn.Linear(1, 8), nn.ReLU(), nn.Linear(8, 1))
+        self.automatic_optimization = False
+
+    def guess(self, logit, batch):
+        return F.mse_loss(self.adversary(logit.unsqueeze(-1)).squeeze(-1), batch[0][:, 0])
+
+    def training_step(self, batch, batch_idx):
+        classifier, adversary = self.optimizers()
+        self.toggle_optimizer(adversary)
+        loss = self.guess(self(batch[0]).detach(), batch)
+        adversary.zero_grad()
+        self.manual_backward(loss)
+        adversary.step()
+        self.untoggle_optimizer(adversary)
+        self.toggle_optimizer(classifier)
+        total = self.loss(batch) - 0.1 * self.guess(self(batch[0]), batch)
+        classifier.zero_grad()
+        self.manual_backward(total)
+        self.clip_gradients(classifier, gradient_clip_val=1.0, gradient_clip_algorithm="norm")
+        classifier.step()
+        self.untoggle_optimizer(classifier)
+        self.log_dict({"classifier": total, "adversary": loss}, prog_bar=True)
+
+    def on_train_epoch_end(self):
+        self.lr_schedulers().step()
+
+    def configure_optimizers(self):
+        classifier = torch.optim.Adam(self.net.parameters(), 1e-2)
+        adversary = torch.optim.Adam(self.adversary.parameters(), 1e-2)
+        return [classifier, adversary], [lr_scheduler.ExponentialLR(classifier, 0.9)]
+
+
+class Reversed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, strength):
+        ctx.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -ctx.strength * gradient, None
+
+
+class GradientReversal(InSequence):
+    """One optimiser; what the adversary learns pushes the body the other way, more and more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adversary = nn.Linear(1, 1)
+
+    def training_step(self, batch, batch_idx):
+        logit = self(batch[0])
+        strength = 2 / (1 + math.exp(-10 * self.global_step / 20)) - 1
+        guess = self.adversary(Reversed.apply(logit.unsqueeze(-1), strength)).squeeze(-1)
+        return bce(logit, batch) + F.mse_loss(guess, batch[0][:, 1])
+
+
+class Mixup(InSequence):
+    """Mixes events by numbers of NumPy and torch."""
+
+    RANDOM = True
+
+    def training_step(self, batch, batch_idx):
+        x, label, weight = batch
+        share, other = float(np.random.beta(0.2, 0.2)), torch.randperm(len(x))  # noqa: NPY002  as people write it
+        mixed = [share * column + (1 - share) * column[other] for column in (x, label, weight)]
+        return self.loss(mixed)
+
+
+class PriorByMomentum(InSequence):
+    """A buffer that follows the classes, as a centre or a prior does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("prior", torch.tensor(0.5))
+
+    def training_step(self, batch, batch_idx):
+        self.prior.mul_(0.9).add_(0.1 * batch[1].mean())
+        return self.loss(batch)
+
+    def forward(self, x):
+        return super().forward(x) + torch.logit(self.prior)
+
+
+class FourierFeatures(Gelu):
+    """Random frequencies in a buffer, sines between the layers."""
+
+    STACKED = "stacked"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", torch.randn(FEATURES, 8))
+        self.net = nn.Linear(16, 1)
+
+    def forward(self, x):
+        angles = x @ self.frequencies
+        return self.net(torch.cat([angles.sin(), angles.cos()], dim=1)).squeeze(-1)
+
+
+class StochasticDepth(InSequence):
+    """Leaves a residual block out of some events."""
+
+    STACKED, RANDOM = "stacked", True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(FEATURES, 8)
+        self.block, self.answer = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.GELU()), nn.Linear(8, 1)
+
+    def forward(self, x):
+        x = self.net(x)
+        block = self.block(x)
+        if self.training:
+            block = block * (torch.rand(len(x), 1) < 0.8) / 0.8
+        return self.answer(x + block).squeeze(-1)
+
+
+class CheckpointedBlock(Gelu):
+    """Computes activations again on the way back."""
+
+    STACKED = "sequential"
+
+    def forward(self, x):
+        return torch.utils.checkpoint.checkpoint(self.net, x, use_reentrant=False).squeeze(-1)
+
+
+class Collection(InSequence):
+    """Two collections of metrics with prefixes, one of them a curve that is read at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        metrics = torchmetrics.MetricCollection(
+            {"auroc": torchmetrics.AUROC("binary"), "accuracy": torchmetrics.Accuracy("binary")}
+        )
+        self.seen, self.judged = metrics.clone(prefix="train/"), metrics.clone(prefix="val/")
+
+    def training_step(self, batch, batch_idx):
+        logit = self(batch[0])
+        self.log_dict(self.seen(logit, batch[1].int()), on_step=True, on_epoch=False)
+        return bce(logit, batch)
+
+    def validation_step(self, batch, batch_idx):
+        super().validation_step(batch, batch_idx)
+        self.judged.update(self(batch[0]), batch[1].int())
+
+    def on_validation_epoch_end(self):
+        self.log_dict(self.judged.compute())
+        self.judged.reset()
+
+
+class Bars(InTrainer):
+    """Brings the bar and the summary of its own project, and stops early."""
+
+    def configure_callbacks(self):
+        return [
+            callbacks.TQDMProgressBar(),
+            callbacks.RichModelSummary(),
+            callbacks.EarlyStopping("val_loss", patience=2),
+        ]
+
+
+class LayerwiseDecay(InSequence):
+    """Smaller steps for lower layers, each group with its own schedule."""
+
+    def configure_optimizers(self):
+        groups = [
+            {"params": part.parameters(), "lr": 1e-2 * 0.5**depth, "weight_decay": 0.1 * depth}
+            for depth, part in enumerate(reversed([p for p in self.net if list(p.parameters())]))
+        ]
+        optimizer = torch.optim.AdamW(groups)
+        return [optimizer], [lr_scheduler.LambdaLR(optimizer, [lambda e: 0.9**e, lambda e: 0.8**e])]
 
 
 # --- refused in a sentence

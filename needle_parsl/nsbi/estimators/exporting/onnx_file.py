@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.estimators.exporting import aggregation, layers, preparation, runtime
 from needle_parsl.nsbi.estimators.exporting.graph import Graph
-from needle_parsl.nsbi.training import networks
+from needle_parsl.nsbi.training.networks import Shape
 from needle_parsl.nsbi.transforms.transform import with_missing
 
 OPSET, IR = 17, 8
@@ -75,12 +76,12 @@ def build(estimators: Mapping[str, Estimator], facts: Facts) -> onnx.ModelProto:
 def _members(graph: Graph, estimator: Estimator) -> str:
     """Add all members; give the name of their log ratios, (N, M), in double precision."""
     made = preparation.transformed(graph, estimator.transform, INPUT)
-    network = networks.evaluator(estimator.shape)
-    traced = layers.traced(network)
+    traced: dict[Shape, Any] = {}
     columns = []
-    for weights in estimator.weights:
-        networks.fill(network, torch.from_numpy(weights))  # the trace shares its layers
-        columns.append(layers.emit(graph, traced, made))
+    for shape, network in estimator.filled():  # a trace shares the layers of its network
+        if shape not in traced:
+            traced[shape] = layers.traced(network)
+        columns.append(layers.emit(graph, traced[shape], made))
     return graph.cast(graph.add("Concat", *columns, axis=1), Graph.DOUBLE)
 
 

@@ -18,7 +18,6 @@ from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.estimators.calibrations import Calibration
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.estimators.exporting.transformed import Transformed
-from needle_parsl.nsbi.training import networks
 from needle_parsl.nsbi.transforms.transform import trial
 
 TOLERANCE = 1e-5
@@ -30,11 +29,7 @@ class Ensemble(nn.Module):
 
     def __init__(self, estimator: Estimator) -> None:
         super().__init__()
-        network = networks.evaluator(estimator.shape)
-        members = []
-        for weights in estimator.weights:
-            networks.fill(network, torch.from_numpy(weights))
-            members.append(deepcopy(network))
+        members = [deepcopy(network) for _, network in estimator.filled()]
         self.members = nn.ModuleList(members).requires_grad_(requires_grad=False)
         self.transform = Transformed(estimator.transform)
         self.coefficients = nn.Buffer(torch.from_numpy(np.array(estimator.coefficients, np.float64)))

@@ -1,0 +1,95 @@
+"""Weights that trainings start from: their files, found and fingerprinted, and read. Imports the science only inside functions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from needle_parsl import reading, rundir
+from needle_parsl.errors import InputError
+from needle_parsl.plan import specs
+
+if TYPE_CHECKING:
+    from needle_parsl.analysis.file import Loaded
+    from needle_parsl.nsbi.training.initial import Initial
+
+NUMBERED = 5
+"""Characters by which the name of a pack is longer than that of what it has learned: `.0000`."""
+
+
+def found(path: Path) -> dict[str, specs.Initial]:
+    """Find the files behind a path: one of weights, by the empty name, or the packs of a run by what they have learned.
+
+    Raises:
+        InputError: There are none.
+    """
+    if path.is_file():
+        return {"": _fingerprinted([path])}
+    if not path.is_dir():
+        raise InputError(f"{path}: no such file, nor the folder of a run")
+    packs = sorted((path / "packs").glob("*.h5"), key=lambda file: (file.stat().st_mtime_ns, file.name))
+    if not packs:
+        raise InputError(f"{path}: is not the folder of a run whose networks have trained; it has no packs/*.h5")
+    names = dict.fromkeys(file.stem[:-NUMBERED] for file in packs)
+    return {name: _fingerprinted(file for file in packs if file.stem[:-NUMBERED] == name) for name in names}
+
+
+def path(loaded: Loaded, said: str) -> Path:
+    """Give the path that an analysis means, which may be relative to its folder."""
+    return (loaded.path.parent / Path(said).expanduser()).resolve()
+
+
+def _fingerprinted(files: Iterable[Path]) -> specs.Initial:
+    paths = tuple(str(file.resolve()) for file in files)
+    return specs.Initial(_digest(paths), paths)
+
+
+def _digest(paths: Iterable[str]) -> str:
+    try:
+        digests = " ".join(rundir.digest(Path(path)) for path in paths)
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    return hashlib.blake2b(digests.encode(), digest_size=16).hexdigest()
+
+
+def read(spec: specs.Initial) -> Initial:
+    """Read weights.
+
+    Raises:
+        InputError: They are others than when the run was planned, or none.
+    """
+    from needle_parsl.nsbi.training import initial
+
+    if _digest(spec.files) != spec.digest:
+        raise InputError(
+            f'{spec.files[0]}: has changed since the run was planned; "needle run" starts from what it is now'
+        )
+    return initial.read(spec.files)
+
+
+def note(path: Path, loaded: Loaded) -> str:
+    """Say that the networks of an earlier run may have seen what is held out here; empty where events are divided alike."""
+    if not path.is_dir():
+        return ""
+    try:
+        then, seed = reading.load(path / rundir.ANALYSIS), rundir.read_json(path / rundir.RUN).get("seed")
+    except (InputError, AttributeError):
+        then, seed = {}, None
+    same = seed == loaded.analysis.seed and all(_said(then, key) == _said(loaded.table, key) for key in DIVIDING)
+    return (
+        ""
+        if same
+        else f"{path}: divides events otherwise (seed, [split]): where they are the same events, its networks have seen some that are held out here"
+    )
+
+
+DIVIDING = ("split", "training.folds")
+"""Keys that decide which events train."""
+
+
+def _said(table: Mapping[str, Any], key: str) -> Any:
+    for name in key.split("."):
+        table = table.get(name, {})
+    return table
