@@ -151,7 +151,7 @@ def _members(graph: Graph, size: int, names: tuple[str, str], salts: Sequence[in
             fold,
             graph.salt(*names, number, member, fold),
             salt,
-            **training.entered(graph.analysis.training, member),
+            **training.entered(graph, names[1], member),
         )
         for (number, salt), member, fold in product(enumerate(salts), range(size), folds)
     ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from pathlib import PurePath
 from typing import Any
 
-from needle_parsl.analysis import JOINT_LOSSES, Analysis, Training
+from needle_parsl.analysis import JOINT_LOSSES, Analysis, MemberSettings, Training
 from needle_parsl.nsbi.transforms.wanted import Wanted
 from needle_parsl.plan import packing, specs
 from needle_parsl.plan.growing import Graph
@@ -74,7 +75,7 @@ def members(graph: Graph, ratio: specs.Ratio | specs.Classes) -> list[specs.Memb
             fold,
             graph.salt("member", ratio.name, member, fold),
             graph.salt("bootstrap", member) if training.bootstrap else None,
-            **entered(training, member),
+            **entered(graph, ratio.name, member),
         )
         for member, fold in product(range(training.count()), range(training.folds or 1))
     ]
@@ -84,12 +85,28 @@ NUMBERS = ("learning_rate", "weight_decay")
 """Settings in which members of a pack may differ, of needle's networks."""
 
 
-def entered(training: Training, number: int) -> dict[str, Any]:
-    """Say what a member has of its own, by its number in the ensemble: fields of `specs.Member`."""
+def entered(graph: Graph, ratio: str, number: int) -> dict[str, Any]:
+    """Say what a member has of its own, by the name of its ratio and its number in the ensemble: fields of `specs.Member`."""
+    training = graph.analysis.training
     entry = training.entry_of(number)
     said = training.entries()[entry]
     own = {name: value for name, value in said.said().items() if name in NUMBERS and _shared(training, entry)}
-    return {"own": tuple(own.items()), "settings": str(said), "entry": entry}
+    return {"own": tuple(own.items()), "settings": str(_placeless(graph, ratio, said)), "entry": entry}
+
+
+def _placeless(graph: Graph, ratio: str, said: MemberSettings) -> MemberSettings:
+    """Name the weights that members start from by the file and its content, not by the folder: their key depends on it."""
+    if not said.initial:
+        return said
+    found = _given(graph, said.initial, ratio)
+    content = f" ({found.digest[:8]})" if found else ""
+    return replace(said, initial=f"{PurePath(said.initial).name}{content}")
+
+
+def _given(graph: Graph, initial: str, ratio: str) -> specs.Initial | None:
+    """Give the weights that networks of a ratio start from."""
+    found = graph.inputs.initial.get(initial, {})
+    return found.get("") or found.get(ratio)
 
 
 def _shared(training: Training, entry: int) -> bool:
@@ -146,7 +163,6 @@ def _packed(
         name: What the names of the packs begin with.
         first: The number of the first pack.
     """
-    given = graph.inputs.initial.get(table.initial, {})
     alone = replace(table, members=1, initial="")
     if not _suits(graph, alone.loss or "", ratio):
         alone = replace(alone, loss="carl")
@@ -171,7 +187,7 @@ def _packed(
             replica="/" in name,
             yields=yields,
             transform=wanted(graph.analysis),
-            initial=given.get("") or given.get(ratio.name),
+            initial=_given(graph, table.initial, ratio.name),
         )
         found.append(graph.add("train", f"{name}.{first + number:04d}", spec, *needed))
     return found

@@ -8,23 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from needle_parsl import reading, rundir
-from needle_parsl.errors import InputError
+from needle_parsl.errors import InputError, printable
 from needle_parsl.plan import specs
 
 if TYPE_CHECKING:
     from needle_parsl.analysis.file import Loaded
     from needle_parsl.nsbi.training.initial import Initial
 
-NUMBERED = 5
-"""Characters by which the name of a pack is longer than that of what it has learned: `.0000`."""
-
 
 def found(path: Path) -> dict[str, specs.Initial]:
     """Find the files behind a path: one of weights, by the empty name, or the packs of a run by what they have learned.
 
     Raises:
-        InputError: There are none.
+        InputError: There are none, or they cannot be read.
     """
+    try:
+        return _found(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _found(path: Path) -> dict[str, specs.Initial]:
     if path.is_file():
         return {"": _fingerprinted([path])}
     if not path.is_dir():
@@ -32,13 +36,23 @@ def found(path: Path) -> dict[str, specs.Initial]:
     packs = sorted((path / "packs").glob("*.h5"), key=lambda file: (file.stat().st_mtime_ns, file.name))
     if not packs:
         raise InputError(f"{path}: is not the folder of a run whose networks have trained; it has no packs/*.h5")
-    names = dict.fromkeys(file.stem[:-NUMBERED] for file in packs)
-    return {name: _fingerprinted(file for file in packs if file.stem[:-NUMBERED] == name) for name in names}
+    learned = {file: file.stem.rpartition(".")[0] for file in packs}
+    return {
+        name: _fingerprinted(file for file in packs if learned[file] == name)
+        for name in dict.fromkeys(learned.values())
+    }
 
 
 def path(loaded: Loaded, said: str) -> Path:
-    """Give the path that an analysis means, which may be relative to its folder."""
-    return (loaded.path.parent / Path(said).expanduser()).resolve()
+    """Give the path that an analysis means, which may be relative to its folder.
+
+    Raises:
+        InputError: It can be none.
+    """
+    try:
+        return (loaded.path.parent / Path(said).expanduser()).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{printable(said[:200])}: is no path of a file") from error
 
 
 def _fingerprinted(files: Iterable[Path]) -> specs.Initial:
@@ -47,10 +61,7 @@ def _fingerprinted(files: Iterable[Path]) -> specs.Initial:
 
 
 def _digest(paths: Iterable[str]) -> str:
-    try:
-        digests = " ".join(rundir.digest(Path(path)) for path in paths)
-    except OSError as error:
-        raise InputError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    digests = " ".join(rundir.digest(Path(path)) for path in paths)
     return hashlib.blake2b(digests.encode(), digest_size=16).hexdigest()
 
 
@@ -62,7 +73,11 @@ def read(spec: specs.Initial) -> Initial:
     """
     from needle_parsl.nsbi.training import initial
 
-    if _digest(spec.files) != spec.digest:
+    try:
+        changed = _digest(spec.files) != spec.digest
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    if changed:
         raise InputError(
             f'{spec.files[0]}: has changed since the run was planned; "needle run" starts from what it is now'
         )
@@ -90,6 +105,7 @@ DIVIDING = ("split", "training.folds")
 
 
 def _said(table: Mapping[str, Any], key: str) -> Any:
+    found: Any = table
     for name in key.split("."):
-        table = table.get(name, {})
-    return table
+        found = found.get(name, {}) if isinstance(found, Mapping) else {}
+    return found

@@ -169,10 +169,10 @@ def _tried(loaded: Loaded, columns: Sequence[int], starts: Starts) -> dict[str, 
     known = {name: count for name, count in zip(("features", "particles"), columns, strict=True) if count}
     found: dict[str, Any] = {"problems": [], "notes": [], "code": {}}
     engines: dict[str, str] = {}
-    for where, table in loaded.analysis.training.each():
+    for place, (where, table) in enumerate(loaded.analysis.training.each()):
         if not (table.tried() or table.initial):
             continue
-        request = _network(loaded, table) | known | {"initial": _start(loaded, table, starts)}
+        request = _network(loaded, table) | known | {"initial": _start(loaded, place, table, starts)}
         answer = _ask(request, TRIAL, _limit(loaded))
         found["problems"] += [(f"{where}.{name}", message) for name, message in answer["problems"]]
         found["notes"] += answer["notes"]
@@ -182,8 +182,8 @@ def _tried(loaded: Loaded, columns: Sequence[int], starts: Starts) -> dict[str, 
     return {**found, "engine": ", ".join(filter(None, engines)), "reason": reasons}
 
 
-def _start(loaded: Loaded, table: Training, starts: Starts) -> dict[str, Any] | None:
-    """Say what weights some members start from, and what they learn."""
+def _start(loaded: Loaded, place: int, table: Training, starts: Starts) -> dict[str, Any] | None:
+    """Say what weights the members of an entry start from, and what they learn."""
     if not table.initial:
         return None
     paths = {name: match(loaded.path, source.files) for name, source in plan.sources(loaded.analysis).items()}
@@ -196,6 +196,7 @@ def _start(loaded: Loaded, table: Training, starts: Starts) -> dict[str, Any] | 
         "files": {name: own.files for name, own in starts[table.initial].items()},
         "learned": classes,
         "features": [*features.names, *features.parameters],
+        "members": loaded.analysis.training.numbers(place),
     }
 
 

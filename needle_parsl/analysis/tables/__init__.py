@@ -25,6 +25,7 @@ from needle_parsl.analysis.tables.training import (
     Bootstrap,
     Diagnostics,
     Ensemble,
+    MemberSettings,
     Training,
 )
 from needle_parsl.reading import within
@@ -46,6 +47,7 @@ __all__ = [
     "Grid",
     "Intervals",
     "Limits",
+    "MemberSettings",
     "Model",
     "Nuisance",
     "Parameter",

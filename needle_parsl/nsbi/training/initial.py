@@ -9,7 +9,7 @@ import pickle
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -40,16 +40,23 @@ class Initial:
     """By name in torch; or of needle's own packs as one vector, in the order of the network."""
     features: tuple[str, ...] = ()
     """What the networks of a pack were trained with; empty where nobody knows."""
+    shapes: Mapping[tuple[int, int], networks.Shape] = field(default_factory=dict)
+    """Of the networks of a pack, by member and fold."""
 
     def only(self, member: int, fold: int) -> Initial:
         """Keep what a member starts from: its own, or one of its fold, or any."""
         known = sorted(self.weights)
         own = [name for name in known if name[1] == fold] or known
         chosen = (member, fold) if (member, fold) in self.weights else own[member % len(own)]
-        return Initial(self.path, {(0, 0): self.weights[chosen]}, self.features)
+        shapes = {(0, 0): self.shapes[chosen]} if chosen in self.shapes else {}
+        return Initial(self.path, {(0, 0): self.weights[chosen]}, self.features, shapes)
 
-    def put(self, network: nn.Module) -> Taken:
+    def put(self, network: nn.Module, shape: networks.Shape | None = None) -> Taken:
         """Give a network its weights.
+
+        Args:
+            network: To be given them.
+            shape: Its own, held against that of a pack, whose weights have no names.
 
         Raises:
             InputError: They are those of another network.
@@ -57,6 +64,8 @@ class Initial:
         (given,) = self.weights.values()
         own = tensors(network)
         if isinstance(given, torch.Tensor):
+            if shape and (theirs := self.shapes.get((0, 0))):
+                _same_shape(self.path, theirs, shape)
             try:
                 networks.fill(network, given)
             except InputError as error:
@@ -71,6 +80,29 @@ class Initial:
         left = tuple(name for name in own if name not in found.names)
         unused = tuple(name for name in given if name not in found.names.values())
         return Taken(tuple(found.names), left, unused, found.part)
+
+
+DESCRIBED = ("network", "layers", "nodes", "head")
+"""What networks of needle's must have in common, so that the weights of one are those of another."""
+
+
+def _same_shape(path: str, theirs: networks.Shape, own: networks.Shape) -> None:
+    """Refuse weights of another network, which may be as many by chance.
+
+    Raises:
+        InputError: They are.
+    """
+    if not {theirs.network, own.network} & networks.NETWORKS.keys():
+        return
+    for name in DESCRIBED:
+        then, now = getattr(theirs, name), getattr(own, name)
+        if then != now:
+            said = (
+                "other classes"
+                if name == "head"
+                else f"{name} = {printable(str(then))} instead of {printable(str(now))}"
+            )
+            raise InputError(f"{path}: its networks are others than those of this analysis: {said}")
 
 
 @dataclass(frozen=True)
@@ -179,31 +211,41 @@ def read(paths: Sequence[str]) -> Initial:
     """
     found: dict[tuple[int, int], Named | torch.Tensor] = {}
     features: tuple[str, ...] = ()
+    shapes: dict[tuple[int, int], networks.Shape] = {}
     for path in paths:
-        read_in, features = READERS.get(Path(path).suffix, _torch)(path)
+        read_in, features, shape = READERS.get(Path(path).suffix, _torch)(path)
         found |= read_in
+        shapes |= dict.fromkeys(read_in, shape) if shape else {}
     for weights in found.values():
         named = {"": weights} if isinstance(weights, torch.Tensor) else weights
         for name, value in named.items():
             _judge(paths[0], printable(name), value)
-    return Initial(paths[0], found, features)
+    return Initial(paths[0], found, features, shapes)
 
 
-Read = tuple[Mapping[tuple[int, int], Named | torch.Tensor], tuple[str, ...]]
+Read = tuple[Mapping[tuple[int, int], Named | torch.Tensor], tuple[str, ...], networks.Shape | None]
+"""Weights, the features of a pack, and the shape of its networks."""
 
 
 def _judge(path: str, name: str, value: torch.Tensor) -> None:
     where = f"{name} has" if name else "has"
-    if value.is_complex() or value.is_quantized or value.layout is not torch.strided:
-        raise InputError(f"{path}: {where} values of the kind {value.dtype}, which no network of needle has")
-    if not torch.isfinite(value.float()).all():
+    strange = f"{path}: {where} values of the kind {value.dtype}, which no network of needle has"
+    if value.is_complex() or value.is_quantized or value.is_nested or value.layout is not torch.strided:
+        raise InputError(strange)
+    if value.is_meta or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise InputError(f"{path}: {where} a shape, {list(value.shape)}, and not the values for it")
+    try:
+        finite = bool(torch.isfinite(value.float()).all())
+    except RuntimeError as error:
+        raise InputError(strange) from error
+    if not finite:
         raise InputError(f"{path}: {where} values that are no finite numbers")
 
 
 def _torch(path: str) -> Read:
     """Read a file of torch, or a Lightning checkpoint."""
     try:
-        return {(0, 0): _table(torch.load(path, map_location="cpu", weights_only=True))}, ()
+        return {(0, 0): _table(torch.load(path, map_location="cpu", weights_only=True))}, (), None
     except pickle.UnpicklingError as error:
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
         named = f", {code[1]}" if code else ""
@@ -246,17 +288,20 @@ def _safetensors(path: str) -> Read:
     for name, value in found.items():
         if parts := MEMBER.fullmatch(name):
             members.setdefault((int(parts[1]), 0), {})[parts[2]] = value
-    return members or {(0, 0): found}, ()
+    return members or {(0, 0): found}, (), None
 
 
 def _pack(path: str) -> Read:
     """Read a pack of needle's: the weights with which its members end."""
     pack = packs.read(Path(path))
-    trained = [m for m in packs.settled(pack.members) if not m.reason]
-    if not trained:
+    try:
+        trained = [m for m in packs.settled(pack.members) if not m.reason]
+        found = {(m.member, m.fold): torch.from_numpy(m.weights) for m in trained}
+    except hdf5.DAMAGE as error:
+        raise InputError(f"{path}: is no pack of networks that can be read ({_reason(error)})") from error
+    if not found:
         raise InputError(f"{path}: has no member that has trained")
-    features = tuple(column.name for column in pack.transform.columns)
-    return {(m.member, m.fold): torch.from_numpy(m.weights) for m in trained}, features
+    return found, tuple(column.name for column in pack.transform.columns), pack.shape
 
 
 def _reason(error: BaseException) -> str:
@@ -282,3 +327,5 @@ def freeze(network: nn.Module, parts: Sequence[str]) -> None:
         else:
             known = [name for name in (*inner, *own) if name]
             raise InputError(f'[training] frozen: the network has no part "{part}"{closest(part, known)}')
+    if parts and not any(parameter.requires_grad for parameter in network.parameters()):
+        raise InputError("[training] frozen: no parameter of the network is left to train")

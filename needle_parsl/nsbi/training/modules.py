@@ -111,7 +111,7 @@ def build(settings: Settings, seed: int) -> Any:
     randomness.seed(seed)
     network = networks.make(settings.shape, settings.dropout)
     if settings.initial:
-        settings.initial.put(network)
+        settings.initial.put(network, settings.shape)
     freeze(network, settings.frozen)
     if not (is_lightning(network) or hasattr(network, STEPS[0])):
         return Classifier(network, settings)

@@ -49,6 +49,8 @@ class Start:
     """What the analysis learns, each with its classes, if it is a network of many."""
     features: Sequence[str]
     """Of the analysis."""
+    members: Sequence[int] = (0,)
+    """Numbers of those that start so; each starts from that of its number in an earlier run."""
 
 
 def look(
@@ -115,15 +117,17 @@ def _given(start: Start, settings: Callable[[Sequence[str]], Settings]) -> tuple
         if given.features and list(given.features) != list(start.features):
             theirs, ours = ", ".join(given.features), ", ".join(start.features)
             raise InputError(f"{given.path}: was trained with the features {theirs}; those of this analysis are {ours}")
-        with randomness.forked():
-            taken = given.only(0, 0).put(networks.make(settings(classes).shape))
-        notes.setdefault(str(taken), []).append(name)
+        shape = settings(classes).shape
+        for member in start.members if len(given.weights) > 1 else start.members[:1]:
+            with randomness.forked():
+                taken = given.only(member, 0).put(networks.make(shape), shape)
+            notes.setdefault(str(taken), []).append(name)
     if given is None:
         has, wanted = initial.listed(list(start.files)), initial.listed(list(start.learned))
         raise InputError(f'"{start.path}" has networks of {has}, and none of {wanted}')
     without = [name for name in start.learned if not (start.files.get("") or start.files.get(name))]
     found = [f"{start.path}: {taken}" for taken in notes]
-    return given, found + (
+    return given.only(start.members[0], 0), found + (
         [f"{start.path}: has no networks of {initial.listed(without)}, which start at random"] if without else []
     )
 

@@ -17,7 +17,7 @@ from torch import nn
 from needle_parsl.analysis import Training
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.training import engine, initial, modules, networks, packs, trial, views
+from needle_parsl.nsbi.training import engine, heads, initial, modules, networks, packs, trial, views
 from needle_parsl.nsbi.training.members import Member, Settings
 from needle_parsl.nsbi.transforms.transform import Transform
 
@@ -151,6 +151,10 @@ def broken(path: Path, how: str) -> None:
         "shapes": {**given, name: torch.zeros(8, 5)},
         "nan": {**given, name: torch.full_like(value, torch.nan)},
         "complex": {**given, name: value + 0j},
+        "meta": {**given, name: torch.empty(8, 3, device="meta")},
+        "strides": {**given, name: torch.zeros(1).expand(10**7, 10**7)},
+        "bits": {**given, name: torch.zeros(8, 3, dtype=torch.uint8).view(torch.bits8)},
+        "nested": {**given, name: torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)])},
         "others": {"lstm.weight_hh": torch.zeros(4, 4)},
         "nothing": {"epoch": 3},
         "number": 3,
@@ -179,6 +183,10 @@ def broken(path: Path, how: str) -> None:
         ("shapes", r"w\.pt: stack\.0\.weight has the shape \[8, 5\] in the file and \[8, 3\] in the network"),
         ("nan", r"w\.pt: stack\.0\.weight has values that are no finite numbers"),
         ("complex", r"w\.pt: stack\.0\.weight has values of the kind torch\.complex64"),
+        ("meta", r"w\.pt: stack\.0\.weight has a shape, \[8, 3\], and not the values for it"),
+        ("strides", r"w\.pt: stack\.0\.weight has a shape, \[10000000, 10000000\], and not the values for it"),
+        ("bits", r"w\.pt: stack\.0\.weight has values of the kind torch\.bits8"),
+        ("nested", r"w\.pt: stack\.0\.weight has values of the kind torch\.float32"),
         ("others", r"w\.pt: has no parameter of the network; it has lstm\.weight_hh, and the network stack\.0\.weight"),
         ("nothing", r"w\.pt: holds no weights by name, as module\.state_dict\(\) gives them"),
         ("number", r"w\.pt: holds no weights by name"),
@@ -235,6 +243,20 @@ def test_packs_of_another_network_are_refused(tmp_path: Path) -> None:
         InputError, match=r"p\.h5: the network has \d+ weights, and the file 113; its networks are others"
     ):
         put(tmp_path / "p.h5", networks.make(networks.Shape("mlp", 3, 3, 8)))
+
+
+def test_as_many_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    """Those of a pack have no names: a network with the same classes in another order has as many."""
+    there, here = (replace(SHAPE, head=heads.of_classes(names)) for names in (["a", "b"], ["b", "a"]))
+    own = networks.vector(networks.build(there, 1)).numpy()
+    member = packs.Trained(0, 0, 1, own, np.ones((1, 2)), 0, "")
+    packs.write(tmp_path / "p.h5", packs.Pack(there, Transform.none(("a", "b", "c")), (member,)))
+    found = initial.read([str(tmp_path / "p.h5")]).only(0, 0)
+    found.put(networks.make(there), there)
+    with pytest.raises(InputError, match=r"p\.h5: its networks are others than those of this analysis: other classes"):
+        found.put(networks.make(here), here)
+    with pytest.raises(InputError, match=r"of this analysis: layers = 2 instead of 3$"):
+        found.put(networks.make(there), replace(there, layers=3))
 
 
 # --- in training
@@ -354,3 +376,26 @@ def test_check_refuses_a_frozen_part_that_is_not_there() -> None:
     found = trial.look(Training(frozen=("stak",)), 3, 0, ("", ""))
     (problem,) = found["problems"]
     assert problem == ("frozen", '[training] frozen: the network has no part "stak"; did you mean "stack"?')
+
+
+def test_check_refuses_to_freeze_everything() -> None:
+    found = trial.look(Training(layers=2, nodes=8, frozen=("stack",)), 3, 0, ("", ""))
+    assert found["problems"] == [("frozen", "[training] frozen: no parameter of the network is left to train")]
+
+
+def test_members_of_a_mixed_run_are_held_against_those_of_their_number(tmp_path: Path) -> None:
+    """Members 0 and 1 have another shape than member 2, which starts from member 2."""
+    packed(tmp_path / "a.h5")
+    deep = networks.Shape("mlp", 3, 3, 8)
+    own = networks.vector(networks.build(deep, 5)).numpy()
+    member = packs.Trained(2, 0, 5, own, np.ones((1, 2)), 0, "")
+    packs.write(tmp_path / "b.h5", packs.Pack(deep, Transform.none(("a", "b", "c")), (member,)))
+    files = {"signal": [str(tmp_path / "a.h5"), str(tmp_path / "b.h5")]}
+
+    def problems(layers: int, *members: int) -> list[tuple[str, str]]:
+        start = trial.Start("run", files, {"signal": []}, ("a", "b", "c"), members)
+        return trial.look(Training(layers=layers, nodes=8, dropout=0.0), 3, 0, ("", ""), start)["problems"]
+
+    assert (problems(2, 0, 1), problems(3, 2)) == ([], [])
+    (wrong,) = problems(2, 1, 2)
+    assert wrong[1].endswith("its networks are others than those of this analysis: layers = 3 instead of 2")
