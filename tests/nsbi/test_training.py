@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -302,6 +303,12 @@ def test_state_with_a_flipped_bit_or_of_another_task_is_none(tmp_path: Path) -> 
         steps.append(1)
 
     engine.train_pack(DATA, [member()], replace(SETTINGS, epochs=1), state.State(), keep)
+    with h5py.File(tmp_path / "s.h5", "r+") as file:  # as of a needle whose networks had other names for their layers
+        form = file.attrs["form"]
+        del file.attrs["form"]
+    assert state.read(tmp_path / "s.h5", "key") is None
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        file.attrs["form"] = form
     good = (tmp_path / "s.h5").read_bytes()
     assert state.read(tmp_path / "s.h5", "key") is not None
     assert state.read(tmp_path / "s.h5", "other") is None

@@ -29,6 +29,8 @@ class State:
     """The trainings in progress, each with the `name` of its member: tables and lists of tensors, numbers and texts."""
 
 
+FORM = 2
+"""Of what engines describe; a state of another form is none, and its pack begins anew. 2: names of layers without those of dropout."""
 Offer = Callable[[Callable[[], State]], None]
 """What an engine calls between two steps, with how to describe its state. May raise, and training ends there."""
 
@@ -51,7 +53,7 @@ def write(path: Path, state: State, key: str) -> None:
     tensors: list[torch.Tensor] = []
     tree = json.dumps(_encode(state.running, tensors))
     with h5py.File(path, "w") as file:
-        file.attrs["key"] = key
+        file.attrs["key"], file.attrs["form"] = key, FORM
         file["running"] = np.frombuffer(tree.encode(), np.uint8)
         for number, tensor in enumerate(tensors):
             file[f"tensors/{number}"] = tensor.detach().cpu().numpy()
@@ -65,7 +67,7 @@ def read(path: Path, key: str) -> State | None:
     try:
         with h5py.File(path, "r") as file:
             hdf5.plain(file)
-            if file.attrs["key"] != key or file.attrs["digest"] != _digest(file):
+            if (file.attrs["key"], file.attrs["form"]) != (key, FORM) or file.attrs["digest"] != _digest(file):
                 return None
             tree = json.loads(file["running"][...].tobytes())
             tensors = [torch.from_numpy(file[f"tensors/{n}"][...]) for n in range(len(file.get("tensors", ())))]
