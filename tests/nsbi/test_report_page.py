@@ -21,13 +21,14 @@ from test_statistics import SHAPES, TABLE, simulated
 
 from needle_parsl.analysis import Diagnostics
 from needle_parsl.nsbi.estimators import composing, diagnostics
-from needle_parsl.nsbi.report import page
+from needle_parsl.nsbi.report import gathering, page
 from needle_parsl.nsbi.report.figures import FIGURES, closure
 from needle_parsl.nsbi.report.gathering import Facts, Inference, Provenance, Sample, Subject
 from needle_parsl.nsbi.statistics import coverage, neyman
 from needle_parsl.nsbi.statistics.fits import distributions, impacts, intervals
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.model.building import Builder
+from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training.packs import Pack
 
 pytest.importorskip("matplotlib")
@@ -149,6 +150,32 @@ def test_page_has_all_figures_of_good_numbers(tmp_path: Path, monkeypatch: pytes
     assert not said
     assert {p.stem for p in (tmp_path / "report").glob("*.png")} == set(FIGURES)
     assert text.count("<h2") == 11
+
+
+def test_page_lists_the_members_of_a_mixed_ensemble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what they have of their own, counted in all packs; where all are alike there is no table."""
+    monkeypatch.setattr(page, "_figures", lambda *_: [])
+    rates = {"learning_rate": np.array([0.003, 0.001])}
+    usual = tuple(replace(m, metrics=rates) for m in PACK.members)
+    deep = replace(PACK.members[0], settings="layers = 4", metrics={"learning_rate": np.array([0.01])})
+    own = replace(deep, settings="network = p.py:Net", metrics={}, reason="diverged")
+    shapes = (PACK.shape, replace(PACK.shape, layers=4), replace(PACK.shape, network="/p.py:Net"))
+    for number, (shape, members) in enumerate(zip(shapes, (usual, (deep, deep), (own,)), strict=True)):
+        packs.write(tmp_path / f"{number}.h5", Pack(shape, PACK.transform, members))
+    files = {f"s.{number:04d}": tmp_path / f"{number}.h5" for number in range(3)}
+    kinds = gathering._histories(files)[3]
+    size, layers = PACK.shape.nodes, PACK.shape.layers
+    assert [(k.settings, k.network, k.layers, k.nodes, k.learning_rate, k.count) for k in kinds] == [
+        ("", "mlp", layers, size, 0.003, len(usual)),
+        ("layers = 4", "mlp", 4, size, 0.01, 2),
+        ("network = p.py:Net", "Net", None, None, None, 1),
+    ]
+    page.write(tmp_path / "report", replace(whole(), kinds=kinds))
+    text = (tmp_path / "report" / "index.html").read_text()
+    row = re.search("<tr><td[^>]*>network = p.py:Net(.*)</tr>", text)
+    assert row
+    assert re.findall("<td[^>]*>(.*?)</td>", row[1]) == ["Net", "–", "–", "–", "1"]
+    assert gathering._histories({"s.0000": tmp_path / "0.h5"})[3] == []
 
 
 WAYS: dict[str, Callable[[Any], Any]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from needle_parsl.nsbi.data.store import Lost, Store
 from needle_parsl.nsbi.statistics.blocks import Block
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.training import packs as pack_files
+from needle_parsl.nsbi.training.networks import NETWORKS, Shape
+from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.transforms.transform import Transform
 
 Floats = npt.NDArray[np.float64]
@@ -107,6 +109,34 @@ class Inference:
 
 
 @dataclass(frozen=True)
+class Kind:
+    """The members of a mixed ensemble that have the same settings, in all ratios and folds."""
+
+    network: str
+    layers: int | None
+    """None, as nodes, for a network of the user's."""
+    nodes: int | None
+    settings: str
+    """What they have of their own, in words."""
+    learning_rate: float | None = None
+    """In the first epoch; None where none has trained."""
+    count: int = 0
+
+    @staticmethod
+    def of(shape: Shape, member: Trained) -> Kind:
+        """Say what a member is."""
+        own = shape.network not in NETWORKS
+        size = (None, None) if own else (shape.layers, shape.nodes)
+        return Kind(shape.network.rpartition(":")[2], *size, member.settings)
+
+    def __add__(self, member: Trained) -> Kind:
+        """Count one more."""
+        first = next(iter(member.metrics.get("learning_rate", ())), None)
+        rate = self.learning_rate if first is None else float(first)
+        return replace(self, learning_rate=rate, count=self.count + 1)
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything that the page and its figures need."""
 
@@ -130,6 +160,8 @@ class Facts:
     provenance: Provenance
     transforms: Mapping[str, Transform] = field(default_factory=dict)
     """What features go through before the networks of a ratio see them."""
+    kinds: Sequence[Kind] = ()
+    """Of the members of a mixed ensemble; empty where all are alike."""
 
     @property
     def binned(self) -> bool:
@@ -181,7 +213,7 @@ def gather(
         seconds: Stage and seconds of each task.
         provenance: What the numbers were made from, and with.
     """
-    histories, failed, transforms = _histories(packs)
+    histories, failed, transforms, kinds = _histories(packs)
     stages = dict.fromkeys(stage for stage, _ in seconds)
     return Facts(
         subject,
@@ -197,6 +229,7 @@ def gather(
         {stage: _work([s for other, s in seconds if other == stage]) for stage in stages},
         provenance,
         transforms,
+        kinds,
     )
 
 
@@ -254,9 +287,12 @@ def _contents(store: Store, start: int, stop: int) -> npt.NDArray[np.uint64]:
     return found
 
 
-def _histories(packs: Mapping[str, Path]) -> tuple[dict[str, list[Floats]], list[str], dict[str, Transform]]:
+def _histories(
+    packs: Mapping[str, Path],
+) -> tuple[dict[str, list[Floats]], list[str], dict[str, Transform], list[Kind]]:
     histories: dict[str, list[Floats]] = {}
     transforms: dict[str, Transform] = {}
+    kinds: dict[Kind, Kind] = {}
     failed = []
     for name, path in packs.items():
         ratio = name.rpartition(".")[0]
@@ -264,6 +300,9 @@ def _histories(packs: Mapping[str, Path]) -> tuple[dict[str, list[Floats]], list
         transforms[ratio] = pack.transform
         for member in pack.members:
             histories.setdefault(ratio, []).append(member.history)
+            kind = Kind.of(pack.shape, member)
+            kinds[kind] = kinds.get(kind, kind) + member
             if member.reason:
                 failed.append(f"{ratio}, member {member.member}, fold {member.fold}: {member.reason}")
-    return histories, failed, transforms
+    mixed = len({kind.settings for kind in kinds}) > 1
+    return histories, failed, transforms, list(kinds.values()) if mixed else []
