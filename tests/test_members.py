@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from needle_parsl import plan
-from needle_parsl.analysis import load, read
+from needle_parsl import plan, reading
+from needle_parsl.analysis import Training, load, read
+from needle_parsl.analysis.tables.training import MemberSettings
+from needle_parsl.errors import InputError
 from needle_parsl.plan import specs
 from needle_parsl.plan.keys import digest
+from needle_parsl.workflow import initial
 
 NETWORKS = "training.members=[{{ count = {}, layers = 1 }}, {{ count = 2, learning_rate = 1e-3 }}, {{ layers = 2, nodes = 4 }}]"
 
@@ -95,6 +99,20 @@ def test_another_content_of_the_weights_trains_again_and_another_place_does_not(
     assert not {*keys("1", "here")} & {*keys("2", "here")}
 
 
+def test_members_with_weights_of_their_own_do_not_depend_on_their_folder(small_inputs: Path) -> None:
+    """What they have of their own is named by the file and its content."""
+
+    def made(content: str, said: str) -> list[specs.Train]:
+        initial = {said: {"": specs.Initial(content, (f"/{said}",))}}
+        return trained(build(small_inputs, f"training.members=[{{}}, {{ initial = '{said}' }}]", initial=initial))
+
+    first, second = made("1", "here/w.pt"), made("1", "there/w.pt")
+    assert [digest(spec) for spec in first] == [digest(spec) for spec in second]
+    (words,) = {m.settings for m in first[1].members}
+    assert words.startswith("initial = w.pt (")
+    assert {m.settings for m in made("2", "here/w.pt")[1].members} != {words}
+
+
 def test_a_ratio_that_an_earlier_run_lacks_starts_at_random(small_inputs: Path) -> None:
     initial = {"run": {"signal": specs.Initial("1", ("run/packs/signal.0000.h5",))}}
     made = build(small_inputs, 'training.initial="run"', initial=initial)
@@ -144,9 +162,65 @@ def test_what_the_page_shows_can_be_read(
         ("[3]", "training.members[0]: found 3, expected a table"),
         ("'five'", 'training.members: found "five", expected a whole number or a list of tables'),
         ("0", "training.members: found 0, expected a number of at least 1"),
+        ("[{ count = 0 }]", "training.members[0].count: found 0, expected a number of at least 1"),
     ],
 )
 def test_what_is_no_list_of_members_is_refused_with_its_key(small_inputs: Path, setting: str, message: str) -> None:
     problems = read(small_inputs, [f"training.members={setting}"]).problems
     assert [str(p) for p in problems if message in f"{p.key}: {p.message}"], problems
     assert len(problems) == 1
+
+
+def test_entries_know_their_members() -> None:
+    training = Training(members=(MemberSettings(2), MemberSettings(3, layers=1)))
+    assert [training.numbers(place) for place in (0, 1)] == [[0, 1], [2, 3, 4]]
+    assert [training.entry_of(number) for number in (0, 2, 4, 5, 9)] == [0, 1, 1, 0, 1]
+
+
+def test_an_earlier_run_may_hold_any_analysis(small_inputs: Path, tmp_path: Path) -> None:
+    """A file of somebody else's that is no analysis divides events otherwise, for all that is known."""
+    loaded = load(small_inputs)
+    (tmp_path / "run.json").write_text(f'{{"seed": {loaded.analysis.seed}}}')
+    for table, alike in ((loaded.table, True), ({**loaded.table, "training": 4}, False)):
+        (tmp_path / "analysis.toml").write_text(reading.dump(table))
+        folds = {"training": {**loaded.table["training"], "folds": 3}} if not alike else {}
+        said = initial.note(tmp_path, replace(loaded, table={**loaded.table, **folds}))
+        assert ("divides events otherwise" in said) is not alike
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["training.nodes=[32, 64]"],
+            "training.nodes: found a list, expected a whole number; write members = [{ nodes = 32 }, { nodes = 64 }]",
+        ),
+        (
+            ["training.optimizer=['adam', 'sgd', 'adamw']"],
+            (
+                'training.optimizer: found a list, expected "adamw" or "adam" or "nadam" or "sgd"; '
+                'write members = [{ optimizer = "adam" }, { optimizer = "sgd" }, ...]'
+            ),
+        ),
+        (["training.folds=[2, 3]"], "training.folds: found a list, expected a whole number"),
+        (
+            ["training.members=[{}, { layers = 3 }]", "bootstrap={ replicas = 2, repeats = 2, members = 3 }"],
+            "bootstrap.members: is no multiple of 2, so that replicas would be mixed otherwise than the ensemble; leave it out",
+        ),
+        (
+            ["training.members=[{}, { network = 'flow' }]", "ensemble.combine='weighted'"],
+            (
+                "ensemble.combine: weighted compares validation losses, which a flow and a network of your own may define "
+                "otherwise than the rest of a mixed ensemble; choose another combine"
+            ),
+        ),
+    ],
+)
+def test_what_members_cannot_have_is_refused(small_inputs: Path, settings: list[str], message: str) -> None:
+    assert [f"{p.key}: {p.message}" for p in read(small_inputs, settings).problems] == [message]
+
+
+@pytest.mark.parametrize("said", ["\0", "~nobody-of-this-name/w.pt", "x" * 5000])
+def test_what_is_no_path_is_refused_in_a_sentence(small_inputs: Path, said: str) -> None:
+    with pytest.raises(InputError):
+        initial.found(initial.path(load(small_inputs), said))

@@ -169,8 +169,27 @@ class Reader:
 
     def refuse(self, kind: Any, value: Any, key: str) -> Any:
         """Complain about a value of the wrong type."""
-        self.lack(key, f"found {_shown(value)}, expected {describe(kind)}{_hint(kind, value)}")
+        self.lack(
+            key, f"found {_shown(value)}, expected {describe(kind)}{_hint(kind, value) or self.apart(key, value)}"
+        )
         return MISSING
+
+    def apart(self, key: str, value: Any) -> str:
+        """Point to the list of tables that stands beside a key, and whose entries may each have a value of it; a half-sentence."""
+        table, _, name = key.rpartition(".")
+        if (
+            self.root is None
+            or not isinstance(value, list)
+            or not value
+            or any(isinstance(v, list | dict) for v in value)
+        ):
+            return ""
+        for other in keys(self.root):
+            inner = _listed(other.kind) if other.table == table else None
+            if inner and name in map(key_of, dataclasses.fields(inner)):
+                entries = ", ".join(f"{{ {name} = {_shown(item)} }}" for item in value[:2])
+                return f"; write {other.name} = [{entries}{', ...' if len(value) > 2 else ''}]"
+        return ""
 
 
 def _fits(kind: Any, value: Any) -> bool:
@@ -186,6 +205,12 @@ def _fits(kind: Any, value: Any) -> bool:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and not (isinstance(value, float) and math.isnan(value))
     return type(value) is kind
+
+
+def _listed(kind: Any) -> Any:
+    """Give the dataclass whose tables a list may hold; None where no list of tables is allowed."""
+    lists = (get_args(k)[0] for k in (kind, *get_args(kind)) if get_origin(k) is tuple)
+    return next((inner for inner in lists if dataclasses.is_dataclass(inner)), None)
 
 
 def _hint(kind: Any, value: Any) -> str:

@@ -97,7 +97,26 @@ def _joint(analysis: Analysis, complain: Complain) -> None:
             complain(f"{key}.label_smoothing", "has no meaning with regression, which has no labels")
 
 
+def _mixed(analysis: Analysis, complain: Complain) -> None:
+    """Check what contradicts an ensemble whose members differ."""
+    training, asked = analysis.training, analysis.bootstrap
+    mixed = isinstance(training.members, tuple) and training.count() > 0
+    if mixed and asked and (asked.members or 0) % training.count():
+        complain(
+            "bootstrap.members",
+            f"is no multiple of {training.count()}, so that replicas would be mixed otherwise than the ensemble; leave it out",
+        )
+    names = {table.architecture()[0] for _, table in training.each()}
+    if analysis.ensemble.combine == "weighted" and len(names) > 1 and names - ({*NETWORKS} - {"flow"}):
+        complain(
+            "ensemble.combine",
+            "weighted compares validation losses, which a flow and a network of your own may define otherwise than the rest "
+            "of a mixed ensemble; choose another combine",
+        )
+
+
 def _ensemble(analysis: Analysis, complain: Complain) -> None:
+    _mixed(analysis, complain)
     ensemble = analysis.ensemble
     if ensemble.combine == "wifi" and ensemble.calibration != "none":
         complain(
