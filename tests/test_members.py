@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -218,6 +220,20 @@ def test_an_earlier_run_may_hold_any_analysis(small_inputs: Path, tmp_path: Path
 )
 def test_what_members_cannot_have_is_refused(small_inputs: Path, settings: list[str], message: str) -> None:
     assert [f"{p.key}: {p.message}" for p in read(small_inputs, settings).problems] == [message]
+
+
+def test_packs_of_an_earlier_run_are_in_the_order_of_its_ledger(tmp_path: Path) -> None:
+    """Times are others in a copy; where two packs hold a member, the last one has the last word."""
+    (tmp_path / "packs").mkdir()
+    names = ["é.0000.h5", "é.0001.h5", "é.0002.h5"]
+    for place, name in enumerate(names):
+        (tmp_path / "packs" / name).write_text(name)
+        os.utime(tmp_path / "packs" / name, (100 - place, 100 - place))
+    order = [2, 0, 1, 2, 0]
+    lines = [json.dumps({"key": "k", "output": f"packs/{names[n]}"}, separators=(",", ":")) for n in order]
+    (tmp_path / "ledger.jsonl").write_text("\n".join([*lines, "torn"]))
+    ((learned, found),) = initial.found(tmp_path).items()
+    assert (learned, [Path(file).name for file in found.files]) == ("é", [names[1], names[2], names[0]])
 
 
 @pytest.mark.parametrize("said", ["\0", "~nobody-of-this-name/w.pt", "x" * 5000])

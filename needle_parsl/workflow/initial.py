@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +35,8 @@ def _found(path: Path) -> dict[str, specs.Initial]:
         return {"": _fingerprinted([path])}
     if not path.is_dir():
         raise InputError(f"{path}: no such file, nor the folder of a run")
-    packs = sorted((path / "packs").glob("*.h5"), key=lambda file: (file.stat().st_mtime_ns, file.name))
+    written = _written(path / rundir.LEDGER)
+    packs = sorted((path / "packs").glob("*.h5"), key=lambda file: (written.get(file.name, -1), file.name))
     if not packs:
         raise InputError(f"{path}: is not the folder of a run whose networks have trained; it has no packs/*.h5")
     learned = {file: file.stem.rpartition(".")[0] for file in packs}
@@ -41,6 +44,21 @@ def _found(path: Path) -> dict[str, specs.Initial]:
         name: _fingerprinted(file for file in packs if learned[file] == name)
         for name in dict.fromkeys(learned.values())
     }
+
+
+LINE = 2**20
+"""Characters of a ledger that are looked at together; its lines are far shorter."""
+PACK = re.compile(r'"output":"packs/([^"/]+)"')
+
+
+def _written(ledger: Path) -> dict[str, int]:
+    """Say when each pack was last written, by the place in the ledger, which a copy of the run has, too."""
+    if not ledger.is_file():
+        return {}
+    with ledger.open(encoding="utf-8", errors="replace") as file:
+        lines = iter(partial(file.readline, LINE), "")
+        named = ((PACK.search(line), number) for number, line in enumerate(lines))
+        return {found[1].encode().decode("unicode_escape", "replace"): number for found, number in named if found}
 
 
 def path(loaded: Loaded, said: str) -> Path:

@@ -125,9 +125,8 @@ class Kind:
     @staticmethod
     def of(shape: Shape, member: Trained) -> Kind:
         """Say what a member is."""
-        own = shape.network not in NETWORKS
-        size = (None, None) if own else (shape.layers, shape.nodes)
-        return Kind(shape.network.rpartition(":")[2], *size, member.settings)
+        ours, name = shape.network in NETWORKS, shape.network.rpartition(":")[2]
+        return Kind(name, shape.layers if ours else None, shape.nodes if ours else None, member.settings)
 
     def __add__(self, member: Trained) -> Kind:
         """Count one more."""

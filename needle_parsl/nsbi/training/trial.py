@@ -71,9 +71,19 @@ def look(
     """
     before = set(sys.modules)
     with own_code.watching() as opened:
-        found = _looked(table, features, particles, physics, start)
+        tried = (_looked(own, features, particles, physics, start) for own in _sizes(table, start))
+        first = next(tried)
+        found = next((one for one in tried if not one["problems"]), first) if first["problems"] else first
     named = {table.architecture()[0].rpartition(":")[0]}
     return {**found, "code": inspection.digests(set(sys.modules) - before, named, opened)}
+
+
+def _sizes(table: Training, start: Start | None) -> list[Training]:
+    """List the networks that a training may have: without `layers` their number depends on its events, which are not known here."""
+    if not start or table.own_code():
+        return [table]
+    sizes = [recommended.Size(events) for events in (EVENTS, recommended.LARGE)]
+    return [replace(table, layers=n) for n in dict.fromkeys(recommended.complete(table, size).layers for size in sizes)]
 
 
 def _looked(

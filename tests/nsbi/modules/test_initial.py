@@ -399,3 +399,14 @@ def test_members_of_a_mixed_run_are_held_against_those_of_their_number(tmp_path:
     assert (problems(2, 0, 1), problems(3, 2)) == ([], [])
     (wrong,) = problems(2, 1, 2)
     assert wrong[1].endswith("its networks are others than those of this analysis: layers = 3 instead of 2")
+
+
+def test_layers_that_depend_on_the_events_are_those_of_the_weights(tmp_path: Path) -> None:
+    """Nobody knows at check how many events there are, and so how many layers where nothing is said of them."""
+    deep = networks.make(networks.Shape("mlp", 3, 3, 8))
+    torch.save(deep.state_dict(), tmp_path / "w.pt")
+    table = Training(nodes=8, frozen=("stack.0",))
+    assert trial.look(table, 3, 0, ("", ""), start(tmp_path / "w.pt"))["problems"] == []
+    ((key, message),) = trial.look(replace(table, layers=2), 3, 0, ("", ""), start(tmp_path / "w.pt"))["problems"]
+    assert key == "initial"
+    assert "stack.4.weight has the shape [8, 8] in the file and [1, 8] in the network" in message
