@@ -157,17 +157,20 @@ def test_page_lists_the_members_of_a_mixed_ensemble(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(page, "_figures", lambda *_: [])
     rates = {"learning_rate": np.array([0.003])}
     usual = tuple(replace(m, metrics=rates) for m in PACK.members)
-    deep = replace(PACK.members[0], settings="layers = 4", metrics={"learning_rate": np.array([0.01])})
+    deep, other = (
+        replace(m, settings=f"initial = w.pt ({content}), layers = 4", metrics={"learning_rate": np.array([0.01])})
+        for m, content in zip(PACK.members, ("0a1b2c3d", "12345678"), strict=True)
+    )
     own = replace(deep, settings="network = p.py:Net", metrics={}, reason="diverged")
     shapes = (PACK.shape, replace(PACK.shape, layers=4), replace(PACK.shape, network="/p.py:Net"))
-    for number, (shape, members) in enumerate(zip(shapes, (usual, (deep, deep), (own,)), strict=True)):
+    for number, (shape, members) in enumerate(zip(shapes, (usual, (deep, other), (own,)), strict=True)):
         packs.write(tmp_path / f"{number}.h5", Pack(shape, PACK.transform, members))
     files = {f"s.{number:04d}": tmp_path / f"{number}.h5" for number in range(3)}
     kinds = gathering._histories(files)[3]
     size, layers = PACK.shape.nodes, PACK.shape.layers
     assert [(k.settings, k.network, k.layers, k.nodes, k.learning_rate, k.count) for k in kinds] == [
         ("", "mlp", layers, size, 0.003, len(usual)),
-        ("layers = 4", "mlp", 4, size, 0.01, 2),
+        ("initial = w.pt, layers = 4", "mlp", 4, size, 0.01, 2),
         ("network = p.py:Net", "Net", None, None, None, 1),
     ]
     page.write(tmp_path / "report", replace(whole(), kinds=kinds))

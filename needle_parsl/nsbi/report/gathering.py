@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -108,6 +109,10 @@ class Inference:
     """Why there is no Neyman construction, where one was asked for."""
 
 
+CONTENT = re.compile(r" \([0-9a-f]{8}\)")
+"""What stands in the settings of a member for the content of its weights to start from, which is another for each ratio."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """The members of a mixed ensemble that have the same settings, in all ratios and folds."""
@@ -126,7 +131,8 @@ class Kind:
     def of(shape: Shape, member: Trained) -> Kind:
         """Say what a member is."""
         ours, name = shape.network in NETWORKS, shape.network.rpartition(":")[2]
-        return Kind(name, shape.layers if ours else None, shape.nodes if ours else None, member.settings)
+        said = CONTENT.sub("", member.settings)
+        return Kind(name, shape.layers if ours else None, shape.nodes if ours else None, said)
 
     def __add__(self, member: Trained) -> Kind:
         """Count one more."""
