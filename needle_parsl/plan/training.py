@@ -68,13 +68,14 @@ def classes(ratios: Sequence[specs.Ratio]) -> specs.Classes:
 def members(graph: Graph, ratio: specs.Ratio | specs.Classes) -> list[specs.Member]:
     """List the networks of a ratio."""
     training = graph.analysis.training
+    own = entered(training)
     return [
         specs.Member(
             member,
             fold,
             graph.salt("member", ratio.name, member, fold),
             graph.salt("bootstrap", member) if training.bootstrap else None,
-            **entered(training, member),
+            **own[training.entry_of(member)],
         )
         for member, fold in product(range(training.count()), range(training.folds or 1))
     ]
@@ -84,12 +85,16 @@ NUMBERS = ("learning_rate", "weight_decay")
 """Settings in which members of a pack may differ, of needle's networks."""
 
 
-def entered(training: Training, number: int) -> dict[str, Any]:
-    """Say what a member has of its own, by its number in the ensemble: fields of `specs.Member`."""
-    entry = training.entry_of(number)
-    said = training.entries()[entry]
-    own = {name: value for name, value in said.said().items() if name in NUMBERS and _shared(training, entry)}
-    return {"own": tuple(own.items()), "settings": str(said), "entry": entry}
+def entered(training: Training) -> list[dict[str, Any]]:
+    """Say what the members of each entry of `[training] members` have of their own: fields of `specs.Member`."""
+    return [
+        {
+            "own": tuple((n, v) for n, v in said.said().items() if n in NUMBERS and _shared(training, entry)),
+            "settings": str(said),
+            "entry": entry,
+        }
+        for entry, said in enumerate(training.entries())
+    ]
 
 
 def _shared(training: Training, entry: int) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from itertools import accumulate
 from typing import Any, Literal
 
 from needle_parsl.reading import LATER, within
@@ -196,8 +198,8 @@ class Training:
 
     def entry_of(self, number: int) -> int:
         """Give the entry of a member; numbers beyond the last begin again."""
-        places = [place for place, entry in enumerate(self.entries()) for _ in range(entry.count)]
-        return places[number % len(places)]
+        ends = list(accumulate(entry.count for entry in self.entries()))
+        return bisect_right(ends, number % ends[-1])
 
     def starts(self) -> list[tuple[str, str]]:
         """List the weights that members start from, each once, with a key that names it."""
