@@ -86,7 +86,7 @@ def test_blind_analysis_has_no_data(small_inputs: Path) -> None:
         ("features.derived.d='1 + 2'", "features.derived.d: uses no column"),
         ("features.derived.d='hypot(x1)'", 'features.derived.d: cannot read "hypot(x1)": found 1, expected 2 arguments of "hypot"'),
         ("features.derived={a='b + x1', b='a'}", "features.derived.a: needs itself: a uses b uses a; a derived column can only use others"),
-        ("name='a/b'", 'name: "a/b" is no name; use letters, digits, "-", "_" and "+"'),
+        ("name='a/b'", 'name: "a/b" is no name; use letters, digits, "-", "_" and "+", and no "-" in front'),
         ("samples.background.variations.jes.one_sided='mirror'", "samples.background.variations.jes.one_sided: has no meaning where up and down are both given"),
     ],
 )  # fmt: skip

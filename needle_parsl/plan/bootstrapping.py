@@ -144,14 +144,14 @@ def _redone(
 
 def _members(graph: Graph, size: int, names: tuple[str, str], salts: Sequence[int | None]) -> list[specs.Member]:
     """List the networks of a ratio in all replicas; a replica draws the same weight for an event in every ratio."""
-    folds = range(graph.analysis.training.folds or 1)
+    folds, own = range(graph.analysis.training.folds or 1), training.entered(graph, names[1])
     return [
         specs.Member(
             number * size + member,
             fold,
             graph.salt(*names, number, member, fold),
             salt,
-            **training.entered(graph, names[1], member),
+            **own[graph.analysis.training.entry_of(member)],
         )
         for (number, salt), member, fold in product(enumerate(salts), range(size), folds)
     ]

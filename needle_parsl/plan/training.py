@@ -69,13 +69,14 @@ def classes(ratios: Sequence[specs.Ratio]) -> specs.Classes:
 def members(graph: Graph, ratio: specs.Ratio | specs.Classes) -> list[specs.Member]:
     """List the networks of a ratio."""
     training = graph.analysis.training
+    own = entered(graph, ratio.name)
     return [
         specs.Member(
             member,
             fold,
             graph.salt("member", ratio.name, member, fold),
             graph.salt("bootstrap", member) if training.bootstrap else None,
-            **entered(graph, ratio.name, member),
+            **own[training.entry_of(member)],
         )
         for member, fold in product(range(training.count()), range(training.folds or 1))
     ]
@@ -85,13 +86,17 @@ NUMBERS = ("learning_rate", "weight_decay")
 """Settings in which members of a pack may differ, of needle's networks."""
 
 
-def entered(graph: Graph, ratio: str, number: int) -> dict[str, Any]:
-    """Say what a member has of its own, by the name of its ratio and its number in the ensemble: fields of `specs.Member`."""
+def entered(graph: Graph, ratio: str) -> list[dict[str, Any]]:
+    """Say what the members of each entry of `[training] members` have of their own in a ratio: fields of `specs.Member`."""
     training = graph.analysis.training
-    entry = training.entry_of(number)
-    said = training.entries()[entry]
-    own = {name: value for name, value in said.said().items() if name in NUMBERS and _shared(training, entry)}
-    return {"own": tuple(own.items()), "settings": str(_placeless(graph, ratio, said)), "entry": entry}
+    return [
+        {
+            "own": tuple((n, v) for n, v in said.said().items() if n in NUMBERS and _shared(training, entry)),
+            "settings": str(_placeless(graph, ratio, said)),
+            "entry": entry,
+        }
+        for entry, said in enumerate(training.entries())
+    ]
 
 
 def _placeless(graph: Graph, ratio: str, said: MemberSettings) -> MemberSettings:

@@ -92,7 +92,7 @@ def belt(
             "t": None if np.isnan(data.ordered[place]) else float(data.ordered[place]),
             "toys": len(t),
             "failed": len(block.t) - len(t),
-            "pool_effective": block.effective,
+            "pool_effective": block.effective if np.isfinite(block.effective) else None,
             "vetoed": block.vetoed / max(float(block.events.mean()), 1.0),
             **_extreme(t, float(data.ordered[place]), one_sided),
             **{key: {name: found[key][place] for name, found in levelled.items()} for key in PER_POINT},
