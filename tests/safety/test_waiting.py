@@ -292,6 +292,23 @@ def test_a_log_that_grows_without_end_is_cut(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "data").stat().st_size == 4_000_000
 
 
+def test_a_log_that_is_cut_keeps_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A traceback is the last that a process writes, mostly within the second in which it dies."""
+    monkeypatch.setattr(logs, "MOST", 1_000_000)
+    monkeypatch.setattr(logs, "KEPT", 100_000)
+    path = tmp_path / "worker.log"
+    path.write_text("begins\n" + "noise\n" * 400_000 + "MemoryError: the cause\n")
+    for _ in range(2):
+        logs.cut(tmp_path)
+        text = path.read_text()
+        assert text.startswith("begins\nnoise\n")
+        assert text.endswith("\nnoise\nMemoryError: the cause\n")
+        assert text.count("a part of this log is left out") == 1
+        assert len(text) < 200_200
+        with path.open("a") as log:
+            log.write("noise\n" * 400_000 + "MemoryError: the cause\n")
+
+
 class MineError(InputError):
     """A class of the user's own."""
 
