@@ -216,6 +216,9 @@ if __name__ == "__main__":
         worker.join()
         worker.close()
         time.sleep(1)
+        shared = []
+        manager.shutdown()  # as Python does at its end, while the watch is still there
+        time.sleep(1)
     print(len(shared))
 """
 
@@ -313,6 +316,13 @@ class MineError(InputError):
     """A class of the user's own."""
 
 
+class SilentError(InputError):
+    """One that cannot say its message."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
 @pytest.mark.parametrize(
     ("raised", "words"),
     [
@@ -320,6 +330,7 @@ class MineError(InputError):
         (lambda: setattr(error := ValueError("x"), "__notes__", [5, "z" * 10**7]) or error, "ValueError: x"),
         (lambda: OSError(5, "z" * 10**7), "characters"),
         (lambda: MineError("mine"), "mine"),
+        (lambda: SilentError("mine"), "its message cannot be read (RuntimeError)"),
         (lambda: ExceptionGroup("many", [ValueError("z" * 10**6)] * 10), "many"),
     ],
 )
