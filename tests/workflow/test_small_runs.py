@@ -95,6 +95,7 @@ def test_plan_of_binned_regions_alone_has_the_stages_that_apply(tmp_path: Path) 
     made = plan.build(loaded.analysis, plan.Inputs(files, plan.Physics("", ""), exact=False), pack=1)
     assert list(made.stages()) == ["convert", "count", "fit", "interval", "toys", "neyman", "coverage", "report"]
     assert made.networks == 0
+    assert made.tasks[-1].of(specs.Report).warnings == ()  # what is filled in was not said
     assert set(plan.sources(loaded.analysis)) == {"signal@sr", "background@sr", "observed@sr"}
     stated = load(tmp_path, ["samples.signal.yield=2.0"]).analysis
     assert "signal" in plan.sources(stated)  # of all of whose events the yield is
