@@ -31,7 +31,7 @@ def result(facts: Facts, numbers: Mapping[str, Any]) -> str:
     if not sides:
         return f"{poi} = {_alone(value, facts)}"
     both = sides if isinstance(sides, tuple) else (sides, sides)
-    ten = rounding.power(max(abs(x) for x in (value, *both)))
+    ten = rounding.power(max(abs(x) for x in (value, *both) if np.isfinite(x)))
     unit = 10.0**ten
     text = rounding.quoted(value / unit, [(both[0] / unit, both[1] / unit)])
     parts = [
