@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from needle_parsl import expressions
@@ -13,8 +13,17 @@ if TYPE_CHECKING:
     from needle_parsl.analysis.tables import Analysis
 
 
-def found(analysis: Analysis) -> Iterator[tuple[str, str]]:
-    """Find samples, variations, data and derived columns that nothing uses; give the key and a message for each."""
+TABLES = ("training", "ensemble", "split")
+"""Tables of learning."""
+
+
+def found(analysis: Analysis, *, settled: bool = False) -> Iterator[tuple[str, str]]:
+    """Find samples, variations, data and derived columns that nothing uses; give the key and a message for each.
+
+    Args:
+        analysis: What the user wrote.
+        settled: Whether what was left out is filled in, so that tables no longer tell what was said.
+    """
     model, used = analysis.model, {*analysis.model.processes, *analysis.ratios.targets, *analysis.ratios.reference}
     for name in analysis.samples:
         if name not in used:
@@ -22,7 +31,7 @@ def found(analysis: Analysis) -> Iterator[tuple[str, str]]:
         elif name not in model.processes and analysis.samples[name].variations:
             yield f"samples.{name}.variations", f'is not used, since "{name}" is no process of the model'
     if analysis.binned:
-        yield from _unlearned(analysis)
+        yield from _unlearned(analysis, () if settled else TABLES)
     if analysis.fit.data is not None and analysis.fit.blind:
         yield "fit.data", "is left alone, since fit.blind is true; set fit.blind = false to look at the data"
     if analysis.features.parameters:
@@ -38,12 +47,10 @@ def found(analysis: Analysis) -> Iterator[tuple[str, str]]:
             yield f"features.derived.{name}", "is not used; name it in features.names, a selection or a weight"
 
 
-def _unlearned(analysis: Analysis) -> Iterator[tuple[str, str]]:
+def _unlearned(analysis: Analysis, tables: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Find what is said of learning where nothing is learned."""
     said = {"features.names": analysis.features.names, "features.particles": analysis.features.particles}
-    said |= {
-        name: getattr(analysis, name) != type(getattr(analysis, name))() for name in ("training", "ensemble", "split")
-    }
+    said |= {name: getattr(analysis, name) != type(getattr(analysis, name))() for name in tables}
     yield from ((key, "is not used: without [ratios] nothing is learned") for key, given in said.items() if given)
 
 

@@ -329,7 +329,7 @@ def _report(
         splitting=graph.splitting,
         physics=graph.inputs.physics if graph.inputs.exact else None,
         blinded=analysis.fit.data is not None and analysis.data() is None,
-        warnings=tuple(f"{name}: {message}" for name, message in unused.found(analysis)),
+        warnings=tuple(f"{name}: {message}" for name, message in unused.found(analysis, settled=True)),
         thresholds=analysis.diagnostics,
         binned=analysis.binned,
     )

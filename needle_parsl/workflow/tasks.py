@@ -270,14 +270,12 @@ def report(root: str, task: Task, *before: Record) -> Record:
 
     spec = task.of(specs.Report)
     with writing(root, task) as out:
-        data = inputs.expectation(root, spec)
+        data, own = inputs.expectation(root, spec), spec.splitting
+        split = inputs.fractions(own), gathering.Folds(own.folds, own.fold_salt) if own.folds else None
         known = [ratio for ratio in spec.ratios if ratio.name in data.ratios] if spec.physics else []
         facts = gathering.gather(
             _subject(root, spec, before),
-            samples=[
-                gathering.sample(name, inputs.path(root, "convert", name), inputs.fractions(spec.splitting))
-                for name in spec.stores
-            ],
+            samples=[gathering.sample(name, inputs.path(root, "convert", name), *split) for name in spec.stores],
             observed=inputs.seen(root, spec),
             packs={name: inputs.path(root, "train", name) for name in spec.packs},
             diagnostics=_numbers(root, "diagnose", tuple(ratio.name for ratio in spec.ratios)),

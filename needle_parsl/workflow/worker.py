@@ -81,7 +81,9 @@ def foreseen(error: BaseException, root: str) -> NeedleError:
     """Turn whatever a task raised into an exception that the submitting process knows."""
     if isinstance(error, NeedleError):
         # A class of the user's own cannot be read where only needle is installed.
-        return error if type(error).__module__.startswith("needle_parsl.") else InputError(str(error))
+        return (
+            error if type(error).__module__.startswith("needle_parsl.") else InputError(said(error).partition(": ")[2])
+        )
     text = said(error).strip().splitlines()[0]
     if rundir.full(error):
         return rundir.no_space(Path(root))

@@ -208,6 +208,8 @@ def test_feldman_cousins_intervals_of_counts_closely() -> None:
 def test_pieces_that_toys_do_not_resolve_are_joined() -> None:
     grid, none = np.arange(6.0), np.zeros(6, np.bool_)
     pieces = [[0.0, 1.5], [2.5, 4.0]]
-    assert neyman.resolved(pieces, grid, none) == pieces
-    assert neyman.resolved(pieces, grid, np.arange(6) == 2) == [[0.0, 4.0]]
-    assert neyman.resolved([[0.0, 1.5], [2.2, 2.4]], grid, none) == [[0.0, 1.5]]
+    assert neyman.resolved(pieces, grid, none, 1) == pieces
+    assert neyman.resolved(pieces, grid, np.arange(6) == 2, 1) == [[0.0, 4.0]]
+    assert neyman.resolved([[0.0, 1.5], [2.2, 2.4]], grid, none, 1) == [[0.0, 1.5]]
+    narrow = [[0.0, 1.5], [4.2, 4.4]]
+    assert neyman.resolved(narrow, grid, none, 4) == narrow  # the best fit, between two values

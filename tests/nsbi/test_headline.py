@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from scipy.stats import norm
 
 from needle_parsl.analysis import Model, Nuisance, Parameter, extras
 from needle_parsl.cli import terminal
-from needle_parsl.nsbi.report import page
+from needle_parsl.nsbi.report import headline, page
 from needle_parsl.nsbi.report.gathering import Facts, Inference, Provenance, Sample, Subject
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits import distributions, fitting, impacts, intervals
@@ -106,3 +107,11 @@ def test_a_fit_that_did_not_converge_has_no_interval(written) -> None:
     assert summary["quoted_intervals"]["0.68"] == {"profile": "none, since the fit did not converge"}
     assert "±" not in summary["result"]
     assert out.startswith("do not quote")
+
+
+def test_a_value_at_its_bound_bears_an_interval_without_an_end() -> None:
+    found = facts()
+    fit = {**found.inference.fits["asimov"], "at_bound": ["mu"]}
+    scan = {"intervals": {"0.68": [[0.0, None]], "0.95": [[0.0, 1.9]]}}
+    inference = replace(found.inference, fits={"asimov": fit}, scans={"scan": scan})
+    assert headline._alone(0.0, replace(found, inference=inference)) == "0.0, at its bound"

@@ -216,6 +216,9 @@ if __name__ == "__main__":
         worker.join()
         worker.close()
         time.sleep(1)
+        shared = []
+        manager.shutdown()  # as Python does at its end, while the watch is still there
+        time.sleep(1)
     print(len(shared))
 """
 
@@ -292,8 +295,32 @@ def test_a_log_that_grows_without_end_is_cut(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "data").stat().st_size == 4_000_000
 
 
+def test_a_log_that_is_cut_keeps_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A traceback is the last that a process writes, mostly within the second in which it dies."""
+    monkeypatch.setattr(logs, "MOST", 1_000_000)
+    monkeypatch.setattr(logs, "KEPT", 100_000)
+    path = tmp_path / "worker.log"
+    path.write_text("begins\n" + "noise\n" * 400_000 + "MemoryError: the cause\n")
+    for _ in range(2):
+        logs.cut(tmp_path)
+        text = path.read_text()
+        assert text.startswith("begins\nnoise\n")
+        assert text.endswith("\nnoise\nMemoryError: the cause\n")
+        assert text.count("a part of this log is left out") == 1
+        assert len(text) < 200_200
+        with path.open("a") as log:
+            log.write("noise\n" * 400_000 + "MemoryError: the cause\n")
+
+
 class MineError(InputError):
     """A class of the user's own."""
+
+
+class SilentError(InputError):
+    """One that cannot say its message."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
 
 
 @pytest.mark.parametrize(
@@ -303,6 +330,7 @@ class MineError(InputError):
         (lambda: setattr(error := ValueError("x"), "__notes__", [5, "z" * 10**7]) or error, "ValueError: x"),
         (lambda: OSError(5, "z" * 10**7), "characters"),
         (lambda: MineError("mine"), "mine"),
+        (lambda: SilentError("mine"), "its message cannot be read (RuntimeError)"),
         (lambda: ExceptionGroup("many", [ValueError("z" * 10**6)] * 10), "many"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from needle_parsl import plan
 from needle_parsl.analysis import load, read
+from needle_parsl.plan import specs
 
 COUNTING = """
 name = "count"
@@ -93,9 +95,16 @@ def test_plan_of_binned_regions_alone_has_the_stages_that_apply(tmp_path: Path) 
     made = plan.build(loaded.analysis, plan.Inputs(files, plan.Physics("", ""), exact=False), pack=1)
     assert list(made.stages()) == ["convert", "count", "fit", "interval", "toys", "neyman", "coverage", "report"]
     assert made.networks == 0
+    assert made.tasks[-1].of(specs.Report).warnings == ()  # what is filled in was not said
     assert set(plan.sources(loaded.analysis)) == {"signal@sr", "background@sr", "observed@sr"}
     stated = load(tmp_path, ["samples.signal.yield=2.0"]).analysis
     assert "signal" in plan.sources(stated)  # of all of whose events the yield is
+
+
+def test_counts_that_were_fitted_alone_are_not_those_beside_unbinned_events() -> None:
+    """Only the latter were compared with the events that are fitted unbinned: none may count twice."""
+    beside = specs.Count("sr", (0.0, 1.0), (), (), observed=True)
+    assert plan.digest(beside) != plan.digest(replace(beside, binned=True))
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,7 @@ import numpy as np
 from needle_parsl import expressions
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.data.recipes import Recipe
-
-OBSERVED = "observed"
-"""The sample that may have no events: nothing observed is a result, too."""
+from needle_parsl.nsbi.data.recipes import OBSERVED, Recipe
 
 
 def judge(sample: Events, files: Sequence[str], recipe: Recipe) -> None:

@@ -22,7 +22,7 @@ from needle_parsl.nsbi.data.events import Events, Fractions
 from needle_parsl.nsbi.data.files import Header, State
 from needle_parsl.nsbi.data.placeholders import Seen
 from needle_parsl.nsbi.data.readers import source
-from needle_parsl.nsbi.data.recipes import InputFile, Recipe
+from needle_parsl.nsbi.data.recipes import OBSERVED, InputFile, Recipe
 from needle_parsl.nsbi.transforms.wanted import Wanted
 
 ROWS = 1_000_000
@@ -254,7 +254,7 @@ def _sample(
     complete = sum(rows for rows, _ in chunks) < ROWS
     events = Events.join([events for _, events in chunks], item.recipe.features)
     _keep(events, item, held, complete=complete)
-    if len(events) and not item.region and sample != "observed":
+    if len(events) and not item.region and sample != OBSERVED:
         most = sharing.ROWS if "." in sample else sharing.NOMINAL
         held.events[sample] = replace(events.take(slice(0, most)), particles=None)
     if not complete:  # conversion judges the sample
@@ -264,7 +264,7 @@ def _sample(
         paths = [file.path for file in inputs]
         acceptance.judge(events, paths, item.recipe)
         notes += [f"{acceptance.empty(paths, item.recipe)}: the fits are those of nothing observed"] * (not len(events))
-        if sample != "observed":
+        if sample != OBSERVED:
             _enough(events, sample, fractions, least)
     return {path: header.borders for path, header in good.items()}
 
@@ -326,7 +326,7 @@ def _generated(item: Look, physics: tuple[str, str], fractions: Fractions, least
         return trial
     expected = trial.effective() * item.events / TRIAL
     smallest = (1.0 if fractions.crossed else min(fractions.train, fractions.combine, fractions.test)) * expected
-    if sample != "observed" and smallest < least:
+    if sample != OBSERVED and smallest < least:
         raise InputError(
             f"sample {sample}: {item.events} generated events leave about {smallest:.0f} effective ones in the smallest "
             f"part; expected at least {least}; ask for more events, or set split.min_events lower"

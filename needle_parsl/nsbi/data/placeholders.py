@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.events import Events
+from needle_parsl.nsbi.data.recipes import OBSERVED
 from needle_parsl.nsbi.transforms import fitting
 from needle_parsl.nsbi.transforms.fitting import Portion
 from needle_parsl.nsbi.transforms.kinds import FITTED
@@ -23,7 +24,6 @@ SHARE, EVENTS = 0.005, 20
 """Least share of the events, and least number of them, that a placeholder has."""
 STRICT = ("log", "cyclic", "onehot")
 """Kinds that not every column can bear."""
-OBSERVED = "observed"
 
 
 @dataclass(frozen=True)

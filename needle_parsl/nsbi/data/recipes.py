@@ -9,6 +9,9 @@ from typing import Any
 from needle_parsl import expressions
 from needle_parsl.nsbi.data.particles import ParticleRecipe
 
+OBSERVED = "observed"
+"""The sample of observed data, which alone may have no events: nothing observed is a result, too."""
+
 
 @dataclass(frozen=True)
 class InputFile:

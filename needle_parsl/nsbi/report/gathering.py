@@ -6,13 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.analysis import Diagnostics
-from needle_parsl.nsbi.data.events import Fractions, Part
+from needle_parsl.nsbi.data import hashing
+from needle_parsl.nsbi.data.events import Events, Fractions, Part
 from needle_parsl.nsbi.data.store import Lost, Store
 from needle_parsl.nsbi.statistics.blocks import Block
 from needle_parsl.nsbi.statistics.dataset import Dataset
@@ -27,6 +28,17 @@ COMPARED = 500_000
 PARTS: tuple[Part, ...] = ("train", "combine", "test")
 
 
+class Folds(NamedTuple):
+    """Of cross-fitting: an event is evaluated by the networks of its fold, which have seen those of the others."""
+
+    number: int
+    salt: int
+
+    def of(self, events: Events) -> npt.NDArray[np.int64]:
+        """Give the fold of each event."""
+        return hashing.fold(events.id, self.number, self.salt)
+
+
 @dataclass(frozen=True)
 class Sample:
     """One line of the table of events."""
@@ -38,9 +50,9 @@ class Sample:
     effective: dict[str, float]
     """By part: train, combine, test."""
     leaked: float = 0.0
-    """Fraction of the test events whose content is that of a training event."""
+    """Fraction of the test events whose content is that of a training event of their networks."""
     repeated: float = 0.0
-    """Fraction of the test events whose content is that of another test event."""
+    """Fraction of the test events, or of those of a fold, whose content is that of another one."""
 
 
 @dataclass(frozen=True)
@@ -242,11 +254,11 @@ def _work(seconds: Sequence[float]) -> tuple[int, float]:
     return len(seconds), sum(seconds)
 
 
-def sample(name: str, path: Path, fractions: Fractions) -> Sample:
-    """Make a line of the table of events from a store."""
+def sample(name: str, path: Path, fractions: Fractions, folds: Folds | None = None) -> Sample:
+    """Make a line of the table of events from a store; with cross-fitting, folds say which networks see an event."""
     with Store(path) as store:
         sums = {part: store.sums(*store.rows_of(part, fractions)) for part in PARTS}
-        leaked, repeated = leaks(store, fractions)
+        leaked, repeated = crossed_leaks(store, fractions, folds) if folds else leaks(store, fractions)
     total = sum(part.weight for part in sums.values())
     events, negative = (sum(getattr(part, what) for part in sums.values()) for what in ("events", "negative"))
     return Sample(
@@ -257,8 +269,6 @@ def sample(name: str, path: Path, fractions: Fractions) -> Sample:
 def leaks(store: Store, fractions: Fractions) -> tuple[float, float]:
     """Compare events of the parts `train` and `test` by their content, features and weight.
 
-    With cross-fitting an event is evaluated by networks that did not see it, so that only events of equal content leak.
-
     Args:
         store: A sample.
         fractions: Of the parts.
@@ -267,22 +277,47 @@ def leaks(store: Store, fractions: Fractions) -> tuple[float, float]:
         The fraction of (some) test events that are among the training events, and the fraction that repeat another test event.
     """
     start, stop = store.rows_of("test", fractions)
-    test = _contents(store, start, min(stop, start + COMPARED))
+    test = _contents(store.read(start, min(stop, start + COMPARED)))
     if not len(test):
         return 0.0, 0.0
     found, (first, last) = np.unique(test), store.rows_of("train", fractions)
-    repeated = 1 - len(found) / len(test)
-    if fractions.crossed:
-        return repeated, repeated
     seen = np.zeros(len(found), np.bool_)
     for place in range(first, last, COMPARED):
-        seen |= np.isin(found, _contents(store, place, min(place + COMPARED, last)))
-    return float(seen.mean()), repeated
+        seen |= np.isin(found, _contents(store.read(place, min(place + COMPARED, last))))
+    return float(seen.mean()), 1 - len(found) / len(test)
 
 
-def _contents(store: Store, start: int, stop: int) -> npt.NDArray[np.uint64]:
+def crossed_leaks(store: Store, fractions: Fractions, folds: Folds) -> tuple[float, float]:
+    """Compare events of different folds by their content: those of its own fold are none that an event's networks have seen.
+
+    Args:
+        store: A sample.
+        fractions: Of the parts, all of which are the whole.
+        folds: Of the networks.
+
+    Returns:
+        The fraction of (some) contents that are in several folds, and the fraction of events that repeat another one of their fold.
+    """
+    first, last = store.rows_of("test", fractions)
+    events = store.read(first, min(first + COMPARED, last))
+    if not len(events):
+        return 0.0, 0.0
+    contents, own = _contents(events), folds.of(events)
+    found, place = np.unique(contents, return_inverse=True)
+    pairs = len(np.unique(place * folds.number + own))
+    lowest, highest = np.full(len(found), folds.number), np.full(len(found), -1)
+    for start in range(first, last, COMPARED):
+        events = store.read(start, min(start + COMPARED, last))
+        contents, own = _contents(events), folds.of(events)
+        place = np.minimum(np.searchsorted(found, contents), len(found) - 1)
+        same = found[place] == contents
+        np.minimum.at(lowest, place[same], own[same])
+        np.maximum.at(highest, place[same], own[same])
+    return float((lowest < highest).mean()), 1 - pairs / len(own)
+
+
+def _contents(events: Events) -> npt.NDArray[np.uint64]:
     """Hash the content of some events."""
-    events = store.read(start, stop)
     rows = np.ascontiguousarray(np.column_stack([events.x.astype(np.float64), events.weight])).view(np.uint64)
     found = np.zeros(len(rows), np.uint64)
     with np.errstate(over="ignore"):

@@ -31,7 +31,7 @@ def result(facts: Facts, numbers: Mapping[str, Any]) -> str:
     if not sides:
         return f"{poi} = {_alone(value, facts)}"
     both = sides if isinstance(sides, tuple) else (sides, sides)
-    ten = rounding.power(max(abs(x) for x in (value, *both)))
+    ten = rounding.power(max(abs(x) for x in (value, *both) if np.isfinite(x)))
     unit = 10.0**ten
     text = rounding.quoted(value / unit, [(both[0] / unit, both[1] / unit)])
     parts = [
@@ -54,9 +54,8 @@ def _sides(value: float, minos: Any, error: float | None) -> tuple[float, float]
 
 def _alone(value: float, facts: Facts) -> str:
     """Write a value that has no error, as at a bound, to two digits of the width of its narrowest interval."""
-    widths = [
-        high - low for own in facts.inference.scans["scan"]["intervals"].values() for low, high in own if high > low
-    ]
+    found = [piece for own in facts.inference.scans["scan"]["intervals"].values() for piece in own]
+    widths = [high - low for low, high in found if low is not None and high is not None and high > low]
     place = ", at its bound" if facts.subject.poi in facts.inference.fits[facts.subject.headline]["at_bound"] else ""
     return (rounding.fixed(value, rounding.decimals(min(widths))) if widths else f"{value:.3g}") + place
 

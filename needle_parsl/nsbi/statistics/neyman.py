@@ -204,7 +204,7 @@ def _at_level(
     below = rates.inward(parameter, data.below) if np.isfinite(data.below) else -np.inf
     found = pieces(s[good], data.t[good], lambda x: used.between(x) + TIE, below)
     if used.curve is None:  # critical values scatter, or jump as those of counts do
-        found = resolved(found, s, _doubted(statistics, data.ordered, level))
+        found = resolved(found, s, _doubted(statistics, data.ordered, level), int(np.nanargmin(data.t)))
     ends = dict(zip(s, grid, strict=True))
     return {
         "critical": used.values.tolist(),
@@ -252,24 +252,27 @@ def _doubted(statistics: Sequence[Floats], ordered: Floats, level: float) -> npt
     return doubted
 
 
-def resolved(found: list[list[float]], grid: Floats, doubted: npt.NDArray[np.bool_]) -> list[list[float]]:
+def resolved(found: list[list[float]], grid: Floats, doubted: npt.NDArray[np.bool_], lowest: int) -> list[list[float]]:
     """Join pieces between which no value of the grid is surely rejected, and drop those that hold no value of the grid.
 
-    What is left has the outermost ends, as in the tables of Feldman and Cousins.
+    A piece beside the value with the smallest t stays: it has the best fit, however narrow it is. What is left has the outermost ends, as in the tables of Feldman and Cousins.
 
     Args:
         found: Pieces [low, high], ascending.
         grid: Shape (G,).
         doubted: Where toys leave it open, shape (G,).
+        lowest: Where t of the data is smallest.
     """
+    left, right = grid[max(lowest - 1, 0)], grid[min(lowest + 1, len(grid) - 1)]
     joined: list[list[float]] = []
     for low, high in found:
         if joined and doubted[(joined[-1][1] < grid) & (grid < low)].all():
             joined[-1][1] = high
         else:
             joined.append([low, high])
-    held = [piece for piece in joined if ((piece[0] <= grid) & (grid <= piece[1])).any()]
-    return held or joined
+    return [
+        [low, high] for low, high in joined if ((low <= grid) & (grid <= high)).any() or (left <= low and high <= right)
+    ]
 
 
 def _open(parameter: str, intervals: Sequence[Sequence[float]], grid: Floats, data: _Data, rates: Rates) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from needle_parsl.analysis import Model, Plane, Scan
 from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.statistics.model import Shape
-from needle_parsl.plan.keys import NOT_IN_KEY
+from needle_parsl.plan.keys import IF_SAID
 from needle_parsl.plan.specs.networks import Combine, Normalise, Splitting
 from needle_parsl.plan.specs.stores import Physics, Share
 
@@ -55,7 +55,7 @@ class Count:
     varied: tuple[Density, ...]
     observed: bool
     """Whether observed counts may be looked at."""
-    binned: bool = field(default=False, metadata=NOT_IN_KEY)
+    binned: bool = field(default=False, metadata=IF_SAID)
     """Whether there are binned regions alone, so that no event is fitted twice."""
 
 
@@ -71,8 +71,8 @@ class Fit:
     """Parameters that get a MINOS interval."""
     staterror: bool = True
     """Whether the statistics of the simulation in bins is part of it."""
-    binned: bool = field(default=False, metadata=NOT_IN_KEY)
-    """Whether there are binned regions alone; what it is made from says so, too."""
+    binned: bool = field(default=False, metadata=IF_SAID)
+    """Whether there are binned regions alone."""
 
 
 @dataclass(frozen=True)

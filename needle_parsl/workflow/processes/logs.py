@@ -12,7 +12,7 @@ from pathlib import Path
 MOST = 64 * 2**20
 """Bytes on disk at which a log is cut."""
 KEPT = 8 * 2**20
-"""Bytes of its beginning, where the cause of most trouble stands, that are kept then."""
+"""Bytes of its beginning, and of its end, that are kept then: in one of them stands the cause of most trouble."""
 LOOK = 1.0
 """Seconds between two looks."""
 NOTE = "\n... a part of this log is left out here: it had become larger than {} MB\n"
@@ -45,6 +45,19 @@ def cut(folder: Path) -> None:
         with suppress(OSError):
             found = path.lstat()
             if stat.S_ISREG(found.st_mode) and found.st_blocks * 512 > MOST:
-                os.truncate(path, KEPT)
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(NOTE.format(MOST // 2**20))
+                _shorten(path)
+
+
+def _shorten(path: Path) -> None:
+    """Leave out the middle of a log; what is written meanwhile is kept, but for that of the instant of the cut."""
+    log = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
+    try:
+        size = os.fstat(log).st_size
+        end = os.pread(log, KEPT, max(size - KEPT, KEPT))
+        end += os.pread(log, KEPT, size)  # written since
+        os.truncate(log, KEPT)
+        left = memoryview(NOTE.format(MOST // 2**20).encode() + end.partition(b"\n")[2])
+        while left:
+            left = left[os.write(log, left) :]
+    finally:
+        os.close(log)

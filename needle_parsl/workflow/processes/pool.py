@@ -81,7 +81,7 @@ def watch(folder: Path) -> None:
         children = multiprocessing.active_children()
         living = {child.pid or 0: child for child in children if "Worker" in child.name}
         helpers |= {child for child in children if "Manager" in child.name}
-        if gone := [helper.name for helper in helpers if helper not in children]:
+        if (gone := [helper.name for helper in helpers if helper not in children]) and not _ending():
             _end(f"{gone[0]}, which holds Parsl's list of tasks, has gone")
         lost = workers.keys() - living.keys()
         if lost and _ending():  # asked after the workers were listed: Parsl closes them once it ends the pool
@@ -116,7 +116,9 @@ def _manager() -> Any:
 
 def _ending() -> bool:
     """Whether Parsl ends this pool, and its workers with it."""
-    return bool(_manager()._stop_event.is_set())  # noqa: SLF001  no other way
+    manager = vars(sys.modules["__main__"]).get("manager")  # not there before Parsl has made its helper
+    asked = getattr(manager, "_stop_event", None)
+    return asked is not None and bool(asked.is_set())
 
 
 def _lost() -> bool:

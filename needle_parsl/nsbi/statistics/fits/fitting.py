@@ -284,11 +284,13 @@ def _settled(found: Descent, near: npt.NDArray[np.bool_]) -> bool:
         return False
     slope, own = problem.gradient(x), problem.hessian(x)
     low, high = np.array(found.minuit.limits).T
-    outward = np.where(x - low < high - x, slope, -slope)[near]
     inner, inside = own[np.ix_(~near, ~near)], slope[~near]
     if not (np.isfinite(own).all() and np.isfinite(slope).all()):
         return False
-    if np.linalg.eigvalsh(inner).min(initial=np.inf) <= 0 or (outward < -SETTLED).any():
+    down = np.maximum(np.where(x - low < high - x, -slope, slope), 0.0)[near]  # into the bounds
+    bend, width = np.diag(own)[near], (high - low)[near]
+    reach = np.minimum(np.divide(down, bend, out=np.full_like(down, np.inf), where=bend > 0), width)
+    if np.linalg.eigvalsh(inner).min(initial=np.inf) <= 0 or (down[down > 0] * reach[down > 0] > 2 * SETTLED).any():
         return False
     return bool(inside @ np.linalg.solve(inner, inside) < 2 * SETTLED)
 
