@@ -133,7 +133,7 @@ def _whole(column: npt.NDArray[np.generic]) -> Hashes:
         if null := int(np.ma.getmaskarray(column).sum()):
             raise ValueError(f"is null in {null} of {len(column)} events that are kept; fill it, or select them away")
         column = np.asarray(column)
-    if column.dtype.kind == "f" and len(column) and float(np.nanmax(np.abs(column))) > WHOLE:
+    if column.dtype.kind == "f" and (np.abs(column) > WHOLE).any():
         raise ValueError(
             "holds floats beyond 2^53, where they no longer tell whole numbers apart; store it as whole numbers of 64 bits"
         )

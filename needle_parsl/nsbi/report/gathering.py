@@ -148,8 +148,8 @@ class Kind:
 
     def __add__(self, member: Trained) -> Kind:
         """Count one more."""
-        first = next(iter(member.metrics.get("learning_rate", ())), None)
-        rate = self.learning_rate if first is None else float(first)
+        rates = member.metrics.get("learning_rate")
+        rate = self.learning_rate if rates is None or not len(rates) else float(rates[0])
         return replace(self, learning_rate=rate, count=self.count + 1)
 
 

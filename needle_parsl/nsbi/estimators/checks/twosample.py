@@ -90,8 +90,9 @@ def _train(
     for _ in range(EPOCHS):
         for rows in torch.split(torch.from_numpy(generator.permutation(len(x))), BATCH):
             events, kind, own = (tensor[rows] for tensor in tensors)
-            flat.gradients.zero_()
+            flat.clear()
             torch.autograd.backward(
                 (own * binary_cross_entropy_with_logits(network(events), kind, reduction="none")).mean()
             )
+            flat.take()
             updates.step(flat.row.data[None], flat.gradients[None], one)
