@@ -144,12 +144,15 @@ def test_value_whose_fit_failed_is_not_accepted_and_leaves_the_interval_open() -
     assert found["open"] == ["0.9"]
 
 
-def test_statistic_is_nan_where_a_nuisance_runs_away() -> None:
+def test_statistic_is_that_of_the_bound_where_a_nuisance_would_run_away() -> None:
+    """The smallest -ln L within the bounds, 5 standard deviations, in closed form."""
     data = counting(7000, b=5000, s=2000, sigma=0.05)
     best = minimise(data, data.rates)
     t = intervals.statistic(data, best, "mu", np.array([0.0, 0.8, 1.0, 5.0]))
-    assert np.isnan(t).tolist() == [True, False, False, True]
-    assert (t[1:3] >= 0).all()
+    expected = np.array([5000 * 1.05**5, 10_000 + 5000 * 1.05**-5])
+    exact = 2 * (expected - 7000 - 7000 * np.log(expected / 7000) + 5**2 / 2)
+    np.testing.assert_allclose(t[[0, 3]], exact, rtol=1e-6)
+    assert t[2] == pytest.approx(0, abs=1e-6)
 
 
 def test_intervals_are_read_off_the_smooth_curve_with_raw_values_beside() -> None:

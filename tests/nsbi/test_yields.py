@@ -112,3 +112,10 @@ def test_priors_are_nominal_yields_unless_a_process_vanishes_there() -> None:
     values = np.array([1.0, 0.0, 2.0, 3.0, 4.0])
     assert mixed.multipliers == pytest.approx([np.abs(values - values**0.5).mean(), (values**0.5).mean(), np.abs(1 - values**0.5).mean()])  # fmt: skip
     assert [point["mu"] for point in mixed.points] == values.tolist()
+
+
+def test_one_class_alone_is_the_reference() -> None:
+    """There is nothing to fit."""
+    events = yields.Labelled(np.zeros((1, 5)), np.zeros(5, dtype=np.int64), np.ones(5), np.arange(5, dtype=np.uint64))
+    found = yields.fit(events, [-1])
+    assert (found.slope.tolist(), found.offset.tolist(), found.offset_error.tolist()) == ([1.0], [0.0], [0.0])

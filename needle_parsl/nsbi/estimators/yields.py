@@ -193,6 +193,8 @@ class _Problem:
     def covariance(self, theta: Floats) -> Floats:
         """Estimate the covariance of theta from the scatter of events; the sum of the weights of a class is fixed."""
         scores, label = self.scores(theta), self.events.label
+        if not len(theta):  # one class, which is the reference
+            return np.zeros((0, 0))
         sums = np.array([np.bincount(label, row, len(self.log_yield)) for row in scores])
         centred = scores - self.events.weight * (sums / np.exp(self.log_yield))[:, label]
         _, which = np.unique(self.events.id, return_inverse=True)
