@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from needle_parsl import refs
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.loading.transforming import fitted
@@ -117,7 +118,9 @@ def train(
     nuisances = tuple(dict.fromkeys(name for point, _ in grid for name in point))
     size = len(nuisances)
     events, given = _pairs(nuisances, nominal, grid), json.dumps({"parameters": size})
-    shape = replace(settings.shape, network=f"{__name__}:Quadratic", features=events.features, arguments=given)
+    shape = replace(
+        settings.shape, network=refs.located(f"{__name__}:Quadratic"), features=events.features, arguments=given
+    )
     trained = engine.train(events, member, replace(settings, shape=shape))
     if trained.reason:
         raise TaskError(f"the surrogate of {process} was not trained: {trained.reason}")
