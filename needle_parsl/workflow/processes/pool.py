@@ -78,12 +78,12 @@ def watch(folder: Path) -> None:
     workers: dict[int, BaseProcess] = {}
     kills, lost_since = memory.kills(), math.inf
     while True:
-        children = multiprocessing.active_children()
+        children = [child for child in multiprocessing.active_children() if not _closed(child)]
         living = {child.pid or 0: child for child in children if "Worker" in child.name}
         helpers |= {child for child in children if "Manager" in child.name}
         if (gone := [helper.name for helper in helpers if helper not in children]) and not _ending():
             _end(f"{gone[0]}, which holds Parsl's list of tasks, has gone")
-        lost = workers.keys() - living.keys()
+        lost = {pid for pid in workers.keys() - living.keys() if not _closed(workers[pid])}
         if lost and _ending():  # asked after the workers were listed: Parsl closes them once it ends the pool
             lost = set()
         for pid in lost:
@@ -112,6 +112,11 @@ def _note(folder: Path, worker: BaseProcess, pid: int, out_of_memory: bool) -> N
 
 def _manager() -> Any:
     return vars(sys.modules["__main__"])["manager"]
+
+
+def _closed(child: BaseProcess) -> bool:
+    """Whether Parsl has ended a process and let go of it, so that nothing can be asked of it any more."""
+    return bool(vars(child)["_closed"])
 
 
 def _ending() -> bool:
