@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import zipfile
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+OURS = ("needle_parsl", "scripts", "tests", "apps")
 HEAVY = ("torch", "uproot", "h5py", "parsl", "lightning", "awkward", "pyarrow", "matplotlib", "globus_compute_sdk")
 
 
@@ -97,3 +99,14 @@ def test_wheel_holds_apps_and_sites_and_is_pure(tmp_path: Path) -> None:
         Path(name).name for name in names if name.startswith("needle_parsl/apps/gaussian/")
     }
     assert "needle_parsl/nsbi/report/page.html" in names
+
+
+@pytest.mark.parametrize("page", ["docs/walk.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_modules_that_pages_name_are_there(page: str) -> None:
+    """A name with folders is that of a place; one without, of a module somewhere. Those of users are not ours."""
+    named = {name.partition(":")[0] for name in re.findall(r"`([\w/]+\.py)(?:[:`])", (ROOT / page).read_text())} - {
+        "physics.py"
+    }
+    ours = [path.relative_to(ROOT).as_posix() for folder in OURS for path in (ROOT / folder).rglob("*.py")]
+    assert named
+    assert not [name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in ours)]
