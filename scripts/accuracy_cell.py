@@ -23,7 +23,8 @@ from needle_parsl.errors import NeedleError
 from needle_parsl.nsbi.estimators import files
 from needle_parsl.nsbi.statistics import dataset
 from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.fits.fitting import Result, minimise
+from needle_parsl.nsbi.statistics.fits.fitting import minimise
+from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model.building import Builder
 from needle_parsl.nsbi.statistics.model.constraints import Constraints
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from needle_parsl.nsbi.statistics.dataset import Dataset
-    from needle_parsl.nsbi.statistics.fits.fitting import Floats, Result
     from needle_parsl.nsbi.statistics.fits.propagation import Shifted
+    from needle_parsl.nsbi.statistics.fits.result import Floats, Result
     from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 
 

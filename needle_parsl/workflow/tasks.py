@@ -22,7 +22,7 @@ from needle_parsl.workflow.records import Output, Record, warnings, writing
 if TYPE_CHECKING:
     from needle_parsl.nsbi.report.gathering import Inference, Subject
     from needle_parsl.nsbi.statistics.blocks import Block
-    from needle_parsl.nsbi.statistics.fits.fitting import Floats, Result
+    from needle_parsl.nsbi.statistics.fits.result import Floats, Result
     from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 
 

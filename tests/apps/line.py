@@ -14,7 +14,8 @@ from needle_parsl.nsbi.estimators import files
 from needle_parsl.nsbi.estimators.exact import log_mixture
 from needle_parsl.nsbi.statistics import dataset
 from needle_parsl.nsbi.statistics.exact import ExactLikelihood
-from needle_parsl.nsbi.statistics.fits.fitting import Result, minimise
+from needle_parsl.nsbi.statistics.fits.fitting import minimise
+from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.toys import Beside
 from needle_parsl.plan import specs

@@ -19,7 +19,8 @@ from needle_parsl.nsbi.statistics.fits import (
     propagation,
     weighting,
 )
-from needle_parsl.nsbi.statistics.fits.fitting import Result, minimise
+from needle_parsl.nsbi.statistics.fits.fitting import minimise
+from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model import Shape, reweighting
 from needle_parsl.nsbi.statistics.model.building import Builder, Counts
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood

@@ -13,7 +13,8 @@ from needle_parsl.analysis import Model, Parameter
 from needle_parsl.nsbi.estimators import yields
 from needle_parsl.nsbi.statistics import closing, networks
 from needle_parsl.nsbi.statistics.dataset import Dataset, at
-from needle_parsl.nsbi.statistics.fits.fitting import Result, minimise
+from needle_parsl.nsbi.statistics.fits.fitting import minimise
+from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model.building import Builder
 from needle_parsl.nsbi.statistics.model.finite import simulation_errors
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood

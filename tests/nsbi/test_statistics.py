@@ -11,6 +11,7 @@ from scipy import optimize, stats
 from needle_parsl.analysis import WALL, Model, Nuisance, Parameter, Scan
 from needle_parsl.nsbi.statistics import dataset
 from needle_parsl.nsbi.statistics.fits import descent, fitting, intervals
+from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model import Rates, Shape
 from needle_parsl.nsbi.statistics.model.building import Builder
 from needle_parsl.nsbi.statistics.model.finite import simulation_errors
@@ -190,7 +191,7 @@ def counting(
     return Builder.of(table, ()).likelihood(events, simulation)
 
 
-def fit(likelihood: Likelihood) -> fitting.Result:
+def fit(likelihood: Likelihood) -> Result:
     return fitting.minimise(likelihood, likelihood.rates)
 
 
@@ -356,7 +357,7 @@ def test_a_coarse_scan_gives_the_same_interval(points: int) -> None:
 def test_interval_that_ends_at_a_lost_point_is_open() -> None:
     points = [intervals.Point(x, (x - 1) ** 2, x < 1.3, np.array([x])) for x in np.linspace(0, 2, 21)]
     scan = {p.value: p for p in points}
-    best = fitting.Result(counting(80).rates, True, 0.0, np.ones(1), np.eye(1))
+    best = Result(counting(80).rates, True, 0.0, np.ones(1), np.eye(1))
     found = intervals.scan(
         lambda t: (float((t[0] - 1) ** 2) if t[0] < 1.3 else math.nan, np.array([2 * (t[0] - 1)])),
         best, "mu", Scan(0.0, 2.0, 21), [0.95],

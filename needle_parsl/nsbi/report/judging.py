@@ -7,16 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from scipy.stats import binomtest
-
-from needle_parsl.nsbi.report import closure_checks, fit_checks, outside, ratio_checks, sample_checks
+from needle_parsl.nsbi.report import closure_checks, fit_checks, outside, ratio_checks, sample_checks, toy_checks
 from needle_parsl.nsbi.report.gathering import Facts
 from needle_parsl.nsbi.report.states import (
     ORDER,
     UNLIKELY,
     Finding,
     Found,
-    Said,
     State,
     above,
     below,
@@ -31,19 +28,9 @@ WEIGHTED = {"warning": 0.25, "fail": 1.0}
 SCATTERED = {"warning": 0.5, "fail": 1.0}
 """Error from the training's events and noise, over that of the fit."""
 SHIFTED = {"warning": 0.2, "fail": 0.5}
-"""Bias over toys, and learned minus exact, in standard errors; a bias counts beyond two of its own errors."""
-PULLED = {"warning": 0.1, "fail": 0.3}
-"""|pull width - 1|, beyond 2.5 of its own errors; pulls are taken in the coordinate of the fit."""
-BLURRED = {"warning": 0.2, "fail": 0.5}
-"""Statistical error of a critical value over its value."""
-VETOED = {"warning": 1e-3, "fail": 2e-2}
-"""Share of the expected events of toys that could not be drawn."""
-FEW_TOYS = {"toys": 100, "coverage": 0.05}
-"""Toys at a truth, and the error of their coverage, from which on these checks have power."""
+"""Learned minus exact, in standard errors."""
 FEW_EVENTS = 30
 """Observed events from which on the goodness of fit has power."""
-TOYS_LOST = {"warning": 0.0, "fail": 0.05}
-"""Fraction of the toys whose fit failed."""
 
 
 def judge(facts: Facts) -> list[Finding]:
@@ -150,38 +137,6 @@ def _good_mixture(facts: Facts) -> str:
     return f"The mean of the mixture over the reference is 1 within thresholds, for {poi} from {points[0][poi]:g} to {points[-1][poi]:g}."
 
 
-def _belt(facts: Facts) -> Found:
-    belt = facts.inference.belt
-    if facts.inference.no_belt:
-        yield "fail", f"There is no Neyman construction: {facts.inference.no_belt}."
-    if belt is None:
-        return
-    for level in belt["open"]:
-        yield (
-            "warning",
-            f"The {level} interval of the Neyman construction leaves its grid, or spans a value without a fit.",
-        )
-    worst = max(p["failed"] / (p["failed"] + p["toys"]) for p in belt["points"])
-    yield (
-        above(worst, TOYS_LOST),
-        f"Up to {100 * worst:.1f} % of the toys at a value of the grid have a fit that failed.",
-    )
-    vetoed = max(p["vetoed"] for p in belt["points"])
-    yield (
-        above(vetoed, VETOED),
-        f"Up to {100 * vetoed:.2g} % of the expected events of the belt's toys cannot be drawn.",
-    )
-    for level in belt["intervals"]:
-        blur = max(p["critical_error"][level] / max(p["critical"][level], 1e-9) for p in belt["points"])
-        yield (
-            above(blur, BLURRED),
-            (
-                f"At {level} the critical values of the Neyman construction are uncertain by up to {100 * blur:.0f} %; "
-                "ask for more intervals.toys_per_point."
-            ),
-        )
-
-
 def _finite(facts: Facts) -> Found:
     for name, fit in facts.inference.fits.items():
         for parameter, numbers in fit["parameters"].items():
@@ -280,80 +235,10 @@ def _compared(facts: Facts) -> Iterator[tuple[str, Mapping[str, Any], Mapping[st
             yield poi, learned, exact
 
 
-def _toys(facts: Facts) -> Found:
-    points = facts.inference.coverage["points"] if facts.inference.coverage else []
-    # What these toys leave out, other ensembles, is in intervals with the ensemble error: they should cover more often. Toys with
-    # other ensembles are of the method and not of these ratios, and those of one replica are not independent.
-    points = [point for point in points if point["method"] in ("profile", "neyman")]
-    seen: set[str] = set()
-    for point in points:
-        truth = ", ".join(f"{name} = {value:g}" for name, value in point["truth"].items())
-        if truth not in seen:
-            seen.add(truth)
-            yield from _estimates(truth, point)
-        if point["toys"]:
-            yield _covered(truth, point, len(points))
-
-
-def _covered(truth: str, point: Mapping[str, Any], tests: int) -> Said:
-    if point["error"] > FEW_TOYS["coverage"]:
-        return "no power", (
-            f"At {truth} {point['toys']} toys tell the coverage at {point['level']:g} to ± {100 * point['error']:.0f} % only; "
-            f"{round(point['level'] * (1 - point['level']) / FEW_TOYS['coverage'] ** 2) + 1} toys would tell it to {100 * FEW_TOYS['coverage']:.0f} %."
-        )
-    held = round(point["coverage"] * point["toys"])
-    p_value = corrected(float(binomtest(held, point["toys"], point["level"]).pvalue), tests)
-    return below(p_value, UNLIKELY), (
-        f"At {truth} the {point['method']} interval at {point['level']:g} covers in {100 * point['coverage']:.1f} ± "
-        f"{100 * point['error']:.1f} % of {point['toys']} toys, p = {p_value:.2g} as one of {tests} such tests."
-    )
-
-
-def _estimates(truth: str, point: Mapping[str, Any]) -> Found:
-    total = point["toys"] + point["failed"]
-    yield (
-        above(point["failed"] / total, TOYS_LOST),
-        (f"At {truth} the fits of {point['failed']} of {total} toys failed; no number has them in it."),
-    )
-    if 0 < total < FEW_TOYS["toys"]:
-        yield (
-            "no power",
-            (
-                f"At {truth} there are {total} toys, which tell a bias to {total**-0.5:.2f} of their spread; {FEW_TOYS['toys']} would tell one of "
-                f"{SHIFTED['warning']:g} with two of its errors."
-            ),
-        )
-    if point["bias"] is not None and point["spread"]:
-        size = max(abs(point["bias"]) - 2 * point["bias_error"], 0.0) / point["spread"]
-        yield (
-            above(size, SHIFTED),
-            (
-                f"At {truth} toys are biased by {point['bias']:+.3g} ± {point['bias_error']:.2g}, "
-                f"{abs(point['bias']) / point['spread']:.2f} of their spread."
-            ),
-            size,
-        )
-    if point["pull_width"] is not None:
-        excess = max(abs(point["pull_width"] - 1) - 2.5 * point["pull_width_error"], 0.0)
-        yield (
-            above(excess, PULLED),
-            (f"At {truth} pulls have the width {point['pull_width']:.2f} ± {point['pull_width_error']:.2f}."),
-        )
-
-
 def _good_simulation(facts: Facts) -> str:
     if "asimov" not in facts.inference.fits or facts.binned:
         return ""
     return "The finite number of simulated events adds little to the errors of the Asimov fit."
-
-
-def _good_toys(facts: Facts) -> str:
-    if not facts.inference.coverage:
-        return ""
-    return (
-        f"Bias, pulls and coverage of {sum(len(block.t) for block in facts.inference.toys)} toys are consistent with expectation ("
-        f"{len(facts.inference.toys)} test point{'s' * (len(facts.inference.toys) > 1)})."
-    )
 
 
 def _described(facts: Facts) -> Found:
@@ -404,7 +289,7 @@ CHECKS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
     "ensemble": (_ensemble, _good_ensemble),
     "bootstrap": (_bootstrap, _good_bootstrap),
     "truth": (_truth, lambda f: "Learned and exact fit agree." if any(_compared(f)) else ""),
-    "toys": (_toys, _good_toys),
-    "belt": (_belt, lambda f: "The critical values of the belt are well known." if f.inference.belt else ""),
+    "toys": (toy_checks.toys, toy_checks.good_toys),
+    "belt": (toy_checks.belt, toy_checks.good_belt),
 }  # fmt: skip
 """By name: what is looked at, and what to say if all of it passes; nothing if there was nothing to look at."""

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.fits.fitting import Result
+from needle_parsl.nsbi.statistics.fits.result import Result
 
 Floats = npt.NDArray[np.float64]
 POINTS = 500

@@ -21,7 +21,8 @@ from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.statistics import toys
 from needle_parsl.nsbi.statistics.dataset import Dataset, at
-from needle_parsl.nsbi.statistics.fits.fitting import Result, minimise
+from needle_parsl.nsbi.statistics.fits.fitting import minimise
+from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.networks import renormalised
 

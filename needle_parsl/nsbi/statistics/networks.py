@@ -27,7 +27,7 @@ import numpy.typing as npt
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.estimators import yields
 from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.fits.fitting import Result
+from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model.rows import FLOOR
 

@@ -278,11 +278,12 @@ def _safetensors(path: str) -> Read:
     """Read safetensors; those of an estimator hold its members."""
     if not find_spec("safetensors"):
         raise InputError(f'{path}: needs safetensors, not installed here; pip install "needle-parsl[onnx]"')
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         found = load_file(path)
-    except Exception as error:  # safetensors has an exception of its own that is no class to import
+    except (SafetensorError, *hdf5.DAMAGE) as error:
         raise InputError(f"{path}: is no file of safetensors that can be read ({_reason(error)})") from error
     members: dict[tuple[int, int], dict[str, torch.Tensor]] = {}
     for name, value in found.items():

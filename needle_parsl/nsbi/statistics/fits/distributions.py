@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.stats import chi2
 
 from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.fits.fitting import Result
+from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model.reweighting import predicted
 

@@ -1,9 +1,9 @@
-"""Minimising -ln L with iminuit, and the record of a fit."""
+"""Minimising -ln L with iminuit: from several starts, at bounds and kinks, with MINOS."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 from needle_parsl.analysis import WALL
 from needle_parsl.nsbi.statistics.fits import degeneracy, starts
 from needle_parsl.nsbi.statistics.fits.descent import Descent, Objective, descend
+from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model import Rates
 
 Floats = npt.NDArray[np.float64]
@@ -24,143 +25,6 @@ SETTLED = 1e-4
 """Distance of -ln L from its minimum, as its slopes tell, within which a point on a bound is the minimum."""
 AGAIN = 3
 """How often a fit starts again from deeper points."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """A fit."""
-
-    rates: Rates
-    """Of the model that was fitted."""
-    converged: bool
-    """The minimum is valid, and its error matrix positive; it may be at a bound, where -ln L goes down beyond it."""
-    nll: float
-    """-ln L without ln n!."""
-    theta: Floats
-    """The minimum, in the coordinates of the fit."""
-    theta_covariance: Floats
-    """Of theta; zeros if it was not asked for."""
-    minima: tuple[Floats, ...] = ()
-    """The different minima that were found, as theta, the deepest first."""
-    at_bound: tuple[str, ...] = ()
-    """Parameters on a bound that is theirs."""
-    on_wall: tuple[str, ...] = ()
-    """Nuisance parameters at the end of their range, at 5 sigma: a minimum, of a model that nobody knows so far out."""
-    on_kink: tuple[str, ...] = ()
-    """Nuisance parameters at 0, where their response has a kink: they have no symmetric error."""
-    degenerate: Mapping[str, float] = field(default_factory=dict)
-    """The direction along which -ln L is flat, by parameter; such a fit has failed."""
-    minos: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Where -ln L, minimised over all other parameters, is 1/2 above its minimum, by parameter."""
-    next_minimum: float | None = None
-    """2 delta ln L of the second deepest minimum; None where only one was found."""
-    minos_failed: tuple[str, ...] = ()
-    """Parameters whose MINOS interval was wanted and not found."""
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """Name the parameters, physics first."""
-        return self.rates.parameters
-
-    @property
-    def others(self) -> tuple[Floats, ...]:
-        """Give the minima as further starts of fits with a parameter held; none where there is only one."""
-        return self.minima if len(self.minima) > 1 else ()
-
-    @property
-    def values(self) -> Floats:
-        """Give the minimum in the parameters, shape (P,)."""
-        return self.rates.outward(self.theta)
-
-    @property
-    def covariance(self) -> Floats:
-        """Give the covariance of the parameters, to first order, shape (P, P)."""
-        stretch = self.rates.stretch(self.theta)
-        return self.theta_covariance * np.outer(stretch, stretch)
-
-    def value(self, name: str) -> float:
-        """Give the best value of a parameter."""
-        return float(self.values[self.parameters.index(name)])
-
-    def error(self, name: str) -> float:
-        """Give the standard error of a parameter; NaN where there is none, as at a bound."""
-        place = self.parameters.index(name)
-        variance = self.covariance[place, place]
-        return np.nan if name in (*self.at_bound, *self.on_kink) or not variance > 0 else float(np.sqrt(variance))
-
-    def nuisances(self) -> dict[str, float]:
-        """Give the best values of the nuisance parameters."""
-        return {name: self.value(name) for name in self.parameters[self.rates.physics :]}
-
-    def statistical_errors(self) -> dict[str, float]:
-        """Give the errors of the physics parameters with the nuisance parameters held at their best fit.
-
-        The inverse of their block of the inverse covariance; empty where the covariance cannot be inverted.
-        """
-        inside = np.flatnonzero(np.diag(self.covariance) > 0)
-        own = [name for name in self.parameters[: self.rates.physics] if name not in self.at_bound]
-        if len(own) < self.rates.physics or not self.converged or not len(inside):
-            return {}
-        held = np.linalg.inv(np.linalg.inv(self.covariance[np.ix_(inside, inside)])[: len(own), : len(own)])
-        return dict(zip(own, np.sqrt(np.diag(held)).tolist(), strict=True))
-
-    def record(
-        self,
-        floored: int,
-        normalisations: Mapping[str, Mapping[str, float]],
-        simulation_errors: Floats | None = None,
-        ensemble_errors: Floats | None = None,
-        inflation: Floats | None = None,
-        *,
-        finite: bool = False,
-    ) -> dict[str, Any]:
-        """Write the fit as in `fits/*.json`; at a bound the symmetric error has no meaning and is null.
-
-        Args:
-            floored: Events without positive density.
-            normalisations: Z_j and its error by process.
-            simulation_errors: What the finite number of simulated events is worth, for each parameter.
-            ensemble_errors: What the error of fitted ensemble weights is worth, for each parameter.
-            inflation: What t of each parameter is divided by for it; NaN where that is not known.
-            finite: Whether the total error holds what the finite number of simulated events is worth, too.
-        """
-        unknown = np.full(len(self.values), np.nan)
-        extra = unknown if simulation_errors is None else simulation_errors
-        weights = unknown if ensemble_errors is None else ensemble_errors
-        factors = unknown if inflation is None else inflation
-        errors = [self.error(name) for name in self.parameters]
-        added = np.hypot(weights, extra) if finite else weights
-        statistical = self.statistical_errors()
-        return {
-            "converged": self.converged,
-            "nll": self.nll if np.isfinite(self.nll) else None,
-            "parameters": {
-                name: {
-                    "value": self.value(name),
-                    "nominal": self.rates.out(name, float(self.rates.start[self.parameters.index(name)])),
-                    "error": None if np.isnan(error) else error,
-                    "statistical_error": statistical.get(name),
-                    "minos": list(self.minos[name]) if name in self.minos else None,
-                    "ensemble_error": None if np.isnan(error) or np.isnan(ensemble) else float(ensemble),
-                    "total_error": None if np.isnan(error) or np.isnan(ensemble) else float(np.hypot(error, other)),
-                    "ensemble_inflation": None if np.isnan(factor) else float(factor),
-                    "simulation_error": None if np.isnan(error) or np.isnan(simulation) else float(simulation),
-                }
-                for name, error, simulation, ensemble, other, factor in zip(
-                    self.parameters, errors, extra, weights, added, factors, strict=True
-                )
-            },
-            "covariance": self.covariance.tolist(),
-            "at_bound": list(self.at_bound),
-            "on_wall": list(self.on_wall),
-            "on_kink": list(self.on_kink),
-            "minima": len(self.minima),
-            "next_minimum": self.next_minimum,
-            "minos_failed": list(self.minos_failed),
-            "degenerate": dict(self.degenerate),
-            "floored_events": floored,
-            "normalisation": {process: dict(values) for process, values in normalisations.items()},
-        }
 
 
 def minimise(

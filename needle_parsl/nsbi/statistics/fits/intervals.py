@@ -14,7 +14,8 @@ from scipy.stats import chi2
 
 from needle_parsl.analysis import Scan
 from needle_parsl.nsbi.statistics.fits.descent import Objective
-from needle_parsl.nsbi.statistics.fits.fitting import AGAIN, DEEPER, Result, minimise
+from needle_parsl.nsbi.statistics.fits.fitting import AGAIN, DEEPER, minimise
+from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model import Rates
 
 Floats = npt.NDArray[np.float64]

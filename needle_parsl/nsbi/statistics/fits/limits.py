@@ -14,7 +14,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from needle_parsl.nsbi.statistics.fits.fitting import DEEPER, Result, minimise
+from needle_parsl.nsbi.statistics.fits.fitting import DEEPER, minimise
+from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 
 BANDS = (-2, -1, 0, 1, 2)

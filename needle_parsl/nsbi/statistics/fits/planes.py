@@ -11,8 +11,9 @@ from scipy.stats import chi2
 
 from needle_parsl.analysis import Plane
 from needle_parsl.nsbi.statistics.fits.descent import Objective
-from needle_parsl.nsbi.statistics.fits.fitting import Result, minimise
+from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.fits.intervals import Point
+from needle_parsl.nsbi.statistics.fits.result import Result
 
 Floats = npt.NDArray[np.float64]
 WIDTH = 3.0
