@@ -53,6 +53,8 @@ def test_what_needle_has_written_is_replaced(root: Path, tmp_path: Path) -> None
     parquet.write_table(pa.table({"a": [1]}, schema=schema), tmp_path / "ours.parquet")
     (tmp_path / "theirs.parquet").write_text("x")
     overwriting.refuse(tmp_path / "ours.parquet", [], root, force=False)
+    with pytest.raises(InputError, match="needle did not write it"):
+        overwriting.refuse(tmp_path / "theirs.parquet", [], root, force=False)
     overwriting.refuse(tmp_path / "theirs.parquet", [], root, force=True)
     overwriting.refuse(tmp_path / "none.parquet", overwriting.inputs(root), root, force=False)
 
