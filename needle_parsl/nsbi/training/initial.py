@@ -248,9 +248,9 @@ def _torch(path: str) -> Read:
         return {(0, 0): _table(torch.load(path, map_location="cpu", weights_only=True))}, (), None
     except pickle.UnpicklingError as error:
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
-        named = f", {code[1]}" if code else ""
+        wrong = f"holds more than weights, {code[1]}" if code else "is no file of weights, or holds more than weights"
         raise InputError(
-            f'{path}: holds more than weights{named}, which is not executed; write them alone: torch.save(module.state_dict(), "weights.pt")'
+            f'{path}: {wrong}, which is not executed; write them alone: torch.save(module.state_dict(), "weights.pt")'
         ) from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error

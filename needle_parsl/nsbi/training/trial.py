@@ -33,6 +33,8 @@ EVENTS = 256
 """Events that are made up; their features are random."""
 CLASSES = ("a", "b", "c")
 """That stand for the samples of a network of many."""
+FROZEN = "[training] frozen: "
+"""How sentences about that key begin, wherever it is found wrong."""
 EPOCHS, BATCH = 2, 64
 """Of the training that is tried: long enough for the end of an epoch, a scheduler, and a second epoch."""
 
@@ -106,8 +108,8 @@ def _looked(
             usual, key = replace(usual, initial=None if classes else given), "network"
         found |= _tried(usual, _made_up(features, particles, classes)) if table.tried() else {}
     except (InputError, TaskError) as error:
-        lines = str(error).splitlines()
-        found["problems"] = [("frozen" if line.startswith("[training] frozen") else key, line) for line in lines]
+        parts = [(line, line.removeprefix(FROZEN)) for line in str(error).splitlines()]
+        found["problems"] = [(key if line == said else "frozen", said) for line, said in parts]
     return found
 
 

@@ -133,7 +133,7 @@ def test_code_in_a_file_is_never_executed(tmp_path: Path, how: str) -> None:
         torch.save({"state_dict": weights(), "callbacks": Payload(mark)}, path)
     else:
         torch.save(Payload(mark), path, _use_new_zipfile_serialization=how == "torch")
-    with pytest.raises(InputError, match=r"w\.ckpt: holds more than weights(, posix\.mkdir)?, which is not executed"):
+    with pytest.raises(InputError, match=r"w\.ckpt: .*holds more than weights(, posix\.mkdir)?, which is not executed"):
         initial.read([str(path)])
     assert not mark.exists()
     with pytest.raises(FileExistsError):  # it would have been
@@ -192,7 +192,7 @@ def broken(path: Path, how: str) -> None:
         ("number", r"w\.pt: holds no weights by name"),
         ("truncated", r"w\.pt: is no file of weights that can be read"),
         ("empty", r"w\.pt: is no file of weights that can be read"),
-        ("text", r"w\.pt: "),
+        ("text", r"w\.pt: is no file of weights"),
         ("archive", r"w\.pt: "),
         (
             "module",
@@ -375,12 +375,12 @@ def test_check_refuses_a_run_with_other_features_and_ratios(tmp_path: Path) -> N
 def test_check_refuses_a_frozen_part_that_is_not_there() -> None:
     found = trial.look(Training(frozen=("stak",)), 3, 0, ("", ""))
     (problem,) = found["problems"]
-    assert problem == ("frozen", '[training] frozen: the network has no part "stak"; did you mean "stack"?')
+    assert problem == ("frozen", 'the network has no part "stak"; did you mean "stack"?')
 
 
 def test_check_refuses_to_freeze_everything() -> None:
     found = trial.look(Training(layers=2, nodes=8, frozen=("stack",)), 3, 0, ("", ""))
-    assert found["problems"] == [("frozen", "[training] frozen: no parameter of the network is left to train")]
+    assert found["problems"] == [("frozen", "no parameter of the network is left to train")]
 
 
 def test_members_of_a_mixed_run_are_held_against_those_of_their_number(tmp_path: Path) -> None:
