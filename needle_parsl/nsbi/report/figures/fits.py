@@ -71,6 +71,7 @@ def impacts(facts: Facts) -> Figure:
         1.15 * max([x for x in shifts if np.isfinite(x)], default=0.0) or 1.0
     )  # no impact may be known, or all may be 0
     right.set_xlim(-reach, reach)
+    right.locator_params(axis="x", nbins=5)
     handles = [right.barh(-9, 0, color=colour, label=rf"$\alpha$ {way}: {WORDS[method]}")
                for colour, way in zip((COLOURS[0], COLOURS[1]), ("down", "up"), strict=True)]  # fmt: skip
     handles += [right.plot([], [], marker, color="black", markersize=6, label=WORDS[other])[0]
@@ -132,9 +133,9 @@ def distributions(facts: Facts) -> Figure:
         cell[0].set_title(named[0], loc="left", fontsize=9)
 
     each(cells, [(named[0], named) for named in shown], draw)
-    figure.legend(
-        *cells[0][0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=6, fontsize=8
-    )
+    handles, labels = cells[0][0].get_legend_handles_labels()
+    columns = 2 * min(3, len(shown))  # as wide as the panels
+    figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=columns, fontsize=8)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""The figure of pulls: parameters at a bound stand on top, in red, and none leaves the axes."""
+"""Figures of fits: parameters at a bound stand on top, in red, and nothing leaves the axes or the page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from needle_parsl.nsbi.report.figures.fits import RED, impacts
+from needle_parsl.nsbi.report.figures.fits import RED, distributions, impacts
 
 
 def entry(name: str, pull: float) -> dict[str, Any]:
@@ -41,3 +41,17 @@ def test_without_bounds_the_order_is_that_of_impacts() -> None:
     pytest.importorskip("matplotlib")
     labels = impacts(facts()).axes[0].get_yticklabels()
     assert [label.get_text() for label in labels] == ["jes", "b_tag", "norm"]
+
+
+@pytest.mark.parametrize("regions", [1, 2, 5])
+def test_the_legend_of_distributions_is_on_the_page(regions: int) -> None:
+    pytest.importorskip("matplotlib")
+    part = {"processes": {"signal": [1.0, 2.0], "background": [9.0, 8.0]}, "total": [10.0, 10.0], "error": [1.0, 1.0]}
+    one = {"prefit": part, "postfit": part, "observed": [9, 12], "p_value": 0.5}
+    found = {"columns": {}, "regions": {f"r{number}": one for number in range(regions)}}
+    figure = distributions(SimpleNamespace(inference=SimpleNamespace(distributions=found)))
+    figure.canvas.draw()
+    ((left, low), (right, high)) = figure.legends[0].get_window_extent().get_points()
+    assert min(left, low) >= 0
+    assert right <= figure.bbox.width
+    assert high <= figure.bbox.height
