@@ -150,12 +150,19 @@ def _recipe(request: Request, say: Callable[[str], None], *, networks: bool) -> 
     return inputs.recipe(kept), physics, loaded.analysis.limits.of("evaluate")
 
 
+def lacking(root: Path) -> InputError:
+    """Say why a run has no estimators."""
+    if analysis.read(root / rundir.ANALYSIS).analysis.binned:
+        return InputError(f"{root}: is of binned regions alone; without [ratios] there are no estimators")
+    return InputError(f'{root}: has no estimators yet; "needle run" makes them')
+
+
 def _ratios(request: Request) -> tuple[tuple[str, ...], Path | None]:
     """List the ratios, and the exported file that has them, if it can be evaluated here."""
     folder = request.root / "estimators"
     known = sorted(path.parent.name for path in folder.glob("*/estimator.h5"))
     if not known:
-        raise InputError(f'{request.root}: has no estimators yet; "needle run" makes them')
+        raise lacking(request.root)
     for name in request.ratios:
         if name not in known:
             raise InputError(f'{request.root}: has no ratio "{name}"{closest(name, known)}')

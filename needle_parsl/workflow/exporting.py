@@ -52,7 +52,7 @@ def _model(root: Path) -> Any:
 
     path = root / rundir.place("compose", ALL)
     if not path.exists():
-        raise InputError(f'{root}: has no estimators yet; "needle run" makes them')
+        raise evaluating.lacking(root)
     return pseudomodel.read(path)
 
 

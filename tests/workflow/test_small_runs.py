@@ -143,6 +143,8 @@ def test_counting_experiment_without_an_event(tmp_path: Path, needle: Callable[.
     assert '<h2 id="ratios">' not in page
     assert "cannot be" not in page
     assert record(run / "report/summary.json")["result"].endswith("at its bound")
+    exported = needle("export", run, "--to", tmp_path / "shared")
+    assert (exported.code, "without [ratios] there are no estimators" in exported.err) == (2, True), exported
 
 
 def test_unbinned_search_without_an_event(tmp_path: Path, needle: Callable[..., Any]) -> None:
