@@ -53,7 +53,9 @@ def call(stage: str, root: str, task: Task, *before: Any) -> Any:
         known.blame = Blame(name(), _log(root, task, error), _notes(error))
         if own_process and STOPPING.is_set():
             os._exit(ENDED)
-        raise known from None
+    # What it came from is in the log; here it would be pickled where a library has made such chains picklable.
+    known.__cause__ = known.__context__ = None
+    raise known
 
 
 def _done(stage: str, root: str, task: Task, before: tuple[Any, ...]) -> Any:

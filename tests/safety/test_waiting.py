@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import math
 import os
 import pickle
@@ -17,6 +18,7 @@ from typing import Any
 import planting
 import psutil
 import pytest
+from tblib import pickling_support
 
 from needle_parsl import site
 from needle_parsl.analysis.tables.limits import Limits
@@ -323,6 +325,16 @@ class SilentError(InputError):
         raise RuntimeError
 
 
+@pytest.fixture
+def chains_are_pickled() -> Iterator[None]:
+    """Exceptions are pickled with those they came from, as in a process that has imported `dask.multiprocessing`."""
+    before = dict(copyreg.dispatch_table)
+    pickling_support.install()
+    yield
+    copyreg.dispatch_table.clear()
+    copyreg.dispatch_table.update(before)
+
+
 @pytest.mark.parametrize(
     ("raised", "words"),
     [
@@ -334,6 +346,7 @@ class SilentError(InputError):
         (lambda: ExceptionGroup("many", [ValueError("z" * 10**6)] * 10), "many"),
     ],
 )
+@pytest.mark.usefixtures("chains_are_pickled")
 def test_whatever_is_raised_comes_back_as_a_short_sentence(
     raised: Callable[[], BaseException], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -346,6 +359,7 @@ def test_whatever_is_raised_comes_back_as_a_short_sentence(
     assert words in str(caught.value)
     assert type(caught.value).__module__.startswith("needle_parsl.")
     assert len(pickle.dumps(caught.value)) < 10_000
+    assert caught.value.__context__ is None
     assert all(path.stat().st_size < 100_000 for path in (tmp_path / "logs").glob("*"))
 
 
