@@ -184,7 +184,7 @@ def run(  # noqa: PLR0913, PLR0917  each is an option
 
     What is already done is not done again.
     """
-    from needle_parsl.cli import terminal
+    from needle_parsl.cli import progress, terminal
     from needle_parsl.workflow import lock, running
     from needle_parsl.workflow.processes import interrupts
 
@@ -204,7 +204,7 @@ def run(  # noqa: PLR0913, PLR0917  each is an option
         # What users' modules print is no answer.
         with (
             interrupts.watched(),
-            terminal.progress(prepared, quiet=as_json) as on_end,
+            progress.shown(prepared, quiet=as_json) as on_end,
             contextlib.redirect_stdout(sys.stderr),
         ):
             outcome = running.run(prepared, on_end, terminal.said)

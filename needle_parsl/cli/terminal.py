@@ -1,10 +1,9 @@
-"""What people see: tables, progress bars and results, drawn with Rich. Facts come in, nothing is computed."""
+"""What people see: tables and results, drawn with Rich. Facts come in, nothing is computed."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +16,6 @@ from needle_parsl.errors import legible
 
 if TYPE_CHECKING:
     from needle_parsl.errors import Problem
-    from needle_parsl.plan import Task
-    from needle_parsl.workflow.records import Record
     from needle_parsl.workflow.running import Prepared
 
 MOST = 5
@@ -136,37 +133,6 @@ def explained(prepared: Prepared) -> None:
         ERR.print(f"  and {len(earlier.changes) - SHOWN} more")
     again = ", ".join(f"{count} {stage}" for stage, count in earlier.redone.items())
     ERR.print(f"done again, in the place of what is there: {again or 'nothing'}")
-
-
-@contextmanager
-def progress(prepared: Prepared, *, quiet: bool) -> Iterator[Callable[[Task, Record], None]]:
-    """Show a bar per stage while a run goes on; quiet where nobody looks at a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description:10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[seconds]:7.1f} s of work"),
-        TimeRemainingColumn(),
-    )
-    todo = Counter(task.stage for task in prepared.todo())
-    seconds: dict[str, float] = defaultdict(float)
-    said: set[tuple[str, str]] = set()
-    with Progress(*columns, console=ERR, disable=quiet or not ERR.is_terminal) as bars:
-        rows = {
-            stage: bars.add_task(stage, total=count, completed=count - todo[stage], seconds=0.0)
-            for stage, count in prepared.plan.stages().items()
-        }
-
-        def on_end(task: Task, record: Record) -> None:
-            seconds[task.stage] += record.seconds
-            bars.update(rows[task.stage], advance=1, seconds=seconds[task.stage])
-            if record.reason and (task.stage, record.reason) not in said:
-                said.add((task.stage, record.reason))  # equal ones are counted at the end
-                bars.console.print(f"failed: {task.stage} {task.name}: {record.reason}")
-
-        yield on_end
 
 
 def ended(facts: Mapping[str, Any]) -> None:
