@@ -13,7 +13,7 @@ import uproot
 from pyarrow import parquet
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import acceptance, conversion, generation, inspection, readers, store
+from needle_parsl.nsbi.data import acceptance, conversion, generation, inspection, readers, sample_look, store
 from needle_parsl.nsbi.data.events import Events, Fractions
 from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
 from needle_parsl.nsbi.data.store import Schema
@@ -308,9 +308,9 @@ def test_a_look_at_part_of_a_file_does_not_judge_the_whole(tmp_path: Path, monke
     """A file that is sorted by process may have a sample's events at its end."""
     path = write(tmp_path, "a", COLUMNS)
     monkeypatch.setattr(conversion, "STEP", 100)
-    monkeypatch.setattr(inspection, "ROWS", 300)
+    monkeypatch.setattr(sample_look, "ROWS", 300)
     wanted = recipe(selections=("event >= 900",))
-    look = inspection.Look(wanted, (str(path),), "", "", 0)
+    look = sample_look.Look(wanted, (str(path),), "", "", 0)
     assert inspection.look([look], ("", ""), Fractions(0.6, 0.2, 0.2, 1), 50)["problems"] == []
     assert len(convert(path, selections=("event >= 900",))) == 100
 
@@ -319,8 +319,8 @@ def test_look_reports_every_sample_and_the_modules_behind_physics(tmp_path: Path
     (tmp_path / "shift_of_mine.py").write_text("SHIFT = 1.0\n")
     source = "import shift_of_mine\nprint('hello')\ndef s(g, n): return {'pt': g.normal(size=n)}\ndef log_density(p, x, a): ...\n"
     looks = [
-        inspection.Look(recipe(features=("pt",), weight=1.0, selections=(), id=()), (), "", "physics.py:s", 100),
-        inspection.Look(
+        sample_look.Look(recipe(features=("pt",), weight=1.0, selections=(), id=()), (), "", "physics.py:s", 100),
+        sample_look.Look(
             recipe(features=("mass",), weight=1.0, selections=(), id=(), sample="t"), (), "", "physics.py:s", 10**6
         ),
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from needle_parsl.nsbi.data import files, inspection, own_code, stamps
+from needle_parsl.nsbi.data import files, inspection, own_code, sample_look, stamps
 from needle_parsl.nsbi.data.events import Fractions
 from needle_parsl.nsbi.data.recipes import Recipe
 
@@ -75,7 +75,7 @@ def test_what_the_users_code_is_made_of(tmp_path: Path, monkeypatch: pytest.Monk
         os.utime(tmp_path / name)
     time.sleep(0.01)
     recipe = Recipe("s", ("x1",), "weight", (), ())
-    item = inspection.Look(recipe, (), "", "physics.py:signal", 10_000)
+    item = sample_look.Look(recipe, (), "", "physics.py:signal", 10_000)
 
     def look() -> dict[str, str]:
         for name in [name for name in sys.modules if name.startswith(("ana_of_mine", "physics_"))]:

@@ -18,7 +18,7 @@ import uproot
 from pyarrow import csv, parquet
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import inspection, readers
+from needle_parsl.nsbi.data import inspection, readers, sample_look
 from needle_parsl.nsbi.data.conversion import convert
 from needle_parsl.nsbi.data.events import Fractions
 from needle_parsl.nsbi.data.gathering import gather
@@ -142,7 +142,7 @@ def test_copies_are_kept_and_renewed(server: Server, tmp_path: Path, monkeypatch
 
 def test_look_and_read_notice_a_replaced_file(server: Server, tmp_path: Path) -> None:
     url = f"{server.url}/part*.root"
-    item = inspection.Look(RECIPE, (url,), "", "", 0)
+    item = sample_look.Look(RECIPE, (url,), "", "", 0)
     found = inspection.look([item], ("", ""), Fractions(0.6, 0.2, 0.2, 1), 100)
     assert found["problems"] == []
     assert list(found["samples"]["s"]) == [f"{server.url}/part{i}.root" for i in (0, 1)]
