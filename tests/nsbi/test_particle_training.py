@@ -15,6 +15,7 @@ from needle_parsl.nsbi.data.jagged import Jagged, ends
 from needle_parsl.nsbi.estimators import composing
 from needle_parsl.nsbi.training import engine, networks, packs, state, views
 from needle_parsl.nsbi.training.members import Member, Settings
+from needle_parsl.nsbi.training.particles import PARTICLE_NETWORKS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -70,3 +71,9 @@ def test_network_of_features_sees_no_particles() -> None:
     assert settings.shape.particles == 0
     found = engine.train(DATA, Member(0, 0, 7, views.MemberView(0, 1, 5, 0.1, 6, None)), settings)
     assert found.reason == ""
+
+
+@pytest.mark.parametrize("name", sorted(PARTICLE_NETWORKS))
+def test_a_network_of_particles_alone_is_made_without_a_warning(name: str) -> None:
+    made = networks.empty(networks.Shape(name, 0, 1, 4, particles=3))
+    assert networks.sees_particles(made)

@@ -228,22 +228,22 @@ def read_pack(path: Path) -> None:
     networks.empty(packs.read(path).shape)
 
 
+TIMES = pytest.mark.parametrize("times", [1, pytest.param(40, marks=pytest.mark.campaign)])
+"""A campaign makes more than a hundred thousand mutations."""
+
+
+@TIMES
 @pytest.mark.parametrize("name", sorted(READERS))
-def test_tables(name: str, tmp_path: Path, watch: Watch, capsys: pytest.CaptureFixture[str]) -> None:
-    fuzz_tables(name, 400, tmp_path, watch)
+def test_tables(name: str, times: int, tmp_path: Path, watch: Watch, capsys: pytest.CaptureFixture[str]) -> None:
+    fuzz_tables(name, 400 * times, tmp_path, watch)
     assert "\x1b" not in capsys.readouterr().out
 
 
+@TIMES
 @pytest.mark.parametrize(
     ("write", "read"), [(lambda path: files.write(path, planting.estimator()), read_estimator), (write_pack, read_pack)]
 )
-def test_hdf5(write: Callable[[Path], None], read: Callable[[Path], object], tmp_path: Path, watch: Watch) -> None:
-    fuzz_hdf5(write, read, 150, tmp_path, watch)
-
-
-@pytest.mark.campaign
-def test_a_hundred_thousand_mutations(tmp_path: Path, watch: Watch) -> None:
-    for name in READERS:
-        fuzz_tables(name, 15_000, tmp_path, watch)
-    fuzz_hdf5(lambda path: files.write(path, planting.estimator()), read_estimator, 15_000, tmp_path, watch)
-    fuzz_hdf5(write_pack, read_pack, 10_000, tmp_path, watch)
+def test_hdf5(
+    write: Callable[[Path], None], read: Callable[[Path], object], times: int, tmp_path: Path, watch: Watch
+) -> None:
+    fuzz_hdf5(write, read, 150 * times, tmp_path, watch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache, partial
@@ -82,7 +83,9 @@ def make(shape: Shape, dropout: float = 0.0) -> nn.Module:
     """
     kind = find(shape.network)
     dropped = {"dropout": dropout} if dropout and shape.network in NETWORKS else {}
-    network = kind(**{**dropped, **arguments(shape, kind)})
+    with warnings.catch_warnings():  # a layer for the features of events that have particles alone has no weights
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+        network = kind(**{**dropped, **arguments(shape, kind)})
     if not isinstance(network, nn.Module):
         raise InputError(f"{_called(shape)} makes {type(network).__name__}; expected a torch.nn.Module")
     configure: Any = getattr(network, "configure_model", None)
