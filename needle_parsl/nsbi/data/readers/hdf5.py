@@ -10,7 +10,7 @@ import numpy as np
 
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.data.jagged import Jagged, ends
-from needle_parsl.nsbi.data.readers import links
+from needle_parsl.nsbi.data.readers import links, storage
 from needle_parsl.nsbi.data.readers.columns import JAGGED, TEXT, Array, Columns
 from needle_parsl.nsbi.data.readers.protocol import guarded
 from needle_parsl.nsbi.data.readers.source import Source
@@ -25,16 +25,17 @@ class Hdf5File:
         self.path = source.name
         self.file = guarded(self.path, "no readable HDF5 file", lambda: h5py.File(source.file, "r"))
         self.table = self._find(tree, source.links)
-        members = links.members(self.table, source.links) if isinstance(self.table, h5py.Group) else None
-        self.columns = members.columns if members else dict.fromkeys(self.table.dtype.names, self.table)
-        self.refused = members.refused if members else {}
+        group = isinstance(self.table, h5py.Group)
+        members = links.members(self.table, source.links) if group else _records(self.table)
+        self.columns = members.columns
+        self.refused = members.refused
         """What cannot be read, and why."""
         self.names = [*self.columns, *self.refused]
         lengths = {name: column.shape[0] for name, column in self.columns.items() if column.shape}
         if len(set(lengths.values())) > 1:
             shown = ", ".join(f"{name} {count}" for name, count in list(lengths.items())[:5])
             raise InputError(f"{self.path}: its columns have different lengths ({shown}); expected one row per event")
-        self.entries = next(iter(lengths.values()), 0)
+        self.entries = next(iter(lengths.values()), 0) if group else (*self.table.shape, 0)[0]
 
     def _find(self, tree: str, allowed: Sequence[str]) -> Any:
         """Find the table: the one that is named, or the only one."""
@@ -48,6 +49,8 @@ class Hdf5File:
 
     def kind(self, name: str) -> str:
         """Name the type of a column."""
+        import h5py
+
         if name in self.refused:
             return self.refused[name]
         column = self.columns[name]
@@ -56,7 +59,9 @@ class Hdf5File:
         dtype = column.dtype if column.dtype.names is None else column.dtype[name]
         if (inner := _vector(dtype)) is not None:
             return f"{JAGGED}{inner}"
-        return TEXT if dtype.kind in "OS" else str(dtype.newbyteorder("="))
+        if dtype.kind == "S" or h5py.check_string_dtype(dtype):
+            return TEXT
+        return str(dtype.newbyteorder("="))
 
     def borders(self, names: Sequence[str]) -> Sequence[int]:
         """Say that reading may start nowhere in particular."""
@@ -91,6 +96,13 @@ class Hdf5File:
         self.file.close()
 
 
+def _records(table: Any) -> links.Members:
+    """Give the columns of a data set of records."""
+    names = storage.fields(table)
+    why = storage.unreadable(table)
+    return links.Members({}, dict.fromkeys(names, why)) if why else links.Members(dict.fromkeys(names, table), {})
+
+
 def _vector(dtype: Any) -> Any:
     """Give the type of the numbers of a column that has any number of them per event; None for others."""
     import h5py
@@ -111,7 +123,7 @@ def _tables(file: Any, allowed: Sequence[str]) -> dict[str, Any]:
             path = f"{above}{name}"
             if isinstance(item, h5py.Group) and item not in seen:
                 look(item, f"{path}/", (*seen, item))
-            elif isinstance(item, h5py.Dataset) and item.dtype.names is not None:
+            elif isinstance(item, h5py.Dataset) and storage.fields(item):
                 found[path] = item
             elif isinstance(item, str) or (isinstance(item, h5py.Dataset) and item.ndim):
                 found.setdefault(path.rpartition("/")[0] or "/", group)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from needle_parsl.nsbi.data.readers import storage
+
 OUT = "a link to another file, {}, which is not followed; name that file in links, or copy the data with h5repack or h5copy"
 NOWHERE = "a link that leads nowhere"
 ELSEWHERE = (
@@ -41,7 +43,11 @@ def members(group: Any, allowed: Collection[str] = ()) -> Members:
     found: dict[str, Any] = {name: inside(group, name, allowed) for name in group}
     refused = {name: item for name, item in found.items() if isinstance(item, str)}
     columns = {name: item for name, item in found.items() if isinstance(item, h5py.Dataset)}
-    refused |= {name: why for name, item in columns.items() if (why := _elsewhere(item, allowed, MOST))}
+    refused |= {
+        name: why
+        for name, item in columns.items()
+        if (why := _elsewhere(item, allowed, MOST) or storage.unreadable(item))
+    }
     return Members({name: item for name, item in columns.items() if name not in refused}, refused)
 
 
