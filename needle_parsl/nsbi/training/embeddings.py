@@ -30,8 +30,6 @@ from needle_parsl.nsbi.training.members import Settings
 from needle_parsl.nsbi.training.views import RatioEvents
 
 Floats = npt.NDArray[np.float32]
-EVERY = 8.0
-"""Seconds of work between two files, as between two states of a pack."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,8 @@ class Shelf:
     """A digest of the user's code, on which outputs depend."""
     memory: int
     """Bytes that the outputs for a ratio may take."""
+    every: float = 8.0
+    """Seconds of work between two files, as between two states of a pack."""
 
     def put(self, key: str, start: int, x: Floats) -> None:
         """Keep the outputs of the events from one on."""
@@ -102,7 +102,7 @@ def computed(
         with placing.blamed(settings.shape.network, passed=(NotEmbeddedError,)):
             x[done : done + len(batch.x)] = embedding.compute(network, batch).numpy()
         done += len(batch.x)
-        if shelf and (done == len(x) or time.monotonic() - since > EVERY):
+        if shelf and (done == len(x) or time.monotonic() - since >= shelf.every):
             shelf.put(key, written, x[written:done])
             written, since = done, time.monotonic()
     return x
