@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -253,18 +252,3 @@ def test_whole_networks_are_stored(tmp_path: Path) -> None:
     given = torch.load(tmp_path / "w.pt", weights_only=True)
     for name, value in network.state_dict().items():
         assert name not in given or torch.equal(value, given[name])
-
-
-def test_speed(tmp_path: Path) -> None:
-    """Print how many times as fast members train; nothing depends on it."""
-    how = replace(settings(backbones.LARGE, tmp_path), epochs=10)
-    known, slow, took = [], [], [time.process_time()]
-    for found, begun in (
-        (known, ()),
-        (slow, ({"name": (0, 0), "engine": "sequential"}, {"name": (1, 0), "engine": "sequential"})),
-    ):
-        found += engine.train_pack(DATA, MEMBERS, how, state.State((), begun), state.never)
-        took.append(time.process_time())
-    print(f"{(took[2] - took[1]) / (took[1] - took[0]):.1f} times as fast, all of it included")
-    for one, other in zip(known, slow, strict=True):
-        np.testing.assert_allclose(one.history, other.history, rtol=0, atol=1e-6)
