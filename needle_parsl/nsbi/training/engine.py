@@ -195,7 +195,7 @@ class _Pack:
         events, settings = (self.events, self.settings) if t.engine else self.known
         found = prepared(events, t.member, settings, t.attempt)
         found.watched(self.choice.watch if self.choice else Watch())
-        if t.state:
+        if t.state and t.state.get("known", "") == _known(settings):
             found.restore(t.state)
         return found
 
@@ -256,7 +256,12 @@ class _Pack:
             left: Those that have not ended, in the order of the arithmetic.
         """
         running = [
-            {**c.described(), "arithmetic": arithmetic.describe(place), "engine": engine}
+            {
+                **c.described(),
+                "arithmetic": arithmetic.describe(place),
+                "engine": engine,
+                "known": _known(c.job.settings),
+            }
             for place, c in enumerate(left)
         ]
         finished = dict(self.finished)
@@ -266,6 +271,11 @@ class _Pack:
             elif c.ended:
                 finished[c.member.name] = self.result(c, engine)
         return State(tuple(finished.values()), tuple(running))
+
+
+def _known(settings: Settings) -> str:
+    """Name the frozen parts whose outputs are trained on: a state with them is none of a whole network."""
+    return str(settings.embedding) if settings.embedding else ""
 
 
 APART = 1e-4

@@ -91,7 +91,7 @@ def _failing(what: str) -> Iterator[None]:
     """Give the features to networks that cannot be looked at, or cannot do without them."""
     try:
         yield
-    except NotEmbeddedError:
+    except (MemoryError, NotEmbeddedError):
         raise
     except Exception as error:  # whatever a module of the user's says of calls that are none of a training
         raise NotEmbeddedError(f"{what} ({type(error).__name__}: {printable(str(error))[:200]})") from error

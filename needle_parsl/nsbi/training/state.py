@@ -29,9 +29,8 @@ class State:
     """The trainings in progress, each with the `name` of its member: tables and lists of tensors, numbers and texts."""
 
 
-FORM = 3
-"""Of what engines describe; a state of another form is none, and its pack begins anew. 2: names of layers without those of dropout.
-3: no frozen part whose outputs are known."""
+FORM = 2
+"""Of what engines describe; a state of another form is none, and its pack begins anew. 2: names of layers without those of dropout."""
 Offer = Callable[[Callable[[], State]], None]
 """What an engine calls between two steps, with how to describe its state. May raise, and training ends there."""
 

@@ -15,12 +15,16 @@ import torch
 
 from needle_parsl.analysis import Training
 from needle_parsl.nsbi import compiling
+from needle_parsl.nsbi.data import store
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged, ends
+from needle_parsl.nsbi.data.loading.stretches import Stretch
 from needle_parsl.nsbi.training import engine, initial, networks, preparing, state, trial, views
 from needle_parsl.nsbi.training.embeddings import Shelf
+from needle_parsl.nsbi.training.engines import choosing
 from needle_parsl.nsbi.training.members import Member, Settings
 from needle_parsl.nsbi.training.packs import Trained
+from needle_parsl.nsbi.training.streaming import StoredEvents
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -93,6 +97,36 @@ def test_particles_go_through_a_frozen_part_once(tmp_path: Path) -> None:
     assert found.engine == ("native" if compiling.AVAILABLE else "sequential")
     np.testing.assert_allclose(found.history, slow.history, rtol=0, atol=1e-6)
     np.testing.assert_allclose(found.weights, slow.weights, rtol=0, atol=1e-5)
+
+
+def test_batches_may_be_tables(tmp_path: Path) -> None:
+    body = """
+    def loss(self, batch):
+        return super().loss((batch["x"], batch["y"], batch["weight"]))
+"""
+    how = replace(settings(body, tmp_path), batch="dict")
+    found, slow = trained(how), uncached(how)
+    assert preparing.prepare(DATA, MEMBERS[0], how).settings.embedding
+    np.testing.assert_allclose(found.history, slow.history, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("body", ["", backbones.JETS], ids=["features", "particles"])
+def test_heads_are_stacked_on_an_accelerator(tmp_path: Path, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "accelerated", lambda: True)
+    data = WITH_JETS if body else DATA
+    how = settings(body, tmp_path, particles=2 if body else 0)
+    pack = engine.train_pack(data, MEMBERS, how, state.State(), state.never)
+    assert [(m.engine, m.reason) for m in pack] == [("stacked", "")] * 2
+    np.testing.assert_allclose(pack[0].history, uncached(how, data).history, rtol=0, atol=1e-5)
+
+
+def test_events_in_stores_go_through_it_in_every_step(tmp_path: Path) -> None:
+    schema, found = store.Schema(tuple("abc"), (), 3), []
+    for name, sample, label in (("s", gaussian(300, 0.5, 1), 1.0), ("b", gaussian(300, 0.0, 2), 0.0)):
+        store.write(tmp_path / f"{name}.h5", replace(sample, particles=None), schema)
+        found.append(Stretch(str(tmp_path / f"{name}.h5"), 0, len(sample), label, 1.0))
+    choice = preparing.prepare(StoredEvents.of(found), MEMBERS[0], settings("", tmp_path)).choice
+    assert choice.reason.endswith("the events stay in their stores; a larger [training] memory_mib would hold them")
 
 
 def test_parts_in_a_row_are_all_known(tmp_path: Path) -> None:
@@ -196,6 +230,21 @@ def test_a_training_on_known_outputs_goes_on_where_it_was(tmp_path: Path) -> Non
     (found,) = engine.train_pack(DATA, MEMBERS[:1], how, start, state.never, shelf(tmp_path))
     np.testing.assert_array_equal(found.weights, whole.weights)
     np.testing.assert_array_equal(found.history, whole.history)
+
+
+def test_a_state_with_the_frozen_part_is_none_without_it(tmp_path: Path) -> None:
+    """Such a training begins anew, as one of an earlier version does."""
+    how, states = settings("", tmp_path), [state.State()]
+
+    def offer(describe: Callable[[], state.State]) -> None:
+        states.append(describe())
+
+    begun = state.State((), ({"name": (0, 0), "engine": "sequential"},))
+    engine.train_pack(DATA, MEMBERS[:1], how, begun, offer)
+    (running,) = states[20].running
+    start = state.State((), ({**running, "engine": ""},))
+    (found,) = engine.train_pack(DATA, MEMBERS[:1], how, start, state.never)
+    np.testing.assert_array_equal(found.weights, trained(how).weights)
 
 
 def test_members_are_the_same_in_a_pack_and_alone(tmp_path: Path) -> None:
