@@ -64,8 +64,7 @@ def prepare(
         found = _recognised(events, settings, job)
         known = _computed(found, settings, job, shelf, between)
         own = replace(settings, embedding=found.embedding)
-        head = replace(Job.of(known, member, own, 0), seed=job.seed)
-        return Prepared(known, own, _chosen(job, head, found.embedding))
+        return Prepared(known, own, _chosen(job, Job.of(known, member, own, attempt), found.embedding))
     except NotEmbeddedError as error:
         return replace(whole, choice=replace(whole.choice, reason=f"frozen parts are computed in every step: {error}"))
 
