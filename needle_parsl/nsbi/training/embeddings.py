@@ -26,7 +26,7 @@ from needle_parsl.nsbi.data.loading.particles import Packed
 from needle_parsl.nsbi.training.engines import placing
 from needle_parsl.nsbi.training.engines.refusing import NotEmbeddedError
 from needle_parsl.nsbi.training.frozen import Embedding
-from needle_parsl.nsbi.training.members import Settings
+from needle_parsl.nsbi.training.members import Job, Settings
 from needle_parsl.nsbi.training.views import RatioEvents
 
 Floats = npt.NDArray[np.float32]
@@ -54,14 +54,16 @@ class Shelf:
         ):
             f["x"], f.attrs["digest"] = x, xxhash.xxh3_128_hexdigest(np.ascontiguousarray(x).data)
 
-    def take(self, key: str, x: Floats) -> int:
-        """Fill in what is there without a gap, and say how many events that are."""
-        done = 0
+    def take(self, key: str, x: Floats, seen: set[str]) -> Iterator[range]:
+        """Fill in what is there, and has not been seen before; give its events."""
         for path in sorted((self.folder / key).glob("*.h5")):
-            start, stop = map(int, path.stem.split("-"))
-            if start <= done < stop <= len(x) and (found := _read(path, (stop - start, x.shape[1]))) is not None:
-                x[start:stop], done = found, stop
-        return done
+            if path.name not in seen:
+                seen.add(path.name)
+                rows = range(*map(int, path.stem.split("-")))
+                found = _read(path, (len(rows), x.shape[1])) if rows.stop <= len(x) else None
+                if found is not None:
+                    x[rows.start : rows.stop] = found
+                    yield rows
 
 
 def _read(path: Path, shape: tuple[int, int]) -> Floats | None:
@@ -75,11 +77,58 @@ def _read(path: Path, shape: tuple[int, int]) -> Floats | None:
     return found if same and found.shape == shape and found.dtype == np.float32 else None
 
 
+class _Work:
+    """What is left to compute, and what is written of it; several packs may be at it, and see what the others have written."""
+
+    def __init__(self, x: Floats, size: int, shelf: Shelf | None, key: str) -> None:
+        self.x, self.size, self.shelf, self.key = x, size, shelf, key
+        self.there: set[int] = set()
+        """First events of the batches that are computed."""
+        self.seen: set[str] = set()
+        self.run, self.since = range(0), time.monotonic()
+        """Events that are computed and not yet written, and since when."""
+
+    def left(self, first: int) -> Iterator[range]:
+        """Give the events of batches that nobody has computed.
+
+        Args:
+            first: The batch to begin with; each pack begins elsewhere, so that they meet late.
+        """
+        starts = list(range(0, len(self.x), self.size))
+        place = first % len(starts)
+        self._look()
+        for start in (*starts[place:], *starts[:place]):
+            if start not in self.there:
+                rows = range(start, min(start + self.size, len(self.x)))
+                yield rows
+                self._done(rows)
+        self._write()
+
+    def _done(self, rows: range) -> None:
+        self.there.add(rows.start)
+        if self.run.stop != rows.start:
+            self._write()
+        self.run = range(self.run.start if self.run else rows.start, rows.stop)
+        if self.shelf and time.monotonic() - self.since >= self.shelf.every:
+            self._write()
+            self._look()
+
+    def _write(self) -> None:
+        if self.shelf and self.run:
+            self.shelf.put(self.key, self.run.start, self.x[self.run.start : self.run.stop])
+        self.run, self.since = range(0), time.monotonic()
+
+    def _look(self) -> None:
+        """See what others have written."""
+        for rows in self.shelf.take(self.key, self.x, self.seen) if self.shelf else ():
+            self.there |= set(rows[:: self.size])
+
+
 def computed(
     events: RatioEvents,
     network: nn.Module,
     embedding: Embedding,
-    settings: Settings,
+    job: Job,
     shelf: Shelf | None,
     between: Callable[[], None],
 ) -> Floats:
@@ -89,32 +138,24 @@ def computed(
         events: Of a ratio.
         network: Whose parts they go through.
         embedding: The parts.
-        settings: Of the training; as many events as in its batches are computed at a time.
+        job: Of a member; as many events as in its batches are computed at a time.
         shelf: Where outputs are kept; None to compute them here and now.
         between: Called between two batches; what it raises ends the work.
     """
     x = np.empty((len(events.x), embedding.width), np.float32)
-    key = _key(events, network, embedding, settings, shelf)
-    done = shelf.take(key, x) if shelf else 0
-    written, since = done, time.monotonic()
-    for batch in _batches(events, done, settings.batch_size):
+    key = _key(events, network, embedding, job.settings, shelf)
+    for rows in _Work(x, job.settings.batch_size, shelf, key).left(job.seed if shelf else 0):
         between()
-        with placing.blamed(settings.shape.network, passed=(NotEmbeddedError,)):
-            x[done : done + len(batch.x)] = embedding.compute(network, batch).numpy()
-        done += len(batch.x)
-        if shelf and (done == len(x) or time.monotonic() - since >= shelf.every):
-            shelf.put(key, written, x[written:done])
-            written, since = done, time.monotonic()
+        with placing.blamed(job.settings.shape.network, passed=(NotEmbeddedError,)):
+            x[rows.start : rows.stop] = embedding.compute(network, _batch(events, rows)).numpy()
     return x
 
 
-def _batches(events: RatioEvents, first: int, size: int) -> Iterator[Batch | ParticleBatch]:
-    """Give events in their order; a part may change its inputs in place, so that they are copies."""
-    none = torch.zeros(0)
-    for start in range(first, len(events.x), size):
-        rows = slice(start, start + size)
-        batch = Batch(events.x[rows].clone(), none, none)
-        yield batch if events.particles is None else ParticleBatch(*batch, Packed.of(events.particles[rows]))
+def _batch(events: RatioEvents, rows: range) -> Batch | ParticleBatch:
+    """Give some events; a part may change its inputs in place, so that they are copies."""
+    part, none = slice(rows.start, rows.stop), torch.zeros(0)
+    batch = Batch(events.x[part].clone(), none, none)
+    return batch if events.particles is None else ParticleBatch(*batch, Packed.of(events.particles[part]))
 
 
 def _key(events: RatioEvents, network: nn.Module, embedding: Embedding, settings: Settings, shelf: Shelf | None) -> str:

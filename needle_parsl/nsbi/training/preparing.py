@@ -62,7 +62,7 @@ def prepare(
         return whole
     try:
         found = _recognised(events, settings, job)
-        known = _computed(found, settings, job, shelf, between)
+        known = _computed(found, job, shelf, between)
         own = replace(settings, embedding=found.embedding)
         return Prepared(known, own, _chosen(job, Job.of(known, member, own, attempt), found.embedding))
     except NotEmbeddedError as error:
@@ -96,9 +96,7 @@ def _failing(what: str) -> Iterator[None]:
         raise NotEmbeddedError(f"{what} ({type(error).__name__}: {printable(str(error))[:200]})") from error
 
 
-def _computed(
-    found: _Found, settings: Settings, job: Job, shelf: Shelf | None, between: Callable[[], None]
-) -> RatioEvents:
+def _computed(found: _Found, job: Job, shelf: Shelf | None, between: Callable[[], None]) -> RatioEvents:
     """Put the outputs in the place of the features.
 
     Raises:
@@ -111,7 +109,7 @@ def _computed(
         raise NotEmbeddedError(f"[training] memory_mib is too small for what {embedding} gives, {mib} MiB")
     with randomness.forked():
         network = modules.network(modules.build(job.settings, job.seed))
-    x = embeddings.computed(events, network, embedding, settings, shelf, between)
+    x = embeddings.computed(events, network, embedding, job, shelf, between)
     return replace(events, x=torch.from_numpy(x), particles=None)
 
 

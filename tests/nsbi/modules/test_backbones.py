@@ -200,16 +200,35 @@ def test_an_interrupted_work_goes_on_where_it_was(tmp_path: Path) -> None:
     with pytest.raises(StoppedError):
         engine.train_pack(DATA, MEMBERS[:1], how, state.State(), stopping(4), own)
     kept = sorted(own.folder.rglob("*.h5"))
-    assert [path.stem for path in kept] == [f"{64 * n:012d}-{64 * n + 64:012d}" for n in range(4)]
+    first = MEMBERS[0].seed  # of ten batches
+    assert {int(path.stem[:12]) // 64 for path in kept} == {(first + n) % 10 for n in range(4)}
     before = [path.stat().st_mtime_ns for path in kept]
     kept[3].write_bytes(b"damaged")
     np.testing.assert_array_equal(trained(how, shelf=own).weights, whole.weights)
     assert [path.stat().st_mtime_ns for path in kept[:3]] == before[:3]
-    assert len(list(own.folder.rglob("*.h5"))) == 10
-    for path in own.folder.rglob("*.h5"):
+    files = list(own.folder.rglob("*.h5"))
+    assert sorted(path.stem for path in files) == [
+        f"{start:012d}-{min(start + 64, 600):012d}" for start in range(0, 600, 64)
+    ]
+    for path in files:
         os.utime(path, ns=(0, 0))
     np.testing.assert_array_equal(trained(how, shelf=own).weights, whole.weights)
     assert not any(path.stat().st_mtime_ns for path in own.folder.rglob("*.h5"))
+
+
+def test_packs_that_begin_together_share_the_work(tmp_path: Path) -> None:
+    """Between each two batches of one, another computes all that is left."""
+    how, own, others = settings("", tmp_path), shelf(tmp_path), []
+
+    def offer(_: Callable[[], state.State]) -> None:
+        if not others:
+            others.append(None)
+            (others[0],) = engine.train_pack(DATA, MEMBERS[1:], how, state.State(), state.never, own)
+
+    (found,) = engine.train_pack(DATA, MEMBERS[:1], how, state.State(), offer, own)
+    np.testing.assert_array_equal(found.weights, trained(how).weights)
+    np.testing.assert_array_equal(others[0].weights, engine.train(DATA, MEMBERS[1], how).weights)
+    assert len(list(own.folder.rglob("*.h5"))) == 10
 
 
 def test_a_training_on_known_outputs_goes_on_where_it_was(tmp_path: Path) -> None:
