@@ -20,7 +20,7 @@ import xxhash
 from needle_parsl import addresses, owning
 from needle_parsl.errors import InputError, TaskError, said
 
-RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES, JOBS, DRIVER = (
+RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES, EMBEDDINGS, JOBS, DRIVER = (
     "run.json",
     "analysis.toml",
     "site.toml",
@@ -29,6 +29,7 @@ RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES, JOBS, DRIVER = (
     "logs",
     "lock",
     "packs/states",
+    "events/embeddings",
     "jobs.json",
     "driver.json",
 )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from needle_parsl import plan, rundir
 from needle_parsl.analysis import Training, recommended
 from needle_parsl.plan import Task, specs
 from needle_parsl.workflow import initial, inputs, keeping
@@ -14,6 +16,7 @@ from needle_parsl.workflow.processes.stopping import TRAINING
 from needle_parsl.workflow.records import Record, writing
 
 if TYPE_CHECKING:
+    from needle_parsl.nsbi.training.embeddings import Shelf
     from needle_parsl.nsbi.training.members import Member, Settings
     from needle_parsl.nsbi.training.packs import Pack, Trained
     from needle_parsl.nsbi.training.state import Offer, State
@@ -84,11 +87,12 @@ class _Training:
     members: list[Member]
     settings: Settings
     start: State
+    shelf: Shelf
 
     def trained(self, offer: Offer) -> tuple[Trained, ...]:
         from needle_parsl.nsbi.training import engine
 
-        return engine.train_pack(self.events, self.members, self.settings, self.start, offer)
+        return engine.train_pack(self.events, self.members, self.settings, self.start, offer, self.shelf)
 
     def pack(self, members: Sequence[Trained]) -> Pack:
         from needle_parsl.nsbi.training import packs
@@ -100,6 +104,7 @@ class _Training:
 
 
 def _training(root: str, task: Task) -> _Training:
+    from needle_parsl.nsbi.training.embeddings import Shelf
     from needle_parsl.nsbi.training.members import Settings
 
     spec = task.of(specs.Train)
@@ -118,7 +123,9 @@ def _training(root: str, task: Task) -> _Training:
     folds, count = spec.splitting.folds, sum(events.counts().values())
     own = min(1.0, VALIDATED * folds / max(count, 1)) if lengths else 0.0
     members = [_member(spec, member, own) for member in spec.members]
-    return _Training(events, members, settings, keeping.kept(root, task))
+    memory = spec.training.memory_mib * 2**20
+    shelf = Shelf(Path(root) / rundir.EMBEDDINGS, rundir.atomic, plan.digest(task.code), memory)
+    return _Training(events, members, settings, keeping.kept(root, task), shelf)
 
 
 def _suited(spec: specs.Train, counts: list[int]) -> tuple[Training, tuple[int, ...]]:

@@ -104,7 +104,8 @@ class Training:
     """What training starts from: weights of torch or safetensors, a Lightning checkpoint, or the folder of an earlier run
     (docs/training.md). Read, never executed. Example: `"pretrained.safetensors"`."""
     frozen: tuple[str, ...] = field(default=(), metadata=LATER)
-    """Parts of the network, by name, that do not train: their parameters and buffers stay as they are. Example: `["backbone"]`."""
+    """Parts of the network, by name, that do not train: their parameters and buffers stay as they are. What a submodule gives is computed once
+    where nothing goes around it (docs/pretrained.md). Example: `["backbone"]`."""
     layers: int | None = field(default=None, metadata=within(1, 100))
     """Hidden layers; left out, 2, or 3 from 50,000 training events of a class on. Unit: layers. Example: `3`."""
     nodes: int | None = field(default=None, metadata=within(1, 100_000))

@@ -136,20 +136,27 @@ class Course:
         self.kept = list(state["kept"])
         self.resumed = state["arithmetic"]
 
-    def trained(self, initial: Callable[[], torch.Tensor], engine: str, reason: str = "") -> Trained:
+    def trained(
+        self,
+        initial: Callable[[], torch.Tensor],
+        engine: str,
+        reason: str = "",
+        whole: Callable[[torch.Tensor], torch.Tensor] = lambda weights: weights,
+    ) -> Trained:
         """Give the result.
 
         Args:
             initial: Gives the weights of a member that never had a good epoch.
             engine: Which one did it.
             reason: Why it cannot be used although it has trained.
+            whole: Gives the weights of the network by those of what was trained.
         """
-        best = initial() if self.best is None else self.best
+        best = initial() if self.best is None else whole(self.best)
         history = np.array(self.history).reshape(-1, 2)
         member, fold = self.member.name
         return Trained(
             member, fold, self.job.seed, best.numpy(), history, self.best_epoch, self.reason or reason, engine, self.curves(),
-            {epochs: own.numpy() for epochs, own in zip(self.job.settings.lengths, self.kept, strict=False)}, self.member.said,
+            {epochs: whole(own).numpy() for epochs, own in zip(self.job.settings.lengths, self.kept, strict=False)}, self.member.said,
         )  # fmt: skip
 
     def curves(self) -> dict[str, npt.NDArray[np.float64]]:

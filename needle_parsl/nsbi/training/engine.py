@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from needle_parsl.errors import NeedleError, TaskError
-from needle_parsl.nsbi.data import hashing
-from needle_parsl.nsbi.training import course, modules, networks, randomness
+from needle_parsl.nsbi.training import course, modules, networks, preparing, randomness
 from needle_parsl.nsbi.training.course import Course
-from needle_parsl.nsbi.training.engines import choosing, placing
+from needle_parsl.nsbi.training.embeddings import Shelf
+from needle_parsl.nsbi.training.engines import placing
 from needle_parsl.nsbi.training.engines.choosing import Choice
 from needle_parsl.nsbi.training.engines.protocol import Arithmetic
 from needle_parsl.nsbi.training.engines.refusing import NotPackedError, UnlikeError
@@ -48,8 +48,9 @@ class Try:
 
 
 def train_pack(
-    events: RatioEvents | StoredEvents, members: Sequence[Member], settings: Settings, start: State, offer: Offer
-) -> tuple[Trained, ...]:
+    events: RatioEvents | StoredEvents, members: Sequence[Member], settings: Settings, start: State, offer: Offer,
+    shelf: Shelf | None = None,
+) -> tuple[Trained, ...]:  # fmt: skip
     """Train members.
 
     Args:
@@ -58,6 +59,7 @@ def train_pack(
         settings: What is the same for all.
         start: Where to go on; an empty state begins.
         offer: Called between steps with a way to describe the state; what it raises ends the training.
+        shelf: Where outputs of frozen parts are kept; None to compute them for this pack alone.
     """
     ended: list[BaseException] = []
 
@@ -68,7 +70,7 @@ def train_pack(
             ended.append(error)
             raise
 
-    pack = _Pack(events, settings, {(t.member, t.fold): t for t in start.finished}, offered)
+    pack = _Pack(events, settings, start, offered, shelf)
     running = {tuple(state["name"]): state for state in start.running}
     waiting = [_resumed(m, running.get(m.name, {})) for m in members if m.name not in pack.finished]
     while waiting:
@@ -101,11 +103,15 @@ class _Pack:
         self,
         events: RatioEvents | StoredEvents,
         settings: Settings,
-        finished: dict[tuple[int, ...], Trained],
+        start: State,
         offer: Offer,
+        shelf: Shelf | None,
     ) -> None:
-        self.events, self.settings, self.finished, self.offer = events, settings, finished, offer
+        self.events, self.settings, self.start, self.offer, self.shelf = events, settings, start, offer, shelf
+        self.finished: dict[tuple[int, ...], Trained] = {(t.member, t.fold): t for t in start.finished}
         self.choice: Choice | None = None
+        self.known: tuple[RatioEvents | StoredEvents, Settings] = (events, settings)
+        """What is trained on; outputs of a frozen part may stand for the features."""
         self.most: int | None = None
         """Members that fit into memory together; None as long as nobody knows."""
 
@@ -121,14 +127,26 @@ class _Pack:
     def choose(self, first: Try) -> None:
         """Choose the engine of the pack by a member; one without events has no say."""
         with suppress(TaskError):
-            self.chosen(choosing.choose(prepared(self.events, first.member, self.settings, first.attempt).job))
+            found = preparing.prepare(
+                self.events,
+                first.member,
+                self.settings,
+                first.attempt,
+                self.shelf,
+                lambda: self.offer(lambda: self.start),
+            )
+            self.known = found.events, found.settings
+            self.chosen(found.choice)
 
     def chosen(self, choice: Choice) -> None:
-        """Take an engine, and say why if it is the last resort."""
+        """Take an engine, and say why if it is the last resort, or trains a frozen part's outputs over and over."""
         self.choice = choice
+        name = self.settings.shape.network
         if choice.engine == "lightning":
-            name = self.settings.shape.network
+            self.known = self.events, self.settings
             warnings.warn(f"{name} is trained by lightning.Trainer, one after the other: {choice.reason}", stacklevel=1)
+        elif choice.reason and not self.known[1].embedding:
+            warnings.warn(f"{name}: {choice.reason}", stacklevel=1)
 
     def run(self, group: Sequence[Try]) -> list[Try]:
         """Train some members; give those that are to be tried again."""
@@ -152,11 +170,18 @@ class _Pack:
                 raise
             return self.halved(group, error)
         for ended in courses:
-            if ended.reason and ended.attempt + 1 < ATTEMPTS:
-                again.append(Try(ended.member, ended.attempt + 1, engine=group[0].engine))
-            else:
-                self.finished[ended.member.name] = self.result(ended, group[0].engine)
+            again += self.ended(ended, group[0].engine)
         return again
+
+    def ended(self, course: Course, engine: str) -> list[Try]:
+        """Record a member, or let it begin anew."""
+        if course.reason and course.attempt + 1 < ATTEMPTS:
+            return [Try(course.member, course.attempt + 1, engine=engine)]
+        found = self.result(course, engine)
+        if found.reason and not course.reason and course.job.settings.embedding:
+            return self.begun_anew([Try(course.member, course.attempt)], found.reason)
+        self.finished[course.member.name] = found
+        return []
 
     def begun_anew(self, group: Sequence[Try], why: str) -> list[Try]:
         """Let members that a fast engine does not train rightly begin anew in `sequential`, and say so."""
@@ -167,9 +192,10 @@ class _Pack:
 
     def begun(self, t: Try) -> Course:
         """Begin a course, or go on with it."""
-        found = prepared(self.events, t.member, self.settings, t.attempt)
+        events, settings = (self.events, self.settings) if t.engine else self.known
+        found = prepared(events, t.member, settings, t.attempt)
         found.watched(self.choice.watch if self.choice else Watch())
-        if t.state:
+        if t.state and t.state.get("known", "") == _known(settings):
             found.restore(t.state)
         return found
 
@@ -187,8 +213,18 @@ class _Pack:
     def result(self, ended: Course, engine: str = "") -> Trained:
         """Give the result of a course, if the weights that were kept are all that its network is."""
         engine = engine or (self.choice.engine if self.choice else "")
-        reason = ended.reason or _incomplete(ended)
-        return ended.trained(lambda: _initial(self.settings.shape, ended.job.seed), engine, reason)
+        reason, own = ended.reason or self.incomplete(ended), ended.job
+        whole = partial(preparing.completed, own.settings, own.seed)
+        return ended.trained(lambda: _initial(self.settings.shape, own.seed), engine, reason, whole)
+
+    def incomplete(self, ended: Course) -> str:
+        """Say that the network of a course is more than its weights."""
+        if ended.seen is None or ended.best is None:
+            return ""
+        own = ended.job
+        known = own.settings.embedding
+        job = Job.of(self.events, ended.member, self.settings, ended.attempt) if known else own
+        return _incomplete(job, preparing.completed(own.settings, own.seed, ended.best), ended.seen)
 
     def trained(self, courses: list[Course], engine: str = "") -> None:
         """Run courses to their end, within a random state of their own."""
@@ -220,7 +256,12 @@ class _Pack:
             left: Those that have not ended, in the order of the arithmetic.
         """
         running = [
-            {**c.described(), "arithmetic": arithmetic.describe(place), "engine": engine}
+            {
+                **c.described(),
+                "arithmetic": arithmetic.describe(place),
+                "engine": engine,
+                "known": _known(c.job.settings),
+            }
             for place, c in enumerate(left)
         ]
         finished = dict(self.finished)
@@ -232,34 +273,40 @@ class _Pack:
         return State(tuple(finished.values()), tuple(running))
 
 
+def _known(settings: Settings) -> str:
+    """Name the frozen parts whose outputs are trained on: a state with them is none of a whole network."""
+    return str(settings.embedding) if settings.embedding else ""
+
+
 APART = 1e-4
 """Largest difference in ln r, and relative to it, between the network in training and what its weights make."""
 ROUNDED = 0.1
 """The same for a Trainer that computes with fewer bits."""
 
 
-def _incomplete(ended: Course) -> str:
+def _incomplete(job: Job, best: torch.Tensor, seen: torch.Tensor) -> str:
     """Say that a network is more than its weights: what they make gives another ln r than in the best epoch.
 
     So it is with a plain number that `forward` uses and training moves, or an average that was swapped back.
+
+    Args:
+        job: Of the whole network.
+        best: Its weights.
+        seen: ln r of the first validation events in the best epoch.
     """
-    if ended.seen is None or ended.best is None:
-        return ""
-    job = ended.job
     with randomness.forked(), torch.no_grad():
         own = networks.completed(modules.build(job.settings, 0), job.settings.shape)
         try:
-            networks.fill(own, ended.best)
+            networks.fill(own, best)
         except ValueError:
             return "its network has another number of weights when it is made anew"
         first = next(iter(job.validation.batches(chunk(own, job))))
-        given, again = (witness(own.eval(), first, job) for _ in range(2))
-    assert given is not None
-    assert again is not None
+        values = [witness(own.eval(), first, job) for _ in range(2)]
+    given, again = (value[: len(seen)] for value in values if value is not None)
     near = ROUNDED if "precision" in job.settings.trainer else APART
-    if torch.allclose(given, ended.seen, rtol=near, atol=near) or not torch.equal(given, again):
+    if torch.allclose(given, seen, rtol=near, atol=near) or not torch.equal(given, again):
         return ""
-    away = float((given - ended.seen).abs().max())
+    away = float((given - seen).abs().max())
     return f"its stored weights do not give the val_loss of its best epoch: ln r differs by {away:.2g}; forward uses what is neither parameter nor buffer"
 
 
@@ -282,12 +329,7 @@ def prepared(events: RatioEvents | StoredEvents, member: Member, settings: Setti
     Raises:
         TaskError: The weights of a class do not add up to more than 0.
     """
-    fitting, validation = events.look(member.view)
-    return Course(member, attempt, Job(member.settings(settings), _seed(member, attempt), fitting, validation))
-
-
-def _seed(member: Member, attempt: int) -> int:
-    return hashing.key("retry", member.seed) if attempt else member.seed
+    return Course(member, attempt, Job.of(events, member, settings, attempt))
 
 
 def _initial(shape: networks.Shape, seed: int) -> torch.Tensor:
@@ -302,5 +344,5 @@ def train(events: RatioEvents | StoredEvents, member: Member, settings: Settings
 
 def untrained(member: Member, shape: networks.Shape, reason: str) -> Trained:
     """Record a member that could not be trained, with its initial weights."""
-    start = _initial(shape, _seed(member, 0)).numpy()
+    start = _initial(shape, member.seed_of(0)).numpy()
     return Trained(member.member, member.fold, member.seed, start, np.empty((0, 2)), 0, reason, settings=member.said)

@@ -10,11 +10,13 @@ from typing import Any
 from needle_parsl import refs
 from needle_parsl.analysis import Training, recommended
 from needle_parsl.errors import InputError
+from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.training import heads
+from needle_parsl.nsbi.training.frozen import Embedding
 from needle_parsl.nsbi.training.initial import Initial
 from needle_parsl.nsbi.training.networks import NETWORKS, Shape, asks_for_particles, takes
-from needle_parsl.nsbi.training.streaming import StoredView
-from needle_parsl.nsbi.training.views import Batchable, MemberView
+from needle_parsl.nsbi.training.streaming import StoredEvents, StoredView
+from needle_parsl.nsbi.training.views import Batchable, MemberView, RatioEvents
 
 OFFERED = ("learning_rate", "weight_decay", "batch_size", "epochs", "label_smoothing", "dropout")
 """Settings that the constructor of a user's module is given, if it asks for them by these names."""
@@ -50,6 +52,8 @@ class Settings:
     """Parts of the network that do not train."""
     initial: Initial | None = field(default=None, compare=False)
     """Weights that it starts from; None for random ones."""
+    embedding: Embedding | None = field(default=None, compare=False)
+    """What the features of its events are the outputs of; None for the features themselves."""
 
     @staticmethod
     def of(
@@ -138,6 +142,10 @@ class Member:
         """Member and fold."""
         return self.member, self.fold
 
+    def seed_of(self, attempt: int) -> int:
+        """Give the seed of an attempt."""
+        return hashing.key("retry", self.seed) if attempt else self.seed
+
     def settings(self, common: Settings) -> Settings:
         """Give its own settings."""
         own: dict[str, Any] = dict(self.own)
@@ -157,3 +165,18 @@ class Job:
     """Of this attempt."""
     fitting: Batchable | StoredView
     validation: Batchable | StoredView
+
+    @staticmethod
+    def of(events: RatioEvents | StoredEvents, member: Member, settings: Settings, attempt: int) -> Job:
+        """Say what an attempt to train a member is.
+
+        Args:
+            events: Of the ratio.
+            member: Of a pack.
+            settings: What is the same for all members.
+            attempt: From 0; each has a seed of its own.
+
+        Raises:
+            TaskError: The weights of a class do not add up to more than 0.
+        """
+        return Job(member.settings(settings), member.seed_of(attempt), *events.look(member.view))

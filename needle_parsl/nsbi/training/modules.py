@@ -70,10 +70,16 @@ def inputs(batch: Batch | ParticleBatch, network: nn.Module) -> tuple[Any, ...]:
     return (batch.x,)
 
 
+def network(module: Any) -> nn.Module:
+    """Give the network of what is trained: that of the user, or the one that needle trains."""
+    found: nn.Module = module.network if isinstance(module, Classifier) else module
+    return found
+
+
 def ratio(module: Any, batch: Batch | ParticleBatch, settings: Settings) -> torch.Tensor:
     """Evaluate ln r of a batch by what is trained."""
-    network = module.network if isinstance(module, Classifier) else module
-    return heads.log_ratio(network(*inputs(batch, network)), settings.shape)
+    own = network(module)
+    return heads.log_ratio(own(*inputs(_twice(batch, settings), own)), settings.shape)
 
 
 class Fields(dict[str, Any]):
@@ -97,7 +103,14 @@ ALIASES = {
 
 def given(batch: Batch | ParticleBatch, settings: Settings) -> Any:
     """Give a batch the form that the module takes."""
+    batch = _twice(batch, settings)
     return Fields(batch._asdict()) if settings.batch == "dict" else batch
+
+
+def _twice(batch: Batch | ParticleBatch, settings: Settings) -> Any:
+    """Let known outputs of a part that takes particles stand for these, too: only the part is given them."""
+    seen = settings.embedding is not None and settings.embedding.particles
+    return ParticleBatch(*batch[:3], batch.x) if seen else batch  # type: ignore[arg-type]  # `frozen.Known` takes it out again
 
 
 def build(settings: Settings, seed: int) -> Any:
@@ -109,19 +122,21 @@ def build(settings: Settings, seed: int) -> Any:
         InputError: A LightningModule lacks one of its three methods.
     """
     randomness.seed(seed)
-    network = networks.make(settings.shape, settings.dropout)
+    made = networks.make(settings.shape, settings.dropout)
     if settings.initial:
-        settings.initial.put(network, settings.shape)
-    freeze(network, settings.frozen)
-    if not (is_lightning(network) or hasattr(network, STEPS[0])):
-        return Classifier(network, settings)
+        settings.initial.put(made, settings.shape)
+    freeze(made, settings.frozen)
+    if settings.embedding:
+        settings.embedding.stand_in(made)
+    if not (is_lightning(made) or hasattr(made, STEPS[0])):
+        return Classifier(made, settings)
     for name in STEPS:
-        if name not in own(network):
+        if name not in own(made):
             raise InputError(
                 f"{settings.shape.network} is a LightningModule without {name}; add it, "
                 "or derive from torch.nn.Module and needle trains it with [training] loss and optimizer"
             )
-    return network
+    return made
 
 
 def is_lightning(module: nn.Module) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from itertools import pairwise
@@ -289,7 +289,12 @@ def vector(network: nn.Module) -> torch.Tensor:
 
     Whole numbers and masks are in it, too: they may follow from the seed.
     """
-    return torch.cat([part.detach().reshape(-1).float() for part in tensors(network)])
+    return joined(tensors(network))
+
+
+def joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Copy weights into one vector of float32."""
+    return torch.cat([part.detach().reshape(-1).float() for part in parts])
 
 
 def fill(network: nn.Module, weights: torch.Tensor) -> None:

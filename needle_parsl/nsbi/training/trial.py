@@ -23,8 +23,8 @@ from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.data import inspection, own_code
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged
-from needle_parsl.nsbi.training import engine, initial, networks, randomness
-from needle_parsl.nsbi.training.engines import choosing, placing
+from needle_parsl.nsbi.training import engine, initial, networks, preparing, randomness
+from needle_parsl.nsbi.training.engines import placing
 from needle_parsl.nsbi.training.initial import Initial
 from needle_parsl.nsbi.training.members import Member, Settings
 from needle_parsl.nsbi.training.views import MemberView, RatioEvents
@@ -153,7 +153,7 @@ def _tried(settings: Settings, events: RatioEvents) -> dict[str, Any]:
     """
     member = Member(0, 0, 1, MemberView(0, 1, 1, 0.5, 2, None))
     short = replace(settings, epochs=EPOCHS, lengths=(), patience=EPOCHS, batch_size=min(settings.batch_size, BATCH))
-    choice = choosing.choose(engine.prepared(events, member, settings, 0).job)
+    choice = preparing.prepare(events, member, settings).choice
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a Trainer that is needed is said by the reason
         with placing.blamed(settings.shape.network, passed=(TaskError,)):

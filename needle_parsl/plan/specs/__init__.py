@@ -117,6 +117,10 @@ class Task:
     output: float = 1e7
     """What a program of the user's may print. Unit: bytes."""
 
+    def __hash__(self) -> int:
+        """Give that of the key, which says it all: specs may hold tables, such as transforms of particles, that have none."""
+        return hash(self.key)
+
     def of(self, kind: type[S]) -> S:
         """Give the spec to the function of its stage, which knows its kind."""
         assert isinstance(self.spec, kind)

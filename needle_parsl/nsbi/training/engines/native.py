@@ -115,7 +115,7 @@ class Native:
         number = epoch % -(-len(order) // size)
         places = order[number * size : (number + 1) * size][:COMPARED]
         sample = _gradient(
-            Table(*(column[places] for column in table)), rows.host, rows.optimizing, first + number, rows.job.seed
+            Table(*(column[places] for column in table)), rows.host, rows.optimizing, first + number, rows.job
         )
         if not recognising.agrees(self.trainer, self.row.data, sample):
             raise UnlikeError(f"in epoch {epoch + 1} its training_step gives another gradient than compiled code")
@@ -203,17 +203,21 @@ def _goals(module: nn.Module) -> tuple[Goal, ...]:
 def _recognised(job: Job, host: Host, structure: Structure, looked_at: Collection[str]) -> bool:
     """Whether what the user has written does the operations of a perceptron and its loss, and nothing else."""
     module = host.module
-    for number, batch in enumerate(_two(job)):
+    for number, events in enumerate(_two(job)):
+        batch = modules.given(events, job.settings)
+        if events.x.shape[1] != structure.widths[0]:
+            return False
         try:
             if isinstance(module, Classifier):
-                _, seen = tracing.trace(host, number, lambda _, b=batch: module.network(b.x))  # type: ignore[misc]  # mypy knows no defaults of lambdas
+                given = modules.inputs(batch, module.network)
+                _, seen = tracing.trace(host, number, lambda _, g=given: module.network(*g))  # type: ignore[misc]  # mypy knows no defaults of lambdas
             else:
-                _, seen = tracing.trace(host, number, lambda n, b=batch: host.step("training_step", b, n, len(b.x)))  # type: ignore[misc]  # likewise
+                _, seen = tracing.trace(host, number, lambda n, b=batch: host.step("training_step", b, n, len(b[0])))  # type: ignore[misc]  # likewise
         except Exception:  # noqa: BLE001  whatever a step says of a number that is none: it is not recognised
             return False
-        told = seen.left or seen.asked or seen.drawn or seen.changed or seen.logged & {*looked_at}
+        told = seen.left or seen.asked or seen.drawn or seen.changed or seen.moved or seen.logged & {*looked_at}
         if told or not recognising.knows(
-            seen.operations, structure, len(batch.x), loss=not isinstance(module, Classifier)
+            seen.operations, structure, len(events.x), loss=not isinstance(module, Classifier)
         ):
             return False
     return True
@@ -235,15 +239,15 @@ def _samples(job: Job, host: Host, optimizing: Optimizing) -> Iterator[Sample]:
         epoch = number * (job.settings.epochs - 1)
         host.facts["current_epoch"] = epoch
         host.facts["global_step"] = epoch * host.facts["num_training_batches"] + number
-        yield _gradient(Table(*(column.numpy() for column in batch)), host, optimizing, number, job.seed)
+        yield _gradient(Table(*(column.numpy() for column in batch)), host, optimizing, number, job)
 
 
-def _gradient(table: Table, host: Host, optimizing: Optimizing, number: int, seed: int) -> Sample:
+def _gradient(table: Table, host: Host, optimizing: Optimizing, number: int, job: Job) -> Sample:
     """Compute loss and gradient of a batch by the module's own step."""
     assert optimizing.flat
     batch, step = Batch(*map(torch.from_numpy, table)), int(host.facts["global_step"])
-    dropping.begin(dropping.parts(host.module), dropping.keyed(seed, step))
-    loss = loss_of(host.step("training_step", batch, number, len(batch.x)))
+    dropping.begin(dropping.parts(host.module), dropping.keyed(job.seed, step))
+    loss = loss_of(host.step("training_step", modules.given(batch, job.settings), number, len(table.x)))
     optimizing.zero()
     host.logs.clear()
     if loss is not None:

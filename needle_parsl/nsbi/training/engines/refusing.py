@@ -9,3 +9,7 @@ class NotPackedError(Exception):
 
 class UnlikeError(Exception):
     """An engine that recognised a module has found in an epoch that it does something else; the message says when."""
+
+
+class NotEmbeddedError(Exception):
+    """The outputs of a frozen part cannot stand for the features; the message says why."""

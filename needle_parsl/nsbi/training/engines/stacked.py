@@ -131,7 +131,8 @@ class Stacked:
     def loss(self, parameters: Tensors, buffers: Tensors, batch: Batch, key: torch.Tensor | int = 0) -> torch.Tensor:
         """Call `training_step` with some weights, and with a key of dropout."""
         dropping.begin(self.dropouts, key)
-        loss = loss_of(functional_call(_Call(self.host, "training_step"), (parameters, buffers), (batch, self.step)))
+        given = modules.given(batch, self.jobs[0].settings)
+        loss = loss_of(functional_call(_Call(self.host, "training_step"), (parameters, buffers), (given, self.step)))
         dropping.begin(self.dropouts, 0)  # no tensor of a transformation outlives it
         if loss is None:
             raise UnlikeError("it skips batches")
@@ -229,7 +230,7 @@ class Stacked:
 
         def logged(parameters: Tensors, buffers: Tensors, batch: Batch) -> Tensors:
             self.caught = {}
-            functional_call(validate, (parameters, buffers), (batch, number))
+            functional_call(validate, (parameters, buffers), (modules.given(batch, self.jobs[0].settings), number))
             return dict(self.caught)
 
         weights = self.weights_ if place is None else self.weights_[place]
@@ -368,13 +369,15 @@ def _recognised(job: Job, monitored: Collection[str]) -> bool:
     if tracing.overheard(module, optimizing.optimizer):
         return False
     batch = Batch(*next(iter(job.fitting.batches(job.settings.batch_size)))[:3])
-    loss, seen = tracing.trace(host, 0, lambda number: host.step("training_step", batch, number, len(batch.x)))
+    given = modules.given(batch, job.settings)
+    loss, seen = tracing.trace(host, 0, lambda number: host.step("training_step", given, number, len(batch.x)))
     found = loss_of(loss)
     if found is None:
         return False
     torch.autograd.backward(found)
     unmoved = any(p.grad is None for p in module.parameters())
-    return not (unmoved or seen.left or seen.drawn or seen.changed or seen.asked - SHARED or seen.logged & looked_at)
+    told = seen.left or seen.drawn or seen.changed or seen.moved or seen.asked - SHARED or seen.logged & looked_at
+    return not (unmoved or told)
 
 
 def _same(stack: Stacked, job: Job) -> bool:

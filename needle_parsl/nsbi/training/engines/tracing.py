@@ -81,7 +81,9 @@ class Seen:
     drawn: bool = False
     """Whether it has drawn random numbers that torch does not see."""
     changed: bool = False
-    """Whether the module is another than before: an attribute, a buffer, a global."""
+    """Whether the module is another than before: an attribute, a global."""
+    moved: bool = False
+    """Whether buffers are others than before, such as running means."""
 
     def count(self, name: str) -> int:
         """Count an operation."""
@@ -126,12 +128,12 @@ def trace(host: Host, number: int, call: Callable[[Any], Any]) -> tuple[Any, See
     """
     seen = Seen()
     host.trainer.read.clear()
-    before = (_remembered(host.module), _drawn())
+    before = (_remembered(host.module), _drawn(), _buffers(host.module))
     with _muted(host, seen), _Methods(seen), _Operations(seen):
         found = call(Number(number, seen.asked))
     seen.asked |= host.trainer.read
-    after = (_remembered(host.module), _drawn())
-    seen.changed, seen.drawn = before[0] != after[0], before[1] != after[1]
+    after = (_remembered(host.module), _drawn(), _buffers(host.module))
+    seen.changed, seen.drawn, seen.moved = (one != other for one, other in zip(before, after, strict=True))
     return found, seen
 
 
@@ -159,13 +161,13 @@ def _drawn() -> list[Any]:
 
 
 def _remembered(module: nn.Module) -> list[Any]:
-    """Give all by which a module may remember something: attributes, buffers, its classes' and its files' variables."""
+    """Give all by which a module may remember something but its buffers: attributes, its classes' and its files' variables."""
     found: list[Any] = []
     for part in module.modules():
         found += [
             (name, _value(value))
             for name, value in vars(part).items()
-            if name not in ("_parameters", "_modules", "_trainer")
+            if name not in ("_parameters", "_modules", "_buffers", "_trainer")
         ]
     kinds = [
         kind
@@ -187,6 +189,10 @@ def _remembered(module: nn.Module) -> list[Any]:
             if isinstance(v, (*NUMBERS, str, list, dict, set))
         ),
     ]
+
+
+def _buffers(module: nn.Module) -> list[Any]:
+    return [_value(buffer) for buffer in module.buffers()]
 
 
 def _value(value: Any, depth: int = 2) -> Any:  # noqa: PLR0911  one line per kind of value

@@ -11,6 +11,7 @@ import torch
 from torch import nn, optim
 
 from needle_parsl.nsbi.training.dropping import Dropout
+from needle_parsl.nsbi.training.frozen import Known
 from needle_parsl.nsbi.training.native import passes, updates
 from needle_parsl.nsbi.training.native.passes import Table
 from needle_parsl.nsbi.training.native.trainer import Goal, Structure, Trainer
@@ -80,7 +81,8 @@ def structures(module: nn.Module) -> tuple[Structure, ...]:
 
 def _idle(part: nn.Module) -> bool:
     """Whether a part without children only passes numbers on, or is a loss, whose effect the proof sees."""
-    return isinstance(part, nn.Identity | nn.modules.loss._Loss) or (isinstance(part, nn.Dropout) and part.p == 0)  # noqa: SLF001  the base class of all losses
+    passing = isinstance(part, nn.Identity | Known) or (isinstance(part, nn.Dropout) and part.p == 0)
+    return passing or isinstance(part, nn.modules.loss._Loss)  # noqa: SLF001  the base class of all losses
 
 
 def knows(
