@@ -15,6 +15,7 @@ from needle_parsl.nsbi.statistics.blocks import Block
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits import fitting, intervals, limits
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
+from needle_parsl.nsbi.statistics.model import Shape
 from needle_parsl.nsbi.statistics.model.building import Builder, Counts
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.throws import fit as fit_toy
@@ -166,6 +167,22 @@ def test_on_a_kink_the_error_is_that_of_the_profile(kind: str, rate: tuple[float
     low, high = (brentq(excess, best.value("mu"), best.value("mu") + side, xtol=1e-3) for side in (-0.5, 0.5))
     assert best.minos["mu"] == pytest.approx((low, high), abs=4e-3)
     assert best.error("mu") == pytest.approx((high - low) / 2, rel=0.06)  # 0.24 where a Hessian of one side is taken
+
+
+@pytest.mark.parametrize("kind", ["code1", "linear"])
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+@pytest.mark.parametrize("seen", [(115.0, 75.0), (125.0, 85.0)])
+def test_fits_with_a_parameter_held_cross_kinks(kind: str, side: float, seen: tuple[float, float]) -> None:
+    """One bin asks for alpha above 0 and one for alpha below, each of which moves to its side: there is a minimum on both."""
+    model = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu", "b": "1"}, {"n": Nuisance(interpolation=kind)})
+    expected = {"s": [1.0, 1.0], "b": [100.0, 100.0], "b.up": [130.0, 102.0], "b.down": [95.0, 70.0]}
+    region = Counts("r", {name: np.array(y) for name, y in expected.items()}, np.array(seen))
+    likelihood = Builder.of(model, [Shape("b", "n", "b.up", "b.down", "")]).counting([region])
+    values = [likelihood(np.array([0.5, x]))[0] for x in np.linspace(-2, 2, 801)]
+    start = likelihood.rates.at({"mu": 0.4, "n": side})
+    held = minimise(likelihood, likelihood.rates, start=start, fixed={"mu": 0.5}, errors=False)
+    assert held.nll == pytest.approx(min(values), abs=1e-4)
+    assert len(held.minima) == 2
 
 
 def test_saddle_is_left() -> None:

@@ -106,12 +106,13 @@ def _descents(
     base = min(found, key=Descent.rank).theta if found else first[0]
     for theta in starts.spread(rates, moved):
         go(np.where(moved, theta, base))
-    for _ in range(AGAIN if seek and found and probed.any() else 0):
+    for _ in range(AGAIN if found else 0):
         best = min(found, key=Descent.rank)
-        for theta in [
-            *starts.scattered(objective, rates, best.theta, moved),
-            *starts.probed(objective, rates, best.theta, probed),
-        ]:
+        further = [*starts.crossed(objective, rates, best.theta, free)]
+        if seek and probed.any():
+            further += starts.scattered(objective, rates, best.theta, moved)
+            further += starts.probed(objective, rates, best.theta, probed)
+        for theta in further:
             go(theta)
         if min(found, key=Descent.rank).nll > best.nll - DEEPER:
             break

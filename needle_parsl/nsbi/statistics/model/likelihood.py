@@ -134,6 +134,11 @@ class Likelihood:
         f, alpha = self.rates.factors(theta)[0], self.alpha(theta)
         return [table.densities(f, alpha) for table in self.of_kind("bins")]
 
+    def gammas(self, theta: Floats) -> list[Floats]:
+        """Give by what the data scale the simulation of each binned region, each of shape (B,); 1 where its statistics is left out."""
+        tables = zip(self.of_kind("bins"), self.counts(theta), strict=True)
+        return [t.staterror.profile(lam, t.count).gamma if t.staterror else np.ones(len(lam)) for t, lam in tables]
+
     def take(
         self, rows: Rows, constraints: Constraints, counts: Sequence[Floats] = (), seen: Sequence[Floats] = ()
     ) -> Likelihood:
