@@ -45,7 +45,7 @@ def masks(objective: Objective, rates: Rates) -> tuple[Mask, Mask]:
 
 
 def spread(rates: Rates, moved: Mask) -> Floats:
-    """Give starts along the moved parameters, shape (S, P); what is not moved has no meaning.
+    """Give starts along the moved parameters, shape (S, P); NaN where one is not moved.
 
     Args:
         rates: With the bounds.
@@ -66,7 +66,21 @@ def spread(rates: Rates, moved: Mask) -> Floats:
             start = found[1].copy()
             start[own] = _box(rates, own)[0] + row * (_box(rates, own)[1] - _box(rates, own)[0])
             found.append(start)
-    return np.array(found)
+    return np.where(moved, np.array(found), np.nan)
+
+
+def separate(rates: Rates, bent: Mask, kinked: Mask | None) -> Floats:
+    """Give starts along the bent parameters, and beyond each kink alone, shape (S, P); NaN leaves a parameter where it is.
+
+    Args:
+        rates: With the bounds.
+        bent: Which parameters are moved together, shape (P,).
+        kinked: Those with a kink at 0, shape (P,).
+    """
+    places, kinks = np.arange(len(bent)), np.flatnonzero(kinked) if kinked is not None else ()
+    sides = [(k, side) for k in kinks for side in np.clip((-ACROSS, ACROSS), *rates.limits()[k]) if side]
+    beyond = [np.where(places == k, side, np.nan) for k, side in sides]
+    return np.array([*spread(rates, bent), *beyond]).reshape(-1, len(bent))
 
 
 def _box(rates: Rates, own: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
