@@ -139,7 +139,7 @@ def drawn(seed: int) -> Binned:
     return Binned(NORMS[seed // 2 % 2], HISTOGRAMS[seed // 4 % 2], rates, lognormal, shapes, channels, errors, observed)
 
 
-def tests(made: Binned) -> tuple[limits.Test, limits.Test]:
+def both(made: Binned) -> tuple[limits.Test, limits.Test]:
     """Make the tests of the data and of Asimov data without a signal, as the task of `fit.limit` does."""
     learned = made.likelihood(observed=True)
     held = minimise(learned, learned.rates, fixed={"mu": 0.0}, errors=False)
@@ -159,7 +159,9 @@ def differences(made: Binned) -> np.ndarray:
     At needle's limits pyhf's CLs should be 1 - LEVEL. What it is instead is turned into a difference of limits by the slope of
     ln CLs, for which sqrt(q) is a straight line in mu, as it nearly is.
     """
-    seen, without = tests(made)
+    kinked = made.norm == "code1" or made.histogram == "code0"
+    pyhf.set_backend("numpy", (Repeated if kinked else pyhf.optimize.scipy_optimizer)(tolerance=1e-9))
+    seen, without = both(made)
     found = limits.limits(seen, without, 0.0, LEVEL, blind=False)
     ends, model = [found["observed"], *found["expected"].values()], made.pyhf()
     data, differences, best = made.data(model), [], seen.best.value("mu")
@@ -183,13 +185,12 @@ class Repeated(pyhf.optimize.scipy_optimizer):
 
 
 @pytest.fixture(autouse=True)
-def precise() -> Iterator[None]:
-    pyhf.set_backend("numpy", Repeated(tolerance=1e-9))
+def _restored() -> Iterator[None]:
     yield
     pyhf.set_backend("numpy")
 
 
-@pytest.mark.parametrize("seed", [0, 5])
+@pytest.mark.parametrize("seed", [4, 7])
 def test_limits_are_those_of_pyhf(seed: int) -> None:
     assert np.abs(differences(drawn(seed))).max() < CLOSE
 
