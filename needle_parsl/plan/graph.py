@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 
 from needle_parsl import addresses
 from needle_parsl.analysis import Analysis, Data, Sample, Source, recommended, unused
@@ -275,9 +276,12 @@ def _count(graph: Graph, region: str, stores: Mapping[str, Task]) -> Task:
     read = [*processes, *(density.name for density in varied)]
     own = [stores[name] for name in stores if name.endswith(f"{storing.REGION}{region}")]
     seen = f"{OBSERVED}{storing.REGION}{region}" in stores
-    edges = analysis.model.regions[region].binning.edges
-    spec = specs.Count(region, edges, tuple(graph.share(name) for name in processes), varied, seen, analysis.binned)
-    return graph.add("count", region, spec, *own, *(stores[name] for name in read if name in stores))
+    edges = {name: own.binning.edges for name, own in analysis.model.regions.items()}
+    before = tuple(takewhile(lambda name: name != region, edges))
+    shares, beside = tuple(graph.share(name) for name in processes), tuple((name, edges[name]) for name in before)
+    spec = specs.Count(region, edges[region], shares, varied, seen, analysis.binned, beside)
+    others = [stores[f"{process}{storing.REGION}{name}"] for name in before for process in processes]
+    return graph.add("count", region, spec, *own, *(stores[name] for name in read if name in stores), *others)
 
 
 def _thrower(graph: Graph, estimators: Mapping[str, Task]) -> Thrower | None:

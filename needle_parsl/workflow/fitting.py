@@ -194,7 +194,7 @@ def _limits(root: str, spec: specs.Limits) -> dict[str, Any]:
     learned = inputs.likelihood(root, spec.fit)
     held = minimise(learned, learned.rates, fixed={spec.poi: spec.background}, errors=False)
     simulated = inputs.likelihood(root, inputs.expected(spec.fit))
-    without = asimov(simulated, held.theta, inputs.simulation(root, spec.fit).sample)
+    without = asimov(simulated, held.theta, inputs.simulation(root, spec.fit).sample, learned.gammas(held.theta))
     seen = limits.Test.of(learned, spec.poi, _known_inflation(root, spec))
     expected = limits.Test.of(without, spec.poi, _inflation(root, spec.fit, spec.poi, without, held.theta) or 1.0)
     found = limits.limits(seen, expected, spec.background, spec.level, blind=spec.fit.dataset == "asimov")

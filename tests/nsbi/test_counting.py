@@ -70,6 +70,13 @@ def test_everything_of_a_fit_works_without_events() -> None:
     assert corrections.largest(learned, best.theta, []) == {}
 
 
+def test_a_negative_expectation_is_counted_without_events() -> None:
+    """-ln L falls with it without end, so that a fit without events may end there; its check says so."""
+    model = Model({"mu": Parameter(1.0, (-5.0, 20.0))}, MODEL.processes, {})
+    learned = counting(0, model)
+    assert [learned.floored(np.array([mu])) for mu in (-4.0, -2.0, 1.0)] == [1, 0, 0]
+
+
 def ratios(x: np.ndarray) -> dict[str, np.ndarray]:
     return {"signal": x - 0.5}
 

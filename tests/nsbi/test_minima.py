@@ -15,10 +15,12 @@ from needle_parsl.nsbi.statistics.blocks import Block
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits import fitting, intervals, limits
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
+from needle_parsl.nsbi.statistics.model import Shape
 from needle_parsl.nsbi.statistics.model.building import Builder, Counts
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.throws import fit as fit_toy
-from needle_parsl.nsbi.statistics.toys import drawn, model_pool
+from needle_parsl.nsbi.statistics.throws import fitted
+from needle_parsl.nsbi.statistics.toys import drawn, model_pool, no_pool
 
 X = np.linspace(-9, 9, 8001)
 BASIS = {"sm": 0.0, "p": 1.0, "m": -1.0}
@@ -166,6 +168,38 @@ def test_on_a_kink_the_error_is_that_of_the_profile(kind: str, rate: tuple[float
     low, high = (brentq(excess, best.value("mu"), best.value("mu") + side, xtol=1e-3) for side in (-0.5, 0.5))
     assert best.minos["mu"] == pytest.approx((low, high), abs=4e-3)
     assert best.error("mu") == pytest.approx((high - low) / 2, rel=0.06)  # 0.24 where a Hessian of one side is taken
+
+
+def two_sided(seen: tuple[float, float] | None, kind: str = "code1") -> Likelihood:
+    """One bin asks for alpha above 0 and one for alpha below, each of which moves to its side: there may be a minimum on both."""
+    model = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu", "b": "1"}, {"n": Nuisance(interpolation=kind)})
+    expected = {"s": [20.0, 20.0], "b": [100.0, 100.0], "b.up": [130.0, 102.0], "b.down": [95.0, 70.0]}
+    region = Counts("r", {name: np.array(y) for name, y in expected.items()}, None if seen is None else np.array(seen))
+    return Builder.of(model, [Shape("b", "n", "b.up", "b.down", "")]).counting([region])
+
+
+@pytest.mark.parametrize("kind", ["code1", "linear"])
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+@pytest.mark.parametrize("seen", [(125.0, 85.0), (135.0, 95.0)])
+def test_fits_with_a_parameter_held_cross_kinks(kind: str, side: float, seen: tuple[float, float]) -> None:
+    likelihood = two_sided(seen, kind)
+    values = [likelihood(np.array([0.5, x]))[0] for x in np.linspace(-2, 2, 801)]
+    start = likelihood.rates.at({"mu": 0.4, "n": side})
+    held = minimise(likelihood, likelihood.rates, start=start, fixed={"mu": 0.5}, errors=False)
+    assert held.nll == pytest.approx(min(values), abs=1e-4)
+    assert len(held.minima) == 2
+
+
+def test_compiled_toys_cross_kinks() -> None:
+    """t of every toy is that of a search over both sides, freely and with mu held."""
+    pool = no_pool(two_sided(None))
+    truth = pool.likelihood.rates.at({"mu": 1.0})
+    draws = list(drawn(pool, truth, range(25)))
+    for draw, toy in zip(draws, fitted(pool.likelihood, draws, "mu", truth), strict=True):
+        own = pool.likelihood.take(*draw)
+        held = min(own(np.array([1.0, x]))[0] for x in np.linspace(-3, 3, 1201))
+        assert toy.nll <= lowest(own, starts=6) + 1e-4
+        assert toy.nll + toy.t / 2 == pytest.approx(held, abs=2e-4)
 
 
 def test_saddle_is_left() -> None:

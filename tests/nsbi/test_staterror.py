@@ -17,6 +17,7 @@ from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.model import Shape
 from needle_parsl.nsbi.statistics.model.building import Builder, Counts
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.model.reweighting import asimov
 from needle_parsl.nsbi.statistics.model.staterror import Staterror
 from needle_parsl.nsbi.statistics.toys import Draw
 
@@ -73,7 +74,7 @@ def channel(observed: np.ndarray, nuisances: bool = True) -> Likelihood:
     model = Model({"mu": Parameter(1.0, (0.0, 10.0))}, {"s": "mu", "b": "1"}, own)
     expected = {"s": SIGNAL, "b": BACKGROUND, "b.up": 1.1 * BACKGROUND, "b.down": np.array([92.0, 58.0, 25.0])}
     shapes = [Shape("b", "shape", "b.up", "b.down", "")] if nuisances else []
-    return Builder.of(model, shapes).joint({}, [Counts("sr", expected, observed, ERRORS)])
+    return Builder.of(model, shapes).counting([Counts("sr", expected, observed, ERRORS)])
 
 
 @pytest.mark.filterwarnings("ignore:jsonschema.RefResolver is deprecated:DeprecationWarning")
@@ -180,6 +181,19 @@ def test_asimov_data_return_their_parameters() -> None:
     likelihood = channel(None)
     best = minimise(likelihood, likelihood.rates)
     np.testing.assert_allclose(best.values, [1.0, 0.0, 0.0], atol=1e-6)
+
+
+def test_asimov_data_at_a_fit_keep_what_it_says_of_the_simulation() -> None:
+    """Expected limits are those of data without a signal, with gamma as the data have it, as in pyhf."""
+    likelihood = channel(np.array([133.0, 60.0, 41.0]))
+    held = minimise(likelihood, likelihood.rates, fixed={"mu": 0.0}, errors=False)
+    gammas = likelihood.gammas(held.theta)
+    without = asimov(channel(None), held.theta, np.empty(0, np.int64), gammas)
+    best = minimise(without, without.rates)
+    assert np.abs(gammas[0] - 1).max() > 0.02
+    np.testing.assert_allclose(best.theta, held.theta, atol=3e-3)  # as far as a fit is from its minimum
+    np.testing.assert_allclose(without.gammas(held.theta)[0], gammas[0], rtol=1e-12)
+    np.testing.assert_allclose(without.of_kind("bins")[0].count, gammas[0] * likelihood.counts(held.theta)[0])
 
 
 def test_data_where_nothing_is_simulated_are_refused() -> None:

@@ -71,7 +71,16 @@ FULL = (np.array([3.0, 4.0]), np.array([3.0, 4.0]))
 @pytest.mark.parametrize(
     ("expected", "overlap", "message"),
     [
-        ({"signal": FULL}, {"signal": 7}, "7 events of signal are in this region and in [features] selection"),
+        (
+            {"signal": FULL},
+            {"signal": {"[features] selection": 7}},
+            "7 events of signal are in this region and in [features] selection",
+        ),
+        (
+            {"signal": FULL},
+            {"signal": {"region top": 0, "region z": 3}},
+            "3 events of signal are in this region and in region z",
+        ),
         ({"signal": (np.zeros(2), np.zeros(2))}, {}, "model.regions.side: no simulated event is in its bins"),
         (
             {"signal": FULL, "b.jes.up": (np.array([3.0, -1.0]), np.ones(2))},
@@ -81,7 +90,7 @@ FULL = (np.array([3.0, 4.0]), np.array([3.0, 4.0]))
     ],
 )
 def test_region_that_cannot_be_is_refused(
-    expected: dict[str, counting.Histogram], overlap: dict[str, int], message: str
+    expected: dict[str, counting.Histogram], overlap: dict[str, dict[str, int]], message: str
 ) -> None:
     with pytest.raises(InputError) as raised:
         counting.record("side", [0.0, 1.0, 2.0], expected, None, overlap)

@@ -164,3 +164,30 @@ def test_counting_experiment_with_toys_and_a_belt(tmp_path: Path, needle: Callab
     assert all(len(pieces) == 1 for pieces in belt["intervals"].values())
     assert record(tmp_path / "runs/count/intervals/coverage.json")["points"][0]["toys"] == 20
     assert "cannot be" not in (tmp_path / "runs/count/report/index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("edges", "selection", "code"),
+    [("[1.0, 2.0]", "", 0), ("[0.0, 0.4999, 1.0]", "x < 0.49999", 2)],
+)
+def test_regions_that_share_events_are_refused(
+    tmp_path: Path, needle: Callable[..., Any], edges: str, selection: str, code: int
+) -> None:
+    """What is outside of the bins is counted in none, and may be in the selection of both."""
+    more = f'[model.regions.cr]\nselection = "{selection}"\nbinning = {{ column = "x", edges = {edges} }}\n'
+    analysis = folder(tmp_path, COUNTING.replace("[fit]", f"{more}[fit]"), 3)
+    for name, total in (("signal", 0.5), ("background", 6.0)):
+        table(tmp_path / f"{name}_cr.parquet", 1000, total, 1.5)
+    files = [f"samples.{name}.files=['{name}.parquet', '{name}_cr.parquet']" for name in ("signal", "background")]
+    ended = needle("run", analysis, "--until", "fit", "--set", files[0], "--set", files[1])
+    assert ended.code == code, ended.err
+    shared = "model.regions.cr.selection: * events of signal are in this region and in region sr, and would count twice; make the "
+    assert all(part in ended.err for part in shared.split("*")) == (code == 2)
+
+
+def test_one_observed_event_beside_ratios(tmp_path: Path, needle: Callable[..., Any]) -> None:
+    """t of mu = 3 mu - ln(3 mu) - 1, for one event where mu 3 are expected."""
+    ended = needle("run", folder(tmp_path, UNBINNED, 1))
+    assert ended.code == 0, ended.err
+    ((low, high),) = record(tmp_path / "runs/nothing/fits/scan.json")["intervals"]["0.68"]
+    assert (3 * low, 3 * high) == pytest.approx((0.303, 2.358), abs=0.02)  # the likelihood interval of one event

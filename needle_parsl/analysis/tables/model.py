@@ -64,8 +64,8 @@ class Region:
     """`[model.regions.NAME]`: a binned region that is fitted together with the events."""
 
     selection: str = ""
-    """Its events, an expression in the columns; it replaces `[features] selection`, and none may be in both. Empty, in an analysis
-    without `[ratios]`, takes all. Example: `"m4l < 220"`."""
+    """Its events, an expression in the columns; it replaces `[features] selection`, and none may be in both, nor in two regions.
+    Empty, in an analysis without `[ratios]`, takes all. Example: `"m4l < 220"`."""
     binning: Binning
     """What is counted. Example: `{ column = "m4l", edges = [105.0, 140.0, 180.0, 220.0] }`."""
     sensitive: bool = True

@@ -67,7 +67,11 @@ def _fit(name: str, fit: Mapping[str, Any], poi: str) -> Found:
     for parameter in fit["minos_failed"]:
         yield "warning", f"MINOS found no interval of {parameter} in the fit '{name}'; take it from the scan."
     if fit["floored_events"]:
-        yield "warning", f"In the fit '{name}', {fit['floored_events']} events have p <= 0.", 0.1 if poi else None
+        yield (
+            "warning",
+            f"In the fit '{name}', {fit['floored_events']} events or bins have p <= 0.",
+            0.1 if poi else None,
+        )
 
 
 def good_fits(facts: Facts) -> str:

@@ -33,7 +33,7 @@ def record(
     edges: Sequence[float],
     expected: Mapping[str, Histogram],
     observed: Histogram | None,
-    overlap: Mapping[str, int],
+    overlap: Mapping[str, Mapping[str, int]],
 ) -> dict[str, Any]:
     """Judge the counts of a region, and write them down.
 
@@ -42,18 +42,18 @@ def record(
         edges: Of the bins.
         expected: By process and varied process.
         observed: None where data may not be looked at.
-        overlap: Events of each process that are fitted unbinned, too.
+        overlap: Events of each process that are fitted elsewhere, too, by the place.
 
     Raises:
-        InputError: The region is empty, shares events with the unbinned fit, or a bin has a negative expectation.
+        InputError: The region is empty, shares events with the unbinned fit or another region, or a bin has a negative expectation.
     """
     key = f"model.regions.{region}"
     if not any(sums.any() for sums, _ in expected.values()):
         raise InputError(f"{key}: no simulated event is in its bins; change its selection or its binning")
-    for process, shared in overlap.items():
+    for process, where, shared in ((p, where, n) for p, own in overlap.items() for where, n in own.items()):
         if shared:
             raise InputError(
-                f"{key}.selection: {shared} events of {process} are in this region and in [features] selection, and would "
+                f"{key}.selection: {shared} events of {process} are in this region and in {where}, and would "
                 "count twice; make the selections exclude each other"
             )
     for name, (sums, _) in expected.items():

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from needle_parsl.nsbi.statistics.batched import compiling
 from needle_parsl.nsbi.statistics.fits.fitting import DEEPER, minimise
-from needle_parsl.nsbi.statistics.fits.starts import spread
+from needle_parsl.nsbi.statistics.fits.starts import separate
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.toys import Draw
 
@@ -113,7 +113,7 @@ def _compiled(
 
     engine, rates, source = Engine.of(events), events.rates, iter(toys)
     value = float(rates.outward(truth)[rates.parameters.index(parameter)])
-    starts = spread(rates, events.bent)
+    starts = separate(rates, events.bent, events.kinked)
     while batch := list(islice(source, BATCH)):
         found = engine.fit(batch, truth, parameter, (value, *tested), starts)
         stretch = np.abs([rates.stretch(theta) for theta in found.theta])

@@ -56,7 +56,9 @@ class Count:
     observed: bool
     """Whether observed counts may be looked at."""
     binned: bool = field(default=False, metadata=IF_SAID)
-    """Whether there are binned regions alone, so that no event is fitted twice."""
+    """Whether there are binned regions alone, so that no event is fitted unbinned, too."""
+    beside: tuple[tuple[str, tuple[float, ...]], ...] = field(default=(), metadata=IF_SAID)
+    """The regions before it, with their edges: none of their events may be in it, too."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from needle_parsl.workflow.inputs.ratios import log_density
 from needle_parsl.workflow.inputs.stores import count, part, path, shares, store, total
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from needle_parsl.nsbi.estimators.estimator import Estimator
     from needle_parsl.nsbi.physics import Density
     from needle_parsl.nsbi.statistics.blocks import Block
@@ -166,14 +169,22 @@ def counted(root: str, spec: specs.Count, name: str, scale: float) -> tuple[Floa
     return counting.histogram(events.x[:, 0], events.weight * scale, spec.edges)
 
 
-def shared(root: str, spec: specs.Count, name: str) -> int:
-    """Count the events of a process that are in the region and among those that are fitted unbinned."""
+def shared(root: str, spec: specs.Count, name: str) -> dict[str, int]:
+    """Count the events of a process in the bins of a region that are fitted elsewhere, too, by the place."""
     import numpy as np
 
-    if spec.binned:
-        return 0
+    own = _inside(root, f"{name}@{spec.region}", spec.edges)
+    others = {f"region {other}": _inside(root, f"{name}@{other}", edges) for other, edges in spec.beside}
+    if not spec.binned:
+        others["[features] selection"] = store(root, name).id
+    return {place: len(np.intersect1d(own, ids)) for place, ids in others.items()}
 
-    return len(np.intersect1d(store(root, name).id, store(root, f"{name}@{spec.region}").id))
+
+def _inside(root: str, name: str, edges: Sequence[float]) -> npt.NDArray[np.uint64]:
+    """Give the ids of the events that are counted."""
+    events = store(root, name)
+    value = events.x[:, 0]
+    return events.id[(value >= edges[0]) & (value <= edges[-1])]
 
 
 def exact_likelihood(root: str, spec: specs.Exact, learned: Likelihood) -> ExactLikelihood:

@@ -82,7 +82,7 @@ def _block(
         place: The parameter of interest.
         tested: Its values, in the coordinate of the fit, shape (V,).
         moved: Parameters along which fits are started again; shape (P,).
-        starts: Where, shape (S, P).
+        starts: Where, shape (S, P); NaN leaves a parameter where it is. One that is not moved starts on the other side of its kink alone.
     """
     held, best, where = np.zeros(len(truth), np.bool_), truth.copy(), truth.copy()
     matrix = np.zeros((len(truth), len(truth)))
@@ -110,13 +110,14 @@ def _block(
             for n in range(-1, len(starts)):
                 several = False
                 for p in range(len(best)):
-                    if n >= 0 and moved[p] and not held[p]:
+                    start = math.nan if n < 0 or held[p] else starts[n, p]
+                    if start * best[p] <= 0.0 or (moved[p] and not math.isnan(start)):
                         several = True
-                        fit.theta[p] = starts[n, p]
+                        fit.theta[p] = start
                     elif n >= 0:
                         fit.theta[p] = best[p]
                 if n >= 0 and not several:
-                    break
+                    continue
                 known = value if code == CONVERGED else math.inf
                 other, ended = minimise(model, toy, normalising, c, factors, s, held, fit, best, known)
                 better = other < value or code != CONVERGED
@@ -166,7 +167,7 @@ class Engine:
             truth: theta where fits start, shape (P,).
             parameter: The parameter of interest.
             tested: Its values.
-            starts: Where fits are started again, along the bent parameters; shape (S, P).
+            starts: Where fits are started again, along the bent parameters and beyond kinks, as `starts.separate` gives them; shape (S, P).
         """
         p, rates = self.prepared, self.likelihood.rates
         size, processes, nuisances = len(truth), len(rates.processes), self.likelihood.nuisances

@@ -60,8 +60,8 @@ def minimise(
         rates,
         [theta, *(np.where(free, other, theta) for other in also)],
         free,
-        thorough=start is None,
-        seek=not also,
+        thorough=start is None
+        or bool(also),  # where the free fit has several minima, one with parameters held may have others
     )
     if not descents:
         return Result(rates, False, np.nan, theta, np.zeros((len(theta),) * 2))
@@ -79,7 +79,6 @@ def _descents(
     free: npt.NDArray[np.bool_],
     *,
     thorough: bool,
-    seek: bool,
 ) -> list[Descent]:
     """Go down from all starts: those given, and those that structure and probes say.
 
@@ -89,7 +88,6 @@ def _descents(
         first: Starts.
         free: Which parameters are not held.
         thorough: Whether further minima are looked for along parameters that change shapes, too.
-        seek: Whether probes say where else to start.
     """
     found: list[Descent] = []
 
@@ -106,12 +104,13 @@ def _descents(
     base = min(found, key=Descent.rank).theta if found else first[0]
     for theta in starts.spread(rates, moved):
         go(np.where(moved, theta, base))
-    for _ in range(AGAIN if seek and found and probed.any() else 0):
+    for _ in range(AGAIN if found else 0):
         best = min(found, key=Descent.rank)
-        for theta in [
-            *starts.scattered(objective, rates, best.theta, moved),
-            *starts.probed(objective, rates, best.theta, probed),
-        ]:
+        further = [*starts.crossed(objective, rates, best.theta, free)]
+        if probed.any():
+            further += starts.scattered(objective, rates, best.theta, moved)
+            further += starts.probed(objective, rates, best.theta, probed)
+        for theta in further:
             go(theta)
         if min(found, key=Descent.rank).nll > best.nll - DEEPER:
             break

@@ -3,7 +3,8 @@
 -ln L is convex in parameters of which all multipliers are straight lines. It need not be in others, which are `bent`: those
 under a root, in a square or in a product, and nuisance parameters whose yields go down to both sides. Along these, fits start
 at several places, and again wherever -ln L, along one parameter, has a minimum that is not the one found. Nuisance parameters
-that change shapes are `shaped`: along them a fit from the nominal values looks for further minima, too.
+that change shapes are `shaped`: along them a fit from the nominal values looks for further minima, too. Where a response has a kink,
+-ln L may have a minimum on either side of it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ FAR = (-4.0, -2.5, -1.2, 1.2, 2.5, 4.0)
 """The same of a nuisance parameter, in sigma."""
 SCATTERED, TAKEN = 64, 6
 """Points at which -ln L is looked at where several physics parameters are bent, and how many of them are starts."""
+BESIDE, ACROSS = 1e-6, 0.3
+"""How far beyond a kink it is seen whether -ln L goes down there, and where a fit starts if it does, in sigma."""
+SHALLOW = 0.02
+"""A slope that leads up by less may lead down where the others have their minimum."""
 SAME = 1e-3
 """Minima within this part of the range of each parameter, and within as much in -ln L, are one."""
 
@@ -40,7 +45,7 @@ def masks(objective: Objective, rates: Rates) -> tuple[Mask, Mask]:
 
 
 def spread(rates: Rates, moved: Mask) -> Floats:
-    """Give starts along the moved parameters, shape (S, P); what is not moved has no meaning.
+    """Give starts along the moved parameters, shape (S, P); NaN where one is not moved.
 
     Args:
         rates: With the bounds.
@@ -61,7 +66,21 @@ def spread(rates: Rates, moved: Mask) -> Floats:
             start = found[1].copy()
             start[own] = _box(rates, own)[0] + row * (_box(rates, own)[1] - _box(rates, own)[0])
             found.append(start)
-    return np.array(found)
+    return np.where(moved, np.array(found), np.nan)
+
+
+def separate(rates: Rates, bent: Mask, kinked: Mask | None) -> Floats:
+    """Give starts along the bent parameters, and beyond each kink alone, shape (S, P); NaN leaves a parameter where it is.
+
+    Args:
+        rates: With the bounds.
+        bent: Which parameters are moved together, shape (P,).
+        kinked: Those with a kink at 0, shape (P,).
+    """
+    places, kinks = np.arange(len(bent)), np.flatnonzero(kinked) if kinked is not None else ()
+    sides = [(k, side) for k in kinks for side in np.clip((-ACROSS, ACROSS), *rates.limits()[k]) if side]
+    beyond = [np.where(places == k, side, np.nan) for k, side in sides]
+    return np.array([*spread(rates, bent), *beyond]).reshape(-1, len(bent))
 
 
 def _box(rates: Rates, own: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
@@ -100,6 +119,33 @@ def probed(objective: Objective, rates: Rates, best: Floats, moved: Mask) -> Ite
         points[:, k] = grid
         looked = [objective(point) for point in points]
         yield from (points[place] for place in _minima(grid, looked, int(k), float(best[k]), here))
+
+
+def crossed(objective: Objective, rates: Rates, best: Floats, free: Mask) -> Iterator[Floats]:
+    """Give starts beyond kinks from which -ln L goes down on the other side, too: there is a minimum on either.
+
+    Args:
+        objective: Gives -ln L and its gradient.
+        rates: With the bounds.
+        best: A minimum, shape (P,). As one parameter goes to its kink, the others follow as the Hessian there says.
+        free: Which parameters are not held, shape (P,).
+    """
+    kinked, hessian = getattr(objective, "kinked", None), getattr(objective, "hessian", None)
+    if kinked is None or hessian is None:
+        return
+    own, (low, high) = np.flatnonzero(free), np.array(rates.limits()).T
+    away = np.flatnonzero(kinked & free & (best != 0) & (low < 0) & (high > 0))
+    curvature = hessian(best)[np.ix_(own, own)] if len(away) else np.eye(0)
+    covariance = np.linalg.pinv(curvature) if np.isfinite(curvature).all() else np.eye(len(own))
+    for k in away:
+        row, side, start = covariance[np.searchsorted(own, k)], -np.sign(best[k]), best.copy()
+        start[own] -= row * (best[k] / float(row[own == k][0] or 1.0))
+        start[k] = side * BESIDE
+        start = np.clip(start, low, high)
+        slope = objective(start)[1]
+        if slope is not None and side * slope[k] < SHALLOW:
+            start[k] = np.clip(side * ACROSS, low[k], high[k])
+            yield start
 
 
 def _minima(

@@ -100,7 +100,7 @@ class Likelihood:
         return self._sums(theta, second=True).hessian
 
     def floored(self, theta: Floats) -> int:
-        """Count the events and filled bins whose expectation is not positive."""
+        """Count the events and filled bins whose expectation is not positive, and where that of empty bins or of all events is negative."""
         return self._sums(theta, second=False).floored
 
     def _sums(self, theta: Floats, *, second: bool) -> Sums:
@@ -133,6 +133,11 @@ class Likelihood:
         """Give the expected counts of each binned region, each of shape (B,)."""
         f, alpha = self.rates.factors(theta)[0], self.alpha(theta)
         return [table.densities(f, alpha) for table in self.of_kind("bins")]
+
+    def gammas(self, theta: Floats) -> list[Floats]:
+        """Give by what the data scale the simulation of each binned region, each of shape (B,); 1 where its statistics is left out."""
+        tables = zip(self.of_kind("bins"), self.counts(theta), strict=True)
+        return [t.staterror.profile(lam, t.count).gamma if t.staterror else np.ones(len(lam)) for t, lam in tables]
 
     def take(
         self, rows: Rows, constraints: Constraints, counts: Sequence[Floats] = (), seen: Sequence[Floats] = ()

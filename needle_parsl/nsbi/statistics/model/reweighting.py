@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
-from needle_parsl.nsbi.statistics.model.rows import Table
-from needle_parsl.nsbi.statistics.model.staterror import Staterror
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -66,26 +65,24 @@ def predicted(likelihood: Likelihood, theta: Floats, sample: Ints) -> Predicted:
     return Predicted(weight, slopes)
 
 
-def _nominal(table: Table) -> Staterror | None:
-    return table.staterror and replace(table.staterror, seen=np.ones(len(table.staterror.seen)))
-
-
-def asimov(likelihood: Likelihood, theta: Floats, sample: Ints) -> Likelihood:
+def asimov(likelihood: Likelihood, theta: Floats, sample: Ints, gammas: Sequence[Floats] = ()) -> Likelihood:
     """Make the likelihood of Asimov data at a point: events, binned regions and auxiliary observations as expected there.
 
     Args:
         likelihood: Over all simulated events, which are behind its Z_j, too.
         theta: Where.
         sample: The process of each event.
+        gammas: By what the simulation of each binned region is scaled there; left out, by 1.
     """
-    weight, counts = predicted(likelihood, theta, sample).weight, iter(likelihood.counts(theta))
+    weight, expected = predicted(likelihood, theta, sample).weight, likelihood.counts(theta)
+    counts, scales = iter(expected), iter(gammas or [np.ones(len(own)) for own in expected])
     tables = []
     for table in likelihood.tables:
-        if table.kind == "total":
-            tables.append(table)
+        if table.kind == "bins":
+            gamma = next(scales)
+            scatter = table.staterror and replace(table.staterror, seen=gamma)
+            tables.append(replace(table, count=gamma * next(counts), staterror=scatter))
         else:
-            tables.append(
-                replace(table, count=weight if table.kind == "events" else next(counts), staterror=_nominal(table))
-            )
+            tables.append(replace(table, count=weight) if table.kind == "events" else table)
     constraints = replace(likelihood.constraints, auxiliary=likelihood.constraints.expected(likelihood.alpha(theta)))
     return replace(likelihood, tables=tuple(tables), constraints=constraints)

@@ -57,7 +57,7 @@ class Sums(NamedTuple):
     hessian: Floats
     """Shape (P, P); zeros where it was not asked for."""
     floored: int
-    """Rows that count, and whose lambda is not positive."""
+    """Rows that count and whose lambda is not positive, and bins and totals of which it is negative."""
 
 
 class Loss(NamedTuple):
@@ -69,7 +69,7 @@ class Loss(NamedTuple):
     second: Floats
     """Shape (N,)."""
     floored: int
-    """Rows that count, and whose lambda is not positive."""
+    """Rows that count and whose lambda is not positive, and bins and totals of which it is negative."""
 
 
 class Point(NamedTuple):
@@ -187,7 +187,7 @@ class Table:
         """
         rate, count = self.rate[rows], self.count[rows]
         good, safe = density > FLOOR, np.maximum(density, FLOOR)
-        floored = int(((count != 0) & ~good).sum())
+        floored = int((((count != 0) & ~good) | ((rate > 0) & (density < 0))).sum())
         if self.staterror is not None:  # of bins, which are few and come in one piece
             found = self.staterror.profile(safe, count)
             first, second = np.where(good, found.first, 1.0), np.where(good, found.second, 0.0)
