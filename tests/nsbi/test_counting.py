@@ -71,10 +71,22 @@ def test_everything_of_a_fit_works_without_events() -> None:
 
 
 def test_a_negative_expectation_is_counted_without_events() -> None:
-    """-ln L falls with it without end, so that a fit without events may end there; its check says so."""
     model = Model({"mu": Parameter(1.0, (-5.0, 20.0))}, MODEL.processes, {})
     learned = counting(0, model)
     assert [learned.floored(np.array([mu])) for mu in (-4.0, -2.0, 1.0)] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("error", [None, 0.01])
+@pytest.mark.parametrize("n", [0, 1, 2, 9])
+def test_a_fit_ends_where_the_expectation_is_not_negative(n: int, error: float | None) -> None:
+    """rate lambda alone falls without end where lambda is negative; here it is so below mu = -3."""
+    model = Model({"mu": Parameter(1.0, (-50.0, 20.0))}, MODEL.processes, {})
+    expected = {"signal": np.array([1.0]), "background": np.array([BACKGROUND])}
+    errors = {} if error is None else {"background": np.array([error])}
+    learned = Builder.of(model, []).counting([Counts("region", expected, np.array([float(n)]), errors)])
+    best = minimise(learned, learned.rates)
+    assert best.converged
+    assert best.value("mu") == pytest.approx(n - BACKGROUND, abs=2e-3)
 
 
 def ratios(x: np.ndarray) -> dict[str, np.ndarray]:

@@ -23,6 +23,8 @@ from needle_parsl.nsbi.statistics.model.staterror import Staterror
 Floats = npt.NDArray[np.float64]
 FLOOR = 1e-30
 """lambda is at least this inside the logarithm; rows below are counted."""
+WALL = 1e4
+"""What keeps expectations from being negative: rate lambda alone would reward them where little or nothing was observed."""
 
 
 class Scale(NamedTuple):
@@ -189,11 +191,13 @@ class Table:
         good, safe = density > FLOOR, np.maximum(density, FLOOR)
         floored = int((((count != 0) & ~good) | ((rate > 0) & (density < 0))).sum())
         if self.staterror is not None:  # of bins, which are few and come in one piece
-            found = self.staterror.profile(safe, count)
-            first, second = np.where(good, found.first, 1.0), np.where(good, found.second, 0.0)
-            return Loss(float(found.value.sum() + np.minimum(density - FLOOR, 0.0).sum()), first, second, floored)
+            profiled = self.staterror.profile(safe, count)
+            first, second = np.where(good, profiled.first, 1.0), np.where(good, profiled.second, 0.0)
+            value = float(profiled.value.sum() + np.minimum(density - FLOOR, 0.0).sum())
+            return _walled(Loss(value, first, second, floored), rate, density)
         share = np.where(good, count / safe, 0.0)
-        return Loss(float(rate @ density - count @ np.log(safe)), rate - share, share / safe, floored)
+        found = Loss(float(rate @ density - count @ np.log(safe)), rate - share, share / safe, floored)
+        return found if self.kind == "events" else _walled(found, rate, density)
 
     def densities(self, f: Floats, alpha: Floats) -> Floats:
         """Give lambda of all rows, shape (N,)."""
@@ -205,6 +209,13 @@ class Table:
         scale = self.scale(alpha)
         at = next(self.stretches(f.value, alpha, scale, max(self.y.shape[1], 1)))
         return Point(at.density, _slopes(at, f, scale), f.value[:, None] * at.parts)
+
+
+def _walled(loss: Loss, rate: Floats, density: Floats) -> Loss:
+    """Add what keeps expectations from being negative."""
+    low = np.minimum(density, 0.0)
+    first, second = loss.first + 2 * WALL * rate * low, loss.second + 2 * WALL * rate * (low < 0)
+    return Loss(loss.value + float(WALL * rate @ low**2), first, second, loss.floored)
 
 
 def _slopes(at: Stretch, f: Multipliers, scale: Scale) -> Floats:
