@@ -48,7 +48,8 @@ class Graph:
         keys = tuple(task.key for task in after)
         # A store is named by its files alone, whatever the tasks through which they came.
         named = () if stage == "convert" else keys
-        code = self.code() if self.analysis.training.own_code() and stage in NETWORKED else None
+        networked = stage in NETWORKED or isinstance(spec, specs.Closing)
+        code = self.code() if self.analysis.training.own_code() and networked else None
         limits = self.analysis.limits
         made_from = [stage, VERSIONS[stage], name, spec, named, code if stage == "train" else None]
         task = Task(stage, name, digest(made_from), spec, keys, code, limits.of(stage), size(limits.output))
