@@ -72,7 +72,7 @@ def network(text: str) -> tuple[str, str]:
 def test_own_module_is_trained_and_evaluated(analysis: Path, needle: Callable[..., Any], tmp_path: Path) -> None:
     own = network('{ _target_ = "physics.py:Network", width = 5 }')
     small = ("--set", "training.members=2", "--set", "training.folds=1")
-    ended = needle("run", analysis, *own, *small, "--until", "evaluate", "--out", tmp_path / "run", "--json")
+    ended = needle("run", analysis, *own, *small, "--until", "interval", "--out", tmp_path / "run", "--json")
     assert ended.code == 0, ended.err
     with h5py.File(tmp_path / "run" / "packs" / "signal.0000.h5") as file:
         assert set(file["engine"][...]) == {b"sequential"}
@@ -82,6 +82,7 @@ def test_own_module_is_trained_and_evaluated(analysis: Path, needle: Callable[..
     assert {line["engine"] for line in lines if line["stage"] == "train"} == {"sequential"}
     with h5py.File(tmp_path / "run" / "ratios" / "asimov.h5") as file:
         assert len(file)
+    assert (tmp_path / "run" / "fits" / "closure.json").exists()  # its task makes the networks again
 
 
 def test_plan_says_why_the_trainer_is_needed(analysis: Path, needle: Callable[..., Any]) -> None:
