@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 ADDRESS = re.compile(
-    r"(?P<protocol>\b[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^\s/?#\"<>]*@)?(?P<place>[^\s?#\"'<>]*)"
+    r"(?P<protocol>\b[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^\s/?#\"<>]*@)?(?P<place>(?:(?!::[A-Za-z][A-Za-z0-9+.-]*://)[^\s?#\"'<>])*)"
     r"(?P<query>[?#][^\s\"'<>]*?(?=[:,.;)\]}]*(?:[\s\"'<>]|$)))?"
 )
 CREDENTIALS = re.compile(

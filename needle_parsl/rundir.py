@@ -8,9 +8,10 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,12 @@ APPENDED = (LEDGER, LOCK)
 """Files that are written to in place; others are replaced as a whole, and a link with their name goes."""
 LARGEST_JSON = 2**27
 """Characters of a JSON file; no run writes such a large one."""
+TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8}|[0-9]+)\.tmp")
+"""Names that are needle's own for files that are not yet whole."""
+MARKS = {RUN: ('"status"', '"tasks"', '"stages"'), LEDGER: ('"key"', '"stage"'), DRIVER: ('"host"', '"scheduler"')}
+"""What tells files of needle's from those of other programs with these names."""
+LOOKED = 2**20
+"""Characters of such a file that are looked at."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 PLACES = {
     "generate": "generated/{}.root",
@@ -89,13 +96,22 @@ def check(root: Path, *, shared: bool = False) -> None:
     """
     if root.exists() and not root.is_dir():
         raise InputError(f"{root}: is a file; choose another --out")
-    known = any((root / name).exists() for name in (RUN, LEDGER, DRIVER))
+    known = any(_marked(root / name, words) for name, words in MARKS.items())
     foreign = root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir())
     if foreign and not known:
         raise InputError(f"{root}: holds files that are no needle run; choose another --out")
     if root.is_dir():
         owning.insist(root, shared=shared, instead="choose another --out")
         _insist_on_own(root)
+
+
+def _marked(path: Path, words: Sequence[str]) -> bool:
+    """Whether a file is needle's: others write a run.json, too, into folders that hold the user's work."""
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace") as file:
+        text = file.read(LOOKED)
+    return all(word in text for word in words)
 
 
 def _insist_on_own(root: Path) -> None:
@@ -152,6 +168,10 @@ def atomic(path: Path) -> Iterator[Path]:
 def sweep(root: Path) -> None:
     """Remove the temporary files of processes that were killed. Only for whoever holds the lock of the run."""
     for path in root.rglob(".*.tmp"):
+        if not TEMPORARY.fullmatch(path.name) or any(
+            part.startswith(".") for part in path.relative_to(root).parts[:-1]
+        ):
+            continue  # the user's, such as what lies in .git
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 

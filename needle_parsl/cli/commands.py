@@ -312,6 +312,7 @@ def main() -> None:
     threads.one()
     os.environ.update(SILENT)
     _any_terminal()
+    _named_folders_alone()
     debug = DEBUG in sys.argv
     try:
         app(args=[argument for argument in sys.argv[1:] if argument != DEBUG])
@@ -330,6 +331,12 @@ def _any_terminal() -> None:
             stream.reconfigure(errors="backslashreplace")
     if not os.environ.get("COLUMNS", "80").isdigit() or int(os.environ.get("COLUMNS", "80")) < 1:
         del os.environ["COLUMNS"]
+
+
+def _named_folders_alone() -> None:
+    """Let programs that needle starts find modules in the folders of PYTHONPATH: for Python, an empty entry is the current folder."""
+    if path := os.environ.pop("PYTHONPATH", ""):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path.split(os.pathsep)))
 
 
 def _say(error: Exception) -> int:

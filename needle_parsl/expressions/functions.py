@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 MANY = 1_000
 """Arguments of a function that takes as many as there are."""
 
+LARGEST = 2.0**63 - 2.0**20
+"""Up to here whole numbers of 64 bits hold a result, whatever a float beside it has lost by rounding."""
+
 
 def _numpy(name: str) -> Callable[..., Value]:
     def call(*arguments: Value) -> Value:
@@ -82,6 +85,21 @@ def _where(condition: Value, a: Value, b: Value) -> Value:
     return np.where(np.asarray(condition).astype(bool) & ~_unknown(condition), a, b)
 
 
+def _unbounded(operation: Callable[[Value, Value], Value]) -> Callable[[Value, Value], Value]:
+    """Compute with whole numbers as long as 64 bits hold what comes out, else with floats: nothing wraps around."""
+
+    def call(a: Value, b: Value) -> Value:
+        plain = operation(a, b)
+        if getattr(plain, "dtype", None) is None or plain.dtype.kind != "i":
+            return plain
+        import numpy as np
+
+        floats = operation(np.asarray(a, np.float64), np.asarray(b, np.float64))
+        return floats if (np.abs(floats) > LARGEST).any() else plain
+
+    return call
+
+
 def _pairwise(name: str) -> Callable[..., Value]:
     return lambda *arguments: reduce(_numpy(name), arguments)
 
@@ -105,8 +123,8 @@ OPERATORS: dict[str, Callable[..., Value]] = {
     "or": _logical(True), "and": _logical(False), "not": _negated,
     "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
     "==": lambda a, b: a == b, "!=": lambda a, b: a != b,
-    "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b,
-    "**": lambda a, b: a**b, "negative": lambda a: -a,
+    "+": _unbounded(lambda a, b: a + b), "-": _unbounded(lambda a, b: a - b), "*": _unbounded(lambda a, b: a * b),
+    "/": lambda a, b: a / b, "**": _unbounded(lambda a, b: a**b), "negative": lambda a: -a,
     **{name: function.call for name, function in FUNCTIONS.items()},
 }  # fmt: skip
 

@@ -187,7 +187,7 @@ class _Parser:
 
 
 def _finite(text: str) -> Expression:
-    if text.isdecimal() and int(text) > WHOLE:
+    if text.isdecimal() and int(text) >= WHOLE:
         return Expression("number", (int(text),))  # as a float, it would be another number
     value = float(text)
     if not math.isfinite(value):

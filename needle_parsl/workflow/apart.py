@@ -10,9 +10,11 @@ import os
 import pickle
 import select
 import signal
+import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -27,6 +29,10 @@ ENDS = 5.0
 """Seconds within which a process that has said no more has ended."""
 OUTPUT = 16_000_000
 """Bytes that the user's code may print in one of these processes; what is beyond is left out."""
+LOOK = 0.5
+"""Seconds between looks at a process that has not answered."""
+HEAD, MARK = struct.Struct("<8sQ"), b"needle-a"
+"""What an answer begins with: a mark, and its length."""
 CLOSED = 76
 """Exit code of a process whose files the user's code has closed."""
 _OWN = threading.local()
@@ -61,17 +67,49 @@ def call(function: Callable[..., T], *arguments: Any, limit: float = float("inf"
     try:
         pickle.dump((function, arguments), child.stdin)
         child.stdin.flush()
-        ready, _, _ = select.select([child.stdout], [], [], None if limit == float("inf") else limit)
-        if not ready:
-            end(child)
-            raise LongError(f"the user's code has taken longer than {limit:g} s, as {said} allows; it was ended")
-        good, result = pickle.load(child.stdout)  # noqa: S301  what this process itself has sent
+        good, result = _answer(child, time.monotonic() + limit)
+    except TimeoutError as error:
+        end(child)
+        raise LongError(f"the user's code has taken longer than {limit:g} s, as {said} allows; it was ended") from error
     except (EOFError, OSError, pickle.UnpicklingError) as error:
         raise _ended(child) from error
     if not good:
         raise result
     found: T = result
     return found
+
+
+def _answer(child: subprocess.Popen[bytes], end_of_time: float) -> Any:
+    """Read what a process answers; of what the user's code writes in its place, nothing is believed.
+
+    Raises:
+        EOFError: There is none; what the process has started may hold its files open for ever.
+        TimeoutError: It takes too long.
+        pickle.UnpicklingError: It is none.
+    """
+    head = _read(child, HEAD.size, end_of_time)
+    mark, size = HEAD.unpack(head)
+    if mark != MARK:
+        raise pickle.UnpicklingError("no answer")
+    return pickle.loads(_read(child, size, end_of_time))  # noqa: S301  what this process itself has sent
+
+
+def _read(child: subprocess.Popen[bytes], size: int, end_of_time: float) -> bytes:
+    """Read so many bytes, and look from time to time whether anybody writes them."""
+    assert child.stdout is not None
+    found = bytearray()
+    while len(found) < size:
+        over = child.poll() is not None  # before the look: what it has written until then is still there
+        ready, _, _ = select.select([child.stdout], [], [], max(0.0, min(LOOK, end_of_time - time.monotonic())))
+        if ready:
+            if not (more := os.read(child.stdout.fileno(), size - len(found))):
+                raise EOFError
+            found += more
+        elif over:
+            raise EOFError
+        if time.monotonic() > end_of_time:
+            raise TimeoutError
+    return bytes(found)
 
 
 def _living() -> subprocess.Popen[bytes]:
@@ -94,7 +132,7 @@ def _ended(child: subprocess.Popen[bytes]) -> NeedleError:
     if STOPPING.is_set():
         return StoppedError("stopped with the run")
     if code in (None, CLOSED):
-        return InputError("the user's code has closed the files of its process; it was ended")
+        return InputError("the user's code has closed the files of its process, or written to them; it was ended")
     if code > 128:
         return CrashError(f"the process of the user's code was killed by signal {code - 128}")
     return InputError(f"the user's code ended its process with exit code {code}")
@@ -141,7 +179,8 @@ def main() -> None:
             if os.getpid() != process:
                 os._exit(0)  # a fork that came back: its parent answers
         try:
-            pickle.dump(answer, answers)
+            text = pickle.dumps(answer)
+            answers.write(HEAD.pack(MARK, len(text)) + text)
             answers.flush()
         except OSError:
             os._exit(CLOSED)

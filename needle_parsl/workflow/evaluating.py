@@ -111,6 +111,7 @@ def evaluate(
         facts = {"run": root, "engine": "onnxruntime" if onnx else "torch"} | ({"trusted": heard[0]} if heard else {})
         with rundir.atomic(request.output) as temporary:
             pool.submit(join, parts, str(temporary), ratios, facts).result()
+        overwriting.note(request.output.parent, [request.output])
     rows = sum(stop - start for _, start, stop in pieces)
     return {"rows": rows, "events": events, **facts, "ratios": list(ratios), "output": str(request.output)}
 

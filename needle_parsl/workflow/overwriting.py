@@ -14,7 +14,7 @@ from needle_parsl.errors import InputError
 from needle_parsl.workflow import forms
 
 WRITTEN = ".needle-written.json"
-"""In a folder of exported files: the digests of those that needle has written there."""
+"""In a folder of exported files or evaluated events: the digests of those that needle has written there, and nobody has changed."""
 
 
 def inputs(root: Path) -> list[str]:
@@ -43,7 +43,11 @@ def refuse(output: Path, sources: Iterable[str], root: Path, *, force: bool) -> 
         raise InputError(
             f"--out {output}: lies in the run directory, which only needle run writes to; choose another place"
         )
-    if output.exists() and not force and not _of_needle(output):
+    if (
+        output.exists()
+        and not force
+        and not (output.is_file() and _written(output.parent).get(output.name) == rundir.digest(output))
+    ):
         raise InputError(f"--out {output}: is there, and needle did not write it; choose another name, or say --force")
 
 
@@ -52,16 +56,6 @@ def _not_an_input(output: Path, sources: Iterable[str]) -> None:
         path = Path(source)
         if not is_remote(source) and output.exists() and path.exists() and output.samefile(path):
             raise InputError(f"{output}: is an input, and would be lost; choose another name")
-
-
-def _of_needle(path: Path) -> bool:
-    """Whether a Parquet file says that needle has made it."""
-    from pyarrow import ArrowException, parquet
-
-    try:
-        return b"needle" in (parquet.read_schema(path).metadata or {})
-    except (ArrowException, OSError):
-        return False
 
 
 def into(folder: Path, names: Sequence[str], root: Path, *, force: bool) -> None:

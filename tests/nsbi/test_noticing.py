@@ -121,3 +121,29 @@ def test_installed_packages_are_not_the_users() -> None:
     ):
         assert not own_code.own(str(path))
     assert own_code.own("/home/me/ana/src/ana/cfg.py")
+
+
+LOADED = """import importlib.util, pathlib, runpy
+HERE = pathlib.Path(__file__).parent
+exec((HERE / "cuts.py").read_text())
+SPEC = importlib.util.spec_from_file_location("other", HERE / "other.py")
+SPEC.loader.exec_module(importlib.util.module_from_spec(SPEC))
+runpy.run_path(str(HERE / "third.py"))
+WEIGHTS = (HERE / "net.pth").read_bytes()
+def signal(generator, events):
+    return {"x1": generator.normal(0, 1, events), "weight": generator.uniform(1, 2, events)}
+"""
+
+
+def test_code_and_weights_that_are_read_as_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    names = {"cuts.py", "other.py", "third.py", "net.pth"}
+    for name in names:
+        (tmp_path / name).write_text("X = 1")
+    time.sleep(0.01)
+    item = sample_look.Look(Recipe("s", ("x1",), "weight", (), ()), (), "", "physics.py:signal", 10_000)
+    for _ in range(2):  # from sources, then from compiled files
+        found = inspection.look([item], (LOADED, str(tmp_path / "physics.py")), Fractions(0.6, 0.2, 0.2, 1), 10)
+        assert {Path(path).name for path in found["code"]} == names
+        for name in [name for name in sys.modules if name.startswith("physics_")]:
+            del sys.modules[name]

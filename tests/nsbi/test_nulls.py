@@ -208,3 +208,20 @@ def test_a_ratio_that_is_no_number_stops_before_the_fits(bad: float) -> None:
     with pytest.raises(TaskError, match=r"1 of 3 events of observed, first for event 1 \(a = 2, b = 3\)"):
         beyond.insist({"signal": ratio}, x, ("a", "b"), "observed")
     beyond.insist({"signal": np.array([0.0, -np.inf])}, x[:2], ("a", "b"), "observed")  # r = 0
+
+
+@pytest.mark.parametrize(
+    ("text", "a", "b", "value"),
+    [
+        ("a * a * a", 3_000_000, 0, 2.7e19),
+        ("a + b", 2**62, 2**62, 2.0**63),
+        ("a - b", -(2**63), 1, -(2.0**63)),
+        ("a ** b", 10, 30, 1e30),
+        ("a * b", 3_000_000_001, 3_000_000_003, 9_000_000_012_000_000_003),
+        ("where(a == 9007199254740992, 1, 0)", 2**53 + 1, 0, 0),
+        ("where(a > 9007199254740992, 1, 0)", 2**53 + 1, 0, 1),
+    ],
+)
+def test_whole_numbers_do_not_wrap_around(text: str, a: int, b: int, value: float) -> None:
+    found = formulas.evaluate(text, {"a": np.array([a]), "b": np.array([b])}, "w")
+    assert found.tolist() == [value]

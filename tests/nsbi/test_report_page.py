@@ -225,3 +225,13 @@ def test_page_is_written_whatever_the_numbers_are(way: str, tmp_path: Path, monk
     }
     assert set(FIGURES) - missing - drawn <= left_out | set(closure.FIGURES)  # where there is nothing of a kind
     assert missing <= MISSING.get(way, set(FIGURES)), said
+
+
+def test_figures_are_those_of_matplotlibs_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `matplotlibrc` of the current folder is read by matplotlib, whoever has written it."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({"text.usetex": True, "savefig.dpi": 5}):
+        _, said = written(tmp_path, whole(), monkeypatch)
+        assert mpl.rcParams["text.usetex"]
+    assert not said

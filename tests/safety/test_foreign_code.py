@@ -18,6 +18,7 @@ import pytest
 
 from needle_parsl import refs, site
 from needle_parsl.analysis import read
+from needle_parsl.cli import commands
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.estimators import files
 from needle_parsl.nsbi.training import networks, packs
@@ -288,3 +289,9 @@ def test_programs_of_needles_run_nothing_that_python_would_start_with(tmp_path: 
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert "os:system failed" in done.stderr
     assert not (tmp_path / "executed").exists()
+
+
+def test_an_empty_entry_of_pythonpath_is_not_the_current_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", "/there", "", "/too"]))
+    commands._named_folders_alone()
+    assert os.environ["PYTHONPATH"] == os.pathsep.join(["/there", "/too"])

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from needle_parsl import rundir
 from needle_parsl.errors import InputError
 from needle_parsl.workflow import exporting, overwriting
 
@@ -49,8 +50,8 @@ def test_evaluate_keeps_inputs_and_files_of_others(root: Path, tmp_path: Path, i
 
 
 def test_what_needle_has_written_is_replaced(root: Path, tmp_path: Path) -> None:
-    schema = pa.schema([("a", pa.int64())]).with_metadata({"needle": "{}"})
-    parquet.write_table(pa.table({"a": [1]}, schema=schema), tmp_path / "ours.parquet")
+    parquet.write_table(pa.table({"a": [1]}), tmp_path / "ours.parquet")
+    overwriting.note(tmp_path, [tmp_path / "ours.parquet"])
     (tmp_path / "theirs.parquet").write_text("x")
     overwriting.refuse(tmp_path / "ours.parquet", [], root, force=False)
     with pytest.raises(InputError, match="needle did not write it"):
@@ -99,3 +100,32 @@ def test_init_keeps_what_is_there(tmp_path: Path, inside: Needle) -> None:
         assert ended.code == 2
         assert "is not overwritten" in ended.err
     assert (tmp_path / "a" / "analysis.toml").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["run.json", "ledger.jsonl", "driver.json"])
+def test_a_folder_with_a_file_of_another_program_is_no_run(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text('{"status": "done", "host": "h", "key": 1}')
+    rundir.check(planting.run(tmp_path / "own"))
+    (tmp_path / "report").mkdir()
+    with pytest.raises(InputError, match="holds files that are no needle run"):
+        rundir.check(tmp_path)
+
+
+def test_temporary_files_of_the_users_stay(tmp_path: Path) -> None:
+    own = [".draft.tmp", ".git/.x.0123abcd.tmp", ".a.b.tmp"]
+    for name in (*own, "packs/.x.h5.0123abcd.tmp", "generated/.x.root.77.tmp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    rundir.sweep(tmp_path)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.tmp")) == sorted(own)
+
+
+def test_ratios_to_which_the_user_has_added_a_column_are_kept(root: Path, tmp_path: Path, inside: Needle) -> None:
+    planting.events(tmp_path)
+    for _ in range(2):  # what needle has written is replaced
+        assert inside("evaluate", root, "--events", "new.parquet", "-o", "out.parquet").code == 0
+    table = parquet.read_table(tmp_path / "out.parquet")
+    parquet.write_table(table.append_column("mine", table["row"]), tmp_path / "out.parquet")
+    ended = inside("evaluate", root, "--events", "new.parquet", "-o", "out.parquet")
+    assert (ended.code, "needle did not write it" in ended.err) == (2, True), ended
+    assert "mine" in parquet.read_schema(tmp_path / "out.parquet").names

@@ -165,7 +165,7 @@ def test_a_link_that_leads_out_of_a_run_directory_is_refused(name: str, tmp_path
     root, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
     (root / name).parent.mkdir(parents=True)
     elsewhere.mkdir()
-    (root / "run.json").write_text("{}")
+    (root / "run.json").write_text('{"status": "done", "tasks": {}, "stages": {}}')
     (root / name).symlink_to(elsewhere / "profile" if "." in name or name == "lock" else elsewhere)
     (elsewhere / "profile").write_text("mine")
     with pytest.raises(InputError, match="is a link, and needle would write where it leads"):

@@ -35,6 +35,8 @@ SECRET = "http://alice:S3CRET@{}/b.h5?token=S3CRET&X-Amz-Signature=S3CRET#S3CRET
         ("http://h/x\n  at http://h:S3CRET@h/y", "http://h/x\n  at http://h/y"),
         ("C:/no/address?x=1", "C:/no/address?x=1"),
         ("https://S3CRET@h/", "https://h/"),
+        ("zip://x.root::http://a:S3CRET@h/a.zip?sig=S3CRET", "zip://x.root::http://h/a.zip"),
+        ("tar://x::zip://y::s3://k:S3CRET@b/a.zip: no", "tar://x::zip://y::s3://b/a.zip: no"),
         ("HTTPS://u:S3CRET@h/a*.root?S3CRET", "HTTPS://h/a*.root"),
     ],
 )  # fmt: skip

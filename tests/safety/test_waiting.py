@@ -380,3 +380,20 @@ def test_what_the_users_code_prints_beside_the_driver_is_bounded(
     said = capfd.readouterr().err
     assert 290_000 < said.count("x") < 310_000
     assert "what it printed beyond 300000 bytes is left out" in said
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import os, time\nif os.fork() == 0:\n    os.setsid(); time.sleep(20)\nos._exit(0)", "ended its process with exit code 0"),
+        ("import os\nfor n in range(3, 64):\n    try: os.write(n, b'g' * 5000)\n    except OSError: pass", "or written to them"),
+        ("import os, time\nfor n in range(3, 64):\n    try: os.write(n, b'g')\n    except OSError: pass\ntime.sleep(60)", "longer than 8 s"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_never_comes_is_not_waited_for(code: str, words: str) -> None:
+    """What is left of a process may hold its files open, and what is written there may be no answer."""
+    begun = time.monotonic()
+    with pytest.raises(NeedleError, match=words):
+        apart.call(exec, code, limit=8.0, said="limits.toys")
+    assert time.monotonic() - begun < 20
+    assert apart.call(os.getpid) != os.getpid()

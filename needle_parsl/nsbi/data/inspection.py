@@ -43,7 +43,8 @@ def look(
     before = set(sys.modules)
     with own_code.watching() as opened:
         found = _look(looks, physics, fractions, least, throws, known, wanted, links)
-    read = sorted(opened - found["files"].keys() - set(resources))
+    modules = {str(Path(path).resolve()) for path in own_code.modules(set(sys.modules) - before, set())}
+    read = sorted(opened - found["files"].keys() - set(resources) - modules)
     found["notes"] += [
         f"{path}: is opened by your code; what depends on that is made again when it changes" for path in read
     ]

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from hashlib import blake2b
+from importlib.util import source_from_cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 INSTALLED = ("site-packages", "dist-packages")
-ENDINGS = (".py", ".pyc", ".so", ".pth")
-"""Of files that are modules, and found as such."""
+SHOWING = ("linecache.py", "tokenize.py")
+"""Modules of Python's that open code only to show lines of it."""
 SYSTEM = ("/proc/", "/sys/", "/dev/")
 
 
@@ -50,6 +51,14 @@ def digest(path: str) -> str:
     return blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
 
 
+def _source(path: str) -> str:
+    """Give the source of a compiled file: code that is loaded by its path is no module that is found by its name."""
+    try:
+        return source_from_cache(path) if path.endswith(".pyc") else path
+    except ValueError:
+        return path
+
+
 class Opened:
     """Hears of files that the user's code opens, while it is on; a hook of Python's cannot be taken away."""
 
@@ -66,12 +75,12 @@ class Opened:
         if (
             isinstance(path, (str, bytes))
             and not (flags or 0) & (os.O_WRONLY | os.O_RDWR)
-            and self._is_data(os.fsdecode(path))
+            and self._is_data(_source(os.fsdecode(path)))
         ):
-            self.paths.add(str(Path(os.fsdecode(path)).resolve()))
+            self.paths.add(str(Path(_source(os.fsdecode(path))).resolve()))
 
     def _is_data(self, path: str) -> bool:
-        if path.endswith(ENDINGS) or path.startswith(SYSTEM) or not own(path) or not self._by_user():
+        if path.startswith(SYSTEM) or not own(path) or not self._by_user():
             return False
         try:
             found = Path(path).stat()
@@ -81,6 +90,8 @@ class Opened:
 
     def _by_user(self) -> bool:
         frame: FrameType | None = sys._getframe(3)  # noqa: SLF001  no other way to know who opens
+        if frame is not None and frame.f_code.co_filename.endswith(SHOWING):
+            return False
         while frame is not None:
             name = frame.f_code.co_filename
             if name not in self.known and own(name):

@@ -41,7 +41,7 @@ FORMATS: dict[str, dict[str, Any]] = {"png": {"dpi": DPI}, "pdf": {"metadata": {
 def write(folder: Path, facts: Facts) -> None:
     """Write `index.html`, `summary.json` and the figures into a new folder."""
     folder.mkdir(parents=True)
-    pictures = _figures(folder, facts) if extras.here("plots") else []
+    pictures = _pictures(folder, facts) if extras.here("plots") else []
     numbers = plain(summary.numbers(facts))
     shown: dict[str, Any] = {
         "f": facts,
@@ -85,6 +85,15 @@ def _part(environment: jinja2.Environment, common: str, text: str, shown: Mappin
         figures = "".join(f"{{{{ {call} }}}}" for call in re.findall(r'figures\("\w+"\)', text))
         left = f'{common}{heading}<p class="weak missing">{{{{ said }}}}</p>{figures}\n'
         return environment.from_string(left).render({**shown, "said": said[0].upper() + said[1:]})
+
+
+def _pictures(folder: Path, facts: Facts) -> list[dict[str, Any]]:
+    """Draw the figures as matplotlib does by itself: a `matplotlibrc` of the current folder may be anybody's."""
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        return _figures(folder, facts)
 
 
 def _figures(folder: Path, facts: Facts) -> list[dict[str, Any]]:
