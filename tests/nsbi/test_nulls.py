@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -190,6 +191,9 @@ def test_data_outside_of_the_simulation_is_counted_and_fitted_without() -> None:
     np.testing.assert_allclose(found["shift"]["mu"], -0.1)
 
     class Facts:
+        class dataset:  # noqa: N801  a field of the facts
+            x = simulation
+
         class inference:  # noqa: N801  a field of the facts
             fits = {"observed": {"outside": found, "parameters": {"mu": {"error": 0.2}}}}  # noqa: RUF012
 
@@ -200,6 +204,21 @@ def test_data_outside_of_the_simulation_is_counted_and_fitted_without() -> None:
     Facts.inference.fits = {"observed": {"outside": none, "parameters": {}}}
     assert list(outside.look(Facts)) == []  # type: ignore[arg-type]
     assert "within the range" in outside.good(Facts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("values", "mu", "state"),
+    [([3.2], 0.99, "pass"), ([3.2], 0.9, "warning"), ([9.0], 0.9, "fail"), ([3.2] * 8, 0.9, "fail"), ([9.0], 0.99, "warning")],
+)  # fmt: skip
+def test_an_event_at_the_end_of_a_finite_simulation_is_no_failure(values: list[float], mu: float, state: str) -> None:
+    """One of 500 events beyond the largest of 5,000 comes by chance; eight do not, nor does one that is far away."""
+    simulation = np.linspace(-3, 3, 5_000, dtype=np.float32)[:, None]
+    data = np.concatenate([np.zeros(500 - len(values)), values]).astype(np.float32)[:, None]
+    found = beyond.record(data, simulation, ("a",), lambda _: {"mu": mu}, {"mu": 1.0})
+    fits = {"observed": {"outside": found, "parameters": {"mu": {"error": 0.2}}}}
+    facts: Any = SimpleNamespace(dataset=SimpleNamespace(x=simulation), inference=SimpleNamespace(fits=fits))
+    ((said, _),) = outside.look(facts)
+    assert said == state
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 3.5e28])

@@ -119,6 +119,10 @@ def planted(facts: Any, fault: str) -> None:  # noqa: C901, PLR0912  one fault a
             samples[1] = replace(samples[1], leaked=0.9, repeated=0.8)
         case "probability":
             ratios["signal"] = RNG.random(SIZE)
+        case "normalised probability":
+            scale = {"slope": 5.0, "offset": -2.5}
+            inference.closure = {"normalisation": {"@processes": {"ratios": {"signal": scale}}}}
+            ratios["signal"] = 5.0 * RNG.random(SIZE) - 2.5
         case "wrong sign":
             samples[0] = replace(samples[0], negative=6000)
         case "few events":
@@ -134,7 +138,7 @@ FAULTS = {
     "same side": ("variation samples", "warning"), "swapped": ("variation samples", "warning"),
     "one side only": ("variation samples", "warning"), "same shape": ("variation samples", "warning"),
     "identical": ("variation samples", "fail"), "leak of 1 %": ("leaks", "fail"), "discrete content": ("leaks", "no power"),
-    "probability": ("outputs", "fail"), "wrong sign": ("events", "fail"), "few events": ("events", "fail"),
+    "probability": ("outputs", "fail"), "normalised probability": ("outputs", "fail"), "wrong sign": ("events", "fail"), "few events": ("events", "fail"),
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -171,14 +172,25 @@ def good_leaks(facts: Facts) -> str:
 
 
 def outputs(facts: Facts) -> Found:
-    """Look for values that cannot be ln r: those of a probability lie between 0 and 1."""
+    """Look for values that cannot be ln r: those of a probability lie between 0 and 1, before they are normalised."""
+    scales = _scales(facts.inference.closure or {})
     for name, values in facts.dataset.ratios.items():
-        low, high = float(values.min(initial=np.inf)), float(values.max(initial=-np.inf))
+        slope, offset = scales.get(name, (1.0, 0.0))
+        low = (float(values.min(initial=np.inf)) - offset) / slope
+        high = (float(values.max(initial=-np.inf)) - offset) / slope
         if low >= 0 and high <= 1 and high - low > 1e-3:
             yield (
                 "fail",
-                f"All values of ln r of {name} lie between {low:.3f} and {high:.3f}: does the network give a probability where its logit is expected?",
+                f"All that the networks give for {name} lies between {low:.3f} and {high:.3f}: do they give a probability where the logit is expected?",
             )
+
+
+def _scales(closure: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Give the slope and offset with which ratios were normalised."""
+    groups = closure.get("normalisation", {}).values()
+    return {
+        name: (own["slope"], own["offset"]) for group in groups for name, own in group["ratios"].items() if own["slope"]
+    }
 
 
 def good_outputs(facts: Facts) -> str:

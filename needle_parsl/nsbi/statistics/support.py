@@ -22,7 +22,7 @@ def outside(data: npt.NDArray[np.float32], simulation: npt.NDArray[np.float32], 
         simulation: Features of all simulated events, shape (M, F).
         names: Of the features.
     """
-    low, high = simulation.min(axis=0), simulation.max(axis=0)
+    low, high = np.nanmin(simulation, axis=0), np.nanmax(simulation, axis=0)
     sides = np.array([(data < low).sum(axis=0), (data > high).sum(axis=0)])
     limit = np.log(UNLIKELY / sides.size)
     return [
@@ -30,6 +30,17 @@ def outside(data: npt.NDArray[np.float32], simulation: npt.NDArray[np.float32], 
         "was simulated and no ratio is known; narrow the selection, or simulate there"
         for f in map(int, np.flatnonzero((_log_chance(sides, len(data), len(simulation)) < limit).any(axis=0)))
     ]
+
+
+def explained(beyond: npt.NDArray[np.intp], data: int, simulation: int) -> bool:
+    """Whether the ends of a finite simulation explain as many observed events beyond them, see `outside`.
+
+    Args:
+        beyond: Events outside, shape (F,).
+        data: N.
+        simulation: M.
+    """
+    return bool((_log_chance(beyond, data, simulation) > np.log(UNLIKELY / (2 * len(beyond)))).all())
 
 
 def _log_chance(beyond: npt.NDArray[np.intp], data: int, simulation: int) -> npt.NDArray[np.float64]:
