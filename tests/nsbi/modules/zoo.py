@@ -1461,7 +1461,77 @@ class LayerwiseDecay(InSequence):
         return [optimizer], [lr_scheduler.LambdaLR(optimizer, [lambda e: 0.9**e, lambda e: 0.8**e])]
 
 
+class BatchesBefore(InTrainer):
+    """Asks for the number of batches when Lightning does not know it yet, and says that it is infinite."""
+
+    def configure_optimizers(self):
+        batches = self.trainer.num_training_batches
+        optimizer = torch.optim.Adam(self.parameters(), 1e-2)
+        length = 100 if math.isinf(batches) else batches
+        return [optimizer], [{"scheduler": lr_scheduler.LinearLR(optimizer, 0.1, 1.0, length), "interval": "step"}]
+
+
+class BatchesAtStart(InTrainer):
+    """The same in a hook before the loaders are known."""
+
+    def on_fit_start(self):
+        self.scale = 1.0 if math.isinf(self.trainer.num_training_batches) else 0.5
+
+    def training_step(self, batch, batch_idx):
+        return self.loss(batch) * self.scale
+
+
+class AlwaysDropping(InSequence):
+    """Drops in validation, too: numbers are drawn there as by Lightning alone."""
+
+    RANDOM = True
+
+    def forward(self, x):
+        return super().forward(F.dropout(x, 0.2, training=True))
+
+
+class AlwaysDroppingInTrainer(AlwaysDropping):
+    ENGINE = STACKED = "lightning"
+
+    def on_before_optimizer_step(self, optimizer):
+        pass
+
+
+class Closed(InTrainer):
+    """Steps by itself, and has no optimiser that Lightning knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.own = [torch.optim.SGD(self.parameters(), 0.1)]
+
+    def training_step(self, batch, batch_idx):
+        self.own[0].zero_grad()
+        self.manual_backward(self.loss(batch))
+        self.own[0].step()
+
+    def configure_optimizers(self):
+        return None
+
+
 # --- refused in a sentence
+
+
+class WithoutMonitor(Gelu):
+    REFUSED = r'WithoutMonitor: configure_optimizers: ReduceLROnPlateau has no "monitor"'
+    configure_optimizers = scheduled(plateau)
+
+
+class OddInterval(Gelu):
+    REFUSED = r'OddInterval: configure_optimizers: a scheduler has the interval "steps"'
+    configure_optimizers = scheduled(lambda o: lr_scheduler.ExponentialLR(o, 0.5), interval="steps")
+
+
+class OtherSpelling(Gelu):
+    REFUSED = r'OtherSpelling: configure_optimizers: gives a table without "optimizer"'
+
+    def configure_optimizers(self):
+        return {"optimiser": torch.optim.Adam(self.parameters())}
 
 
 class Pair(Gelu):

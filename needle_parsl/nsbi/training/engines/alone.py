@@ -21,7 +21,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Checkpoint
 
 from needle_parsl.errors import TaskError
-from needle_parsl.nsbi.training import dropping, modules, networks
+from needle_parsl.nsbi.training import dropping, modules, networks, randomness
 from needle_parsl.nsbi.training.course import Course
 from needle_parsl.nsbi.training.engines import placing
 from needle_parsl.nsbi.training.engines.kept import Kept
@@ -156,7 +156,7 @@ class _Follower(Checkpoint):
         number, loader = given[2], given[3] if len(given) > 3 else 0
         if number == 0 and loader == 0 and not trainer.sanity_checking:
             job = self.course.job
-            with torch.no_grad():
+            with torch.no_grad(), randomness.forked():  # a forward may draw numbers in validation, too
                 events = list(job.validation.batches(chunk(module, job))) if job.settings.metrics else []
                 first = events[0] if events else next(iter(job.validation.batches(chunk(module, job))))
                 self.seen = witness(module, first, job)
@@ -209,4 +209,7 @@ class _Follower(Checkpoint):
 
 
 def _rate(trainer: Any) -> float:
-    return float(trainer.optimizers[0].param_groups[0]["lr"]) if trainer.optimizers else math.nan
+    groups = (
+        trainer.optimizers[0].param_groups if trainer.optimizers else []
+    )  # none where configure_optimizers gives None
+    return float(groups[0]["lr"]) if groups else math.nan

@@ -13,7 +13,7 @@ from needle_parsl.errors import InputError
 from needle_parsl.nsbi import compiling
 from needle_parsl.nsbi.training import heads, modules, randomness, watching
 from needle_parsl.nsbi.training.engines import hosting, optimizing, placing
-from needle_parsl.nsbi.training.engines.refusing import NotPackedError
+from needle_parsl.nsbi.training.engines.refusing import NotPackedError, RefusedError
 from needle_parsl.nsbi.training.engines.rows import loss_of
 from needle_parsl.nsbi.training.engines.stacked import device, faithful
 from needle_parsl.nsbi.training.members import Job
@@ -95,6 +95,8 @@ def _unoptimised(module: Any, job: Job) -> str:
         with placing.blamed(job.settings.shape.network, "configure_optimizers", passed=(NotPackedError,)):
             configured = module.configure_optimizers()
         optimizer, schedulers = optimizing.unpack(configured)
+    except RefusedError as error:
+        raise InputError(f"{job.settings.shape.network}: configure_optimizers: {error}") from error
     except (ValueError, KeyError, TypeError):
         return "it has not one optimiser"
     except NotPackedError as error:
@@ -112,7 +114,13 @@ def _unoptimised(module: Any, job: Job) -> str:
         for e in schedulers
         if not isinstance(e["scheduler"], optim.lr_scheduler.LRScheduler)
     ]
-    return f"its scheduler is {own[0]}" if own else ""
+    return f"its scheduler is {own[0]}" if own else _early(host)
+
+
+def _early(host: hosting.Host) -> str:
+    """Say that the number of batches was asked for before training has begun: there it is infinite with Lightning."""
+    asked = "num_training_batches" in host.trainer.read
+    return "it asks for self.trainer.num_training_batches before training begins" if asked else ""
 
 
 def _tried(module: Any, job: Job, watch: Watch) -> tuple[str, Watch]:
@@ -123,7 +131,10 @@ def _tried(module: Any, job: Job, watch: Watch) -> tuple[str, Watch]:
     given = modules.given(batch, job.settings)
     try:
         with placing.blamed(name, passed=(NotPackedError, RuntimeError), hint=_hint(job)):
-            for hook in ("on_fit_start", "on_train_start", "on_train_epoch_start"):
+            host.call("on_fit_start")
+            if early := _early(host):
+                return early, watch
+            for hook in ("on_train_start", "on_train_epoch_start"):
                 host.call(hook)
             loss = loss_of(host.step("training_step", given, 0, size))
             if loss is not None:

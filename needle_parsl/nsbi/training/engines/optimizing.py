@@ -12,6 +12,7 @@ from torch.optim import lr_scheduler
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.training import networks
 from needle_parsl.nsbi.training.engines.flat import Flat
+from needle_parsl.nsbi.training.engines.refusing import RefusedError
 
 ELEMENTWISE = (optim.Adam, optim.AdamW, optim.SGD, optim.NAdam, optim.RAdam, optim.RMSprop, optim.Adamax)
 """Optimisers that treat each parameter alone, and keep no state before the first step."""
@@ -134,8 +135,11 @@ def unpack(configured: Any) -> tuple[optim.Optimizer, list[dict[str, Any]]]:
 
     Raises:
         ValueError: There is more than one optimiser, or none.
+        RefusedError: Lightning takes no such table.
     """
     if isinstance(configured, Mapping):
+        if "optimizer" not in configured:
+            raise RefusedError('gives a table without "optimizer"')
         found = configured.get("lr_scheduler")
         return configured["optimizer"], [_entry(found, configured.get("monitor"))] if found is not None else []
     if isinstance(configured, (list, tuple)):
@@ -152,7 +156,13 @@ def unpack(configured: Any) -> tuple[optim.Optimizer, list[dict[str, Any]]]:
 
 def _entry(found: Any, monitor: str | None = None) -> dict[str, Any]:
     given = dict(found) if isinstance(found, Mapping) else {"scheduler": found, "monitor": monitor}
+    if "scheduler" not in given:
+        raise RefusedError('a scheduler is a table without "scheduler"')
     plateau = isinstance(given["scheduler"], lr_scheduler.ReduceLROnPlateau)
     entry = {"interval": "epoch", "frequency": 1, "strict": True, "reduce_on_plateau": plateau, **given}
+    if entry["interval"] not in ("step", "epoch"):
+        raise RefusedError(f'a scheduler has the interval "{entry["interval"]}"; expected "step" or "epoch"')
+    if entry["reduce_on_plateau"] and not entry.get("monitor"):
+        raise RefusedError('ReduceLROnPlateau has no "monitor", such as "val_loss"')
     entry["monitor"] = entry.get("monitor") or "val_loss"
     return entry

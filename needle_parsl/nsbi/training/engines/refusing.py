@@ -7,6 +7,10 @@ class NotPackedError(Exception):
     """A module wants something that only lightning.Trainer gives; the message says what."""
 
 
+class RefusedError(Exception):
+    """lightning.Trainer would refuse what a module has configured; the message says why."""
+
+
 class UnlikeError(Exception):
     """An engine that recognised a module has found in an epoch that it does something else; the message says when."""
 

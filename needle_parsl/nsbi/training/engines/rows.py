@@ -120,10 +120,9 @@ class Rows:
             host.call("on_validation_epoch_start")
             for number, batch in enumerate(self.job.validation.batches(self.chunk)):
                 host.step("validation_step", modules.given(batch, self.job.settings), number, len(batch.label))
-                if wanted:
-                    judged.append((*batch[:3], modules.ratio(self.module, batch, self.job.settings)))
-                if not number:
-                    self.first = witness(self.module, batch, self.job)
+                if wanted or not number:
+                    with randomness.forked():  # Lightning alone does not ask a forward that draws numbers once more
+                        judged += self._judged(batch, number)
             if host.hooks.keys() & {"on_validation_epoch_end", "on_train_epoch_end"}:
                 self.validated = networks.vector(self.module)
             host.call("on_validation_epoch_end")
@@ -132,6 +131,14 @@ class Rows:
         facts["training"], facts["validating"], host.logs.validating = True, False, False
         host.logs.validated()
         return measure(wanted, judged) if wanted else {}
+
+    def _judged(self, batch: Batch | ParticleBatch, number: int) -> list[tuple[torch.Tensor, ...]]:
+        """Give what the metrics need of a batch, and remember what the network gives for the first."""
+        if not number:
+            self.first = witness(self.module, batch, self.job)
+        if not self.job.settings.metrics:
+            return []
+        return [(*batch[:3], modules.ratio(self.module, batch, self.job.settings))]
 
     def weights(self, place: int) -> torch.Tensor:  # noqa: ARG002  the engines of packs have several places, this one has one
         """Copy the weights that were validated."""
