@@ -56,7 +56,7 @@ def write(folder: Path, made: Mapping[str, Sample], surveys: Sequence[Survey]) -
         f"targets = {_listed(list(made))}",
         "",
         "[training]",
-        "members = 10    # networks per ratio",
+        "members = 10    # networks per ratio and fold",
         "",
         *_model(made, signal),
     ]

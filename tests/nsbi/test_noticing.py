@@ -147,3 +147,23 @@ def test_code_and_weights_that_are_read_as_files(tmp_path: Path, monkeypatch: py
         assert {Path(path).name for path in found["code"]} == names
         for name in [name for name in sys.modules if name.startswith("physics_")]:
             del sys.modules[name]
+
+
+def test_a_cache_that_a_library_reads_as_it_is_imported_is_not_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = tmp_path / "site-packages"
+    library.mkdir()
+    (library / "library_of_others.py").write_text(
+        "from pathlib import Path\n"
+        f"Path({str(tmp_path / 'fonts.json')!r}).read_text()\n"
+        "def load(path):\n    return Path(path).read_text()\n"
+    )
+    for name in ("fonts.json", "cuts.json"):
+        (tmp_path / name).write_text("{}")
+    monkeypatch.syspath_prepend(library)
+    time.sleep(0.01)
+    text = f"import library_of_others\nlibrary_of_others.load({str(tmp_path / 'cuts.json')!r})\n"
+    with own_code.watching() as opened:
+        exec(compile(text, str(tmp_path / "physics.py"), "exec"), {})
+    assert opened == {str(tmp_path / "cuts.json")}

@@ -19,6 +19,7 @@ from typing import Any
 INSTALLED = ("site-packages", "dist-packages")
 SHOWING = ("linecache.py", "tokenize.py")
 """Modules of Python's that open code only to show lines of it."""
+IMPORTING = "<frozen importlib._bootstrap>"
 SYSTEM = ("/proc/", "/sys/", "/dev/")
 
 
@@ -92,10 +93,14 @@ class Opened:
         frame: FrameType | None = sys._getframe(3)  # noqa: SLF001  no other way to know who opens
         if frame is not None and frame.f_code.co_filename.endswith(SHOWING):
             return False
+        library = False
         while frame is not None:
             name = frame.f_code.co_filename
             if name not in self.known and own(name):
                 return True
+            library |= any(part in name for part in INSTALLED)
+            if library and name == IMPORTING:  # a cache that a library reads as it is imported
+                return False
             frame = frame.f_back
         return False
 
