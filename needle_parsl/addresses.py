@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 ADDRESS = re.compile(
-    r"(?P<protocol>\b[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^\s/?#\"<>]*@)?(?P<place>(?:(?!::[A-Za-z][A-Za-z0-9+.-]*://)[^\s?#\"'<>])*)"
-    r"(?P<query>[?#][^\s\"'<>]*?(?=[:,.;)\]}]*(?:[\s\"'<>]|$)))?"
+    r"(?P<protocol>\b[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^\s/?#\"<>]*@)?(?P<place>(?:(?!::[A-Za-z][A-Za-z0-9+.-]*://|;[\w-]+=)[^\s?#\"'<>])*)"
+    r"(?P<query>(?:[?#]|;(?=[\w-]+=))(?:[^\s\"'<>]|['\"](?=[\w%&=-]))*?(?=[:,.;)\]}]*(?:[\s<>]|['\"](?![\w%&=-])|$)))?"
 )
 CREDENTIALS = re.compile(
     r"x-(amz|goog|oss|ms)-.*|.*(signature|token|secret|password|credential|expires|apikey|api_key|auth).*|sig|se|sp|sv|st|sr|spr|ske|sks|skt|skv|skoid|sktid"

@@ -57,7 +57,8 @@ def inlined(function: F) -> F:
     """Compile a function into those that call it."""
     import numba
 
-    made: F = numba.njit(**EXACT)(function)
+    with _configured(numba.config, DISABLE_JIT=0):
+        made: F = numba.njit(**EXACT)(function)
     return made
 
 
@@ -70,19 +71,27 @@ def compiled(function: F, fastmath: Collection[str] = ()) -> F:
     """
     import numba
 
-    place, kept = folder(Path(function.__code__.co_filename).parent), numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(place)
-    try:
+    place = folder(Path(function.__code__.co_filename).parent)
+    with _configured(numba.config, CACHE_DIR=str(place), DISABLE_JIT=0):
         # A copy of its own in each caller: else the one that was loaded first serves all, and copies differ in their order of sums.
         # Both are said in any case: what is not said is the caller's, where the caller happens to be compiled first.
         own = {"fastmath": set(fastmath), "forceinline": bool(fastmath)}
         cached = _writable(place)
         made: F = numba.njit(**EXACT, cache=cached, **own)(function)
-    finally:
-        numba.config.CACHE_DIR = kept
     if cached:
         _in_turn(made, place)
     return made
+
+
+@contextmanager
+def _configured(config: Any, **wanted: object) -> Iterator[None]:
+    """Set what numba is told, whatever the environment or a file of the current folder says of it: these functions need it so."""
+    before = {name: getattr(config, name) for name in wanted}
+    vars(config).update(wanted)
+    try:
+        yield
+    finally:
+        vars(config).update(before)
 
 
 def _in_turn(made: Any, place: Path) -> None:

@@ -31,3 +31,11 @@ def test_compiling_process_has_the_bits_of_others(tmp_path: Path) -> None:
     found = [subprocess.run([sys.executable, "-c", FITS, scripts], env=env, check=True, capture_output=True, text=True).stdout for _ in range(2)]  # fmt: skip
     assert list(tmp_path.iterdir())
     assert found[0] == found[1]
+
+
+def test_what_disables_numba_does_not_disable_needles_own(tmp_path: Path) -> None:
+    """Without being compiled these functions do not work; a file of the current folder may say so, too."""
+    code = "from needle_parsl.nsbi import compiling\nprint(type(compiling.compiled(lambda x: x + 1)).__name__)"
+    told = {**os.environ, "NUMBA_DISABLE_JIT": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", code], env=told, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "CPUDispatcher"

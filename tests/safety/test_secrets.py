@@ -38,6 +38,8 @@ SECRET = "http://alice:S3CRET@{}/b.h5?token=S3CRET&X-Amz-Signature=S3CRET#S3CRET
         ("zip://x.root::http://a:S3CRET@h/a.zip?sig=S3CRET", "zip://x.root::http://h/a.zip"),
         ("tar://x::zip://y::s3://k:S3CRET@b/a.zip: no", "tar://x::zip://y::s3://b/a.zip: no"),
         ("HTTPS://u:S3CRET@h/a*.root?S3CRET", "HTTPS://h/a*.root"),
+        ("'https://h/a.h5?sig=S3'CRET&x=1' and 'https://h/b.h5'", "'https://h/a.h5' and 'https://h/b.h5'"),
+        ("https://h/d;token=S3CRET/a.h5: no", "https://h/d: no"),
     ],
 )  # fmt: skip
 def test_addresses_are_shown_without_secrets(text: str, clean: str) -> None:
