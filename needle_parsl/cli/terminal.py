@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from needle_parsl.workflow.running import Prepared
 
 MOST = 5
-"""Findings that are printed, the worst first; the report has all."""
+"""Checks that are printed with their worst finding, the worst first; the report has all."""
 ENOUGH = 0.001
 """Node-hours of a stage that are worth a word."""
 SHOWN = 12
@@ -181,18 +181,25 @@ def results(facts: Mapping[str, Any]) -> None:
     for level, methods in facts["quoted_intervals"].items():
         for method, shown in methods.items():
             OUT.print(f"{100 * float(level):g} % {method} interval: {shown}")
-    for finding in facts["findings"][:MOST]:
-        OUT.print(
-            f"{LABELS[finding['state']]} {finding['check']}: {finding['sentence']}", style=STYLES[finding["state"]]
-        )
-    if len(facts["findings"]) > MOST:
-        OUT.print(f"{len(facts['findings']) - MOST} more in the report")
+    _findings(facts["findings"])
     judged = facts["ratios"]
     for kind in ("fail", "warning"):
         named = [f"{name} ({', '.join(found[kind])})" for name, found in judged.items() if found["state"] == kind]
         if named:
             OUT.print(f"ratios: {len(named)} of {len(judged)} {LABELS[kind]}: {'; '.join(named)}")
     OUT.print(f"report: {facts['report']}")
+
+
+def _findings(findings: Sequence[Mapping[str, Any]]) -> None:
+    """Show the worst finding of each check."""
+    counts = Counter(finding["check"] for finding in findings)
+    first = {finding["check"]: finding for finding in reversed(findings)}
+    checks = list(dict.fromkeys(finding["check"] for finding in findings))
+    for check in checks[:MOST]:
+        state, more = first[check]["state"], f" ({counts[check] - 1} more of this check)" if counts[check] > 1 else ""
+        OUT.print(f"{LABELS[state]} {check}: {first[check]['sentence']}{more}", style=STYLES[state])
+    if len(checks) > MOST:
+        OUT.print(f"{', '.join(checks[MOST:])}: in the report")
 
 
 def exported(facts: Mapping[str, Any]) -> None:

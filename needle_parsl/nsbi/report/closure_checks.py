@@ -66,7 +66,11 @@ def _slopes(facts: Facts) -> Found:
 
 
 def _fault(slope: float) -> str:
-    return "are trained too long, or on too few events" if slope < 1 else "are trained too short"
+    return (
+        "are trained too long, or on too few events"
+        if slope < 1
+        else "are trained too short, or give something else than ln r"
+    )
 
 
 def _above(value: float, limits: Mapping[str, float]) -> State:

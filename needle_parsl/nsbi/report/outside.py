@@ -70,7 +70,7 @@ def _sentence(name: str, found: Mapping[str, Any], moved: list[str]) -> str:
     first = ", ".join(str(event["row"]) for event in found["first"])
     effect = f"; without them the fit '{name}' moves {' and '.join(moved)}" if moved else ""
     return (
-        f"{found['events']} observed events ({100 * found['share']:.2g} %) lie where nothing was simulated: {features}; rows {first}{effect}. "
+        f"{_events(found['events'])} ({100 * found['share']:.2g} %) where nothing was simulated: {features}; rows {first}{effect}. "
         "No ratio is known there: select such events away, or simulate there."
     )
 
@@ -80,4 +80,8 @@ def good(facts: Facts) -> str:
     looked = [fit["outside"]["events"] for fit in facts.inference.fits.values() if "outside" in fit]
     if not any(looked):
         return "The observed events lie within the range of the simulated ones in every feature." if looked else ""
-    return f"{max(looked)} observed events lie beyond the simulated ones, no more than the ends of a finite simulation explain."
+    return f"{_events(max(looked))} beyond the simulated ones, no more than the ends of a finite simulation explain."
+
+
+def _events(count: int) -> str:
+    return "1 observed event lies" if count == 1 else f"{count} observed events lie"

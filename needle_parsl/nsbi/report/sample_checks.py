@@ -20,6 +20,8 @@ LEAKED = {"warning": 1e-4, "fail": 2e-3}
 """Fraction of the test events that are among the training events, by content."""
 TRIVIAL = 0.1
 """Fraction of repeated contents within one part from which on equal contents say nothing."""
+ROUNDING = 1e-5
+"""How far numbers of 32 bits may be beyond the ends of a probability."""
 MOVED = 5e-3
 """Relative change of a yield that counts as one."""
 ALIKE, SHAPED = 0.5, 0.05
@@ -178,7 +180,7 @@ def outputs(facts: Facts) -> Found:
         slope, offset = scales.get(name, (1.0, 0.0))
         low = (float(values.min(initial=np.inf)) - offset) / slope
         high = (float(values.max(initial=-np.inf)) - offset) / slope
-        if low >= 0 and high <= 1 and high - low > 1e-3:
+        if low >= -ROUNDING and high <= 1 + ROUNDING and high - low > 1e-3:
             yield (
                 "fail",
                 f"All that the networks give for {name} lies between {low:.3f} and {high:.3f}: do they give a probability where the logit is expected?",
@@ -195,4 +197,4 @@ def _scales(closure: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
 
 def good_outputs(facts: Facts) -> str:
     """Say that all is well."""
-    return "Values of ln r lie on both sides of 0." if facts.dataset.ratios else ""
+    return "What networks give is no probability: values lie below 0 or above 1." if facts.dataset.ratios else ""
