@@ -127,6 +127,8 @@ def _insist_on_own(root: Path) -> None:
                 raise InputError(
                     f"{path}: is a link, and needle would write where it leads; remove it, or choose another --out"
                 )
+            if path.exists() and not (path.is_file() or path.is_dir()):  # opening a pipe would wait for ever
+                raise InputError(f"{path}: is a pipe or a device, and no file; remove it, or choose another --out")
 
 
 def create(root: Path, *, shared: bool = False) -> None:

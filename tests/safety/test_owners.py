@@ -157,6 +157,15 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     assert json.dumps(lock.holder(tmp_path)) == "null"
 
 
+@pytest.mark.parametrize("name", ["ledger.jsonl", "lock", "logs/driver.log"])
+def test_a_pipe_in_a_run_directory_is_refused_and_not_waited_for(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "run.json").write_text('{"status": "done", "tasks": {}, "stages": {}}')
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match="is a pipe or a device"):
+        rundir.check(tmp_path)
+
+
 @pytest.mark.parametrize(
     "name", ["ledger.jsonl", "lock", "logs", "logs/driver.log", "events", "estimators/signal", "packs/states"]
 )
