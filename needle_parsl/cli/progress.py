@@ -43,7 +43,7 @@ class _Lines:
         self.begun = self.said = time.monotonic()
         self.lock = threading.Lock()  # tasks may end at the same time, each in a thread of Parsl's
 
-    def add(self, stage: str, seconds: float) -> None:  # noqa: ARG002  bars show them
+    def add(self, stage: str, seconds: float) -> None:  # noqa: ARG002  a line has counts alone; bars show the seconds, too
         """Count, and print all stages if the last line is some time ago."""
         with self.lock:
             self.done[stage] += 1

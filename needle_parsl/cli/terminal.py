@@ -199,7 +199,7 @@ def _findings(findings: Sequence[Mapping[str, Any]]) -> None:
         state, more = first[check]["state"], f" ({counts[check] - 1} more of this check)" if counts[check] > 1 else ""
         OUT.print(f"{LABELS[state]} {check}: {first[check]['sentence']}{more}", style=STYLES[state])
     if len(checks) > MOST:
-        OUT.print(f"{', '.join(checks[MOST:])}: in the report")
+        OUT.print(f"see the report for {', '.join(checks[MOST:])}")
 
 
 def exported(facts: Mapping[str, Any]) -> None:
