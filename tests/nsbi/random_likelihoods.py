@@ -18,6 +18,8 @@ SMOOTH = ("poly6_exp", "code4p", "exp_quadratic")
 KINKED = ("code1", "linear")
 SIMULATED = 200
 """Simulated events of each process in an unbinned region."""
+LARGEST = 1.5
+"""|ln g| of an event at one sigma, at most: 200 events do not tell Z_j of responses without bounds."""
 Values = Mapping[str, float]
 Multiplier = tuple[str, Callable[[Values], float]]
 
@@ -217,7 +219,8 @@ class Dice:
                 for name, sign in ((shape.up, 1), (shape.down, -1)):
                     if name:
                         a, b, c = waves[name]
-                        found[name] = (sign * tilts[shape.nuisance] + a) * x + b * np.sin(2 * x) + c * np.cos(3 * x)
+                        wave = (sign * tilts[shape.nuisance] + a) * x + b * np.sin(2 * x) + c * np.cos(3 * x)
+                        found[name] = LARGEST * np.tanh(wave / LARGEST)
             return found
 
         names = [name for s in problem.shapes for name in (s.up, s.down) if name]

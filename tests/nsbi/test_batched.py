@@ -115,6 +115,45 @@ def test_compiled_likelihood_is_the_reference_with_everything(interpolation: str
         np.testing.assert_allclose(hessian, toy.hessian(theta), rtol=1e-8, atol=1e-8)
 
 
+def below_zero(errors: bool) -> Likelihood:
+    """Interference by morphing: at a large mu less than nothing is expected in the last bin, and with b large in the whole region."""
+    rng, n = np.random.default_rng(7), 60
+    from needle_parsl.nsbi.statistics.dataset import Dataset
+    from needle_parsl.nsbi.statistics.model import Shape
+
+    table = Model(
+        {"mu": Parameter(1.0, (0.0, 9.0)), "k": Parameter(1.0, (0.2, 30.0), role="free")},
+        {"s": "mu - sqrt(mu)", "sbi": "sqrt(mu)", "b": "k * (1 - sqrt(mu))"},
+        {"jes": Nuisance()},
+    )
+    bins = {"s": np.array([3.0, 1.0, 0.5]), "sbi": np.array([9.0, 8.0, 4.0]), "b": np.array([5.0, 12.0, 16.0])}
+    bins |= {
+        f"b.jes.{side}": bins["b"] * (1 + sign * np.array([0.1, 0.2, 0.15])) for side, sign in (("up", 1), ("down", -1))
+    }
+    ratios = {p: rng.normal(0, 0.1, n) for p in ("s", "sbi", "b", "b.jes.up", "b.jes.down")}
+    yields = {"s": 4.0, "sbi": 30.0, "b": 20.0, "b.jes.up": 21.0, "b.jes.down": 19.0}
+    data = Dataset(np.zeros((n, 1), np.float32), np.ones(n), np.arange(n) % 3, ("s", "sbi", "b"), ratios, yields)
+    spread = {p: 0.1 * y for p, y in bins.items() if "." not in p} if errors else {}
+    shapes = [Shape("b", "jes", "b.jes.up", "b.jes.down", "")]
+    return Builder.of(table, shapes).likelihood(data, data, [Counts("control", bins, errors=spread)])
+
+
+@pytest.mark.parametrize("errors", [False, True], ids=["exact bins", "finite simulation"])
+@pytest.mark.parametrize(("mu", "k"), [(1.0, 1.0), (5.0, 1.0), (8.5, 1.0), (5.0, 12.0)])
+def test_compiled_wall_at_negative_expectations_is_the_references(mu: float, k: float, errors: bool) -> None:
+    events = below_zero(errors)
+    theta = events.rates.at({"mu": mu, "k": k, "jes": 0.7})
+    thrown = events.constraints.throw(np.array([0.1]), np.random.default_rng(8))
+    draw = Draw(np.arange(20), thrown, [np.array([4.0, 2.0, 0.0])])
+    toy = events.take(*draw)
+    value, gradient, hessian = Engine.of(events).evaluate(draw, theta)
+    assert (toy.floored(theta) > 0) is (mu > 1)
+    # Where something was counted and less than nothing is expected, the compiled fit leaves gamma at 1.
+    assert value == pytest.approx(toy(theta)[0], rel=1e-9 if errors else 1e-11)
+    np.testing.assert_allclose(gradient, toy(theta)[1], rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(hessian, toy.hessian(theta), rtol=1e-8, atol=1e-8)
+
+
 def test_compiled_derivatives_are_differences(interference: tuple[Pool, np.ndarray]) -> None:
     made, truth = interference
     engine, (draw,) = Engine.of(made.likelihood), toys.drawn(made, truth, [3])

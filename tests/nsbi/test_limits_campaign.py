@@ -154,13 +154,19 @@ def log_cls(root: float, expected: float) -> np.ndarray:
 
 
 def differences(made: Binned) -> np.ndarray:
+    """Give the relative differences of the limits; where pyhf's minimiser, which starts once, finds others, with one that starts again."""
+    kinked = made.norm == "code1" or made.histogram == "code0"
+    found = CLOSE if kinked else compared(made, pyhf.optimize.scipy_optimizer)
+    return compared(made, Repeated) if np.abs(found).max() >= CLOSE else np.asarray(found)
+
+
+def compared(made: Binned, minimiser: Any) -> np.ndarray:
     """Give the relative differences of the observed limit and of the expected ones, from the lowest.
 
     At needle's limits pyhf's CLs should be 1 - LEVEL. What it is instead is turned into a difference of limits by the slope of
     ln CLs, for which sqrt(q) is a straight line in mu, as it nearly is.
     """
-    kinked = made.norm == "code1" or made.histogram == "code0"
-    pyhf.set_backend("numpy", (Repeated if kinked else pyhf.optimize.scipy_optimizer)(tolerance=1e-9))
+    pyhf.set_backend("numpy", minimiser(tolerance=1e-9))
     seen, without = both(made)
     found = limits.limits(seen, without, 0.0, LEVEL, blind=False)
     ends, model = [found["observed"], *found["expected"].values()], made.pyhf()
@@ -175,7 +181,7 @@ def differences(made: Binned) -> np.ndarray:
 
 
 class Repeated(pyhf.optimize.scipy_optimizer):
-    """pyhf's minimiser from several starts: with kinks (code0, code1) -ln L has several minima, and one start finds any of them."""
+    """pyhf's minimiser from several starts: with kinks (code0, code1) mostly, with others at times, -ln L has several minima."""
 
     def _internal_minimize(self, func: Any, x0: list[float], bounds: Any = None, **more: Any) -> Any:
         own, rng = np.array([tuple(pair) == (-5, 5) for pair in bounds]), np.random.default_rng(1)

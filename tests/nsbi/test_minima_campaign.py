@@ -11,14 +11,19 @@ import pytest
 from random_likelihoods import KINDS, Independent, Problem, drawn
 from scipy.optimize import minimize
 
+from needle_parsl.nsbi.statistics.fits import intervals, limits
 from needle_parsl.nsbi.statistics.fits.descent import descend
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.model.normalisation import NOTHING, Simulation
+from needle_parsl.nsbi.statistics.model.responses import Entry, Responses
 
 STARTS = 24
 """Random starts of the search, shared by the sides of the kinks."""
 CLOSE = 1e-4
 """By which -ln L of a fit may be above what was found otherwise."""
+KNOWN, KNOWN_TO = 1e-2, 0.1
+"""Z_j at least, and its relative error at most, where a likelihood means something: a tenth is ten units of -ln L in a hundred events."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Found:
     minima: int
     converged: bool
     held: float
-    """The excess of a fit with the first parameter held, started from the free one, as scans and limits do."""
+    """The excess of a fit with the first parameter held, as tests of a value far from the best do."""
 
 
 def sides(likelihood: Likelihood, box: np.ndarray) -> list[np.ndarray]:
@@ -57,6 +62,9 @@ def searched(likelihood: Likelihood, seed: int, held: float | None = None) -> fl
         likelihood: What is minimised.
         seed: Of the points.
         held: The first parameter, where it is held.
+
+    Returns:
+        The smallest -ln L; infinite where nothing is known of it at any minimum.
     """
     rng, whole = np.random.default_rng(seed), np.array(likelihood.rates.limits())
     whole[0] = whole[0] if held is None else held
@@ -69,15 +77,20 @@ def searched(likelihood: Likelihood, seed: int, held: float | None = None) -> fl
             likelihood, rng.uniform(*inner.T), jac=True, bounds=box, method="L-BFGS-B", options={"maxiter": 400}
         )
         found.append((float(end.fun), end.x))
-    lowest, theta = min((own for own in found if allowed(likelihood, own[1])), key=lambda own: own[0])
+    told = [own for own in found if allowed(likelihood, own[1])]
+    if not told:  # with the parameter held far away, say
+        return np.inf
+    lowest, theta = min(told, key=lambda own: own[0])
     end = minimize(lambda x: likelihood(x)[0], theta, bounds=whole, method="Nelder-Mead")
-    return min(lowest, float(end.fun))
+    return min(lowest, float(end.fun)) if allowed(likelihood, end.x) else lowest
 
 
 def allowed(likelihood: Likelihood, theta: np.ndarray) -> bool:
-    """Whether something is expected in all bins and events."""
+    """Whether something is expected in all bins and events, and the simulation knows Z_j: not where all its responses have come to their floor."""
     f, alpha = likelihood.rates.factors(theta)[0], likelihood.alpha(theta)
-    return all((table.densities(f, alpha) > 0).all() for table in likelihood.tables)
+    known = [own for table in likelihood.tables for own in (z(alpha) for z in table.simulation)]
+    told = all(own.value > KNOWN and own.error < KNOWN_TO * own.value for own in known)
+    return told and all((table.densities(f, alpha) > 0).all() for table in likelihood.tables)
 
 
 def compare(kind: str, seed: int) -> Found:
@@ -92,8 +105,9 @@ def compare(kind: str, seed: int) -> Found:
     name, rates = likelihood.rates.parameters[0], likelihood.rates
     low, high = rates.bounds[0]
     place = float(np.random.default_rng(seed).uniform(low, high))
-    beside = minimise(likelihood, rates, start=best.theta, fixed={name: place}, errors=False, also=best.others)
-    held = beside.nll - searched(likelihood, seed, rates.inward(name, place))
+    test = limits.Test(likelihood, best, name)
+    test.misses(place)
+    held = test.nll(place) - searched(likelihood, seed, rates.inward(name, place))
     return Found(best.nll - lowest, single.nll - lowest, taken, taken / once, len(best.minima), best.converged, held)
 
 
@@ -122,18 +136,43 @@ def check_independent(made: Problem, seed: int, starts: int) -> float:
             bounds=box,
             method="Nelder-Mead",
             options={"maxiter": 4000, "xatol": 1e-5, "fatol": 1e-7},
-        ).fun
+        )
         for _ in range(starts)
     ]
-    return best.nll + offset - float(min(ends))
+    return best.nll + offset - min(float(end.fun) for end in ends if allowed(likelihood, end.x))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_fit_is_as_deep_as_a_search(kind: str) -> None:
-    found = compare(kind, 0)
+MISSED = (("one-sided", 32), ("shapes in bins", 18), ("shapes in bins", 29), ("shapes of events", 14))
+"""Once missed: from a start on a bound; minima apart in several parameters; far from the best value, where another minimum is the deepest."""
+
+
+@pytest.mark.parametrize(("kind", "seed"), [*((kind, 0) for kind in KINDS), *MISSED])
+def test_fit_is_as_deep_as_a_search(kind: str, seed: int) -> None:
+    found = compare(kind, seed)
     assert found.converged
     assert found.excess < CLOSE
     assert found.held < CLOSE
+
+
+def test_scan_follows_the_deepest_minimum_back_from_far_away() -> None:
+    """Outward from the best value the fits stay in a minimum that is not the deepest any more."""
+    likelihood = drawn("shapes in bins", 29).likelihood()
+    rates = likelihood.rates
+    best = minimise(likelihood, rates)
+    points = intervals.profile(likelihood, best, "mu", np.linspace(0.1, 3.0, 7))
+    for point in points[:3]:
+        assert point.nll < searched(likelihood, 29, rates.inward("mu", point.value)) + CLOSE
+
+
+def test_where_simulated_responses_add_up_to_nothing_a_process_has_no_density() -> None:
+    """Polynomials through responses of e^8 go down to -4000 between 0 and one sigma; 1 / Z_j would be a deep minimum there."""
+    responses = Responses.of([Entry(0, 0, "poly6_exp", np.full(50, -1.5), np.full(50, 8.0))], 50)
+    simulation = Simulation(0, np.full(50, 0.02), responses)
+    found = simulation(np.array([0.5]), second=True)
+    assert found.value == NOTHING
+    assert not found.first.any()
+    assert not found.second.any()
+    assert simulation(np.array([1.0])).value == pytest.approx(np.exp(-1.5))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -61,12 +61,13 @@ class ExactLikelihood:
             nu * self._ratios[process](*(alpha[k] for k in self.shapes[process]))
             for nu, process in zip(expected, self.rates.processes, strict=True)
         )
-        value = float(expected.sum() - self.data.weight @ np.log(np.maximum(lam, FLOOR)))
-        return value + self._others(theta), None
+        value = -float(self.data.weight @ np.log(np.maximum(lam, FLOOR)))
+        return value + self._others(theta, expected), None
 
-    def _others(self, theta: Floats) -> float:
-        """Add the binned regions and the constraints."""
+    def _others(self, theta: Floats, expected: Floats) -> float:
+        """Add the expected number of events, the binned regions and the constraints."""
         value = self.learned.constraints(self.learned.alpha(theta))[0]
+        value += sum(table.loss(expected.sum(keepdims=True)).value for table in self.learned.of_kind("total"))
         for table, counts in zip(self.learned.of_kind("bins"), self.learned.counts(theta), strict=True):
             value += table.loss(counts).value
         return value

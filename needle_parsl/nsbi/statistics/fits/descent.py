@@ -31,6 +31,8 @@ UPHILL = 1e-6
 """A one-sided slope below this leads downhill."""
 SADDLE = -1e-6
 """Curvature over the largest one, each parameter in its own unit, below which a point is a saddle and no minimum."""
+OFF_BOUND = 1e-3
+"""Part of its range by which a start is away from a bound: on it, Minuit's change of variables has no slope that leads inward."""
 ROUNDS = 5
 """How often a descent goes on from a saddle, or with other parameters on their kinks."""
 
@@ -140,13 +142,15 @@ def _smooth(objective: Objective, rates: Rates, start: Floats, free: Mask, limit
 
 
 def _migrad(problem: Free, rates: Rates, hessian: Callable[[Floats], Floats] | None, limits: Limits) -> Descent:
-    start, free = problem.theta[problem.free], np.flatnonzero(problem.free)
+    free = np.flatnonzero(problem.free)
+    low, high = np.array([limits[int(place)] for place in free]).T
+    start = np.clip(problem.theta[free], low + OFF_BOUND * (high - low), high - OFF_BOUND * (high - low))
     problem.value(start)
     gradient = None if problem.answer[1] is None else problem.gradient
     names = [rates.parameters[place] for place in free]
     minuit = Minuit(problem.value, start, grad=gradient, hessian=hessian, name=names)
     minuit.errordef, minuit.strategy, minuit.tol = Minuit.LIKELIHOOD, int(hessian is None), TOLERANCE
-    minuit.limits = [limits[int(place)] for place in free]
+    minuit.limits = list(zip(low, high, strict=True))
     minuit.migrad()
     return Descent(minuit, problem, bool(minuit.valid), np.zeros(len(problem.theta), np.bool_))
 

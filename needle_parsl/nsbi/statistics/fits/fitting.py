@@ -36,6 +36,7 @@ def minimise(
     errors: bool = True,
     minos: Sequence[str] = (),
     also: Sequence[Floats] = (),
+    thorough: bool | None = None,
 ) -> Result:
     """Minimise -ln L within the bounds of the parameters, from several starts where one may miss the minimum.
 
@@ -47,6 +48,8 @@ def minimise(
         errors: Whether the error matrix is wanted; without it, a point of a scan costs a third.
         minos: Parameters whose MINOS interval is wanted.
         also: Further theta to start from, as minima that are known.
+        thorough: Whether further minima are looked for along parameters that change shapes, too; left out, where there is no start
+            that is near the minimum, and where several minima are known.
     """
     theta = np.array(rates.start if start is None else start, dtype=np.float64)
     free = np.array([name not in (fixed or {}) for name in rates.parameters])
@@ -60,8 +63,8 @@ def minimise(
         rates,
         [theta, *(np.where(free, other, theta) for other in also)],
         free,
-        thorough=start is None
-        or bool(also),  # where the free fit has several minima, one with parameters held may have others
+        # Where the free fit has several minima, one with parameters held may have others.
+        thorough=start is None or bool(also) if thorough is None else thorough,
     )
     if not descents:
         return Result(rates, False, np.nan, theta, np.zeros((len(theta),) * 2))
@@ -101,14 +104,16 @@ def _descents(
         go(theta)
     if not found or not found[0].valid:  # try elsewhere, whatever the structure says
         moved = moved if moved.any() else (np.arange(len(free)) < rates.physics) & free
-    base = min(found, key=Descent.rank).theta if found else first[0]
+    base = starts.inside(rates, min(found, key=Descent.rank).theta if found else first[0], free)
     for theta in starts.spread(rates, moved):
         go(np.where(moved, theta, base))
     for _ in range(AGAIN if found else 0):
         best = min(found, key=Descent.rank)
         further = [*starts.crossed(objective, rates, best.theta, free)]
         if probed.any():
-            further += starts.scattered(objective, rates, best.theta, moved)
+            # Where there are several minima, there may be more that no single parameter leads to.
+            wide = probed if thorough and len(starts.distinct(found, rates)) > 1 else moved
+            further += starts.scattered(objective, rates, best.theta, wide)
             further += starts.probed(objective, rates, best.theta, probed)
         for theta in further:
             go(theta)

@@ -27,6 +27,8 @@ FEWEST = 5
 """Converged points that a curve can be drawn through."""
 NARROW = 1e-6
 """Pieces of an interval that are narrower than this part of the scan are rounding."""
+FAR = 4.0
+"""t at the end of a scan beyond which it is looked for other minima there."""
 MORE = 8
 """Points by which a scan is extended to a side at a time."""
 REFINEMENTS, TOLERANCE = 12, 1e-3
@@ -51,7 +53,7 @@ def profile(
     grid: Floats,
     held: Mapping[str, float] | None = None,
 ) -> list[Point]:
-    """Minimise over all other parameters at each value of one; each fit starts from its neighbour's solution.
+    """Minimise over all other parameters at each value of one: outward from the best fit, each from its neighbour's solution, and back.
 
     Args:
         objective: Gives -ln L and its gradient.
@@ -63,16 +65,46 @@ def profile(
     Returns:
         One point per value.
     """
+
+    def fit(value: float, start: Floats, *, thorough: bool | None = None) -> Point:
+        fixed = {**(held or {}), parameter: value}
+        found = minimise(
+            objective, best.rates, start=start, fixed=fixed, errors=False, also=best.others, thorough=thorough
+        )
+        return Point(value, found.nll, found.converged, found.theta)
+
+    values = [float(x) for x in grid]
     middle = int(np.searchsorted(grid, best.value(parameter)))
-    found: dict[int, Point] = {}
-    for places in (range(middle, len(grid)), range(middle - 1, -1, -1)):
-        start = best.theta
-        for place in places:
-            fixed = {**(held or {}), parameter: float(grid[place])}
-            fit = minimise(objective, best.rates, start=start, fixed=fixed, errors=False, also=best.others)
-            start = fit.theta if fit.converged else start
-            found[place] = Point(float(grid[place]), fit.nll, fit.converged, fit.theta)
-    return [found[place] for place in range(len(grid))]
+    sides = [_outward(fit, best, values[:middle][::-1]), _outward(fit, best, values[middle:])]
+    below, above = (_inward(fit, best, side) for side in sides)
+    return [*below[::-1], *above]
+
+
+def _outward(fit: Callable[..., Point], best: Result, values: Sequence[float]) -> list[Point]:
+    """Fit at values that lead away from the best fit."""
+    found, start = [], best.theta
+    for value in values:
+        found.append(fit(value, start))
+        start = found[-1].theta if found[-1].converged else start
+    return found
+
+
+def _inward(fit: Callable[..., Point], best: Result, points: list[Point]) -> list[Point]:
+    """Look for further minima at the last of the points, and follow a deeper one back as far as it is the deepest.
+
+    The minimum that is followed outward from the best fit need not be the deepest any more where t is large.
+    """
+    if not points or not 2 * (points[-1].nll - best.nll) > FAR:
+        return points
+    deeper = fit(points[-1].value, points[-1].theta, thorough=True)
+    found = list(points)
+    for place in range(len(points) - 1, -1, -1):
+        if not deeper.converged or (points[place].converged and deeper.nll > points[place].nll - DEEPER):
+            break
+        found[place] = deeper
+        if place:
+            deeper = fit(points[place - 1].value, deeper.theta)
+    return found
 
 
 def statistic(objective: Objective, best: Result, parameter: str, grid: Floats) -> Floats:

@@ -6,11 +6,12 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.stats import norm
 
@@ -18,6 +19,7 @@ from needle_parsl.nsbi.statistics.fits.fitting import DEEPER, minimise
 from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 
+Floats = npt.NDArray[np.float64]
 BANDS = (-2, -1, 0, 1, 2)
 """Standard deviations of the background at which limits are expected."""
 ACCURACY = 1e-4
@@ -36,6 +38,8 @@ class Test:
     poi: str
     inflation: float = 1.0
     """What t is divided by, for the error of ensemble weights (`propagation`)."""
+    known: tuple[Floats, ...] = ()
+    """Minima with the parameter held that are no neighbours of the free one."""
 
     @staticmethod
     def of(likelihood: Likelihood, poi: str, inflation: float = 1.0) -> Test:
@@ -44,14 +48,26 @@ class Test:
 
     def nll(self, value: float) -> float:
         """Give -ln L with the parameter held; NaN where the fit failed."""
-        best = self.best
-        fixed = {self.poi: value}
-        found = minimise(self.likelihood, best.rates, start=best.theta, fixed=fixed, errors=False, also=best.others)
+        found = self._held(value, start=self.best.theta)
         if not found.converged:  # a neighbour's solution may be a bad start far away
-            found = minimise(self.likelihood, best.rates, fixed=fixed, errors=False, also=best.others)
-        if found.converged and found.nll < best.nll - DEEPER:
-            self.best = minimise(self.likelihood, best.rates, start=found.theta, also=best.minima)
+            found = self._held(value)
+        return self._taken(found)
+
+    def _held(self, value: float, **more: Any) -> Result:
+        others = (*self.best.others, *self.known)
+        return minimise(self.likelihood, self.best.rates, fixed={self.poi: value}, errors=False, also=others, **more)
+
+    def _taken(self, found: Result) -> float:
+        if found.converged and found.nll < self.best.nll - DEEPER:
+            self.best = minimise(self.likelihood, self.best.rates, start=found.theta, also=self.best.minima)
         return found.nll if found.converged else np.nan
+
+    def misses(self, value: float) -> bool:
+        """Look for minima with the parameter held that are no neighbours of the free one; say whether one is deeper, and remember it."""
+        before, found = self.nll(value), self._held(value)
+        deeper = bool(self._taken(found) < before - DEEPER)
+        self.known += (found.theta,) if deeper else ()
+        return deeper
 
     def t(self, value: float) -> float:
         """Give t at a value; NaN where the fit failed."""
@@ -69,7 +85,10 @@ class Test:
 
     def discovery(self, background: float) -> float:
         """Give q_0: 0 where the best value is below the background's."""
-        return self.t(background) if self.best.value(self.poi) > background else 0.0
+        if not self.best.value(self.poi) > background:
+            return 0.0
+        self.misses(background)
+        return self.t(background)
 
 
 def cls(q: float, expected: float) -> float:
@@ -108,10 +127,10 @@ def limits(observed: Test, asimov: Test, background: float, level: float, *, bli
     def expected(deviation: float) -> Callable[[float], float]:
         return lambda x: band(asimov.t(x), deviation, level)
 
-    sought = {str(n): _root(expected(n), asimov, background) for n in BANDS}
+    sought = {str(n): _root(expected(n), (asimov,), background) for n in BANDS}
     if not blind:
         sought["observed"] = _root(
-            lambda x: (1 - level) - cls(observed.q(x, background), asimov.t(x)), observed, background
+            lambda x: (1 - level) - cls(observed.q(x, background), asimov.t(x)), (observed, asimov), background
         )
     found = {name: limit for name, (limit, _) in sought.items()}
     return {
@@ -131,8 +150,15 @@ def limits(observed: Test, asimov: Test, background: float, level: float, *, bli
     }
 
 
-def _root(excess: Callable[[float], float], test: Test, background: float) -> tuple[float | None, str]:
-    """Find where a limit is, or say why there is none: it is above the parameter's bound, or fits fail on the way."""
+def _root(excess: Callable[[float], float], tests: Sequence[Test], background: float) -> tuple[float | None, str]:
+    """Find where a limit is, or say why there is none: it is above the parameter's bound, or fits fail on the way.
+
+    Args:
+        excess: Negative below the limit.
+        tests: What it is made of, that of the limit's own data first; each looks for deeper minima at the limit.
+        background: The value of the parameter without a signal.
+    """
+    test = tests[0]
     best, bounds = test.best.value(test.poi), test.best.rates.bounds[test.best.parameters.index(test.poi)]
     width = np.nan_to_num(test.best.error(test.poi)) or (bounds[1] - bounds[0]) / 20
     inner = max(best, background, bounds[0])
@@ -150,7 +176,10 @@ def _root(excess: Callable[[float], float], test: Test, background: float) -> tu
             if step < ACCURACY * width:
                 return None, f"the fit with {test.poi} = {high:.6g} did not converge"
         elif above >= 0:
-            return _between(excess, low, high, ACCURACY * width)
+            limit, reason = _between(excess, low, high, ACCURACY * width)
+            if limit is None or not sum(own.misses(limit) for own in tests):
+                return limit, reason
+            low, step = inner + ACCURACY * width, width
         elif high >= bounds[1]:
             return None, f"the limit is above the upper bound {bounds[1]:g} of {test.poi}; widen its bounds"
         else:

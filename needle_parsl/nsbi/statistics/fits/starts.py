@@ -83,6 +83,20 @@ def separate(rates: Rates, bent: Mask, kinked: Mask | None) -> Floats:
     return np.array([*spread(rates, bent), *beyond]).reshape(-1, len(bent))
 
 
+def inside(rates: Rates, theta: Floats, free: Mask) -> Floats:
+    """Put physics parameters that are on a bound back to their nominal values: what is seen along others from a bound is little.
+
+    Args:
+        rates: With the bounds and the nominal values.
+        theta: Where, shape (P,).
+        free: Which parameters are not held, shape (P,).
+    """
+    low, high = np.array(rates.limits()).T
+    margin = SAME * (high - low)
+    bound = free & (np.arange(len(theta)) < rates.physics) & ((theta - low < margin) | (high - theta < margin))
+    return np.where(bound, rates.start, theta)
+
+
 def _box(rates: Rates, own: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
     """Give the range in which the moved parameters start; nuisance parameters stay where others measure them."""
     low, high = np.array(rates.limits()).T

@@ -21,12 +21,15 @@ FEWEST = 4096
 """Effective events behind a thinned Z_j, at least."""
 CHUNK = 2048
 """Rows that are evaluated at a time: their responses stay in the cache."""
+NOTHING = 1 / float(np.finfo(np.float64).tiny)
+"""Stands for a Z_j that is not positive, as polynomials far beyond what was simulated may have it: the process then has no density."""
 
 
 class Normalisation(NamedTuple):
     """Z_j at some alpha."""
 
     value: float
+    """`NOTHING` where the sum is not positive."""
     first: Floats
     """d ln Z_j / d alpha, shape (K,)."""
     second: Floats
@@ -67,6 +70,8 @@ class Simulation:
             own = weight * local.product
             total = total.plus(moments(local, own, size, second=second))
             squares += [weight @ weight, own @ weight, own @ own]
+        if total.total <= 0:
+            return Normalisation(NOTHING, np.zeros(size), np.zeros((size, size)), NOTHING)
         z, first = total.total, total.first / total.total
         error = np.sqrt(max(squares[2] - 2 * z * squares[1] + z**2 * squares[0], 0.0))
         bends = total.second / z - np.outer(first, first) if second else total.second
