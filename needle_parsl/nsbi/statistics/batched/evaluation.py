@@ -24,7 +24,7 @@ from needle_parsl.nsbi.statistics.batched.arrays import (
     Scratch,
     aligned,
 )
-from needle_parsl.nsbi.statistics.batched.compiling import compiled
+from needle_parsl.nsbi.statistics.batched.compiling import compiled, exactly
 from needle_parsl.nsbi.statistics.batched.scalars import SMALLEST, constrain, gain, multiply, weigh
 from needle_parsl.nsbi.statistics.batched.vectors import exponential, logarithm
 from needle_parsl.nsbi.statistics.model.rows import WALL
@@ -161,13 +161,11 @@ def _parts(rows, r, block, factors, alpha, s, n):
 
 @compiled
 def _logarithms(rows, block, s, n):
-    """Give the block's part of -ln L, and how many expectations are negative; leave 1 / lambda in `density`, 0 for rows below their floor."""
+    """Give the block's part of -ln L; leave 1 / lambda in `density`, 0 for rows below their floor."""
     count, rate, floor, density, logs = rows.count[block], rows.rate[block], rows.floor[block], s.density, s.other
-    value, lost, below = 0.0, 0.0, 0.0
+    value, lost = 0.0, 0.0
     for i in range(n):
-        expected = rate[i] * density[i]
-        value += expected
-        below += 1.0 if expected < 0.0 else 0.0
+        value += rate[i] * density[i]
         lost += count[i] if density[i] <= floor[i] else 0.0
         density[i] = max(density[i], floor[i])
     logarithm(density, logs, s.bits, n)
@@ -175,7 +173,7 @@ def _logarithms(rows, block, s, n):
         value -= count[i] * logs[i]
         density[i] = 1.0 / density[i] if density[i] > floor[i] else 0.0
     s.floored[0] += lost
-    return value, below
+    return value
 
 
 @compiled
@@ -208,31 +206,12 @@ def _loosen(rows, block, s, n):
 
 
 @compiled
-def _change(rows, r, sign, factors, physics, s, n):
-    """Add to the Gram matrix, or take from it, the scores of rows times `loosened`."""
-    _scores(rows, r, s.loosened, factors, physics, s, n)
+def _less(s, n):
+    """Take from the Gram matrix what the factors gamma of bins leave uncertain."""
     for p in range(len(s.scores)):
         for i in range(n):
-            s.other[i] = sign * s.scores[p, i]
+            s.other[i] = -s.scores[p, i]
         _dots(s.other, s.scores, 0, p + 1, 0, s.gram[p], n)
-
-
-@compiled
-def _wall(rows, r, block, factors, physics, s, n):
-    """Keep expectations from being negative, as `model.rows` does; change the rows' d (-ln L) / d lambda, with a minus in `density`."""
-    rate, density, value = rows.rate[block], s.density, 0.0
-    for i in range(n):
-        expected = 0.0
-        for j in range(len(factors.f)):
-            expected += factors.f[j] * s.part[j, i]
-        s.gamma[i] = min(rate[i] * expected, 0.0)
-        s.loosened[i] = math.sqrt(2.0 * WALL) if s.gamma[i] < 0.0 else 0.0  # times density, which is -rate there
-        s.floored[0] += 1.0 if s.gamma[i] < 0.0 and rows.count[block, i] == 0.0 else 0.0
-        value += WALL * s.gamma[i] * s.gamma[i]
-    _change(rows, r, 1.0, factors, physics, s, n)
-    for i in range(n):
-        density[i] -= 2.0 * WALL * rate[i] * s.gamma[i]
-    return value
 
 
 @compiled
@@ -321,28 +300,58 @@ def accumulate(rows, r, factors, alpha, physics, s):
     value, n = 0.0, rows.size[r]
     for block in range(rows.begin[r], rows.begin[r + 1]):
         _parts(rows, r, block, factors, alpha, s, n)
-        own, below = _logarithms(rows, block, s, n)
-        value += own
+        value += _logarithms(rows, block, s, n)
         _scores(rows, r, rows.root[block], factors, physics, s, n)
         for p in range(len(s.scores)):
             _dots(s.scores[p], s.scores, 0, p + 1, 0, s.gram[p], n)
         count, rate, density = rows.count[block], rows.rate[block], s.density
         if rows.loose[r]:
             value += _loosen(rows, block, s, n)
-            _change(rows, r, -1.0, factors, physics, s, n)
+            _scores(rows, r, s.loosened, factors, physics, s, n)
+            _less(s, n)
             for i in range(n):
                 density[i] = count[i] * density[i] - rate[i] * s.gamma[i]
         else:
             for i in range(n):
                 density[i] = count[i] * density[i] - rate[i]
-        if below > 0.0:
-            value += _wall(rows, r, block, factors, physics, s, n)
         for j in range(len(factors.f)):
             part, total = s.part[j], 0.0
             for i in range(n):
                 part[i] *= density[i]
                 total += part[i]
             s.total[j] += total
+            moments(rows.first[r, j], rows.first[r, j + 1], part, s, n)
+    return value
+
+
+@exactly
+def wall(rows, r, factors, alpha, physics, s):
+    """Add what keeps the expectations of a table from being negative, as `model.rows` does; return its part of -ln L.
+
+    `exactly`, and so a function of its own: as a part of its caller it would make the loops over events slower.
+    """
+    value, n = 0.0, rows.size[r]
+    for block in range(rows.begin[r], rows.begin[r + 1]):
+        _parts(rows, r, block, factors, alpha, s, n)
+        rate, density, low, below = rows.rate[block], s.density, s.gamma, 0
+        for i in range(n):
+            low[i] = min(rate[i] * density[i], 0.0)
+            below += low[i] < 0.0
+        if below == 0:
+            continue
+        for i in range(n):
+            s.loosened[i] = math.sqrt(2.0 * WALL) * rate[i] if low[i] < 0.0 else 0.0
+            density[i] = 1.0
+            s.floored[0] += 1.0 if low[i] < 0.0 and rows.count[block, i] == 0.0 else 0.0
+            value += WALL * low[i] * low[i]
+        _scores(rows, r, s.loosened, factors, physics, s, n)
+        for p in range(len(s.scores)):
+            _dots(s.scores[p], s.scores, 0, p + 1, 0, s.gram[p], n)
+        for j in range(len(factors.f)):
+            part = s.part[j]
+            for i in range(n):
+                part[i] *= -2.0 * WALL * rate[i] * low[i]
+                s.total[j] += part[i]
             moments(rows.first[r, j], rows.first[r, j + 1], part, s, n)
     return value
 
@@ -402,6 +411,8 @@ def evaluate(model, toy, correct, factors, s, theta, gradient, hessian):
     for r in range(last + 1):
         clear(s)
         value += accumulate(rows, r, factors, alpha, physics, s)
+        if r < last:  # the last table has events, of which nothing is expected
+            value += wall(rows, r, factors, alpha, physics, s)
         combine(rows, r, factors, physics, s, gradient, hessian)
     for a in range(len(theta)):
         for b in range(a):
