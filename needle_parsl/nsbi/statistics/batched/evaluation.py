@@ -294,6 +294,15 @@ def gradients(low, high, part, s, n):
         s.first[c] += first
 
 
+@exactly
+def loosen(rows, r, block, factors, physics, s, n):
+    """Let the factors gamma of bins go, and say so in the Gram matrix; `exactly` for the reason of `wall`."""
+    value = _loosen(rows, block, s, n)
+    _scores(rows, r, s.loosened, factors, physics, s, n)
+    _less(s, n)
+    return value
+
+
 @compiled
 def accumulate(rows, r, factors, alpha, physics, s):
     """Add up a table; return its part of -ln L."""
@@ -306,9 +315,7 @@ def accumulate(rows, r, factors, alpha, physics, s):
             _dots(s.scores[p], s.scores, 0, p + 1, 0, s.gram[p], n)
         count, rate, density = rows.count[block], rows.rate[block], s.density
         if rows.loose[r]:
-            value += _loosen(rows, block, s, n)
-            _scores(rows, r, s.loosened, factors, physics, s, n)
-            _less(s, n)
+            value += loosen(rows, r, block, factors, physics, s, n)
             for i in range(n):
                 density[i] = count[i] * density[i] - rate[i] * s.gamma[i]
         else:
