@@ -7,6 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from random_likelihoods import KINDS
+from random_likelihoods import drawn as drawn_model
 from scipy import stats
 from scipy.optimize import brentq
 
@@ -130,6 +132,7 @@ HARD = {
     "sine": counting({"s": "1 + sin(3*c)", "b": "1"}, {"c": Parameter(0.0, (-3.0, 3.0))}, {"s": [40.0, 9.0], "b": [10.0, 10.0]}, [70.0, 22.0]),
     "root of a multiple": counting({"s": "4*mu - sqrt(4*mu)", "b": "1"}, {"mu": Parameter(1.0, (0.0, 5.0))}, {"s": [10.0, 3.0], "b": [40.0, 20.0]}, [39.0, 19.0]),
     "same side": counting({"s": "mu", "b": "1"}, {"mu": Parameter(1.0, (-2.0, 5.0))}, {"s": [30.0, 0.0], "b": [100.0, 300.0]}, [110.0, 260.0], {"r": Nuisance(rate={"b": (0.9, 0.9)})}),
+    "opposite processes": counting({"s": "mu", "b": "1", "c": "1"}, {"mu": Parameter(1.0, (-2.0, 5.0))}, {"s": [30.0, 0.0], "b": [90.0, 190.0], "c": [80.0, 200.0]}, [210.0, 470.0], {"r": Nuisance(rate={"b": (1.4, 0.7), "c": (0.72, 1.38)})}),
     "same side, unequal": counting({"s": "mu", "b": "1"}, {"mu": Parameter(1.0, (-2.0, 5.0))}, {"s": [30.0, 0.0], "b": [100.0, 300.0]}, [110.0, 250.0], {"r": Nuisance(rate={"b": (0.95, 0.8)}, bounds=(-3.0, 3.0))}),
 }  # fmt: skip
 
@@ -148,6 +151,28 @@ def test_structure_says_where_several_minima_may_be() -> None:
     straight = counting({"s": "mu", "b": "2*k"}, {"mu": Parameter(), "k": Parameter()}, {"s": [9.0], "b": [9.0]}, [20.0],
                         {"r": Nuisance(rate={"b": (1.1, 0.93)})})  # fmt: skip
     assert straight.bent.tolist() == [False, False, False]
+
+
+def test_processes_that_move_to_opposite_sides_bend_what_their_sum_bends() -> None:
+    """1 % up and 1 % down is a straight line; 40 % up and 28 % down comes back up on either side."""
+    assert HARD["opposite processes"].bent.tolist() == [False, True]
+    small = counting({"s": "mu", "b": "1"}, {"mu": Parameter()}, {"s": [90.0], "b": [80.0]}, [20.0],
+                     {"r": Nuisance(rate={"s": (1.01, 0.99), "b": (0.99, 1.01)})})  # fmt: skip
+    assert small.bent.tolist() == [False, False]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_likelihood_along_one_coordinate_is_the_likelihood(kind: str) -> None:
+    likelihood, rng = drawn_model(kind, 2).likelihood(), np.random.default_rng(2)
+    box = np.clip(np.array(likelihood.rates.limits()), -2, 2)
+    theta = rng.uniform(*box.T)
+    line = likelihood.along(theta)
+    for k in range(len(theta)):
+        point = theta.copy()
+        point[k] = rng.uniform(*box[k])
+        (value, slopes), (whole, gradient) = line(k)(point), likelihood(point)
+        assert value == pytest.approx(whole, rel=1e-10)
+        assert slopes[k] == pytest.approx(gradient[k], rel=1e-8, abs=1e-8)
 
 
 @pytest.mark.parametrize("kind", ["code1", "linear"])

@@ -125,13 +125,14 @@ def probed(objective: Objective, rates: Rates, best: Floats, moved: Mask) -> Ite
         best: The point, shape (P,).
         moved: Along which parameters, shape (P,).
     """
-    here = float(objective(best)[0])
+    here, along = float(objective(best)[0]), getattr(objective, "along", lambda _: lambda _: objective)(best)
     for k in np.flatnonzero(moved):
         low, high = rates.limits()[k]
         grid = np.linspace(low, high, PROBES) if k < rates.physics else np.array([x for x in FAR if low <= x <= high])
         points = np.repeat(best[None], len(grid), axis=0)
         points[:, k] = grid
-        looked = [objective(point) for point in points]
+        line = along(int(k))
+        looked = [line(point) for point in points]
         yield from (points[place] for place in _minima(grid, looked, int(k), float(best[k]), here))
 
 

@@ -10,7 +10,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -53,10 +53,9 @@ class Likelihood:
 
         Those in which multipliers are no straight lines, and nuisance parameters whose yields move to the same side with both signs.
         """
-        found = self.rates.bent.copy()
+        found, f = self.rates.bent.copy(), self.rates.multiply(self.rates.start, second=False)
         for table in self.tables:
-            least, most = table.slopes_of_yields(LOOKED, self.nuisances)
-            found[self.rates.physics :] |= (least < -SAME_SIDE) & (most > SAME_SIDE)
+            found[self.rates.physics :] |= table.turning(f, LOOKED, self.nuisances, SAME_SIDE)
         return found
 
     @cached_property
@@ -94,6 +93,17 @@ class Likelihood:
         """
         found = self._sums(theta, second=False)
         return found.value, found.gradient
+
+    def along(self, theta: Floats) -> Callable[[int], Likelihood]:
+        """Make what is quick to evaluate at points that differ from theta in one coordinate alone.
+
+        Returns:
+            Of that coordinate, the likelihood; the slopes by other nuisance parameters are not those of this one.
+        """
+        if any(len(table.responses.pairs) for table in self.tables):  # several nuisance parameters move together
+            return lambda _: self
+        lines = [table.along(self.alpha(theta)) for table in self.tables]
+        return lambda k: replace(self, tables=tuple(line(max(k - self.rates.physics, -1)) for line in lines))
 
     def hessian(self, theta: Floats) -> Floats:
         """Give the exact Hessian of -ln L, shape (P, P)."""

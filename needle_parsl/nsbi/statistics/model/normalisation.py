@@ -8,19 +8,18 @@ and the likelihood has a false, deep minimum at large |alpha|.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from needle_parsl.nsbi.statistics.model.responses import Local, Moments, Responses, moments
+from needle_parsl.nsbi.statistics.model.responses import CHUNK, Local, Moments, Responses, moments
 
 Floats = npt.NDArray[np.float64]
 FEWEST = 4096
 """Effective events behind a thinned Z_j, at least."""
-CHUNK = 2048
-"""Rows that are evaluated at a time: their responses stay in the cache."""
 NOTHING = 1 / float(np.finfo(np.float64).tiny)
 """Stands for a Z_j that is not positive, as polynomials far beyond what was simulated may have it: the process then has no density."""
 
@@ -76,6 +75,17 @@ class Simulation:
         error = np.sqrt(max(squares[2] - 2 * z * squares[1] + z**2 * squares[0], 0.0))
         bends = total.second / z - np.outer(first, first) if second else total.second
         return Normalisation(z, first, bends, float(error))
+
+    def along(self, alpha: Floats) -> Callable[[int], Simulation]:
+        """Fold the responses at alpha into the weights, but for one nuisance parameter, as `Table.along` does."""
+        whole = self.weight * self.responses.products(alpha, self.process + 1)[-1]
+
+        def line(place: int) -> Simulation:
+            responses = self.responses.of_nuisance(place)
+            moved = responses.products(alpha, self.process + 1)[-1]
+            return replace(self, weight=whole / moved, responses=responses, nominal=None)
+
+        return line
 
     def thinned(self, events: float) -> Simulation:
         """Keep as many events, picked at random, as make the error of Z_j small against that of a data set.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from needle_parsl.nsbi.statistics.model.interpolation import CODES, INTERPOLATIO
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 Rows = npt.NDArray[np.intp] | slice
+CHUNK = 2048
+"""Rows that are evaluated at a time: their responses stay in the cache."""
 SMOOTH = 1e-9
 """Slopes on both sides of 0 that differ by less make no kink."""
 
@@ -123,6 +126,27 @@ class Responses:
             self.process[own], self.nuisance[own], self.code[own], self.log_up[own], self.log_down[own],
             self.pairs[crossed], self.cross[crossed],
         )  # fmt: skip
+
+    def of_nuisance(self, place: int) -> Responses:
+        """Keep the responses to one nuisance parameter, without cross terms; -1 keeps none."""
+        own = self.nuisance == place
+        return Responses(
+            self.process[own], self.nuisance[own], self.code[own], self.log_up[own], self.log_down[own],
+            self.pairs[:0], self.cross[:0],
+        )  # fmt: skip
+
+    def products(self, alpha: Floats, processes: int) -> Floats:
+        """Give the responses of all processes, shape (J, N).
+
+        Args:
+            alpha: Nuisance parameters, shape (K,).
+            processes: J.
+        """
+        found = np.ones((processes, self.log_up.shape[1]))
+        for start, process in product(range(0, found.shape[1], CHUNK), self.spans):
+            rows = slice(start, start + CHUNK)
+            found[process, rows] = self.at(process, alpha, rows).product
+        return found
 
     def at(self, process: int, alpha: Floats, rows: slice = slice(None)) -> Local:
         """Evaluate the response of one process over a range of rows.

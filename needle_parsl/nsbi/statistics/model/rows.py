@@ -8,16 +8,16 @@ An event has rate 0 and its weight as count; a bin has rate 1 and what was count
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from needle_parsl.nsbi.statistics.model.normalisation import CHUNK, Simulation
+from needle_parsl.nsbi.statistics.model.normalisation import Simulation
 from needle_parsl.nsbi.statistics.model.rates import Multipliers
-from needle_parsl.nsbi.statistics.model.responses import Local, Moments, Responses, Rows, moments
+from needle_parsl.nsbi.statistics.model.responses import CHUNK, Local, Moments, Responses, Rows, moments
 from needle_parsl.nsbi.statistics.model.staterror import Staterror
 
 Floats = npt.NDArray[np.float64]
@@ -111,27 +111,49 @@ class Table:
         """Keep some rows, with other counts."""
         return replace(self, y=self.y[:, rows], responses=self.responses.take(rows), rate=self.rate[rows], count=count)
 
-    def slopes_of_yields(self, looked: Floats, nuisances: int) -> tuple[Floats, Floats]:
-        """Give the smallest and the largest d ln yield / d alpha_k of any process, each nuisance parameter moved alone.
+    def turning(self, f: Multipliers, looked: Floats, nuisances: int, steep: float) -> npt.NDArray[np.bool_]:
+        """Say along which nuisance parameters, each moved alone, the yield of a process, or of all at f, goes down to both sides, or up.
 
         Args:
-            looked: Values of alpha.
+            f: The multipliers.
+            looked: Values of alpha, shape (X,).
             nuisances: K.
+            steep: Smallest slope of ln yield that counts.
+        """
+        found = np.zeros(nuisances, np.bool_)
+        for responses in (self.gains, self.responses) if self.kind == "bins" else (self.gains,):
+            weight = self.y[responses.process] if responses is self.responses else 1.0
+            curves = [responses.curves(np.full(nuisances, x)) for x in looked]
+            values = np.array([(weight * curve.value).sum(axis=1) for curve in curves])
+            slopes = np.array([(weight * curve.slope).sum(axis=1) for curve in curves])
+            found[responses.nuisance] |= _both_signs(slopes, values, steep)
+        if self.kind == "events":
+            return found
+        points = [[self.point(f, x * own) for own in np.eye(nuisances)] for x in looked]
+        values = np.array([[at.density.sum() for at in line] for line in points]).reshape(len(looked), nuisances)
+        slopes = np.array([[at.slopes[len(f.slopes) + k].sum() for k, at in enumerate(line)] for line in points])
+        return found | _both_signs(slopes.reshape(values.shape), values, steep)
+
+    def along(self, alpha: Floats) -> Callable[[int], Table]:
+        """Fold what responses and gains are at alpha into y, but for one nuisance parameter: a table in which that one alone moves.
+
+        Args:
+            alpha: The others', shape (K,).
 
         Returns:
-            Each of shape (K,); zeros where no yield moves.
+            Of the nuisance parameter, -1 for none, the table; it costs little to evaluate.
         """
-        least, most = np.zeros(nuisances), np.zeros(nuisances)
-        for x in looked:
-            alpha = np.full(nuisances, x)
-            for responses in (self.gains, self.responses) if self.kind == "bins" else (self.gains,):
-                curve = responses.curves(alpha)
-                weight = self.y[responses.process] * curve.value if responses is self.responses else curve.value
-                total = np.where(weight.sum(axis=1) != 0, weight.sum(axis=1), 1.0)
-                slope = (weight * curve.slope).sum(axis=1) / total
-                np.minimum.at(least, responses.nuisance, slope)
-                np.maximum.at(most, responses.nuisance, slope)
-        return least, most
+        processes = len(self.y)
+        whole = self.responses.products(alpha, processes) * self.gains.products(alpha, processes)
+        simulation = [own.along(alpha) for own in self.simulation]
+
+        def line(place: int) -> Table:
+            responses, gains = self.responses.of_nuisance(place), self.gains.of_nuisance(place)
+            moved = responses.products(alpha, processes) * gains.products(alpha, processes)
+            folded = tuple(own(place) for own in simulation)
+            return replace(self, y=self.y * whole / moved, responses=responses, gains=gains, simulation=folded)
+
+        return line
 
     def scale(self, alpha: Floats, *, second: bool = False) -> Scale:
         """Evaluate G_j / Z_j."""
@@ -209,6 +231,13 @@ class Table:
         scale = self.scale(alpha)
         at = next(self.stretches(f.value, alpha, scale, max(self.y.shape[1], 1)))
         return Point(at.density, _slopes(at, f, scale), f.value[:, None] * at.parts)
+
+
+def _both_signs(slopes: Floats, values: Floats, steep: float) -> npt.NDArray[np.bool_]:
+    """Whether slopes over values are of both signs; of shape (X, K), a value that is not positive has none."""
+    relative = np.divide(slopes, values, out=np.zeros_like(slopes), where=values > 0)
+    found: npt.NDArray[np.bool_] = (relative.min(axis=0) < -steep) & (relative.max(axis=0) > steep)
+    return found
 
 
 def _walled(loss: Loss, rate: Floats, density: Floats) -> Loss:
