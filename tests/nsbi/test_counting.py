@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from problems.poisson import BACKGROUND, FC, exact, t
 from scipy.optimize import brentq
-from scipy.stats import chi2, poisson
+from scipy.stats import chi2
 
 from needle_parsl.analysis import Model, Nuisance, Parameter
 from needle_parsl.nsbi.data import store
@@ -22,24 +23,13 @@ from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model.reweighting import asimov
 
 MODEL = Model({"mu": Parameter(1.0, (0.0, 20.0))}, {"signal": "mu", "background": "1"}, {})
-BACKGROUND = 3.0
 NONE = np.empty(0, np.int64)
-FC = {0: 1.08, 1: 1.88, 2: 3.04, 3: 4.42, 4: 5.60, 5: 6.99, 6: 8.47, 7: 9.53, 8: 10.99, 9: 12.30, 10: 13.50}
-"""Upper ends at 90 %, a background of 3: G. J. Feldman, R. D. Cousins, arXiv:physics/9711021, table IV; that of 0 is raised there
-above the construction, so that limits do not fall with the background."""
 
 
 def counting(observed: float | None, model: Model = MODEL) -> Likelihood:
     seen = None if observed is None else np.array([float(observed)])
     expected = {"signal": np.array([1.0]), "background": np.array([BACKGROUND])}
     return Builder.of(model, []).counting([Counts("signal region", expected, seen)])
-
-
-def t(mu: float, n: int) -> float:
-    """-2 ln of the likelihood ratio of a count."""
-    best = max(0.0, n - BACKGROUND)
-    logs = n * np.log((mu + BACKGROUND) / (best + BACKGROUND)) if n else 0.0
-    return 2 * (mu - best - logs)
 
 
 @pytest.mark.parametrize("n", [0, 3, 7])
@@ -170,23 +160,6 @@ def test_compiled_and_plain_fits_of_counts_agree() -> None:
     slow = [throws.fit(pool.likelihood.take(*draw), "mu", truth) for draw in draws]
     np.testing.assert_allclose([f.t for f in fast], [f.t for f in slow], atol=2e-5)
     assert [f.events for f in fast] == [f.events for f in slow]
-
-
-COUNTS = np.arange(80)
-
-
-def critical(mu: float, level: float) -> float:
-    """The exact critical value of t at mu."""
-    own = np.array([t(mu, int(n)) for n in COUNTS])
-    order = np.argsort(own, kind="stable")
-    share = np.cumsum(poisson.pmf(COUNTS, mu + BACKGROUND)[order])
-    return float(own[order][np.searchsorted(share, min(level, 0.999) - 1e-12)])
-
-
-def exact(n: int, level: float, grid: np.ndarray) -> tuple[float, float]:
-    """The outermost values of a grid that a count accepts."""
-    accepted = [mu for mu in grid if t(mu, n) <= critical(mu, level) + 1e-9]
-    return min(accepted), max(accepted)
 
 
 def test_exact_construction_is_the_published_one() -> None:

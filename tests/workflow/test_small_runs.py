@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from problems.poisson import exact
 
 from needle_parsl import plan
 from needle_parsl.analysis import load, read
@@ -164,6 +165,31 @@ def test_counting_experiment_with_toys_and_a_belt(tmp_path: Path, needle: Callab
     assert all(len(pieces) == 1 for pieces in belt["intervals"].values())
     assert record(tmp_path / "runs/count/intervals/coverage.json")["points"][0]["toys"] == 20
     assert "cannot be" not in (tmp_path / "runs/count/report/index.html").read_text()
+
+
+KNOWN = COUNTING.replace("nuisances.norm = { rate = { background = [1.1, 0.9] } }\n", "").replace(
+    "limit = 0.95", "staterror = false"
+)
+GRID = """
+[intervals]
+method = "neyman"
+grid = { start = 0.0, stop = 15.5, points = 32 }
+toys_per_point = 2000
+level = [0.9]
+"""
+
+
+@pytest.mark.campaign
+def test_feldman_cousins_intervals_of_eleven_runs(tmp_path: Path, needle: Callable[..., Any]) -> None:
+    """A known background of 3, and 0 to 10 observed events: ends within two errors of the toys' quantiles and a step of the grid."""
+    fine, error, step = np.linspace(0, 16, 801), 2 * np.sqrt(0.9 * 0.1 / 2000), 0.5
+    for n in range(11):
+        ended = needle("run", folder(tmp_path, KNOWN + GRID, n))  # the toys are those of the run before
+        assert ended.code == 0, ended.err
+        ((low, high),) = record(tmp_path / "runs/count/intervals/neyman.json")["intervals"]["0.9"]
+        narrow, wide = exact(n, 0.9 - error, fine), exact(n, 0.9 + error, fine)
+        assert wide[0] - step <= low <= narrow[0] + step
+        assert narrow[1] - step <= high <= wide[1] + step
 
 
 @pytest.mark.parametrize(
