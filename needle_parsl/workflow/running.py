@@ -118,6 +118,7 @@ def prepare(
     before = _before(root)
     inputs, looked = probing.probe(loaded, None if afresh else before.get("inputs"))
     planned = plan.build(loaded.analysis, inputs, site.pack, site.memory_mib)
+    rundir.insist_on_places(root, _outputs(planned))
     stamp, lines = _stamp(root), ledger.lines(root)
     records = {record.key: record for record in lines}
     known = [records[task.key] for task in planned.tasks if task.key in records]
@@ -136,6 +137,14 @@ def prepare(
     earlier = Earlier(before.get("analysis", ""), found, changes.redone(todo, lines), damaged, stamp)
     opened = _unblinded(loaded, before, asked=unblind)
     return Prepared(root, loaded, site, planned, done, looked, earlier, opened)
+
+
+def _outputs(planned: Plan) -> Iterator[str]:
+    """List where files of the tasks go, and of packs that are not done."""
+    for task in planned.tasks:
+        yield rundir.place(task.stage, task.name)
+        if task.stage == "train":
+            yield f"{rundir.STATES}/{task.name}/-"
 
 
 def _unblinded(loaded: Loaded, before: Mapping[str, Any], *, asked: bool) -> tuple[dict[str, str], ...]:
