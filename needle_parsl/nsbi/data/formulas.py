@@ -25,8 +25,9 @@ def compute(columns: Columns, rows: int, recipe: Recipe, where: str) -> Columns:
         said = f'{where}: {column.function} for "{column.name}"'
         events = ak.zip({name: to_awkward(columns[name]) for name in column.columns}, depth_limit=1)
         try:
-            found = ak.to_numpy(function(events), allow_missing=False)
-        except Exception as error:
+            with refs.alone(column.function):
+                found = ak.to_numpy(function(events), allow_missing=False)
+        except (Exception, SystemExit) as error:
             raise InputError(f"{said} failed: {type(error).__name__}: {error}") from error
         if found.shape != (rows,):
             raise InputError(f"{said} has shape {found.shape}; expected ({rows},), one number per event")
