@@ -20,7 +20,7 @@ from needle_parsl.analysis.file import Loaded
 from needle_parsl.errors import InputError
 from needle_parsl.plan import Plan, Task
 from needle_parsl.site import Site
-from needle_parsl.workflow import changes, costing, forms, ledger, lock, probing, trusting
+from needle_parsl.workflow import changes, costing, forms, ledger, lock, probing, trusting, verdicts
 from needle_parsl.workflow.failures import blame
 from needle_parsl.workflow.records import Record
 
@@ -206,7 +206,7 @@ def another(prepared: Prepared) -> str:
 
 
 def state(root: Path) -> dict[str, Any]:
-    """Read `run.json`; a run that says it is running while nobody holds its lock was killed.
+    """Read `run.json`, with what the report says of its result; a run that says it is running while nobody holds its lock was killed.
 
     Raises:
         InputError: It is missing, damaged, or no run's, or of a newer needle.
@@ -219,7 +219,7 @@ def state(root: Path) -> dict[str, Any]:
     holder = lock.holder(root)
     if found["status"] == "running":
         found["status"] = f"running ({holder})" if holder else "killed"
-    return found
+    return {key: value for key, value in found.items() if key not in verdicts.FORM} | verdicts.of(root, found)
 
 
 def _json(root: Path) -> dict[str, Any] | None:
