@@ -71,6 +71,21 @@ def run(folder: Path, made: Estimator | None = None, physics: str = "", **lines:
     return root
 
 
+def reported(folder: Path) -> Path:
+    """Make a run directory with a report and a log."""
+    root = run(folder)
+    state = json.loads((root / "run.json").read_text())
+    state["stages"] = {"report": {"tasks": 1, "done": 1, "seconds": 1.0}}
+    (root / "run.json").write_text(json.dumps(state))
+    words = {"state": "pass", "verdict": "all 16 checks pass", "dataset": "asimov", "result": "mu = 1.0"}
+    nothing = {"quoted_intervals": {}, "findings": [], "ratios": {}, "warnings": []}
+    for name in ("report", "logs"):
+        (root / name).mkdir()
+    (root / "report" / "summary.json").write_text(json.dumps(words | nothing))
+    (root / "logs" / "driver.log").write_text("a word\n")
+    return root
+
+
 THINGS = ("pipe", "socket", "device")
 """What may stand where a file or a folder is expected."""
 

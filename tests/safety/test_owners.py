@@ -57,6 +57,36 @@ def test_a_run_directory_that_others_may_write_to_is_refused(open_to: int, tmp_p
     assert "others may read" in Site("s", shared=True).notes()[0]
 
 
+@pytest.mark.parametrize("how", ["somebody else's", "open", "link", "pipe", "in the place of a folder"])
+def test_what_run_refuses_can_be_read(how: str, tmp_path: Path, inside: Callable[..., Any]) -> None:
+    """As SECURITY.md says: the commands that only read a run do so, and leave it as it is."""
+    root = planting.reported(tmp_path)
+    (tmp_path / "analysis.toml").write_text(planting.ANALYSIS.format(top="", features="", training=""))
+    events = planting.events(tmp_path)
+    for name in ("signal", "background"):
+        shutil.copy(events, tmp_path / f"{name}.parquet")
+    if how == "somebody else's" and os.geteuid() != 0:
+        pytest.skip("gives files to another user: needs root")
+    if how == "somebody else's":
+        os.chown(root, NOBODY, NOBODY)
+    elif how == "open":
+        root.chmod(0o777)
+    elif how == "link":
+        (root / "report").rename(tmp_path / "elsewhere")
+        (root / "report").symlink_to(tmp_path / "elsewhere")
+    else:
+        os.mkfifo(root / ("ledger.jsonl" if how == "pipe" else "events"))
+    before = {path: (path.lstat().st_mtime_ns, path.lstat().st_mode) for path in (root, *root.rglob("*"))}
+    for command in ("plan", "run"):
+        assert inside(command, "analysis.toml", "--out", root).code == 2
+    assert inside("status", root).out.startswith("planted: done; all 16 checks pass")
+    assert inside("report", root).out.startswith("all 16 checks pass")
+    assert inside("logs", root).out == "a word\n"
+    assert "has no estimators yet" in inside("export", root).err  # it was looked at, and nothing else was wrong
+    assert inside("evaluate", root, "--events", events, "-o", "out.parquet").code == 0
+    assert before == {path: (path.lstat().st_mtime_ns, path.lstat().st_mode) for path in (root, *root.rglob("*"))}
+
+
 def test_refused_by_every_command_that_goes_on_in_it(
     tmp_path: Path, small_inputs: Path, inside: Callable[..., Any]
 ) -> None:
