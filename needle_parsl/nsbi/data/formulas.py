@@ -11,6 +11,7 @@ from needle_parsl import expressions, refs
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.readers import Columns
 from needle_parsl.nsbi.data.readers.columns import nullable, nulls, plain, to_awkward
+from needle_parsl.nsbi.data.values import WHOLE
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.data.recipes import Recipe
@@ -63,9 +64,8 @@ def _merged(
     whole: np.typing.NDArray[np.generic], rest: np.typing.NDArray[np.generic], some: np.typing.NDArray[np.bool_]
 ) -> np.typing.NDArray[np.generic]:
     """Put what was computed of rows without nulls and of those with some in their places."""
-    exact = (
-        whole.dtype.kind in "biu" and rest.dtype.kind == "f" and bool((np.isnan(rest) | (rest == np.rint(rest))).all())
-    )
+    integral = np.isnan(rest) | ((rest == np.rint(rest)) & (np.abs(rest) < WHOLE)) if rest.dtype.kind == "f" else None
+    exact = whole.dtype.kind in "biu" and integral is not None and bool(integral.all())
     made = np.zeros(len(some), whole.dtype if exact else np.result_type(whole, rest))
     made[~some] = whole
     if not exact:
