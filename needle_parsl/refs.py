@@ -19,17 +19,50 @@ from needle_parsl.errors import InputError, closest, printable
 _LOADING = threading.Lock()
 _GRANTED: set[str] = set()
 """What files of this analysis may name, as `located` gives it."""
+_RUNNING: list[str] = []
+"""Names of the user's code that is running, the innermost last."""
+_NOTES: list[Path] = []
+"""Where that is written down."""
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Run the user's code; a fork of it that comes back ends here, since the work is its parent's."""
+def alone(what: str = "") -> Iterator[None]:
+    """Run the user's code; a fork of it that comes back ends here, since the work is its parent's.
+
+    Args:
+        what: Its name, for whoever finds this process ended.
+    """
     process = os.getpid()
+    _RUNNING.append(what)
+    _note()
     try:
         yield
     finally:
         if os.getpid() != process:
             os._exit(0)
+        _RUNNING.pop()
+        _note()
+
+
+def note_calls(output: str) -> None:
+    """Write down from now on, beside a file that this process will write, what of the user's code it is running."""
+    _NOTES.append(_beside(output))
+
+
+def called(output: Path) -> str:
+    """Give what a process was running that should have written a file, as `alone` names it; empty if that was none of the user's code."""
+    note = _beside(output)
+    return note.read_text(encoding="utf-8", errors="surrogateescape") if note.is_file() else ""
+
+
+def _beside(output: str | Path) -> Path:
+    return Path(output).with_suffix(".running")
+
+
+def _note() -> None:
+    for path in _NOTES:
+        what = next((what for what in reversed(_RUNNING) if what), "")
+        path.write_text(what, encoding="utf-8", errors="surrogateescape")
 
 
 def leave() -> None:
@@ -70,7 +103,7 @@ def load_source(source: str, path: str) -> types.ModuleType:
         module.__file__ = path
         _reach(path)
         try:
-            with alone():
+            with alone(path):
                 exec(compile(source, path, "exec"), module.__dict__)  # noqa: S102  the user's own code, named by the user
         except BaseException:
             del sys.modules[name]
@@ -93,7 +126,8 @@ def resolve(reference: str, source: str = "", path: str = "") -> Any:
     _reach(path)
     try:
         is_file = module_name.endswith(".py")
-        module = load_source(source, path) if is_file else importlib.import_module(module_name)
+        with alone(reference):
+            module = load_source(source, path) if is_file else importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         raise InputError(f"{module_name} cannot be imported: {type(error).__name__}: {error}") from error
     if not hasattr(module, attribute):

@@ -11,14 +11,14 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import xxhash
 
-from needle_parsl import addresses, owning
+from needle_parsl import addresses, kinds, owning
 from needle_parsl.errors import InputError, TaskError, said
 
 RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES, EMBEDDINGS, JOBS, DRIVER = (
@@ -70,6 +70,13 @@ PLACES = {
     "report": "{}",
 }
 """Where the outputs of each stage go, by their name."""
+FOLDERS = frozenset(
+    str(folder)
+    for path in (*PLACES.values(), f"{LOGS}/-", f"{STATES}/-", f"{EMBEDDINGS}/-", "report/-")
+    for folder in Path(path).parents
+    if "{" not in str(folder)
+)
+"""Folders that a run has whatever is planned."""
 
 
 def place(stage: str, name: str) -> str:
@@ -94,14 +101,15 @@ def check(root: Path, *, shared: bool = False) -> None:
     Raises:
         InputError: It is one of these.
     """
-    if root.exists() and not root.is_dir():
-        raise InputError(f"{root}: is a file; choose another --out")
+    if wrong := kinds.no_folder(root):
+        raise InputError(f"{root}: {wrong}; choose another --out")
     known = any(_marked(root / name, words) for name, words in MARKS.items())
     foreign = root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir())
     if foreign and not known:
         raise InputError(f"{root}: holds files that are no needle run; choose another --out")
     if root.is_dir():
         owning.insist(root, shared=shared, instead="choose another --out")
+        _insist_on_folders(root, FOLDERS)
         _insist_on_own(root)
 
 
@@ -127,8 +135,38 @@ def _insist_on_own(root: Path) -> None:
                 raise InputError(
                     f"{path}: is a link, and needle would write where it leads; remove it, or choose another --out"
                 )
-            if path.exists() and not (path.is_file() or path.is_dir()):  # opening a pipe would wait for ever
-                raise InputError(f"{path}: is a pipe or a device, and no file; remove it, or choose another --out")
+        _insist_on_files(root, (Path(folder, name) for name in files))
+
+
+def _insist_on_files(root: Path, paths: Iterable[Path]) -> None:
+    """Refuse pipes, sockets and devices, whatever their name: to open one may be to wait for ever. What is hidden is the user's, and never opened.
+
+    Raises:
+        InputError: There is one.
+    """
+    for path in paths:
+        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+        if not hidden and (found := kinds.kind(path)) in kinds.SPECIAL:
+            raise InputError(f"{path}: is {found}, and no file; remove it, or choose another --out")
+
+
+def insist_on_places(root: Path, outputs: Iterable[str]) -> None:
+    """Refuse a run directory in which something else stands where an output needs a folder.
+
+    Args:
+        root: The run directory.
+        outputs: Where outputs go, relative to it.
+
+    Raises:
+        InputError: There is such a thing.
+    """
+    _insist_on_folders(root, {str(folder) for output in outputs for folder in Path(output).parents})
+
+
+def _insist_on_folders(root: Path, folders: Iterable[str]) -> None:
+    for path in (root / folder for folder in sorted(folders)):
+        if wrong := kinds.no_folder(path):
+            raise InputError(f"{path}: {wrong}; remove it, or choose another --out")
 
 
 def create(root: Path, *, shared: bool = False) -> None:

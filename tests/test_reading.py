@@ -126,7 +126,7 @@ def test_broken_file(tmp_path: Path, content: bytes, said: str) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         reading.load(tmp_path / "a.toml")
-    with pytest.raises(InputError, match="is no file; expected one in TOML"):
+    with pytest.raises(InputError, match="is a folder; expected a file in TOML"):
         reading.load(tmp_path)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from glob import escape, glob, has_magic
 from pathlib import Path
 
-from needle_parsl import reading
+from needle_parsl import kinds, reading
 from needle_parsl.addresses import is_remote
 from needle_parsl.analysis import meaning, recommended, unused
 from needle_parsl.analysis.tables import Analysis
@@ -112,10 +112,9 @@ def _names(folder: Path, pattern: str) -> list[str]:
 
 def _readable(path: Path) -> str:
     """Insist on a file that this user can read."""
-    if path.is_dir():
-        raise InputError(f"{path.name} is a folder; name the files in it" if path.name else "is a folder")
-    if not path.is_file():
-        raise InputError(f"{path.name} leads nowhere" if path.is_symlink() else "no such file")
+    if wrong := kinds.unreadable(path):
+        named = path.name and kinds.kind(path)
+        raise InputError(f"{path.name} {wrong}" if named else wrong)
     with path.open("rb"):
         return str(path.resolve())
 
@@ -146,8 +145,8 @@ def _physics(analysis: Analysis, path: Path, reader: Reader) -> str:
     if not analysis.physics:
         return ""
     place = path.parent / analysis.physics
-    if place.exists() and not place.is_file():  # a pipe would be waited for
-        reader.complain("physics", f'"{analysis.physics}" cannot be read: it is no file')
+    if kinds.kind(place) and (wrong := kinds.unreadable(place)):
+        reader.complain("physics", f'"{analysis.physics}" cannot be read: it {wrong}')
         return ""
     try:
         return place.read_text(encoding="utf-8-sig")

@@ -256,12 +256,12 @@ def report(run_name: RunName, strict: Strict = False, as_json: Json = False) -> 
     """Print the results of a run and the path of its report."""
     from needle_parsl import rundir
     from needle_parsl.cli import terminal
-    from needle_parsl.workflow import running
+    from needle_parsl.workflow import running, verdicts
 
     root = find(run_name)
-    if running.state(root)["stages"].get("report", {}).get("done") != 1:
+    if not verdicts.has_report(running.state(root)):
         raise InputError(f'{root}: its last run has not come to a report; "needle run" makes it')
-    found = rundir.read_json(root / "report" / "summary.json")
+    found = rundir.read_json(root / verdicts.SUMMARY)
     facts = {**(found if isinstance(found, dict) else {}), "report": str(root / "report" / "index.html")}
     if "verdict" not in facts:
         raise InputError(f'{root}: its report is of an earlier version of needle; "needle run" writes it anew')

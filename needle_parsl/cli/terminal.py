@@ -228,8 +228,12 @@ def exported(facts: Mapping[str, Any]) -> None:
 def status(state: Mapping[str, Any]) -> None:
     """Show how far a run is."""
     tasks = state["tasks"]
-    OUT.print(f"{state['name']}: {state['status']}, {tasks['done'] + tasks['reused']} of {tasks['total']} tasks done, "
-              f"{tasks['failed']} failed")  # fmt: skip
+    verdict = f"; {state['verdict']}" if "verdict" in state else ""
+    OUT.print(
+        f"{state['name']}: {state['status']}{verdict}; {tasks['done'] + tasks['reused']} of {tasks['total']} tasks done, "
+        f"{tasks['failed']} failed",
+        style=STYLES.get(state.get("state", ""), ""),
+    )
     table = Table("stage", box=None, pad_edge=False)
     for name in ("tasks", "done", "seconds"):
         table.add_column(name, justify="right")

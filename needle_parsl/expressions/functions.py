@@ -82,33 +82,59 @@ def _where(condition: Value, a: Value, b: Value) -> Value:
     """Give a where a condition holds, else b: also where it is unknown."""
     import numpy as np
 
-    return np.where(np.asarray(condition).astype(bool) & ~_unknown(condition), a, b)
+    return np.where(np.asarray(condition).astype(bool) & ~_unknown(condition), *_whole(a, b))
 
 
-def _unbounded(operation: Callable[[Value, Value], Value]) -> Callable[[Value, Value], Value]:
+def _whole(*values: Value) -> tuple[Value, ...]:
+    """Give values among which is chosen. Literals are floats; where all are whole they become whole numbers, so that columns of such stay exact."""
+    if not all(map(_is_whole, values)):
+        return values
+    return tuple(int(value) if isinstance(value, float) else value for value in values)
+
+
+def _is_whole(value: Value) -> bool:
+    """Whether a column holds whole numbers, or a literal is one that 64 bits hold; -0.0 has a sign, and is none."""
+    import numpy as np
+
+    if isinstance(value, float):
+        return value.is_integer() and abs(value) <= LARGEST and str(value) != "-0.0"
+    return np.asarray(value).dtype.kind in "biu"
+
+
+def _unbounded(operation: Callable[..., Value]) -> Callable[..., Value]:
     """Compute with whole numbers as long as 64 bits hold what comes out, else with floats: nothing wraps around."""
 
-    def call(a: Value, b: Value) -> Value:
-        plain = operation(a, b)
+    def call(*operands: Value) -> Value:
+        plain = operation(*operands)
         if getattr(plain, "dtype", None) is None or plain.dtype.kind != "i":
             return plain
         import numpy as np
 
-        floats = operation(np.asarray(a, np.float64), np.asarray(b, np.float64))
+        floats = operation(*(np.asarray(operand, np.float64) for operand in operands))
         return floats if (np.abs(floats) > LARGEST).any() else plain
 
     return call
 
 
+def _power(a: Value, b: Value) -> Value:
+    """Raise to a power; that of a whole number to a negative one is a fraction, and Python's own whole numbers would grow without end."""
+    import numpy as np
+
+    if isinstance(b, int) or (not isinstance(b, float) and _is_whole(b) and np.any(np.less(b, 0))):
+        b = np.asarray(b, np.float64)
+    return a**b
+
+
 def _pairwise(name: str) -> Callable[..., Value]:
-    return lambda *arguments: reduce(_numpy(name), arguments)
+    return lambda *arguments: reduce(_numpy(name), _whole(*arguments))
 
 
 ONE_ARGUMENT = (
-    "abs", "sign", "floor", "ceil", "sqrt", "exp", "log", "log10", "isfinite", "sin", "cos", "tan", "arcsin", "arccos",
+    "sign", "floor", "ceil", "sqrt", "exp", "log", "log10", "isfinite", "sin", "cos", "tan", "arcsin", "arccos",
     "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh",
 )  # fmt: skip
 FUNCTIONS: dict[str, Function] = {
+    "abs": Function(_unbounded(_numpy("abs"))),
     **{name: Function(_numpy(name)) for name in ONE_ARGUMENT},
     "arctan2": Function(_numpy("arctan2"), 2, 2),
     "atan2": Function(_numpy("arctan2"), 2, 2),
@@ -124,7 +150,7 @@ OPERATORS: dict[str, Callable[..., Value]] = {
     "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
     "==": lambda a, b: a == b, "!=": lambda a, b: a != b,
     "+": _unbounded(lambda a, b: a + b), "-": _unbounded(lambda a, b: a - b), "*": _unbounded(lambda a, b: a * b),
-    "/": lambda a, b: a / b, "**": _unbounded(lambda a, b: a**b), "negative": lambda a: -a,
+    "/": lambda a, b: a / b, "**": _unbounded(_power), "negative": _unbounded(lambda a: -a),
     **{name: function.call for name, function in FUNCTIONS.items()},
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from needle_parsl import kinds
 from needle_parsl.errors import InputError, Problem, near, printable
 from needle_parsl.reading.schema import kind_at
 
@@ -41,8 +42,8 @@ def load(path: Path) -> dict[str, Any]:
         InputError: The file is missing, unreadable or no TOML; the message names the line.
     """
     try:
-        if not path.is_file() and path.exists():
-            raise InputError(f"{path}: is no file; expected one in TOML")
+        if (found := kinds.kind(path)) not in ("", kinds.FILE):
+            raise InputError(f"{path}: is {found}; expected a file in TOML")
         if path.stat().st_size > LARGEST_FILE:
             raise InputError(f"{path}: has {path.stat().st_size} bytes; expected a TOML file of at most {LARGEST_FILE}")
         text = path.read_text(encoding="utf-8-sig")  # editors of Windows mark the order of bytes

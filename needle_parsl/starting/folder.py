@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from needle_parsl import owning, rundir, shipped
+from needle_parsl import kinds, owning, rundir, shipped
 from needle_parsl.errors import InputError, Problem, closest
 from needle_parsl.starting import text
 from needle_parsl.starting.samples import samples
@@ -67,13 +67,9 @@ def from_data(folder: Path, files: Sequence[Path]) -> list[Path]:
     return _write(folder, {ANALYSIS: text.write(folder, samples(surveys), surveys)})
 
 
-def _why(path: Path) -> str:
-    return "is a folder; name the files in it" if path.is_dir() else "no such file"
-
-
 def _refuse_to_overwrite(folder: Path, names: Sequence[str]) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; name a folder")
+    if wrong := kinds.no_folder(folder):
+        raise InputError(f"{folder}: {wrong}; name another one")
     if there := [name for name in names if (folder / name).exists()]:
         raise InputError(f"{folder}: has {' and '.join(there)} already, which is not overwritten; name another folder")
 
@@ -93,8 +89,8 @@ def survey(files: Sequence[Path]) -> list[Survey]:
     """
     from needle_parsl.nsbi.data.survey import Survey
 
-    if missing := [path for path in files if not path.is_file()]:
-        raise InputError.of([Problem(_why(path), str(path)) for path in missing])
+    if wrong := [Problem(said, str(path)) for path in files if (said := kinds.unreadable(path))]:
+        raise InputError.of(wrong)
     with owning.temporary() as folder:
         output = folder / "surveys.json"
         program = python.module(PROGRAM, str(output), *(str(path.resolve()) for path in files))

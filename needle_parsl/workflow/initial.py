@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from needle_parsl import reading, rundir
+from needle_parsl import kinds, reading, rundir
 from needle_parsl.errors import InputError, printable
 from needle_parsl.plan import specs
 
@@ -34,7 +34,8 @@ def _found(path: Path) -> dict[str, specs.Initial]:
     if path.is_file():
         return {"": _fingerprinted([path])}
     if not path.is_dir():
-        raise InputError(f"{path}: no such file, nor the folder of a run")
+        wrong = kinds.unreadable(path) if kinds.kind(path) else "no such file, nor the folder of a run"
+        raise InputError(f"{path}: {wrong}")
     written = _written(path / rundir.LEDGER)
     packs = sorted((path / "packs").glob("*.h5"), key=lambda file: (written.get(file.name, -1), file.name))
     if not packs:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import rundir
+from needle_parsl import kinds, rundir
 from needle_parsl.addresses import is_remote
 from needle_parsl.errors import InputError
 from needle_parsl.workflow import forms
@@ -39,6 +38,8 @@ def refuse(output: Path, sources: Iterable[str], root: Path, *, force: bool) -> 
         InputError: It is one of these.
     """
     _not_an_input(output, sources)
+    if wrong := kinds.no_folder(output.parent):
+        raise InputError(f"--out {output}: {output.parent} {wrong}; choose another name")
     if output.resolve().is_relative_to(root.resolve()):
         raise InputError(
             f"--out {output}: lies in the run directory, which only needle run writes to; choose another place"
@@ -70,6 +71,8 @@ def into(folder: Path, names: Sequence[str], root: Path, *, force: bool) -> None
     Raises:
         InputError: There are such, or the folder lies in the run directory.
     """
+    if wrong := kinds.no_folder(folder):
+        raise InputError(f"--to {folder}: {wrong}; choose another folder")
     if folder.resolve().is_relative_to(root.resolve()):
         raise InputError(
             f"--to {folder}: lies in the run directory, which only needle run writes to; choose another folder"
@@ -91,7 +94,7 @@ def note(folder: Path, paths: Iterable[Path]) -> None:
 
 def _written(folder: Path) -> dict[str, str]:
     try:
-        found = json.loads((folder / WRITTEN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = rundir.read_json(folder / WRITTEN)
+    except (InputError, OSError):
         return {}
     return found if forms.fits(found, forms.Each(str)) else {}

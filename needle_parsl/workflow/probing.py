@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import signal
-import subprocess
-import threading
-from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import owning, plan
+from needle_parsl import plan
 from needle_parsl.addresses import is_remote
 from needle_parsl.analysis import Analysis, Training, extras
 from needle_parsl.analysis.file import Loaded, match
 from needle_parsl.analysis.tables.limits import seconds
-from needle_parsl.errors import InputError, Problem, TaskError
+from needle_parsl.errors import InputError, Problem
 from needle_parsl.nsbi.data import stamps
 from needle_parsl.nsbi.data.hashing import key
 from needle_parsl.plan.columns import key_of, wanted
-from needle_parsl.workflow import forms, initial
-from needle_parsl.workflow.processes import python
-
-PROGRAM = "needle_parsl.nsbi.data.inspection"
-TRIAL = "needle_parsl.nsbi.training.trial"
-SAID = 8192
-"""Characters of what a look prints that are read at a time; the last few are kept."""
-TIMING = "needle_parsl.nsbi.training.timing"
+from needle_parsl.workflow import forms, initial, programs
 
 
 @dataclass(frozen=True)
@@ -139,7 +123,7 @@ def _look(
     loaded: Loaded, request: Mapping[str, Any], inputs: list[str], known: Mapping[str, Any], starts: Starts
 ) -> Looked:
     """Ask, and make one message of all mistakes."""
-    answer = _ask({**request, "known": known}, limit=_limit(loaded))
+    answer = programs.ask(loaded, {**request, "known": known}, programs.INSPECTION, _limit(loaded))
     tried = _tried(loaded, answer.pop("outputs", (0, 0)), starts)
     if wrong := [*_told(loaded, answer), *(Problem(m, *loaded.places.find(k), k) for k, m in tried.pop("problems"))]:
         raise InputError.of(wrong)
@@ -173,7 +157,7 @@ def _tried(loaded: Loaded, columns: Sequence[int], starts: Starts) -> dict[str, 
         if not (table.tried() or table.initial):
             continue
         request = _network(loaded, table) | known | {"initial": _start(loaded, place, table, starts)}
-        answer = _ask(request, TRIAL, _limit(loaded))
+        answer = programs.ask(loaded, request, programs.TRIAL, _limit(loaded))
         found["problems"] += [(f"{where}.{name}", message) for name, message in answer["problems"]]
         found["notes"] += answer["notes"]
         found["code"] |= answer["code"]
@@ -203,7 +187,7 @@ def _start(loaded: Loaded, place: int, table: Training, starts: Starts) -> dict[
 def timed(loaded: Loaded) -> float:
     """Measure how long trainings take on this machine, in seconds per event, epoch and member."""
     (_, table), *_ = loaded.analysis.training.each()
-    return float(_ask(_network(loaded, table), TIMING)["seconds"])
+    return float(programs.ask(loaded, _network(loaded, table), programs.TIMING)["seconds"])
 
 
 def _network(loaded: Loaded, table: Training) -> dict[str, Any]:
@@ -228,7 +212,10 @@ def _file(looked: Looked, path: str, borders: list[int]) -> plan.File:
 def mistakes(loaded: Loaded) -> list[Problem]:
     """List the mistakes of an analysis, with those of its columns: files are opened, and no event is read."""
     columns = _columns(loaded)
-    return [*loaded.problems, *(_told(loaded, _ask({"columns": columns, "looks": []})) if columns else [])]
+    if not columns:
+        return [*loaded.problems]
+    answer = programs.ask(loaded, {"columns": columns, "looks": []}, programs.INSPECTION)
+    return [*loaded.problems, *_told(loaded, answer)]
 
 
 def _columns(loaded: Loaded) -> list[dict[str, Any]]:
@@ -328,44 +315,3 @@ def _nominal(analysis: Analysis) -> dict[str, float]:
     """Give the values of all parameters where a function that throws toys is tried."""
     physics = {name: parameter.nominal for name, parameter in analysis.model.parameters.items()}
     return physics | dict.fromkeys(analysis.model.nuisances, 0.0)
-
-
-def _ask(request: Mapping[str, Any], program: str = PROGRAM, limit: float = math.inf) -> dict[str, Any]:
-    with owning.temporary() as folder:
-        output = folder / "answer.json"  # the user's module may print what it likes
-        code, words = _run(python.module(program, str(output)), json.dumps(request), limit)
-        if code != 0 or not output.exists():
-            last = (words.strip().splitlines() or ["no message"])[-1]
-            what = "the trial of the network" if program == TRIAL else "the look into the input files"
-            raise TaskError(f"{what} ended with exit code {code}: {last}")
-        answer: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
-    return answer
-
-
-def _run(program: list[str], request: str, limit: float) -> tuple[int, str]:
-    """Run a program that may execute the user's code; give its exit code, and the end of what it has said.
-
-    Raises:
-        TaskError: It has taken too long.
-    """
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    with subprocess.Popen(program, start_new_session=True, text=True, errors="replace", **pipes) as child:  # type: ignore[call-overload]
-        words: deque[str] = deque(maxlen=8)
-        listening = threading.Thread(
-            target=lambda: words.extend(iter(partial(child.stderr.read, SAID), "")), daemon=True
-        )
-        listening.start()
-        try:
-            with suppress(BrokenPipeError):  # it has ended already, and has said why
-                child.stdin.write(request)
-                child.stdin.close()
-            code = child.wait(None if limit == math.inf else limit)
-        except subprocess.TimeoutExpired as error:
-            raise TaskError(
-                f"the look has taken longer than {limit:g} s, as limits.check allows; the user's code was ended"
-            ) from error
-        finally:
-            with suppress(ProcessLookupError):  # what the user's code has started, and left
-                os.killpg(child.pid, signal.SIGKILL)
-            listening.join(1)
-        return code, "".join(words)

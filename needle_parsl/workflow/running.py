@@ -20,7 +20,7 @@ from needle_parsl.analysis.file import Loaded
 from needle_parsl.errors import InputError
 from needle_parsl.plan import Plan, Task
 from needle_parsl.site import Site
-from needle_parsl.workflow import changes, costing, forms, ledger, lock, probing, trusting
+from needle_parsl.workflow import changes, costing, forms, ledger, lock, probing, trusting, verdicts
 from needle_parsl.workflow.failures import blame
 from needle_parsl.workflow.records import Record
 
@@ -118,6 +118,7 @@ def prepare(
     before = _before(root)
     inputs, looked = probing.probe(loaded, None if afresh else before.get("inputs"))
     planned = plan.build(loaded.analysis, inputs, site.pack, site.memory_mib)
+    rundir.insist_on_places(root, _outputs(planned))
     stamp, lines = _stamp(root), ledger.lines(root)
     records = {record.key: record for record in lines}
     known = [records[task.key] for task in planned.tasks if task.key in records]
@@ -136,6 +137,14 @@ def prepare(
     earlier = Earlier(before.get("analysis", ""), found, changes.redone(todo, lines), damaged, stamp)
     opened = _unblinded(loaded, before, asked=unblind)
     return Prepared(root, loaded, site, planned, done, looked, earlier, opened)
+
+
+def _outputs(planned: Plan) -> Iterator[str]:
+    """List where files of the tasks go, and of packs that are not done."""
+    for task in planned.tasks:
+        yield rundir.place(task.stage, task.name)
+        if task.stage == "train":
+            yield f"{rundir.STATES}/{task.name}/-"
 
 
 def _unblinded(loaded: Loaded, before: Mapping[str, Any], *, asked: bool) -> tuple[dict[str, str], ...]:
@@ -197,7 +206,7 @@ def another(prepared: Prepared) -> str:
 
 
 def state(root: Path) -> dict[str, Any]:
-    """Read `run.json`; a run that says it is running while nobody holds its lock was killed.
+    """Read `run.json`, with what the report says of its result; a run that says it is running while nobody holds its lock was killed.
 
     Raises:
         InputError: It is missing, damaged, or no run's, or of a newer needle.
@@ -210,7 +219,7 @@ def state(root: Path) -> dict[str, Any]:
     holder = lock.holder(root)
     if found["status"] == "running":
         found["status"] = f"running ({holder})" if holder else "killed"
-    return found
+    return {key: value for key, value in found.items() if key not in verdicts.FORM} | verdicts.of(root, found)
 
 
 def _json(root: Path) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from needle_parsl import owning, plan, refs, rundir
+from needle_parsl import kinds, owning, plan, refs, rundir
 from needle_parsl.analysis import Analysis
 from needle_parsl.analysis.file import Loaded
 from needle_parsl.errors import InputError
@@ -94,6 +94,8 @@ def code(root: Path, loaded: Loaded, *, networks: bool, trust: bool, say: Callab
     kept, every = root / rundir.PHYSICS, references(loaded.analysis)
     if not references(loaded.analysis, networks=networks):
         return plan.Physics("", "")
+    if kinds.kind(kept) and (wrong := kinds.unreadable(kept)):
+        raise InputError(f"{kept}: {wrong}")
     source = kept.read_text(encoding="utf-8") if kept.exists() else ""
     named = own_networks(loaded.analysis) if networks else ()
     where = kept if kept.exists() else root / rundir.ANALYSIS

@@ -14,7 +14,7 @@ from pyarrow import csv, parquet
 
 from needle_parsl import expressions
 from needle_parsl.errors import InputError, TaskError
-from needle_parsl.nsbi.data import conversion, formulas, values
+from needle_parsl.nsbi.data import conversion, formulas, hashing, values
 from needle_parsl.nsbi.data.jagged import Jagged
 from needle_parsl.nsbi.data.particles import ParticleRecipe, gather
 from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
@@ -237,6 +237,10 @@ def test_a_ratio_that_is_no_number_stops_before_the_fits(bad: float) -> None:
         ("a - b", -(2**63), 1, -(2.0**63)),
         ("a ** b", 10, 30, 1e30),
         ("a * b", 3_000_000_001, 3_000_000_003, 9_000_000_012_000_000_003),
+        ("-a", -(2**63), 0, 2.0**63),
+        ("abs(a)", -(2**63), 0, 2.0**63),
+        ("abs(-a)", 2**63 - 1, 0, 2.0**63),
+        ("-abs(a) - b", -(2**63), 5, -(2.0**63)),
         ("where(a == 9007199254740992, 1, 0)", 2**53 + 1, 0, 0),
         ("where(a > 9007199254740992, 1, 0)", 2**53 + 1, 0, 1),
     ],
@@ -244,3 +248,55 @@ def test_a_ratio_that_is_no_number_stops_before_the_fits(bad: float) -> None:
 def test_whole_numbers_do_not_wrap_around(text: str, a: int, b: int, value: float) -> None:
     found = formulas.evaluate(text, {"a": np.array([a]), "b": np.array([b])}, "w")
     assert found.tolist() == [value]
+
+
+ID = 2**62 + 1
+"""No float is this number."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "where(x > 0, id, -1)", "where(x > 0, id, -1.0)", "where(x < 0, 0, id)", "where(x > 0, id, n)", "where(x > 0, id, where(n > 0, 1, 2))",
+        "where(x > 0, id, n > 0)", "where(x > 0, where(n > 0, id, 3), id)", "min(id, n)", "max(id, -1)", "max(0, n, id)", "max(id, where(n > 0, 1, -2))",
+        "where(x > 0, -id, 0)", "where(x > 0, abs(id), 9007199254740993)", "where(nothing > 0, id, -1)", "where(x > 0, id, some)",
+    ],
+)  # fmt: skip
+def test_choosing_among_whole_numbers_keeps_them_exact(text: str) -> None:
+    """It gives what Python, whose whole numbers are exact, chooses in each row."""
+    rows = [(1.0, ID, 3, np.nan, 2), (0.0, -ID - 1, -7, 1.0, 0), (-1.0, ID + 2, 0, -1.0, 1)]
+    x, ids, n, nothing, some = (np.array(column) for column in zip(*rows, strict=True))
+    found = formulas.evaluate(text, {"x": x, "id": ids, "n": n, "nothing": nothing, "some": some}, "w")
+    assert found.dtype.kind in "iu"
+    functions = {"where": lambda condition, a, b: a if condition else b, "min": min, "max": max, "abs": abs}
+    for value, row in zip(found.tolist(), rows, strict=True):
+        names = dict(zip(("x", "id", "n", "nothing", "some"), row, strict=True))
+        assert value == eval(text, functions | names)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("where(x > 0, n, 0.5)", [3, 0.5]),
+        ("where(x > 0, n, x)", [3, 0.0]),
+        ("min(n, 0.5)", [0.5, -7]),
+        ("n ** n", [27.0, -(7.0**-7)]),
+        ("n ** where(x > 0, n, -1)", [27.0, -1 / 7]),
+        ("where(x > 0, 1, -1) ** where(x > 0, 1, -1)", [1.0, -1.0]),
+        ("1 / where(x > 0, 2, 4)", [0.5, 0.25]),
+        ("where(x > 0, n, 1e300)", [3, 1e300]),
+    ],
+)
+def test_choosing_among_whole_numbers_and_others_gives_floats(text: str, values: list[float]) -> None:
+    found = formulas.evaluate(text, {"x": np.array([1.0, 0.0]), "n": np.array([3, -7])}, "w")
+    assert found.dtype.kind == "f"
+    np.testing.assert_allclose(found, values)
+
+
+def test_a_whole_number_beside_a_null_of_another_column_is_exact_or_a_float() -> None:
+    """A row with a null is computed with floats, which must not pass for whole numbers beyond 2^53."""
+    other = np.ma.MaskedArray(np.array([1, 1, 1]), [True, False, False])
+    found = formulas.evaluate("where(x > 0, id, other)", {"x": np.ones(3), "id": np.full(3, ID), "other": other}, "w")
+    assert found.dtype.kind == "f"
+    with pytest.raises(ValueError, match="holds floats beyond"):
+        hashing.identify([found])

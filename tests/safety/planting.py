@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pyarrow as pa
+import pytest
 from pyarrow import parquet
 
 from needle_parsl.nsbi.estimators import files
@@ -64,6 +69,46 @@ def run(folder: Path, made: Estimator | None = None, physics: str = "", **lines:
     tasks = {"total": 1, "done": 1, "failed": 0, "reused": 0}
     (root / "run.json").write_text(json.dumps({"name": "planted", "status": "done", "tasks": tasks, "stages": {}}))
     return root
+
+
+def reported(folder: Path) -> Path:
+    """Make a run directory with a report and a log."""
+    root = run(folder)
+    state = json.loads((root / "run.json").read_text())
+    state["stages"] = {"report": {"tasks": 1, "done": 1, "seconds": 1.0}}
+    (root / "run.json").write_text(json.dumps(state))
+    words = {"state": "pass", "verdict": "all 16 checks pass", "dataset": "asimov", "result": "mu = 1.0"}
+    nothing = {"quoted_intervals": {}, "findings": [], "ratios": {}, "warnings": []}
+    for name in ("report", "logs"):
+        (root / name).mkdir()
+    (root / "report" / "summary.json").write_text(json.dumps(words | nothing))
+    (root / "logs" / "driver.log").write_text("a word\n")
+    return root
+
+
+THINGS = ("pipe", "socket", "device")
+"""What may stand where a file or a folder is expected."""
+
+
+def put(path: Path, thing: str) -> None:
+    """Put something else than a file or folder to a path; nothing ever comes out of it."""
+    if thing == "file":
+        path.write_text("a file")
+    elif thing == "pipe":
+        os.mkfifo(path)
+    elif thing == "socket":
+        _listening(path)
+    else:
+        try:
+            os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+        except PermissionError:
+            pytest.skip("makes a device: needs the right to")
+
+
+def _listening(path: Path) -> None:
+    """Bind a socket from its folder: the whole of a path may be too long for one."""
+    with socket.socket(socket.AF_UNIX) as made, contextlib.chdir(path.parent):
+        made.bind(path.name)
 
 
 def events(folder: Path) -> Path:

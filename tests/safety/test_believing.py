@@ -184,8 +184,64 @@ def test_pipes_that_stand_for_an_analysis_are_not_waited_for(tmp_path: Path, ins
     (tmp_path / "analysis.toml").unlink()
     text = planting.ANALYSIS.format(top='physics = "physics.py"', features="", training="")
     (tmp_path / "analysis.toml").write_text(text)
-    with pytest.raises(InputError, match=r"physics.py.*is no file"):
+    with pytest.raises(InputError, match=r"physics.py.*it is a pipe, and no file"):
         raise InputError.of(file.load(tmp_path / "analysis.toml").problems)
+
+
+NAMED = {
+    "samples.signal.files": ["check", "--set", 'samples.signal.files=["x.parquet"]'],
+    "a pattern": ["check", "--set", 'samples.signal.files=["x.par*"]'],
+    "resources": ["check", "--set", 'resources=["x.parquet"]'],
+    "links": ["check", "--set", 'links=["x.parquet"]'],
+    "fit.data": ["plan", "--set", "fit.blind=false", "--set", 'fit.data.files=["x.parquet"]'],
+    "physics": ["check", "--set", "physics=x.parquet"],
+    "training.initial": ["check", "--set", "training.initial=x.parquet"],
+    "init": ["init", "new", "--data", "x.parquet"],
+    "init, to": ["init", "x.parquet", "--from", "gaussian"],
+    "evaluate": ["evaluate", "run", "--events", "x.parquet", "-o", "out.parquet"],
+    "evaluate, to": ["evaluate", "run", "--events", "new.parquet", "-o", "x.parquet/out.parquet"],
+    "site": ["plan", "--site", "site.toml"],
+    "analysis": ["check", "site.toml"],
+}
+"""Everything on the command line or in an analysis that names a file or a folder."""
+
+
+@pytest.mark.parametrize("thing", ["folder", *planting.THINGS])
+@pytest.mark.parametrize("key", NAMED)
+def test_what_is_no_file_is_called_what_it_is(key: str, thing: str, tmp_path: Path, inside: Needle) -> None:
+    if thing == "folder" and key in ("init, to", "evaluate, to", "training.initial", "analysis"):
+        pytest.skip("a folder may stand there")
+    planting.run(tmp_path)
+    for name in ("signal", "background"):
+        planting.events(tmp_path).replace(tmp_path / f"{name}.parquet")
+    planting.events(tmp_path)
+    (tmp_path / "analysis.toml").write_text(planting.ANALYSIS.format(top="", features="", training=""))
+    for name in ("x.parquet", "site.toml"):
+        (tmp_path / name).mkdir() if thing == "folder" else planting.put(tmp_path / name, thing)
+    command, *more = NAMED[key]
+    named = ["analysis.toml"] if command in ("check", "plan") and "site.toml" not in more[:1] else []
+    ended = inside(command, *named, *more)
+    assert (ended.code, ended.out) == (2, "")
+    assert f"is a {thing}" in ended.err
+    assert "no such file" not in ended.err
+    assert any(word in ended.err for word in ("; name ", "and name that", "choose another", "expected a file"))
+
+
+@pytest.mark.parametrize("thing", ["folder", *planting.THINGS])
+@pytest.mark.parametrize(
+    "name", ["estimators/signal/estimator.h5", "physics.py", "analysis.toml", "estimators/all.json"]
+)
+def test_what_is_no_file_in_a_run_is_not_waited_for(name: str, thing: str, tmp_path: Path, inside: Needle) -> None:
+    root = planting.run(tmp_path, training='network = "physics.py:Net"' if name == "physics.py" else "")
+    (root / name).unlink(missing_ok=True)
+    (root / name).mkdir() if thing == "folder" else planting.put(root / name, thing)
+    for arguments in (
+        ("export", root, "--to", "to"),
+        ("evaluate", root, "--events", planting.events(tmp_path), "-o", "out.parquet"),
+    ):
+        ended = inside(*arguments)
+        assert ended.code in (0, 2), ended
+        assert "Traceback" not in ended.err
 
 
 def test_a_process_is_known_again_although_the_clock_was_set() -> None:

@@ -78,6 +78,13 @@ def test_exports(root: Path, tmp_path: Path) -> None:
         overwriting.into(root / "estimators", ["all.h5"], root, force=True)
 
 
+@pytest.mark.parametrize("thing", ["file", *planting.THINGS])
+def test_exports_go_to_a_folder(thing: str, root: Path, tmp_path: Path) -> None:
+    planting.put(tmp_path / "to", thing)
+    with pytest.raises(InputError, match=f"--to .*/to: is a {thing} in the place of a folder; choose another folder"):
+        overwriting.into(tmp_path / "to", ["all.h5"], root, force=True)
+
+
 @pytest.mark.parametrize("how", ["named", "above", "linked"])
 def test_nothing_but_files_of_the_run_is_exported(how: str, root: Path, tmp_path: Path) -> None:
     """What a run names or links may be a secret of whoever exports it."""

@@ -57,6 +57,36 @@ def test_a_run_directory_that_others_may_write_to_is_refused(open_to: int, tmp_p
     assert "others may read" in Site("s", shared=True).notes()[0]
 
 
+@pytest.mark.parametrize("how", ["somebody else's", "open", "link", "pipe", "in the place of a folder"])
+def test_what_run_refuses_can_be_read(how: str, tmp_path: Path, inside: Callable[..., Any]) -> None:
+    """As SECURITY.md says: the commands that only read a run do so, and leave it as it is."""
+    root = planting.reported(tmp_path)
+    (tmp_path / "analysis.toml").write_text(planting.ANALYSIS.format(top="", features="", training=""))
+    events = planting.events(tmp_path)
+    for name in ("signal", "background"):
+        shutil.copy(events, tmp_path / f"{name}.parquet")
+    if how == "somebody else's" and os.geteuid() != 0:
+        pytest.skip("gives files to another user: needs root")
+    if how == "somebody else's":
+        os.chown(root, NOBODY, NOBODY)
+    elif how == "open":
+        root.chmod(0o777)
+    elif how == "link":
+        (root / "report").rename(tmp_path / "elsewhere")
+        (root / "report").symlink_to(tmp_path / "elsewhere")
+    else:
+        os.mkfifo(root / ("ledger.jsonl" if how == "pipe" else "events"))
+    before = {path: (path.lstat().st_mtime_ns, path.lstat().st_mode) for path in (root, *root.rglob("*"))}
+    for command in ("plan", "run"):
+        assert inside(command, "analysis.toml", "--out", root).code == 2
+    assert inside("status", root).out.startswith("planted: done; all 16 checks pass")
+    assert inside("report", root).out.startswith("all 16 checks pass")
+    assert inside("logs", root).out == "a word\n"
+    assert "has no estimators yet" in inside("export", root).err  # it was looked at, and nothing else was wrong
+    assert inside("evaluate", root, "--events", events, "-o", "out.parquet").code == 0
+    assert before == {path: (path.lstat().st_mtime_ns, path.lstat().st_mode) for path in (root, *root.rglob("*"))}
+
+
 def test_refused_by_every_command_that_goes_on_in_it(
     tmp_path: Path, small_inputs: Path, inside: Callable[..., Any]
 ) -> None:
@@ -157,13 +187,65 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     assert json.dumps(lock.holder(tmp_path)) == "null"
 
 
-@pytest.mark.parametrize("name", ["ledger.jsonl", "lock", "logs/driver.log"])
-def test_a_pipe_in_a_run_directory_is_refused_and_not_waited_for(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / "run.json").write_text('{"status": "done", "tasks": {}, "stages": {}}')
-    os.mkfifo(tmp_path / name)
-    with pytest.raises(InputError, match="is a pipe or a device"):
-        rundir.check(tmp_path)
+@pytest.mark.parametrize("thing", planting.THINGS)
+@pytest.mark.parametrize("name", ["ledger.jsonl", "lock", "logs/driver.log", "events/signal.h5", "packs/states/a/0.h5"])
+def test_what_is_no_file_is_refused_in_a_run_directory_and_not_waited_for(
+    name: str, thing: str, tmp_path: Path
+) -> None:
+    root = planting.run(tmp_path)
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    planting.put(root / name, thing)
+    with pytest.raises(InputError, match=rf"{root / name}: is a {thing}, and no file; remove it"):
+        rundir.check(root)
+
+
+@pytest.mark.parametrize("thing", ["file", *planting.THINGS])
+@pytest.mark.parametrize("name", sorted(rundir.FOLDERS - {".", "estimators"}))
+def test_what_stands_in_the_place_of_a_folder_of_a_run_is_refused(
+    name: str, thing: str, tmp_path: Path, inside: Callable[..., Any]
+) -> None:
+    (tmp_path / "analysis.toml").write_text(planting.ANALYSIS.format(top="", features="", training=""))
+    for file in ("signal.parquet", "background.parquet"):
+        shutil.copy(planting.events(tmp_path), tmp_path / file)
+    root = planting.run(tmp_path)
+    (root / name).parent.mkdir(exist_ok=True)
+    planting.put(root / name, thing)
+    for command in ("plan", "run"):
+        ended = inside(command, "analysis.toml", "--out", root)
+        assert (ended.code, ended.out) == (2, "")
+        assert (
+            ended.err == f"{root / name}: is a {thing} in the place of a folder; remove it, or choose another --out\n"
+        )
+
+
+@pytest.mark.parametrize("thing", ["file", *planting.THINGS])
+@pytest.mark.parametrize("name", ["estimators/signal", "packs/states/signal.0000", "toys/coverage", "events/parts/a"])
+def test_what_stands_in_the_place_of_a_folder_of_an_output_is_refused(name: str, thing: str, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(parents=True)
+    planting.put(tmp_path / name, thing)
+    with pytest.raises(InputError, match=rf"{name}: is a {thing} in the place of a folder; remove it"):
+        rundir.insist_on_places(tmp_path, ["fits/asimov.json", f"{name}/of/output.h5"])
+
+
+def test_the_places_of_all_tasks_are_looked_at(small_inputs: Path, tmp_path: Path, inside: Callable[..., Any]) -> None:
+    root = planting.run(tmp_path)
+    shutil.rmtree(root / "estimators" / "signal")
+    for name in ("estimators/signal", "packs/states/signal.0000"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("a file")
+        ended = inside("plan", small_inputs, "--out", root)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err == f"{root / name}: is a file in the place of a folder; remove it, or choose another --out\n"
+        (root / name).unlink()
+    assert inside("plan", small_inputs, "--out", root).code == 0
+
+
+def test_a_pipe_that_is_hidden_is_the_users(tmp_path: Path) -> None:
+    root = planting.run(tmp_path)
+    (root / ".git").mkdir()
+    for name in (".git/fsmonitor", ".mine"):
+        os.mkfifo(root / name)
+    rundir.check(root)
 
 
 @pytest.mark.parametrize(

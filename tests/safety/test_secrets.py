@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import h5py
 import numpy as np
 import planting
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from needle_parsl import addresses
 from needle_parsl.errors import InputError, Problem, legible
@@ -40,6 +45,13 @@ SECRET = "http://alice:S3CRET@{}/b.h5?token=S3CRET&X-Amz-Signature=S3CRET#S3CRET
         ("HTTPS://u:S3CRET@h/a*.root?S3CRET", "HTTPS://h/a*.root"),
         ("'https://h/a.h5?sig=S3'CRET&x=1' and 'https://h/b.h5'", "'https://h/a.h5' and 'https://h/b.h5'"),
         ("https://h/d;token=S3CRET/a.h5: no", "https://h/d: no"),
+        ("https://u:S3C/RET@h/a.h5: no", "https://h/a.h5: no"),
+        ("https://u:S3C?RET@h.ch/a.h5", "https://h.ch/a.h5"),
+        ("https://u:S3CRET@h.ch/me@cern.ch/a.h5", "https://h.ch/me@cern.ch/a.h5"),
+        (r"https:\/\/u:S3CRET@h\/a.h5, and", r"https:\/\/h\/a.h5, and"),
+        ("https%3A%2F%2Fu%3AS3CRET%40h%2Fa.h5, and", "https%3A%2F%2Fh%2Fa.h5, and"),
+        ("https%3A%2F%2Fh%2Fa.h5%3Ftoken%3DS3CRET and", "https%3A%2F%2Fh%2Fa.h5 and"),
+        ("https:%2F%2Fu:S3CRET@h/a.h5", "https%3A%2F%2Fh%2Fa.h5"),
     ],
 )  # fmt: skip
 def test_addresses_are_shown_without_secrets(text: str, clean: str) -> None:
@@ -48,6 +60,80 @@ def test_addresses_are_shown_without_secrets(text: str, clean: str) -> None:
     assert str(Problem(text)) == clean
     assert legible(text) == clean
     assert addresses.cleaned({text: [text, 1]}) == {clean: [clean, 1]}
+
+
+HOSTS = ("host", "dav.host.ch", "host.ch:8443", "10.0.0.1", "localhost:80", "[::1]:80")
+WRITTEN: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "upper case": lambda url: url.replace("https", "HTTPS"),
+    "slashes escaped": lambda url: url.replace("/", "\\/"),
+    "slashes escaped twice": lambda url: url.replace("/", "\\\\/"),
+    "encoded": lambda url: quote(url, safe=""),
+    "encoded in small letters": lambda url: (
+        quote(url, safe="").replace("%2F", "%2f").replace("%3A", "%3a").replace("%40", "%40")
+    ),
+    "encoded but the slashes": quote,
+    "encoded twice": lambda url: quote(quote(url, safe=""), safe=""),
+    "encoded three times": lambda url: quote(quote(quote(url, safe=""), safe=""), safe=""),
+    "in JSON": lambda url: json.dumps({"url": url, "mail": "a@b.ch"}),
+    "in JSON, escaped": lambda url: json.dumps({"url": url}).replace("/", "\\/"),
+    "as Python has it": lambda url: repr({"url": url, "more": [url]}),
+    "in the query of another": lambda url: f"https://proxy/get?url={quote(url, safe='')}&x=1",
+    "in the path of another": lambda url: f"https://proxy/{quote(url, safe='')}",
+    "chained": lambda url: f"zip://a.root::{url}",
+    "cached": lambda url: f"simplecache::{url}: is damaged",
+    "assigned": lambda url: f"export_URL={url}; echo mail a@b.ch",
+    "behind a word": lambda url: f"my_{url}",
+    "behind an encoded sign": lambda url: f"redirect%3D{quote(url, safe='')}%26x%3D1",
+    "in a sentence": lambda url: f"see {url}, or ({url}), or ask me@host.ch: it works at 12:30.",
+}
+"""How an address may stand in a text."""
+PASSWORDS = st.text("aZ09/?#:@+=&%!$*~,;._-|^()[]{}\\", min_size=1, max_size=12).filter(
+    lambda password: not re.search(r":\\*/\\*/|@[\w-]+\.[\w.-]+[/?#\\]", password)
+)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    password=PASSWORDS,
+    host=st.sampled_from(HOSTS),
+    path=st.sampled_from(["", "/x.h5", "/a/b?t=1#2"]),
+    user=st.sampled_from(["u", "key", "me-too_1", "first.last", "me@cern.ch", ""]),
+)
+@pytest.mark.parametrize("how", WRITTEN)
+def test_no_password_is_shown_however_an_address_is_written(
+    how: str, user: str, password: str, host: str, path: str
+) -> None:
+    """Whatever may stand in a password, properly encoded or not; what looks like another address ("://") or server ("@cern.ch/") in one is taken for that."""
+    for inner in (f"S3CR{password}ET9", quote(f"S3CR{password}ET9", safe="")):
+        clean = addresses.shown(WRITTEN[how](f"https://{user}:{inner}@{host}{path}"))
+        assert "S3CR" not in clean, clean
+        assert "ET9" not in clean, clean
+
+
+HARMLESS = [
+    "https://host/files/me@cern.ch/x.root", "https://dav.host.ch:8443/me@cern.ch/x.root", "https://host.ch/pkg@v1.2/x", "root://eos.cern.ch:1094//eos/user/a/a@b/x.root",
+    "see https://host.ch: or mail a@b.ch", "{'url': 'https://h:80/x', 'mail': 'a@b.ch'}", "{'url':'https://h:80/x','mail':'a@b.ch'}", '{"a":"https://h:80/x","m":"a@b.ch"}',
+    "/data/run:1/a@b/x.root", "C:/data/a@b.root", "a@b.ch: wrote to me@host.ch at 12:30", "mail a@b.ch:80/x", "user:group@host is no address", "ratio 3:4 // a comment: x@y",
+    "https%3A%2F%2Fhost%2Fx.root", "50%3A50 and 100%2F2", "https://[::1]:80/x@y", "zip://a.root::https://h.ch/a.zip", "http:/one/slash:a@b", "a:b@c", "file:///data/a@b.root",
+    '<a href="https://h.ch:80/x">a@b.ch</a>', "physics.py:18: f: KeyError", "s3://bucket/a:b.root", "https://h:8080, and then a@b", "https:\\/\\/host\\/a.root",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_what_holds_no_password_stays(text: str) -> None:
+    assert addresses.shown(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a.b" * 100_000, "https://" * 40_000, "https://a:" * 40_000 + "@", "https://a" + ":a" * 200_000, "%25" * 100_000 + "3A", "https%3A%2F%2F" * 20_000, "a" * 300_000 + "://b", "https:" + "\\" * 200_000],
+    ids=lambda text: text[:12],
+)  # fmt: skip
+def test_long_texts_take_no_time(text: str) -> None:
+    began = time.perf_counter()
+    addresses.shown(text)
+    assert time.perf_counter() - began < 5
 
 
 def test_what_identifies_a_file_is_kept() -> None:

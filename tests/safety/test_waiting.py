@@ -113,8 +113,8 @@ def test_an_exit_code_of_0_means_done(tmp_path: Path, needle: Callable[..., Any]
     (tmp_path / "physics.py").write_text("import os\nos._exit(0)\n")
     shutil.rmtree(tmp_path / "runs")
     ended = needle("check", "analysis.toml")
-    assert ended.code == 1
-    assert "ended with exit code 0" in ended.err
+    assert ended.code == 2
+    assert 'analysis.toml:3: physics: "physics.py" ended the process with exit code 0' in ended.err
     (tmp_path / "physics.py").write_text(
         "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,)).start()\ndef y(events): return events['x1']\n"
     )
@@ -122,6 +122,55 @@ def test_an_exit_code_of_0_means_done(tmp_path: Path, needle: Callable[..., Any]
     (tmp_path / "physics.py").write_text("while True: pass\n")
     ended = needle("check", "analysis.toml", "--set", "limits.check=4s")
     assert (ended.code, "as limits.check allows" in ended.err) == (1, True)
+
+
+CALLED = {
+    "physics": 'physics = "physics.py"',
+    "features.computed.y.function": '[features.computed.y]\nfunction = "physics.py:y"\ncolumns = ["x1"]',
+    "samples.signal.generate": 'generate = "physics.py:y"',
+    "training.network": 'network = "physics.py:Y"',
+}
+"""Where an analysis names code that is called while it is checked."""
+ENDINGS = {
+    "os._exit(3)": (2, "ended the process with exit code 3"),
+    "os._exit(0)": (2, "ended the process with exit code 0"),
+    "os.kill(os.getpid(), 11)": (1, "was killed by signal 11"),
+    "os.kill(os.getpid(), 9)": (1, "was killed by signal 9"),
+    "[0 for _ in iter(int, 1)]": (1, "has taken longer than 8 s, as limits.check allows"),
+    "sys.exit(3)": (2, "SystemExit: 3"),
+}
+"""How it ends the process that checks it."""
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("key", CALLED)
+def test_code_that_ends_the_check_is_named_with_its_key(key: str, ending: str, tmp_path: Path, inside: Any) -> None:
+    from needle_parsl.reading import places
+
+    text = planting.ANALYSIS.format(
+        top='physics = "physics.py"',
+        features=CALLED[key] if "computed" in key else "",
+        training=CALLED[key] if "network" in key else "",
+    )
+    text = text.replace('"x2"]', '"x2", "y"]', 1) if "computed" in key else text
+    text = text.replace('files = ["signal.parquet"]', CALLED[key] + "\nevents = 9000") if "generate" in key else text
+    text = text.replace("nodes = 4\nnetwork", "network").replace("layers = 1\nnetwork", "network")
+    for name in ("signal", "background"):
+        planting.events(tmp_path).replace(tmp_path / f"{name}.parquet")
+    (tmp_path / "analysis.toml").write_text(text + "[split]\nmin_events = 1\n")
+    code = f"import os, sys\ndef y(*_):\n    {ending}\nclass Y:\n    def __init__(self, *_, **__):\n        {ending}\n    def forward(self, x): return x\n"
+    (tmp_path / "physics.py").write_text(f"import os, sys\n{ending}\n" if key == "physics" else code)
+    ended = inside("check", "analysis.toml", "--set", "limits.check=8s")
+    line = places.lines(text)[key]
+    said = {"physics": "physics.py", "training.network": "physics.py:Y"}.get(key, "physics.py:y")
+    assert ended.code == ENDINGS[ending][0], ended
+    assert ENDINGS[ending][1] in ended.err
+    assert said in ended.err or "physics.py:6: Y.__init__" in ended.err
+    if "SystemExit" not in ENDINGS[ending][1]:
+        assert f'analysis.toml:{line}: {key}: "{said}" {ENDINGS[ending][1]}' in ended.err
+    assert len(ended.err.splitlines()) == (
+        2 if ("SystemExit" in ended.err and "computed" in key) else 1
+    )  # both samples
 
 
 def test_a_program_is_bounded_in_time_and_output(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from needle_parsl import expressions, refs
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.readers import Columns
 from needle_parsl.nsbi.data.readers.columns import nullable, nulls, plain, to_awkward
+from needle_parsl.nsbi.data.values import WHOLE
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.data.recipes import Recipe
@@ -25,8 +26,9 @@ def compute(columns: Columns, rows: int, recipe: Recipe, where: str) -> Columns:
         said = f'{where}: {column.function} for "{column.name}"'
         events = ak.zip({name: to_awkward(columns[name]) for name in column.columns}, depth_limit=1)
         try:
-            found = ak.to_numpy(function(events), allow_missing=False)
-        except Exception as error:
+            with refs.alone(column.function):
+                found = ak.to_numpy(function(events), allow_missing=False)
+        except (Exception, SystemExit) as error:
             raise InputError(f"{said} failed: {type(error).__name__}: {error}") from error
         if found.shape != (rows,):
             raise InputError(f"{said} has shape {found.shape}; expected ({rows},), one number per event")
@@ -62,9 +64,8 @@ def _merged(
     whole: np.typing.NDArray[np.generic], rest: np.typing.NDArray[np.generic], some: np.typing.NDArray[np.bool_]
 ) -> np.typing.NDArray[np.generic]:
     """Put what was computed of rows without nulls and of those with some in their places."""
-    exact = (
-        whole.dtype.kind in "biu" and rest.dtype.kind == "f" and bool((np.isnan(rest) | (rest == np.rint(rest))).all())
-    )
+    integral = np.isnan(rest) | ((rest == np.rint(rest)) & (np.abs(rest) < WHOLE)) if rest.dtype.kind == "f" else None
+    exact = whole.dtype.kind in "biu" and integral is not None and bool(integral.all())
     made = np.zeros(len(some), whole.dtype if exact else np.result_type(whole, rest))
     made[~some] = whole
     if not exact:

@@ -60,9 +60,9 @@ def pseudo_data(
 def _call(reference: str, source: str, path: str, *arguments: object) -> Columns:
     function = refs.resolve(reference, source, path)
     try:
-        with refs.alone():
+        with refs.alone(reference):
             columns = function(*arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{reference} failed: {type(error).__name__}: {error}") from error
     if not isinstance(columns, Mapping) or not columns:
         raise InputError(f"{reference} returned {type(columns).__name__}; expected a dict of columns")

@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 
+from needle_parsl import kinds
 from needle_parsl.errors import InputError, NeedleError, printable
 
 DAMAGE = (
@@ -37,14 +38,14 @@ def opened(path: Path | str, what: str) -> Iterator[h5py.File]:
     Raises:
         InputError: It is none, whether that is noticed here or by whoever reads it.
     """
+    if wrong := kinds.unreadable(Path(path)):
+        raise InputError(f"{path}: {wrong}")
     try:
         with h5py.File(path, "r") as file:
             plain(file)
             yield file
     except NeedleError as error:
         raise type(error)(f"{path}: {error}") if str(path) not in str(error) else error from error
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
     except DAMAGE as error:
         reason = printable(" ".join(str(error).split()))[:200]
         raise InputError(f"{path}: is no {what} that can be read ({type(error).__name__}: {reason})") from error

@@ -187,6 +187,7 @@ def main(output: str) -> None:
     Columns come first, since a misspelt one must not cost the time to read the events.
     """
     request = json.load(sys.stdin)
+    refs.note_calls(output)
     wrong = columns.problems([columns.Source(**source) for source in request["columns"]])
     answer = {"columns": wrong} if wrong or not request["looks"] else {"columns": [], **_looked(request)}
     Path(output).write_text(json.dumps(answer), encoding="utf-8")

@@ -25,9 +25,9 @@ def guarded(log_density: LogDensity) -> LogDensity:
     def call(process: str, x: Floats, nuisances: Mapping[str, float]) -> Floats:
         where = f'physics.py: log_density of "{process}"'
         try:
-            with alone():
+            with alone("physics.py:log_density"):
                 found = np.asarray(log_density(process, x, nuisances), dtype=np.float64)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(f"{where} failed: {type(error).__name__}: {error}") from error
         if found.shape != (len(x),):
             raise InputError(f"{where} has shape {found.shape}; expected ({len(x)},)")

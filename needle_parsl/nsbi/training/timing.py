@@ -74,7 +74,10 @@ def main(output: str) -> None:
     """Read a request as JSON from standard input, and write the answer to a file."""
     request: Mapping[str, Any] = json.load(sys.stdin)
     source, path = request["physics"]
-    measured = seconds(Training(**request["table"]), request["features"], request["particles"], (source, path))
+    refs.note_calls(output)
+    table = Training(**request["table"])
+    with refs.alone(table.architecture()[0] if table.own_code() else ""):
+        measured = seconds(table, request["features"], request["particles"], (source, path))
     Path(output).write_text(json.dumps({"seconds": measured}), encoding="utf-8")
 
 

@@ -184,7 +184,10 @@ def main(output: str) -> None:
     request: Mapping[str, Any] = json.load(sys.stdin)
     source, path = request["physics"]
     start = Start(**request["initial"]) if request["initial"] else None
-    answer = look(Training(**request["table"]), request["features"], request["particles"], (source, path), start)
+    refs.note_calls(output)
+    table = Training(**request["table"])
+    with refs.alone(table.architecture()[0] if table.own_code() else ""):
+        answer = look(table, request["features"], request["particles"], (source, path), start)
     Path(output).write_text(json.dumps(answer), encoding="utf-8")
 
 

@@ -21,6 +21,8 @@ HOME = "NEEDLE_REMOTE"
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 FETCHED = ("run.json", "analysis.toml", "site.toml", "ledger.jsonl", "report", "fits", "intervals", "estimators")
 RUN = "run"
+SHOWN = ("name", "status", "tasks", "stages", "state", "verdict")
+"""What the laptop is told of `run.json` and the report."""
 
 
 def answer(question: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,7 +89,7 @@ def _status(question: Mapping[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = {"run": str(question["run"]), "folder": str(folder / RUN), "alive": alive}
     if (folder / RUN / rundir.RUN).exists():
         state = running.state(folder / RUN)
-        return facts | {"state": {key: state[key] for key in ("name", "status", "tasks", "stages")}}
+        return facts | {"state": {key: state[key] for key in SHOWN if key in state}}
     return facts | {"status": "starting" if alive else "did not start", "log": detached.tail(folder / detached.LOG)}
 
 

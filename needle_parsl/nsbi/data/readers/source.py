@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import xxhash
 
-from needle_parsl import addresses, owning
+from needle_parsl import addresses, kinds, owning
 from needle_parsl.errors import InputError, legible
 from needle_parsl.nsbi.data import stamps
 
@@ -61,10 +61,8 @@ def locate(path: str) -> Source:
 
 
 def _local(name: str, path: str) -> Source:
-    if Path(path).is_dir():
-        raise InputError(f"{name}: is a folder; name the files in it")
-    if not Path(path).is_file():
-        raise InputError(f"{name}: no such file")
+    if wrong := kinds.unreadable(Path(path)):
+        raise InputError(f"{name}: {wrong}")
     size = Path(path).stat().st_size
     if size == 0:
         raise InputError(f"{name}: is empty (0 bytes)")

@@ -31,7 +31,7 @@ def blamed(name: str, what: str = "", *, passed: tuple[type[Exception], ...] = (
     """
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, (InputError, MemoryError, *passed)):
             raise
         asked = hint if isinstance(error, (TypeError, KeyError, ValueError, AttributeError, IndexError)) else ""
