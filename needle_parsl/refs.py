@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import owning
+from needle_parsl import ownership
 from needle_parsl.errors import InputError, closest, printable
 
 _LOADING = threading.Lock()
@@ -190,7 +190,7 @@ def _reach(path: str) -> None:
     """Let modules beside a file be imported."""
     folder = str(Path(path).parent)
     if path and folder not in sys.path:
-        if wrong := owning.bytecode(Path(folder)):
+        if wrong := ownership.bytecode(Path(folder)):
             raise InputError(wrong)
         sys.path.append(folder)
 

@@ -18,18 +18,20 @@ import pyarrow as pa
 import tomli_w
 from pyarrow import parquet
 
-from needle_parsl import analysis, rundir, site
+from needle_parsl import analysis, site
 from needle_parsl.errors import NeedleError
+from needle_parsl.files import read_json
 from needle_parsl.nsbi.estimators import files
 from needle_parsl.nsbi.statistics import dataset
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.fits.result import Result
-from needle_parsl.nsbi.statistics.model.building import Builder
+from needle_parsl.nsbi.statistics.model.builder import Builder
 from needle_parsl.nsbi.statistics.model.constraints import Constraints
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model.normalisation import Simulation
-from needle_parsl.workflow import running
+from needle_parsl.plan import stages
+from needle_parsl.workflow import run as running
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from problems import PROBLEMS, SHAPE, Problem, Sample, exact  # type: ignore[import-not-found] # lies with the tests
@@ -117,7 +119,7 @@ def run(path: Path, settings: Sequence[str]) -> tuple[running.Prepared, dict[str
     began = cpu()
     place = replace(site.load("local"), workers_per_node=1)
     prepared = running.prepare(path.parent / "run", analysis.load(path, list(settings)), place, "fit")
-    needed = {task.key for task in prepared.plan.tasks if task.stage == "fit"}
+    needed = {task.key for task in prepared.plan.tasks if task.stage.name == "fit"}
     for task in reversed(prepared.plan.tasks):
         needed |= set(task.after) if task.key in needed else set()
     tasks = tuple(task for task in prepared.plan.tasks if task.key in needed)
@@ -126,7 +128,7 @@ def run(path: Path, settings: Sequence[str]) -> tuple[running.Prepared, dict[str
 
     def ended(task: Any, _: Any) -> None:
         nonlocal last
-        used[task.stage] = used.get(task.stage, 0.0) + cpu() - last
+        used[task.stage.name] = used.get(task.stage.name, 0.0) + cpu() - last
         last = cpu()
 
     outcome = running.run(prepared, ended)
@@ -277,10 +279,10 @@ def compared(problem: Problem, builder: Builder, truth: Truth, root: Path, used:
     paths = sorted((root / "estimators").glob("*/estimator.h5"))
     learned = {path.parent.name: files.read(path).log_ratio(x) for path in paths}
     used["evaluate data"], began = cpu() - began, cpu()
-    simulation = dataset.read(root / rundir.place("evaluate", "asimov"))
+    simulation = dataset.read(root / stages.place("evaluate", "asimov"))
     fits = truth.data.fit(builder, learned, simulation)
     used["fits"] = cpu() - began
-    asimov = rundir.read_json(root / rundir.place("fit", "asimov"))
+    asimov = read_json(root / stages.place("fit", "asimov"))
     pairs = zip(fits, truth.fits, strict=True)
     return {
         "data": [{"learned": numbers(one), "exact": numbers(other)} for one, other in pairs],

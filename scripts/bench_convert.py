@@ -108,7 +108,7 @@ def converted(folder: str, kind: str) -> Numbers:
     from needle_parsl.nsbi.data.events import Events
     from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
     from needle_parsl.nsbi.data.store import Schema
-    from needle_parsl.plan.cutting import SHARE, cut
+    from needle_parsl.plan.events import SHARE, cut
     from needle_parsl.plan.specs import File
 
     recipe, schema = Recipe("s", tuple(FEATURES), "weight", (), ("event_id",)), Schema(tuple(FEATURES), (), 7)

@@ -85,10 +85,11 @@ def flow(tasks: int) -> float:
     """Give the milliseconds per task through needle's own flow, its ledger included; the start of the workers does not count."""
     from needle_parsl import rundir
     from needle_parsl.plan import Task, specs
+    from needle_parsl.plan.stages import STAGES
     from needle_parsl.workflow import flow, ledger
 
     spec = specs.Coverage("mu", (), (0.68,), belt=False)
-    todo = [Task("coverage", f"{i:06d}", f"{i:032x}", spec, ()) for i in range(tasks + 2)]
+    todo = [Task(STAGES["coverage"], f"{i:06d}", f"{i:032x}", spec, ()) for i in range(tasks + 2)]
     ended: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

@@ -126,7 +126,7 @@ def memory_arm(count: int) -> dict[str, Any]:
     from pyarrow import parquet
 
     from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
-    from needle_parsl.nsbi.estimators import applying
+    from needle_parsl.nsbi.estimators import application
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -135,14 +135,14 @@ def memory_arm(count: int) -> dict[str, Any]:
         with parquet.ParquetWriter(file, pa.table(columns).schema) as writer:
             for _ in range(max(count // len(x), 1)):
                 writer.write_table(pa.table(columns))
-        source = applying.Source(str(exported(folder, 1, 5)), {}, ("r0",))
+        source = application.Source(str(exported(folder, 1, 5)), {}, ("r0",))
         recipe = Recipe("events", tuple(columns), 1.0, (), ())
         before, parts = measuring.resident_mb(), []
         for number, start in enumerate(range(0, count, 100_000)):
             piece = Piece(InputFile(str(file), "", str(file)), start, min(start + 100_000, count))
             parts.append(str(folder / f"{number}.parquet"))
-            applying.apply(source, piece, recipe, parts[-1])
-        applying.join(parts, str(folder / "out.parquet"), ("r0",), {})
+            application.apply(source, piece, recipe, parts[-1])
+        application.join(parts, str(folder / "out.parquet"), ("r0",), {})
         return {"events": count, "before_mb": before, "peak_mb": measuring.peak_mb()}
 
 
@@ -178,10 +178,10 @@ def command_arm(count: int) -> dict[str, Any]:
     import pyarrow as pa
     from pyarrow import parquet
 
-    from needle_parsl import rundir
+    from needle_parsl.files import digest, write_json, write_text
     from needle_parsl.nsbi.estimators import files
     from needle_parsl.site import Site
-    from needle_parsl.workflow import evaluating
+    from needle_parsl.workflow import evaluate
 
     with tempfile.TemporaryDirectory() as name:
         root, output = Path(name) / "run", Path(name) / "out.parquet"
@@ -190,18 +190,18 @@ def command_arm(count: int) -> dict[str, Any]:
             (root / "estimators" / ratio).mkdir()
             files.write(root / "estimators" / ratio / "estimator.h5", one)
         path = exported(root / "estimators", RATIOS, MEMBERS)
-        note = {"file": "estimators/all.onnx", "exported": True, "reason": "", "digest": rundir.digest(path)}
+        note = {"file": "estimators/all.onnx", "exported": True, "reason": "", "digest": digest(path)}
         said = {"bytes": path.stat().st_size, "largest_difference": 0.0}
-        rundir.write_json(root / "estimators" / "all.json", note | said)
+        write_json(root / "estimators" / "all.json", note | said)
         names = json.dumps([f"x{k}" for k in range(FEATURES)])
-        rundir.write_text(root / "analysis.toml", f'name = "bench"\n[features]\nnames = {names}\n')
+        write_text(root / "analysis.toml", f'name = "bench"\n[features]\nnames = {names}\n')
         x = events(count)
         parquet.write_table(
             pa.table({f"x{k}": x[:, k] for k in range(FEATURES)}), root / "e.parquet", row_group_size=50_000
         )
-        request = evaluating.Request(root, (str(root / "e.parquet"),), output, "", ())
+        request = evaluate.Request(root, (str(root / "e.parquet"),), output, "", ())
         site, start = Site("bench", executor="htex", workers_per_node=2), time.perf_counter()
-        facts = evaluating.evaluate(request, site, lambda *_: None)
+        facts = evaluate.evaluate(request, site, lambda *_: None)
     return {"events": facts["events"], "engine": facts["engine"], "wall_s": time.perf_counter() - start}
 
 

@@ -25,15 +25,15 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.analysis import WALL, Model, Nuisance, Parameter
-from needle_parsl.nsbi.statistics.batched.engine import Engine
+from needle_parsl.densities import Shape
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.fits.starts import spread
-from needle_parsl.nsbi.statistics.model import Shape
-from needle_parsl.nsbi.statistics.model.building import Builder
+from needle_parsl.nsbi.statistics.model.builder import Builder
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
-from needle_parsl.nsbi.statistics.throws import fitted
-from needle_parsl.nsbi.statistics.toys import Draw, Pool, drawn
+from needle_parsl.nsbi.statistics.toys.compiled.engine import CompiledFits
+from needle_parsl.nsbi.statistics.toys.fitting import fitted
+from needle_parsl.nsbi.statistics.toys.pool import Draw, Pool, drawn
 
 Floats = npt.NDArray[np.float64]
 PROCESSES, NUISANCES = 5, 20
@@ -183,7 +183,7 @@ def runaway(toys: int) -> dict[str, Any]:
 
 def _walls(events: Likelihood, draws: list[Draw]) -> int:
     """Count the compiled fits that end on the wall of a nuisance parameter."""
-    answer = Engine.of(events).fit(draws, events.rates.start, "mu", (1.0,), spread(events.rates, events.bent))
+    answer = CompiledFits.of(events).fit(draws, events.rates.start, "mu", (1.0,), spread(events.rates, events.bent))
     return int((np.abs(answer.theta[:, events.rates.physics :]) > 0.999 * WALL).any(axis=1).sum())
 
 

@@ -40,7 +40,7 @@ def run(arm: str, members: int, epochs: int, events: int) -> dict[str, Any]:
 
     from needle_parsl.analysis import Training
     from needle_parsl.nsbi.data.events import Events
-    from needle_parsl.nsbi.training import engine, initial, networks, state, views
+    from needle_parsl.nsbi.training import initial, networks, ratio_events, state, train
     from needle_parsl.nsbi.training.members import Member, Settings
 
     def sample(first: int, mean: float) -> Events:
@@ -50,18 +50,18 @@ def run(arm: str, members: int, epochs: int, events: int) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    data = views.RatioEvents.build(sample(0, 0.1), sample(10**6, 0.0))
+    data = ratio_events.RatioEvents.build(sample(0, 0.1), sample(10**6, 0.0))
     table = Training(network="physics.py:Network", epochs=epochs, patience=epochs, batch_size=512, frozen=("backbone",))
     how = Settings.of(table, 16, 0, PHYSICS, "/physics.py")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "weights.pt")
         torch.save(networks.build(how.shape, 1).state_dict(), path)
         how = Settings(**{**vars(how), "initial": initial.read([str(path)])})
-    pack = [Member(k, 0, k, views.MemberView(0, 1, 5, 0.2, 6, None)) for k in range(members)]
+    pack = [Member(k, 0, k, ratio_events.MemberView(0, 1, 5, 0.2, 6, None)) for k in range(members)]
     begun = () if arm == "once" else tuple({"name": m.name, "engine": "sequential"} for m in pack)
-    engine.train_pack(data, pack[:1], Settings(**{**vars(how), "epochs": 1}), state.State((), begun[:1]), state.never)
+    train.train_pack(data, pack[:1], Settings(**{**vars(how), "epochs": 1}), state.State((), begun[:1]), state.never)
     started = time.process_time()
-    trained = engine.train_pack(data, pack, how, state.State((), begun), state.never)
+    trained = train.train_pack(data, pack, how, state.State((), begun), state.never)
     seconds = time.process_time() - started
     return {"cpu_s": seconds, "engine": trained[0].engine, "loss": float(trained[0].history[-1, 1])}
 

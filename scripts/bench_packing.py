@@ -51,7 +51,7 @@ def native(trained: Any) -> Callable[[list[Any]], Any]:
 def engines(work: Work) -> dict[str, Callable[[], Any]]:
     """Give the arms: each trains one network."""
     from needle_parsl.nsbi.training import modules
-    from needle_parsl.nsbi.training.engines.rows import Rows
+    from needle_parsl.nsbi.training.engines.sequential import Rows
 
     trained = job(work, 1)
     compiled = native(trained)
@@ -211,7 +211,7 @@ def ratios(raw: dict[str, Any]) -> dict[str, tuple[float, float, str]]:
         share = ratio(*zip(*pairs, strict=True))
         found[f"T3.{name}"] = share, 0.6, f"{median(peak for _, peak in pairs):.0f} GFLOP/s of matrix products"
     found["T4"] = round(median(raw["processes"]) / median(small["native"]), 1), 40.0, "a process per network"
-    from needle_parsl.workflow.keeping import EVERY
+    from needle_parsl.tasks.checkpoint import EVERY
 
     share = round(median(raw["checkpoints"]) / 1e3 / EVERY, 5)
     found["T7.checkpoint"] = share, 0.02, f"training, one state every {EVERY:g} s"

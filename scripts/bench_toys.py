@@ -124,7 +124,7 @@ def fits(nll: Callable[[Floats], float], gradient: Any, nuisances: int, strategy
 
 def thrown(problem: Problem, toys: int) -> tuple[Any, Any, list[Any]]:
     """Give the likelihood, the truth, and what makes each toy."""
-    from needle_parsl.nsbi.statistics.toys import drawn
+    from needle_parsl.nsbi.statistics.toys.pool import drawn
 
     events = problem.likelihood()
     truth = events.rates.at({"mu": MU})
@@ -228,14 +228,14 @@ def jax_iminuit(toys: int, strategy: int, together: bool) -> dict[str, Any]:
 
 def needle(toys: int, starts: bool = False, normalised: bool = True) -> dict[str, Any]:
     """Fit in compiled code; drawing and preparing the pool are not counted."""
-    from needle_parsl.nsbi.statistics.batched.engine import Engine
     from needle_parsl.nsbi.statistics.fits.starts import spread
+    from needle_parsl.nsbi.statistics.toys.compiled.engine import CompiledFits
 
     events, truth, draws = thrown(Problem(), toys)
     if not normalised:
         events = replace(events, tables=tuple(replace(table, simulation=()) for table in events.tables))
     others = spread(events.rates, events.bent & starts)
-    engine = Engine.of(events)
+    engine = CompiledFits.of(events)
     engine.fit(draws[:2], truth, "mu", [MU], others)  # compiles
     began = time.process_time()
     found = engine.fit(draws, truth, "mu", [MU], others)
@@ -249,8 +249,8 @@ def needle(toys: int, starts: bool = False, normalised: bool = True) -> dict[str
 
 def belt(toys: int, points: int) -> dict[str, Any]:
     """Throw and fit the toys of a belt as its tasks do: blocks of 1,000, several starts, pools prepared each time."""
-    from needle_parsl.nsbi.statistics.blocks import Block
-    from needle_parsl.nsbi.statistics.toys import drawn
+    from needle_parsl.nsbi.statistics.toys.block import Block
+    from needle_parsl.nsbi.statistics.toys.pool import drawn
 
     problem, failed, resident = Problem(), 0, []
     events = problem.likelihood()

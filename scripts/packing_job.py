@@ -125,7 +125,7 @@ def job(work: Work, seed: int, classes: int = 1, dropout: float = 0.0) -> Any:
     from needle_parsl.nsbi.training import heads
     from needle_parsl.nsbi.training.members import Job, Settings
     from needle_parsl.nsbi.training.networks import Shape
-    from needle_parsl.nsbi.training.views import Batchable
+    from needle_parsl.nsbi.training.ratio_events import Batchable
 
     head, loss = ("", "carl") if classes == 1 else (heads.of_classes([str(k) for k in range(classes)]), "multiclass")
     shape = Shape("mlp", FEATURES, work.layers, work.nodes, head=head)
@@ -139,13 +139,13 @@ def job(work: Work, seed: int, classes: int = 1, dropout: float = 0.0) -> Any:
 
 def by_engine(make: Callable[[list[Any]], Any], trained: Any) -> Any:
     """Train with one of needle's engines, to the best weights; give the course."""
-    from needle_parsl.nsbi.training import course
+    from needle_parsl.nsbi.training import loop
     from needle_parsl.nsbi.training.members import Member
-    from needle_parsl.nsbi.training.views import MemberView
+    from needle_parsl.nsbi.training.ratio_events import MemberView
 
     member = Member(0, 0, trained.seed, MemberView(0, 1, 0, 0.1, 0, None))
-    done = course.Course(member, 0, trained)
-    course.run([done], make([trained]), lambda _left: None)
+    done = loop.MemberTraining(member, 0, trained)
+    loop.run([done], make([trained]), lambda _left: None)
     return done
 
 

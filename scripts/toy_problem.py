@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.analysis import Model, Nuisance, Parameter
+from needle_parsl.densities import Shape
 from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.model import Shape
-from needle_parsl.nsbi.statistics.model.building import Builder, Counts
+from needle_parsl.nsbi.statistics.model.builder import Builder, Counts
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model.normalisation import Simulation
-from needle_parsl.nsbi.statistics.toys import Pool
+from needle_parsl.nsbi.statistics.toys.pool import Pool
 
 Floats = npt.NDArray[np.float64]
 RHO, YIELDS, BINS = 0.35, np.array([220.0, 2000.0]), 10

@@ -32,10 +32,10 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import bench_toys
 import numpy as np
-from needle_parsl.nsbi.statistics.batched.engine import Engine
+from needle_parsl.nsbi.statistics.toys.compiled.engine import CompiledFits
 from toy_problem import Problem
 events, truth, draws = bench_toys.thrown(Problem(), 2)
-Engine.of(events).fit(draws, truth, "mu", [1.0], np.empty((0, len(truth))))
+CompiledFits.of(events).fit(draws, truth, "mu", [1.0], np.empty((0, len(truth))))
 """
 
 
@@ -60,8 +60,24 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+SLOW_FOLDERS = {"sites", "apps", "reliability", "remote"}
+WHOLE = {"needle", "slurm", "finished"}
+"""Fixtures with which a test starts a program of needle's, or a run."""
+SERVICES = {"slurm", "remote", "triton", "mlflow", "browser", "mpi", "gpu"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what fits no toys, then the sites, which mostly wait; the remote ones wait for the same cluster; end with short files."""
+    """Begin with what fits no toys, then the sites, which mostly wait; the remote ones wait for the same cluster; end with short files.
+
+    Mark what is quick: what needs no service and starts no run.
+    """
+    for item in items:
+        slow = WHOLE & set(getattr(item, "fixturenames", ())) or any(
+            mark.name in SERVICES for mark in item.iter_markers()
+        )
+        if item.path.parent.name not in SLOW_FOLDERS and not slow:
+            item.add_marker("quick")
     order = ["tests", "sites", "apps", "workflow", "safety", "reliability", "remote", "modules", "nsbi"]
     items.sort(key=lambda item: order.index(item.path.parent.name))
 

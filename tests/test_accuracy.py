@@ -14,7 +14,7 @@ import pytest
 from problems import PROBLEMS, Problem, exact
 
 from needle_parsl.analysis import Model, Nuisance, Parameter
-from needle_parsl.nsbi.statistics.model.building import Builder
+from needle_parsl.nsbi.statistics.model.builder import Builder
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 SMALL = {"layers": 2, "nodes": 32, "members": 1, "epochs": 15, "learning_rate": 5e-3, "batch_size": 512}

@@ -20,12 +20,12 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from needle_parsl import analysis, expressions, reading, rundir
+from needle_parsl import analysis, expressions, reading, records, rundir
 from needle_parsl.analysis import Analysis
 from needle_parsl.errors import InputError
 from needle_parsl.reading.schema import NAME
+from needle_parsl.records import Record
 from needle_parsl.workflow import ledger
-from needle_parsl.workflow.records import Record
 
 SCALE = pytest.mark.parametrize("times", [1, pytest.param(50, marks=pytest.mark.campaign)])
 
@@ -246,6 +246,6 @@ def test_any_json_in_a_ledger(times: int, tmp_path: Path) -> None:
         found = ledger.read(tmp_path)
         assert all(isinstance(record, Record) and isinstance(key, str) for key, record in found.items())
         for record in found.values():
-            ledger.holds(tmp_path, record)
+            records.holds(tmp_path, record)
 
     fuzz(check, 2000 * times, entries=st.lists(near | value, max_size=4))

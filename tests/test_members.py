@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from needle_parsl import initial_weights as initial
 from needle_parsl import plan, reading
 from needle_parsl.analysis import Training, load, read
 from needle_parsl.analysis.tables.training import MemberSettings
 from needle_parsl.errors import InputError
 from needle_parsl.plan import specs
 from needle_parsl.plan.keys import digest
-from needle_parsl.workflow import initial
 
 NETWORKS = "training.members=[{{ count = {}, layers = 1 }}, {{ count = 2, learning_rate = 1e-3 }}, {{ layers = 2, nodes = 4 }}]"
 
@@ -46,7 +46,7 @@ def test_members_of_one_shape_share_a_pack(small_inputs: Path) -> None:
     assert [(m.member, m.own, m.settings) for m in second.members] == [(3, (), "layers = 2, nodes = 4")]
     assert (first.training.layers, first.training.learning_rate) == (1, 1e-2)
     assert (second.training.layers, second.training.nodes, second.training.members) == (2, 4, 1)
-    names = [task.name for task in made.tasks if task.stage == "train" and task.name.startswith("signal")]
+    names = [task.name for task in made.tasks if task.stage.name == "train" and task.name.startswith("signal")]
     assert names == ["signal.0000", "signal.0001"]
 
 
@@ -63,8 +63,8 @@ def test_more_members_of_a_kind_leave_the_others_as_they_are(small_inputs: Path)
         build(small_inputs, f"training.members=[{{ layers = 2 }}, {{ count = {n} }}]", "training.folds=1", pack=1)
         for n in (1, 2)
     )
-    keys = {task.key for task in after.tasks if task.stage == "train"}
-    assert {task.key for task in before.tasks if task.stage == "train"} < keys
+    keys = {task.key for task in after.tasks if task.stage.name == "train"}
+    assert {task.key for task in before.tasks if task.stage.name == "train"} < keys
 
 
 def test_a_list_of_one_empty_table_is_a_number_of_members(small_inputs: Path) -> None:
@@ -95,7 +95,7 @@ def test_another_content_of_the_weights_trains_again_and_another_place_does_not(
     def keys(content: str, path: str) -> list[str]:
         initial = {"w.pt": {"": specs.Initial(content, (path,))}}
         made = build(small_inputs, 'training.initial="w.pt"', initial=initial)
-        return [task.key for task in made.tasks if task.stage == "train"]
+        return [task.key for task in made.tasks if task.stage.name == "train"]
 
     assert keys("1", "here") == keys("1", "there")
     assert not {*keys("1", "here")} & {*keys("2", "here")}

@@ -12,7 +12,7 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from needle_parsl.reading.places import Places, lines
+from needle_parsl.reading.positions import Places, lines
 
 TEXT = '''# a comment with [brackets] and = signs
 name = "a # b"

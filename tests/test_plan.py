@@ -21,7 +21,7 @@ def build(folder: Path, *settings: str, pack: int = 4, digest: str = "d", rows: 
 def changed(before: plan.Plan, after: plan.Plan) -> set[str]:
     """Stages in which a task would be done again."""
     known = {task.key for task in before.tasks}
-    return {task.stage for task in after.tasks if task.key not in known}
+    return {task.stage.name for task in after.tasks if task.key not in known}
 
 
 def test_counts(small_inputs: Path) -> None:
@@ -38,21 +38,21 @@ NEYMAN = ("intervals.method='neyman'", "intervals.grid=[0.5, 1.0, 2.0]", "interv
 
 def test_toys_are_cut_into_blocks(small_inputs: Path) -> None:
     made = build(small_inputs, *TOYS, *NEYMAN)
-    names = [task.name for task in made.tasks if task.stage == "toys"]
+    names = [task.name for task in made.tasks if task.stage.name == "toys"]
     assert names == [
         *(f"neyman/mu={mu}.{n:04d}" for mu in ("0.5", "1", "2") for n in (0, 1)),
         *(f"coverage/mu={mu}.{n:04d}" for mu in ("0.5", "1") for n in (0, 1, 2)),
     ]
     counts = [task.spec.count for task in made.tasks if task.name.startswith("coverage/mu=1.")]
     assert counts == [10, 10, 5]
-    assert [task.name for task in made.tasks if task.stage == "evaluate"] == ["asimov", "observed", "reference"]
+    assert [task.name for task in made.tasks if task.stage.name == "evaluate"] == ["asimov", "observed", "reference"]
 
 
 def test_a_toys_seed_does_not_depend_on_the_others(small_inputs: Path) -> None:
     """Another truth beside it, more toys, or another grid: what is there keeps its key."""
-    one = {t.name: t.key for t in build(small_inputs, *TOYS).tasks if t.stage == "toys"}
+    one = {t.name: t.key for t in build(small_inputs, *TOYS).tasks if t.stage.name == "toys"}
     more = build(small_inputs, "toys.count=45", "toys.block=10", "toys.at=[{}, {mu=2}, {mu=0.5}]", *NEYMAN)
-    other = {t.name: t.key for t in more.tasks if t.stage == "toys"}
+    other = {t.name: t.key for t in more.tasks if t.stage.name == "toys"}
     kept = [name for name in one if one[name] == other.get(name)]
     assert kept == [name for name in one if not name.endswith(".0002")]  # the last block has become longer
 
@@ -66,7 +66,7 @@ def test_every_task_comes_after_what_it_needs_and_has_its_own_key(small_inputs: 
 
 
 def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> None:
-    names = {task.name for task in build(small_inputs).tasks if task.stage == "combine"}
+    names = {task.name for task in build(small_inputs).tasks if task.stage.name == "combine"}
     assert names == {"signal", "background.jes.up", "background.jes.down"}
 
 
@@ -111,13 +111,13 @@ def test_nothing_changes_without_a_change(small_inputs: Path) -> None:
 def test_more_members_keep_the_full_packs(small_inputs: Path) -> None:
     before, after = build(small_inputs, "training.members=4"), build(small_inputs, "training.members=8")
     known = {task.key for task in before.tasks}
-    packs = [task for task in after.tasks if task.stage == "train"]
+    packs = [task for task in after.tasks if task.stage.name == "train"]
     assert sum(task.key in known for task in packs) == len(packs) // 2
 
 
 def test_members_do_not_depend_on_the_packs(small_inputs: Path) -> None:
     def members(pack: int) -> set[object]:
-        tasks = [task for task in build(small_inputs, pack=pack).tasks if task.stage == "train"]
+        tasks = [task for task in build(small_inputs, pack=pack).tasks if task.stage.name == "train"]
         return {(task.spec.ratio.name, member) for task in tasks for member in task.spec.members}
 
     assert members(1) == members(4) == members(100)
@@ -126,7 +126,7 @@ def test_members_do_not_depend_on_the_packs(small_inputs: Path) -> None:
 def test_only_derived_columns_that_are_used_are_in_the_plan(small_inputs: Path) -> None:
     derived = "features.derived={p='hypot(x1, x2)', q='p + x3', unused='x4 + 1'}"
     made = build(small_inputs, derived, "samples.signal.weight='weight * q'")
-    specs = {task.name: task.spec for task in made.tasks if task.stage == "convert"}
+    specs = {task.name: task.spec for task in made.tasks if task.stage.name == "convert"}
     assert [name for name, _ in specs["signal"].derived] == ["p", "q"]
     assert specs["background"].derived == ()
     assert changed(build(small_inputs), build(small_inputs, derived)) == {"report"}  # which warns of them
@@ -139,7 +139,7 @@ def test_until(small_inputs: Path) -> None:
 
 
 def test_blind_plan_leaves_the_data_alone(small_inputs: Path) -> None:
-    names = {(task.stage, task.name) for task in build(small_inputs, "fit.blind=true").tasks}
+    names = {(task.stage.name, task.name) for task in build(small_inputs, "fit.blind=true").tasks}
     assert not any("observed" in name for _, name in names)
 
 
@@ -166,7 +166,7 @@ def test_a_hundred_thousand_members_are_planned_in_5_seconds_and_a_gigabyte(smal
 
 
 def test_observed_alone(small_inputs: Path) -> None:
-    names = {(task.stage, task.name) for task in build(small_inputs, "fit.asimov=false").tasks}
+    names = {(task.stage.name, task.name) for task in build(small_inputs, "fit.asimov=false").tasks}
     kept = {name for stage, name in names if stage in ("fit", "interval")}
     assert kept == {"observed", "scan", "scan_statistical", "impacts", "distributions", "closure"}
     assert ("evaluate", "asimov") in names  # the simulation behind Z_j
@@ -204,7 +204,7 @@ REPLICAS = ("bootstrap={replicas=3, repeats=2, members=1}",)
 def test_replicas_are_trained_together_and_fitted_apart(small_inputs: Path) -> None:
     plain, made = build(small_inputs), build(small_inputs, *REPLICAS)
     assert made.networks == plain.networks + 3 * (3 + 2) * 2  # ratios x (replicas + repeats) x folds
-    assert {task.key for task in plain.tasks if task.stage != "report"} <= {task.key for task in made.tasks}
+    assert {task.key for task in plain.tasks if task.stage.name != "report"} <= {task.key for task in made.tasks}
     packs = {task.name: task.spec for task in made.tasks if task.name.startswith("bootstrap/")}
     assert sorted(packs) == sorted(
         f"bootstrap/{kind}/{ratio}.{n:04d}"
@@ -227,14 +227,14 @@ def test_more_replicas_keep_those_that_are_done(small_inputs: Path) -> None:
     before = build(small_inputs, *REPLICAS, pack=1)
     after = build(small_inputs, "bootstrap={replicas=5, repeats=3, members=1}", pack=1)
     kept = {task.key for task in after.tasks}
-    assert {task.stage for task in before.tasks if task.key not in kept} == {"bootstrap", "report"}
+    assert {task.stage.name for task in before.tasks if task.key not in kept} == {"bootstrap", "report"}
 
 
 def test_a_pack_counts_what_a_stack_holds_of_a_batch(small_inputs: Path) -> None:
     """40 bytes for each hidden neuron and event: 2 x 64 neurons at a batch of 65,536 are 336 MB, of which 1,024 MiB hold three."""
     wide = ("training.layers=2", "training.nodes=64", "training.members=20", "training.folds=1")
     sizes = [
-        max(len(task.of(plan.Train).members) for task in made.tasks if task.stage == "train")
+        max(len(task.of(plan.Train).members) for task in made.tasks if task.stage.name == "train")
         for made in (build(small_inputs, *wide, f"training.batch_size={size}", pack=0) for size in (1024, 65_536))
     ]
     assert sizes == [8, 3]

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import pytest
 
-from needle_parsl.nsbi import compiling
+from needle_parsl.nsbi import compilation
 
 PAGE = Path(__file__).parent.parent / "docs" / "pretrained.md"
 EVENTS = 3000
@@ -36,7 +36,7 @@ def test_example_of_the_page_runs(needle: Callable[..., Any], written: Path) -> 
     assert taken in checked.out + checked.err
     planned = needle("plan", "--json", "analysis.toml")
     engine = json.loads(planned.out)["engine"]
-    assert engine["engine"] == ("native" if compiling.AVAILABLE else "sequential")
+    assert engine["engine"] == ("native" if compilation.AVAILABLE else "sequential")
     assert engine["reason"] == "what backbone gives is computed once, and the rest is trained on it"
     choices = [word for choice in SHORT for word in ("--set", choice)]
     ended = needle("run", "--site", "local", *choices, "analysis.toml")

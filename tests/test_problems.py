@@ -12,7 +12,7 @@ from scipy import stats
 from needle_parsl.analysis import Model, Nuisance, Parameter
 from needle_parsl.nsbi.statistics.dataset import at
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
-from needle_parsl.nsbi.statistics.model.building import Builder
+from needle_parsl.nsbi.statistics.model.builder import Builder
 
 EVENTS = 10_000
 SIGMAS = 4.5

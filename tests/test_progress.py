@@ -9,14 +9,16 @@ from typing import Any, cast
 import pytest
 
 from needle_parsl.cli import progress, terminal
-from needle_parsl.workflow.running import Prepared
+from needle_parsl.workflow.run import Prepared
 
 STAGES = ("convert", "train", "train", "train")
 
 
 def prepared(done: int) -> Prepared:
     """A run of four tasks of which some are done."""
-    tasks = [SimpleNamespace(stage=stage, name=str(number)) for number, stage in enumerate(STAGES)]
+    tasks = [
+        SimpleNamespace(stage=SimpleNamespace(name=stage), name=str(number)) for number, stage in enumerate(STAGES)
+    ]
     plan = SimpleNamespace(stages=lambda: dict(Counter(STAGES)))
     return cast("Prepared", SimpleNamespace(plan=plan, todo=lambda: tasks[done:]))
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from needle_parsl import rundir
+from needle_parsl import files, rundir
 from needle_parsl.errors import InputError, TaskError
 
 
 def test_a_file_has_its_name_only_if_all_went_well(tmp_path: Path) -> None:
     def fails(path: Path) -> None:
-        with rundir.atomic(path) as temporary:
+        with files.atomic(path) as temporary:
             temporary.write_text("half")
             raise RuntimeError
 
@@ -24,7 +24,7 @@ def test_a_file_has_its_name_only_if_all_went_well(tmp_path: Path) -> None:
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     for content in ("first", "second"):
-        with rundir.atomic(tmp_path / "f") as temporary:
+        with files.atomic(tmp_path / "f") as temporary:
             temporary.mkdir()
             (temporary / content).write_text(content)
     assert [p.name for p in (tmp_path / "f").iterdir()] == ["second"]
@@ -35,9 +35,9 @@ def test_digest_sees_content_and_names(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x").write_text("1")
-    assert rundir.digest(tmp_path / "a") == rundir.digest(tmp_path / "b")
+    assert files.digest(tmp_path / "a") == files.digest(tmp_path / "b")
     (tmp_path / "b" / "x").rename(tmp_path / "b" / "y")
-    assert rundir.digest(tmp_path / "a") != rundir.digest(tmp_path / "b")
+    assert files.digest(tmp_path / "a") != files.digest(tmp_path / "b")
 
 
 def test_run_directory_is_private_and_refuses_other_peoples_files(tmp_path: Path) -> None:
@@ -63,5 +63,5 @@ def test_shared_run_directory_follows_the_umask(tmp_path: Path) -> None:
 
 def test_json_never_holds_what_other_readers_refuse(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"a\.json: fit\.1\.x is nan; no file was written"):
-        rundir.write_json(tmp_path / "a.json", {"fit": [1, {"x": float("nan")}]})
+        files.write_json(tmp_path / "a.json", {"fit": [1, {"x": float("nan")}]})
     assert not list(tmp_path.iterdir())

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from needle_parsl import starting
+from needle_parsl import scaffold
 from needle_parsl.analysis import load
 from needle_parsl.errors import InputError
-from needle_parsl.workflow import probing
+from needle_parsl.workflow import probe
 
 Needle = Callable[..., Any]
 REAL = [
@@ -30,11 +30,11 @@ REAL = [
 def test_analysis_of_a_real_file_has_no_mistakes(sample_data: Path, tmp_path: Path, name: str) -> None:
     if not (sample_data / name).exists():
         pytest.skip(f"{name} is not among the sample data")
-    assert starting.from_data(tmp_path / "new", [sample_data / name]) == [tmp_path / "new" / "analysis.toml"]
+    assert scaffold.from_data(tmp_path / "new", [sample_data / name]) == [tmp_path / "new" / "analysis.toml"]
     loaded = load(tmp_path / "new")
     assert loaded.analysis.features.names
     assert not loaded.warnings
-    probing.probe(loaded)
+    probe.probe(loaded)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_analysis_of_a_real_file_has_no_mistakes(sample_data: Path, tmp_path: Pa
 )
 def test_file_that_holds_no_events_is_refused(sample_data: Path, tmp_path: Path, name: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        starting.from_data(tmp_path / "new", [sample_data / "faulty" / name])
+        scaffold.from_data(tmp_path / "new", [sample_data / "faulty" / name])
     assert not (tmp_path / "new").exists()
 
 
@@ -68,7 +68,7 @@ def test_names_of_files_tell_samples_and_variations(small_inputs: Path, inside: 
 
 
 def test_labels_in_a_single_file_tell_samples(sample_data: Path, tmp_path: Path) -> None:
-    starting.from_data(tmp_path, [sample_data / REAL[-1]])
+    scaffold.from_data(tmp_path, [sample_data / REAL[-1]])
     analysis = load(tmp_path).analysis
     assert analysis.samples["htautau"].selection == "detailed_labels == 'htautau'"
     assert analysis.model.processes == {"ztautau": "1", "htautau": "mu"}
@@ -78,7 +78,7 @@ def test_labels_in_a_single_file_tell_samples(sample_data: Path, tmp_path: Path)
 def test_files_below_the_folder_are_named_relative_to_it(sample_data: Path, tmp_path: Path) -> None:
     (tmp_path / "inputs").mkdir()
     (tmp_path / "inputs" / "a.root").write_bytes((sample_data / "cms_open_data/uproot-HZZ.root").read_bytes())
-    starting.from_data(tmp_path, [tmp_path / "inputs" / "a.root"])
+    scaffold.from_data(tmp_path, [tmp_path / "inputs" / "a.root"])
     assert load(tmp_path).analysis.samples["a"].files == ("inputs/a.root",)
 
 

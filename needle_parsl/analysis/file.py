@@ -8,7 +8,7 @@ from pathlib import Path
 
 from needle_parsl import kinds, reading
 from needle_parsl.addresses import is_remote
-from needle_parsl.analysis import meaning, recommended, unused
+from needle_parsl.analysis import recommended, rules, unused
 from needle_parsl.analysis.tables import Analysis
 from needle_parsl.errors import InputError, Problem
 from needle_parsl.reading import Places, Reader
@@ -48,7 +48,7 @@ def read(path: Path, settings: list[str] | None = None) -> Loaded:
     reader = Reader(Places(path, settings or []))
     reading.override(table, settings or [], Analysis, reader)
     analysis = reader.table(Analysis, table)
-    meaning.check(analysis, reader.complain)
+    rules.check(analysis, reader.complain)
     for key, message in unused.found(analysis):
         reader.warn(key, message)
     _files_exist(analysis, path, reader)

@@ -13,8 +13,8 @@ import typer
 from needle_parsl import addresses
 
 if TYPE_CHECKING:
-    from needle_parsl.workflow.records import Record
-    from needle_parsl.workflow.running import Outcome, Prepared
+    from needle_parsl.records import Record
+    from needle_parsl.workflow.run import Outcome, Prepared
 
 
 FAILING = 3
@@ -33,7 +33,7 @@ def planned(prepared: Prepared, *, probe: bool = False) -> dict[str, Any]:
     todo = {task.key for task in prepared.todo()}
     stages: dict[str, dict[str, int]] = {}
     for stage, count in prepared.plan.stages().items():
-        tasks = [task for task in prepared.plan.tasks if task.stage == stage]
+        tasks = [task for task in prepared.plan.tasks if task.stage.name == stage]
         stages[stage] = {"tasks": count, "to_do": sum(task.key in todo for task in tasks)}
         if stage == "train":
             sizes = [(len(task.of(plan.Train).members), task.key in todo) for task in tasks]
@@ -58,12 +58,13 @@ def planned(prepared: Prepared, *, probe: bool = False) -> dict[str, Any]:
 
 def cost(prepared: Prepared, *, probe: bool = False) -> dict[str, Any]:
     """Estimate the node-hours and the disk that a run still needs; stages of which nothing was measured are named."""
-    from needle_parsl.workflow import costing, flow, probing
+    from needle_parsl.workflow import cost as costing
+    from needle_parsl.workflow import probe as probing
 
     todo = prepared.todo()
-    ask = probe and any(task.stage == "train" for task in todo) and "train" not in costing.measured(prepared.root)
+    ask = probe and any(task.stage.name == "train" for task in todo) and "train" not in costing.measured(prepared.root)
     probed = costing.trainings(prepared.plan.tasks, probing.timed(prepared.loaded)) if ask else {}
-    found = costing.stages(todo, prepared.root, prepared.site, flow.nodes, probed)
+    found = costing.stages(todo, prepared.root, prepared.site, probed)
     hours = {stage: own.node_hours() for stage, own in found.items()}
     known = [value for value in hours.values() if value is not None]
     return {
@@ -77,11 +78,11 @@ def cost(prepared: Prepared, *, probe: bool = False) -> dict[str, Any]:
 
 def _engine(prepared: Prepared) -> dict[str, Any]:
     """Say what trains the networks, why it is no faster engine, and how much faster than one by one it is."""
-    from needle_parsl.nsbi import compiling
+    from needle_parsl.nsbi import compilation
     from needle_parsl.plan import packing
 
     tables = [table for _, table in prepared.loaded.analysis.training.each()]
-    native = "native" if compiling.AVAILABLE else "sequential"
+    native = "native" if compilation.AVAILABLE else "sequential"
     usual = [native if table.network == "mlp" else "sequential" for table in tables if not table.tried()]
     engine = ", ".join(dict.fromkeys([*filter(None, prepared.looked.engine.split(", ")), *usual]))
     nodes = max(table.nodes or packing.NODES for table in tables)
@@ -90,8 +91,8 @@ def _engine(prepared: Prepared) -> dict[str, Any]:
 
 def ended(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
     """Gather what `needle run` prints at its end."""
-    from needle_parsl import rundir
-    from needle_parsl.workflow import records, running
+    from needle_parsl import files, records
+    from needle_parsl.workflow import run
 
     facts: dict[str, Any] = {
         "run": str(prepared.root),
@@ -100,12 +101,12 @@ def ended(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
         "warnings": records.warnings([*prepared.done.values(), *outcome.done]),
         "failed": [_failure(prepared.root, r) for r in outcome.failed],
     }
-    if made := running.converted(prepared, outcome):
+    if made := run.converted(prepared, outcome):
         facts["conversion"] = made
     folder = prepared.root / "report"
-    reported = any(task.stage == "report" for task in prepared.plan.tasks)
+    reported = any(task.stage.name == "report" for task in prepared.plan.tasks)
     if reported and not outcome.failed and (folder / "summary.json").exists():
-        facts["results"] = {**rundir.read_json(folder / "summary.json"), "report": str(folder / "index.html")}
+        facts["results"] = {**files.read_json(folder / "summary.json"), "report": str(folder / "index.html")}
     return facts
 
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from needle_parsl import __version__
-from needle_parsl.cli import answers, driving, estimators, preparing, remote
-from needle_parsl.cli.finding import find
+from needle_parsl.cli import answers, drivers, estimators, preparation, remote
 from needle_parsl.cli.options import (
     AnalysisFile,
     App,
@@ -36,11 +35,12 @@ from needle_parsl.cli.options import (
     Until,
     Verify,
 )
+from needle_parsl.cli.preparation import find
 from needle_parsl.errors import InputError, NeedleError, Problem, legible
-from needle_parsl.workflow.processes import threads
+from needle_parsl.processes import threads
 
 if TYPE_CHECKING:
-    from needle_parsl.workflow.running import Prepared
+    from needle_parsl.workflow.run import Prepared
 
 T = TypeVar("T")
 SILENT = {"ORT_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
@@ -57,7 +57,7 @@ sites_app = typer.Typer(help="List the machines that needle knows, or show one."
 app.add_typer(sites_app, name="sites")
 estimators.add(app)
 remote.add(app)
-driving.add(app)
+drivers.add(app)
 
 
 def _version(value: bool) -> None:
@@ -84,13 +84,13 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Start an analysis, from an app or from data files."""
-    from needle_parsl import starting
+    from needle_parsl import scaffold
     from needle_parsl.cli import terminal
 
     files = [*(data or []), *(more or [])]
     if (app_name is None) == (not data):
-        raise InputError(f"say either --data FILE... or --from APP; the apps are {', '.join(starting.apps())}")
-    written = starting.from_data(folder, files) if app_name is None else starting.from_app(folder, app_name)
+        raise InputError(f"say either --data FILE... or --from APP; the apps are {', '.join(scaffold.apps())}")
+    written = scaffold.from_data(folder, files) if app_name is None else scaffold.from_app(folder, app_name)
     problems = _mistakes(folder)
     facts = {"written": [str(path) for path in written], "problems": [asdict(problem) for problem in problems]}
     answers.print_json(facts) if as_json else terminal.started(folder, written, problems)
@@ -99,7 +99,7 @@ def init(
 def _mistakes(folder: Path) -> tuple[Problem, ...]:
     """Check an analysis."""
     from needle_parsl.analysis import read
-    from needle_parsl.workflow import probing
+    from needle_parsl.workflow import probe as probing
 
     try:
         probing.probe(read(folder))
@@ -113,11 +113,12 @@ def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = Fal
     """Look for every mistake in an analysis and its files."""
     from needle_parsl.analysis import extras, read
     from needle_parsl.cli import terminal
-    from needle_parsl.workflow import probing, trusting
+    from needle_parsl.workflow import probe as probing
+    from needle_parsl.workflow import trust
 
     try:
         loaded = read(analysis, settings)
-        for sentence in trusting.foreign(loaded):
+        for sentence in trust.foreign(loaded):
             terminal.said(sentence)
         inputs, looked = probing.probe(loaded)
     except InputError as error:
@@ -155,7 +156,7 @@ def plan_command(
     """Show what a run would do, and what of it is already done."""
     from needle_parsl.cli import terminal
 
-    prepared = preparing.prepare(analysis, site, out, settings, until, afresh=probe or verify)
+    prepared = preparation.prepare(analysis, site, out, settings, until, afresh=probe or verify)
     facts = answers.planned(prepared, probe=probe)
     if as_json:
         answers.print_json(facts)
@@ -185,18 +186,19 @@ def run(  # noqa: PLR0913, PLR0917  each is an option
     What is already done is not done again.
     """
     from needle_parsl.cli import progress, terminal
-    from needle_parsl.workflow import lock, running
-    from needle_parsl.workflow.processes import interrupts
+    from needle_parsl.processes import interrupts
+    from needle_parsl.workflow import lock
+    from needle_parsl.workflow import run as running
 
-    whole = preparing.prepare(analysis, site, out, settings, until, afresh=verify, unblind=unblind)
-    prepared = preparing.pilot(whole, pilot, analysis, site, settings, until) if pilot else whole
+    whole = preparation.prepare(analysis, site, out, settings, until, afresh=verify, unblind=unblind)
+    prepared = preparation.pilot(whole, pilot, analysis, site, settings, until) if pilot else whole
     lock.refuse(prepared.root)
     if not force and (other := running.another(prepared)):
         raise InputError(other)
     terminal.warned(prepared.loaded.warnings)
     terminal.explained(prepared)
-    if driving.wanted(prepared.site, detach):
-        _say_of(prepared.root, driving.detach(prepared.root, prepared.site), as_json)
+    if drivers.wanted(prepared.site, detach):
+        _say_of(prepared.root, drivers.detach(prepared.root, prepared.site), as_json)
         return
     for note in prepared.site.notes():
         terminal.said(note)
@@ -226,9 +228,9 @@ def run(  # noqa: PLR0913, PLR0917  each is an option
 
 def _extrapolated(pilot: Prepared, whole: Prepared) -> dict[str, Any]:
     """Say what a whole run would cost, and how far its ensembles would scatter, after what a pilot has measured."""
-    from needle_parsl.workflow import costing
+    from needle_parsl.workflow import cost
 
-    spread = costing.spread(pilot.root, preparing.members(pilot), preparing.members(whole))
+    spread = cost.spread(pilot.root, preparation.members(pilot), preparation.members(whole))
     return answers.cost(whole) | {"spread": spread}
 
 
@@ -241,7 +243,7 @@ def _say_of(root: Path, sentence: str, as_json: bool) -> None:
 def status(run_name: RunName, as_json: Json = False) -> None:
     """Say how far a run is, here or at another site."""
     from needle_parsl.cli import terminal
-    from needle_parsl.workflow import running
+    from needle_parsl.workflow import run as running
     from needle_parsl.workflow.remote import asking
 
     if asking.is_known(run_name):
@@ -254,14 +256,15 @@ def status(run_name: RunName, as_json: Json = False) -> None:
 @app.command()
 def report(run_name: RunName, strict: Strict = False, as_json: Json = False) -> None:
     """Print the results of a run and the path of its report."""
-    from needle_parsl import rundir
     from needle_parsl.cli import terminal
-    from needle_parsl.workflow import running, verdicts
+    from needle_parsl.files import read_json
+    from needle_parsl.workflow import run as running
+    from needle_parsl.workflow import verdicts
 
     root = find(run_name)
     if not verdicts.has_report(running.state(root)):
         raise InputError(f'{root}: its last run has not come to a report; "needle run" makes it')
-    found = rundir.read_json(root / verdicts.SUMMARY)
+    found = read_json(root / verdicts.SUMMARY)
     facts = {**(found if isinstance(found, dict) else {}), "report": str(root / "report" / "index.html")}
     if "verdict" not in facts:
         raise InputError(f'{root}: its report is of an earlier version of needle; "needle run" writes it anew')

@@ -49,9 +49,9 @@ def evaluate(  # noqa: PLR0913  each is an option
     """Evaluate the ratios of a run for the events of new files."""
     from needle_parsl import site as sites
     from needle_parsl.cli import terminal
-    from needle_parsl.cli.finding import find
+    from needle_parsl.cli.preparation import find
     from needle_parsl.errors import InputError
-    from needle_parsl.workflow import evaluating
+    from needle_parsl.workflow import evaluate as evaluating
 
     if output.suffix != ".parquet":
         raise InputError(f"--out {output}: is no name of a Parquet file; end it with .parquet")
@@ -108,9 +108,9 @@ def export(
 ) -> None:
     """Print what the estimators of a run are, or write them for colleagues without needle."""
     from needle_parsl.cli import terminal
-    from needle_parsl.cli.finding import find
+    from needle_parsl.cli.preparation import find
     from needle_parsl.errors import InputError
-    from needle_parsl.workflow import exporting
+    from needle_parsl.workflow import export as exporting
 
     if kinds and to is None:
         raise InputError("--format: says what is written, and --to DIR where; give both")

@@ -29,9 +29,9 @@ def remote_runs(incomplete: str) -> list[str]:
 
 def stages(incomplete: str) -> list[str]:
     """Complete a stage."""
-    from needle_parsl import rundir  # the plan knows the stages, too, but takes NumPy with it
+    from needle_parsl.plan import stages  # the plan knows the stages, too, but takes NumPy with it
 
-    return [stage for stage in rundir.PLACES if stage.startswith(incomplete)]
+    return [stage for stage in stages.STAGES if stage.startswith(incomplete)]
 
 
 def apps(incomplete: str) -> list[str]:

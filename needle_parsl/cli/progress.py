@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from needle_parsl.plan import Task
-    from needle_parsl.workflow.records import Record
-    from needle_parsl.workflow.running import Prepared
+    from needle_parsl.records import Record
+    from needle_parsl.workflow.run import Prepared
 
 EACH = 30.0
 """Seconds between two lines."""
@@ -80,10 +80,10 @@ def shown(prepared: Prepared, *, quiet: bool) -> Iterator[Callable[[Task, Record
         said: set[tuple[str, str]] = set()
 
         def on_end(task: Task, record: Record) -> None:
-            kind.add(task.stage, record.seconds)
-            if record.reason and (task.stage, record.reason) not in said:
-                said.add((task.stage, record.reason))  # equal ones are counted at the end
-                ERR.print(f"failed: {task.stage} {task.name}: {record.reason}")
+            kind.add(task.stage.name, record.seconds)
+            if record.reason and (task.stage.name, record.reason) not in said:
+                said.add((task.stage.name, record.reason))  # equal ones are counted at the end
+                ERR.print(f"failed: {task.stage.name} {task.name}: {record.reason}")
 
         yield on_end
 
@@ -91,7 +91,7 @@ def shown(prepared: Prepared, *, quiet: bool) -> Iterator[Callable[[Task, Record
 @contextmanager
 def _kind(prepared: Prepared, *, quiet: bool) -> Iterator[Shown]:
     total = Counter(prepared.plan.stages())
-    done = total - Counter(task.stage for task in prepared.todo())
+    done = total - Counter(task.stage.name for task in prepared.todo())
     if quiet or done == total:
         yield _Nothing()
     elif not ERR.is_terminal:

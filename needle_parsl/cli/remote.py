@@ -69,9 +69,9 @@ def answer() -> None:
 
 def work() -> None:
     """Do tasks that come as lines on standard input: what a worker of an endpoint runs, if a site sends it tasks."""
-    from needle_parsl.workflow import lines
+    from needle_parsl.workflow.executors import wire
 
-    lines.serve()
+    wire.serve()
 
 
 def ask(run: str, what: str, as_json: bool) -> None:

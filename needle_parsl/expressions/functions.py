@@ -51,7 +51,7 @@ def _unknown(value: Value) -> Value:
     return np.isnan(found) if found.dtype.kind == "f" else np.zeros(found.shape, bool)
 
 
-def _logical(deciding: bool) -> Callable[..., Value]:
+def _logical(*, deciding: bool) -> Callable[..., Value]:
     """Make `and` and `or` as in SQL: a truth value that decides does so beside an unknown one, else the result is unknown."""
 
     def call(a: Value, b: Value) -> Value:
@@ -146,7 +146,7 @@ FUNCTIONS: dict[str, Function] = {
 """The functions, named as in NumPy; `where(condition, a, b)` is a where the condition holds, else b, also where it is unknown."""
 
 OPERATORS: dict[str, Callable[..., Value]] = {
-    "or": _logical(True), "and": _logical(False), "not": _negated,
+    "or": _logical(deciding=True), "and": _logical(deciding=False), "not": _negated,
     "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
     "==": lambda a, b: a == b, "!=": lambda a, b: a != b,
     "+": _unbounded(lambda a, b: a + b), "-": _unbounded(lambda a, b: a - b), "*": _unbounded(lambda a, b: a * b),

@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Density:
-    """A density that events are drawn from: a sample, with one nuisance at plus or minus one sigma if it is varied."""
-
-    sample: str
-    nuisance: str = ""
-    side: str = ""
-    """"up" or "down"; empty for the nominal sample."""
-
-    @property
-    def name(self) -> str:
-        """`background`, or `background.jes.up`."""
-        return f"{self.sample}.{self.nuisance}.{self.side}" if self.nuisance else self.sample
-
-    def nuisances(self) -> Mapping[str, float]:
-        """Give the values of the nuisance parameters."""
-        return {self.nuisance: 1.0 if self.side == "up" else -1.0} if self.nuisance else {}
 
 
 class Generator(Protocol):

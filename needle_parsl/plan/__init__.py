@@ -1,11 +1,10 @@
 """The plan: an analysis turned into tasks with keys. Pure; knows no machine and opens no file."""
 
+from needle_parsl.plan.builder import Inputs
 from needle_parsl.plan.datasets import OBSERVED
 from needle_parsl.plan.graph import Plan, build, sources
-from needle_parsl.plan.growing import Inputs
 from needle_parsl.plan.keys import content, digest
 from needle_parsl.plan.specs import (
-    STAGES,
     Classes,
     Convert,
     File,
@@ -20,7 +19,6 @@ from needle_parsl.plan.specs import (
 
 __all__ = [
     "OBSERVED",
-    "STAGES",
     "Classes",
     "Convert",
     "File",

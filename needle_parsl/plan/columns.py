@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from needle_parsl import expressions
 from needle_parsl.analysis import Analysis, Data, Sample
+from needle_parsl.densities import Density
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.physics import Density
 from needle_parsl.plan.datasets import OBSERVED
+from needle_parsl.plan.events import REGION, joint
 from needle_parsl.plan.graph import completed
-from needle_parsl.plan.storing import REGION, joint
 
 
 @dataclass(frozen=True)

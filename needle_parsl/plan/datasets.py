@@ -54,9 +54,9 @@ class Thrower:
 
 
 @dataclass(frozen=True)
-class Redone:
+class ReplicaSpec:
     """Ratios of the model that are made again."""
 
-    spec: specs.Again
+    spec: specs.Resampling
     before: tuple[Task, ...]
     """What they are made from."""

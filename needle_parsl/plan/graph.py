@@ -10,12 +10,14 @@ from itertools import takewhile
 
 from needle_parsl import addresses
 from needle_parsl.analysis import Analysis, Data, Sample, Source, recommended, unused
+from needle_parsl.densities import Density
 from needle_parsl.errors import InputError, closest
-from needle_parsl.nsbi.physics import Density
-from needle_parsl.plan import bootstrapping, estimating, inference, packing, specs, storing, toys, training
-from needle_parsl.plan.datasets import ASIMOV, OBSERVED, Datasets, Redone, Thrower
-from needle_parsl.plan.growing import Graph, Inputs
-from needle_parsl.plan.specs import PASSING, STAGES, Share, Task
+from needle_parsl.plan import estimators as estimating
+from needle_parsl.plan import events, inference, packing, replicas, specs, toys, training
+from needle_parsl.plan.builder import Graph, Inputs
+from needle_parsl.plan.datasets import ASIMOV, OBSERVED, Datasets, ReplicaSpec, Thrower
+from needle_parsl.plan.specs import Share, Task
+from needle_parsl.plan.stages import ALL, Stage
 from needle_parsl.site import Site
 
 MIXTURE = "mixture"
@@ -33,8 +35,12 @@ class Plan:
 
     def stages(self) -> dict[str, int]:
         """Count the tasks by stage, in order."""
-        counts = Counter(task.stage for task in self.tasks)
-        return {stage: counts[stage] for stage in STAGES if stage in counts}
+        counts = Counter(task.stage.name for task in self.tasks)
+        return {stage.name: counts[stage.name] for stage in self.order() if stage.name in counts}
+
+    def order(self) -> tuple[Stage, ...]:
+        """List the stages: those of needle, and those that only this plan has."""
+        return tuple(dict.fromkeys([*ALL, *(task.stage for task in self.tasks)]))
 
     def needed(self, held: Collection[str]) -> Plan:
         """Leave out tasks whose outputs only pass on to tasks that are done.
@@ -45,7 +51,7 @@ class Plan:
         kept: list[Task] = []
         wanted: set[str] = set()
         for task in reversed(self.tasks):
-            if task.stage in PASSING and task.key not in wanted:
+            if task.stage.temporary and task.key not in wanted:
                 continue
             kept.append(task)
             if task.key not in held:
@@ -58,10 +64,11 @@ class Plan:
         Raises:
             InputError: There is no such stage.
         """
-        if stage not in STAGES:
-            raise InputError(f"--until {stage}: there is no such stage{closest(stage, STAGES)}")
-        kept = STAGES[: STAGES.index(stage) + 1]
-        return replace(self, tasks=tuple(task for task in self.tasks if task.stage in kept))
+        names = [known.name for known in self.order()]
+        if stage not in names:
+            raise InputError(f"--until {stage}: there is no such stage{closest(stage, names)}")
+        kept = names[: names.index(stage) + 1]
+        return replace(self, tasks=tuple(task for task in self.tasks if task.stage.name in kept))
 
 
 def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.memory_mib) -> Plan:
@@ -97,12 +104,12 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     reference = _evaluate(graph, REFERENCE, stores, estimators) if inference.uses_reference(analysis) else None
     counts = [_count(graph, name, stores) for name in analysis.model.regions]
     start = Datasets(asimov, observed, reference, counts)
-    made = bootstrapping.Made(ratios, stores, start).of_model()
-    resampled, repeated = bootstrapping.both(graph, made)
+    made = replicas.ReplicaInputs(ratios, stores, start).of_model()
+    resampled, repeated = replicas.both(graph, made)
     redone = _redone(graph, made, packs, resampled)
     closing = _closing(graph, asimov, estimators, stores)
     measured = inference.measure(graph, start, _thrower(graph, estimators), redone)
-    again = bootstrapping.replicas(graph, resampled, repeated, measured.learned())
+    again = replicas.replicas(graph, resampled, repeated, measured.learned())
     _report(graph, stores, ratios, packs, [*checks, *mixture, *closing], measured, again)
     return _ordered(graph)
 
@@ -126,19 +133,19 @@ def _crossed(analysis: Analysis, inputs: Inputs) -> Analysis:
 
 
 def _redone(
-    graph: Graph, made: bootstrapping.Made, packs: Mapping[str, list[Task]], resampled: list[Redone]
-) -> dict[str, list[Redone]]:
+    graph: Graph, made: replicas.ReplicaInputs, packs: Mapping[str, list[Task]], resampled: list[ReplicaSpec]
+) -> dict[str, list[ReplicaSpec]]:
     """Say which toys are fitted with other ratios than those of the run."""
     own = graph.analysis.toys
     if own is None:
         return {}
     found = {"retrained": resampled} if own.retrained else {}
-    return found | ({"refitted": bootstrapping.refitted(graph, made, packs, own.refitted)} if own.refitted else {})
+    return found | ({"refitted": replicas.refitted(graph, made, packs, own.refitted)} if own.refitted else {})
 
 
 def _ordered(graph: Graph) -> Plan:
-    order = {stage: place for place, stage in enumerate(STAGES)}
-    return Plan(tuple(sorted(graph.tasks, key=lambda task: order[task.stage])), graph.networks)
+    order = {stage.name: place for place, stage in enumerate(ALL)}
+    return Plan(tuple(sorted(graph.tasks, key=lambda task: order[task.stage.name])), graph.networks)
 
 
 def sources(analysis: Analysis) -> dict[str, Sample | Data]:
@@ -163,15 +170,15 @@ def _counted(analysis: Analysis, found: Mapping[str, Sample | Data]) -> dict[str
     used = [name for name in found if name.partition(".")[0] in analysis.model.processes]
     counted: dict[str, Sample | Data] = {}
     for region in analysis.model.regions:
-        counted |= {f"{name}{storing.REGION}{region}": found[name] for name in used}
+        counted |= {f"{name}{events.REGION}{region}": found[name] for name in used}
         if data := analysis.data(region):
-            counted[f"{OBSERVED}{storing.REGION}{region}"] = data
+            counted[f"{OBSERVED}{events.REGION}{region}"] = data
     return counted
 
 
 def _stores(graph: Graph) -> dict[str, Task]:
     """Generate and convert: one store per source."""
-    return {name: storing.convert(graph, name, source) for name, source in sources(graph.analysis).items()}
+    return {name: events.convert(graph, name, source) for name, source in sources(graph.analysis).items()}
 
 
 def completed(sample: Sample, source: Source) -> Sample:
@@ -253,7 +260,7 @@ def _closing(graph: Graph, asimov: Task, estimators: Mapping[str, Task], stores:
     if not asimov.of(specs.Evaluate).normalised:
         return []
     fit = specs.Fit(ASIMOV, graph.analysis.model, inference.learned_shapes(graph.analysis))
-    known = {one.key: one for one in graph.tasks if one.stage == "normalise"}
+    known = {one.key: one for one in graph.tasks if one.stage.name == "normalise"}
     spec = specs.Closing(
         fit,
         graph.analysis.poi(),
@@ -262,7 +269,7 @@ def _closing(graph: Graph, asimov: Task, estimators: Mapping[str, Task], stores:
         tuple(t.name for t in known.values()),
         tuple(tuple(point.items()) for point in estimating.priors(graph.analysis).points),
     )
-    counts = [task for task in graph.tasks if task.stage == "count"]
+    counts = [task for task in graph.tasks if task.stage.name == "count"]
     read = [stores[density.name] for density in spec.simulation.varied]
     made = [estimators[name] for name in spec.simulation.ratios]
     return [graph.add("interval", "closure", spec, asimov, *counts, *made, *read, *known.values())]
@@ -274,13 +281,13 @@ def _count(graph: Graph, region: str, stores: Mapping[str, Task]) -> Task:
     processes = tuple(analysis.model.processes)
     varied = tuple(Density(name, nuisance, side) for name, nuisance, side, _ in analysis.varied())
     read = [*processes, *(density.name for density in varied)]
-    own = [stores[name] for name in stores if name.endswith(f"{storing.REGION}{region}")]
-    seen = f"{OBSERVED}{storing.REGION}{region}" in stores
+    own = [stores[name] for name in stores if name.endswith(f"{events.REGION}{region}")]
+    seen = f"{OBSERVED}{events.REGION}{region}" in stores
     edges = {name: own.binning.edges for name, own in analysis.model.regions.items()}
     before = tuple(takewhile(lambda name: name != region, edges))
     shares, beside = tuple(graph.share(name) for name in processes), tuple((name, edges[name]) for name in before)
     spec = specs.Count(region, edges[region], shares, varied, seen, analysis.binned, beside)
-    others = [stores[f"{process}{storing.REGION}{name}"] for name in before for process in processes]
+    others = [stores[f"{process}{events.REGION}{name}"] for name in before for process in processes]
     return graph.add("count", region, spec, *own, *(stores[name] for name in read if name in stores), *others)
 
 
@@ -290,14 +297,14 @@ def _thrower(graph: Graph, estimators: Mapping[str, Task]) -> Thrower | None:
     if own is None or not own.generate:
         return None
     ratios = estimating.of_model(graph.analysis, estimators)
-    kept = replace(storing.conversion(graph, "toys", Data(generate=own.generate), ()), id=())
+    kept = replace(events.conversion(graph, "toys", Data(generate=own.generate), ()), id=())
     spec = specs.Thrower(own.generate, graph.inputs.physics, kept, tuple(ratios))
     return Thrower(spec, tuple(ratios.values()))
 
 
 def _listed(analysis: Analysis, store: str) -> bool:
     """Whether the report lists a store: simulated samples, and those of regions where there are these alone."""
-    name, _, region = store.partition(storing.REGION)
+    name, _, region = store.partition(events.REGION)
     return name != OBSERVED and bool(region) == analysis.binned
 
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from needle_parsl.analysis import Analysis
-from needle_parsl.nsbi.physics import Density
-from needle_parsl.nsbi.statistics.model import Shape
+from needle_parsl.densities import Density, Shape
 from needle_parsl.plan import specs, toys
-from needle_parsl.plan.datasets import ASIMOV, Datasets, Redone, Thrower
-from needle_parsl.plan.growing import Graph
+from needle_parsl.plan.builder import Graph
+from needle_parsl.plan.datasets import ASIMOV, Datasets, ReplicaSpec, Thrower
 from needle_parsl.plan.specs import Task
 
 ROWS = 3
@@ -54,7 +53,7 @@ def uses_reference(analysis: Analysis) -> bool:
 
 
 def measure(
-    graph: Graph, datasets: Datasets, thrower: Thrower | None, redone: Mapping[str, Sequence[Redone]]
+    graph: Graph, datasets: Datasets, thrower: Thrower | None, redone: Mapping[str, Sequence[ReplicaSpec]]
 ) -> Measured:
     """Plan everything that follows the evaluation of the ratios."""
     poi, shapes = graph.analysis.poi(), learned_shapes(graph.analysis)
@@ -115,7 +114,7 @@ def _plane(graph: Graph, fit: specs.Fit, needs: list[Task]) -> Task | None:
         return None
     strips = []
     for number, start in enumerate(range(0, plane.points, ROWS)):
-        spec = specs.Strip(fit, plane, (start, min(start + ROWS, plane.points)))
+        spec = specs.PlaneRows(fit, plane, (start, min(start + ROWS, plane.points)))
         strips.append(graph.add("interval", f"plane/{number:04d}", spec, *needs))
     joined = specs.Area(fit, tuple(task.name for task in strips), graph.analysis.intervals.level)
     return graph.add("interval", "plane", joined, *strips)

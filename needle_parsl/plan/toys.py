@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from needle_parsl.analysis import Analysis, Toys
 from needle_parsl.plan import specs
-from needle_parsl.plan.datasets import Datasets, Redone, Thrower
-from needle_parsl.plan.growing import Graph
+from needle_parsl.plan.builder import Graph
+from needle_parsl.plan.datasets import Datasets, ReplicaSpec, Thrower
 from needle_parsl.plan.specs import Task
 
 
@@ -19,7 +19,9 @@ def belt(graph: Graph, fit: specs.Fit, needs: list[Task], datasets: Datasets) ->
     if not grid or not (datasets.reference or datasets.binned):
         return None, []
     toys = graph.analysis.toys or Toys()
-    spec = specs.Toys(fit, poi, (), True, "model", None, toys.pool, 0, 0, 0)
+    spec = specs.Toys(
+        fit, poi, (), profiled=True, source="model", thrower=None, least=toys.pool, salt=0, first=0, count=0
+    )
     size, before = toys.block, [*needs, *([datasets.reference] if datasets.reference else [])]
     blocks = [_rounds(graph, spec, {poi: value}, size, before) for value in grid]
     made = specs.Neyman(fit, poi, grid, names(blocks), intervals.level, intervals.smooth, intervals.statistic)
@@ -53,7 +55,7 @@ def coverage(
     datasets: Datasets,
     thrower: Thrower | None,
     belt: Task | None,
-    redone: Mapping[str, Sequence[Redone]],
+    redone: Mapping[str, Sequence[ReplicaSpec]],
 ) -> tuple[Task | None, list[list[Task]]]:
     """Throw toys at each truth of `[toys]` and sum them up.
 
@@ -72,7 +74,18 @@ def coverage(
     if toys is None:
         return None, []
     kind, made = toys.source, thrower.spec if thrower else None
-    spec = specs.Toys(fit, graph.analysis.poi(), (), False, kind, made, toys.pool, 0, 0, 0)
+    spec = specs.Toys(
+        fit,
+        graph.analysis.poi(),
+        (),
+        profiled=False,
+        source=kind,
+        thrower=made,
+        least=toys.pool,
+        salt=0,
+        first=0,
+        count=0,
+    )
     before = [*datasets.simulated(), *(thrower.estimators if thrower else ())]
     if kind == "model" and datasets.reference:
         before.append(datasets.reference)
@@ -89,7 +102,7 @@ def coverage(
         graph.analysis.intervals.level,
         belt is not None,
         fit if graph.analysis.ensemble.combine == "wifi" else None,
-        tuple(specs.Repeated(what, names(own)) for what, own in again.items()),
+        tuple(specs.RepeatedToys(what, names(own)) for what, own in again.items()),
     )
     every = [task for own in (blocks, *again.values()) for tasks in own for task in tasks]
     return graph.add("coverage", "coverage", summed, *every, *([belt] if belt else [])), blocks
@@ -100,7 +113,7 @@ def _shares(
     name: str,
     spec: specs.Toys,
     truth: Mapping[str, float],
-    redone: Sequence[Redone],
+    redone: Sequence[ReplicaSpec],
     before: list[Task],
 ) -> list[Task]:
     """Give each replica its share of the toys of a truth, in one block."""

@@ -11,7 +11,7 @@ from typing import Any
 from needle_parsl.analysis import JOINT_LOSSES, Analysis, MemberSettings, Training
 from needle_parsl.nsbi.transforms.wanted import Wanted
 from needle_parsl.plan import packing, specs
-from needle_parsl.plan.growing import Graph
+from needle_parsl.plan.builder import Graph
 from needle_parsl.plan.specs import Task
 
 

@@ -1,6 +1,6 @@
 """Strict TOML to frozen dataclasses: every mistake is found in one pass and said with file, line, key and closest name."""
 
-from needle_parsl.reading.places import Places
+from needle_parsl.reading.positions import Places
 from needle_parsl.reading.schema import LATER, Key, key_of, keys, within
 from needle_parsl.reading.strict import Reader
 from needle_parsl.reading.toml import dump, load, override

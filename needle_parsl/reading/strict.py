@@ -11,7 +11,7 @@ from operator import or_
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from needle_parsl.errors import InputError, Problem, closest, near, printable
-from needle_parsl.reading.places import Places
+from needle_parsl.reading.positions import Places
 from needle_parsl.reading.schema import describe, hints, key_of, keys, limits, placeholder, required, tables_of
 
 if TYPE_CHECKING:

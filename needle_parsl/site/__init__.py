@@ -1,6 +1,6 @@
 """What the machine offers: one TOML file per site, found by name."""
 
-from needle_parsl.site.finding import described, endpoint, folders, known, load, origin
+from needle_parsl.site.lookup import described, endpoint, folders, known, load, origin
 from needle_parsl.site.tables import NEEDS, Environment, Remote, Shape, Site
 
 __all__ = [

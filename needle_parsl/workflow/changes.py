@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from needle_parsl import addresses, rundir
-from needle_parsl.plan import STAGES, Task
-from needle_parsl.workflow.records import Record
+from needle_parsl.plan import Task
+from needle_parsl.plan.stages import STAGES
+from needle_parsl.records import Record
 
 NOTHING = "not given"
 SHOWN = 60
@@ -67,10 +68,10 @@ def files(before: Mapping[str, str], after: Mapping[str, str]) -> list[Change]:
     """Compare digests of input files, by path; a file that has only moved is the same."""
     gone, new = set(before.values()) - set(after.values()), set(after.values()) - set(before.values())
     paths = [path for path in dict.fromkeys([*before, *after]) if before.get(path) in gone or after.get(path) in new]
-    return [Change("input", path, *_content(path in before, path in after)) for path in paths]
+    return [Change("input", path, *_content(was=path in before, is_=path in after)) for path in paths]
 
 
-def _content(was: bool, is_: bool) -> tuple[str, str]:
+def _content(*, was: bool, is_: bool) -> tuple[str, str]:
     return (
         ("content as it was", "another content") if was and is_ else (NOTHING, "given") if is_ else ("given", NOTHING)
     )
@@ -79,8 +80,8 @@ def _content(was: bool, is_: bool) -> tuple[str, str]:
 def redone(todo: Iterable[Task], records: Iterable[Record]) -> dict[str, int]:
     """Count, by stage, the tasks to do whose output the directory already holds, made from something else."""
     there = {(record.stage, record.what) for record in records if not record.reason}
-    counts = Counter(task.stage for task in todo if (task.stage, task.name) in there)
-    return {stage: counts[stage] for stage in STAGES if stage in counts}
+    counts = Counter(task.stage.name for task in todo if (task.stage.name, task.name) in there)
+    return {stage: counts[stage] for stage in dict.fromkeys([*STAGES, *counts]) if stage in counts}
 
 
 def _kept(path: Path) -> Mapping[str, Any] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,18 +11,15 @@ from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 
-from needle_parsl import rundir
-from needle_parsl.plan import Task
+from needle_parsl import refs, rundir
+from needle_parsl.plan import Task, specs
+from needle_parsl.processes import python, supervised
+from needle_parsl.records import Record
 from needle_parsl.site import Site
-from needle_parsl.workflow import executors, rounds, tasks, worker
-from needle_parsl.workflow.failures import blame, packing
-from needle_parsl.workflow.records import Record
+from needle_parsl.workflow import executors, failure_reasons, mpi, pack_recovery, worker
 
 LOOK = 0.5
 """Seconds between two looks at the machine."""
-TRAINING, READING, WIDE = ("train", "piece"), ("generated", "read", "merge", "convert"), ("toys",)
-"""What belongs on nodes with GPUs, and on those for files; what comes by the thousand, is short, and reads nothing outside of the run
-directory, so that it may go through Globus Compute; everything else is small."""
 Finished = Callable[[Task, Record | None, BaseException | None], None]
 """Called when a task ends: with its record, or with what it raised."""
 Futures = dict[str, Record | Future[Record]]
@@ -54,7 +53,7 @@ def run(
     with executors.started(site, (root / rundir.LOGS).resolve(), say) as machine:
         submit = _submission(machine, root.resolve(), site)
         try:
-            for batch in rounds.batches(todo, site.window) if by_mpi(machine, site) else ([task] for task in todo):
+            for batch in mpi.batches(todo, site.window) if by_mpi(machine, site) else ([task] for task in todo):
                 for _ in batch:
                     endings.make_room(machine.check)
                 for task, future in zip(batch, submit(batch, futures), strict=True):
@@ -64,16 +63,6 @@ def run(
         except BaseException:
             endings.stopped.set()
             raise
-
-
-def need(stage: str) -> str:
-    """Say what the work of a stage needs: a kind of nodes, or `wide`, an executor of many short tasks."""
-    return "wide" if stage in WIDE else nodes(stage)
-
-
-def nodes(stage: str) -> str:
-    """Say on which kind of nodes the work of a stage belongs."""
-    return "gpu" if stage in TRAINING else "io" if stage in READING else "cpu"
 
 
 def by_mpi(machine: executors.Machine, site: Site) -> bool:
@@ -86,34 +75,35 @@ def _submission(machine: executors.Machine, root: Path, site: Site) -> Submit:
     from parsl import bash_app, python_app
 
     kernel, labels = machine.kernel, machine.labels
-    program = bash_app(tasks.generate, data_flow_kernel=kernel, executors=[labels["io"]])
-    together = bash_app(rounds.program, data_flow_kernel=kernel, executors=[labels[MPI]])
-    python = {label: python_app(worker.call, data_flow_kernel=kernel, executors=[label]) for label in labels.values()}
+    program = bash_app(generate, data_flow_kernel=kernel, executors=[labels["io"]])
+    together = bash_app(mpi.program, data_flow_kernel=kernel, executors=[labels[MPI]])
+    workers = {label: python_app(worker.call, data_flow_kernel=kernel, executors=[label]) for label in labels.values()}
 
-    def work(name: str, task: Task, *before: object) -> Future[Record]:
-        future: Future[Record] = python[labels[need(name)]](name, str(root), task, *before)
+    def work(step: str, task: Task, *before: object) -> Future[Record]:
+        function, needs = task.stage.step(step)
+        future: Future[Record] = workers[labels[needs]](function, str(root), task, *before)
         return future
 
-    def generate(task: Task) -> Future[Record]:
+    def generated(task: Task) -> Future[Record]:
         said = _files(root / rundir.LOGS / f"generate.{task.name}")
-        return work("generated", task, time.time(), program(str(root), task, **said))
+        return work("", task, time.time(), program(str(root), task, **said))
 
     def one(task: Task, *before: Record | Future[Record]) -> Future[Record]:
-        if task.stage == "generate":
-            return generate(task)
-        if task.stage == "train":
-            return packing.train(work, partial(blame.reason, root=root), task, *before)
-        return work(task.stage, task, *before)
+        if task.stage.name == "generate":
+            return generated(task)
+        if task.stage.name == "train":
+            return pack_recovery.train(work, partial(failure_reasons.reason, root=root), task, *before)
+        return work("", task, *before)
 
     def throw(toys: Sequence[Task], futures: Futures) -> list[Future[Record]]:
         before = [futures[key] for key in dict.fromkeys(key for task in toys for key in task.after)]
-        name, digest = rounds.write(root, toys)
-        how = {**_files(root / name), "parsl_resource_specification": rounds.specification(site.shapes()[MPI])}
+        name, digest = mpi.write(root, toys)
+        how = {**_files(root / name), "parsl_resource_specification": mpi.specification(site.shapes()[MPI])}
         ended = together(str(root), name, digest, inputs=before, **how)
         return [work("thrown", task, ended) for task in toys]
 
     def submit(batch: Sequence[Task], futures: Futures) -> list[Future[Record]]:
-        if by_mpi(machine, site) and batch[0].stage == rounds.STAGE:
+        if by_mpi(machine, site) and batch[0].stage.name == mpi.STAGE:
             return throw(batch, futures)
         return [one(task, *(futures[key] for key in task.after)) for task in batch]
 
@@ -180,3 +170,15 @@ class _Endings:
     def _raise(self) -> None:
         if self.error:
             raise self.error
+
+
+def generate(root: str, task: Task, stdout: object, stderr: object) -> str:  # noqa: ARG001  Parsl takes the two log files
+    """Give the command line of a generator, which is a process of its own."""
+    spec = task.of(specs.Generate)
+    physics = str(Path(root) / rundir.PHYSICS) if spec.physics.source else ""
+    digest = refs.digest(spec.physics.source)
+    output = str(Path(root) / task.place)
+    told = [spec.reference, physics, digest, spec.physics.path, str(spec.events), str(spec.seed), output]
+    program = python.module("needle_parsl.nsbi.data.generation", *told)
+    bounds = supervised.bounded(task.limit, task.output, "limits.generate")
+    return shlex.join(supervised.command(os.getpid(), supervised.INHERIT, program, bounds))

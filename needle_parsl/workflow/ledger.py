@@ -10,7 +10,7 @@ from pathlib import Path
 
 from needle_parsl import addresses, rundir
 from needle_parsl.errors import InputError
-from needle_parsl.workflow.records import Record
+from needle_parsl.records import Record, _inside
 
 LARGEST = 2**31
 """Bytes of a ledger: those of a million tasks are fewer."""
@@ -62,18 +62,3 @@ def _parse(line: str) -> Record | None:
     return (
         record if right and math.isfinite(record.seconds) and _inside(record.output) and _inside(record.log) else None
     )
-
-
-def _inside(output: str) -> bool:
-    """Whether an output lies in the run directory: nobody's ledger makes us read the files of others."""
-    return "\0" not in output and not Path(output).is_absolute() and ".." not in Path(output).parts
-
-
-def holds(root: Path, record: Record) -> bool:
-    """Whether a task is done and its output is still what it was."""
-    path = root / record.output
-    final = record.output and not record.reason and not record.lacks
-    try:
-        return bool(final) and path.exists() and rundir.digest(path) == record.digest
-    except OSError:  # a name that no file system takes, or a file that cannot be read
-        return False

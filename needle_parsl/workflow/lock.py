@@ -18,8 +18,8 @@ import psutil
 
 from needle_parsl import rundir
 from needle_parsl.errors import InputError
+from needle_parsl.processes import supervised
 from needle_parsl.workflow import forms
-from needle_parsl.workflow.processes import tethered
 
 BEAT = 30.0
 """Seconds between two signs of life."""
@@ -76,7 +76,7 @@ def _lives(found: Holder, silent: float) -> bool:
         return silent < SILENT
     try:
         process = psutil.Process(found.pid)
-        return abs(process.create_time() - found.born) < MOVED and not tethered.gone(process)
+        return abs(process.create_time() - found.born) < MOVED and not supervised.gone(process)
     except psutil.NoSuchProcess:
         return False
 

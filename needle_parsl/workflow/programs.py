@@ -15,14 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import owning, refs
+from needle_parsl import ownership, refs
 from needle_parsl.analysis.file import Loaded
 from needle_parsl.errors import InputError, NeedleError, Problem, TaskError
-from needle_parsl.workflow.processes import python
+from needle_parsl.processes import python
 
-INSPECTION = "needle_parsl.nsbi.data.inspection"
-TRIAL = "needle_parsl.nsbi.training.trial"
-TIMING = "needle_parsl.nsbi.training.timing"
+INSPECTION = "needle_parsl.nsbi.programs.inspect_inputs"
+TRIAL = "needle_parsl.nsbi.programs.try_network"
+TIMING = "needle_parsl.nsbi.programs.time_training"
 WHAT = {
     INSPECTION: "the inspection of the input files",
     TRIAL: "the trial of the network",
@@ -45,7 +45,7 @@ def ask(loaded: Loaded, request: Mapping[str, Any], program: str, limit: float =
         InputError: The user's code has ended its process.
         TaskError: It was killed, has failed, or has taken too long.
     """
-    with owning.temporary() as folder:
+    with ownership.temporary() as folder:
         output = folder / "answer.json"
         code, words = _run(python.module(program, str(output)), json.dumps(request), limit)
         if code != 0 or not output.exists():

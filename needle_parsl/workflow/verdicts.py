@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import rundir
+from needle_parsl import files
 from needle_parsl.errors import InputError
 from needle_parsl.workflow import forms
 
@@ -24,7 +24,7 @@ def of(root: Path, state: Mapping[str, Any]) -> dict[str, str]:
     if not has_report(state):
         return {}
     try:
-        found = rundir.read_json(root / SUMMARY)
+        found = files.read_json(root / SUMMARY)
     except InputError:
         return {}
     return {key: found[key] for key in FORM} if forms.fits(found, FORM) else {}

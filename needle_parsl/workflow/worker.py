@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pkgutil
 import signal
 import threading
 import time
@@ -12,23 +13,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import addresses, owning, refs, rundir
+from needle_parsl import addresses, files, ownership, refs, rundir
 from needle_parsl.errors import Blame, CrashError, InputError, NeedleError, TaskError, bounded, said
 from needle_parsl.plan import Task, specs
-from needle_parsl.workflow import apart
-from needle_parsl.workflow.processes import devices, tethered, timed
-from needle_parsl.workflow.processes.stopping import STOPPING, TRAINING, StoppedError
-from needle_parsl.workflow.records import name, without
+from needle_parsl.processes import devices, supervised, time_limit
+from needle_parsl.processes.stopping import STOPPING, TRAINING, StoppedError
+from needle_parsl.records import name, without
+from needle_parsl.workflow import user_process
 
 ENDED = 128 + signal.SIGTERM
 """Exit code of a worker that was asked to end."""
 
 
-def call(stage: str, root: str, task: Task, *before: Any) -> Any:
+def call(work: str, root: str, task: Task, *before: Any) -> Any:
     """Run a task on a worker.
 
     Args:
-        stage: A name in `tasks.FUNCTIONS`.
+        work: The function, `module:function`.
         root: The run directory.
         task: What to do.
         before: Records of the tasks before it.
@@ -36,18 +37,18 @@ def call(stage: str, root: str, task: Task, *before: Any) -> Any:
     Raises:
         NeedleError: It failed; whatever was raised has become one of ours, and says where it happened.
     """
-    own_process = multiprocessing.parent_process() is not None or apart.here()
+    own_process = multiprocessing.parent_process() is not None or user_process.here()
     if not own_process and specs.own_code(task):
-        return apart.call(call, stage, root, task, *before, limit=task.limit, said=f"limits.{task.stage}")
+        return user_process.call(call, work, root, task, *before, limit=task.limit, said=f"limits.{task.stage.name}")
     if own_process:
         _settle()
         _keep_private(Path(root))
     try:
         devices.choose()
-        if own_process and specs.own_code(task) and not apart.here():
-            with timed.limited(task.limit, f"limits.{task.stage}"):
-                return _done(stage, root, task, before)
-        return _done(stage, root, task, before)
+        if own_process and specs.own_code(task) and not user_process.here():
+            with time_limit.limited(task.limit, f"limits.{task.stage.name}"):
+                return _done(work, root, task, before)
+        return _done(work, root, task, before)
     except BaseException as error:  # noqa: BLE001  raised again, as one that survives the way back
         known = foreseen(error, root)
         known.blame = Blame(name(), _log(root, task, error), _notes(error))
@@ -58,25 +59,24 @@ def call(stage: str, root: str, task: Task, *before: Any) -> Any:
     raise known
 
 
-def _done(stage: str, root: str, task: Task, before: tuple[Any, ...]) -> Any:
-    from needle_parsl.workflow import tasks
-
+def _done(work: str, root: str, task: Task, before: tuple[Any, ...]) -> Any:
+    function = pkgutil.resolve_name(work)
     if not specs.own_code(task):
-        return without(tasks.FUNCTIONS[stage](root, task, *before), before)
+        return without(function(root, task, *before), before)
     if task.code:  # the networks of the user are found by name from then on
         refs.grant(task.code.names, task.code.source, task.code.path)
     with refs.alone():
-        return without(tasks.FUNCTIONS[stage](root, task, *before), before)
+        return without(function(root, task, *before), before)
 
 
 def _keep_private(root: Path) -> None:
     """Make what a task writes as private as its run directory; one that has gone was."""
     try:
-        open_to_others = root.stat().st_mode & owning.PRIVATE
+        open_to_others = root.stat().st_mode & ownership.PRIVATE
     except OSError:
         open_to_others = 0
     if not open_to_others:
-        os.umask(owning.PRIVATE)
+        os.umask(ownership.PRIVATE)
 
 
 def foreseen(error: BaseException, root: str) -> NeedleError:
@@ -87,8 +87,8 @@ def foreseen(error: BaseException, root: str) -> NeedleError:
             error if type(error).__module__.startswith("needle_parsl.") else InputError(said(error).partition(": ")[2])
         )
     text = said(error).strip().splitlines()[0]
-    if rundir.full(error):
-        return rundir.no_space(Path(root))
+    if files.full(error):
+        return files.no_space(Path(root))
     if isinstance(error, (SystemExit, KeyboardInterrupt)):
         return InputError(f"the user's code ended the worker: {text}")
     if isinstance(error, OSError) and error.strerror:
@@ -112,10 +112,10 @@ def _log(root: str, task: Task, error: BaseException) -> str:
     """Write down where an error came from; give the file's name, relative to the run directory."""
     if isinstance(error, StoppedError):
         return ""
-    place = f"{rundir.LOGS}/{task.stage}.{task.name}.log"
+    place = f"{rundir.LOGS}/{task.stage.name}.{task.name}.log"
     try:
         text = bounded("".join(traceback.format_exception(error)))
-        rundir.write_text(Path(root) / place, f"{name()}\n{addresses.shown(text)}")
+        files.write_text(Path(root) / place, f"{name()}\n{addresses.shown(text)}")
     except OSError:  # the disk is full: the error itself is said
         return ""
     return place
@@ -136,9 +136,9 @@ def follow_parent() -> None:
 
 def _follow(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(tethered.LOOK)
+        time.sleep(supervised.LOOK)
     _end()
-    time.sleep(tethered.GRACE)
+    time.sleep(supervised.GRACE)
     if os.getpgrp() == parent:  # the group is the pool's, and nobody else is left to end it
         os.killpg(parent, signal.SIGKILL)
 
@@ -148,6 +148,6 @@ def _end() -> None:
     STOPPING.set()
     if not TRAINING.locked():
         os._exit(ENDED)
-    leave = threading.Timer(tethered.GRACE, os._exit, (ENDED,))
+    leave = threading.Timer(supervised.GRACE, os._exit, (ENDED,))
     leave.daemon = True
     leave.start()

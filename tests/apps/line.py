@@ -7,19 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from needle_parsl import plan, rundir
+from needle_parsl import plan
 from needle_parsl.analysis import load
+from needle_parsl.files import read_json
 from needle_parsl.nsbi.data import conversion, generation
 from needle_parsl.nsbi.estimators import files
 from needle_parsl.nsbi.estimators.exact import log_mixture
 from needle_parsl.nsbi.statistics import dataset
-from needle_parsl.nsbi.statistics.exact import ExactLikelihood
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.fits.result import Result
+from needle_parsl.nsbi.statistics.model.exact import ExactLikelihood
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
-from needle_parsl.nsbi.statistics.toys import Beside
+from needle_parsl.nsbi.statistics.toys.pool import Beside
 from needle_parsl.plan import specs
-from needle_parsl.workflow import inputs, probing
+from needle_parsl.tasks import inputs
+from needle_parsl.workflow import probe
 
 Pair = tuple[Likelihood, ExactLikelihood]
 
@@ -33,7 +35,7 @@ def unbiased_and_covering(root: Path, truths: int, toys: int, errors: float) -> 
         toys: Thrown at each.
         errors: Statistical errors that the pull width may lie outside its bounds.
     """
-    found = rundir.read_json(root / "intervals" / "coverage.json")["points"]
+    found = read_json(root / "intervals" / "coverage.json")["points"]
     points = [point for point in found if point["level"] == 0.68 and point["method"] == "profile"]
     assert [point["toys"] + point["failed"] for point in points] == [toys] * truths
     for point in points:
@@ -49,9 +51,9 @@ class Line:
 
     def __init__(self, root: Path, analysis: Path) -> None:
         loaded = load(analysis)
-        tasks = plan.build(loaded.analysis, probing.probe(loaded)[0], 8).tasks
+        tasks = plan.build(loaded.analysis, probe.probe(loaded)[0], 8).tasks
         self.root = str(root)
-        self.spec = next(t.of(specs.Toys) for t in tasks if t.stage == "toys" and t.of(specs.Toys).thrower)
+        self.spec = next(t.of(specs.Toys) for t in tasks if t.stage.name == "toys" and t.of(specs.Toys).thrower)
         self.exact = next(t.spec for t in tasks if isinstance(t.spec, specs.Exact))
         self.simulation = inputs.dataset(self.root, "asimov")
         self.asimov = inputs.likelihood(self.root, inputs.expected(self.spec.fit))

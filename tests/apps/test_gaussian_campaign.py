@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from line import Line
 
-from needle_parsl import refs, shipped
+from needle_parsl import refs, salts, shipped
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import composing
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
-from needle_parsl.nsbi.training import engine, networks, packs
+from needle_parsl.nsbi.training import networks, packs, train
 from needle_parsl.nsbi.training.members import Member, Settings
-from needle_parsl.nsbi.training.views import MemberView, RatioEvents
+from needle_parsl.nsbi.training.ratio_events import MemberView, RatioEvents
 
 pytestmark = pytest.mark.campaign
 APP = shipped.folder("apps") / "gaussian"
@@ -37,9 +37,9 @@ def mean_square_errors(seed: int, members: int) -> tuple[float, float]:
     """Of ln r of the first member, and of all."""
     events = RatioEvents.build(drawn("signal", 30_000, 10 * seed), drawn("background", 30_000, 10 * seed + 1))
     settings = Settings(networks.Shape("mlp", 4, 2, 32), "carl", "adamw", 4e-3, "cosine", 1e-4, 1024, 10, 5)
-    views = [MemberView(0, 1, 1, 0.1, seed, hashing.key("bootstrap", seed, m)) for m in range(members)]
+    views = [MemberView(0, 1, 1, 0.1, seed, salts.key("bootstrap", seed, m)) for m in range(members)]
     trained = tuple(
-        engine.train(events, Member(m, 0, hashing.key(seed, m), view), settings) for m, view in enumerate(views)
+        train.train(events, Member(m, 0, salts.key(seed, m), view), settings) for m, view in enumerate(views)
     )
     tests = drawn("signal", 20_000, 5), drawn("background", 20_000, 6)
     found = []

@@ -13,10 +13,10 @@ from needle_parsl import refs
 from needle_parsl.analysis import Model, Parameter
 from needle_parsl.nsbi.estimators import joint, wifi
 from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.directions import Directions, mover
+from needle_parsl.nsbi.statistics.fits.ensemble_error import propagate
+from needle_parsl.nsbi.statistics.fits.ensemble_shifts import Directions, mover
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
-from needle_parsl.nsbi.statistics.fits.propagation import propagate
-from needle_parsl.nsbi.statistics.model.building import Builder
+from needle_parsl.nsbi.statistics.model.builder import Builder
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 
 APP = Path(__file__).parents[2] / "apps" / "gaussian" / "physics.py"

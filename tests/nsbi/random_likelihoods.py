@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from needle_parsl.analysis import Model, Nuisance, Parameter
+from needle_parsl.densities import Shape
 from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.model import Shape
-from needle_parsl.nsbi.statistics.model.building import Builder, Counts
+from needle_parsl.nsbi.statistics.model.builder import Builder, Counts
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 
 SMOOTH = ("poly6_exp", "code4p", "exp_quadratic")

@@ -16,16 +16,17 @@ from test_neyman import LEVEL, TABLE, B, exact_p
 from test_statistics import counting
 
 from needle_parsl.analysis import Model, Nuisance, Parameter
-from needle_parsl.nsbi.statistics import neyman, throws, toys
-from needle_parsl.nsbi.statistics.batched import compiling, newton, vectors
-from needle_parsl.nsbi.statistics.batched.engine import Engine
-from needle_parsl.nsbi.statistics.blocks import Block
-from needle_parsl.nsbi.statistics.fits import intervals
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.fits.starts import spread
-from needle_parsl.nsbi.statistics.model.building import Builder, Counts
+from needle_parsl.nsbi.statistics.intervals import neyman, profile
+from needle_parsl.nsbi.statistics.model.builder import Builder, Counts
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
-from needle_parsl.nsbi.statistics.toys import Draw, Pool
+from needle_parsl.nsbi.statistics.toys import fitting
+from needle_parsl.nsbi.statistics.toys import pool as toys
+from needle_parsl.nsbi.statistics.toys.block import Block
+from needle_parsl.nsbi.statistics.toys.compiled import compilation, newton, vectors
+from needle_parsl.nsbi.statistics.toys.compiled.engine import CompiledFits
+from needle_parsl.nsbi.statistics.toys.pool import Draw, Pool
 
 CLOSE = 1e-4
 """Standard errors of mu that fits may differ by."""
@@ -45,12 +46,12 @@ def test_exponential_and_logarithm_are_those_of_numpy() -> None:
 LN2 = (6.93147180369123816490e-01, 1.90821492927058770002e-10)
 
 
-@compiling.exactly
+@compilation.exactly
 def remainder(value, whole):  # type: ignore[no-untyped-def]
     return (value - whole * LN2[0]) - whole * LN2[1]
 
 
-@compiling.compiled
+@compilation.compiled
 def twice(value, whole):  # type: ignore[no-untyped-def]
     return 2.0 * remainder(value, whole)
 
@@ -76,8 +77,8 @@ def interference() -> tuple[Pool, np.ndarray]:
 def everything(interpolation: str) -> Likelihood:
     """One signal and one background with a shape, a yield and bins that respond, and a constraint of each kind."""
     rng, n = np.random.default_rng(5), 500
+    from needle_parsl.densities import Shape
     from needle_parsl.nsbi.statistics.dataset import Dataset
-    from needle_parsl.nsbi.statistics.model import Shape
 
     ratios = {"s": rng.normal(0, 0.5, n)} | {
         f"{p}.jes.{side}": rng.normal(0, 0.2, n) for p in "sb" for side in ("up", "down")
@@ -101,7 +102,7 @@ def everything(interpolation: str) -> Likelihood:
 @pytest.mark.parametrize("interpolation", ["poly6_exp", "code1", "code4p", "linear", "exp_quadratic"])
 def test_compiled_likelihood_is_the_reference_with_everything(interpolation: str) -> None:
     events, rng = everything(interpolation), np.random.default_rng(6)
-    engine = Engine.of(events)
+    engine = CompiledFits.of(events)
     for _ in range(5):
         alpha = np.array([rng.normal(0, 1.5), *rng.normal(size=3)])
         theta = np.array([rng.uniform(0.4, 1.5), rng.uniform(0.6, 1.6), *alpha])
@@ -118,8 +119,8 @@ def test_compiled_likelihood_is_the_reference_with_everything(interpolation: str
 def below_zero(errors: bool) -> Likelihood:
     """Interference by morphing: at a large mu less than nothing is expected in the last bin, and with b large in the whole region."""
     rng, n = np.random.default_rng(7), 60
+    from needle_parsl.densities import Shape
     from needle_parsl.nsbi.statistics.dataset import Dataset
-    from needle_parsl.nsbi.statistics.model import Shape
 
     table = Model(
         {"mu": Parameter(1.0, (0.0, 9.0)), "k": Parameter(1.0, (0.2, 30.0), role="free")},
@@ -146,7 +147,7 @@ def test_compiled_wall_at_negative_expectations_is_the_references(mu: float, k: 
     thrown = events.constraints.throw(np.array([0.1]), np.random.default_rng(8))
     draw = Draw(np.arange(20), thrown, [np.array([4.0, 2.0, 0.0])])
     toy = events.take(*draw)
-    value, gradient, hessian = Engine.of(events).evaluate(draw, theta)
+    value, gradient, hessian = CompiledFits.of(events).evaluate(draw, theta)
     assert (toy.floored(theta) > 0) is (mu > 1)
     # Where something was counted and less than nothing is expected, the compiled fit leaves gamma at 1.
     assert value == pytest.approx(toy(theta)[0], rel=1e-9 if errors else 1e-11)
@@ -156,7 +157,7 @@ def test_compiled_wall_at_negative_expectations_is_the_references(mu: float, k: 
 
 def test_compiled_derivatives_are_differences(interference: tuple[Pool, np.ndarray]) -> None:
     made, truth = interference
-    engine, (draw,) = Engine.of(made.likelihood), toys.drawn(made, truth, [3])
+    engine, (draw,) = CompiledFits.of(made.likelihood), toys.drawn(made, truth, [3])
     for scale in (0.5, 1.5):
         theta = np.concatenate([[0.8], np.random.default_rng(4).normal(0, scale, 6)])
         ends = [[engine.evaluate(draw, theta + side * h) for side in (1, -1)] for h in 1e-5 * np.eye(7)]
@@ -187,7 +188,7 @@ def agree(made: Pool, truth: np.ndarray, seeds: range) -> dict[str, float]:
     value = float(made.likelihood.rates.outward(truth)[0])
     starts = spread(made.likelihood.rates, made.likelihood.bent)
     draws = list(toys.drawn(made, truth, seeds))
-    found = Engine.of(made.likelihood).fit(draws, truth, "mu", [value], starts)
+    found = CompiledFits.of(made.likelihood).fit(draws, truth, "mu", [value], starts)
     worst = {"nll": 0.0, "mu": 0.0, "edm": 0.0, "failed": float((found.code > 0).any(axis=1).sum())}
     for place in np.flatnonzero((found.code == 0).all(axis=1)):
         toy, theta, sigma = made.likelihood.take(*draws[place]), found.theta[place], found.sigma[place]
@@ -213,7 +214,7 @@ def test_compiled_fits_find_the_deepest_minimum_that_iminuit_finds() -> None:
     made, truth = pool(Problem("interference"), 0.2)
     block = Block.of(made.likelihood, toys.drawn(made, truth, range(12)), "mu", truth, (made.effective, 0.0))
     for place, draw in enumerate(toys.drawn(made, truth, range(12))):
-        theirs = throws.fit(made.likelihood.take(*draw), "mu", truth)
+        theirs = fitting.fit(made.likelihood.take(*draw), "mu", truth)
         assert block.converged[place]
         assert block.nll[place] < theirs.nll + 1e-6
         assert block.t[place] > theirs.t - 1e-5
@@ -221,7 +222,7 @@ def test_compiled_fits_find_the_deepest_minimum_that_iminuit_finds() -> None:
 
 def test_fits_are_the_same_in_any_batch(interference: tuple[Pool, np.ndarray]) -> None:
     made, truth = interference
-    draws, engine = list(toys.drawn(made, truth, range(6))), Engine.of(made.likelihood)
+    draws, engine = list(toys.drawn(made, truth, range(6))), CompiledFits.of(made.likelihood)
     whole = engine.fit(draws, truth, "mu", [1.0, 0.5], np.empty((0, 7)))
     for place, draw in enumerate(draws):
         alone = engine.fit([draw], truth, "mu", [1.0, 0.5], np.empty((0, 7)))
@@ -233,18 +234,18 @@ def test_a_toy_whose_compiled_fit_failed_is_done_again_by_iminuit(
     interference: tuple[Pool, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, truth = interference
-    inner = Engine.fit
+    inner = CompiledFits.fit
 
-    def sometimes(self: Engine, *arguments: object) -> object:
+    def sometimes(self: CompiledFits, *arguments: object) -> object:
         found = inner(self, *arguments)  # type: ignore[arg-type]
         found.code[1, 0] = newton.LIMIT
         return found
 
     good = Block.of(made.likelihood, toys.drawn(made, truth, range(3)), "mu", truth, (1.0, 0.0), [0.5])
-    monkeypatch.setattr(Engine, "fit", sometimes)
+    monkeypatch.setattr(CompiledFits, "fit", sometimes)
     again = Block.of(made.likelihood, toys.drawn(made, truth, range(3)), "mu", truth, (1.0, 0.0), [0.5])
     assert again.retried.tolist() == [False, True, False]
-    assert [throws.CODES[code] for code in again.code] == ["converged", "limit", "converged"]
+    assert [fitting.CODES[code] for code in again.code] == ["converged", "limit", "converged"]
     np.testing.assert_allclose(again.t, good.t, atol=1e-5)
     np.testing.assert_allclose(again.others, good.others, atol=1e-5)
     assert again.converged.all()
@@ -255,7 +256,7 @@ def test_without_numba_toys_are_fitted_by_iminuit(
 ) -> None:
     made, truth = interference
     good = Block.of(made.likelihood, toys.drawn(made, truth, range(2)), "mu", truth, (1.0, 0.0))
-    monkeypatch.setattr(compiling, "AVAILABLE", False)
+    monkeypatch.setattr(compilation, "AVAILABLE", False)
     with pytest.warns(UserWarning, match="some fifty times slower: numba is not installed, see the extra `toys`"):
         slow = Block.of(made.likelihood, toys.drawn(made, truth, range(2)), "mu", truth, (1.0, 0.0))
     np.testing.assert_allclose(slow.t, good.t, atol=1e-5)
@@ -266,7 +267,7 @@ def test_what_compiled_fits_do_not_know_is_said() -> None:
     events, *rest = Problem("linear", nuisances=2, size=500).likelihood().tables
     crossed = replace(events.responses, pairs=np.array([[0, 0, 1]]), cross=np.zeros((1, 500)))
     likelihood = replace(Problem("linear", nuisances=2, size=500).likelihood(), tables=(replace(events, responses=crossed), *rest))  # fmt: skip
-    assert "cross terms" in throws.slow(likelihood)
+    assert "cross terms" in fitting.slow(likelihood)
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +293,7 @@ def test_compiled_toys_reproduce_the_table_of_feldman_and_cousins(
     """Interval ends are within two errors of the quantile."""
     grid, made = construction
     data = counting(n, b=B, s=1.0, bounds=(0.0, 60.0))
-    observed = intervals.statistic(data, minimise(data, data.rates), "mu", grid)
+    observed = profile.statistic(data, minimise(data, data.rates), "mu", grid)
     found = neyman.belt("mu", grid, made, observed, [LEVEL], data.rates)
     step, error = grid[1] - grid[0], math.sqrt(LEVEL * (1 - LEVEL) / 1000)
     for end in (end for piece in found["intervals"]["0.9"] for end in piece if end > 0):

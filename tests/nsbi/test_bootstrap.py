@@ -18,10 +18,12 @@ from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.statistics import bootstrap
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
-from needle_parsl.nsbi.statistics.model.building import Builder
-from needle_parsl.nsbi.training import engine, networks, packs
+from needle_parsl.nsbi.statistics.model.builder import Builder
+from needle_parsl.nsbi.training import networks, packs
+from needle_parsl.nsbi.training import train as engine
 from needle_parsl.nsbi.training.members import Member, Settings
-from needle_parsl.nsbi.training.views import MemberView, RatioEvents
+from needle_parsl.nsbi.training.ratio_events import MemberView, RatioEvents
+from needle_parsl.salts import key
 
 NAMES = ("x", "y")
 MEAN = {"signal": 0.8, "background": 0.0}
@@ -35,9 +37,7 @@ POINTS = np.random.default_rng(5).normal(0.4, 1.0, (200, 2)).astype(np.float32)
 def drawn(process: str, events: int, seed: int) -> Events:
     rng = np.random.default_rng((seed, *process.encode()))
     x = rng.normal(MEAN[process], 1.0, (events, 2)).astype(np.float32)
-    return Events(
-        NAMES, x, np.ones(events), hashing.mix(np.arange(events, dtype=np.uint64), hashing.key(seed, process))
-    )
+    return Events(NAMES, x, np.ones(events), hashing.mix(np.arange(events, dtype=np.uint64), key(seed, process)))
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,9 @@ class Simulation:
     def estimator(self, seed: int, salt: int | None, members: int = MEMBERS, *, own: bool = False) -> Estimator:
         """Train and combine as a run does: resampled with a salt, each member with a bootstrap of its own if `own`."""
         events = RatioEvents.build(*self.train)
-        salts = [hashing.key("own", seed, m) if own else salt for m in range(members)]
+        salts = [key("own", seed, m) if own else salt for m in range(members)]
         trained = tuple(
-            engine.train(
-                events, Member(m, 0, hashing.key(seed, m), MemberView(0, 1, 1, 0.1, 3, salts[m], not own)), SETTINGS
-            )
+            engine.train(events, Member(m, 0, key(seed, m), MemberView(0, 1, 1, 0.1, 3, salts[m], not own)), SETTINGS)
             for m in range(members)
         )
         above, below = (e if salt is None else e.resampled(salt) for e in self.combine)
@@ -99,7 +97,7 @@ def test_replicas_scatter_as_independent_simulations_do(count: int, simulations:
     for s in range(simulations):
         events, size = Simulation.made(50_000 + 10 * s), count // simulations
         again = [replica(events.estimator(7000 + k, None)) for k in range(size)]
-        resampled = [replica(events.estimator(9000 + k, hashing.key("replica", s, k))) for k in range(size)]
+        resampled = [replica(events.estimator(9000 + k, key("replica", s, k))) for k in range(size)]
         found.append(bootstrap.summarise(resampled, again, bootstrap.Counts(MEMBERS, MEMBERS, own)))
     one, other = (
         np.var([value(t) for t in truth], ddof=1),

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from needle_parsl.nsbi.report import closure_checks, closure_numbers
+from needle_parsl.nsbi.report.checks import closure as closure_checks
+from needle_parsl.nsbi.report.checks import closure_numbers
 from needle_parsl.nsbi.report.figures import closure as figures
 
 ERROR, FINITE = 0.2, 0.04

@@ -15,10 +15,10 @@ import hashlib, sys
 sys.path.insert(0, sys.argv[1])
 import bench_toys
 from toy_problem import Problem
-from needle_parsl.nsbi.statistics.batched.engine import Engine
+from needle_parsl.nsbi.statistics.toys.compiled.engine import CompiledFits
 import numpy as np
 events, truth, draws = bench_toys.thrown(Problem(), 8)
-found = Engine.of(events).fit(draws, truth, "mu", [1.0], np.empty((0, len(truth))))
+found = CompiledFits.of(events).fit(draws, truth, "mu", [1.0], np.empty((0, len(truth))))
 print(hashlib.sha256(found.theta.tobytes() + found.nll.tobytes() + found.held.tobytes()).hexdigest())
 """
 
@@ -35,7 +35,7 @@ def test_compiling_process_has_the_bits_of_others(tmp_path: Path) -> None:
 
 def test_what_disables_numba_does_not_disable_needles_own(tmp_path: Path) -> None:
     """Without being compiled these functions do not work; a file of the current folder may say so, too."""
-    code = "from needle_parsl.nsbi.statistics.batched import evaluation\nprint(type(evaluation.clear).__name__)"
+    code = "from needle_parsl.nsbi.statistics.toys.compiled import evaluation\nprint(type(evaluation.clear).__name__)"
     told = {**os.environ, "NUMBA_DISABLE_JIT": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     ended = subprocess.run([sys.executable, "-c", code], env=told, capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "CPUDispatcher"

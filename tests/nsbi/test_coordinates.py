@@ -10,7 +10,7 @@ import pytest
 from needle_parsl.analysis import Model, Parameter
 from needle_parsl.expressions import parse
 from needle_parsl.nsbi.statistics.model import Rates
-from needle_parsl.nsbi.statistics.model.coordinates import in_root, rooted
+from needle_parsl.nsbi.statistics.model.rates import in_root, rooted
 
 
 @pytest.mark.parametrize(

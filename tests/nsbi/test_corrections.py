@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from test_statistics import build, counting
 
-from needle_parsl.nsbi.statistics import corrections
-from needle_parsl.nsbi.statistics.blocks import Block
+from needle_parsl.nsbi.statistics.intervals import corrections
+from needle_parsl.nsbi.statistics.toys.block import Block
 
 NEAR, FAR, LOST = (1.0, 1.0, 0.1, -0.1, 0.0), (1.0, 1.0, 2.5, -3.0, 0.3), (1.0, 1.0, 5.0, 5.0, 5.0)
 

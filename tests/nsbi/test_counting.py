@@ -13,14 +13,16 @@ from scipy.stats import chi2
 from needle_parsl.analysis import Model, Nuisance, Parameter
 from needle_parsl.nsbi.data import store
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.statistics import corrections, neyman, throws, toys
-from needle_parsl.nsbi.statistics.blocks import Block
 from needle_parsl.nsbi.statistics.dataset import Dataset, nothing
-from needle_parsl.nsbi.statistics.fits import distributions, impacts, intervals, limits
+from needle_parsl.nsbi.statistics.fits import distributions, impacts
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
-from needle_parsl.nsbi.statistics.model.building import Builder, Counts
+from needle_parsl.nsbi.statistics.intervals import corrections, limits, neyman, profile
+from needle_parsl.nsbi.statistics.model.builder import Builder, Counts
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model.reweighting import asimov
+from needle_parsl.nsbi.statistics.toys import fitting
+from needle_parsl.nsbi.statistics.toys import pool as toys
+from needle_parsl.nsbi.statistics.toys.block import Block
 
 MODEL = Model({"mu": Parameter(1.0, (0.0, 20.0))}, {"signal": "mu", "background": "1"}, {})
 NONE = np.empty(0, np.int64)
@@ -38,7 +40,7 @@ def test_scan_of_a_count_is_the_poisson_likelihood(n: int) -> None:
     best = minimise(learned, learned.rates)
     assert best.converged
     assert best.value("mu") == pytest.approx(max(0, n - BACKGROUND), abs=1e-2)
-    found = intervals.scan(learned, best, "mu", None, [0.68, 0.95])["intervals"]
+    found = profile.scan(learned, best, "mu", None, [0.68, 0.95])["intervals"]
     for level, pieces in ((0.68, found["0.68"]), (0.95, found["0.95"])):
         high = brentq(lambda mu, level=level: t(mu, n) - chi2.ppf(level, 1), best.value("mu"), 20)
         assert len(pieces) == 1
@@ -98,7 +100,7 @@ def test_no_observed_event_gives_its_upper_limit() -> None:
     learned, data, simulation = nothing_seen()
     best = minimise(learned, learned.rates)
     assert best.converged
-    found = intervals.scan(learned, best, "mu", None, [0.95])["intervals"]["0.95"]
+    found = profile.scan(learned, best, "mu", None, [0.95])["intervals"]["0.95"]
     assert found == [[0.0, pytest.approx(chi2.ppf(0.95, 1) / 6, abs=1e-4)]]
     described = distributions.describe(learned, best, simulation, data, ("x",))
     assert sum(described["columns"]["x"]["observed"]) == 0
@@ -151,13 +153,13 @@ def toy_count(seed: int) -> int:
 
 
 def test_compiled_and_plain_fits_of_counts_agree() -> None:
-    if throws.slow(counting(None)):
+    if fitting.slow(counting(None)):
         pytest.skip("numba is not installed")
     pool = toys.no_pool(counting(None))
     truth = pool.likelihood.rates.at({"mu": 2.0})
     draws = list(toys.drawn(pool, truth, range(10)))
-    fast = list(throws.fitted(pool.likelihood, draws, "mu", truth))
-    slow = [throws.fit(pool.likelihood.take(*draw), "mu", truth) for draw in draws]
+    fast = list(fitting.fitted(pool.likelihood, draws, "mu", truth))
+    slow = [fitting.fit(pool.likelihood.take(*draw), "mu", truth) for draw in draws]
     np.testing.assert_allclose([f.t for f in fast], [f.t for f in slow], atol=2e-5)
     assert [f.events for f in fast] == [f.events for f in slow]
 
@@ -187,7 +189,7 @@ def check_belt(step: float, count: int, observed: range) -> None:
 
 
 def test_feldman_cousins_intervals_of_counts() -> None:
-    if throws.slow(counting(None)):
+    if fitting.slow(counting(None)):
         pytest.skip("numba is not installed")
     check_belt(0.5, THROWN, range(11))
 

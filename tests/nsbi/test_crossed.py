@@ -7,17 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from needle_parsl import salts
 from needle_parsl.analysis import Training, recommended
 from needle_parsl.errors import TaskError
-from needle_parsl.nsbi.data import hashing, sharing
+from needle_parsl.nsbi.data import hashing, shared_events
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators.estimator import Crossed, Estimator
 from needle_parsl.nsbi.training import networks, packs
 from needle_parsl.nsbi.training.packs import Trained
-from needle_parsl.nsbi.training.views import MemberView, chosen
+from needle_parsl.nsbi.training.ratio_events import MemberView, chosen
 from needle_parsl.nsbi.transforms.transform import Transform
 
-FOLDS, SALT = 5, hashing.key("fold")
+FOLDS, SALT = 5, salts.key("fold")
 SHAPE = networks.Shape("mlp", 2, 1, 3)
 
 
@@ -118,12 +119,12 @@ def versions(shift: float, *, rename: bool) -> tuple[Events, Events]:
 def test_variations_of_the_same_events_are_found() -> None:
     nominal, by_id = versions(0.1, rename=False)
     _, by_content = versions(0.1, rename=True)
-    found = sharing.shared(nominal, {"s.a.up": by_id, "s.b.up": by_content, "s.c.up": events(4000, seed=2)})
+    found = shared_events.shared(nominal, {"s.a.up": by_id, "s.b.up": by_content, "s.c.up": events(4000, seed=2)})
     assert (found.ids, found.content, found.columns, found.own) == (("s.a.up",), ("s.b.up",), ("b",), ("s.c.up",))
     places = [nominal.names.index(name) for name in found.columns]
     ids, others = (hashing.content(one.x[:, places]) for one in (nominal, by_content))
     assert np.isin(others, ids).all()
-    assert "contain the same events (recognised by b)" in sharing.note("s", found)
+    assert "contain the same events (recognised by b)" in shared_events.note("s", found)
 
 
 def test_whole_numbers_in_common_are_no_proof() -> None:
@@ -133,15 +134,15 @@ def test_whole_numbers_in_common_are_no_proof() -> None:
         some = events(3000, seed)
         return replace(some, x=np.stack([np.round(some.x[:, 0] * 3), some.x[:, 1]], axis=1))
 
-    found = sharing.shared(counted(1), {"s.a.up": counted(2)})
+    found = shared_events.shared(counted(1), {"s.a.up": counted(2)})
     assert found.own == ("s.a.up",)
-    assert "assumed to be independent" in sharing.note("s", found)
+    assert "assumed to be independent" in shared_events.note("s", found)
 
 
 def test_all_features_moved_cannot_be_told() -> None:
     nominal = events(3000)
     other = replace(nominal, x=nominal.x * np.float32(1.01), id=hashing.mix(nominal.id, 9))
-    assert sharing.shared(nominal, {"s.a.up": other}).own == ("s.a.up",)
+    assert shared_events.shared(nominal, {"s.a.up": other}).own == ("s.a.up",)
 
 
 def test_content_ids_do_not_tell_zeros_apart() -> None:
@@ -155,5 +156,5 @@ def test_what_a_variation_may_lose_is_no_id() -> None:
     jet = np.where(np.arange(4000) % 2, nominal.x[:, 0], np.float32(-25))
     both = replace(nominal, names=("jet", "eta"), x=np.stack([jet, nominal.x[:, 1]], axis=1))
     varied = replace(both, x=np.stack([np.where(lost, np.float32(-25), jet), both.x[:, 1]], axis=1), id=both.id + np.uint64(1))  # fmt: skip
-    found = sharing.shared(both, {"s.jes.up": varied})
+    found = shared_events.shared(both, {"s.jes.up": varied})
     assert (found.content, found.columns) == (("s.jes.up",), ("eta",))

@@ -13,10 +13,11 @@ import uproot
 from pyarrow import parquet
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import acceptance, conversion, generation, inspection, readers, sample_look, store
+from needle_parsl.nsbi.data import acceptance, conversion, generation, readers, sample_look, store
 from needle_parsl.nsbi.data.events import Events, Fractions
 from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
 from needle_parsl.nsbi.data.store import Schema
+from needle_parsl.nsbi.programs import inspect_inputs
 
 COLUMNS = {
     "pt": np.linspace(0, 100, 1000),
@@ -311,7 +312,7 @@ def test_a_look_at_part_of_a_file_does_not_judge_the_whole(tmp_path: Path, monke
     monkeypatch.setattr(sample_look, "ROWS", 300)
     wanted = recipe(selections=("event >= 900",))
     look = sample_look.Look(wanted, (str(path),), "", "", 0)
-    assert inspection.look([look], ("", ""), Fractions(0.6, 0.2, 0.2, 1), 50)["problems"] == []
+    assert inspect_inputs.look([look], ("", ""), Fractions(0.6, 0.2, 0.2, 1), 50)["problems"] == []
     assert len(convert(path, selections=("event >= 900",))) == 100
 
 
@@ -324,7 +325,7 @@ def test_look_reports_every_sample_and_the_modules_behind_physics(tmp_path: Path
             recipe(features=("mass",), weight=1.0, selections=(), id=(), sample="t"), (), "", "physics.py:s", 10**6
         ),
     ]
-    found = inspection.look(looks, (source, str(tmp_path / "physics.py")), Fractions(0.6, 0.2, 0.2, 1), 1000)
+    found = inspect_inputs.look(looks, (source, str(tmp_path / "physics.py")), Fractions(0.6, 0.2, 0.2, 1), 1000)
     assert found["exact"] is True
     assert [Path(p).name for p in found["code"]] == ["shift_of_mine.py"]
     assert any("sample s: 100 generated events leave about 20 effective ones" in p for _, p in found["problems"])

@@ -12,20 +12,20 @@ from scipy.stats import chi2
 
 from needle_parsl.analysis import Training
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi import compiling
+from needle_parsl.nsbi import compilation
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged, ends
-from needle_parsl.nsbi.training import dropping, engine, heads, losses, networks, state
-from needle_parsl.nsbi.training.dropping import Dropout
-from needle_parsl.nsbi.training.engines import alone, choosing
+from needle_parsl.nsbi.training import dropout, heads, losses, networks, state, train
+from needle_parsl.nsbi.training.dropout import Dropout
+from needle_parsl.nsbi.training.engines import choosing, lightning_trainer
 from needle_parsl.nsbi.training.members import Member, Settings
-from needle_parsl.nsbi.training.views import MemberView, RatioEvents
+from needle_parsl.nsbi.training.ratio_events import MemberView, RatioEvents
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
 ]
-needs_numba = pytest.mark.skipif(not compiling.AVAILABLE, reason="numba is not installed")
+needs_numba = pytest.mark.skipif(not compilation.AVAILABLE, reason="numba is not installed")
 VIEW = MemberView(0, 1, 5, 0.2, 6, 11)
 
 
@@ -50,7 +50,7 @@ def member(number: int = 0) -> Member:
 
 def mask(share: float, layer: int, seed: int, step: int, shape: tuple[int, int] = (400, 50)) -> torch.Tensor:
     part = Dropout(share, layer)
-    part.key = dropping.keyed(seed, step)
+    part.key = dropout.keyed(seed, step)
     return part.kept(*shape)
 
 
@@ -83,11 +83,11 @@ def test_the_mean_of_a_unit_stays() -> None:
 @pytest.mark.parametrize("share", [0.1, 0.6])
 def test_compiled_masks_have_the_bits_of_torch(outputs: int, nodes: int, share: float) -> None:
     """Where activations are 0 units were dropped: every row, every unit, in the second tile of an odd batch; and the gradient."""
-    from needle_parsl.nsbi.training.native import passes, recognising, updates
-    from needle_parsl.nsbi.training.native.layout import HERE, PADDED_OUT, TILE
-    from needle_parsl.nsbi.training.native.passes import Table
-    from needle_parsl.nsbi.training.native.trainer import Goal, Trainer
-    from needle_parsl.nsbi.training.native.updates import Rule
+    from needle_parsl.nsbi.training.kernels import passes, recognition, updates
+    from needle_parsl.nsbi.training.kernels.layout import HERE, PADDED_OUT, TILE
+    from needle_parsl.nsbi.training.kernels.passes import Table
+    from needle_parsl.nsbi.training.kernels.trainer import Goal, Trainer
+    from needle_parsl.nsbi.training.kernels.updates import Rule
 
     shape = networks.Shape("mlp", 3, 2, nodes, head=heads.of_classes("abc") if outputs > 1 else "")
     with torch.random.fork_rng(devices=[]):
@@ -98,13 +98,13 @@ def test_compiled_masks_have_the_bits_of_torch(outputs: int, nodes: int, share: 
     x = generator.normal(0, 1, (rows, 3)).astype(np.float32)
     label = generator.integers(max(2, outputs), size=rows).astype(np.float32)
     table = Table(x, label, generator.uniform(-0.2, 2, rows).astype(np.float32))
-    (structure,) = recognising.structures(module)
+    (structure,) = recognition.structures(module)
     goal = Goal(passes.SOFTMAX if outputs > 1 else passes.BCE)
     trainer = Trainer(structure, goal, Rule(updates.ADAM), seed)
     loss, gradient = trainer.differentiate(networks.vector(module).numpy(), table, np.arange(rows), step)
 
-    dropping.begin(dropping.parts(module), dropping.keyed(seed, step))
-    for layer, part in enumerate(dropping.parts(module)):
+    dropout.begin(dropout.parts(module), dropout.keyed(seed, step))
+    for layer, part in enumerate(dropout.parts(module)):
         place = trainer.places[layer]
         own = trainer.work.values[place[HERE] : place[HERE] + (rows - TILE) * place[PADDED_OUT]]
         kept = own.reshape(rows - TILE, -1)[:, :nodes] != 0
@@ -126,31 +126,31 @@ def compare(ours: object, theirs: object, tolerance: float) -> None:
 @needs_numba
 def test_compiled_code_drops_what_rows_drop(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = replace(SETTINGS, epochs=20, patience=20)
-    ours = engine.train(DATA, member(), settings)
-    monkeypatch.setattr(compiling, "AVAILABLE", False)
-    theirs = engine.train(DATA, member(), settings)
+    ours = train.train(DATA, member(), settings)
+    monkeypatch.setattr(compilation, "AVAILABLE", False)
+    theirs = train.train(DATA, member(), settings)
     assert (ours.engine, theirs.engine) == ("native", "sequential")
     compare(ours, theirs, 2e-6)
-    assert abs(ours.history - engine.train(DATA, member(), replace(settings, dropout=0.0)).history).max() > 1e-3
+    assert abs(ours.history - train.train(DATA, member(), replace(settings, dropout=0.0)).history).max() > 1e-3
 
 
 @needs_numba
 def test_members_may_drop_different_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     members = [replace(member(k), own=(("dropout", share),)) for k, share in enumerate((0.0, 0.2, 0.5))]
-    found = engine.train_pack(DATA, members, SETTINGS, state.State(), state.never)
-    monkeypatch.setattr(compiling, "AVAILABLE", False)
+    found = train.train_pack(DATA, members, SETTINGS, state.State(), state.never)
+    monkeypatch.setattr(compilation, "AVAILABLE", False)
     for ours, one in zip(found, members, strict=True):
         assert ours.engine == "native"
-        compare(ours, engine.train(DATA, one, SETTINGS), 1e-6)
+        compare(ours, train.train(DATA, one, SETTINGS), 1e-6)
 
 
 def test_a_stack_drops_what_each_alone_drops(monkeypatch: pytest.MonkeyPatch) -> None:
     """Members with different numbers of events, so of steps, too."""
-    monkeypatch.setattr(compiling, "AVAILABLE", False)
+    monkeypatch.setattr(compilation, "AVAILABLE", False)
     members = [member(0), replace(member(1), view=replace(VIEW, bootstrap_salt=12, validation=0.3))]
-    theirs = [engine.train(DATA, one, SETTINGS) for one in members]
+    theirs = [train.train(DATA, one, SETTINGS) for one in members]
     monkeypatch.setattr(choosing, "accelerated", lambda: True)
-    for ours, other in zip(engine.train_pack(DATA, members, SETTINGS, state.State(), state.never), theirs, strict=True):
+    for ours, other in zip(train.train_pack(DATA, members, SETTINGS, state.State(), state.never), theirs, strict=True):
         assert (ours.engine, other.engine) == ("stacked", "sequential")
         compare(ours, other, 2e-6)
 
@@ -175,17 +175,17 @@ def test_lightning_drops_what_rows_drop(monkeypatch: pytest.MonkeyPatch) -> None
         def configure_optimizers(self):
             return self.own.configure_optimizers()
 
-    monkeypatch.setattr(compiling, "AVAILABLE", False)
-    theirs = engine.train(DATA, member(), SETTINGS)
+    monkeypatch.setattr(compilation, "AVAILABLE", False)
+    theirs = train.train(DATA, member(), SETTINGS)
 
     def build(settings: Settings, seed: int) -> Wrapped:
         torch.manual_seed(seed % 2**63)
         return Wrapped(settings)
 
     monkeypatch.setattr(modules, "build", build)
-    course = engine.prepared(DATA, member(), SETTINGS, 0)
+    course = train.prepared(DATA, member(), SETTINGS, 0)
     with torch.random.fork_rng():
-        alone.run(course, lambda: None)
+        lightning_trainer.run(course, lambda: None)
     compare(course.trained(lambda: torch.zeros(1), "lightning"), theirs, 1e-6)
 
 
@@ -193,17 +193,17 @@ def test_lightning_drops_what_rows_drop(monkeypatch: pytest.MonkeyPatch) -> None
 def test_networks_of_particles_drop_in_training_only(network: str, drops: int) -> None:
     shape = networks.Shape(network, 3, 2, 8, particles=2)
     settings = replace(SETTINGS, shape=shape, epochs=1)
-    parts = dropping.parts(networks.make(shape, 0.3))
+    parts = dropout.parts(networks.make(shape, 0.3))
     assert [part.layer for part in parts] == list(range(drops))
-    assert not dropping.parts(networks.empty(shape))
-    ours, plain = (engine.train(WITH_JETS, member(), replace(settings, dropout=share)) for share in (0.3, 0.0))
+    assert not dropout.parts(networks.empty(shape))
+    ours, plain = (train.train(WITH_JETS, member(), replace(settings, dropout=share)) for share in (0.3, 0.0))
     assert len(ours.weights) == len(plain.weights) == len(networks.vector(networks.empty(shape)))
     assert abs(ours.weights - plain.weights).max() > 1e-4
-    assert np.array_equal(ours.weights, engine.train(WITH_JETS, member(), settings).weights)
+    assert np.array_equal(ours.weights, train.train(WITH_JETS, member(), settings).weights)
 
 
 def test_estimators_are_evaluated_without() -> None:
-    assert not dropping.parts(networks.empty(SETTINGS.shape))
+    assert not dropout.parts(networks.empty(SETTINGS.shape))
     found, plain = networks.make(SETTINGS.shape, 0.3), networks.make(SETTINGS.shape)
     assert [p.shape for p in networks.tensors(found)] == [p.shape for p in networks.tensors(plain)]
 

@@ -16,13 +16,14 @@ from scipy.special import expit
 
 from needle_parsl import refs
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi import compiling
+from needle_parsl.nsbi import compilation
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged, ends
 from needle_parsl.nsbi.data.loading.batches import Batch
-from needle_parsl.nsbi.training import engine, metrics, modules, networks, state, views
-from needle_parsl.nsbi.training.engines import alone, choosing
-from needle_parsl.nsbi.training.engines.rows import Rows
+from needle_parsl.nsbi.training import metrics, modules, networks, ratio_events, state, train
+from needle_parsl.nsbi.training.engines import choosing
+from needle_parsl.nsbi.training.engines import lightning_trainer as alone
+from needle_parsl.nsbi.training.engines.sequential import Rows
 from needle_parsl.nsbi.training.members import Job, Member, Settings
 from needle_parsl.nsbi.training.packs import Trained
 
@@ -46,9 +47,9 @@ def jets(n: int, mean: float, seed: int) -> Events:
     return replace(gaussian(n, mean, seed), particles=Jagged(values, ends(counts)))
 
 
-DATA = views.RatioEvents.build(gaussian(1500, 0.4, 1), gaussian(1500, 0.0, 2))
+DATA = ratio_events.RatioEvents.build(gaussian(1500, 0.4, 1), gaussian(1500, 0.0, 2))
 """Without particles, and with them."""
-WITH_JETS = views.RatioEvents.build(jets(1500, 0.4, 1), jets(1500, 0.0, 2))
+WITH_JETS = ratio_events.RatioEvents.build(jets(1500, 0.4, 1), jets(1500, 0.0, 2))
 
 
 def settings(network: str, epochs: int = 4, **arguments: object) -> Settings:
@@ -58,14 +59,14 @@ def settings(network: str, epochs: int = 4, **arguments: object) -> Settings:
 
 
 def member(number: int = 0) -> Member:
-    return Member(number, 0, 100 + number, views.MemberView(0, 1, 5, 0.2, 6, 11))
+    return Member(number, 0, 100 + number, ratio_events.MemberView(0, 1, 5, 0.2, 6, 11))
 
 
 def job(how: Settings, number: int = 0) -> Job:
     return Job(how, member(number).seed, *DATA.look(member(number).view))
 
 
-def by_lightning(how: Settings, data: views.RatioEvents = DATA) -> tuple[torch.Tensor, list[float]]:
+def by_lightning(how: Settings, data: ratio_events.RatioEvents = DATA) -> tuple[torch.Tensor, list[float]]:
     """Train a module with a Trainer alone: best weights, and validation loss by epoch."""
     own = Job(how, member().seed, *data.look(member().view))
     order = torch.Generator().manual_seed(own.seed)
@@ -111,7 +112,7 @@ def by_lightning(how: Settings, data: views.RatioEvents = DATA) -> tuple[torch.T
 )  # fmt: skip
 def test_rows_equal_lightning_training_each_alone(network: str, arguments: dict[str, str]) -> None:
     how = replace(settings(network, epochs=12, **arguments), patience=3)
-    found = engine.train(DATA, member(), how)
+    found = train.train(DATA, member(), how)
     weights, losses = by_lightning(how)
     assert found.engine == "sequential"
     assert len(found.history) == len(losses)  # the same epoch of stopping
@@ -138,7 +139,7 @@ def test_rows_equal_lightning_over_a_thousand_steps(network: str, epochs: int) -
     """In each run of the tests 1,000 steps, in the campaign 3,000; most of them end there by patience, at the same epoch."""
     data = WITH_JETS if network == "Jets" else DATA
     how = replace(settings(network, epochs=epochs), patience=epochs - 10, batch_size=100)
-    found = engine.train(data, member(), how)
+    found = train.train(data, member(), how)
     weights, losses = by_lightning(how, data)
     assert found.engine == "sequential"
     assert len(found.history) == len(losses)
@@ -147,13 +148,13 @@ def test_rows_equal_lightning_over_a_thousand_steps(network: str, epochs: int) -
     np.testing.assert_allclose(found.weights, weights, rtol=0, atol=1e-5)
 
 
-@pytest.mark.skipif(not compiling.AVAILABLE, reason="numba is not installed")
+@pytest.mark.skipif(not compilation.AVAILABLE, reason="numba is not installed")
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "nadam", "sgd"])
 @pytest.mark.parametrize("network", ["Straight", "Weighed"])
 def test_compiled_code_equals_lightning_training_each_alone(network: str, optimizer: str) -> None:
     how = replace(settings(network, epochs=20, optimizer=optimizer), patience=3)
-    found = engine.train(DATA, member(), how)
+    found = train.train(DATA, member(), how)
     weights, losses = by_lightning(how)
     assert found.engine == "native"
     assert len(found.history) == len(losses)
@@ -178,7 +179,7 @@ def test_what_compiled_code_would_get_wrong_is_trained_in_rows(network: str) -> 
 def test_what_only_lightning_can_do_falls_back_and_says_so(network: str, reason: str) -> None:
     how = settings(network, epochs=2)
     with pytest.warns(UserWarning, match=f"{network} is trained by lightning.Trainer, one after the other: {reason}"):
-        found = engine.train(DATA, member(), how)
+        found = train.train(DATA, member(), how)
     assert found.engine == "lightning"
     assert found.reason == ""
     assert len(found.history) == 2
@@ -201,10 +202,10 @@ def test_choosing_leaves_the_warnings_of_other_threads_alone(monkeypatch: pytest
 
 def test_fallback_equals_rows() -> None:
     how = settings("Dropping")
-    course = engine.prepared(DATA, member(), how, 0)
+    course = train.prepared(DATA, member(), how, 0)
     with torch.random.fork_rng():
         alone.run(course, lambda: None)
-    ours = engine.train(DATA, member(), how)
+    ours = train.train(DATA, member(), how)
     np.testing.assert_allclose(course.trained(torch.empty, "").weights, ours.weights, atol=1e-6)
     np.testing.assert_allclose(np.array(course.history), ours.history, atol=1e-6)
 
@@ -226,7 +227,7 @@ def test_unusable_module_is_refused_in_a_sentence(network: str, arguments: dict[
 
 
 def test_plain_module_gets_needles_loss_and_its_own_arguments() -> None:
-    found = engine.train(DATA, member(), settings("Plain", width=5))
+    found = train.train(DATA, member(), settings("Plain", width=5))
     assert found.engine in {"native", "sequential"}
     assert found.weights.shape == (FEATURES * 5 + 5 + 5 + 1,)
     assert found.history[-1, 1] < found.history[0, 1]
@@ -238,7 +239,7 @@ def test_every_loss_and_optimizer_learns_the_true_ratio(loss: str, optimizer: st
     """ln r = sum_i 0.4 x_i - 0.32 for unit Gaussians at 0.4 and 0; a linear network can hold it exactly."""
     rate = {"sgd": 0.02}.get(optimizer, 0.02)
     how = replace(settings("Linear", epochs=25), loss=loss, optimizer=optimizer, learning_rate=rate, schedule="plateau")
-    found = engine.train(DATA, replace(member(), view=replace(member().view, bootstrap_salt=None)), how)
+    found = train.train(DATA, replace(member(), view=replace(member().view, bootstrap_salt=None)), how)
     network = networks.empty(how.shape)
     networks.fill(network, torch.from_numpy(found.weights))
     slope = network.layer.weight.detach().numpy()[0] / np.array([c.width for c in DATA.transform.columns])
@@ -267,12 +268,12 @@ def test_joint_losses_learn_the_ratio_of_what_is_seen(loss: str, optimizer: str)
     """x is N(0.4, 1 + LATENT^2) over N(0, 1 + LATENT^2): the slope is 0.4 / (1 + LATENT^2) = 0.294, not the 0.4 of z."""
     above, below = latent(3000, 0.4, 1), latent(3000, 0.0, 2)
     data = (
-        views.RatioEvents.build(above, below, "score")
+        ratio_events.RatioEvents.build(above, below, "score")
         if loss == "alice"
-        else views.RatioEvents.build(None, below, "ratio")
+        else ratio_events.RatioEvents.build(None, below, "ratio")
     )
     how = replace(settings("Linear", epochs=25), loss=loss, optimizer=optimizer, learning_rate=0.01, schedule="plateau")
-    found = engine.train(data, replace(member(), view=replace(member().view, bootstrap_salt=None)), how)
+    found = train.train(data, replace(member(), view=replace(member().view, bootstrap_salt=None)), how)
     network = networks.empty(how.shape)
     networks.fill(network, torch.from_numpy(found.weights))
     slope, offset = (
@@ -293,9 +294,9 @@ def test_soft_labels_have_less_noise_than_labels() -> None:
     for replica in range(8):
         above, below = latent(600, 0.4, 100 + replica), latent(600, 0.0, 200 + replica)
         for loss, joint in (("carl", ""), ("alice", "score")):
-            data = views.RatioEvents.build(above, below, joint)
+            data = ratio_events.RatioEvents.build(above, below, joint)
             how = replace(settings("Linear", epochs=25), loss=loss, learning_rate=0.03, schedule="plateau")
-            found = engine.train(data, replace(member(), view=replace(member().view, bootstrap_salt=None)), how)
+            found = train.train(data, replace(member(), view=replace(member().view, bootstrap_salt=None)), how)
             slopes[loss].append(found.weights[:FEATURES] / np.array([c.width for c in data.transform.columns]))
     scatter = {loss: np.std(np.stack(found), axis=0).mean() for loss, found in slopes.items()}
     assert scatter["alice"] < 0.5 * scatter["carl"]  # 0.007 against 0.04 in 20 larger replicas
@@ -325,11 +326,11 @@ def test_users_module_goes_on_from_its_state_to_the_same_bits(tmp_path: Path, ne
             raise StopError
 
     members = [member(0), member(1)]
-    whole = engine.train_pack(DATA, members, how, state.State(), state.never)
+    whole = train.train_pack(DATA, members, how, state.State(), state.never)
     with pytest.raises(StopError):
-        engine.train_pack(DATA, members, how, state.State(), stop)
+        train.train_pack(DATA, members, how, state.State(), stop)
     kept = state.read(path, "key")
-    for ours, theirs in zip(whole, engine.train_pack(DATA, members, how, kept, state.never), strict=True):
+    for ours, theirs in zip(whole, train.train_pack(DATA, members, how, kept, state.never), strict=True):
         np.testing.assert_array_equal(ours.weights, theirs.weights)
         np.testing.assert_array_equal(ours.history, theirs.history)
 
@@ -352,9 +353,9 @@ def test_stacked_members_equal_each_alone(
     """Members with their own numbers of events, learning rates and epochs of stopping."""
     how = replace(settings(network, epochs=6, **arguments), patience=1, schedule="plateau")
     members = [member(k) if k else replace(member(k), own=(("learning_rate", 0.03),)) for k in range(3)]
-    together = engine.train_pack(DATA, members, how, state.State(), state.never)
+    together = train.train_pack(DATA, members, how, state.State(), state.never)
     monkeypatch.setattr(choosing, "accelerated", lambda: False)
-    alone = [engine.train(DATA, m, how) for m in members]
+    alone = [train.train(DATA, m, how) for m in members]
     assert {m.engine for m in together} == {"stacked"}
     for ours, theirs in zip(together, alone, strict=True):
         assert len(ours.history) == len(theirs.history)
@@ -371,7 +372,7 @@ def predictions(how: Settings, trained: Trained) -> np.ndarray:
 
 @pytest.mark.usefixtures("stacked")
 def test_stacked_dropout_learns_as_well() -> None:
-    found = engine.train_pack(DATA, [member(0), member(1)], settings("Dropping", epochs=8), state.State(), state.never)
+    found = train.train_pack(DATA, [member(0), member(1)], settings("Dropping", epochs=8), state.State(), state.never)
     assert {m.engine for m in found} == {"stacked"}
     assert max(m.history[:, 1].min() for m in found) < 0.66  # ln 2 without learning; 0.63 at best
 
@@ -393,11 +394,11 @@ def test_a_stack_goes_on_from_its_state_to_the_same_bits(tmp_path: Path, stopped
             state.write(path, describe(), "key")
             raise StopError
 
-    whole = engine.train_pack(DATA, members, how, state.State(), state.never)
+    whole = train.train_pack(DATA, members, how, state.State(), state.never)
     with pytest.raises(StopError):
-        engine.train_pack(DATA, members, how, state.State(), stop)
+        train.train_pack(DATA, members, how, state.State(), stop)
     for ours, theirs in zip(
-        whole, engine.train_pack(DATA, members, how, state.read(path, "key"), state.never), strict=True
+        whole, train.train_pack(DATA, members, how, state.read(path, "key"), state.never), strict=True
     ):
         np.testing.assert_array_equal(ours.weights, theirs.weights)
         np.testing.assert_array_equal(ours.history, theirs.history)
@@ -407,11 +408,11 @@ def test_a_stack_goes_on_from_its_state_to_the_same_bits(tmp_path: Path, stopped
 def test_a_member_that_diverges_leaves_the_others_of_its_stack_alone() -> None:
     how = settings("Plain")
     wild = replace(member(1), own=(("learning_rate", 1e30),))
-    found = engine.train_pack(DATA, [member(0), wild, member(2)], how, state.State(), state.never)
+    found = train.train_pack(DATA, [member(0), wild, member(2)], how, state.State(), state.never)
     assert [m.reason.partition(" in")[0] for m in found] == ["", "diverged", ""]
     assert found[1].seed != member(1).seed
     np.testing.assert_allclose(
-        predictions(how, found[2]), predictions(how, engine.train(DATA, member(2), how)), atol=1e-4
+        predictions(how, found[2]), predictions(how, train.train(DATA, member(2), how)), atol=1e-4
     )
 
 
@@ -422,9 +423,9 @@ def test_a_stack_that_does_not_fit_into_memory_is_halved(monkeypatch: pytest.Mon
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
         return Rows(jobs)
 
-    monkeypatch.setitem(engine.ENGINES, "stacked", crowded)
+    monkeypatch.setitem(train.ENGINES, "stacked", crowded)
     with pytest.warns(UserWarning, match="3 members do not fit into memory together; 1 are tried"):
-        found = engine.train_pack(DATA, [member(k) for k in range(3)], settings("Plain"), state.State(), state.never)
+        found = train.train_pack(DATA, [member(k) for k in range(3)], settings("Plain"), state.State(), state.never)
     assert [m.reason for m in found] == ["", "", ""]
 
 
@@ -432,14 +433,14 @@ def test_a_member_that_does_not_fit_is_a_record(monkeypatch: pytest.MonkeyPatch)
     def full(_jobs):
         raise MemoryError
 
-    monkeypatch.setattr(compiling, "AVAILABLE", False)
-    monkeypatch.setitem(engine.ENGINES, "sequential", full)
-    assert engine.train(DATA, member(), settings("Plain")).reason == "out of memory: MemoryError"
+    monkeypatch.setattr(compilation, "AVAILABLE", False)
+    monkeypatch.setitem(train.ENGINES, "sequential", full)
+    assert train.train(DATA, member(), settings("Plain")).reason == "out of memory: MemoryError"
 
 
 def test_early_stopping_and_checkpoint_of_a_module_decide_without_a_trainer() -> None:
     how = replace(settings("Called", epochs=30), patience=100)
-    found = engine.train(DATA, member(), how)
+    found = train.train(DATA, member(), how)
     assert found.engine == "sequential"
     accuracy = found.metrics["accuracy"].astype(np.float32)
     assert found.best_epoch == int(accuracy.argmax())
@@ -457,7 +458,7 @@ def test_metrics_of_the_ratio_are_measured_in_every_epoch(accelerated: bool, mon
     how = replace(
         settings("Plain", epochs=6), metrics=("closure_chi2", "wasserstein", "ece", "mce"), learning_rate=1e-2
     )
-    found = engine.train(DATA, member(), how)
+    found = train.train(DATA, member(), how)
     assert set(found.metrics) == {*how.metrics, "learning_rate"}
     for name in how.metrics:
         curve = found.metrics[name]

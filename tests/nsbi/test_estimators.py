@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from needle_parsl.densities import Density
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import composing, diagnostics, estimator, files
 from needle_parsl.nsbi.estimators.composing import How
 from needle_parsl.nsbi.estimators.ensembles import COMBINERS, equal, inverse_loss
 from needle_parsl.nsbi.estimators.exact import log_mixture
-from needle_parsl.nsbi.physics import Density
 from needle_parsl.nsbi.training import networks, packs
 from needle_parsl.nsbi.transforms.transform import Transform
 

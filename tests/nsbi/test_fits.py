@@ -9,20 +9,14 @@ import pytest
 from scipy import stats
 
 from needle_parsl.analysis import Model, Nuisance, Parameter
+from needle_parsl.densities import Shape
 from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.fits import (
-    degeneracy,
-    distributions,
-    impacts,
-    intervals,
-    limits,
-    propagation,
-    weighting,
-)
+from needle_parsl.nsbi.statistics.fits import degeneracy, distributions, ensemble_error, impacts, weighted_data
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.fits.result import Result
-from needle_parsl.nsbi.statistics.model import Shape, reweighting
-from needle_parsl.nsbi.statistics.model.building import Builder, Counts
+from needle_parsl.nsbi.statistics.intervals import limits, profile
+from needle_parsl.nsbi.statistics.model import reweighting
+from needle_parsl.nsbi.statistics.model.builder import Builder, Counts
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 
 SIGNAL, BACKGROUND = np.array([12.0, 11.0, 4.0]), np.array([50.0, 52.0, 30.0])
@@ -174,20 +168,20 @@ def test_errors_of_weighted_data_are_those_of_replicas() -> None:
         likelihood = mixture(x, rng.exponential(0.5, len(x)))
         best = minimise(likelihood, likelihood.rates)
         values.append(best.value("mu"))
-        errors.append(weighting.weighted(likelihood, best).error("mu"))
+        errors.append(weighted_data.weighted(likelihood, best).error("mu"))
         plain.append(best.error("mu"))
     assert np.std(values) == pytest.approx(np.mean(errors), rel=4 * 0.041)
     assert abs(np.mean(values) - 1) < 4 * np.std(values) / np.sqrt(300)
     x = drawn(np.random.default_rng(1))
     unit = mixture(x, np.ones(len(x)))
     best = minimise(unit, unit.rates)
-    assert weighting.weighted(unit, best).error("mu") == pytest.approx(best.error("mu"), rel=0.1)
+    assert weighted_data.weighted(unit, best).error("mu") == pytest.approx(best.error("mu"), rel=0.1)
 
 
 # --- ensemble weights
 
 
-def shifted(x: np.ndarray) -> propagation.Shifted:
+def shifted(x: np.ndarray) -> ensemble_error.Shifted:
     """The log ratio of the signal moves with two weights: a constant, and a slope."""
     base = mixture(x, np.ones(len(x)))
     events, total = base.tables
@@ -209,7 +203,7 @@ def test_cross_derivative_is_its_formula() -> None:
     mu, r = 1.3, np.exp(x - 0.5)
     s, b = 100 * r, 500.0
     expected = -np.array([np.sum(f * s * b / (mu * s + b) ** 2) for f in (np.ones_like(x), x)])
-    found = propagation.cross(shifted(x), np.array([mu]), np.sqrt(np.diag(PLANTED)))
+    found = ensemble_error.cross(shifted(x), np.array([mu]), np.sqrt(np.diag(PLANTED)))
     np.testing.assert_allclose(found[0], expected, rtol=1e-5)
 
 
@@ -218,14 +212,14 @@ def test_planted_covariance_is_what_shifted_ratios_scatter_by() -> None:
     x = drawn(np.random.default_rng(3))
     at = shifted(x)
     best = minimise(at(np.zeros(2)), at(np.zeros(2)).rates)
-    found = propagation.propagate(at, best, PLANTED)
+    found = ensemble_error.propagate(at, best, PLANTED)
     draws = np.random.default_rng(4).multivariate_normal(np.zeros(2), PLANTED, 400)
     values = [minimise(at(w), best.rates, start=best.theta, errors=False).value("mu") for w in draws]
     assert np.std(values) == pytest.approx(found.error("mu"), rel=4 / np.sqrt(800))
     total = best.error("mu") ** 2 + found.error("mu") ** 2
     assert found.inflation[0] == pytest.approx(total / best.error("mu") ** 2)
     assert found.large() == []
-    assert propagation.propagate(at, best, 1000 * PLANTED).large() == ["mu"]
+    assert ensemble_error.propagate(at, best, 1000 * PLANTED).large() == ["mu"]
 
 
 def test_weights_as_nuisance_parameters_give_the_same_total_error() -> None:
@@ -233,7 +227,7 @@ def test_weights_as_nuisance_parameters_give_the_same_total_error() -> None:
     x = drawn(np.random.default_rng(5))
     at = shifted(x)
     best = minimise(at(np.zeros(2)), at(np.zeros(2)).rates)
-    found = propagation.propagate(at, best, PLANTED)
+    found = ensemble_error.propagate(at, best, PLANTED)
     inverse, h = np.linalg.inv(PLANTED), 1e-4
 
     def total(point: np.ndarray) -> float:
@@ -252,16 +246,14 @@ def test_intervals_with_weights_end_where_t_over_k_is_the_quantile() -> None:
     at = shifted(x)
     likelihood = at(np.zeros(2))
     best = minimise(likelihood, likelihood.rates)
-    k = float(propagation.propagate(at, best, PLANTED).inflation[0])
-    found = intervals.scan(likelihood, best, "mu", None, [0.68, 0.95], inflation=k)
+    k = float(ensemble_error.propagate(at, best, PLANTED).inflation[0])
+    found = profile.scan(likelihood, best, "mu", None, [0.68, 0.95], inflation=k)
     assert k > 1.1
     for level, ((low, high),) in found["intervals"].items():
         for edge in (low, high):
             t = 2 * (likelihood(np.array([edge]))[0] - best.nll)
             assert t / k == pytest.approx(stats.chi2.ppf(float(level), 1), abs=2e-3)
-    assert (
-        found["intervals_at_fixed_weights"] == intervals.scan(likelihood, best, "mu", None, [0.68, 0.95])["intervals"]
-    )
+    assert found["intervals_at_fixed_weights"] == profile.scan(likelihood, best, "mu", None, [0.68, 0.95])["intervals"]
     assert found["intervals"] != found["intervals_at_fixed_weights"]
 
 
@@ -270,11 +262,11 @@ def test_k_is_the_same_whether_or_not_a_bound_is_near() -> None:
     at = shifted(x)
     likelihood = at(np.zeros(2))
     best = minimise(likelihood, likelihood.rates)
-    free = propagation.propagate(at, best, PLANTED)
+    free = ensemble_error.propagate(at, best, PLANTED)
     held = replace(best, theta_covariance=np.zeros((1, 1)), at_bound=("mu",))
-    bounded = propagation.propagate(at, held, PLANTED)
+    bounded = ensemble_error.propagate(at, held, PLANTED)
     assert bounded.error("mu") == 0
-    assert bounded.inflation[0] == free.inflation[0] == propagation.inflation(likelihood, at, best.theta, PLANTED)[0]
+    assert bounded.inflation[0] == free.inflation[0] == ensemble_error.inflation(likelihood, at, best.theta, PLANTED)[0]
 
 
 def test_limits_with_weights_are_those_of_a_larger_error() -> None:

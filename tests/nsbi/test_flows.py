@@ -12,7 +12,7 @@ from needle_parsl import refs
 from needle_parsl.analysis import Training
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import composing
-from needle_parsl.nsbi.training import engine, networks, packs, state, views
+from needle_parsl.nsbi.training import networks, packs, ratio_events, state, train
 from needle_parsl.nsbi.training.members import Member, Settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -26,12 +26,12 @@ def gaussian(n: int, mean: float, seed: int) -> Events:
 def test_densities_and_their_ratio_are_the_exact_ones() -> None:
     """ln r = 0.8 a - 0.32; both densities are normalised whatever was learned, and near the truth after training."""
     above, below = gaussian(3000, 0.8, 1), gaussian(3000, 0.0, 2)
-    data = views.RatioEvents.build(above, below)
+    data = ratio_events.RatioEvents.build(above, below)
     network = {"_target_": "flow", "transforms": 1, "bins": 4}
     table = Training(network=network, layers=1, nodes=8, epochs=8, learning_rate=2e-2, batch_size=500)
     settings = Settings.of(table, 2)
-    member = Member(0, 0, 7, views.MemberView(0, 1, 5, 0.1, 6, None))
-    trained = engine.train_pack(data, [member], settings, state.State(), state.never)
+    member = Member(0, 0, 7, ratio_events.MemberView(0, 1, 5, 0.1, 6, None))
+    trained = train.train_pack(data, [member], settings, state.State(), state.never)
     assert trained[0].reason == ""
     pack = packs.Pack(settings.shape, data.transform, trained)
     made = composing.compose("r", pack, (above, below), composing.How("mean_ratio", 1.0, "none"))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from needle_parsl import salts
 from needle_parsl.nsbi.data import hashing
 
 N = 200_000
@@ -18,12 +19,12 @@ IDS = {
 
 @pytest.mark.parametrize("kind", IDS)
 def test_uniform(kind: str) -> None:
-    assert stats.kstest(hashing.uniform(IDS[kind], hashing.key("a")), "uniform").pvalue > 1e-3
+    assert stats.kstest(hashing.uniform(IDS[kind], salts.key("a")), "uniform").pvalue > 1e-3
 
 
 @pytest.mark.parametrize("kind", IDS)
 def test_poisson_has_its_probabilities(kind: str) -> None:
-    draws = hashing.poisson(IDS[kind], hashing.key("bootstrap", 3)).astype(int)
+    draws = hashing.poisson(IDS[kind], salts.key("bootstrap", 3)).astype(int)
     expected = N * stats.poisson.pmf(np.arange(7), 1)
     counts = np.bincount(draws, minlength=7)[:7]
     assert stats.chisquare(counts, expected * counts.sum() / expected.sum()).pvalue > 1e-3
@@ -31,20 +32,20 @@ def test_poisson_has_its_probabilities(kind: str) -> None:
 
 
 def test_replicas_and_neighbours_are_independent() -> None:
-    a, b = (hashing.poisson(IDS["consecutive"], hashing.key("bootstrap", i)) for i in range(2))
+    a, b = (hashing.poisson(IDS["consecutive"], salts.key("bootstrap", i)) for i in range(2))
     assert abs(np.corrcoef(a, b)[0, 1]) < 4 / np.sqrt(N)
     assert abs(np.corrcoef(a[1:], a[:-1])[0, 1]) < 4 / np.sqrt(N)
 
 
 def test_split_and_bootstrap_are_independent() -> None:
-    inside = hashing.uniform(IDS["consecutive"], hashing.key(1, "split")) < 0.5
-    weights = hashing.poisson(IDS["consecutive"], hashing.key(1, "bootstrap", 0))
+    inside = hashing.uniform(IDS["consecutive"], salts.key(1, "split")) < 0.5
+    weights = hashing.poisson(IDS["consecutive"], salts.key(1, "bootstrap", 0))
     assert abs(weights[inside].mean() - weights[~inside].mean()) < 4 * 2 / np.sqrt(N)
 
 
 @pytest.mark.parametrize("folds", [2, 5, 7])
 def test_folds_are_equal_up_to_chance(folds: int) -> None:
-    counts = np.bincount(hashing.fold(IDS["run and event"], folds, hashing.key("fold")), minlength=folds)
+    counts = np.bincount(hashing.fold(IDS["run and event"], folds, salts.key("fold")), minlength=folds)
     assert len(counts) == folds
     assert stats.chisquare(counts).pvalue > 1e-3
 
@@ -53,7 +54,7 @@ def test_values_never_change() -> None:
     """Splits of finished analyses rest on these numbers."""
     ids = np.array([0, 1, 2**63], dtype=np.uint64)
     assert hashing.mix(ids, 0).tolist() == [0, 8841707400507832957, 2015616772291713742]
-    assert hashing.key("a", 1) == hashing.key("a", 1) != hashing.key("a1")
+    assert salts.key("a", 1) == salts.key("a", 1) != salts.key("a1")
     np.testing.assert_array_equal(ids, np.array([0, 1, 2**63], dtype=np.uint64))
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import columns, conversion, files, gathering, readers, survey
+from needle_parsl.nsbi.data import columns, conversion, files, gathering, readers
 from needle_parsl.nsbi.data.readers import links
 from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
+from needle_parsl.nsbi.programs import survey
 
 N = 400
 RECIPE = Recipe("s", ("x1", "x2"), 1.0, (), ())

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import readers, survey
+from needle_parsl.nsbi.data import readers
+from needle_parsl.nsbi.programs import survey
 
 N = 6
 UNKNOWN = 32_999

@@ -16,8 +16,9 @@ from needle_parsl.cli import terminal
 from needle_parsl.nsbi.report import headline, page
 from needle_parsl.nsbi.report.gathering import Facts, Inference, Provenance, Sample, Subject
 from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.fits import distributions, fitting, impacts, intervals
-from needle_parsl.nsbi.statistics.model.building import Builder
+from needle_parsl.nsbi.statistics.fits import distributions, fitting, impacts
+from needle_parsl.nsbi.statistics.intervals import profile
+from needle_parsl.nsbi.statistics.model.builder import Builder
 
 
 def facts(scale: float = 1.0, shift: float = 0.0, converged: bool = True, leaked: float = 0.0) -> Facts:
@@ -37,7 +38,7 @@ def facts(scale: float = 1.0, shift: float = 0.0, converged: bool = True, leaked
     fit = best.record(0, likelihood.normalisations(best.theta), np.array([0.02 * scale, 0.02])) | {
         "converged": converged
     }
-    scan = {**intervals.scan(likelihood, best, "mu", None, [0.68, 0.95]), "dataset": "asimov"}
+    scan = {**profile.scan(likelihood, best, "mu", None, [0.68, 0.95]), "dataset": "asimov"}
     described = distributions.describe(likelihood, best, simulation, None, ("x",))
     effective = {"train": 5000.0, "combine": 3000.0, "test": 4000.0}
     samples = [Sample(name, 12_000, events, 0, effective, leaked) for name, events in names.items()]

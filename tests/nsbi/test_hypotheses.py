@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 from test_statistics import counting
 
-from needle_parsl.nsbi.statistics import coverage, hypotheses, neyman
-from needle_parsl.nsbi.statistics.blocks import Block
+from needle_parsl.nsbi.statistics.intervals import coverage, hypothesis_tests, neyman
+from needle_parsl.nsbi.statistics.toys.block import Block
 
 SIGMA = 0.5
 
@@ -29,15 +29,15 @@ def thrown(truth: float, tested: np.ndarray, toys: int, seed: int) -> Block:
 
 
 def test_p_value_is_the_share_of_toys_with_a_binomial_error() -> None:
-    share, error = hypotheses.p_value(np.arange(100.0), 90.0)
+    share, error = hypothesis_tests.p_value(np.arange(100.0), 90.0)
     assert share == 0.1
     assert error == pytest.approx(0.03)
-    assert hypotheses.p_value(np.arange(100.0), 1000.0)[1] > 0
+    assert hypothesis_tests.p_value(np.arange(100.0), 1000.0)[1] > 0
 
 
 @pytest.mark.parametrize("observed", [0.5, 2.0, 4.0])
 def test_discovery_is_that_of_a_gaussian_measurement(observed: float) -> None:
-    found = hypotheses.discovery(thrown(0.0, np.empty(0), 20_000, 1), "mu", observed)
+    found = hypothesis_tests.discovery(thrown(0.0, np.empty(0), 20_000, 1), "mu", observed)
     assert not found["extrapolated"]
     assert abs(found["p_value"] - stats.norm.sf(math.sqrt(observed))) < 4 * found["error"]
     assert found["asymptotic"]["significance"] == pytest.approx(math.sqrt(observed))
@@ -47,7 +47,7 @@ def test_discovery_is_that_of_a_gaussian_measurement(observed: float) -> None:
 def test_tail_is_extrapolated_and_marked(observed: float) -> None:
     pulls = []
     for seed in range(12):
-        found = hypotheses.discovery(thrown(0.0, np.empty(0), 5000, seed), "mu", observed)
+        found = hypothesis_tests.discovery(thrown(0.0, np.empty(0), 5000, seed), "mu", observed)
         assert found["extrapolated"]
         pulls.append((found["p_value"] - stats.norm.sf(math.sqrt(observed))) / found["error"])
         assert abs(found["significance"] - math.sqrt(observed)) < 0.35
@@ -56,13 +56,13 @@ def test_tail_is_extrapolated_and_marked(observed: float) -> None:
 
 @pytest.mark.parametrize("toys", [0, 12, 190])
 def test_too_few_toys_have_no_tail(toys: int) -> None:
-    found = hypotheses.discovery(thrown(0.0, np.empty(0), toys, 1), "mu", 25.0)
+    found = hypothesis_tests.discovery(thrown(0.0, np.empty(0), toys, 1), "mu", 25.0)
     assert (found["p_value"], found["significance"], found["extrapolated"]) == (0.0, None, False)
     assert 0 < found["error"] < 1
 
 
 def test_tail_that_does_not_fix_its_width_is_as_uncertain_as_it_is_long() -> None:
-    share, error = hypotheses.tail(np.repeat(np.arange(1.0, 3.0), 100), 9.0)
+    share, error = hypothesis_tests.tail(np.repeat(np.arange(1.0, 3.0), 100), 9.0)
     assert 0 < share < 1e-2
     assert share <= error < np.inf
 
@@ -72,7 +72,7 @@ def test_limits_are_those_of_a_gaussian_measurement() -> None:
     x, grid = 0.4, np.linspace(0.5, 2.0, 7)
     toys = [thrown(mu, np.empty(0), 20_000, 10 + place) for place, mu in enumerate(grid)]
     observed = ((x - grid) / SIGMA) ** 2
-    found = hypotheses.limits("mu", grid, toys, thrown(0.0, grid, 20_000, 5), observed, x, [0.95])
+    found = hypothesis_tests.limits("mu", grid, toys, thrown(0.0, grid, 20_000, 5), observed, x, [0.95])
     for mu, point in zip(grid, found["points"], strict=True):
         exact = stats.norm.sf((mu - x) / SIGMA) / stats.norm.cdf(x / SIGMA)
         assert abs(point["cls"] - exact) < 4 * point["cls_error"] + 2e-3
@@ -84,9 +84,9 @@ def test_expected_limits_are_those_of_gaussian_data_without_a_signal() -> None:
     """CLs of x, one of the bands of x around 0, at mu."""
     grid = np.array([0.5, 1.0])
     toys = [thrown(mu, np.empty(0), 20_000, 10 + place) for place, mu in enumerate(grid)]
-    found = hypotheses.limits("mu", grid, toys, thrown(0.0, grid, 20_000, 5), grid * 0, 0.0, [0.95])
+    found = hypothesis_tests.limits("mu", grid, toys, thrown(0.0, grid, 20_000, 5), grid * 0, 0.0, [0.95])
     for mu, point in zip(grid, found["points"], strict=True):
-        for band, cls in zip(hypotheses.BANDS[2:], point["expected"][2:], strict=True):
+        for band, cls in zip(hypothesis_tests.BANDS[2:], point["expected"][2:], strict=True):
             if band * SIGMA < mu:
                 exact = stats.norm.sf(mu / SIGMA - band) / stats.norm.cdf(band)
                 assert cls == pytest.approx(exact, abs=4 * math.sqrt(exact / 20_000) / stats.norm.cdf(band) + 0.02)

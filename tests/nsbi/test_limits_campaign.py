@@ -14,10 +14,10 @@ import pytest
 from scipy.stats import norm
 
 from needle_parsl.analysis import Model, Nuisance, Parameter
-from needle_parsl.nsbi.statistics.fits import limits
+from needle_parsl.densities import Shape
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
-from needle_parsl.nsbi.statistics.model import Shape
-from needle_parsl.nsbi.statistics.model.building import Builder, Counts
+from needle_parsl.nsbi.statistics.intervals import limits
+from needle_parsl.nsbi.statistics.model.builder import Builder, Counts
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model.reweighting import asimov
 
@@ -157,7 +157,7 @@ def differences(made: Binned) -> np.ndarray:
     """Give the relative differences of the limits; where pyhf's minimiser, which starts once, finds others, with one that starts again."""
     kinked = made.norm == "code1" or made.histogram == "code0"
     found = CLOSE if kinked else compared(made, pyhf.optimize.scipy_optimizer)
-    return compared(made, Repeated) if np.abs(found).max() >= CLOSE else np.asarray(found)
+    return compared(made, RepeatedToys) if np.abs(found).max() >= CLOSE else np.asarray(found)
 
 
 def compared(made: Binned, minimiser: Any) -> np.ndarray:
@@ -180,13 +180,15 @@ def compared(made: Binned, minimiser: Any) -> np.ndarray:
     return np.array(differences)
 
 
-class Repeated(pyhf.optimize.scipy_optimizer):
+class RepeatedToys(pyhf.optimize.scipy_optimizer):
     """pyhf's minimiser from several starts: with kinks (code0, code1) mostly, with others at times, -ln L has several minima."""
 
     def _internal_minimize(self, func: Any, x0: list[float], bounds: Any = None, **more: Any) -> Any:
         own, rng = np.array([tuple(pair) == (-5, 5) for pair in bounds]), np.random.default_rng(1)
         starts = [np.array(x0), *(np.array(x0) + own * rng.choice([-0.7, 0.7], len(own)) for _ in range(STARTS - 1))]
-        ends = [super(Repeated, self)._internal_minimize(func, list(start), bounds=bounds, **more) for start in starts]
+        ends = [
+            super(RepeatedToys, self)._internal_minimize(func, list(start), bounds=bounds, **more) for start in starts
+        ]
         return min(ends, key=lambda end: float(end.fun))
 
 

@@ -13,16 +13,17 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from needle_parsl.analysis import Model, Nuisance, Parameter, Scan
-from needle_parsl.nsbi.statistics.blocks import Block
+from needle_parsl.densities import Shape
 from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.fits import fitting, intervals, limits
+from needle_parsl.nsbi.statistics.fits import fitting
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
-from needle_parsl.nsbi.statistics.model import Shape
-from needle_parsl.nsbi.statistics.model.building import Builder, Counts
+from needle_parsl.nsbi.statistics.intervals import limits, profile
+from needle_parsl.nsbi.statistics.model.builder import Builder, Counts
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
-from needle_parsl.nsbi.statistics.throws import fit as fit_toy
-from needle_parsl.nsbi.statistics.throws import fitted
-from needle_parsl.nsbi.statistics.toys import drawn, model_pool, no_pool
+from needle_parsl.nsbi.statistics.toys.block import Block
+from needle_parsl.nsbi.statistics.toys.fitting import fit as fit_toy
+from needle_parsl.nsbi.statistics.toys.fitting import fitted
+from needle_parsl.nsbi.statistics.toys.pool import drawn, model_pool, no_pool
 
 X = np.linspace(-9, 9, 8001)
 BASIS = {"sm": 0.0, "p": 1.0, "m": -1.0}
@@ -74,7 +75,7 @@ def test_polynomial_multipliers_end_in_the_deepest_minimum_of_the_exact_density(
     assert len(best.minima) >= 2
     assert best.record(0, {})["minima"] == len(best.minima)
     t = 2 * (exact - exact.min())
-    scan = intervals.scan(likelihood, best, "c", None, [0.68, 0.95])
+    scan = profile.scan(likelihood, best, "c", None, [0.68, 0.95])
     for level in (0.68, 0.95):
         inside = t < stats.chi2.ppf(level, 1)
         pieces = scan["intervals"][f"{level:g}"]
@@ -243,7 +244,7 @@ def test_a_scan_below_the_best_fit_starts_it_again() -> None:
     wrong = minimise(likelihood, likelihood.rates, fixed={"c": right.minima[1][0]})
     planted = replace(right, nll=wrong.nll, theta=wrong.theta, minima=(wrong.theta,))
     for where in (None, Scan(-5.0, 5.0, 31)):
-        found = intervals.scan(likelihood, planted, "c", where, [0.68])
+        found = profile.scan(likelihood, planted, "c", where, [0.68])
         assert found["best"] == pytest.approx(right.value("c"), abs=1e-3)
         assert found["intervals"]["0.68"][0][0] < right.value("c") < found["intervals"]["0.68"][0][1]
 
@@ -263,7 +264,7 @@ def test_intervals_of_one_scan_are_nested_and_without_slivers() -> None:
     for _ in range(200):
         grid = np.sort(rng.uniform(-3, 3, rng.integers(6, 30)))
         t = np.maximum(3 * grid**2 + rng.normal(0, 2, len(grid)), 0.0)
-        cuts = [intervals.below(grid, t, height) for height in (0.5, 1.0, 3.84, 6.6)]
+        cuts = [profile.below(grid, t, height) for height in (0.5, 1.0, 3.84, 6.6)]
         for lower, higher in pairwise(cuts):
             for low, high in lower:
                 assert any(a <= low and high <= b for a, b in higher)
@@ -275,7 +276,7 @@ def test_intervals_of_one_scan_are_nested_and_without_slivers() -> None:
 def test_no_interval_comes_from_a_fit_that_did_not_converge() -> None:
     likelihood = HARD["square"]
     best = replace(minimise(likelihood, likelihood.rates), converged=False)
-    found = intervals.scan(likelihood, best, "c", None, [0.68, 0.95])
+    found = profile.scan(likelihood, best, "c", None, [0.68, 0.95])
     assert found["intervals"] == {"0.68": [], "0.95": []}
     assert not found["converged"]
 

@@ -11,9 +11,9 @@ import pytest
 from random_likelihoods import KINDS, Independent, Problem, drawn
 from scipy.optimize import minimize
 
-from needle_parsl.nsbi.statistics.fits import intervals, limits
 from needle_parsl.nsbi.statistics.fits.descent import descend
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
+from needle_parsl.nsbi.statistics.intervals import limits, profile
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model.normalisation import NOTHING, Simulation
 from needle_parsl.nsbi.statistics.model.responses import Entry, Responses
@@ -159,7 +159,7 @@ def test_scan_follows_the_deepest_minimum_back_from_far_away() -> None:
     likelihood = drawn("shapes in bins", 29).likelihood()
     rates = likelihood.rates
     best = minimise(likelihood, rates)
-    points = intervals.profile(likelihood, best, "mu", np.linspace(0.1, 3.0, 7))
+    points = profile.profile(likelihood, best, "mu", np.linspace(0.1, 3.0, 7))
     for point in points[:3]:
         assert point.nll < searched(likelihood, 29, rates.inward("mu", point.value)) + CLOSE
 

@@ -12,7 +12,7 @@ import torch
 from needle_parsl.analysis import Training
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import composing, diagnostics, files
-from needle_parsl.nsbi.training import engine, networks, packs, state, views
+from needle_parsl.nsbi.training import networks, packs, ratio_events, state, train
 from needle_parsl.nsbi.training.members import Member, Settings
 from needle_parsl.nsbi.training.networks import Shape
 from needle_parsl.nsbi.transforms.transform import Transform
@@ -91,11 +91,11 @@ def test_members_with_their_own_step_size_are_those_of_a_pack_of_their_own() -> 
         x = np.random.default_rng(seed).normal(mean, 1, (200, 3)).astype(np.float32)
         return Events(tuple("abc"), x, np.ones(200), np.arange(seed * 1000, seed * 1000 + 200, dtype=np.uint64))
 
-    data = views.RatioEvents.build(gaussian(0.4, 1), gaussian(0.0, 2))
-    view = views.MemberView(0, 1, 5, 0.2, 6, None)
+    data = ratio_events.RatioEvents.build(gaussian(0.4, 1), gaussian(0.0, 2))
+    view = ratio_events.MemberView(0, 1, 5, 0.2, 6, None)
     common = Settings.of(Training(layers=1, nodes=4, epochs=2, batch_size=64, dropout=0.0), 3)
     members = [Member(0, 0, 7, view), Member(1, 0, 8, view, (("learning_rate", 0.1), ("weight_decay", 0.0)))]
-    together = engine.train_pack(data, members, common, state.State(), state.never)
-    alone = engine.train(data, Member(1, 0, 8, view), replace(common, learning_rate=0.1, weight_decay=0.0))
+    together = train.train_pack(data, members, common, state.State(), state.never)
+    alone = train.train(data, Member(1, 0, 8, view), replace(common, learning_rate=0.1, weight_decay=0.0))
     np.testing.assert_array_equal(together[1].weights, alone.weights)
     assert not np.array_equal(together[0].weights, together[1].weights)

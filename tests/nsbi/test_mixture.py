@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from needle_parsl.analysis import Model, Parameter
-from needle_parsl.nsbi.statistics import mixture
-from needle_parsl.nsbi.statistics.model import Rates
+from needle_parsl.nsbi.statistics.model import Rates, mixture
 
 MU = Parameter(1.0, (0.0, 4.0))
 LINEAR = Rates.build(Model({"mu": MU}, {"s": "mu", "b": "1"}, {}))

@@ -11,17 +11,17 @@ import torch
 
 from needle_parsl import refs
 from needle_parsl.errors import InputError, TaskError
-from needle_parsl.nsbi import compiling
+from needle_parsl.nsbi import compilation
 from needle_parsl.nsbi.data import store
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.loading.stretches import Stretch
 from needle_parsl.nsbi.data.store import Schema
 from needle_parsl.nsbi.estimators import composing
-from needle_parsl.nsbi.training import engine, heads, losses, networks, packs, state
+from needle_parsl.nsbi.training import heads, losses, networks, packs, state, train
 from needle_parsl.nsbi.training.engines import choosing
 from needle_parsl.nsbi.training.members import Member, Settings
-from needle_parsl.nsbi.training.streaming import StoredEvents
-from needle_parsl.nsbi.training.views import MemberView, RatioEvents
+from needle_parsl.nsbi.training.ratio_events import MemberView, RatioEvents
+from needle_parsl.nsbi.training.stored_events import StoredEvents
 from needle_parsl.nsbi.transforms.transform import Transform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -88,8 +88,8 @@ def test_classes_are_balanced() -> None:
 
 def test_one_ensemble_learns_every_ratio() -> None:
     """Each ratio of one pack against its truth, and sum_j c_j r_j = 1 for the samples of the mixture."""
-    trained = engine.train_pack(DATA, [member(0), member(1)], SETTINGS, state.State(), state.never)
-    assert {m.engine for m in trained} == {"native" if compiling.AVAILABLE else "sequential"}
+    trained = train.train_pack(DATA, [member(0), member(1)], SETTINGS, state.State(), state.never)
+    assert {m.engine for m in trained} == {"native" if compilation.AVAILABLE else "sequential"}
     yields, found = {"s": 1.0, "b": 2.0}, {}
     for name in MEANS:
         shape = replace(SETTINGS.shape, head=heads.of_ratio(HEAD, name, yields))
@@ -103,13 +103,13 @@ def test_one_ensemble_learns_every_ratio() -> None:
     np.testing.assert_allclose(found["s"] / 3 + found["b"] * 2 / 3, 1, atol=1e-5)
 
 
-@pytest.mark.skipif(not compiling.AVAILABLE, reason="numba is not installed")
+@pytest.mark.skipif(not compilation.AVAILABLE, reason="numba is not installed")
 @pytest.mark.parametrize("optimizer", ["adamw", "nadam", "sgd"])
 def test_compiled_classes_equal_rows(monkeypatch: pytest.MonkeyPatch, optimizer: str) -> None:
     how = replace(SETTINGS, optimizer=optimizer)
-    ours = engine.train(DATA, member(), how)
-    monkeypatch.setattr(compiling, "AVAILABLE", False)
-    theirs = engine.train(DATA, member(), how)
+    ours = train.train(DATA, member(), how)
+    monkeypatch.setattr(compilation, "AVAILABLE", False)
+    theirs = train.train(DATA, member(), how)
     assert (ours.engine, theirs.engine) == ("native", "sequential")
     np.testing.assert_allclose(ours.history, theirs.history, atol=1e-6)
     np.testing.assert_allclose(ours.weights, theirs.weights, atol=1e-5)
@@ -117,9 +117,9 @@ def test_compiled_classes_equal_rows(monkeypatch: pytest.MonkeyPatch, optimizer:
 
 def test_stacked_classes_equal_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     how = replace(SETTINGS, epochs=3)
-    alone = [engine.train(DATA, member(k), how) for k in (0, 1)]
+    alone = [train.train(DATA, member(k), how) for k in (0, 1)]
     monkeypatch.setattr(choosing, "accelerated", lambda: True)
-    together = engine.train_pack(DATA, [member(0), member(1)], how, state.State(), state.never)
+    together = train.train_pack(DATA, [member(0), member(1)], how, state.State(), state.never)
     for ours, theirs in zip(together, alone, strict=True):
         assert ours.engine == "stacked"
         np.testing.assert_allclose(ours.history, theirs.history, atol=2e-6)

@@ -19,12 +19,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 pytest.importorskip("numba")
 
-from needle_parsl.nsbi import compiling
+from needle_parsl.nsbi import compilation
 from needle_parsl.nsbi.training import losses
-from needle_parsl.nsbi.training.native import passes, recognising, updates
-from needle_parsl.nsbi.training.native.passes import Table
-from needle_parsl.nsbi.training.native.trainer import Goal, Structure, Trainer
-from needle_parsl.nsbi.training.native.updates import Rule
+from needle_parsl.nsbi.training.kernels import passes, recognition, updates
+from needle_parsl.nsbi.training.kernels.passes import Table
+from needle_parsl.nsbi.training.kernels.trainer import Goal, Structure, Trainer
+from needle_parsl.nsbi.training.kernels.updates import Rule
 
 ACTIVATIONS = {passes.SILU: nn.SiLU, passes.RELU: nn.ReLU, passes.TANH: nn.Tanh}
 RULES: dict[str, tuple[Rule, Callable[..., torch.optim.Optimizer]]] = {
@@ -263,14 +263,14 @@ def test_classes_that_are_the_same_do_not_hide_that_the_arithmetic_is() -> None:
             module[-1].weight *= 0.01  # logits near 0
             module[-1].bias.zero_()
         value, expected = gradient(goal, module, twice, np.arange(2000))
-        sample = recognising.Sample(twice, value, torch.from_numpy(expected))
+        sample = recognition.Sample(twice, value, torch.from_numpy(expected))
         wrong = Goal(passes.MSE)
         assert (
-            recognising.plan(recognising.structures(module), [goal], torch.from_numpy(flat(module)), [sample])
+            recognition.plan(recognition.structures(module), [goal], torch.from_numpy(flat(module)), [sample])
             is not None
         ), seed
         assert (
-            recognising.plan(recognising.structures(module), [wrong], torch.from_numpy(flat(module)), [sample]) is None
+            recognition.plan(recognition.structures(module), [wrong], torch.from_numpy(flat(module)), [sample]) is None
         ), seed
 
 
@@ -280,22 +280,22 @@ def test_compiled_code_is_kept_per_processor_and_source_and_only_where_it_can_be
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "a.py").write_text("a = 1")
-    before = compiling.folder(tmp_path / "code")
+    before = compilation.folder(tmp_path / "code")
     assert before.parent == tmp_path
-    assert compiling.folder(tmp_path / "code") == before
+    assert compilation.folder(tmp_path / "code") == before
     (tmp_path / "code" / "a.py").write_text("a = 2")
-    assert compiling.folder(tmp_path / "code") != before
+    assert compilation.folder(tmp_path / "code") != before
     (tmp_path / "file").touch()
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))
 
     def double(x: float) -> float:
         return 2 * x
 
-    assert compiling.compiled(double)(3.0) == 6.0
+    assert compilation.compiled(double)(3.0) == 6.0
 
 
 SUMS = """
-from needle_parsl.nsbi.compiling import compiled
+from needle_parsl.nsbi.compilation import compiled
 @compiled
 def inner(x): return 2 * x
 @compiled

@@ -11,11 +11,12 @@ from scipy import stats
 from test_statistics import counting
 
 from needle_parsl.errors import InputError, TaskError
-from needle_parsl.nsbi.statistics import blocks, neyman, throws
-from needle_parsl.nsbi.statistics.blocks import Block
-from needle_parsl.nsbi.statistics.fits import intervals
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
-from needle_parsl.nsbi.statistics.toys import Pool, drawn
+from needle_parsl.nsbi.statistics.intervals import neyman, profile
+from needle_parsl.nsbi.statistics.toys import block as blocks
+from needle_parsl.nsbi.statistics.toys import fitting
+from needle_parsl.nsbi.statistics.toys.block import Block
+from needle_parsl.nsbi.statistics.toys.pool import Pool, drawn
 
 B, LEVEL, TOYS = 3.0, 0.9, 1000
 TABLE = {0: (0.0, 1.08), 1: (0.0, 1.88), 2: (0.0, 3.04), 3: (0.0, 4.42), 4: (0.0, 5.60), 5: (0.0, 6.99),
@@ -56,8 +57,8 @@ def construction() -> tuple[np.ndarray, list[Block]]:
         truth = events.rates.at({"mu": mu})
 
         @cache
-        def fitted(n: int, truth=truth) -> throws.Fitted:
-            return throws.fit(counting(n, b=B, s=1.0, bounds=(0.0, 60.0)), "mu", truth)
+        def fitted(n: int, truth=truth) -> fitting.Fitted:
+            return fitting.fit(counting(n, b=B, s=1.0, bounds=(0.0, 60.0)), "mu", truth)
 
         toys = drawn(pool, truth, [1000 * place + toy for toy in range(TOYS)])
         rows = [fitted(len(toy.rows)) for toy in toys]
@@ -72,7 +73,7 @@ def test_toys_accept_what_feldman_and_cousins_accept(construction: tuple[np.ndar
     grid, toys = construction
     data = counting(n, b=B, s=1.0, bounds=(0.0, 60.0))
     best = minimise(data, data.rates)
-    observed = intervals.statistic(data, best, "mu", grid)
+    observed = profile.statistic(data, best, "mu", grid)
     found = neyman.belt("mu", grid, toys, observed, [LEVEL], data.rates)
     wrong, error = [], math.sqrt(LEVEL * (1 - LEVEL) / TOYS)
     for point in found["points"]:
@@ -148,7 +149,7 @@ def test_statistic_is_that_of_the_bound_where_a_nuisance_would_run_away() -> Non
     """The smallest -ln L within the bounds, 5 standard deviations, in closed form."""
     data = counting(7000, b=5000, s=2000, sigma=0.05)
     best = minimise(data, data.rates)
-    t = intervals.statistic(data, best, "mu", np.array([0.0, 0.8, 1.0, 5.0]))
+    t = profile.statistic(data, best, "mu", np.array([0.0, 0.8, 1.0, 5.0]))
     expected = np.array([5000 * 1.05**5, 10_000 + 5000 * 1.05**-5])
     exact = 2 * (expected - 7000 - 7000 * np.log(expected / 7000) + 5**2 / 2)
     np.testing.assert_allclose(t[[0, 3]], exact, rtol=1e-6)

@@ -11,8 +11,9 @@ from needle_parsl.nsbi.data import acceptance
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.recipes import Recipe
 from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.fits import fitting, intervals
-from needle_parsl.nsbi.statistics.model.building import Builder
+from needle_parsl.nsbi.statistics.fits import fitting
+from needle_parsl.nsbi.statistics.intervals import profile
+from needle_parsl.nsbi.statistics.model.builder import Builder
 
 N, SIGNAL = 2000, 3.0
 CHI2 = 3.841458820694124
@@ -31,7 +32,7 @@ def test_the_limit_is_that_of_the_expected_events_alone(nuisances: dict[str, Nui
     best = fitting.minimise(likelihood, likelihood.rates)
     assert best.converged
     assert best.value("mu") == pytest.approx(0.0, abs=1e-6)
-    found = intervals.scan(likelihood, best, "mu", None, [0.95])
+    found = profile.scan(likelihood, best, "mu", None, [0.95])
     ((low, high),) = found["intervals"]["0.95"]
     assert low == pytest.approx(0.0, abs=1e-6)
     assert high == pytest.approx(CHI2 / 2 / SIGNAL, rel=1e-3)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from needle_parsl.nsbi.data import files, inspection, own_code, sample_look, stamps
+from needle_parsl.nsbi.data import files, own_code, sample_look, stamps
 from needle_parsl.nsbi.data.events import Fractions
 from needle_parsl.nsbi.data.recipes import Recipe
+from needle_parsl.nsbi.programs import inspect_inputs
 
 
 def aged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +81,7 @@ def test_what_the_users_code_is_made_of(tmp_path: Path, monkeypatch: pytest.Monk
     def look() -> dict[str, str]:
         for name in [name for name in sys.modules if name.startswith(("ana_of_mine", "physics_"))]:
             del sys.modules[name]
-        found = inspection.look(
+        found = inspect_inputs.look(
             [item], (PHYSICS, str(tmp_path / "run" / "physics.py")), Fractions(0.6, 0.2, 0.2, 1), 10, resources=(str(tmp_path / "run" / "named.h5"),)
         )  # fmt: skip
         assert found["problems"] == []
@@ -143,7 +144,7 @@ def test_code_and_weights_that_are_read_as_files(tmp_path: Path, monkeypatch: py
     time.sleep(0.01)
     item = sample_look.Look(Recipe("s", ("x1",), "weight", (), ()), (), "", "physics.py:signal", 10_000)
     for _ in range(2):  # from sources, then from compiled files
-        found = inspection.look([item], (LOADED, str(tmp_path / "physics.py")), Fractions(0.6, 0.2, 0.2, 1), 10)
+        found = inspect_inputs.look([item], (LOADED, str(tmp_path / "physics.py")), Fractions(0.6, 0.2, 0.2, 1), 10)
         assert {Path(path).name for path in found["code"]} == names
         for name in [name for name in sys.modules if name.startswith("physics_")]:
             del sys.modules[name]

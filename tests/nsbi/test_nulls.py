@@ -18,8 +18,8 @@ from needle_parsl.nsbi.data import conversion, formulas, hashing, values
 from needle_parsl.nsbi.data.jagged import Jagged
 from needle_parsl.nsbi.data.particles import ParticleRecipe, gather
 from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
-from needle_parsl.nsbi.report import outside
-from needle_parsl.nsbi.statistics import beyond
+from needle_parsl.nsbi.report.checks import outside
+from needle_parsl.nsbi.statistics import outside as beyond
 
 T, F, U = 1.0, 0.0, np.nan
 NULLS = pa.array([[True, False, None, None][k % 4] for k in range(400)], pa.bool_())

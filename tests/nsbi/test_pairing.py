@@ -15,10 +15,10 @@ from needle_parsl.nsbi.data.loading.batches import InMemory, Streamed
 from needle_parsl.nsbi.data.loading.stretches import Stretch, blocks, together
 from needle_parsl.nsbi.data.loading.windows import Loading, largest
 from needle_parsl.nsbi.data.store import Schema
-from needle_parsl.nsbi.training import engine, heads, networks, state
+from needle_parsl.nsbi.training import heads, networks, state, train
 from needle_parsl.nsbi.training.members import Member, Settings
-from needle_parsl.nsbi.training.streaming import StoredEvents
-from needle_parsl.nsbi.training.views import MemberView, RatioEvents
+from needle_parsl.nsbi.training.ratio_events import MemberView, RatioEvents
+from needle_parsl.nsbi.training.stored_events import StoredEvents
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 VIEW = MemberView(fold=1, folds=3, fold_salt=5, validation=0.2, validation_salt=6, bootstrap_salt=11)
@@ -106,10 +106,10 @@ def test_neither_pack_nor_engine_changes_what_is_trained(monkeypatch: pytest.Mon
     shape = networks.Shape("mlp", 2, 1, 8, head=heads.of_classes(["nominal", "up", "down"]))
     settings = Settings(shape, "multiclass", "adamw", 1e-2, "cosine", 1e-4, 256, 3, 3)
     members = [Member(k, 0, 100 + k, VIEW) for k in range(2)]
-    together_ = engine.train_pack(CLASSES, members, settings, state.State(), state.never)
-    alone = [engine.train(CLASSES, member, settings) for member in members]
-    monkeypatch.setattr("needle_parsl.nsbi.compiling.AVAILABLE", False)
-    rows = [engine.train(CLASSES, member, settings) for member in members]
+    together_ = train.train_pack(CLASSES, members, settings, state.State(), state.never)
+    alone = [train.train(CLASSES, member, settings) for member in members]
+    monkeypatch.setattr("needle_parsl.nsbi.compilation.AVAILABLE", False)
+    rows = [train.train(CLASSES, member, settings) for member in members]
     for ours, theirs, other in zip(together_, alone, rows, strict=True):
         assert ours.weights.tobytes() == theirs.weights.tobytes()
         assert other.engine == "sequential"

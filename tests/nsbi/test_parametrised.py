@@ -11,9 +11,9 @@ from needle_parsl.nsbi.data import parameters
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import composing
 from needle_parsl.nsbi.estimators.estimator import Estimator
-from needle_parsl.nsbi.training import engine, networks, packs, state
+from needle_parsl.nsbi.training import networks, packs, state, train
 from needle_parsl.nsbi.training.members import Member, Settings
-from needle_parsl.nsbi.training.views import MemberView, RatioEvents
+from needle_parsl.nsbi.training.ratio_events import MemberView, RatioEvents
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SLOPE = 0.8
@@ -70,7 +70,7 @@ def learned() -> Estimator:
     how = Settings(networks.Shape("mlp", 2, 2, 24), "carl", "adamw", 5e-3, "cosine", 1e-4, 512, 15, 15)
     members = [Member(k, 0, 100 + k, MemberView(0, 1, 5, 0.1, 6, None)) for k in range(3)]
     data = RatioEvents.build(*pair(30_000, 10))
-    trained = engine.train_pack(data, members, how, state.State(), state.never)
+    trained = train.train_pack(data, members, how, state.State(), state.never)
     return composing.compose(
         "s", packs.Pack(how.shape, data.transform, trained), pair(10_000, 30), composing.How("mean_log", 1.0)
     )

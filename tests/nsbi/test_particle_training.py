@@ -13,7 +13,7 @@ from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged, ends
 from needle_parsl.nsbi.estimators import composing
-from needle_parsl.nsbi.training import engine, networks, packs, state, views
+from needle_parsl.nsbi.training import networks, packs, ratio_events, state, train
 from needle_parsl.nsbi.training.members import Member, Settings
 from needle_parsl.nsbi.training.particles import PARTICLE_NETWORKS
 
@@ -31,7 +31,7 @@ def events(n: int, shift: float, seed: int) -> Events:
 
 
 ABOVE, BELOW = events(1200, 0.5, 1), events(1200, 0.0, 2)
-DATA = views.RatioEvents.build(ABOVE, BELOW)
+DATA = ratio_events.RatioEvents.build(ABOVE, BELOW)
 
 
 @pytest.mark.parametrize("name", ["deepset", "transformer"])
@@ -39,8 +39,8 @@ def test_ratio_of_particles_is_learned_and_evaluated(name: str) -> None:
     table = Training(network=name, layers=1, nodes=8, epochs=5, learning_rate=2e-2, schedule="constant", batch_size=128)
     assert DATA.transform.particles is not None
     settings = Settings.of(table, 1, 2)
-    members = [Member(k, 0, 7 + k, views.MemberView(0, 1, 5, 0.1, 6, None)) for k in range(1)]
-    trained = engine.train_pack(DATA, members, settings, state.State(), state.never)
+    members = [Member(k, 0, 7 + k, ratio_events.MemberView(0, 1, 5, 0.1, 6, None)) for k in range(1)]
+    trained = train.train_pack(DATA, members, settings, state.State(), state.never)
     pack = packs.Pack(settings.shape, DATA.transform, trained)
     made = composing.compose("r", pack, (ABOVE, BELOW), composing.How("mean_ratio", 1.0, "none"))
     test = events(500, 0.2, 3)
@@ -69,7 +69,7 @@ def test_ratio_of_particles_is_learned_and_evaluated(name: str) -> None:
 def test_network_of_features_sees_no_particles() -> None:
     settings = Settings.of(Training(layers=1, nodes=4, epochs=1), 1, 2)
     assert settings.shape.particles == 0
-    found = engine.train(DATA, Member(0, 0, 7, views.MemberView(0, 1, 5, 0.1, 6, None)), settings)
+    found = train.train(DATA, Member(0, 0, 7, ratio_events.MemberView(0, 1, 5, 0.1, 6, None)), settings)
     assert found.reason == ""
 
 

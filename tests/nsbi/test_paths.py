@@ -14,10 +14,11 @@ import pytest
 import uproot
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import readers, survey
+from needle_parsl.nsbi.data import readers
 from needle_parsl.nsbi.data.jagged import Jagged
 from needle_parsl.nsbi.data.readers.columns import flat, jagged
 from needle_parsl.nsbi.data.readers.names import Names
+from needle_parsl.nsbi.programs import survey
 
 SAMPLES = Path(os.environ.get("NEEDLE_SAMPLE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 FILES = sorted(SAMPLES.parent.glob("experiments/*.root")) + sorted((SAMPLES / "cms_open_data").glob("*.root"))

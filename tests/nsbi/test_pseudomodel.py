@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from needle_parsl.densities import Shape
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import composing, joint
 from needle_parsl.nsbi.statistics import pseudomodel
-from needle_parsl.nsbi.statistics.model import Shape
 from needle_parsl.nsbi.training import networks, packs
 from needle_parsl.nsbi.transforms.transform import Transform
 

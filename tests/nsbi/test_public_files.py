@@ -22,9 +22,10 @@ import uproot
 from test_paths import as_awkward, equal
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import readers, survey
+from needle_parsl.nsbi.data import readers
 from needle_parsl.nsbi.data.jagged import Jagged
 from needle_parsl.nsbi.data.readers.columns import flat, jagged
+from needle_parsl.nsbi.programs import survey
 
 FOLDER = os.environ.get("NEEDLE_PUBLIC_FILES", "")
 KINDS = (".root", ".parquet", ".h5", ".hdf5")

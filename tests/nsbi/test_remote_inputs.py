@@ -18,12 +18,13 @@ import uproot
 from pyarrow import csv, parquet
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import inspection, readers, sample_look
+from needle_parsl.nsbi.data import readers, sample_look
 from needle_parsl.nsbi.data.conversion import convert
 from needle_parsl.nsbi.data.events import Fractions
 from needle_parsl.nsbi.data.gathering import gather
 from needle_parsl.nsbi.data.readers import source
 from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
+from needle_parsl.nsbi.programs import inspect_inputs
 
 COLUMNS = {"x": np.linspace(0, 1, 5000), "w": np.ones(5000), "event": np.arange(5000)}
 
@@ -143,7 +144,7 @@ def test_copies_are_kept_and_renewed(server: Server, tmp_path: Path, monkeypatch
 def test_look_and_read_notice_a_replaced_file(server: Server, tmp_path: Path) -> None:
     url = f"{server.url}/part*.root"
     item = sample_look.Look(RECIPE, (url,), "", "", 0)
-    found = inspection.look([item], ("", ""), Fractions(0.6, 0.2, 0.2, 1), 100)
+    found = inspect_inputs.look([item], ("", ""), Fractions(0.6, 0.2, 0.2, 1), 100)
     assert found["problems"] == []
     assert list(found["samples"]["s"]) == [f"{server.url}/part{i}.root" for i in (0, 1)]
     state = found["files"][f"{server.url}/part0.root"]

@@ -24,10 +24,10 @@ from needle_parsl.nsbi.estimators import composing, diagnostics
 from needle_parsl.nsbi.report import gathering, page
 from needle_parsl.nsbi.report.figures import FIGURES, closure
 from needle_parsl.nsbi.report.gathering import Facts, Inference, Provenance, Sample, Subject
-from needle_parsl.nsbi.statistics import coverage, neyman
-from needle_parsl.nsbi.statistics.fits import distributions, impacts, intervals
+from needle_parsl.nsbi.statistics.fits import distributions, impacts
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
-from needle_parsl.nsbi.statistics.model.building import Builder
+from needle_parsl.nsbi.statistics.intervals import coverage, neyman, profile
+from needle_parsl.nsbi.statistics.model.builder import Builder
 from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training.packs import Pack
 
@@ -45,7 +45,7 @@ def whole() -> Facts:
     toys = block(np.linspace(0, 4, 100))
     grid = np.arange(5.0)
     line = neyman.belt("mu", grid, [toys] * 5, np.array([9.0, 0.5, 0.1, 0.2, 9.0]), LEVELS, likelihood.rates)
-    scan = intervals.scan(likelihood, best, "mu", None, LEVELS)
+    scan = profile.scan(likelihood, best, "mu", None, LEVELS)
     numbers = {"total": 0.2, "simulation": 0.1, "training": 0.15, "uncertainty": {"total": 0.05, "simulation": 0.05, "training": 0.05}}  # fmt: skip
     replicas = {
         "replicas": 4, "repeats": 4, "members": 2, "failed": 0, "reasons": [],

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from needle_parsl.analysis import Diagnostics
-from needle_parsl.nsbi.report import fit_checks, judging, ratio_checks, sample_checks
+from needle_parsl.nsbi.report.checks import fits, run
+from needle_parsl.nsbi.report.checks import ratios as ratio_checks
+from needle_parsl.nsbi.report.checks import samples as sample_checks
+from needle_parsl.nsbi.report.checks.states import Finding, resolved, worst
 from needle_parsl.nsbi.report.gathering import Sample
-from needle_parsl.nsbi.report.states import Finding, resolved, worst
 
 RNG = np.random.default_rng(3)
 SIZE = 2000
@@ -58,9 +60,9 @@ def good() -> Any:
 
 
 CHECKS = {
-    "fits": fit_checks.fits, "minima": fit_checks.minima, "asimov": fit_checks.returned,
+    "fits": fits.fits, "minima": fits.minima, "asimov": fits.returned,
     "events": sample_checks.events, "variation samples": sample_checks.variations, "leaks": sample_checks.leaks,
-    "outputs": sample_checks.outputs, "belt": judging.CHECKS["belt"][0],
+    "outputs": sample_checks.outputs, "belt": run.CHECKS["belt"][0],
 }  # fmt: skip
 
 
@@ -200,10 +202,10 @@ def test_the_worst_comes_first_and_the_heading_says_what_it_means() -> None:
         Finding("events", "warning", "few events"), Finding("toys", "no power", "few toys"), Finding("fits", "pass", "good"),
         Finding("truth", "fail", "small", 0.6), Finding("asimov", "fail", "large", 5.0), Finding("closure", "pass", "good"),
     ]  # fmt: skip
-    assert [finding.check for finding in judging.ranked(findings)][:4] == ["asimov", "truth", "events", "toys"]
-    assert judging.verdict(findings) == ("fail", "do not quote: 2 of 6 checks failed; 1 have no power")
-    assert judging.verdict(findings[1:3])[0] == "no power"
-    assert judging.verdict(findings[2:3]) == ("pass", "all 1 checks pass")
+    assert [finding.check for finding in run.ranked(findings)][:4] == ["asimov", "truth", "events", "toys"]
+    assert run.verdict(findings) == ("fail", "do not quote: 2 of 6 checks failed; 1 have no power")
+    assert run.verdict(findings[1:3])[0] == "no power"
+    assert run.verdict(findings[2:3]) == ("pass", "all 1 checks pass")
 
 
 def test_a_pass_whose_error_is_larger_than_its_threshold_is_none() -> None:

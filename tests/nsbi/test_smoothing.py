@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 from scipy.interpolate import make_smoothing_spline
 
-from needle_parsl.nsbi.statistics import neyman
-from needle_parsl.nsbi.statistics.smoothing import smooth
+from needle_parsl.nsbi.statistics.intervals import neyman
+from needle_parsl.nsbi.statistics.intervals.smoothing import smooth
 
 TOYS, REPLICAS = 1000, 60
 GRID = np.linspace(0, 3, 20)

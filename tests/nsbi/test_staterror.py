@@ -9,17 +9,17 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from needle_parsl.analysis import Model, Nuisance, Parameter
+from needle_parsl.densities import Shape
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.statistics import counting
-from needle_parsl.nsbi.statistics.batched.engine import Engine
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
-from needle_parsl.nsbi.statistics.model import Shape
-from needle_parsl.nsbi.statistics.model.building import Builder, Counts
+from needle_parsl.nsbi.statistics.model import regions as counting
+from needle_parsl.nsbi.statistics.model.builder import Builder, Counts
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model.reweighting import asimov
 from needle_parsl.nsbi.statistics.model.staterror import Staterror
-from needle_parsl.nsbi.statistics.toys import Draw
+from needle_parsl.nsbi.statistics.toys.compiled.engine import CompiledFits
+from needle_parsl.nsbi.statistics.toys.pool import Draw
 
 SIGNAL, BACKGROUND = np.array([20.0, 8.0, 3.0]), np.array([100.0, 60.0, 30.0])
 ERRORS = {"s": np.array([1.0, 0.7, 0.3]), "b": np.array([20.0, 6.0, 1.0])}
@@ -146,7 +146,7 @@ def test_compiled_toys_have_the_same_likelihood() -> None:
         Counts("two", {"s": SIGNAL, "b": BACKGROUND}),
     ]
     events = Builder.of(model, []).likelihood(data, data, regions)
-    engine = Engine.of(events)
+    engine = CompiledFits.of(events)
     for counts in ([110.0, 0.0, 31.0], [150.0, 80.0, 0.0], [3.0, 2.0, 1.0]):
         seen = [1 + events.of_kind("bins")[0].staterror.spread * rng.normal(size=3), np.ones(3)]
         draw = Draw(

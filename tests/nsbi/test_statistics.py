@@ -9,12 +9,14 @@ import pytest
 from scipy import optimize, stats
 
 from needle_parsl.analysis import WALL, Model, Nuisance, Parameter, Scan
+from needle_parsl.densities import Shape
 from needle_parsl.nsbi.statistics import dataset
-from needle_parsl.nsbi.statistics.fits import descent, fitting, intervals
+from needle_parsl.nsbi.statistics.fits import descent, fitting
+from needle_parsl.nsbi.statistics.fits.ensemble_error import simulation_errors
 from needle_parsl.nsbi.statistics.fits.result import Result
-from needle_parsl.nsbi.statistics.model import Rates, Shape
-from needle_parsl.nsbi.statistics.model.building import Builder
-from needle_parsl.nsbi.statistics.model.finite import simulation_errors
+from needle_parsl.nsbi.statistics.intervals import profile
+from needle_parsl.nsbi.statistics.model import Rates
+from needle_parsl.nsbi.statistics.model.builder import Builder
 from needle_parsl.nsbi.statistics.model.interpolation import FLOOR, INTERPOLATIONS, Curve
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 
@@ -205,7 +207,7 @@ def test_counting_experiment_has_its_analytic_estimate_and_error() -> None:
 
 def test_counting_interval_agrees_with_root_finding() -> None:
     likelihood = counting(80)
-    scan = intervals.scan(likelihood, fit(likelihood), "mu", None, [0.68, 0.95])
+    scan = profile.scan(likelihood, fit(likelihood), "mu", None, [0.68, 0.95])
 
     def t(mu: float) -> float:
         nu = 50 + 20 * mu
@@ -234,7 +236,7 @@ def test_at_a_bound_the_error_is_null_and_the_interval_begins_there() -> None:
     record = found.record(0, {})
     assert record["at_bound"] == ["mu"]
     assert record["parameters"]["mu"]["error"] is None
-    scan = intervals.scan(likelihood, found, "mu", None, [0.95])
+    scan = profile.scan(likelihood, found, "mu", None, [0.95])
     assert scan["intervals"]["0.95"][0][0] == 0
     assert scan["open"] == []
 
@@ -250,21 +252,21 @@ def test_nuisance_on_its_wall_is_at_a_minimum_and_named() -> None:
 @pytest.mark.parametrize(("start", "stop"), [(1.4, 1.6), (0.1, 0.4), (3.0, 4.0)])
 def test_range_that_does_not_hold_the_interval_is_extended(start: float, stop: float) -> None:
     likelihood = counting(80)
-    scan = intervals.scan(likelihood, fit(likelihood), "mu", Scan(start, stop, 11), [0.68])
-    wide = intervals.scan(likelihood, fit(likelihood), "mu", None, [0.68])
+    scan = profile.scan(likelihood, fit(likelihood), "mu", Scan(start, stop, 11), [0.68])
+    wide = profile.scan(likelihood, fit(likelihood), "mu", None, [0.68])
     assert scan["open"] == []
     np.testing.assert_allclose(scan["intervals"]["0.68"], wide["intervals"]["0.68"], atol=1e-3)
 
 
 def test_automatic_range_grows_until_the_level_is_reached() -> None:
     likelihood = counting(80, bounds=(0.0, 50.0))
-    scan = intervals.scan(likelihood, fit(likelihood), "mu", None, [0.99999])
+    scan = profile.scan(likelihood, fit(likelihood), "mu", None, [0.99999])
     assert scan["points"][-1]["t"] > stats.chi2.ppf(0.99999, 1)
 
 
 def test_disjoint_pieces_are_found() -> None:
     grid = np.linspace(-2, 2, 81)
-    pieces = intervals.below(grid, 10 * (grid**2 - 1) ** 2, float(stats.chi2.ppf(0.68, 1)))
+    pieces = profile.below(grid, 10 * (grid**2 - 1) ** 2, float(stats.chi2.ppf(0.68, 1)))
     assert len(pieces) == 2
     edge = math.sqrt(1 + math.sqrt(stats.chi2.ppf(0.68, 1) / 10))
     assert pieces[1][1] == pytest.approx(edge, abs=1e-3)
@@ -348,17 +350,17 @@ def test_asimov_data_is_made_at_the_nominal_parameters(nominal: float, multiplie
 def test_a_coarse_scan_gives_the_same_interval(points: int) -> None:
     likelihood = counting(80)
     best = fit(likelihood)
-    fine = intervals.scan(likelihood, best, "mu", None, [0.68, 0.95])["intervals"]
-    coarse = intervals.scan(likelihood, best, "mu", Scan(0.0, 5.0, points), [0.68, 0.95])["intervals"]
+    fine = profile.scan(likelihood, best, "mu", None, [0.68, 0.95])["intervals"]
+    coarse = profile.scan(likelihood, best, "mu", Scan(0.0, 5.0, points), [0.68, 0.95])["intervals"]
     for level in fine:
         np.testing.assert_allclose(coarse[level], fine[level], atol=2e-4)
 
 
 def test_interval_that_ends_at_a_lost_point_is_open() -> None:
-    points = [intervals.Point(x, (x - 1) ** 2, x < 1.3, np.array([x])) for x in np.linspace(0, 2, 21)]
+    points = [profile.Point(x, (x - 1) ** 2, x < 1.3, np.array([x])) for x in np.linspace(0, 2, 21)]
     scan = {p.value: p for p in points}
     best = Result(counting(80).rates, True, 0.0, np.ones(1), np.eye(1))
-    found = intervals.scan(
+    found = profile.scan(
         lambda t: (float((t[0] - 1) ** 2) if t[0] < 1.3 else math.nan, np.array([2 * (t[0] - 1)])),
         best, "mu", Scan(0.0, 2.0, 21), [0.95],
     )  # fmt: skip
@@ -413,7 +415,7 @@ def test_scan_of_statistics_alone_is_the_narrower_one() -> None:
     likelihood = counting(7000, b=5000, s=2000, sigma=0.02)
     best = fit(likelihood)
     alone, whole = (
-        intervals.scan(likelihood, best, "mu", None, [0.68], held)["intervals"]["0.68"][0]
+        profile.scan(likelihood, best, "mu", None, [0.68], held)["intervals"]["0.68"][0]
         for held in (best.nuisances(), None)
     )
     need = math.sqrt(stats.chi2.ppf(0.68, 1))
@@ -480,7 +482,7 @@ def test_interval_does_not_depend_on_the_unit_of_the_parameter(unit: float) -> N
     table = Model({"c": Parameter(0.0, (-1 / unit, 2 / unit))}, {"s": f"1 + {unit} * c", "b": "1"}, {"jes": Nuisance()})
     shapes = (Shape("s", "jes", "s.up", "s.down", ""),)
     likelihood = Builder.of(table, shapes).likelihood(data, data)
-    ((low, high),) = intervals.scan(likelihood, fit(likelihood), "c", None, [0.68])["intervals"]["0.68"]
+    ((low, high),) = profile.scan(likelihood, fit(likelihood), "c", None, [0.68])["intervals"]["0.68"]
     np.testing.assert_allclose(
         [low * unit, high * unit], UNITS.setdefault("interval", [low * unit, high * unit]), atol=2e-3
     )
@@ -493,7 +495,7 @@ UNITS: dict[str, list[float]] = {}
 def test_disjoint_interval_far_from_the_best_fit_is_found() -> None:
     """The scan goes on to where t comes down again, and the edges agree with those of a fine grid in s."""
     likelihood, _ = interfering(0.1, mean=0.2)
-    found = intervals.scan(likelihood, fit(likelihood), "mu", None, [0.68])
+    found = profile.scan(likelihood, fit(likelihood), "mu", None, [0.68])
     need = stats.chi2.ppf(0.68, 1)
     s = np.linspace(0, math.sqrt(5), 4001)
     t = np.array([2 * likelihood(np.array([value]))[0] for value in s])
@@ -508,7 +510,7 @@ def test_disjoint_interval_far_from_the_best_fit_is_found() -> None:
 def test_plane_of_two_parameters_is_the_profile() -> None:
     """Along the best value of the other parameter, t of the plane is at least that of the profile, and equal at its best."""
     from needle_parsl.analysis import Plane
-    from needle_parsl.nsbi.statistics.fits import planes
+    from needle_parsl.nsbi.statistics.intervals import planes
 
     likelihood = counting(7000, b=5000, s=2000, sigma=0.02)
     best = fit(likelihood)

@@ -184,7 +184,7 @@ def test_cells_hold_at_most_so_many_rows() -> None:
 
 @pytest.mark.parametrize("mapped", [10**12, 100_000])
 def test_very_many_rows_stay_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mapped: int) -> None:
-    monkeypatch.setattr(store.reading, "MAPPED", mapped)
+    monkeypatch.setattr(store.reader, "MAPPED", mapped)
     whole = events().ordered(SCHEMA.salt)
     store.write(tmp_path / "s.h5", whole, SCHEMA)
     with Store(tmp_path / "s.h5") as found:
@@ -200,7 +200,7 @@ def test_very_many_rows_stay_in_the_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_sums_of_weights_are_those_of_the_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store.reading, "SCAN", 1000)
+    monkeypatch.setattr(store.reader, "SCAN", 1000)
     whole = events().ordered(SCHEMA.salt)
     store.write(tmp_path / "s.h5", whole, SCHEMA)
     some = whole.take(slice(5_000, 17_500))

@@ -17,10 +17,10 @@ from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged, ends
 from needle_parsl.nsbi.data.loading.stretches import Stretch, held
 from needle_parsl.nsbi.data.store import Schema
-from needle_parsl.nsbi.training import engine, networks
+from needle_parsl.nsbi.training import networks, train
 from needle_parsl.nsbi.training.members import Member, Settings
-from needle_parsl.nsbi.training.streaming import StoredEvents
-from needle_parsl.nsbi.training.views import MemberView, RatioEvents
+from needle_parsl.nsbi.training.ratio_events import MemberView, RatioEvents
+from needle_parsl.nsbi.training.stored_events import StoredEvents
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 VIEW = MemberView(fold=1, folds=3, fold_salt=5, validation=0.2, validation_salt=6, bootstrap_salt=11)
@@ -109,7 +109,7 @@ def test_training_from_stores_is_as_good(both: tuple[RatioEvents, StoredEvents],
     """Shuffled otherwise, the two networks differ by their own noise: the loss is of second order in it."""
     shape = networks.Shape(network, 2, 1, 8, particles=particles)
     settings = Settings(shape, "carl", "adamw", 1e-2, "cosine", 1e-4, 256, 3, 10)
-    losses = [engine.train(source, Member(0, 0, 7, VIEW), settings).history[-1, 1] for source in both]
+    losses = [train.train(source, Member(0, 0, 7, VIEW), settings).history[-1, 1] for source in both]
     assert losses[0] == pytest.approx(losses[1], abs=2e-3)
     assert losses[1] < 0.69  # ln 2, of a network that knows nothing
 

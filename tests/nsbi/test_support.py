@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from needle_parsl.nsbi.statistics.support import outside
+from needle_parsl.nsbi.statistics.fits.distributions import outside
 
 
 def test_data_like_the_simulation_is_silent() -> None:

@@ -9,17 +9,18 @@ import pytest
 import torch
 
 from needle_parsl.analysis import Model, Nuisance, Parameter
+from needle_parsl.densities import Shape
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
-from needle_parsl.nsbi.statistics.model.building import Builder
+from needle_parsl.nsbi.statistics.model.builder import Builder
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
-from needle_parsl.nsbi.statistics.model.shapes import Cross, Shape
+from needle_parsl.nsbi.statistics.model.shapes import Cross
 from needle_parsl.nsbi.statistics.surrogate import Surrogate, train
 from needle_parsl.nsbi.training import networks
 from needle_parsl.nsbi.training.members import Member, Settings
-from needle_parsl.nsbi.training.views import MemberView
+from needle_parsl.nsbi.training.ratio_events import MemberView
 
 Ratios = Callable[[np.ndarray], dict[str, np.ndarray]]
 MOVES = np.array([0.4, -0.3, 0.35])

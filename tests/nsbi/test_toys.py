@@ -11,12 +11,15 @@ from scipy import stats
 from test_statistics import build, counting
 
 from needle_parsl.analysis import Model, Nuisance, Parameter
+from needle_parsl.densities import Shape
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.statistics import blocks, coverage, dataset, toys
-from needle_parsl.nsbi.statistics.blocks import Block
-from needle_parsl.nsbi.statistics.model import Shape
-from needle_parsl.nsbi.statistics.model.building import Builder
+from needle_parsl.nsbi.statistics import dataset
+from needle_parsl.nsbi.statistics.intervals import coverage
+from needle_parsl.nsbi.statistics.model.builder import Builder
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.toys import block as blocks
+from needle_parsl.nsbi.statistics.toys import pool as toys
+from needle_parsl.nsbi.statistics.toys.block import Block
 
 CENTRE = np.array([1.0, 1.0, 0, 0, 0])
 

@@ -12,11 +12,12 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
+from needle_parsl import salts
 from needle_parsl.analysis import Training
-from needle_parsl.nsbi import compiling
+from needle_parsl.nsbi import compilation
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.training import engine, losses, networks, packs, state, views
+from needle_parsl.nsbi.training import losses, networks, packs, ratio_events, state, train
 from needle_parsl.nsbi.training.members import Member, Settings
 
 SHAPE = networks.Shape("mlp", features=2, layers=1, nodes=8)
@@ -28,11 +29,11 @@ def gaussian(n: int, mean: float, seed: int, start: int = 0) -> Events:
     return Events(("a", "b"), x, np.ones(n), np.arange(start, start + n, dtype=np.uint64))
 
 
-DATA = views.RatioEvents.build(gaussian(2000, 0.5, 1), gaussian(3000, 0.0, 2, start=10_000))
+DATA = ratio_events.RatioEvents.build(gaussian(2000, 0.5, 1), gaussian(3000, 0.0, 2, start=10_000))
 
 
 def member(number: int = 0, fold: int = 0, folds: int = 1, bootstrap: int | None = 11) -> Member:
-    view = views.MemberView(fold, folds, 5, 0.2, 6, bootstrap)
+    view = ratio_events.MemberView(fold, folds, 5, 0.2, 6, bootstrap)
     return Member(number, fold, 100 + number, view)
 
 
@@ -114,32 +115,32 @@ def test_folds_leave_their_own_events_out(fold: int) -> None:
 def test_bootstrap_is_the_same_draw_for_an_event_in_every_ratio() -> None:
     events = gaussian(1000, 0.0, 3)
     view = member().view
-    alone = views.RatioEvents.build(events, gaussian(500, 1, 4, 5000)).look(view)[0]
-    other = views.RatioEvents.build(events, gaussian(700, 2, 5, 9000)).look(view)[0]
+    alone = ratio_events.RatioEvents.build(events, gaussian(500, 1, 4, 5000)).look(view)[0]
+    other = ratio_events.RatioEvents.build(events, gaussian(700, 2, 5, 9000)).look(view)[0]
     first, second = alone.weight[alone.label == 1], other.weight[other.label == 1]
     torch.testing.assert_close(first / first.sum(), second / second.sum())
 
 
 def test_a_member_is_itself_whatever_was_trained_before() -> None:
-    alone = engine.train(DATA, member(1), SETTINGS)
+    alone = train.train(DATA, member(1), SETTINGS)
     torch.manual_seed(12345)
-    engine.train(DATA, member(0), SETTINGS)
-    again = engine.train(DATA, member(1), SETTINGS)
+    train.train(DATA, member(0), SETTINGS)
+    again = train.train(DATA, member(1), SETTINGS)
     np.testing.assert_array_equal(alone.weights, again.weights)
     np.testing.assert_array_equal(alone.history, again.history)
-    assert not np.array_equal(alone.weights, engine.train(DATA, member(2), SETTINGS).weights)
+    assert not np.array_equal(alone.weights, train.train(DATA, member(2), SETTINGS).weights)
 
 
 def test_training_leaves_the_users_random_state_alone() -> None:
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    engine.train(DATA, member(), replace(SETTINGS, epochs=1))
+    train.train(DATA, member(), replace(SETTINGS, epochs=1))
     torch.testing.assert_close(torch.rand(3), expected)
 
 
 def test_best_epoch_is_kept_and_patience_ends_training() -> None:
-    trained = engine.train(DATA, member(), replace(SETTINGS, epochs=60, patience=3, learning_rate=0.05))
+    trained = train.train(DATA, member(), replace(SETTINGS, epochs=60, patience=3, learning_rate=0.05))
     assert len(trained.history) < 60
     assert trained.best_epoch == int(trained.history[:, 1].argmin()) == len(trained.history) - 4
     network, validation = networks.empty(SHAPE), DATA.look(member().view)[1]
@@ -164,7 +165,7 @@ def test_steps_that_shrink_are_all_taken_unless_patience_is_given(how: dict[str,
 
 def test_divergence_is_a_record_after_one_retry() -> None:
     broken = replace(DATA, x=torch.full_like(DATA.x, float("inf")))
-    trained = engine.train(broken, member(), SETTINGS)
+    trained = train.train(broken, member(), SETTINGS)
     assert trained.reason == "diverged in epoch 1"
     assert trained.seed != member().seed
 
@@ -198,14 +199,14 @@ def test_a_member_equals_lightning_training_it_alone() -> None:
         max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False
     )  # fmt: skip
     trainer.fit(module, torch.utils.data.DataLoader(Order(), batch_size=None))
-    trained = engine.train(DATA, member(), replace(SETTINGS, epochs=3))
+    trained = train.train(DATA, member(), replace(SETTINGS, epochs=3))
     assert trained.best_epoch == 2  # so that best weights are last weights
     expected = torch.nn.utils.parameters_to_vector(module.network.parameters()).detach().numpy()
     np.testing.assert_allclose(trained.weights, expected, atol=1e-6)
 
 
 def test_pack_reads_back(tmp_path: Path) -> None:
-    trained = tuple(engine.train(DATA, member(k), replace(SETTINGS, epochs=1 + k)) for k in range(3))
+    trained = tuple(train.train(DATA, member(k), replace(SETTINGS, epochs=1 + k)) for k in range(3))
     broken = replace(trained[0], member=3, reason="diverged in epoch 2")
     packs.write(tmp_path / "p.h5", packs.Pack(SHAPE, DATA.transform, (*trained, broken)))
     found = packs.read(tmp_path / "p.h5")
@@ -231,14 +232,14 @@ def test_a_network_to_be_filled_touches_no_random_state() -> None:
 
 
 def test_a_class_without_weight_is_a_record_with_a_reason() -> None:
-    trained = engine.train(replace(DATA, weight=np.where(DATA.label, 0.0, 1.0)), member(), SETTINGS)
+    trained = train.train(replace(DATA, weight=np.where(DATA.label, 0.0, 1.0)), member(), SETTINGS)
     assert trained.reason == "the weights of its numerator add up to 0"
     assert trained.weights.shape == (2 * 8 + 8 + 8 + 1,)
 
 
 def test_history_of_nan_survives_the_file(tmp_path: Path) -> None:
     broken = packs.Trained(0, 0, 1, np.zeros(33, np.float32), np.full((1, 2), np.nan), 0, "diverged in epoch 1")
-    good = engine.train(DATA, member(1), replace(SETTINGS, epochs=2))
+    good = train.train(DATA, member(1), replace(SETTINGS, epochs=2))
     packs.write(tmp_path / "p.h5", packs.Pack(SHAPE, DATA.transform, (broken, good)))
     assert [m.history.shape for m in packs.read(tmp_path / "p.h5").members] == [(1, 2), (2, 2)]
 
@@ -258,7 +259,7 @@ def test_a_pack_goes_on_from_its_state_to_the_same_bits(
         native = pytest.importorskip("needle_parsl.nsbi.training.engines.native")
         monkeypatch.setattr(native, "WORK", 0)  # a moment to stop between any two steps
     else:
-        monkeypatch.setattr(compiling, "AVAILABLE", False)
+        monkeypatch.setattr(compilation, "AVAILABLE", False)
     dropout = 0.2 if schedule == "cosine" else 0.0
     settings, members = replace(SETTINGS, schedule=schedule, dropout=dropout), [member(0), member(1)]
     path, seen = tmp_path / "s.h5", iter(range(10_000))
@@ -268,12 +269,12 @@ def test_a_pack_goes_on_from_its_state_to_the_same_bits(
             state.write(path, describe(), "key")
             raise StopError
 
-    whole = engine.train_pack(DATA, members, settings, state.State(), state.never)
+    whole = train.train_pack(DATA, members, settings, state.State(), state.never)
     with pytest.raises(StopError):
-        engine.train_pack(DATA, members, settings, state.State(), stop)
+        train.train_pack(DATA, members, settings, state.State(), stop)
     kept = state.read(path, "key")
     assert kept is not None
-    for ours, theirs in zip(whole, engine.train_pack(DATA, members, settings, kept, state.never), strict=True):
+    for ours, theirs in zip(whole, train.train_pack(DATA, members, settings, kept, state.never), strict=True):
         np.testing.assert_array_equal(ours.weights, theirs.weights)
         np.testing.assert_array_equal(ours.history, theirs.history)
         assert (ours.seed, ours.best_epoch, ours.reason) == (theirs.seed, theirs.best_epoch, theirs.reason)
@@ -287,10 +288,10 @@ def test_state_in_the_second_attempt_is_not_taken_for_the_first(tmp_path: Path) 
         path.unlink(missing_ok=True)
         state.write(path, describe(), "key")
 
-    engine.train_pack(broken, [member()], SETTINGS, state.State(), keep)
+    train.train_pack(broken, [member()], SETTINGS, state.State(), keep)
     assert state.read(path, "key").running[0]["attempt"] == 1
-    (again,) = engine.train_pack(broken, [member()], SETTINGS, state.read(path, "key"), state.never)
-    assert again.seed == hashing.key("retry", member().seed)
+    (again,) = train.train_pack(broken, [member()], SETTINGS, state.read(path, "key"), state.never)
+    assert again.seed == salts.key("retry", member().seed)
     assert again.reason == "diverged in epoch 1"
 
 
@@ -302,7 +303,7 @@ def test_state_with_a_flipped_bit_or_of_another_task_is_none(tmp_path: Path) -> 
             state.write(tmp_path / "s.h5", describe(), "key")
         steps.append(1)
 
-    engine.train_pack(DATA, [member()], replace(SETTINGS, epochs=1), state.State(), keep)
+    train.train_pack(DATA, [member()], replace(SETTINGS, epochs=1), state.State(), keep)
     with h5py.File(tmp_path / "s.h5", "r+") as file:  # as of a needle whose networks had other names for their layers
         form = file.attrs["form"]
         del file.attrs["form"]

@@ -19,11 +19,12 @@ from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.estimators import composing, diagnostics, files, joint
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.estimators.joint import Role
-from needle_parsl.nsbi.report import judging
-from needle_parsl.nsbi.report.ratio_checks import CHECKS
-from needle_parsl.nsbi.statistics import dataset, directions, pseudomodel
+from needle_parsl.nsbi.report.checks import run
+from needle_parsl.nsbi.report.checks.ratios import CHECKS
+from needle_parsl.nsbi.statistics import dataset, pseudomodel
+from needle_parsl.nsbi.statistics.fits import ensemble_shifts
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
-from needle_parsl.nsbi.statistics.model.building import Builder
+from needle_parsl.nsbi.statistics.model.builder import Builder
 
 RNG = np.random.default_rng(21)
 ABOVE, BELOW = events(RNG, 0.6, 0), events(RNG, 0.0, 9000)
@@ -70,8 +71,8 @@ def test_what_stands_behind_it_works(others: bool, tmp_path: Path) -> None:
     path = tmp_path / "asimov.h5"
     data = dataset.Dataset.of(BELOW.x, {name: one.log_ratio(BELOW.x) for name, one in ratios.items()})
     dataset.write(path, data)
-    directions.write(path, BELOW.x, ratios, covariance)
-    moves = directions.read(path)
+    ensemble_shifts.write(path, BELOW.x, ratios, covariance)
+    moves = ensemble_shifts.read(path)
     if others:
         assert moves is not None
         shift = np.full(len(covariance.values), 0.1)
@@ -145,5 +146,5 @@ def test_fit_without_a_number_has_a_record() -> None:
     facts: Any = SimpleNamespace(
         inference=SimpleNamespace(fits={"observed": record}, scans={}), subject=SimpleNamespace(poi="mu")
     )
-    found = list(judging.CHECKS["fits"][0](facts))
+    found = list(run.CHECKS["fits"][0](facts))
     assert ("fail", "The fit 'observed' did not converge: -ln L is not a finite number, wherever it starts.") in found

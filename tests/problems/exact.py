@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
 
+from needle_parsl.densities import Shape
 from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.model import Shape
 from problems.records import SHAPE, SIDES, Array, Problem
 
 FAR = 20.0

@@ -15,7 +15,7 @@ from typing import Any
 import generated
 import psutil
 
-from needle_parsl.workflow.processes import tethered
+from needle_parsl.processes import supervised
 
 PATIENCE = 300.0
 """Seconds after which something that was waited for counts as not coming: generous, since machines of tests are slow."""
@@ -159,7 +159,7 @@ def left(processes: list[psutil.Process], seconds: float = 60.0) -> tuple[list[p
     alive = processes
     while alive and time.monotonic() - started < seconds:
         time.sleep(0.05)
-        alive = [process for process in alive if not tethered.gone(process)]
+        alive = [process for process in alive if not supervised.gone(process)]
     return alive, time.monotonic() - started
 
 

@@ -103,7 +103,7 @@ def hungry(folder: Path) -> Run:
 
 def test_a_member_that_kills_its_workers_is_lost_and_the_others_are_not(tmp_path: Path, monkeypatch) -> None:
     run = hungry(tmp_path)
-    from needle_parsl.nsbi.data.hashing import key
+    from needle_parsl.salts import key
 
     monkeypatch.setenv("NEEDLE_TEST_KILL", str(key(7, "member", "signal", 2, 0) % 2**16))
     ended = run.finish("local-htex", "--until", "fit")

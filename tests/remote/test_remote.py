@@ -113,13 +113,13 @@ def test_a_login_that_has_expired_is_a_sentence(endpoint: str, laptop: Laptop, a
 
 def test_a_site_of_another_version_is_refused(far: LocalSite, endpoint: str, monkeypatch: pytest.MonkeyPatch, analysis: Path, tmp_path: Path) -> None:  # fmt: skip
     from needle_parsl.errors import InputError
-    from needle_parsl.workflow import lines
+    from needle_parsl.workflow.executors import wire
     from needle_parsl.workflow.remote import asking
 
     for name, value in far.env(tmp_path).items():
         monkeypatch.setenv(name, value)
-    other = lines.versions() | {"Python": "3.10"}
-    monkeypatch.setattr(lines, "versions", lambda: other)
+    other = wire.versions() | {"Python": "3.10"}
+    monkeypatch.setattr(wire, "versions", lambda: other)
     with pytest.raises(InputError, match=r"the site has Python .* \(here 3.10\)"):
         asking.submit(analysis, "local", endpoint, [])
 

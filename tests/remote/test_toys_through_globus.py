@@ -16,7 +16,8 @@ from site_here import LocalSite
 
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.plan import Task
-from needle_parsl.workflow import lines
+from needle_parsl.plan.stages import STAGES
+from needle_parsl.workflow.executors import wire
 
 pytestmark = pytest.mark.remote
 Laptop = Callable[..., Any]
@@ -89,32 +90,32 @@ def test_what_goes_wrong_is_a_sentence(far: LocalSite, endpoint: str, laptop: La
 
 
 def asked(root: Path, token: str, **more: Any) -> str:
-    text = lines.question(token, lines.HELLO, str(root))
-    return lines.answer(json.dumps(json.loads(text) | more))
+    text = wire.question(token, wire.HELLO, str(root))
+    return wire.answer(json.dumps(json.loads(text) | more))
 
 
 def test_a_worker_that_sees_another_directory_says_so(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     with pytest.raises(InputError, match="is not this run's directory"):
-        lines.result(asked(tmp_path, "mine"))
+        wire.result(asked(tmp_path, "mine"))
     (tmp_path / "more" / "logs").mkdir(parents=True)
-    (tmp_path / "more" / lines.TOKEN).write_text("mine")
-    assert lines.result(asked(tmp_path / "more", "mine")) is None
+    (tmp_path / "more" / wire.TOKEN).write_text("mine")
+    assert wire.result(asked(tmp_path / "more", "mine")) is None
     with pytest.raises(InputError, match=r"Python 3\.\d+ \(here 3\.8\)"):
-        lines.result(asked(tmp_path / "more", "mine", versions=lines.versions() | {"Python": "3.8"}))
+        wire.result(asked(tmp_path / "more", "mine", versions=wire.versions() | {"Python": "3.8"}))
 
 
 def test_a_process_answers_line_by_line_and_ends_with_its_input(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
-    (tmp_path / lines.TOKEN).write_text("mine")
-    task = Task("toys", "nothing", "key", None, ())  # type: ignore[arg-type]  # what no task is made of
-    wrong = lines.question("mine", "toys", str(tmp_path), task)
-    hello = lines.question("mine", lines.HELLO, str(tmp_path))
+    (tmp_path / wire.TOKEN).write_text("mine")
+    task = Task(STAGES["toys"], "nothing", "key", None, ())  # type: ignore[arg-type]  # what no task is made of
+    wrong = wire.question("mine", "toys", str(tmp_path), task)
+    hello = wire.question("mine", wire.HELLO, str(tmp_path))
     ended = subprocess.run(
         [sys.executable, "-m", "needle_parsl", "work"],
         input=f"{hello}\n{wrong}\n{hello}\n", capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     first, second, third = ended.stdout.splitlines()
-    assert (lines.result(first), lines.result(third)) == (None, None)
+    assert (wire.result(first), wire.result(third)) == (None, None)
     with pytest.raises(TaskError):
-        lines.result(second)
+        wire.result(second)

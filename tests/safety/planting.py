@@ -22,6 +22,7 @@ from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.training import networks
 from needle_parsl.nsbi.transforms.transform import Transform
 from needle_parsl.plan import Task
+from needle_parsl.plan.stages import STAGES
 
 ANALYSIS = """name = "planted"
 seed = 1
@@ -127,4 +128,4 @@ def attribute(path: Path, name: str, change: Callable[[Any], Any]) -> None:
 
 def task() -> Task:
     """One that calls no code of the user's."""
-    return Task("fit", "asimov", "0" * 32, None, ())  # type: ignore[arg-type]
+    return Task(STAGES["fit"], "asimov", "0" * 32, None, ())  # type: ignore[arg-type]

@@ -19,7 +19,8 @@ import pytest
 from needle_parsl.analysis import file
 from needle_parsl.cli import terminal
 from needle_parsl.errors import InputError, legible
-from needle_parsl.workflow import detached, ledger, lock
+from needle_parsl.workflow import driver as detached
+from needle_parsl.workflow import ledger, lock
 
 Needle = Callable[..., Any]
 

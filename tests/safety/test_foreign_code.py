@@ -16,6 +16,7 @@ import numpy as np
 import planting
 import pytest
 
+import needle_parsl
 from needle_parsl import refs, site
 from needle_parsl.analysis import read
 from needle_parsl.cli import commands
@@ -23,9 +24,10 @@ from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.estimators import files
 from needle_parsl.nsbi.training import networks, packs
 from needle_parsl.nsbi.training.packs import Pack, Trained
-from needle_parsl.workflow import detached, rounds, tasks, trusting
-from needle_parsl.workflow.executors import launching
-from needle_parsl.workflow.processes import python, tethered
+from needle_parsl.processes import python, supervised
+from needle_parsl.workflow import driver as detached
+from needle_parsl.workflow import mpi, trust
+from needle_parsl.workflow.executors import node_script
 
 NETWORK = """
 import pathlib
@@ -156,8 +158,8 @@ def test_a_run_of_somebody_else_is_evaluated_with_trust_only(
 def test_what_the_user_has_run_is_known_again_and_nothing_else(tmp_path: Path) -> None:
     root = own(tmp_path)
     loaded = read(root / "analysis.toml")
-    trusting.remember(loaded)
-    found = trusting.code(root, loaded, networks=True, trust=False, say=print)
+    trust.remember(loaded)
+    found = trust.code(root, loaded, networks=True, trust=False, say=print)
     assert (found.names, found.source) == (("physics.py:Net",), NETWORK)
     for name, change in {
         "physics.py": ("events[", "  events["), "analysis.toml": ('"physics.py:Net"', '"os:system"'),
@@ -165,14 +167,14 @@ def test_what_the_user_has_run_is_known_again_and_nothing_else(tmp_path: Path) -
         other = shutil.copytree(root, tmp_path / name)
         (other / name).write_text((other / name).read_text().replace(*change))
         with pytest.raises(InputError, match="not run with needle here"):
-            trusting.code(other, read(other / "analysis.toml"), networks=True, trust=False, say=print)
+            trust.code(other, read(other / "analysis.toml"), networks=True, trust=False, say=print)
 
 
 def test_functions_that_make_columns_are_code_too(tmp_path: Path) -> None:
     column = '[features.computed.y]\nfunction = "os:system"\ncolumns = ["x1"]'
     root = planting.run(tmp_path, features=column)
     with pytest.raises(InputError, match="os:system"):
-        trusting.code(root, read(root / "analysis.toml"), networks=False, trust=False, say=print)
+        trust.code(root, read(root / "analysis.toml"), networks=False, trust=False, say=print)
 
 
 def test_the_copy_in_the_run_directory_is_executed_as_it_was_written(tmp_path: Path) -> None:
@@ -215,17 +217,17 @@ def test_children_do_not_look_into_the_current_folder() -> None:
     driver = detached.script(["run"], Path("/x"), Path("/y"), site.load(str(Path(__file__).parents[2] / "site_configs" / "slurm.toml"))) if "NEEDLE_ACCOUNT" in os.environ else ""  # fmt: skip
     assert driver == "" or " -P -m needle_parsl" in driver
     assert python.module("m", "a") == [sys.executable, "-P", "-m", "m", "a"]
-    assert launching._pool(Path("/r/logs"))[:2] == ["-P", "-m"]
-    assert tethered.command(1, "-", ["x"])[1:3] == ["-P", "-m"]
-    source = "\n".join(path.read_text() for path in Path(tasks.__file__).parents[1].rglob("*.py"))
+    assert node_script._pool(Path("/r/logs"))[:2] == ["-P", "-m"]
+    assert supervised.command(1, "-", ["x"])[1:3] == ["-P", "-m"]
+    source = "\n".join(path.read_text() for path in Path(needle_parsl.__file__).parent.rglob("*.py"))
     assert '"-m"' not in source.replace('"-P", "-m"', "")  # every program is started by `python.module`
-    assert rounds.program("/r", "n", "d", None, None, None, None).count(" -P -m ") == 2
+    assert mpi.program("/r", "n", "d", None, None, None, None).count(" -P -m ") == 2
 
 
 @pytest.mark.parametrize("name", ["json", "numpy", "signal", "queue", "random", "types", "statistics"])
 def test_a_module_of_the_folder_is_not_taken_for_pythons(name: str, tmp_path: Path) -> None:
     (tmp_path / f"{name}.py").write_text("open('executed', 'w')\n")
-    command = python.module("needle_parsl.nsbi.data.inspection", str(tmp_path / "answer.json"))
+    command = python.module("needle_parsl.nsbi.programs.inspect_inputs", str(tmp_path / "answer.json"))
     done = subprocess.run(
         command, cwd=tmp_path, input='{"columns": [], "looks": []}', capture_output=True, text=True, check=False
     )
@@ -254,9 +256,9 @@ def test_check_says_what_it_executes_in_a_folder_of_somebody_else(tmp_path: Path
     if os.geteuid() != 0:
         pytest.skip("gives a file to another user: needs root")
     root = planting.run(tmp_path, physics="x = 1\n", top='physics = "physics.py"')
-    assert trusting.foreign(read(root)) == []
+    assert trust.foreign(read(root)) == []
     os.chown(root / "physics.py", 65534, 65534)
-    assert "physics.py in a folder of nobody's" in trusting.foreign(read(root))[0]
+    assert "physics.py in a folder of nobody's" in trust.foreign(read(root))[0]
 
 
 def test_an_onnx_file_brings_no_operators_and_none_that_fails_is_a_traceback() -> None:

@@ -16,12 +16,13 @@ import numpy as np
 import planting
 import pytest
 
+from needle_parsl import records
 from needle_parsl.cli import commands, terminal
 from needle_parsl.errors import NeedleError
 from needle_parsl.nsbi.estimators import files
 from needle_parsl.nsbi.training import networks, packs
 from needle_parsl.nsbi.training.packs import Pack, Trained
-from needle_parsl.workflow import costing, detached, evaluating, ledger, lock, running
+from needle_parsl.workflow import cost, driver, evaluate, ledger, lock, run
 from needle_parsl.workflow.executors.jobs import Jobs
 
 WATCHED = ("exec", "compile", "subprocess.Popen", "os.system", "os.exec", "os.fork", "os.posix_spawn", "ctypes.dlopen", "socket.connect", "marshal.loads", "pickle.find_class")  # fmt: skip
@@ -78,7 +79,7 @@ def _importing() -> bool:
     return False
 
 
-class Watch:
+class EarlyStopping:
     """Notes what would execute code while it is on; hooks cannot be taken away again."""
 
     on = False
@@ -106,9 +107,9 @@ class Watch:
 
 
 @pytest.fixture(scope="module")
-def watch() -> Watch:
+def watch() -> EarlyStopping:
     networks.empty(networks.Shape("mlp", 2, 1, 4))  # what is loaded on first use is loaded
-    return Watch()
+    return EarlyStopping()
 
 
 def refused_or_read(act: Callable[[], object]) -> None:
@@ -117,7 +118,7 @@ def refused_or_read(act: Callable[[], object]) -> None:
 
 
 def read_state(root: Path) -> None:
-    state = running.state(root)
+    state = run.state(root)
     terminal.status(state)
 
 
@@ -131,17 +132,17 @@ def read_summary(root: Path) -> None:
 
 
 READERS: dict[str, tuple[Any, list[Callable[[Path], object]]]] = {
-    "run.json": (RUN, [read_state, costing.measured]),
-    "ledger.jsonl": (LINE, [lambda root: [ledger.holds(root, record) for record in ledger.lines(root)]]),
-    "driver.json": (DRIVER, [lambda root: detached.read(root / "driver.json")]),
+    "run.json": (RUN, [read_state, cost.measured]),
+    "ledger.jsonl": (LINE, [lambda root: [records.holds(root, record) for record in ledger.lines(root)]]),
+    "driver.json": (DRIVER, [lambda root: driver.read(root / "driver.json")]),
     "lock": (LOCK, [lock.holder]),
-    "estimators/all.json": (EXPORTED, [lambda root: evaluating.exported(root / "estimators" / "all.json")]),
+    "estimators/all.json": (EXPORTED, [lambda root: evaluate.exported(root / "estimators" / "all.json")]),
     "report/summary.json": (SUMMARY, [read_summary]),
     "jobs.json": (JOBS, [lambda root: Jobs(root).node_hours(at_most=True)]),
 }
 
 
-def fuzz_tables(name: str, tries: int, root: Path, watch: Watch) -> None:
+def fuzz_tables(name: str, tries: int, root: Path, watch: EarlyStopping) -> None:
     whole, readers = READERS[name]
     chance = random.Random(name)
     for number in range(-WARM, tries):
@@ -158,7 +159,7 @@ def fuzz_tables(name: str, tries: int, root: Path, watch: Watch) -> None:
 
 
 def fuzz_hdf5(
-    write: Callable[[Path], None], read: Callable[[Path], object], tries: int, folder: Path, watch: Watch
+    write: Callable[[Path], None], read: Callable[[Path], object], tries: int, folder: Path, watch: EarlyStopping
 ) -> None:
     whole = folder / "whole.h5"
     write(whole)
@@ -234,7 +235,9 @@ TIMES = pytest.mark.parametrize("times", [1, pytest.param(40, marks=pytest.mark.
 
 @TIMES
 @pytest.mark.parametrize("name", sorted(READERS))
-def test_tables(name: str, times: int, tmp_path: Path, watch: Watch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables(
+    name: str, times: int, tmp_path: Path, watch: EarlyStopping, capsys: pytest.CaptureFixture[str]
+) -> None:
     fuzz_tables(name, 400 * times, tmp_path, watch)
     assert "\x1b" not in capsys.readouterr().out
 
@@ -244,6 +247,6 @@ def test_tables(name: str, times: int, tmp_path: Path, watch: Watch, capsys: pyt
     ("write", "read"), [(lambda path: files.write(path, planting.estimator()), read_estimator), (write_pack, read_pack)]
 )
 def test_hdf5(
-    write: Callable[[Path], None], read: Callable[[Path], object], times: int, tmp_path: Path, watch: Watch
+    write: Callable[[Path], None], read: Callable[[Path], object], times: int, tmp_path: Path, watch: EarlyStopping
 ) -> None:
     fuzz_hdf5(write, read, 150 * times, tmp_path, watch)

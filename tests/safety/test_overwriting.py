@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 from needle_parsl import rundir
 from needle_parsl.errors import InputError
-from needle_parsl.workflow import exporting, overwriting
+from needle_parsl.workflow import export, overwrite
 
 Needle = Callable[..., Any]
 
@@ -51,13 +51,13 @@ def test_evaluate_keeps_inputs_and_files_of_others(root: Path, tmp_path: Path, i
 
 def test_what_needle_has_written_is_replaced(root: Path, tmp_path: Path) -> None:
     parquet.write_table(pa.table({"a": [1]}), tmp_path / "ours.parquet")
-    overwriting.note(tmp_path, [tmp_path / "ours.parquet"])
+    overwrite.note(tmp_path, [tmp_path / "ours.parquet"])
     (tmp_path / "theirs.parquet").write_text("x")
-    overwriting.refuse(tmp_path / "ours.parquet", [], root, force=False)
+    overwrite.refuse(tmp_path / "ours.parquet", [], root, force=False)
     with pytest.raises(InputError, match="needle did not write it"):
-        overwriting.refuse(tmp_path / "theirs.parquet", [], root, force=False)
-    overwriting.refuse(tmp_path / "theirs.parquet", [], root, force=True)
-    overwriting.refuse(tmp_path / "none.parquet", overwriting.inputs(root), root, force=False)
+        overwrite.refuse(tmp_path / "theirs.parquet", [], root, force=False)
+    overwrite.refuse(tmp_path / "theirs.parquet", [], root, force=True)
+    overwrite.refuse(tmp_path / "none.parquet", overwrite.inputs(root), root, force=False)
 
 
 def test_exports(root: Path, tmp_path: Path) -> None:
@@ -65,24 +65,24 @@ def test_exports(root: Path, tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "all.h5").write_text("mine")
     with pytest.raises(InputError, match=r"has all\.h5 already, and needle did not write it"):
-        overwriting.into(folder, ["all.h5"], root, force=False)
-    overwriting.into(folder, ["all.h5"], root, force=True)
-    overwriting.note(folder, [folder / "all.h5"])
-    overwriting.into(folder, ["all.h5", "new.h5"], root, force=False)
+        overwrite.into(folder, ["all.h5"], root, force=False)
+    overwrite.into(folder, ["all.h5"], root, force=True)
+    overwrite.note(folder, [folder / "all.h5"])
+    overwrite.into(folder, ["all.h5", "new.h5"], root, force=False)
     (folder / "all.h5").write_text("changed by somebody")
     with pytest.raises(InputError, match="needle did not write it"):
-        overwriting.into(folder, ["all.h5"], root, force=False)
+        overwrite.into(folder, ["all.h5"], root, force=False)
     with pytest.raises(InputError, match="is an input"):
-        overwriting.into(tmp_path, ["signal.parquet"], root, force=True)
+        overwrite.into(tmp_path, ["signal.parquet"], root, force=True)
     with pytest.raises(InputError, match="lies in the run directory"):
-        overwriting.into(root / "estimators", ["all.h5"], root, force=True)
+        overwrite.into(root / "estimators", ["all.h5"], root, force=True)
 
 
 @pytest.mark.parametrize("thing", ["file", *planting.THINGS])
 def test_exports_go_to_a_folder(thing: str, root: Path, tmp_path: Path) -> None:
     planting.put(tmp_path / "to", thing)
     with pytest.raises(InputError, match=f"--to .*/to: is a {thing} in the place of a folder; choose another folder"):
-        overwriting.into(tmp_path / "to", ["all.h5"], root, force=True)
+        overwrite.into(tmp_path / "to", ["all.h5"], root, force=True)
 
 
 @pytest.mark.parametrize("how", ["named", "above", "linked"])
@@ -95,7 +95,7 @@ def test_nothing_but_files_of_the_run_is_exported(how: str, root: Path, tmp_path
     note = {"file": file, "exported": True, "reason": "", "digest": "", "bytes": 3, "largest_difference": 0.0}
     (root / "estimators" / "all.json").write_text(json.dumps(note))
     with pytest.raises(InputError, match="is no file of this run"):
-        exporting.write(root, tmp_path / "to", ["onnx"])
+        export.write(root, tmp_path / "to", ["onnx"])
     assert list((tmp_path / "to").iterdir()) == []
 
 

@@ -16,12 +16,12 @@ from typing import Any
 import planting
 import pytest
 
-from needle_parsl import owning, refs, rundir
-from needle_parsl.cli import driving, preparing
+from needle_parsl import files, ownership, refs, rundir
+from needle_parsl.cli import drivers, preparation
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.readers import source
 from needle_parsl.site import Shape, Site
-from needle_parsl.workflow import detached, lock, worker
+from needle_parsl.workflow import driver, lock, worker
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user: needs root")
 NOBODY = 65534
@@ -102,13 +102,13 @@ def test_refused_by_every_command_that_goes_on_in_it(
 
 @pytest.mark.parametrize("umask", [0, 0o002, 0o022, 0o077])
 def test_private_whatever_the_umask(umask: int, tmp_path: Path) -> None:
-    with owning.under(umask):
+    with ownership.under(umask):
         rundir.create(tmp_path / "run")
-        owning.private(tmp_path / "a" / "b")
-        with owning.under(owning.PRIVATE):
+        ownership.private(tmp_path / "a" / "b")
+        with ownership.under(ownership.PRIVATE):
             shutil.rmtree(tmp_path / "run")
-            rundir.write_text(tmp_path / "run" / "fits" / "x.json", "{}")
-        rundir.write_text(tmp_path / "o.json", "{}")
+            files.write_text(tmp_path / "run" / "fits" / "x.json", "{}")
+        files.write_text(tmp_path / "o.json", "{}")
     assert {mode(tmp_path / name) for name in ("run", "run/fits", "a", "a/b")} == {0o700}
     assert mode(tmp_path / "run/fits/x.json") == 0o600
     assert mode(tmp_path / "o.json") == 0o666 & ~umask  # what the user asked for is theirs to show
@@ -119,26 +119,26 @@ def test_a_worker_keeps_what_its_run_directory_is(kept: int | None, made: int, t
     root = tmp_path / "run"
     if kept is not None:
         root.mkdir(mode=kept)
-    with owning.under(0o022):
+    with ownership.under(0o022):
         worker._keep_private(root)
-        rundir.write_text(root / "f", "")
+        files.write_text(root / "f", "")
     assert mode(root / "f") == made
 
 
 @as_root
 def test_caches_of_somebody_else_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
-    from needle_parsl.nsbi import compiling
+    from needle_parsl.nsbi import compilation
 
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    place = compiling.folder(Path(compiling.__file__).parent)
-    with owning.under(0):
-        assert compiling._writable(place)
+    place = compilation.folder(Path(compilation.__file__).parent)
+    with ownership.under(0):
+        assert compilation._writable(place)
     assert mode(place) == 0o700
     for change in (lambda: place.chmod(0o770), lambda: (place.chmod(0o700), os.chown(place, NOBODY, NOBODY))):
         change()
         with pytest.warns(UserWarning, match="compiled code is not kept"):
-            assert not compiling._writable(place)
+            assert not compilation._writable(place)
     copies = tmp_path / "copies"
     copies.mkdir()
     os.chown(copies, NOBODY, NOBODY)
@@ -170,10 +170,10 @@ def test_a_folder_of_temporary_files_that_others_empty_is_refused(
 ) -> None:
     tmp_path.chmod(0o777)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(InputError, match="set TMPDIR"), owning.temporary():
+    with pytest.raises(InputError, match="set TMPDIR"), ownership.temporary():
         pass
     tmp_path.chmod(0o1777)
-    with owning.temporary() as folder:
+    with ownership.temporary() as folder:
         assert mode(folder) == 0o700
 
 
@@ -269,11 +269,11 @@ def test_a_link_that_leads_out_of_a_run_directory_is_refused(name: str, tmp_path
 
 def test_what_a_detached_driver_is_told_is_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["needle", "run", "a.toml", "--detach", "--set", "secret=1"])
-    monkeypatch.setattr(detached.shutil, "which", lambda name: name)
-    monkeypatch.setattr(detached.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, "77\n", ""))
+    monkeypatch.setattr(driver.shutil, "which", lambda name: name)
+    monkeypatch.setattr(driver.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, "77\n", ""))
     before = os.umask(0o022)
     try:
-        driving.detach(tmp_path / "run", Site("s", scheduler="slurm", driver="job", cpu=Shape(walltime="01:00:00")))
+        drivers.detach(tmp_path / "run", Site("s", scheduler="slurm", driver="job", cpu=Shape(walltime="01:00:00")))
     finally:
         os.umask(before)
     for name in ("driver.json", "logs/driver.sh"):
@@ -287,7 +287,7 @@ def test_verify_reads_all_again(tmp_path: Path, inside: Callable[..., Any], monk
         asked.append(afresh)
         raise InputError("enough")
 
-    monkeypatch.setattr(preparing, "prepare", prepare)
+    monkeypatch.setattr(preparation, "prepare", prepare)
     for command in ("plan", "run"):
         for more in ((), ("--verify",)):
             assert inside(command, tmp_path / "analysis.toml", *more).code == 2

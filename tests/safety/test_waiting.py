@@ -24,17 +24,19 @@ from needle_parsl import site
 from needle_parsl.analysis.tables.limits import Limits
 from needle_parsl.errors import CrashError, InputError, NeedleError, TaskError, said
 from needle_parsl.plan import specs
-from needle_parsl.workflow import apart, keeping, worker
-from needle_parsl.workflow.executors import settings
+from needle_parsl.plan.stages import STAGES
+from needle_parsl.processes import logs, supervised, time_limit
+from needle_parsl.tasks import checkpoint
+from needle_parsl.workflow import user_process, worker
+from needle_parsl.workflow.executors import config
 from needle_parsl.workflow.executors.jobs import Jobs
 from needle_parsl.workflow.executors.providers import SLURMS_END
-from needle_parsl.workflow.processes import logs, tethered, timed
 
 
 @pytest.fixture(autouse=True)
 def closed() -> Iterator[None]:
     yield
-    apart.close()
+    user_process.close()
 
 
 @pytest.mark.parametrize(
@@ -44,16 +46,16 @@ def closed() -> Iterator[None]:
         ("import os; os._exit(3)", InputError, "ended its process with exit code 3"),
         ("import os, signal; os.kill(os.getpid(), 11)", CrashError, "killed by signal 11"),
         ("import os; os.closerange(3, 400)", InputError, "closed the files"),
-        ("while True: pass", apart.LongError, "longer than 2 s, as limits.toys allows"),
-        ("import signal, time\nfor s in (1, 2, 15): signal.signal(s, signal.SIG_IGN)\nwhile True: time.sleep(.1)", apart.LongError, "longer than 2 s"),
+        ("while True: pass", user_process.LongError, "longer than 2 s, as limits.toys allows"),
+        ("import signal, time\nfor s in (1, 2, 15): signal.signal(s, signal.SIG_IGN)\nwhile True: time.sleep(.1)", user_process.LongError, "longer than 2 s"),
     ],
     ids=["exit 0", "exit 3", "segv", "closed", "loop", "deaf"],
 )  # fmt: skip
 def test_what_the_users_code_does_to_its_process(code: str, kind: type[TaskError], words: str) -> None:
-    limit = 2.0 if kind is apart.LongError else math.inf
+    limit = 2.0 if kind is user_process.LongError else math.inf
     with pytest.raises(kind, match=words):
-        apart.call(exec, code, limit=limit, said="limits.toys")
-    assert apart.call(os.getpid) != os.getpid()  # the next task has a new one
+        user_process.call(exec, code, limit=limit, said="limits.toys")
+    assert user_process.call(os.getpid) != os.getpid()  # the next task has a new one
 
 
 def test_the_driver_is_not_changed() -> None:
@@ -66,23 +68,23 @@ def test_the_driver_is_not_changed() -> None:
         "print('x' * 100_000)",
         "import atexit, time; atexit.register(time.sleep, 99)",
     ):
-        apart.call(exec, code)
-    assert apart.call(os.getcwd) == str(before[0])
+        user_process.call(exec, code)
+    assert user_process.call(os.getcwd) == str(before[0])
     assert (Path.cwd(), signal.getsignal(signal.SIGINT), dict(os.environ)) == before
-    child = apart._OWN.child
+    child = user_process._OWN.child
     started = time.monotonic()
-    apart.close()
+    user_process.close()
     assert child.poll() is not None
     assert time.monotonic() - started < 5
 
 
 def test_every_task_that_calls_code_of_the_users_runs_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     physics = specs.Physics("", "p.py")
-    plain = specs.Task("fit", "a", "k", specs.Merge((), (0, 1), 1), ())  # type: ignore[arg-type]
-    owned = specs.Task("train", "a", "k", plain.spec, (), physics, 7.0)
+    plain = specs.Task(STAGES["fit"], "a", "k", specs.Merge((), (0, 1), 1), ())  # type: ignore[arg-type]
+    owned = specs.Task(STAGES["train"], "a", "k", plain.spec, (), physics, 7.0)
     assert [specs.own_code(task) for task in (plain, owned)] == [False, True]
     seen: list[Any] = []
-    monkeypatch.setattr(apart, "call", lambda *arguments, **how: seen.append((arguments, how)))
+    monkeypatch.setattr(user_process, "call", lambda *arguments, **how: seen.append((arguments, how)))
     worker.call("train", "/r", owned)
     assert seen == [((worker.call, "train", "/r", owned), {"limit": 7.0, "said": "limits.train"})]
 
@@ -100,7 +102,7 @@ def test_an_exit_code_of_0_means_done(tmp_path: Path, needle: Callable[..., Any]
             pa.table({"x1": rng.normal(size=3000), "x2": rng.normal(size=3000)}), tmp_path / f"{name}.parquet"
         )
     (tmp_path / "physics.py").write_text(
-        "import os, sys\ndef y(events):\n    if 'inspection' not in sys.argv[0]: os._exit(0)\n    return events['x1'] * 2\n"
+        "import os, sys\ndef y(events):\n    if 'inspect_inputs' not in sys.argv[0]: os._exit(0)\n    return events['x1'] * 2\n"
     )
     column = '[features.computed.y]\nfunction = "physics.py:y"\ncolumns = ["x1"]'
     text = planting.ANALYSIS.format(top='physics = "physics.py"', features=column, training="").replace(
@@ -145,7 +147,7 @@ ENDINGS = {
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("key", CALLED)
 def test_code_that_ends_the_check_is_named_with_its_key(key: str, ending: str, tmp_path: Path, inside: Any) -> None:
-    from needle_parsl.reading import places
+    from needle_parsl.reading import positions
 
     text = planting.ANALYSIS.format(
         top='physics = "physics.py"',
@@ -161,7 +163,7 @@ def test_code_that_ends_the_check_is_named_with_its_key(key: str, ending: str, t
     code = f"import os, sys\ndef y(*_):\n    {ending}\nclass Y:\n    def __init__(self, *_, **__):\n        {ending}\n    def forward(self, x): return x\n"
     (tmp_path / "physics.py").write_text(f"import os, sys\n{ending}\n" if key == "physics" else code)
     ended = inside("check", "analysis.toml", "--set", "limits.check=8s")
-    line = places.lines(text)[key]
+    line = positions.lines(text)[key]
     said = {"physics": "physics.py", "training.network": "physics.py:Y"}.get(key, "physics.py:y")
     assert ended.code == ENDINGS[ending][0], ended
     assert ENDINGS[ending][1] in ended.err
@@ -175,8 +177,8 @@ def test_code_that_ends_the_check_is_named_with_its_key(key: str, ending: str, t
 
 def test_a_program_is_bounded_in_time_and_output(tmp_path: Path) -> None:
     def run(code: str, seconds: float, size: float) -> subprocess.CompletedProcess[str]:
-        bounds = tethered.bounded(seconds, size, "limits.generate")
-        command = tethered.command(os.getpid(), tethered.INHERIT, [sys.executable, "-c", code], bounds)
+        bounds = supervised.bounded(seconds, size, "limits.generate")
+        command = supervised.command(os.getpid(), supervised.INHERIT, [sys.executable, "-c", code], bounds)
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=600)
 
     ended = run("import sys\nfor _ in range(100): sys.stdout.write('x' * 100_000)\nsys.stderr.write('end')", 600, 1e6)
@@ -192,15 +194,15 @@ def test_a_program_is_bounded_in_time_and_output(tmp_path: Path) -> None:
 
 
 def _endless() -> None:
-    with timed.limited(0.3, "limits.fit"):
+    with time_limit.limited(0.3, "limits.fit"):
         while True:
             time.sleep(0.01)
 
 
 def test_python_code_of_a_worker_is_ended_by_an_exception() -> None:
-    with pytest.raises(timed.LimitError, match=r"longer than 0.3 s, as limits\.fit allows"):
+    with pytest.raises(time_limit.LimitError, match=r"longer than 0.3 s, as limits\.fit allows"):
         _endless()
-    with timed.limited(100, "limits.fit"):
+    with time_limit.limited(100, "limits.fit"):
         pass
 
 
@@ -221,8 +223,8 @@ def test_the_end_of_a_job_counts_within_that_job_alone(
     later = time.time() + 1000
     monkeypatch.delenv("NEEDLE_STOP", raising=False)
     monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(later)) if end == "later" else end)
-    monkeypatch.setattr(keeping, "_inside_job", lambda: inside)
-    assert (keeping._deadline() < math.inf) == stops
+    monkeypatch.setattr(checkpoint, "_inside_job", lambda: inside)
+    assert (checkpoint._deadline() < math.inf) == stops
     line = f"NEEDLE_JOB_END=7\n{SLURMS_END}\necho $NEEDLE_JOB_END"
     told = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout.strip()
     assert told == (str(int(later)) if end == "later" else "7")
@@ -230,20 +232,20 @@ def test_the_end_of_a_job_counts_within_that_job_alone(
 
 def test_variables_of_a_job_alone_are_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "4711")
-    assert not keeping._inside_job()
+    assert not checkpoint._inside_job()
 
 
 @pytest.mark.parametrize("name", ["r[ab]", "r*", "r?", "r{x}", "r'"])
 def test_folders_in_which_no_key_would_be_found_are_refused(name: str, tmp_path: Path) -> None:
     logs = tmp_path / name / "logs"
     with pytest.raises(InputError, match="choose another --out"):
-        settings.htex(site.load("local-htex"), "tasks", logs, Jobs(tmp_path))
+        config.htex(site.load("local-htex"), "tasks", logs, Jobs(tmp_path))
 
 
 POOL = """
 import multiprocessing, os, signal, sys, threading, time
 from pathlib import Path
-from needle_parsl.workflow.processes import pool
+from needle_parsl.workflow.executors import pool
 if __name__ == "__main__":
     pool._shorten_sockets()
     manager = multiprocessing.get_context("spawn").Manager()
@@ -414,17 +416,17 @@ def test_whatever_is_raised_comes_back_as_a_short_sentence(
 
 def test_a_fork_of_the_users_code_that_comes_back_is_ended() -> None:
     """Anywhere in a task, not where functions of physics.py are called alone: a network's forward may fork, too."""
-    assert apart.call(os.fork, limit=60.0) > 0
-    assert apart.call(os.fork, limit=60.0) > 0  # the child has not answered
+    assert user_process.call(os.fork, limit=60.0) > 0
+    assert user_process.call(os.fork, limit=60.0) > 0  # the child has not answered
 
 
 def test_what_the_users_code_prints_beside_the_driver_is_bounded(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(apart, "OUTPUT", 300_000)
+    monkeypatch.setattr(user_process, "OUTPUT", 300_000)
     for _ in range(20):
-        assert apart.call(os.write, 1, b"x" * 99_999 + b"\n", limit=60.0) == 100_000
-    apart.close()
+        assert user_process.call(os.write, 1, b"x" * 99_999 + b"\n", limit=60.0) == 100_000
+    user_process.close()
     time.sleep(0.5)
     said = capfd.readouterr().err
     assert 290_000 < said.count("x") < 310_000
@@ -443,6 +445,6 @@ def test_an_answer_that_never_comes_is_not_waited_for(code: str, words: str) -> 
     """What is left of a process may hold its files open, and what is written there may be no answer."""
     begun = time.monotonic()
     with pytest.raises(NeedleError, match=words):
-        apart.call(exec, code, limit=8.0, said="limits.toys")
+        user_process.call(exec, code, limit=8.0, said="limits.toys")
     assert time.monotonic() - begun < 20
-    assert apart.call(os.getpid) != os.getpid()
+    assert user_process.call(os.getpid) != os.getpid()

@@ -22,11 +22,11 @@ def queue(on_slurm: None) -> Callable[[Path], dict[str, str]]:
     del on_slurm
 
     def look(root: Path) -> dict[str, str]:
-        from needle_parsl.workflow.executors import settings
+        from needle_parsl.workflow.executors import config
 
         command = ["squeue", "--states=PD,CF,R,CG", "-h", "-o", "%i %t %j"]
         out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         rows = [line.split() for line in out.splitlines()]
-        return {job: state for job, state, name in rows if name.startswith(f"{settings.name(root.resolve())}.")}
+        return {job: state for job, state, name in rows if name.startswith(f"{config.name(root.resolve())}.")}
 
     return look

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import rundir
+from needle_parsl import files, rundir
 
 
 def jobs(root: Path) -> dict[str, dict[str, Any]]:
     """Read what a run has written down of its jobs."""
-    found: dict[str, dict[str, Any]] = rundir.read_json(root / rundir.JOBS) if (root / rundir.JOBS).exists() else {}
+    found: dict[str, dict[str, Any]] = files.read_json(root / rundir.JOBS) if (root / rundir.JOBS).exists() else {}
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 def device() -> tuple[str, int, str, bool]:
     """Say where this worker is, which device it has, and whether torch was there before."""
-    from needle_parsl.workflow.processes import devices
+    from needle_parsl.processes import devices
 
     devices.choose()
     time.sleep(1)

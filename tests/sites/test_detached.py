@@ -14,7 +14,7 @@ from test_slurm import analysis
 
 from needle_parsl import rundir
 from needle_parsl.site import Site
-from needle_parsl.workflow import detached
+from needle_parsl.workflow import driver
 
 Needle = Callable[..., Any]
 
@@ -56,7 +56,7 @@ def test_job_of_a_driver_is_a_script_that_goes_on_in_a_next_one(tmp_path: Path, 
     site = Site(
         "t", scheduler=scheduler, executor="htex", account="m1", walltime="02:00:00", workers_per_node=4, driver="job"
     )
-    text = detached.script(["run", "an app", "--site", "x"], tmp_path, tmp_path / "run", site)
+    text = driver.script(["run", "an app", "--site", "x"], tmp_path, tmp_path / "run", site)
     assert sign in text
     assert "timeout --signal=TERM --kill-after=60 6900 " in text  # 300 s before its end
     assert "run 'an app' --site x" in text
@@ -69,7 +69,7 @@ def test_job_of_a_driver_is_a_script_that_goes_on_in_a_next_one(tmp_path: Path, 
     fake = fake.replace("sbatch --parsable", "printf 4711%.0s").replace("qsub", "printf 4711%.0s")
     ended = subprocess.run(["bash"], input=fake, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    next_one = detached.read(tmp_path / "run" / rundir.DRIVER)
+    next_one = driver.read(tmp_path / "run" / rundir.DRIVER)
     assert next_one is not None
     assert next_one.job.startswith("4711")
     fake = fake.replace("sleep 5 #", "false #").replace("timeout 0.1", "timeout 60")

@@ -1,4 +1,4 @@
-"""Tasks of a belt, called without Parsl: rounds that are not needed, p-values without a signal, the share of an MPI process."""
+"""Tasks of a belt, called without Parsl: rounds that are not needed, p-values without a signal."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "nsbi"))
 from test_hypotheses import SIGMA, thrown
 from test_statistics import counting
 
-from needle_parsl import rundir
 from needle_parsl.analysis import Model
-from needle_parsl.nsbi.statistics import blocks
-from needle_parsl.nsbi.statistics.batched import compiling
 from needle_parsl.nsbi.statistics.fits import fitting
-from needle_parsl.nsbi.statistics.toys import Pool, drawn
-from needle_parsl.plan import Task, specs
-from needle_parsl.workflow import inputs, tasks, throwing
-from needle_parsl.workflow.campaign import throwing as campaign
+from needle_parsl.nsbi.statistics.toys import block
+from needle_parsl.nsbi.statistics.toys.compiled import compilation
+from needle_parsl.nsbi.statistics.toys.pool import Pool, drawn
+from needle_parsl.plan import Task, specs, stages
+from needle_parsl.plan.stages import STAGES
+from needle_parsl.tasks import inputs
+from needle_parsl.tasks import toys as throwing
 
 FIT = specs.Fit("asimov", Model({}, {}), ())
 GRID = (0.5, 1.0, 1.5, 2.0)
@@ -38,9 +38,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     data = counting(1.2 * 400 + 39_600, b=39_600, s=400)
     monkeypatch.setattr(inputs, "likelihood", lambda _root, _fit: data)
     for number, mu in enumerate((*GRID, 0.0)):
-        path = tmp_path / rundir.place("toys", f"neyman/mu={mu:g}.0000")
+        path = tmp_path / stages.place("toys", f"neyman/mu={mu:g}.0000")
         path.parent.mkdir(parents=True, exist_ok=True)
-        blocks.write(path, replace(thrown(mu, np.array(() if mu else GRID), 2000, number), effective=1e5))
+        block.write(path, replace(thrown(mu, np.array(() if mu else GRID), 2000, number), effective=1e5))
     return tmp_path
 
 
@@ -50,8 +50,8 @@ def names(mu: float) -> tuple[str, ...]:
 
 def test_belt_with_toys_without_a_signal(run: Path) -> None:
     spec = specs.Neyman(FIT, "mu", GRID, tuple(map(names, GRID)), (0.68, 0.95), without=0.0, background=names(0.0))
-    tasks.neyman(str(run), Task("neyman", "neyman", "k", spec, ()))
-    found = json.loads((run / rundir.place("neyman", "neyman")).read_text())
+    throwing.neyman(str(run), Task(STAGES["neyman"], "neyman", "k", spec, ()))
+    found = json.loads((run / stages.place("neyman", "neyman")).read_text())
     ((low, high),) = found["intervals"]["0.68"]
     assert (low, high) == (pytest.approx(1.2 - SIGMA, abs=0.1), pytest.approx(1.2 + SIGMA, abs=0.1))
     point = found["points"][0]
@@ -59,74 +59,41 @@ def test_belt_with_toys_without_a_signal(run: Path) -> None:
     assert found["discovery"]["q_0"] == pytest.approx((1.2 / SIGMA) ** 2, rel=0.05)
     assert abs(found["discovery"]["significance"] - 2.4) < 0.3
     assert found["limits"]["upper"]["0.68"] == pytest.approx(1.44, abs=0.15)
-    tasks.neyman(str(run), Task("neyman", "neyman", "k", replace(spec, statistic="q_mu"), ()))
-    limit = json.loads((run / rundir.place("neyman", "neyman")).read_text())
+    throwing.neyman(str(run), Task(STAGES["neyman"], "neyman", "k", replace(spec, statistic="q_mu"), ()))
+    limit = json.loads((run / stages.place("neyman", "neyman")).read_text())
     assert limit["intervals"]["0.68"] == [[0.5, pytest.approx(1.2 + 0.468 * SIGMA, abs=0.1)]]
     assert [point["t"] > 0 for point in limit["points"]] == [False, False, True, True]
 
 
 def test_data_whose_fit_does_not_converge_have_no_belt_and_a_reason(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = fitting.minimise
-    monkeypatch.setattr(fitting, "minimise", lambda *given, **how: replace(free(*given, **how), converged=False))
+    monkeypatch.setattr(throwing, "minimise", lambda *given, **how: replace(free(*given, **how), converged=False))
     spec = specs.Neyman(FIT, "mu", GRID, tuple(map(names, GRID)), (0.68,))
-    tasks.neyman(str(run), Task("neyman", "neyman", "k", spec, ()))
-    found = json.loads((run / rundir.place("neyman", "neyman")).read_text())
+    throwing.neyman(str(run), Task(STAGES["neyman"], "neyman", "k", spec, ()))
+    found = json.loads((run / stages.place("neyman", "neyman")).read_text())
     assert found["reason"] == "the fit of the asimov data did not converge, so that there is no belt"
-    tasks.toys(str(run), Task("toys", "neyman/mu=9.0000", "n", replace(toys(9.0), profiled=True), ()))
+    throwing.toys(str(run), Task(STAGES["toys"], "neyman/mu=9.0000", "n", replace(toys(9.0), profiled=True), ()))
     assert len(inputs.blocks(str(run), ("neyman/mu=9.0000",)).t) == 0
 
 
 @pytest.mark.filterwarnings("default:toys are fitted")
 def test_further_round_throws_only_where_a_critical_value_decides(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiling, "AVAILABLE", False)
+    monkeypatch.setattr(compilation, "AVAILABLE", False)
     events = counting(40_000, b=39_600, s=400)
     truth = events.rates.at({"mu": 0.5})
-    made = throwing.Thrown(events, drawn(Pool(events, np.array([39_800.0]), 0.0), truth, range(3)), truth, (1.0, 0.0))
+    made = throwing.ToyBatch(events, drawn(Pool(events, np.array([39_800.0]), 0.0), truth, range(3)), truth, (1.0, 0.0))
     monkeypatch.setattr(throwing, "throw", lambda _root, _spec: made)
     sure = toys(1.0, earlier=names(1.0), levels=(0.95,))
-    tasks.toys(str(run), Task("toys", "neyman/mu=1.0001", "a", sure, ()))
+    throwing.toys(str(run), Task(STAGES["toys"], "neyman/mu=1.0001", "a", sure, ()))
     assert len(inputs.blocks(str(run), ("neyman/mu=1.0001",)).t) == 0
     joined = inputs.blocks(str(run), (*names(1.0), "neyman/mu=1.0001"))
     assert len(joined.t) == 2000
     t = ((1.2 - 0.5) / SIGMA) ** 2
     level = float((inputs.blocks(str(run), names(0.5)).t <= t).mean())
     doubtful = toys(0.5, earlier=names(0.5), levels=(level,))
-    record = tasks.toys(str(run), Task("toys", "neyman/mu=0.5.0001", "b", doubtful, ()))
+    record = throwing.toys(str(run), Task(STAGES["toys"], "neyman/mu=0.5.0001", "b", doubtful, ()))
     assert "numba is not installed" in record.warnings
     assert throwing.decided(
         str(run), replace(doubtful, statistic="q_mu")
     )  # below the best value, which is not excluded
     assert len(inputs.blocks(str(run), ("neyman/mu=0.5.0001",)).t) == 3
-
-
-class World:
-    """One of several MPI processes, all of them here: the others' share is empty."""
-
-    rank, size = 0, 1
-
-    def bcast(self, value: object, root: int) -> object:
-        assert root == 0
-        return value
-
-    def gather(self, value: object, root: int) -> list[object]:
-        assert root == 0
-        return [value]
-
-
-def test_mpi_program_throws_round_by_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = [Task("toys", f"a.{n}", f"a{n}", toys(1.0), ()) for n in range(3)]
-    second = Task("toys", "b.0", "b0", toys(1.0), ("a0", "a1", "a2"))
-    waiting = Task("toys", "c.0", "c0", toys(1.0), ("elsewhere",))
-    called: list[str] = []
-
-    def call(stage: str, _root: str, task: Task) -> object:
-        from needle_parsl.workflow.records import Record
-
-        assert stage == "toys"
-        called.append(task.key)
-        return Record(task.key, stage, task.name, "here", 0.1, "", "")
-
-    monkeypatch.setattr(campaign.worker, "call", call)
-    assert campaign.campaign(tmp_path, [*first, second, waiting], {}, World()) == 4
-    assert called == ["a0", "a1", "a2", "b0"]
-    assert [json.loads(line)["key"] for line in (tmp_path / rundir.LEDGER).read_text().splitlines()] == called

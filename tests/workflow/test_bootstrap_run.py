@@ -75,14 +75,16 @@ def _a_replica_below_its_quorum_throws_nothing(
     from needle_parsl import plan
     from needle_parsl.analysis import load
     from needle_parsl.errors import TaskError
-    from needle_parsl.workflow import bootstrapping, probing, throwing
+    from needle_parsl.tasks import replicas
+    from needle_parsl.tasks import toys as throwing
+    from needle_parsl.workflow import probe
 
     def too_few(*_: object) -> None:
         raise TaskError("ratio signal: 0 of 1 members have trained")
 
     loaded = load(inputs, words[1::2])
-    tasks = plan.build(loaded.analysis, probing.probe(loaded)[0], 8).tasks
+    tasks = plan.build(loaded.analysis, probe.probe(loaded)[0], 8).tasks
     spec = next(t.of(plan.Toys) for t in tasks if isinstance(t.spec, plan.Toys) and t.spec.again)
     assert len(throwing.block(str(root), spec).t) == spec.count
-    monkeypatch.setattr(bootstrapping, "remade", too_few)
+    monkeypatch.setattr(replicas, "remade", too_few)
     assert len(throwing.block(str(root), spec).t) == 0

@@ -65,7 +65,7 @@ def write(path: Path, start: int, stop: int, seed: int = 1, step: int = 1500) ->
 def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The store of sample `s`, made of one file by one task."""
     from needle_parsl.nsbi.data import conversion, recipes, store
-    from needle_parsl.nsbi.data.hashing import key
+    from needle_parsl.salts import key
 
     path = tmp_path_factory.mktemp("reference")
     write(path / "s.root", 0, N)
@@ -179,11 +179,11 @@ def test_bad_file_is_skipped_as_a_whole_and_reported(
 def test_file_replaced_between_look_and_run(folder: Path, tmp_path: Path) -> None:
     from needle_parsl.analysis import load
     from needle_parsl.site import Site
-    from needle_parsl.workflow import running
+    from needle_parsl.workflow import run
 
-    prepared = running.prepare(tmp_path / "run", load(folder), Site("t", workers_per_node=1), "convert")
+    prepared = run.prepare(tmp_path / "run", load(folder), Site("t", workers_per_node=1), "convert")
     write(folder / "s0.root", 0, N, seed=9)
-    outcome = running.run(prepared, lambda *_: None)
+    outcome = run.run(prepared, lambda *_: None)
     assert outcome.wrong_input
     (failed,) = outcome.failed
     assert failed.reason.endswith("s0.root: has changed since it was looked at; run the same command again")
@@ -193,12 +193,12 @@ def test_file_replaced_between_look_and_run(folder: Path, tmp_path: Path) -> Non
 def test_file_copied_between_look_and_run_is_the_same(folder: Path, tmp_path: Path) -> None:
     from needle_parsl.analysis import load
     from needle_parsl.site import Site
-    from needle_parsl.workflow import running
+    from needle_parsl.workflow import run
 
-    prepared = running.prepare(tmp_path / "run", load(folder), Site("t", workers_per_node=1), "convert")
+    prepared = run.prepare(tmp_path / "run", load(folder), Site("t", workers_per_node=1), "convert")
     shutil.copy(folder / "s0.root", folder / "copy")
     (folder / "copy").replace(folder / "s0.root")
-    assert not running.run(prepared, lambda *_: None).failed
+    assert not run.run(prepared, lambda *_: None).failed
 
 
 def test_full_disk_is_a_sentence_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from needle_parsl import rundir
 from needle_parsl.analysis import Training
+from needle_parsl.densities import Density
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.physics import Density
 from needle_parsl.plan import Task, specs
+from needle_parsl.plan.stages import STAGES
+from needle_parsl.records import Record
 from needle_parsl.site import Shape, Site
-from needle_parsl.workflow import costing, flow
+from needle_parsl.workflow import cost, ledger
 
 SITE = Site("t", gpu=Shape(gpus_per_node=4), cpu=Shape(workers_per_node=10))
 
@@ -22,7 +23,7 @@ def train(members: int) -> Task:
     """A pack; nothing but its number of members is looked at."""
     spec = object.__new__(specs.Train)
     object.__setattr__(spec, "members", (None,) * members)
-    return Task("train", "a", "0", spec, ())
+    return Task(STAGES["train"], "a", "0", spec, ())
 
 
 def run(root: Path, stages: dict[str, dict[str, float]], units: dict[str, int]) -> None:
@@ -34,18 +35,19 @@ def test_rates_of_the_pilot_give_the_hours_of_the_whole(tmp_path: Path) -> None:
     run(tmp_path / "a-pilot", {"train": {"tasks": 2, "done": 2, "seconds": 72.0}, "fit": {"tasks": 2, "done": 1, "seconds": 9.0}}, {"train": 4, "fit": 2})  # fmt: skip
     (tmp_path / "a-pilot" / "packs").mkdir()
     (tmp_path / "a-pilot" / "packs" / "a.0000.h5").write_bytes(b"0" * 400)
-    fit = Task("fit", "asimov", "1", object.__new__(specs.Coverage), ())
-    found = costing.stages([train(200), train(200), fit], tmp_path / "a", SITE, flow.nodes)
+    ledger.append(tmp_path / "a-pilot", Record("0", "train", "a", "here", 72.0, "packs/a.0000.h5", ""))
+    fit = Task(STAGES["fit"], "asimov", "1", object.__new__(specs.Coverage), ())
+    found = cost.stages([train(200), train(200), fit], tmp_path / "a", SITE)
     assert found["train"].node_hours() == pytest.approx(400 * 18 / 4 / 3600)  # 18 s a network, 4 workers a node
     assert found["train"].bytes == 100
     assert found["fit"].node_hours() is None  # the pilot had not done all of them
     assert found["fit"].workers == 10
 
 
-@pytest.mark.parametrize("stage", rundir.PLACES)
+@pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_has_its_nodes(stage: str, tmp_path: Path) -> None:
-    task = Task(stage, "a", "0", object.__new__(specs.Coverage), ())
-    assert costing.stages([task], tmp_path, SITE, flow.nodes)[stage].units == 1
+    task = Task(STAGES[stage], "a", "0", object.__new__(specs.Coverage), ())
+    assert cost.stages([task], tmp_path, SITE)[stage].units == 1
 
 
 def test_a_probe_stands_for_trainings_that_were_not_measured(tmp_path: Path) -> None:
@@ -61,25 +63,25 @@ def test_a_probe_stands_for_trainings_that_were_not_measured(tmp_path: Path) -> 
     object.__setattr__(read, "files", (file,))
     stored = object.__new__(specs.Convert)
     object.__setattr__(stored, "files", (specs.File("", "0"),))
-    tasks = [Task("generate", "s", "0", made, ()), Task("convert", "s", "1", stored, ()), Task("convert", "b", "2", read, ()),
-             Task("train", "s", "3", pack, ())]  # fmt: skip
-    probed = costing.trainings(tasks, 1e-6)
+    tasks = [Task(STAGES["generate"], "s", "0", made, ()), Task(STAGES["convert"], "s", "1", stored, ()), Task(STAGES["convert"], "b", "2", read, ()),
+             Task(STAGES["train"], "s", "3", pack, ())]  # fmt: skip
+    probed = cost.trainings(tasks, 1e-6)
     assert probed["train"][0] == pytest.approx(1e-6 * 600_000 * 0.5 * 0.5 * 10)
-    assert costing.stages(tasks[3:], tmp_path, SITE, flow.nodes, probed)["train"].seconds == probed["train"][0]
-    assert costing.trainings(tasks[:3], 1e-6) == {}
+    assert cost.stages(tasks[3:], tmp_path, SITE, probed)["train"].seconds == probed["train"][0]
+    assert cost.trainings(tasks[:3], 1e-6) == {}
 
 
 def test_own_rates_count_more_than_those_of_the_pilot(tmp_path: Path) -> None:
     for name, seconds in (("a-pilot", 10.0), ("a", 20.0)):
         run(tmp_path / name, {"train": {"tasks": 1, "done": 1, "seconds": seconds}}, {"train": 10})
-    assert costing.measured(tmp_path / "a")["train"][0] == 2.0
+    assert cost.measured(tmp_path / "a")["train"][0] == 2.0
 
 
 @pytest.mark.parametrize("text", ["1", "0%", "101%", "one", "-1%"])
 def test_share_of_a_pilot_is_a_percentage(text: str) -> None:
     with pytest.raises(InputError, match="expected a percentage"):
-        costing.share(text)
-    assert costing.share("2.5 %") == 0.025
+        cost.share(text)
+    assert cost.share("2.5 %") == 0.025
 
 
 def test_error_of_the_ensemble_falls_with_the_square_root(tmp_path: Path) -> None:
@@ -87,5 +89,5 @@ def test_error_of_the_ensemble_falls_with_the_square_root(tmp_path: Path) -> Non
     (tmp_path / "fits").mkdir()
     (tmp_path / "report" / "summary.json").write_text('{"dataset": "asimov", "parameter": "mu"}')
     (tmp_path / "fits" / "asimov.json").write_text('{"parameters": {"mu": {"error": 0.3, "ensemble_error": 0.2}}}')
-    assert costing.spread(tmp_path, 2, 200) == {"error": 0.3, "pilot": 0.2, "whole": pytest.approx(0.02)}
-    assert costing.spread(tmp_path / "nowhere", 2, 200) is None
+    assert cost.spread(tmp_path, 2, 200) == {"error": 0.3, "pilot": 0.2, "whole": pytest.approx(0.02)}
+    assert cost.spread(tmp_path / "nowhere", 2, 200) is None

@@ -13,7 +13,8 @@ import pytest
 from scipy.stats import chi2
 
 from needle_parsl.nsbi.estimators import files, joint
-from needle_parsl.nsbi.statistics import dataset, directions
+from needle_parsl.nsbi.statistics import dataset
+from needle_parsl.nsbi.statistics.fits import ensemble_shifts
 
 
 def test_fits_know_the_error_of_the_weights(small_inputs: Path, needle: Callable[..., Any], tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_fits_know_the_error_of_the_weights(small_inputs: Path, needle: Callable
     k = json.loads((root / "fits" / "asimov.json").read_text())["parameters"]["mu"]["ensemble_inflation"]
     assert by[0.5, "profile_ensemble", 0.68]["inflation"] == pytest.approx(k, rel=0.25)
     path = root / "ratios" / "asimov.h5"
-    data, moves = dataset.read(path), directions.read(path)
+    data, moves = dataset.read(path), ensemble_shifts.read(path)
     assert moves is not None
     shift = np.zeros(len(covariance.values))
     assert moves.moved(data, shift).ratios == data.ratios

@@ -22,7 +22,7 @@ from needle_parsl.nsbi.data.loading.parallel import Parallel
 from needle_parsl.nsbi.data.loading.stretches import stretches
 from needle_parsl.nsbi.data.store import Schema
 from needle_parsl.site import Site
-from needle_parsl.workflow import graphs
+from needle_parsl.workflow import dask as graphs
 
 JETS = ak.Array([[1.0 * i] * (i % 3) for i in range(500)])
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from needle_parsl import records
 from needle_parsl.plan import Task
-from needle_parsl.workflow import hearing, ledger, records
-from needle_parsl.workflow.records import Record
+from needle_parsl.plan.stages import STAGES
+from needle_parsl.records import Record
+from needle_parsl.workflow import ledger
 
 WARNING = """
 import warnings
@@ -35,7 +37,7 @@ def own_filters() -> Any:
 
 def test_each_thread_hears_its_own_warnings_every_time() -> None:
     def work(number: int) -> dict[str, int]:
-        with hearing.listening() as heard:
+        with records.listening() as heard:
             for _ in range(number):
                 warnings.warn("careful\n now", RuntimeWarning, stacklevel=1)
         return dict(heard)
@@ -47,15 +49,15 @@ def test_each_thread_hears_its_own_warnings_every_time() -> None:
 
 def test_other_warnings_are_shown_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[str] = []
-    monkeypatch.setattr(hearing, "_PRINT", lambda message, *_, **__: shown.append(str(message)))
-    with hearing.listening():
+    monkeypatch.setattr(records, "_PRINT", lambda message, *_, **__: shown.append(str(message)))
+    with records.listening():
         warnings.warn("heard", RuntimeWarning, stacklevel=1)
     warnings.warn("shown", RuntimeWarning, stacklevel=1)
     assert shown == ["shown"]
 
 
 def test_record_keeps_the_warnings_of_its_task(tmp_path: Path) -> None:
-    task = Task("fit", "asimov", "key", None, ())  # type: ignore[arg-type]
+    task = Task(STAGES["fit"], "asimov", "key", None, ())  # type: ignore[arg-type]
     with records.writing(str(tmp_path), task) as out:
         out.path.write_text("{}")
         for _ in range(3):

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from needle_parsl import rundir
+from needle_parsl.plan import stages
 
 BELT = """
 [intervals]
@@ -55,5 +56,5 @@ def test_a_run_killed_among_its_toys_gives_the_same_belt(
     assert (ended := needle("run", app, "--until", "neyman", "--out", killed)).code == 0, ended.err
     after = thrown(killed)
     assert sorted(after) == sorted(thrown(whole))
-    belt = rundir.place("neyman", "neyman")
+    belt = stages.place("neyman", "neyman")
     assert (killed / belt).read_bytes() == (whole / belt).read_bytes()

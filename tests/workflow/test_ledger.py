@@ -5,14 +5,14 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from needle_parsl import rundir
+from needle_parsl import files, records, rundir
+from needle_parsl.records import Record
 from needle_parsl.workflow import ledger
-from needle_parsl.workflow.records import Record
 
 
 def record(key: str, root: Path, reason: str = "") -> Record:
     (root / "out").write_text(key)
-    return Record(key, "train", "signal", "host:1:t", 1.5, "out", rundir.digest(root / "out"), reason)
+    return Record(key, "train", "signal", "host:1:t", 1.5, "out", files.digest(root / "out"), reason)
 
 
 def test_newest_line_of_a_key_counts(tmp_path: Path) -> None:
@@ -33,12 +33,12 @@ def test_torn_last_line_costs_one_record_and_does_not_swallow_the_next(tmp_path:
 
 def test_done_means_the_output_is_still_what_it_was(tmp_path: Path) -> None:
     found = record("a", tmp_path)
-    assert ledger.holds(tmp_path, found)
-    assert not ledger.holds(tmp_path, record("a", tmp_path, "broken"))
+    assert records.holds(tmp_path, found)
+    assert not records.holds(tmp_path, record("a", tmp_path, "broken"))
     (tmp_path / "out").write_text("changed")
-    assert not ledger.holds(tmp_path, found)
+    assert not records.holds(tmp_path, found)
     (tmp_path / "out").unlink()
-    assert not ledger.holds(tmp_path, found)
+    assert not records.holds(tmp_path, found)
 
 
 def test_no_ledger_is_an_empty_one(tmp_path: Path) -> None:

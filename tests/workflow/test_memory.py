@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from needle_parsl.workflow.processes import deaths, memory
+from needle_parsl.processes import memory, worker_exit
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_kernel_log_is_read_for_this_process(tmp_path: Path, line: str, found: b
     ],
 )
 def test_memory_is_blamed_only_on_evidence(code: int, told: bool, words: str) -> None:
-    assert words in deaths.Death("host", 1, 4711, code, told).sentence()
+    assert words in worker_exit.Death("host", 1, 4711, code, told).sentence()

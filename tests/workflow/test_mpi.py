@@ -1,9 +1,8 @@
-"""The toys of a run as MPI programs, started by hand or by the flow: the same bytes as on Parsl's workers."""
+"""The toys of a run as MPI programs: the same bytes as on Parsl's workers."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from needle_parsl import rundir
+from needle_parsl import files, handover, rundir
 from needle_parsl.errors import InputError, TaskError
-from needle_parsl.plan import Task, specs
-from needle_parsl.workflow import handing, rounds, worker
-from needle_parsl.workflow.records import Record
+from needle_parsl.plan import Task, specs, stages
+from needle_parsl.records import Record
+from needle_parsl.workflow import mpi, worker
 
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
 TOYS = """
@@ -50,33 +49,27 @@ needs_mpi = pytest.mark.skipif(
 @pytest.mark.mpi
 @needs_mpi
 def test_mpi_programs_give_the_bytes_of_a_run(small_inputs: Path, tmp_path: Path, needle: Callable[..., Any]) -> None:
-    """One run as usual; copies of it without their toys go on with a program started by hand, and with a site for MPI."""
+    """One run as usual; a copy of it without its toys goes on with a site for MPI."""
     app = shutil.copytree(small_inputs, tmp_path / "app")
     analysis = app / "analysis.toml"
     analysis.write_text(analysis.read_text() + TOYS)
     assert (ended := needle("run", app, "--until", "coverage", "--out", tmp_path / "whole")).code == 0, ended.err
     kept = [line for line in (tmp_path / "whole" / rundir.LEDGER).read_text().splitlines() if json.loads(line)["stage"] not in LATE]  # fmt: skip
     (tmp_path / "mine.toml").write_text(SITE)
-    for name, site in (("by hand", "local"), ("flow", str(tmp_path / "mine.toml"))):
-        root = shutil.copytree(tmp_path / "whole", tmp_path / name)
-        shutil.rmtree(root / "toys")
-        shutil.rmtree(root / "intervals")
-        (root / rundir.LEDGER).write_text("\n".join(kept) + "\n")
-        if name == "by hand":
-            program = [sys.executable, "-m", "needle_parsl.workflow.campaign", analysis, root]
-            many = {**os.environ, "OMP_NUM_THREADS": "2"}
-            ran = subprocess.run([MPIEXEC, "-n", "2", *program], capture_output=True, text=True, check=False, env=many, timeout=280)  # fmt: skip
-            assert ran.returncode == 0, ran.stderr
-        assert (ended := needle("run", app, "--until", "coverage", "--site", site, "--out", root)).code == 0, ended.err
-        assert bool(list(root.glob(f"{rounds.FOLDER}/*.tasks"))) == (name == "flow")
-        for path in NAMES:
-            assert (root / path).read_bytes() == (tmp_path / "whole" / path).read_bytes()
-        done = [json.loads(line)["key"] for line in (root / rundir.LEDGER).read_text().splitlines()]
-        assert len(done) == len(set(done))
+    root = shutil.copytree(tmp_path / "whole", tmp_path / "mpi")
+    shutil.rmtree(root / "toys")
+    shutil.rmtree(root / "intervals")
+    (root / rundir.LEDGER).write_text("\n".join(kept) + "\n")
+    ended = needle("run", app, "--until", "coverage", "--site", tmp_path / "mine.toml", "--out", root)
+    assert ended.code == 0, ended.err
+    assert list(root.glob(f"{mpi.FOLDER}/*.tasks"))
+    for path in NAMES:
+        assert (root / path).read_bytes() == (tmp_path / "whole" / path).read_bytes()
+    done = [json.loads(line)["key"] for line in (root / rundir.LEDGER).read_text().splitlines()]
+    assert len(done) == len(set(done))
 
 
-@pytest.mark.parametrize("module", ["campaign", "rounds"])
-def test_mpi_programs_have_one_thread_before_numpy_is_there(module: str) -> None:
+def test_mpi_programs_have_one_thread_before_numpy_is_there() -> None:
     """Sums of more than some 10,000 numbers depend on it."""
     look = (
         "import sys, os, builtins\n"
@@ -84,12 +77,10 @@ def test_mpi_programs_have_one_thread_before_numpy_is_there(module: str) -> None
         "    def find_spec(self, name, *_):\n"
         "        if name == 'numpy': print(os.environ.get('OPENBLAS_NUM_THREADS')); os._exit(0)\n"
         "sys.meta_path.insert(0, Finder())\n"
-        f"import runpy; runpy.run_module('needle_parsl.workflow.{module}', run_name='__main__')\n"
+        "import needle_parsl.workflow.mpi\nimport numpy\n"
     )
-    command: list[str] = []
-    if module == "rounds":
-        text = rounds.program("run", "a", "b", (), None, None, None)
-        command = text.split("$PARSL_MPI_PREFIX ")[1].split()[:4]
+    text = mpi.program("run", "a", "b", (), None, None, None)
+    command = text.split("$PARSL_MPI_PREFIX ")[1].split()[:4]
     ended = subprocess.run([*command, sys.executable, "-c", look], capture_output=True, text=True, check=False)
     assert ended.stdout.strip() == "1", ended.stderr
 
@@ -97,13 +88,13 @@ def test_mpi_programs_have_one_thread_before_numpy_is_there(module: str) -> None
 def task(name: str, *after: str, stage: str = "toys") -> Task:
     fit = specs.Fit("asimov", None, ())  # type: ignore[arg-type]  not looked at
     spec = specs.Toys(fit, "mu", (("mu", 1.0),), True, "model", None, 1.0, 0, 0, 3)
-    return Task(stage, name, name, spec, after)
+    return Task(stages.STAGES[stage], name, name, spec, after)
 
 
 def test_toys_of_a_round_stand_together_after_all_they_need() -> None:
     todo = [task("fit", stage="fit"), task("a0", "fit"), task("a1", "a0"), task("b0", "fit"), task("b1", "b0"),
             task("belt", "a0", "a1", "b0", "b1", stage="neyman"), task("c0"), task("last", "belt")]  # fmt: skip
-    found = [[t.name for t in batch] for batch in rounds.batches(todo, 2)]
+    found = [[t.name for t in batch] for batch in mpi.batches(todo, 2)]
     assert found == [["fit"], ["a0", "b0"], ["c0"], ["a1", "b1"], ["belt"], ["last"]]
 
 
@@ -112,28 +103,27 @@ def test_a_program_goes_on_where_it_was_killed_and_tells_what_failed(
 ) -> None:
     called: list[str] = []
 
-    def call(stage: str, root: str, own: Task) -> Record:
+    def call(_work: str, root: str, own: Task) -> Record:
         called.append(own.name)
         if own.name == "bad":
             raise InputError("toys: too few events")
-        place = rundir.place(stage, own.name)
-        rundir.write_text(Path(root) / place, own.name)
-        return Record(own.key, stage, own.name, "w", 0.1, place, rundir.digest(Path(root) / place))
+        files.write_text(Path(root) / own.place, own.name)
+        return Record(own.key, own.stage.name, own.name, "w", 0.1, own.place, files.digest(Path(root) / own.place))
 
     monkeypatch.setattr(worker, "call", call)
     todo = [task(name) for name in ("one", "bad", "two")]
-    name, digest = rounds.write(tmp_path, todo)
-    assert rounds.read(tmp_path, name, digest) == todo
-    rounds.throw(str(tmp_path), todo[:2])
-    rounds.throw(str(tmp_path), todo)
+    name, digest = mpi.write(tmp_path, todo)
+    assert mpi.read(tmp_path, name, digest) == todo
+    mpi.throw(str(tmp_path), todo[:2])
+    mpi.throw(str(tmp_path), todo)
     assert called == ["one", "bad", "bad", "two"]
-    assert handing.thrown(str(tmp_path), todo[2], 0).what == "two"
+    assert handover.thrown(str(tmp_path), todo[2], 0).what == "two"
     with pytest.raises(InputError, match="too few events"):
-        handing.thrown(str(tmp_path), todo[1], 0)
+        handover.thrown(str(tmp_path), todo[1], 0)
 
 
 def test_a_file_of_tasks_that_somebody_has_changed_is_not_opened(tmp_path: Path) -> None:
-    name, digest = rounds.write(tmp_path, [task("one")])
+    name, digest = mpi.write(tmp_path, [task("one")])
     (tmp_path / name).write_bytes(b"something else")
     with pytest.raises(TaskError, match="is not what this run has written"):
-        rounds.read(tmp_path, name, digest)
+        mpi.read(tmp_path, name, digest)

@@ -27,7 +27,7 @@ def planned(folder: Path, *settings: str) -> plan.Plan:
 
 def test_nominal_ratios_share_their_packs(small_inputs: Path) -> None:
     made = planned(small_inputs)
-    trains = {task.name: task for task in made.tasks if task.stage == "train"}
+    trains = {task.name: task for task in made.tasks if task.stage.name == "train"}
     names = ("@background", "@classes")
     assert sorted(trains) == [f"{name}.{n:04d}" for name in names for n in (0, 1)]
     assert made.networks == 2 * 3

@@ -15,7 +15,7 @@ import uproot
 from needle_parsl import plan
 from needle_parsl.analysis import load
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.statistics import counting
+from needle_parsl.nsbi.statistics.model import regions
 
 EDGES = [-2.0, -1.0, 0.0, 1.0, 3.0]
 REGION = f"""
@@ -90,10 +90,10 @@ FULL = (np.array([3.0, 4.0]), np.array([3.0, 4.0]))
     ],
 )
 def test_region_that_cannot_be_is_refused(
-    expected: dict[str, counting.Histogram], overlap: dict[str, dict[str, int]], message: str
+    expected: dict[str, regions.Histogram], overlap: dict[str, dict[str, int]], message: str
 ) -> None:
     with pytest.raises(InputError) as raised:
-        counting.record("side", [0.0, 1.0, 2.0], expected, None, overlap)
+        regions.record("side", [0.0, 1.0, 2.0], expected, None, overlap)
     assert message in str(raised.value)
 
 

@@ -433,7 +433,8 @@ def test_diverged_member_within_the_quorum_leaves_a_report(finished: Path, tmp_p
     from needle_parsl import plan
     from needle_parsl.analysis import load
     from needle_parsl.nsbi.training import packs
-    from needle_parsl.workflow import probing, tasks
+    from needle_parsl.tasks import estimators, report
+    from needle_parsl.workflow import probe
 
     root = copied(finished, tmp_path)
     path = root / "packs" / "signal.0000.h5"
@@ -441,10 +442,10 @@ def test_diverged_member_within_the_quorum_leaves_a_report(finished: Path, tmp_p
     broken = replace(pack.members[0], history=np.full((1, 2), np.nan), reason="diverged in epoch 1")
     packs.write(path, replace(pack, members=(broken, *pack.members[1:])))
     loaded = load(Path(json.loads((root / "run.json").read_text())["analysis"]))
-    inputs, _ = probing.probe(loaded, json.loads((root / "run.json").read_text())["inputs"])
-    built = {t.name: t for t in plan.build(loaded.analysis, inputs, 8).tasks if t.stage in ("diagnose", "report")}
-    tasks.diagnose(str(root), built["signal"])
-    tasks.report(str(root), built["report"])
+    inputs, _ = probe.probe(loaded, json.loads((root / "run.json").read_text())["inputs"])
+    built = {t.name: t for t in plan.build(loaded.analysis, inputs, 8).tasks if t.stage.name in ("diagnose", "report")}
+    estimators.diagnose(str(root), built["signal"])
+    report.report(str(root), built["report"])
     assert "Not trained: signal, member 0, fold 0: diverged in epoch 1." in (root / "report" / "index.html").read_text()
 
 
@@ -452,10 +453,11 @@ def test_some_events_of_a_part_weigh_as_much_as_all(finished: Path) -> None:
     from needle_parsl import plan
     from needle_parsl.analysis import load
     from needle_parsl.plan import specs
-    from needle_parsl.workflow import inputs, probing
+    from needle_parsl.tasks import inputs
+    from needle_parsl.workflow import probe
 
     loaded = load(Path(json.loads((finished / "run.json").read_text())["analysis"]))
-    tasks = plan.build(loaded.analysis, probing.probe(loaded)[0], 8).tasks
+    tasks = plan.build(loaded.analysis, probe.probe(loaded)[0], 8).tasks
     splitting = next(t.of(specs.Diagnose).splitting for t in tasks if isinstance(t.spec, specs.Diagnose))
     every, some = (inputs.part(str(finished), "background", splitting, "train", most) for most in (None, 400))
     assert len(some) == 400 < len(every)
@@ -466,15 +468,16 @@ def test_some_events_of_a_part_weigh_as_much_as_all(finished: Path) -> None:
 def test_report_without_matplotlib_says_so(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from needle_parsl import plan
     from needle_parsl.analysis import extras, load
-    from needle_parsl.workflow import probing, tasks
+    from needle_parsl.tasks import report
+    from needle_parsl.workflow import probe
 
     root = copied(finished, tmp_path)
     state = json.loads((root / "run.json").read_text())
     loaded = load(Path(state["analysis"]))
-    inputs, _ = probing.probe(loaded, state["inputs"])
-    (task,) = (t for t in plan.build(loaded.analysis, inputs, 8).tasks if t.stage == "report")
+    inputs, _ = probe.probe(loaded, state["inputs"])
+    (task,) = (t for t in plan.build(loaded.analysis, inputs, 8).tasks if t.stage.name == "report")
     monkeypatch.setattr(extras, "here", lambda _: False)
-    tasks.report(str(root), task)
+    report.report(str(root), task)
     assert "install needle-parsl[plots]" in (root / "report" / "index.html").read_text()
     assert not list((root / "report").glob("*.png"))
 
@@ -486,16 +489,16 @@ def test_full_disk_while_a_task_is_noted_ends_the_run_as_failed(
     from needle_parsl.analysis import load
     from needle_parsl.errors import TaskError
     from needle_parsl.site import Site
-    from needle_parsl.workflow import ledger, running
+    from needle_parsl.workflow import ledger, run
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "ledger.jsonl")
 
     monkeypatch.setattr(ledger, "append", full)
-    prepared = running.prepare(tmp_path / "run", load(small_inputs), Site("t", workers_per_node=1), "convert")
+    prepared = run.prepare(tmp_path / "run", load(small_inputs), Site("t", workers_per_node=1), "convert")
     with pytest.raises(TaskError, match="no space left on its disk; make some"):
-        running.run(prepared, lambda *_: None)
-    assert running.state(tmp_path / "run")["status"] == "interrupted"
+        run.run(prepared, lambda *_: None)
+    assert run.state(tmp_path / "run")["status"] == "interrupted"
 
 
 @pytest.mark.parametrize(

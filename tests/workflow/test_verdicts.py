@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from needle_parsl.nsbi.report import judging
-from needle_parsl.nsbi.report.states import ORDER, Finding
+from needle_parsl.nsbi.report.checks import run as judging
+from needle_parsl.nsbi.report.checks.states import ORDER, Finding
 from needle_parsl.workflow.remote import answering
 
 Needle = Callable[..., Any]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from needle_parsl import salts
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import formulas, hashing, particles, readers, values
 from needle_parsl.nsbi.data.events import Events
@@ -146,7 +147,7 @@ def _joint(columns: Columns, rows: int, known: Joint, where: str) -> np.typing.N
 
 def _ids(columns: Columns, rows: hashing.Hashes, file: InputFile, recipe: Recipe, where: str) -> hashing.Hashes:
     if not recipe.id:
-        return hashing.mix(rows, hashing.key("file", file.label))
+        return hashing.mix(rows, salts.key("file", file.label))
     try:
         return hashing.identify([columns[name] for name in recipe.id])
     except ValueError as error:

@@ -24,7 +24,7 @@ class Gathered:
     lost: tuple[Lost, ...]
 
 
-def gather(pieces: Sequence[Piece], recipe: Recipe, skip: bool = False) -> Gathered:
+def gather(pieces: Sequence[Piece], recipe: Recipe, *, skip: bool = False) -> Gathered:
     """Read pieces of a sample.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import sys
 
@@ -14,12 +13,6 @@ WHOLE = 2.0**53
 """The largest whole number up to which floats hold all of them."""
 BLOCK = 32_768
 """Hashes that are worked on at a time, so that they stay in a near cache."""
-
-
-def key(*labels: object) -> int:
-    """Turn names and numbers into 64 bits: BLAKE2b of their texts."""
-    text = "\x1f".join(str(label) for label in labels)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def mix(ids: Hashes, salt: int) -> Hashes:

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from needle_parsl import salts
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events
 
-SALT = hashing.key("parameters")
+SALT = salts.key("parameters")
 """Of the draw, so that it has nothing to do with how events are split."""
 
 

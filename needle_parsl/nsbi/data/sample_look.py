@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import acceptance, conversion, files, placeholders, sharing, user_functions
+from needle_parsl.nsbi.data import acceptance, conversion, files, placeholders, shared_events, user_functions
 from needle_parsl.nsbi.data.events import Events, Fractions
 from needle_parsl.nsbi.data.files import Header
 from needle_parsl.nsbi.data.placeholders import Seen
@@ -95,7 +95,7 @@ def look(
     events = Events.join([events for _, events in chunks], item.recipe.features)
     _keep(events, item, held, complete=complete)
     if len(events) and not item.region and sample != OBSERVED:
-        most = sharing.ROWS if "." in sample else sharing.NOMINAL
+        most = shared_events.ROWS if "." in sample else shared_events.NOMINAL
         held.events[sample] = replace(events.take(slice(0, most)), particles=None)
     if not complete:  # conversion judges the sample
         return {path: header.borders for path, header in good.items()}

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
 
+from needle_parsl.densities import Density
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.physics import Density, LogDensity
+from needle_parsl.nsbi.physics import LogDensity
 from needle_parsl.refs import alone
 
 Floats = npt.NDArray[np.float64]

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl import salts
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.estimators.wifi_design import SIGNS, Design
@@ -111,11 +112,11 @@ def choose(samples: tuple[Sample, Sample], design: Design) -> Choice:
 
 def _some(sample: Sample) -> Sample:
     share = MOST / max(len(sample.weight), 1)
-    return sample if share >= 1 else sample.take(hashing.uniform(sample.key, hashing.key("wifi", "some")) < share)
+    return sample if share >= 1 else sample.take(hashing.uniform(sample.key, salts.key("wifi", "some")) < share)
 
 
 def _half(sample: Sample, half: int) -> Sample:
-    return sample.take(hashing.fold(sample.key, 2, hashing.key("wifi", "halves")) == half)
+    return sample.take(hashing.fold(sample.key, 2, salts.key("wifi", "halves")) == half)
 
 
 def _ladder(halves: Sequence[tuple[Sample, ...]], design: Design) -> list[_Tried]:

@@ -15,8 +15,8 @@ from needle_parsl.analysis import Diagnostics
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events, Fractions, Part
 from needle_parsl.nsbi.data.store import Lost, Store
-from needle_parsl.nsbi.statistics.blocks import Block
 from needle_parsl.nsbi.statistics.dataset import Dataset
+from needle_parsl.nsbi.statistics.toys.block import Block
 from needle_parsl.nsbi.training import packs as pack_files
 from needle_parsl.nsbi.training.networks import NETWORKS, Shape
 from needle_parsl.nsbi.training.packs import Trained

@@ -21,9 +21,10 @@ import numpy as np
 
 from needle_parsl import __version__, addresses
 from needle_parsl.analysis import extras
-from needle_parsl.nsbi.report import closure_numbers, judging, rounding, summary
+from needle_parsl.nsbi.report import rounding, summary
+from needle_parsl.nsbi.report.checks import closure_numbers, run
+from needle_parsl.nsbi.report.checks.states import reason
 from needle_parsl.nsbi.report.gathering import Facts
-from needle_parsl.nsbi.report.states import reason
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +47,7 @@ def write(folder: Path, facts: Facts) -> None:
     shown: dict[str, Any] = {
         "f": facts,
         "summary": numbers,
-        "findings": judging.ranked(judging.judge(facts)),
+        "findings": run.ranked(run.judge(facts)),
         "pictures": pictures,
     }
     shown |= {"shown": rounding.single, "shown_pieces": rounding.pieces}

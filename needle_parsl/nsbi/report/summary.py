@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from needle_parsl.nsbi.report import headline, judging, ratio_checks
+from needle_parsl.nsbi.report import headline
+from needle_parsl.nsbi.report.checks import ratios, run
 from needle_parsl.nsbi.report.gathering import Facts
 
 
@@ -47,17 +48,17 @@ def numbers(facts: Facts) -> dict[str, Any]:
     ):
         found["exact_shift"] = (found["asimov_value"] - found["exact_value"]) / found["exact_error"]
         found["exact_error_ratio"] = found["asimov_error"] / found["exact_error"]
-    findings = judging.judge(facts)
-    state, words = judging.verdict(findings)
+    findings = run.judge(facts)
+    state, words = run.verdict(findings)
     found["result"] = headline.result(facts, found)
     found["quoted_intervals"] = headline.intervals(facts)
     return {
         **found,
         "state": state,
         "verdict": words,
-        "checks": judging.states(findings),
-        "ratios": ratio_checks.by_ratio(facts),
-        "findings": [asdict(finding) for finding in judging.ranked(findings) if finding.state != "pass"],
+        "checks": run.states(findings),
+        "ratios": ratios.by_ratio(facts),
+        "findings": [asdict(finding) for finding in run.ranked(findings) if finding.state != "pass"],
         "warnings": list(facts.subject.warnings),
     }
 

@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl import __version__
+from needle_parsl.densities import Shape
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.estimators import files, joint
 from needle_parsl.nsbi.estimators.estimator import Estimator
-from needle_parsl.nsbi.statistics.model import Shape
 from needle_parsl.nsbi.statistics.model.interpolation import INTERPOLATIONS
 
 Floats = npt.NDArray[np.float64]

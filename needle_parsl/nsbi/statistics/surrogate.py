@@ -22,13 +22,15 @@ import torch
 from torch import nn
 
 from needle_parsl import refs
+from needle_parsl.densities import Shape
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.loading.transforming import fitted
-from needle_parsl.nsbi.statistics.model.shapes import Cross, Shape
-from needle_parsl.nsbi.training import engine, networks
+from needle_parsl.nsbi.statistics.model.shapes import Cross
+from needle_parsl.nsbi.training import networks
+from needle_parsl.nsbi.training import train as engine
 from needle_parsl.nsbi.training.members import Member, Settings
-from needle_parsl.nsbi.training.views import RatioEvents
+from needle_parsl.nsbi.training.ratio_events import RatioEvents
 from needle_parsl.nsbi.transforms.transform import Transform
 from needle_parsl.nsbi.transforms.wanted import Wanted
 

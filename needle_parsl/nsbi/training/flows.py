@@ -11,7 +11,7 @@ from torch import nn
 from needle_parsl.analysis import extras
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.loading.batches import Batch
-from needle_parsl.nsbi.training.watching import MONITORED
+from needle_parsl.nsbi.training.stopping import MONITORED
 
 
 class FlowRatio(nn.Module):

@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
-from needle_parsl.nsbi.training.engines.refusing import NotEmbeddedError, UnlikeError
+from needle_parsl.nsbi.training.engines.refusals import NotEmbeddedError, UnlikeError
 
 
 class Column(NamedTuple):
@@ -127,11 +127,11 @@ class Known(nn.Module):
             raise AttributeError(name)
         self.refuse(name)
 
-    def parameters(self, recurse: bool = True) -> NoReturn:  # noqa: ARG002  torch's arguments
+    def parameters(self, recurse: bool = True) -> NoReturn:  # noqa: ARG002, FBT001, FBT002  torch's arguments
         """Refuse: whoever asks for them means those of the part itself."""
         self.refuse("parameters")
 
-    def requires_grad_(self, requires_grad: bool = True) -> NoReturn:  # noqa: ARG002  torch's arguments
+    def requires_grad_(self, requires_grad: bool = True) -> NoReturn:  # noqa: ARG002, FBT001, FBT002  torch's arguments
         """Refuse: the part itself would train from now on."""
         self.refuse("requires_grad_")
 

@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from needle_parsl import refs
+from needle_parsl import refs, salts
 from needle_parsl.analysis import Training, recommended
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.training import heads
 from needle_parsl.nsbi.training.frozen import Embedding
 from needle_parsl.nsbi.training.initial import Initial
 from needle_parsl.nsbi.training.networks import NETWORKS, Shape, asks_for_particles, takes
-from needle_parsl.nsbi.training.streaming import StoredEvents, StoredView
-from needle_parsl.nsbi.training.views import Batchable, MemberView, RatioEvents
+from needle_parsl.nsbi.training.ratio_events import Batchable, MemberView, RatioEvents
+from needle_parsl.nsbi.training.stored_events import StoredEvents, StoredView
 
 OFFERED = ("learning_rate", "weight_decay", "batch_size", "epochs", "label_smoothing", "dropout")
 """Settings that the constructor of a user's module is given, if it asks for them by these names."""
@@ -144,7 +143,7 @@ class Member:
 
     def seed_of(self, attempt: int) -> int:
         """Give the seed of an attempt."""
-        return hashing.key("retry", self.seed) if attempt else self.seed
+        return salts.key("retry", self.seed) if attempt else self.seed
 
     def settings(self, common: Settings) -> Settings:
         """Give its own settings."""

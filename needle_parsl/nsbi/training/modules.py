@@ -20,7 +20,7 @@ from needle_parsl.nsbi.training.losses import LOSSES
 from needle_parsl.nsbi.training.members import Settings
 from needle_parsl.nsbi.training.optimizers import OPTIMIZERS, SCHEDULES
 from needle_parsl.nsbi.training.particles import Particles
-from needle_parsl.nsbi.training.watching import MONITORED
+from needle_parsl.nsbi.training.stopping import MONITORED
 
 STEPS = ("training_step", "validation_step", "configure_optimizers")
 """What a LightningModule must have of its own."""

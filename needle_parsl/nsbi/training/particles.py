@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention, silu
 
 from needle_parsl.nsbi.data.loading.particles import Packed, Padded
-from needle_parsl.nsbi.training.dropping import Dropout, activation
+from needle_parsl.nsbi.training.dropout import Dropout, activation
 
 Particles = Packed | Padded | torch.Tensor
 """A tensor is a nested one, with layout `torch.jagged`."""

@@ -33,7 +33,7 @@ def share(samples: int) -> int:
     return max(MOST // max(samples, 1), LEAST)
 
 
-def fit(portions: Sequence[Portion], names: Sequence[str], wanted: Wanted, particles: bool = False) -> Transform:
+def fit(portions: Sequence[Portion], names: Sequence[str], wanted: Wanted, *, particles: bool = False) -> Transform:
     """Fit a transform.
 
     Args:

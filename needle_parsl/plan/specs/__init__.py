@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import TypeVar
 
 from needle_parsl.plan.specs.fits import (
-    Again,
     Area,
     Bootstrap,
     Closing,
@@ -19,8 +18,9 @@ from needle_parsl.plan.specs.fits import (
     Interval,
     Limits,
     Mixture,
+    PlaneRows,
     Replica,
-    Strip,
+    Resampling,
 )
 from needle_parsl.plan.specs.networks import (
     Classes,
@@ -39,42 +39,12 @@ from needle_parsl.plan.specs.networks import (
 )
 from needle_parsl.plan.specs.report import Report
 from needle_parsl.plan.specs.stores import Convert, File, Generate, Joint, Merge, Physics, Piece, Read, Share
-from needle_parsl.plan.specs.toys import Coverage, Neyman, Repeated, Thrower, Toys
+from needle_parsl.plan.specs.toys import Coverage, Neyman, RepeatedToys, Thrower, Toys
+from needle_parsl.plan.stages import Stage
 
 S = TypeVar("S")
-VERSIONS = {
-    "generate": 1,
-    "read": 1,
-    "merge": 1,
-    "convert": 2,
-    "train": 6,
-    "normalise": 1,
-    "combine": 4,
-    "covariance": 1,
-    "compose": 1,
-    "export": 1,
-    "diagnose": 7,
-    "evaluate": 2,
-    "count": 1,
-    "fit": 8,
-    "interval": 7,
-    "replica": 2,
-    "bootstrap": 1,
-    "toys": 7,
-    "neyman": 7,
-    "coverage": 4,
-    "report": 6,
-}
-"""The stages in their order. Raise a version when its task gives other results, and what is done is done again. That of
-`convert` stands for `read` and `merge`, too, since a store is named by its files alone."""
-STAGES = tuple(VERSIONS)
-NETWORKED = ("train", "normalise", "combine", "covariance", "export", "diagnose", "evaluate", "replica", "toys")
-"""Stages that make networks."""
-PASSING = ("read", "merge")
-"""Stages whose outputs are removed when the store that is made of them is there."""
-
 Inference = (
-    Fit | Exact | Interval | Strip | Area | Closing | Distributions | Impacts | Limits | Toys | Neyman | Coverage
+    Fit | Exact | Interval | PlaneRows | Area | Closing | Distributions | Impacts | Limits | Toys | Neyman | Coverage
 )
 Spec = (
     Generate
@@ -102,7 +72,7 @@ Spec = (
 class Task:
     """One piece of work."""
 
-    stage: str
+    stage: Stage
     name: str
     """Of its output: the sample, ratio, pack, dataset or fit."""
     key: str
@@ -121,6 +91,11 @@ class Task:
         """Give that of the key, which says it all: specs may hold tables, such as transforms of particles, that have none."""
         return hash(self.key)
 
+    @property
+    def place(self) -> str:
+        """Say where its output goes, relative to the run directory."""
+        return self.stage.path(self.name)
+
     def of(self, kind: type[S]) -> S:
         """Give the spec to the function of its stage, which knows its kind."""
         assert isinstance(self.spec, kind)
@@ -129,7 +104,7 @@ class Task:
 
 def own_code(task: Task) -> bool:
     """Whether a task calls code of the user's."""
-    return task.code is not None or (task.stage != "generate" and _holds_code(task.spec))
+    return task.code is not None or (not isinstance(task.spec, Generate) and _holds_code(task.spec))
 
 
 def _holds_code(spec: object) -> bool:
@@ -142,11 +117,6 @@ def _holds_code(spec: object) -> bool:
 
 
 __all__ = [
-    "NETWORKED",
-    "PASSING",
-    "STAGES",
-    "VERSIONS",
-    "Again",
     "Area",
     "Bootstrap",
     "Classes",
@@ -179,15 +149,16 @@ __all__ = [
     "Normalise",
     "Physics",
     "Piece",
+    "PlaneRows",
     "Ratio",
     "Read",
-    "Repeated",
+    "RepeatedToys",
     "Replica",
     "Report",
+    "Resampling",
     "Share",
     "Spec",
     "Splitting",
-    "Strip",
     "Task",
     "Thrower",
     "Toys",

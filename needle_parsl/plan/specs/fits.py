@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from needle_parsl.analysis import Model, Plane, Scan
-from needle_parsl.nsbi.physics import Density
-from needle_parsl.nsbi.statistics.model import Shape
+from needle_parsl.densities import Density, Shape
 from needle_parsl.plan.keys import IF_SAID
 from needle_parsl.plan.specs.networks import Combine, Normalise, Splitting
 from needle_parsl.plan.specs.stores import Physics, Share
@@ -103,7 +102,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Strip:
+class PlaneRows:
     """Scan two parameters over a dataset, some rows of them."""
 
     fit: Fit
@@ -169,7 +168,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Again:
+class Resampling:
     """Make the ratios of the model again, of resampled events or of other networks."""
 
     combines: tuple[Combine, ...]
@@ -188,7 +187,7 @@ class Again:
 class Replica:
     """Fit again, with ratios that were trained on resampled events or with other seeds."""
 
-    again: Again
+    again: Resampling
     fits: tuple[Fit, ...]
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from needle_parsl.analysis import Training
-from needle_parsl.nsbi.physics import Density
-from needle_parsl.nsbi.statistics.model import Shape
+from needle_parsl.densities import Density, Shape
 from needle_parsl.nsbi.transforms.wanted import Wanted
 from needle_parsl.plan.keys import IF_SAID, NOT_IN_KEY
 from needle_parsl.plan.specs.stores import Physics, Share

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from needle_parsl.analysis import Computed, Particles
-from needle_parsl.nsbi.physics import Density
+from needle_parsl.densities import Density
 from needle_parsl.plan.keys import NOT_IN_KEY
 
 

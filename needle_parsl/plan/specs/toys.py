@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from needle_parsl.plan.keys import NOT_IN_KEY
-from needle_parsl.plan.specs.fits import Again, Fit
+from needle_parsl.plan.specs.fits import Fit, Resampling
 from needle_parsl.plan.specs.stores import Convert, Physics
 
 
@@ -51,7 +51,7 @@ class Toys:
     """Confidence levels at which they must."""
     statistic: str = "t_mu"
     """What orders the values of the parameter of interest there, `t_mu` or `q_mu`."""
-    again: Again | None = None
+    again: Resampling | None = None
     """Given where these toys are fitted with other ratios than those of the run."""
 
 
@@ -76,7 +76,7 @@ class Neyman:
 
 
 @dataclass(frozen=True)
-class Repeated:
+class RepeatedToys:
     """Toys that are fitted with ratios of their own, replica by replica."""
 
     kind: str
@@ -97,4 +97,4 @@ class Coverage:
     """Whether there is a confidence belt."""
     inflated: Fit | None = None
     """Given where ensemble weights are fitted: the model, in which their error is propagated."""
-    repeated: tuple[Repeated, ...] = ()
+    repeated: tuple[RepeatedToys, ...] = ()

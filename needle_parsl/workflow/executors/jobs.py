@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import rundir
+from needle_parsl import files, rundir
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.site import Shape
 from needle_parsl.workflow import forms
@@ -62,7 +62,7 @@ class Jobs:
         self.path, self.budget, self.say, self.writing = root / rundir.JOBS, budget, say, threading.Lock()
         self.jobs: dict[str, Job] = {}
         with suppress(InputError, TypeError, AttributeError):  # damaged, or none yet: it costs only its history
-            found: dict[str, Any] = rundir.read_json(self.path)
+            found: dict[str, Any] = files.read_json(self.path)
             self.jobs = {job: Job(**facts) for job, facts in found.items() if forms.fits(facts, FORM)}
         self._leave_behind()
 
@@ -116,4 +116,4 @@ class Jobs:
     def _set(self, name: str, job: Job) -> None:
         with self.writing:
             self.jobs[name] = job
-            rundir.write_json(self.path, {name: asdict(job) for name, job in self.jobs.items()})
+            files.write_json(self.path, {name: asdict(job) for name, job in self.jobs.items()})

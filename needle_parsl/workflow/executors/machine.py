@@ -14,14 +14,14 @@ from typing import Any
 import psutil
 
 from needle_parsl.errors import TaskError
+from needle_parsl.processes import supervised
+from needle_parsl.processes.logs import bounded
+from needle_parsl.processes.stopping import STOPPING, TRAINING
 from needle_parsl.site import Site
-from needle_parsl.workflow import apart
-from needle_parsl.workflow.executors import settings
+from needle_parsl.workflow import user_process
+from needle_parsl.workflow.executors import config
+from needle_parsl.workflow.executors.block_errors import BlockErrorHandler, last_words
 from needle_parsl.workflow.executors.jobs import Jobs
-from needle_parsl.workflow.executors.judging import Judge, last_words
-from needle_parsl.workflow.processes import tethered
-from needle_parsl.workflow.processes.logs import bounded
-from needle_parsl.workflow.processes.stopping import STOPPING, TRAINING
 
 STOP = 5.0
 """Seconds that tasks in threads have to write down their state when the run is interrupted."""
@@ -38,7 +38,7 @@ class Machine:
     def __init__(self, kernel: Any, logs: Path) -> None:
         self.kernel, self.logs = kernel, logs
         self.executors = {name: made for name, made in kernel.executors.items() if not name.startswith("_parsl")}
-        self.labels = settings.labels(list(self.executors))
+        self.labels = config.labels(list(self.executors))
         """The executor that serves each need."""
 
     def check(self) -> None:
@@ -57,7 +57,7 @@ class Machine:
                 f"Parsl's interchange has ended with exit code {interchange.returncode}; the same command goes on from here (see {self.logs})"
             )
         judge = getattr(executor, "block_error_handler", None)
-        if isinstance(judge, Judge) and judge.verdict:
+        if isinstance(judge, BlockErrorHandler) and judge.verdict:
             raise TaskError(judge.verdict)
         if getattr(executor, "trouble", None) is not None:
             raise executor.trouble
@@ -108,7 +108,7 @@ def _abandon(machine: Machine | None) -> None:
         threads.shutdown(wait=False, cancel_futures=True)
         if TRAINING.acquire(timeout=STOP):  # it has written its state
             TRAINING.release()
-    _, left = psutil.wait_procs(children, tethered.GRACE + 1)
+    _, left = psutil.wait_procs(children, supervised.GRACE + 1)
     for child in left:
         child.kill()
 
@@ -136,7 +136,7 @@ def started(site: Site, logs: Path, say: Say = lambda _: None) -> Iterator[Machi
     with _logged(logs / "parsl.log"), bounded(logs):
         try:
             jobs = Jobs(logs.parent, site.node_hours(), say)
-            machine = Machine(DataFlowKernel(settings.config(site, logs, jobs)), logs)
+            machine = Machine(DataFlowKernel(config.config(site, logs, jobs)), logs)
             machine.take_over(say)
             if site.scheduler == "local" and not site.factory:
                 for executor in machine.blocks():
@@ -147,7 +147,7 @@ def started(site: Site, logs: Path, say: Say = lambda _: None) -> Iterator[Machi
             _abandon(machine)
             raise
         finally:
-            apart.close()
+            user_process.close()
 
 
 def _import_parsl(*, sdk: bool) -> None:
@@ -166,7 +166,7 @@ def _import_parsl(*, sdk: bool) -> None:
 @contextmanager
 def _logged(path: Path) -> Iterator[None]:
     """Keep Parsl's warnings in a file; its own log of every step would be a thousand lines a second."""
-    logger, handler = logging.getLogger(settings.PARSL), _Quiet(path, delay=True)
+    logger, handler = logging.getLogger(config.PARSL), _Quiet(path, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     propagated, logger.propagate = logger.propagate, False
     logger.setLevel(logging.WARNING)

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from needle_parsl.errors import InputError
 from needle_parsl.site import Site
-from needle_parsl.workflow.executors import launching, settings
+from needle_parsl.workflow.executors import config, node_script
 from needle_parsl.workflow.executors.jobs import Jobs
 
 PORT = 54321
@@ -32,7 +32,7 @@ def scripts(site: Site, logs: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for label in site.shapes():
         found[f"job {label}"] = _job(site, label, logs)
-        found[f"node-{label}.sh"] = launching.script(site, label, logs)
+        found[f"node-{label}.sh"] = node_script.script(site, label, logs)
     return found
 
 
@@ -41,7 +41,7 @@ def _job(site: Site, label: str, logs: Path) -> str:
     with TemporaryDirectory() as folder:
         place = Path(folder) / "logs"
         place.mkdir()
-        executor = settings.htex(site, label, place, Jobs(place), where="127.0.0.1")
+        executor = config.htex(site, label, place, Jobs(place), where="127.0.0.1")
         executor.run_dir, executor.worker_port, executor.logconf_path = str(place / "parsl" / "000"), PORT, None
         executor.cert_dir = str(place / "parsl" / "000" / label / "certificates")
         executor.provider.script_dir = folder
@@ -53,7 +53,7 @@ def _job(site: Site, label: str, logs: Path) -> str:
         text = f"# {said[0]}\n{script.read_text(encoding='utf-8')}".replace(
             script.name, f"{executor.provider.name}.{label}"
         )
-        text = text.replace(executor.provider.name, settings.name(logs.parent))
+        text = text.replace(executor.provider.name, config.name(logs.parent))
         return text.replace(f"{folder}/logs", str(logs)).replace(folder, f"{logs}/parsl/000/submit_scripts")
 
 

@@ -49,7 +49,7 @@ class RefusedError(TaskError):
     """The scheduler has refused a job."""
 
 
-class Watched(ClusterProvider):
+class BatchProvider(ClusterProvider):
     """What the providers of all schedulers have in common; mixed into one of Parsl's."""
 
     def watch(self, site: Site, label: str, shape: Shape, name: str, jobs: Jobs) -> None:
@@ -147,7 +147,7 @@ class Watched(ClusterProvider):
         raise NotImplementedError
 
 
-class Slurm(Watched, SlurmProvider):
+class Slurm(BatchProvider, SlurmProvider):
     """Slurm."""
 
     def execute_wait(self, cmd: str, timeout: int | None = None) -> tuple[int, str, str]:
@@ -173,7 +173,7 @@ class Slurm(Watched, SlurmProvider):
         self.execute_wait(f"scancel {' '.join(job_ids)}")
 
 
-class Pbs(Watched, PBSProProvider):
+class Pbs(BatchProvider, PBSProProvider):
     """PBS Pro and OpenPBS."""
 
     def earlier(self) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from parsl.executors import HighThroughputExecutor, MPIExecutor
 
 
-class Patient(HighThroughputExecutor):
+class PatchedHtex(HighThroughputExecutor):
     """Worker processes."""
 
     def scale_in(self, blocks: int, max_idletime: float | None = None) -> list[str]:
@@ -36,5 +36,5 @@ class Patient(HighThroughputExecutor):
         return chosen
 
 
-class PatientMpi(Patient, MPIExecutor):
+class PatchedMpiExecutor(PatchedHtex, MPIExecutor):
     """Programs that run on several nodes."""

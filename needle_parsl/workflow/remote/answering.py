@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import owning, rundir
+from needle_parsl import ownership, rundir
 from needle_parsl import site as sites
 from needle_parsl.analysis import read
 from needle_parsl.errors import InputError, NeedleError
-from needle_parsl.workflow import detached, lines, running
+from needle_parsl.workflow import driver as detached
+from needle_parsl.workflow import run as running
+from needle_parsl.workflow.executors import wire
 
 HOME = "NEEDLE_REMOTE"
 """Environment variable that names the folder of remote runs at a site."""
@@ -52,9 +54,9 @@ def _submit(question: Mapping[str, Any]) -> dict[str, Any]:
     folder = _folder(question)
     if (folder / rundir.DRIVER).exists():  # the answer was lost on its way, and the laptop asks again
         return _status(question)
-    if differ := lines.differing(question["versions"]):
+    if differ := wire.differing(question["versions"]):
         raise InputError(f"the site has {differ}; install the same versions at both ends")
-    owning.private(folder)
+    ownership.private(folder)
     for name, content in question["files"].items():
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()):

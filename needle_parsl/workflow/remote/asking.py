@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from needle_parsl import owning, reading, rundir
+from needle_parsl import ownership, reading
 from needle_parsl.errors import InputError, TaskError, closest
-from needle_parsl.workflow import lines
+from needle_parsl.files import atomic, read_json, write_json
+from needle_parsl.workflow.executors import wire
 from needle_parsl.workflow.remote import answering, service
 
 MOST_SENT = 7_000_000
@@ -51,9 +52,9 @@ def submit(
     if not answering.ID.fullmatch(run):
         raise InputError(f"{path}: name: is no name for a run; letters, digits, points and dashes are allowed")
     record = {"run": run, "endpoint": endpoint, "site": site, "analysis": str(path.resolve()), "sent": time.time()}
-    owning.private(_home())
-    rundir.write_json(_home() / f"{run}.json", record)
-    question = {"what": "submit", "run": run, "site": site, "settings": settings, "versions": lines.versions()}
+    ownership.private(_home())
+    write_json(_home() / f"{run}.json", record)
+    question = {"what": "submit", "run": run, "site": site, "settings": settings, "versions": wire.versions()}
     try:
         return service.ask(endpoint, {**question, "analysis": path.name, "files": files, "unblind": unblind})
     except InputError:  # it did not begin
@@ -105,7 +106,7 @@ def known(run: str) -> dict[str, Any]:
     if not is_known(run):
         runs = [found.stem for found in _home().glob("*.json")]
         raise InputError(f'there is no remote run "{run}"{closest(run, runs)}')
-    found: dict[str, Any] = rundir.read_json(_home() / f"{run}.json")
+    found: dict[str, Any] = read_json(_home() / f"{run}.json")
     return found
 
 
@@ -170,5 +171,5 @@ def _keep(path: Path, content: bytes, digest: str) -> None:
     if hashlib.sha256(content).hexdigest() != digest:
         raise TaskError(f"{path}: changed while it was fetched; give the same command again")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with rundir.atomic(path) as temporary:
+    with atomic(path) as temporary:
         temporary.write_bytes(content)

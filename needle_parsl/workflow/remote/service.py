@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from needle_parsl.errors import InputError, TaskError
-from needle_parsl.workflow import globus
+from needle_parsl.workflow.executors import globus
 
 FIRST_LOOK, LONGEST_PAUSE = 0.5, 3.0
 """Seconds between two looks for an answer: growing, since the service allows 20 requests in 10 s."""

@@ -14,17 +14,18 @@ import pytest
 import torch
 
 from needle_parsl.analysis import Training
-from needle_parsl.nsbi import compiling
+from needle_parsl.nsbi import compilation
 from needle_parsl.nsbi.data import store
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged, ends
 from needle_parsl.nsbi.data.loading.stretches import Stretch
-from needle_parsl.nsbi.training import engine, initial, networks, preparing, state, trial, views
+from needle_parsl.nsbi.programs import try_network
+from needle_parsl.nsbi.training import initial, networks, preparation, ratio_events, state, train
 from needle_parsl.nsbi.training.embeddings import Shelf
 from needle_parsl.nsbi.training.engines import choosing
 from needle_parsl.nsbi.training.members import Member, Settings
 from needle_parsl.nsbi.training.packs import Trained
-from needle_parsl.nsbi.training.streaming import StoredEvents
+from needle_parsl.nsbi.training.stored_events import StoredEvents
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -39,9 +40,9 @@ def gaussian(n: int, mean: float, seed: int) -> Events:
     return Events(tuple("abc"), x, generator.uniform(0.5, 1.5, n), np.arange(seed * 10**6, seed * 10**6 + n, dtype=np.uint64), jets)  # fmt: skip
 
 
-WITH_JETS = views.RatioEvents.build(gaussian(300, 0.5, 1), gaussian(300, 0.0, 2))
+WITH_JETS = ratio_events.RatioEvents.build(gaussian(300, 0.5, 1), gaussian(300, 0.0, 2))
 DATA = replace(WITH_JETS, particles=None)
-MEMBERS = [Member(k, 0, 7 + k, views.MemberView(0, 1, 5, 0.2, 6, 11 + k)) for k in range(2)]
+MEMBERS = [Member(k, 0, 7 + k, ratio_events.MemberView(0, 1, 5, 0.2, 6, 11 + k)) for k in range(2)]
 
 
 def settings(body: str, folder: Path, frozen: Sequence[str] = ("backbone",), particles: int = 0) -> Settings:
@@ -53,14 +54,14 @@ def settings(body: str, folder: Path, frozen: Sequence[str] = ("backbone",), par
     return replace(own, initial=initial.read([str(folder / "w.pt")]))
 
 
-def trained(how: Settings, data: views.RatioEvents = DATA, shelf: Shelf | None = None) -> Trained:
-    return engine.train_pack(data, MEMBERS[:1], how, state.State(), state.never, shelf)[0]
+def trained(how: Settings, data: ratio_events.RatioEvents = DATA, shelf: Shelf | None = None) -> Trained:
+    return train.train_pack(data, MEMBERS[:1], how, state.State(), state.never, shelf)[0]
 
 
-def uncached(how: Settings, data: views.RatioEvents = DATA) -> Trained:
+def uncached(how: Settings, data: ratio_events.RatioEvents = DATA) -> Trained:
     """Compute the frozen part in every step, as for a member that must be trained by `sequential`."""
     begun = state.State((), ({"name": (0, 0), "engine": "sequential"},))
-    return engine.train_pack(data, MEMBERS[:1], how, begun, state.never)[0]
+    return train.train_pack(data, MEMBERS[:1], how, begun, state.never)[0]
 
 
 CASES = [(by, name, body) for by, own in backbones.TAKEN.items() for name, body in own.items()]
@@ -71,11 +72,11 @@ def test_what_a_frozen_part_gives_is_computed_once(tmp_path: Path, by: str, name
     how = settings(body, tmp_path)
     found, slow = trained(how), uncached(how)
     assert (found.reason, slow.reason, slow.engine) == ("", "", "sequential"), name
-    assert found.engine == (by if compiling.AVAILABLE else "sequential")
+    assert found.engine == (by if compilation.AVAILABLE else "sequential")
     np.testing.assert_allclose(found.history, slow.history, rtol=0, atol=1e-6)
     np.testing.assert_allclose(found.weights, slow.weights, rtol=0, atol=1e-5)
     assert found.best_epoch == slow.best_epoch
-    assert preparing.prepare(DATA, MEMBERS[0], how).choice.reason == (
+    assert preparation.prepare(DATA, MEMBERS[0], how).choice.reason == (
         "what backbone gives is computed once, and the rest is trained on it"
     )
 
@@ -83,7 +84,7 @@ def test_what_a_frozen_part_gives_is_computed_once(tmp_path: Path, by: str, name
 @pytest.mark.parametrize(("reason", "body"), list(backbones.REFUSED.values()), ids=list(backbones.REFUSED))
 def test_what_cannot_be_known_beforehand_is_computed_in_every_step(tmp_path: Path, reason: str, body: str) -> None:
     how = settings(body, tmp_path)
-    choice = preparing.prepare(DATA, MEMBERS[0], how).choice
+    choice = preparation.prepare(DATA, MEMBERS[0], how).choice
     assert choice.reason.startswith("frozen parts are computed in every step: ")
     assert reason in choice.reason
     found, slow = trained(how), uncached(how)
@@ -94,7 +95,7 @@ def test_what_cannot_be_known_beforehand_is_computed_in_every_step(tmp_path: Pat
 def test_particles_go_through_a_frozen_part_once(tmp_path: Path) -> None:
     how = settings(backbones.JETS, tmp_path, particles=2)
     found, slow = trained(how, WITH_JETS), uncached(how, WITH_JETS)
-    assert found.engine == ("native" if compiling.AVAILABLE else "sequential")
+    assert found.engine == ("native" if compilation.AVAILABLE else "sequential")
     np.testing.assert_allclose(found.history, slow.history, rtol=0, atol=1e-6)
     np.testing.assert_allclose(found.weights, slow.weights, rtol=0, atol=1e-5)
 
@@ -106,7 +107,7 @@ def test_batches_may_be_tables(tmp_path: Path) -> None:
 """
     how = replace(settings(body, tmp_path), batch="dict")
     found, slow = trained(how), uncached(how)
-    assert preparing.prepare(DATA, MEMBERS[0], how).settings.embedding
+    assert preparation.prepare(DATA, MEMBERS[0], how).settings.embedding
     np.testing.assert_allclose(found.history, slow.history, rtol=0, atol=1e-6)
 
 
@@ -115,7 +116,7 @@ def test_heads_are_stacked_on_an_accelerator(tmp_path: Path, body: str, monkeypa
     monkeypatch.setattr(choosing, "accelerated", lambda: True)
     data = WITH_JETS if body else DATA
     how = settings(body, tmp_path, particles=2 if body else 0)
-    pack = engine.train_pack(data, MEMBERS, how, state.State(), state.never)
+    pack = train.train_pack(data, MEMBERS, how, state.State(), state.never)
     assert [(m.engine, m.reason) for m in pack] == [("stacked", "")] * 2
     np.testing.assert_allclose(pack[0].history, uncached(how, data).history, rtol=0, atol=1e-5)
 
@@ -125,7 +126,7 @@ def test_events_in_stores_go_through_it_in_every_step(tmp_path: Path) -> None:
     for name, sample, label in (("s", gaussian(300, 0.5, 1), 1.0), ("b", gaussian(300, 0.0, 2), 0.0)):
         store.write(tmp_path / f"{name}.h5", replace(sample, particles=None), schema)
         found.append(Stretch(str(tmp_path / f"{name}.h5"), 0, len(sample), label, 1.0))
-    choice = preparing.prepare(StoredEvents.of(found), MEMBERS[0], settings("", tmp_path)).choice
+    choice = preparation.prepare(StoredEvents.of(found), MEMBERS[0], settings("", tmp_path)).choice
     assert choice.reason.endswith("the events stay in their stores; a larger [training] memory_mib would hold them")
 
 
@@ -135,26 +136,26 @@ def test_parts_in_a_row_are_all_known(tmp_path: Path) -> None:
     own = Settings.of(table, 3)
     torch.save(networks.build(own.shape, 1).state_dict(), tmp_path / "w.pt")
     how = replace(own, initial=initial.read([str(tmp_path / "w.pt")]))
-    assert str(preparing.prepare(DATA, MEMBERS[0], how).settings.embedding) == "stack.0, stack.1"
+    assert str(preparation.prepare(DATA, MEMBERS[0], how).settings.embedding) == "stack.0, stack.1"
     found, slow = trained(how), uncached(how)
     np.testing.assert_allclose(found.history, slow.history, rtol=0, atol=1e-6)
 
 
 def test_parts_that_differ_between_members_are_not_known(tmp_path: Path) -> None:
     how = settings("", tmp_path)
-    alone = preparing.prepare(DATA, MEMBERS[0], replace(how, initial=None)).choice.reason
+    alone = preparation.prepare(DATA, MEMBERS[0], replace(how, initial=None)).choice.reason
     assert "backbone begins with random numbers" in alone
     assert how.initial
     (given,) = how.initial.weights.values()
     several = replace(how, initial=replace(how.initial, weights={(0, 0): given, (1, 0): given}))
-    assert "members start from different weights" in preparing.prepare(DATA, MEMBERS[0], several).choice.reason
+    assert "members start from different weights" in preparation.prepare(DATA, MEMBERS[0], several).choice.reason
 
 
 def test_check_says_what_is_computed_once(tmp_path: Path) -> None:
     settings("", tmp_path)
     table = Training(network="physics.py:Mine", frozen=("backbone",))
-    start = trial.Start("w.pt", {"": [str(tmp_path / "w.pt")]}, {"signal": []}, ("a", "b", "c"))
-    found = trial.look(table, 3, 0, (backbones.source(""), "/somewhere/physics.py"), start)
+    start = try_network.Start("w.pt", {"": [str(tmp_path / "w.pt")]}, {"signal": []}, ("a", "b", "c"))
+    found = try_network.look(table, 3, 0, (backbones.source(""), "/somewhere/physics.py"), start)
     assert found["problems"] == []
     assert found["reason"] == "what backbone gives is computed once, and the rest is trained on it"
 
@@ -198,7 +199,7 @@ def test_an_interrupted_work_goes_on_where_it_was(tmp_path: Path) -> None:
     how, own = settings("", tmp_path), shelf(tmp_path)
     whole = trained(how)
     with pytest.raises(StoppedError):
-        engine.train_pack(DATA, MEMBERS[:1], how, state.State(), stopping(4), own)
+        train.train_pack(DATA, MEMBERS[:1], how, state.State(), stopping(4), own)
     kept = sorted(own.folder.rglob("*.h5"))
     first = MEMBERS[0].seed  # of ten batches
     assert {int(path.stem[:12]) // 64 for path in kept} == {(first + n) % 10 for n in range(4)}
@@ -223,11 +224,11 @@ def test_packs_that_begin_together_share_the_work(tmp_path: Path) -> None:
     def offer(_: Callable[[], state.State]) -> None:
         if not others:
             others.append(None)
-            (others[0],) = engine.train_pack(DATA, MEMBERS[1:], how, state.State(), state.never, own)
+            (others[0],) = train.train_pack(DATA, MEMBERS[1:], how, state.State(), state.never, own)
 
-    (found,) = engine.train_pack(DATA, MEMBERS[:1], how, state.State(), offer, own)
+    (found,) = train.train_pack(DATA, MEMBERS[:1], how, state.State(), offer, own)
     np.testing.assert_array_equal(found.weights, trained(how).weights)
-    np.testing.assert_array_equal(others[0].weights, engine.train(DATA, MEMBERS[1], how).weights)
+    np.testing.assert_array_equal(others[0].weights, train.train(DATA, MEMBERS[1], how).weights)
     assert len(list(own.folder.rglob("*.h5"))) == 10
 
 
@@ -241,12 +242,12 @@ def test_a_training_on_known_outputs_goes_on_where_it_was(tmp_path: Path) -> Non
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        engine.train_pack(DATA, MEMBERS[:1], how, state.State(), offer, shelf(tmp_path))
+        train.train_pack(DATA, MEMBERS[:1], how, state.State(), offer, shelf(tmp_path))
     state.write(tmp_path / "state.h5", states[-1], "key")
     start = state.read(tmp_path / "state.h5", "key")
     assert start
     assert start.running
-    (found,) = engine.train_pack(DATA, MEMBERS[:1], how, start, state.never, shelf(tmp_path))
+    (found,) = train.train_pack(DATA, MEMBERS[:1], how, start, state.never, shelf(tmp_path))
     np.testing.assert_array_equal(found.weights, whole.weights)
     np.testing.assert_array_equal(found.history, whole.history)
 
@@ -259,17 +260,17 @@ def test_a_state_with_the_frozen_part_is_none_without_it(tmp_path: Path) -> None
         states.append(describe())
 
     begun = state.State((), ({"name": (0, 0), "engine": "sequential"},))
-    engine.train_pack(DATA, MEMBERS[:1], how, begun, offer)
+    train.train_pack(DATA, MEMBERS[:1], how, begun, offer)
     (running,) = states[20].running
     start = state.State((), ({**running, "engine": ""},))
-    (found,) = engine.train_pack(DATA, MEMBERS[:1], how, start, state.never)
+    (found,) = train.train_pack(DATA, MEMBERS[:1], how, start, state.never)
     np.testing.assert_array_equal(found.weights, trained(how).weights)
 
 
 def test_members_are_the_same_in_a_pack_and_alone(tmp_path: Path) -> None:
     how = settings("", tmp_path)
-    pack = engine.train_pack(DATA, MEMBERS, how, state.State(), state.never, shelf(tmp_path))
-    alone = [engine.train(DATA, member, how) for member in MEMBERS]
+    pack = train.train_pack(DATA, MEMBERS, how, state.State(), state.never, shelf(tmp_path))
+    alone = [train.train(DATA, member, how) for member in MEMBERS]
     for one, other in zip(pack, alone, strict=True):
         np.testing.assert_array_equal(one.weights, other.weights)
 
@@ -286,7 +287,7 @@ def test_files_are_of_their_events_weights_and_code(tmp_path: Path) -> None:
 
 
 def test_outputs_that_take_too_much_memory_are_computed_in_every_step(tmp_path: Path) -> None:
-    found = preparing.prepare(DATA, MEMBERS[0], settings("", tmp_path), shelf=shelf(tmp_path, memory=1000))
+    found = preparation.prepare(DATA, MEMBERS[0], settings("", tmp_path), shelf=shelf(tmp_path, memory=1000))
     assert found.choice.reason.endswith("[training] memory_mib is too small for what backbone gives, 1 MiB")
     assert not (tmp_path / "kept").exists()
 
@@ -309,7 +310,7 @@ class Longest(nn.Module):
     def forward(self, x):
         return self.inner(x)[:, None].expand(-1, len(x), -1)
 """
-    assert "the shape of what backbone gives depends on the batch" in preparing.prepare(DATA, MEMBERS[0], settings(body, tmp_path)).choice.reason  # fmt: skip
+    assert "the shape of what backbone gives depends on the batch" in preparation.prepare(DATA, MEMBERS[0], settings(body, tmp_path)).choice.reason  # fmt: skip
 
 
 def test_whole_networks_are_stored(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from torch import nn
 from needle_parsl.analysis import Training
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.training import engine, heads, initial, modules, networks, packs, trial, views
+from needle_parsl.nsbi.programs import try_network
+from needle_parsl.nsbi.training import heads, initial, modules, networks, packs, ratio_events, train
 from needle_parsl.nsbi.training.members import Member, Settings
 from needle_parsl.nsbi.transforms.transform import Transform
 
@@ -267,8 +268,8 @@ def gaussian(n: int, mean: float, seed: int) -> Events:
     return Events(tuple("abc"), x, np.ones(n), np.arange(seed * 10**6, seed * 10**6 + n, dtype=np.uint64))
 
 
-DATA = views.RatioEvents.build(gaussian(300, 0.4, 1), gaussian(300, 0.0, 2))
-MEMBER = Member(0, 0, 7, views.MemberView(0, 1, 5, 0.2, 6, None))
+DATA = ratio_events.RatioEvents.build(gaussian(300, 0.4, 1), gaussian(300, 0.0, 2))
+MEMBER = Member(0, 0, 7, ratio_events.MemberView(0, 1, 5, 0.2, 6, None))
 OWN = """import lightning, torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
@@ -319,7 +320,7 @@ def test_frozen_parts_stay_as_they_came_whatever_the_engine(tmp_path: Path, how:
     made = networks.make(own.shape).state_dict().items()
     given = {name: value + 0.1 if value.is_floating_point() else value for name, value in made}
     torch.save(given, tmp_path / "w.pt")
-    found = engine.train(DATA, MEMBER, replace(own, initial=initial.read([str(tmp_path / "w.pt")])))
+    found = train.train(DATA, MEMBER, replace(own, initial=initial.read([str(tmp_path / "w.pt")])))
     assert (found.reason, found.engine) == ("", "lightning" if how == "lightning" else "sequential")
     network = networks.make(own.shape)
     networks.fill(network, torch.from_numpy(found.weights))
@@ -331,13 +332,13 @@ def test_frozen_parts_stay_as_they_came_whatever_the_engine(tmp_path: Path, how:
 def test_training_starts_where_the_weights_are(tmp_path: Path, network: str) -> None:
     """A second training with a step size of almost nothing ends where the first did."""
     own = settings(network)
-    first = engine.train(DATA, MEMBER, own)
+    first = train.train(DATA, MEMBER, own)
     packs.write(tmp_path / "p.h5", packs.Pack(own.shape, DATA.transform, (first,)))
     start = initial.read([str(tmp_path / "p.h5")])
     module = modules.build(replace(own, initial=start.only(0, 0)), 3)
     inner = module.network if isinstance(module, modules.Classifier) else module
     np.testing.assert_array_equal(networks.vector(inner).numpy(), first.weights)
-    again = engine.train(DATA, MEMBER, replace(own, initial=start, learning_rate=1e-12, weight_decay=0.0))
+    again = train.train(DATA, MEMBER, replace(own, initial=start, learning_rate=1e-12, weight_decay=0.0))
     if not network:
         assert again.history[0, 1] == pytest.approx(first.history[first.best_epoch, 1], abs=1e-6)
 
@@ -345,12 +346,12 @@ def test_training_starts_where_the_weights_are(tmp_path: Path, network: str) -> 
 # --- at check
 
 
-def looked(start: trial.Start, **table: object) -> dict[str, object]:
-    return trial.look(Training(layers=2, nodes=8, dropout=0.0, **table), 3, 0, ("", ""), start)
+def looked(start: try_network.Start, **table: object) -> dict[str, object]:
+    return try_network.look(Training(layers=2, nodes=8, dropout=0.0, **table), 3, 0, ("", ""), start)
 
 
-def start(path: Path, features: tuple[str, ...] = ("a", "b", "c"), name: str = "") -> trial.Start:
-    return trial.Start(path.name, {name: [str(path)]}, {"signal": [], "background.jes.up": []}, features)
+def start(path: Path, features: tuple[str, ...] = ("a", "b", "c"), name: str = "") -> try_network.Start:
+    return try_network.Start(path.name, {name: [str(path)]}, {"signal": [], "background.jes.up": []}, features)
 
 
 def test_check_says_what_was_taken(tmp_path: Path) -> None:
@@ -373,13 +374,13 @@ def test_check_refuses_a_run_with_other_features_and_ratios(tmp_path: Path) -> N
 
 
 def test_check_refuses_a_frozen_part_that_is_not_there() -> None:
-    found = trial.look(Training(frozen=("stak",)), 3, 0, ("", ""))
+    found = try_network.look(Training(frozen=("stak",)), 3, 0, ("", ""))
     (problem,) = found["problems"]
     assert problem == ("frozen", 'the network has no part "stak"; did you mean "stack"?')
 
 
 def test_check_refuses_to_freeze_everything() -> None:
-    found = trial.look(Training(layers=2, nodes=8, frozen=("stack",)), 3, 0, ("", ""))
+    found = try_network.look(Training(layers=2, nodes=8, frozen=("stack",)), 3, 0, ("", ""))
     assert found["problems"] == [("frozen", "no parameter of the network is left to train")]
 
 
@@ -393,8 +394,8 @@ def test_members_of_a_mixed_run_are_held_against_those_of_their_number(tmp_path:
     files = {"signal": [str(tmp_path / "a.h5"), str(tmp_path / "b.h5")]}
 
     def problems(layers: int, *members: int) -> list[tuple[str, str]]:
-        start = trial.Start("run", files, {"signal": []}, ("a", "b", "c"), members)
-        return trial.look(Training(layers=layers, nodes=8, dropout=0.0), 3, 0, ("", ""), start)["problems"]
+        start = try_network.Start("run", files, {"signal": []}, ("a", "b", "c"), members)
+        return try_network.look(Training(layers=layers, nodes=8, dropout=0.0), 3, 0, ("", ""), start)["problems"]
 
     assert (problems(2, 0, 1), problems(3, 2)) == ([], [])
     (wrong,) = problems(2, 1, 2)
@@ -406,7 +407,7 @@ def test_layers_that_depend_on_the_events_are_those_of_the_weights(tmp_path: Pat
     deep = networks.make(networks.Shape("mlp", 3, 3, 8))
     torch.save(deep.state_dict(), tmp_path / "w.pt")
     table = Training(nodes=8, frozen=("stack.0",))
-    assert trial.look(table, 3, 0, ("", ""), start(tmp_path / "w.pt"))["problems"] == []
-    ((key, message),) = trial.look(replace(table, layers=2), 3, 0, ("", ""), start(tmp_path / "w.pt"))["problems"]
+    assert try_network.look(table, 3, 0, ("", ""), start(tmp_path / "w.pt"))["problems"] == []
+    ((key, message),) = try_network.look(replace(table, layers=2), 3, 0, ("", ""), start(tmp_path / "w.pt"))["problems"]
     assert key == "initial"
     assert "stack.4.weight has the shape [8, 8] in the file and [1, 8] in the network" in message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from needle_parsl.analysis import Training
-from needle_parsl.nsbi.training import trial
+from needle_parsl.nsbi.programs import try_network
 
 HEAD = """import lightning, torch
 from torch import nn
@@ -59,7 +59,7 @@ PLATEAU = """    def training_step(self, b, i):
 
 
 def looked(body: str, **table: object) -> dict:
-    return trial.look(Training(network="physics.py:Mine", **table), 3, 0, (HEAD + body, "/somewhere/physics.py"))
+    return try_network.look(Training(network="physics.py:Mine", **table), 3, 0, (HEAD + body, "/somewhere/physics.py"))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_nested_targets_are_made_as_hydra_makes_them() -> None:
         "        self.net, self.optimizer = body, optimizer\n"
         "    def configure_optimizers(self):\n        return self.optimizer(self.parameters())\n"
     )
-    found = trial.look(Training(network=network), 3, 0, (HEAD + body, "/somewhere/physics.py"))
+    found = try_network.look(Training(network=network), 3, 0, (HEAD + body, "/somewhere/physics.py"))
     assert found["problems"] == []
 
 
@@ -168,5 +168,5 @@ class Score(L.LightningModule):
 
 def test_a_classifier_of_probabilities_trains_as_it_is() -> None:
     table = Training(network="physics.py:Score", layers=2, nodes=8, output="probability")
-    found = trial.look(table, 3, 0, (CARL, "/somewhere/physics.py"))
+    found = try_network.look(table, 3, 0, (CARL, "/somewhere/physics.py"))
     assert (found["problems"], found["engine"]) == ([], "sequential")

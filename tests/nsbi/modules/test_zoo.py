@@ -16,9 +16,9 @@ import zoo
 
 from needle_parsl import refs
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi import compiling
+from needle_parsl.nsbi import compilation
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.training import engine, modules, networks, state, views
+from needle_parsl.nsbi.training import modules, networks, ratio_events, state, train
 from needle_parsl.nsbi.training.engines import choosing
 from needle_parsl.nsbi.training.members import Job, Member, Settings
 from needle_parsl.nsbi.training.packs import Trained
@@ -35,11 +35,11 @@ def gaussian(n: int, mean: float, seed: int) -> Events:
     return Events(tuple("abcd"), x, weight, np.arange(seed * 10**6, seed * 10**6 + n, dtype=np.uint64))
 
 
-DATA = views.RatioEvents.build(gaussian(500, 0.4, 1), gaussian(500, 0.0, 2))
+DATA = ratio_events.RatioEvents.build(gaussian(500, 0.4, 1), gaussian(500, 0.0, 2))
 
 
 def member(number: int = 0) -> Member:
-    return Member(number, 0, 100 + number, views.MemberView(0, 1, 5, 0.2, 6, 11 + number))
+    return Member(number, 0, 100 + number, ratio_events.MemberView(0, 1, 5, 0.2, 6, 11 + number))
 
 
 def settings(name: str) -> Settings:
@@ -159,8 +159,8 @@ def test_there_are_ninety() -> None:
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_module_is_trained_as_by_lightning_alone(name: str) -> None:
     kind = getattr(zoo, name)
-    got = engine.train(DATA, member(), settings(name))
-    expected = "sequential" if kind.ENGINE == "native" and not compiling.AVAILABLE else kind.ENGINE
+    got = train.train(DATA, member(), settings(name))
+    expected = "sequential" if kind.ENGINE == "native" and not compilation.AVAILABLE else kind.ENGINE
     assert got.engine == expected
     if hasattr(kind, "FAILS"):
         assert kind.FAILS in got.reason
@@ -179,7 +179,7 @@ def test_a_module_is_trained_rightly_where_members_are_stacked(name: str, monkey
     assert choice.engine == kind.STACKED
     if choice.engine != "stacked" or getattr(kind, "RANDOM", False):
         return  # the other engines are compared above; random numbers of a stack are others
-    for number, got in enumerate(engine.train_pack(DATA, [member(0), member(1)], how, state.State(), state.never)):
+    for number, got in enumerate(train.train_pack(DATA, [member(0), member(1)], how, state.State(), state.never)):
         assert got.reason == ""
         assert got.engine == "stacked"
         compared(name, got, number)
@@ -188,12 +188,12 @@ def test_a_module_is_trained_rightly_where_members_are_stacked(name: str, monkey
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_trained_is_refused_in_a_sentence(name: str) -> None:
     with pytest.raises(InputError, match=getattr(zoo, name).REFUSED):
-        engine.train(DATA, member(), settings(name))
+        train.train(DATA, member(), settings(name))
 
 
 def test_values_given_to_the_logger_are_kept() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = engine.train(DATA, member(), settings("LoggerUse"))
+        found = train.train(DATA, member(), settings("LoggerUse"))
     assert found.metrics["mine"].shape == (zoo.EPOCHS,)
     assert np.isfinite(found.metrics["mine"]).all()

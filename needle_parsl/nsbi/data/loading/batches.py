@@ -48,7 +48,7 @@ class Streamed:
     """
 
     def __init__(
-        self, found: Sequence[Stretch], batch_size: int, loading: Loading | None = None, prefetch: bool = True
+        self, found: Sequence[Stretch], batch_size: int, loading: Loading | None = None, *, prefetch: bool = True
     ) -> None:
         """Choose what is loaded.
 
@@ -156,7 +156,7 @@ class InMemory:
         if not self.loading.shuffle:
             yield from tensors(self.rows, self.batch_size)
             return
-        order = windows.permuted(self.rows.id, [self.loading.seed, number], self.loading.paired)
+        order = windows.permuted(self.rows.id, [self.loading.seed, number], paired=self.loading.paired)
         step = max(windows.GATHER // self.batch_size, 1) * self.batch_size
         for start in range(0, len(order), step):
             yield from tensors(self.rows[order[start : start + step]], self.batch_size)

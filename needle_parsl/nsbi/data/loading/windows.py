@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl import salts
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged, join
@@ -152,7 +153,7 @@ def pieces(rows: Rows, seed: int, loading: Loading, size: int | None = GATHER) -
         loading: What else is done.
         size: Events of a piece; None for one piece.
     """
-    order = permuted(rows.id, seed, loading.paired) if loading.shuffle else np.arange(len(rows))
+    order = permuted(rows.id, seed, paired=loading.paired) if loading.shuffle else np.arange(len(rows))
     if loading.keep is not None:
         order = order[loading.keep(rows.id)[order]]
     size = len(order) if size is None else size
@@ -160,7 +161,7 @@ def pieces(rows: Rows, seed: int, loading: Loading, size: int | None = GATHER) -
         yield _ready(rows[order[start : start + size]], loading)
 
 
-def permuted(ids: hashing.Hashes, seed: int | list[int], paired: bool) -> npt.NDArray[np.int64]:
+def permuted(ids: hashing.Hashes, seed: int | list[int], *, paired: bool) -> npt.NDArray[np.int64]:
     """Give rows in a random order.
 
     Args:
@@ -169,7 +170,7 @@ def permuted(ids: hashing.Hashes, seed: int | list[int], paired: bool) -> npt.ND
         paired: Whether rows with the same id follow each other.
     """
     if paired:
-        return np.argsort(hashing.mix(ids, hashing.key(seed)), kind="stable")
+        return np.argsort(hashing.mix(ids, salts.key(seed)), kind="stable")
     return np.random.default_rng(seed).permutation(len(ids))
 
 

@@ -70,7 +70,7 @@ def from_awkward(array: Any) -> Array | Jagged:
         null = nulls(found)
         whole = null is None or (found.dtype.kind in "iu" and bool(null.any()))
         return found if whole else plain(found)
-    layout = ak.to_packed(ak.from_regular(array, axis=1)).layout.to_ListOffsetArray64(True)
+    layout = ak.to_packed(ak.from_regular(array, axis=1)).layout.to_ListOffsetArray64(True)  # noqa: FBT003  its signature
     return Jagged(ak.to_numpy(layout.content), np.asarray(layout.offsets.data, np.int64))
 
 

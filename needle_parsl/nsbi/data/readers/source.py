@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import xxhash
 
-from needle_parsl import addresses, kinds, owning
+from needle_parsl import addresses, kinds, ownership
 from needle_parsl.errors import InputError, legible
 from needle_parsl.nsbi.data import stamps
 
@@ -170,9 +170,9 @@ def _copied(url: str, folder: str) -> str:
     """Copy a remote file to a folder, unless it is there in its present state; give the path of the copy."""
     path = Path(folder) / f"{digest(url)}{Path(addresses.name(url)).suffix}"
     if path.parent.exists():
-        owning.insist(path.parent, instead=f"set {CACHE} to a folder of your own")
+        ownership.insist(path.parent, instead=f"set {CACHE} to a folder of your own")
     if not path.exists():
-        owning.private(path.parent, f"set {CACHE} to a folder of your own")
+        ownership.private(path.parent, f"set {CACHE} to a folder of your own")
         filesystem, place = _filesystem(url)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:

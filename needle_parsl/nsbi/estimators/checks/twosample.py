@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators.checks.distances import area
-from needle_parsl.nsbi.training.engines.flat import Flat
+from needle_parsl.nsbi.training.engines.optimizer import Flat
 from needle_parsl.nsbi.training.engines.updates import Updates
 from needle_parsl.nsbi.training.networks import MLP
 from needle_parsl.nsbi.training.optimizers import OPTIMIZERS

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from needle_parsl.nsbi.report.states import reason
+from needle_parsl.nsbi.report.checks.states import reason
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from needle_parsl.nsbi.report import closure_checks as lights
-from needle_parsl.nsbi.report import closure_numbers as closures
-from needle_parsl.nsbi.report.closure_numbers import Returned
+from needle_parsl.nsbi.report.checks import closure as lights
+from needle_parsl.nsbi.report.checks import closure_numbers as closures
+from needle_parsl.nsbi.report.checks.closure_numbers import Returned
 from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, bare, panels
 from needle_parsl.nsbi.report.gathering import Facts
 

@@ -67,7 +67,7 @@ def minimise(
         thorough=start is None or bool(also) if thorough is None else thorough,
     )
     if not descents:
-        return Result(rates, False, np.nan, theta, np.zeros((len(theta),) * 2))
+        return Result(rates, converged=False, nll=np.nan, theta=theta, theta_covariance=np.zeros((len(theta),) * 2))
     best = min(descents, key=Descent.rank)
     minima = starts.distinct(descents, rates)
     second = 2 * (float(objective(minima[1])[0]) - best.nll) if len(minima) > 1 else None

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from needle_parsl import expressions
 from needle_parsl.analysis import WALL
 from needle_parsl.analysis import Model as ModelTable
+from needle_parsl.expressions import Expression, number
 from needle_parsl.nsbi.statistics.model.constraints import Constraints
-from needle_parsl.nsbi.statistics.model.coordinates import in_root, rooted
 
 Floats = npt.NDArray[np.float64]
 PLACES = (0.137, 0.389, 0.613, 0.871)
@@ -189,3 +189,34 @@ def _both(pair: tuple[float, float], sigma: float) -> tuple[float, float]:
 
 def _parse(text: str | float) -> expressions.Expression:
     return expressions.parse(text) if isinstance(text, str) else expressions.number(text)
+
+
+def power(tree: Expression, name: str) -> float | None:
+    """Give c if an expression is `name ** c`, `sqrt(name)` or `name`; None for any other."""
+    own = Expression("name", (name,))
+    if tree == own:
+        return 1.0
+    if not tree.operands or tree.operands[0] != own:
+        return None
+    if tree.operator == "sqrt":
+        return 0.5
+    constant = tree.operator == "**" and not tree.operands[1].names()
+    return float(tree.operands[1]({})) if constant else None
+
+
+def rooted(tree: Expression, name: str) -> bool:
+    """Whether a half-integer power of a parameter occurs in a multiplier."""
+    found = power(tree, name)
+    if found is not None:
+        return found % 1 == 0.5
+    return any(rooted(operand, name) for operand in tree.operands if isinstance(operand, Expression))
+
+
+def in_root(tree: Expression, name: str) -> Expression:
+    """Rewrite a multiplier for a parameter's root: the same name now stands for s, and mu is s^2."""
+    found = power(tree, name)
+    if found is not None:
+        root = Expression("name", (name,))
+        return root if found == 0.5 else Expression("**", (root, number(2 * found)))
+    operands = (in_root(o, name) if isinstance(o, Expression) else o for o in tree.operands)
+    return Expression(tree.operator, tuple(operands))

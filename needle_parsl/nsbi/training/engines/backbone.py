@@ -15,12 +15,13 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
-from needle_parsl.nsbi.training import dropping, modules, randomness
-from needle_parsl.nsbi.training.engines import optimizing, tracing
-from needle_parsl.nsbi.training.engines.hosting import Host
+from needle_parsl.nsbi.training import dropout, modules, randomness
+from needle_parsl.nsbi.training.engines import optimizer as optimizing
+from needle_parsl.nsbi.training.engines import tracing
+from needle_parsl.nsbi.training.engines.module_host import TrainerStub
 from needle_parsl.nsbi.training.engines.paths import Call, Outside, noted
-from needle_parsl.nsbi.training.engines.refusing import NotEmbeddedError
-from needle_parsl.nsbi.training.engines.rows import loss_of
+from needle_parsl.nsbi.training.engines.refusals import NotEmbeddedError
+from needle_parsl.nsbi.training.engines.sequential import loss_of
 from needle_parsl.nsbi.training.frozen import Column, Embedding, shapes
 from needle_parsl.nsbi.training.members import Job
 
@@ -46,9 +47,9 @@ def recognised(job: Job) -> Embedding:
         return embedding
 
 
-def _hosted(job: Job) -> Host:
+def _hosted(job: Job) -> TrainerStub:
     module = modules.build(job.settings, job.seed)
-    host = Host(module, job.settings.epochs, -(-len(job.fitting) // job.settings.batch_size))
+    host = TrainerStub(module, job.settings.epochs, -(-len(job.fitting) // job.settings.batch_size))
     if host.hooks:
         raise NotEmbeddedError(f"{min(host.hooks)} may thaw it")
     optimizer, _ = optimizing.unpack(module.configure_optimizers())
@@ -57,7 +58,7 @@ def _hosted(job: Job) -> Host:
     return host
 
 
-def _found(host: Host, job: Job, batch: Batch | ParticleBatch) -> Embedding:
+def _found(host: TrainerStub, job: Job, batch: Batch | ParticleBatch) -> Embedding:
     """Find parts of which the first is given the batch, and each other what the one before it has given."""
     network = modules.network(host.module)
     inner = dict(network.named_modules())
@@ -109,7 +110,7 @@ def _said(value: Any, batch: Batch | ParticleBatch) -> Any:
     return value
 
 
-def _alone(host: Host, job: Job, batch: Batch | ParticleBatch, embedding: Embedding) -> None:
+def _alone(host: TrainerStub, job: Job, batch: Batch | ParticleBatch, embedding: Embedding) -> None:
     """Insist that nothing but what the parts give is used of the features, in all that a training calls.
 
     Raises:
@@ -151,7 +152,7 @@ def _alike(calls: Sequence[Call], batch: Batch | ParticleBatch, embedding: Embed
     return True
 
 
-def _calls(host: Host, job: Job, batch: Batch | ParticleBatch) -> list[Callable[[Any], Any]]:
+def _calls(host: TrainerStub, job: Job, batch: Batch | ParticleBatch) -> list[Callable[[Any], Any]]:
     """Give the calls of a training: its step, that of validation, and `forward` alone."""
     given, size = modules.given(batch, job.settings), len(batch.x)
 
@@ -243,11 +244,11 @@ def _measured(job: Job) -> list[torch.Tensor]:
     found: list[torch.Tensor] = []
     with randomness.forked():
         module, size = modules.build(job.settings, job.seed), job.settings.batch_size
-        host = Host(module, job.settings.epochs, -(-len(job.fitting) // size))
+        host = TrainerStub(module, job.settings.epochs, -(-len(job.fitting) // size))
         order = job.fitting.order(torch.Generator().manual_seed(0))
         for start in range(0, min(2 * size, len(order)), size):
             batch = job.fitting.batch(order[start : start + size])
-            dropping.begin(dropping.parts(module), dropping.keyed(job.seed, 0))
+            dropout.begin(dropout.parts(module), dropout.keyed(job.seed, 0))
             loss = loss_of(host.step("training_step", modules.given(batch, job.settings), 0, len(batch.x)))
             if loss is None:
                 raise NotEmbeddedError("it skips batches")

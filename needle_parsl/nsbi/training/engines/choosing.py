@@ -10,14 +10,15 @@ import torch
 from torch import nn, optim
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi import compiling
-from needle_parsl.nsbi.training import heads, modules, randomness, watching
-from needle_parsl.nsbi.training.engines import hosting, optimizing, placing
-from needle_parsl.nsbi.training.engines.refusing import NotPackedError, RefusedError
-from needle_parsl.nsbi.training.engines.rows import loss_of
+from needle_parsl.nsbi import compilation
+from needle_parsl.nsbi.training import heads, modules, randomness, stopping
+from needle_parsl.nsbi.training.engines import module_host, placement
+from needle_parsl.nsbi.training.engines import optimizer as optimizing
+from needle_parsl.nsbi.training.engines.refusals import NotPackedError, RefusedError
+from needle_parsl.nsbi.training.engines.sequential import loss_of
 from needle_parsl.nsbi.training.engines.stacked import device, faithful
 from needle_parsl.nsbi.training.members import Job
-from needle_parsl.nsbi.training.watching import Watch
+from needle_parsl.nsbi.training.stopping import EarlyStopping
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Choice:
     """`native`, `sequential`, `stacked` or `lightning`."""
     reason: str = ""
     """Why no faster one does it, where that is said."""
-    watch: Watch = field(default_factory=Watch)
+    watch: EarlyStopping = field(default_factory=EarlyStopping)
     """What decides on stopping and on the best epoch."""
     plan: Any = None
     """What `native` has found."""
@@ -42,9 +43,9 @@ def choose(job: Job) -> Choice:
     """
     with randomness.forked():
         module = _made(job)
-        with placing.blamed(job.settings.shape.network):
-            watch, foreign = watching.watch(module.configure_callbacks() if modules.is_lightning(module) else ())
-        reason = _asked(job) or hosting.unhosted(module) or foreign or _unoptimised(module, job)
+        with placement.blamed(job.settings.shape.network):
+            watch, foreign = stopping.watch(module.configure_callbacks() if modules.is_lightning(module) else ())
+        reason = _asked(job) or module_host.unhosted(module) or foreign or _unoptimised(module, job)
         if not reason:
             reason, watch = _tried(module, job, watch)
     if reason and not modules.is_lightning(module):
@@ -64,7 +65,7 @@ def _made(job: Job) -> Any:
     Raises:
         InputError: It cannot be built; with the line of the user's that says why.
     """
-    with placing.blamed(job.settings.shape.network):
+    with placement.blamed(job.settings.shape.network):
         return modules.build(job.settings, job.seed)
 
 
@@ -76,7 +77,7 @@ def _asked(job: Job) -> str:
 
 def _plan(job: Job, monitored: set[str]) -> Any:
     """Find out how compiled code trains like the module, if numba is there and the module is a perceptron."""
-    if not compiling.AVAILABLE:
+    if not compilation.AVAILABLE:
         return None
     from needle_parsl.nsbi.training.engines import native
 
@@ -90,9 +91,9 @@ def accelerated() -> bool:
 
 def _unoptimised(module: Any, job: Job) -> str:
     """Say what optimiser only Lightning can step."""
-    host = hosting.Host(module, job.settings.epochs, 1)
+    host = module_host.TrainerStub(module, job.settings.epochs, 1)
     try:
-        with placing.blamed(job.settings.shape.network, "configure_optimizers", passed=(NotPackedError,)):
+        with placement.blamed(job.settings.shape.network, "configure_optimizers", passed=(NotPackedError,)):
             configured = module.configure_optimizers()
         optimizer, schedulers = optimizing.unpack(configured)
     except RefusedError as error:
@@ -117,20 +118,20 @@ def _unoptimised(module: Any, job: Job) -> str:
     return f"its scheduler is {own[0]}" if own else _early(host)
 
 
-def _early(host: hosting.Host) -> str:
+def _early(host: module_host.TrainerStub) -> str:
     """Say that the number of batches was asked for before training has begun: there it is infinite with Lightning."""
     asked = "num_training_batches" in host.trainer.read
     return "it asks for self.trainer.num_training_batches before training begins" if asked else ""
 
 
-def _tried(module: Any, job: Job, watch: Watch) -> tuple[str, Watch]:
+def _tried(module: Any, job: Job, watch: EarlyStopping) -> tuple[str, EarlyStopping]:
     """Compute the loss of the first batch; say what only Lightning can do of it, and what it is called on validation events."""
     batch = next(iter(job.fitting.batches(job.settings.batch_size)))
-    host = hosting.Host(module, job.settings.epochs, 1)
+    host = module_host.TrainerStub(module, job.settings.epochs, 1)
     name, size = job.settings.shape.network, len(batch.label)
     given = modules.given(batch, job.settings)
     try:
-        with placing.blamed(name, passed=(NotPackedError, RuntimeError), hint=_hint(job)):
+        with placement.blamed(name, passed=(NotPackedError, RuntimeError), hint=_hint(job)):
             host.call("on_fit_start")
             if early := _early(host):
                 return early, watch
@@ -199,4 +200,4 @@ def _mismatch(module: nn.Module, job: Job, error: RuntimeError) -> str:
     widths = [m.in_features for m in module.modules() if isinstance(m, nn.Linear)]
     if widths and widths[0] != features and "shape" in str(error):
         return f"{name} takes {widths[0]} features, and the analysis has {features} in features.names, counted after their transforms"
-    return placing.said(error, name, what="its first batch fails")
+    return placement.said(error, name, what="its first batch fails")

@@ -15,20 +15,20 @@ import torch
 from torch import nn
 
 from needle_parsl.nsbi.data.loading.batches import Batch
-from needle_parsl.nsbi.training import dropping, modules, networks, randomness
+from needle_parsl.nsbi.training import dropout, modules, networks, randomness
 from needle_parsl.nsbi.training.engines import tracing
-from needle_parsl.nsbi.training.engines.hosting import Host
-from needle_parsl.nsbi.training.engines.optimizing import Optimizing
-from needle_parsl.nsbi.training.engines.refusing import UnlikeError
-from needle_parsl.nsbi.training.engines.rows import Rows, loss_of
+from needle_parsl.nsbi.training.engines.module_host import TrainerStub
+from needle_parsl.nsbi.training.engines.optimizer import Optimizing
+from needle_parsl.nsbi.training.engines.refusals import UnlikeError
+from needle_parsl.nsbi.training.engines.sequential import Rows, loss_of
+from needle_parsl.nsbi.training.kernels import passes, recognition
+from needle_parsl.nsbi.training.kernels.passes import Table
+from needle_parsl.nsbi.training.kernels.recognition import Plan, Sample
+from needle_parsl.nsbi.training.kernels.trainer import Goal, Structure, Trainer
+from needle_parsl.nsbi.training.kernels.updates import NADAM, SGD, Moments
 from needle_parsl.nsbi.training.members import Job
 from needle_parsl.nsbi.training.modules import Classifier
-from needle_parsl.nsbi.training.native import passes, recognising
-from needle_parsl.nsbi.training.native.passes import Table
-from needle_parsl.nsbi.training.native.recognising import Plan, Sample
-from needle_parsl.nsbi.training.native.trainer import Goal, Structure, Trainer
-from needle_parsl.nsbi.training.native.updates import NADAM, SGD, Moments
-from needle_parsl.nsbi.training.views import Batchable, Places
+from needle_parsl.nsbi.training.ratio_events import Batchable, Places
 
 COMPARED = 256
 """Events of a batch that is compared in each epoch."""
@@ -48,7 +48,7 @@ class Native:
         """
         self.rows = Rows(jobs)
         self.optimizer = self.rows.optimizing.optimizer
-        rule = recognising.rule(self.optimizer)
+        rule = recognition.rule(self.optimizer)
         assert rule
         assert self.rows.optimizing.flat
         self.row = self.rows.optimizing.flat.row
@@ -83,7 +83,7 @@ class Native:
         """Do the steps of some batches."""
         (places,), size = rows, self.rows.job.settings.batch_size
         table, order = _table(self.rows.job, places)
-        rule = recognising.rule(self.optimizer)  # schedulers move more than the rate: momentum, betas
+        rule = recognition.rule(self.optimizer)  # schedulers move more than the rate: momentum, betas
         if rule is None:
             raise UnlikeError("its optimiser is changed while it trains")
         self.trainer.rule = rule
@@ -117,7 +117,7 @@ class Native:
         sample = _gradient(
             Table(*(column[places] for column in table)), rows.host, rows.optimizing, first + number, rows.job
         )
-        if not recognising.agrees(self.trainer, self.row.data, sample):
+        if not recognition.agrees(self.trainer, self.row.data, sample):
             raise UnlikeError(f"in epoch {epoch + 1} its training_step gives another gradient than compiled code")
 
     def seen(self, place: int) -> torch.Tensor | None:
@@ -166,20 +166,20 @@ def proven(job: Job, monitored: Collection[str] = ()) -> Plan | None:
     """
     with randomness.forked():
         module = modules.build(job.settings, job.seed)
-        host = Host(module, job.settings.epochs, -(-len(job.fitting) // job.settings.batch_size))
-        found = recognising.structures(module)
+        host = TrainerStub(module, job.settings.epochs, -(-len(job.fitting) // job.settings.batch_size))
+        found = recognition.structures(module)
         if not found or host.hooks or job.settings.batch != "tuple":
             return None
         optimizing = Optimizing(module.configure_optimizers(), module)
         whole_epochs = all(entry["interval"] == "epoch" for entry in optimizing.schedulers)
-        if optimizing.flat is None or not whole_epochs or recognising.rule(optimizing.optimizer) is None:
+        if optimizing.flat is None or not whole_epochs or recognition.rule(optimizing.optimizer) is None:
             return None
         looked_at = {*monitored, *(entry["monitor"] for entry in optimizing.schedulers)}
         if not _trusted(module):
             if tracing.overheard(module, optimizing.optimizer) or list(module.buffers()):
                 return None
             found = tuple(s for s in found if _recognised(job, host, s, looked_at))
-        return recognising.plan(
+        return recognition.plan(
             found, _goals(module), optimizing.flat.row.data, list(_samples(job, host, optimizing)), job.seed
         )
 
@@ -192,7 +192,7 @@ def _trusted(module: nn.Module) -> bool:
 def _goals(module: nn.Module) -> tuple[Goal, ...]:
     """Give the goal of a network that is trained by needle's own loss, or what the user's own `training_step` may follow."""
     if not isinstance(module, Classifier):
-        return recognising.GOALS
+        return recognition.GOALS
     known = {"carl": passes.BCE, "alice": passes.BCE, "mlc": passes.MLC, "multiclass": passes.SOFTMAX}
     loss, smoothing = module.settings.loss, module.settings.label_smoothing
     if loss not in known or (loss == "multiclass" and smoothing):  # smoothed numbers of classes are none
@@ -200,7 +200,7 @@ def _goals(module: nn.Module) -> tuple[Goal, ...]:
     return (Goal(known[loss], smoothing),)
 
 
-def _recognised(job: Job, host: Host, structure: Structure, looked_at: Collection[str]) -> bool:
+def _recognised(job: Job, host: TrainerStub, structure: Structure, looked_at: Collection[str]) -> bool:
     """Whether what the user has written does the operations of a perceptron and its loss, and nothing else."""
     module = host.module
     for number, events in enumerate(_two(job)):
@@ -216,7 +216,7 @@ def _recognised(job: Job, host: Host, structure: Structure, looked_at: Collectio
         except Exception:  # noqa: BLE001  whatever a step says of a number that is none: it is not recognised
             return False
         told = seen.left or seen.asked or seen.drawn or seen.changed or seen.moved or seen.logged & {*looked_at}
-        if told or not recognising.knows(
+        if told or not recognition.knows(
             seen.operations, structure, len(events.x), loss=not isinstance(module, Classifier)
         ):
             return False
@@ -233,7 +233,7 @@ def _two(job: Job) -> Iterator[Batch]:
             yield Batch(*job.fitting.batch(places)[:3])
 
 
-def _samples(job: Job, host: Host, optimizing: Optimizing) -> Iterator[Sample]:
+def _samples(job: Job, host: TrainerStub, optimizing: Optimizing) -> Iterator[Sample]:
     """Compute loss and gradient of two batches, one as in the first epoch, one as in the last."""
     for number, batch in enumerate(_two(job)):
         epoch = number * (job.settings.epochs - 1)
@@ -242,11 +242,11 @@ def _samples(job: Job, host: Host, optimizing: Optimizing) -> Iterator[Sample]:
         yield _gradient(Table(*(column.numpy() for column in batch)), host, optimizing, number, job)
 
 
-def _gradient(table: Table, host: Host, optimizing: Optimizing, number: int, job: Job) -> Sample:
+def _gradient(table: Table, host: TrainerStub, optimizing: Optimizing, number: int, job: Job) -> Sample:
     """Compute loss and gradient of a batch by the module's own step."""
     assert optimizing.flat
     batch, step = Batch(*map(torch.from_numpy, table)), int(host.facts["global_step"])
-    dropping.begin(dropping.parts(host.module), dropping.keyed(job.seed, step))
+    dropout.begin(dropout.parts(host.module), dropout.keyed(job.seed, step))
     loss = loss_of(host.step("training_step", modules.given(batch, job.settings), number, len(table.x)))
     optimizing.zero()
     host.logs.clear()

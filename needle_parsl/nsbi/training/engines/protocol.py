@@ -1,13 +1,13 @@
 """The interface of engines: what a course of training asks of whatever does its arithmetic.
 
-A course (`nsbi.training.course`) decides what is trained on when, and when to stop: shuffles, epochs, patience, best
+A member in training (`nsbi.training.loop`) decides what is trained on when, and when to stop: shuffles, epochs, patience, best
 weights, divergence. An engine holds weights and does steps. Four of them:
 
 - `native`: one member at a time, in a kernel that knows multilayer perceptrons, known losses and known optimisers only.
 - `sequential`: one member at a time, any module; its own `training_step` runs unchanged, on parameters that are views of a row.
 - `stacked`: all members of a pack at once, through `torch.func`; for accelerators.
 - `lightning`: lightning.Trainer itself, in the same warm worker: the last resort, which steps by itself and therefore has
-  no `Arithmetic` but a course of its own kind.
+  no `Engine` but a course of its own kind.
 
 Which one it is, `choosing` finds out with the first batch of a pack: by the structure of the module, and by trying. Those that
 train one member at a time are classes made of a list with one job, `native` also of what its proof has found.
@@ -20,10 +20,10 @@ from typing import Any, Protocol
 
 import torch
 
-from needle_parsl.nsbi.training.views import Places
+from needle_parsl.nsbi.training.ratio_events import Places
 
 
-class Arithmetic(Protocol):
+class Engine(Protocol):
     """K members between two steps; K is 1 where members are trained one after the other."""
 
     stride: int

@@ -16,17 +16,17 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.func import functional_call, grad_and_value, vmap
 
 from needle_parsl.nsbi.data.loading.batches import Batch
-from needle_parsl.nsbi.training import dropping, modules, networks, randomness
+from needle_parsl.nsbi.training import dropout, modules, networks, randomness
 from needle_parsl.nsbi.training.engines import tracing, updates
-from needle_parsl.nsbi.training.engines.hosting import CONSTANT, Host
-from needle_parsl.nsbi.training.engines.logs import Logs
-from needle_parsl.nsbi.training.engines.optimizing import Optimizing
-from needle_parsl.nsbi.training.engines.refusing import UnlikeError
-from needle_parsl.nsbi.training.engines.rows import chunk, loss_of, witness
+from needle_parsl.nsbi.training.engines.logged_metrics import Logs
+from needle_parsl.nsbi.training.engines.module_host import CONSTANT, TrainerStub
+from needle_parsl.nsbi.training.engines.optimizer import Optimizing
+from needle_parsl.nsbi.training.engines.refusals import UnlikeError
+from needle_parsl.nsbi.training.engines.sequential import chunk, loss_of, witness
 from needle_parsl.nsbi.training.engines.updates import Updates
 from needle_parsl.nsbi.training.members import Job
 from needle_parsl.nsbi.training.metrics import measure
-from needle_parsl.nsbi.training.views import Batchable, Places
+from needle_parsl.nsbi.training.ratio_events import Batchable, Places
 
 Tensors = dict[str, torch.Tensor]
 SHARED = {"current_epoch", "max_epochs", "training", "validating", *CONSTANT}
@@ -44,7 +44,7 @@ class Stacked:
         self.module = made[0]
         """The one that runs, with everybody's weights in turn."""
         batches = [-(-len(job.fitting) // job.settings.batch_size) for job in jobs]
-        hosts = [Host(m, job.settings.epochs, n) for m, job, n in zip(made, jobs, batches, strict=True)]
+        hosts = [TrainerStub(m, job.settings.epochs, n) for m, job, n in zip(made, jobs, batches, strict=True)]
         self.host, self.batches = hosts[0], batches
         self.chunk = chunk(self.module, jobs[0])
         self.optimizing = [_scheduled(module) for module in made]
@@ -52,7 +52,7 @@ class Stacked:
         self.parameters = sum(p.numel() for p in self.module.parameters())
         self.updates = Updates([o.optimizer for o in self.optimizing], self.weights_[:, : self.parameters])
         self.module.to(device())
-        self.dropouts = dropping.parts(self.module)
+        self.dropouts = dropout.parts(self.module)
         self.modes = [(part, part.training) for part in self.module.modules()]
         self.logs = [_logs() for _ in jobs]
         self.caught: Tensors = {}
@@ -112,7 +112,7 @@ class Stacked:
 
     def key(self, place: int) -> int:
         """Give what dropout follows from in the next step of a member."""
-        return dropping.keyed(self.jobs[place].seed, self.optimizing[place].steps)
+        return dropout.keyed(self.jobs[place].seed, self.optimizing[place].steps)
 
     def differentiated(self, batch: Batch, keys: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute everybody's gradient (K, P) and loss (K).
@@ -130,10 +130,10 @@ class Stacked:
 
     def loss(self, parameters: Tensors, buffers: Tensors, batch: Batch, key: torch.Tensor | int = 0) -> torch.Tensor:
         """Call `training_step` with some weights, and with a key of dropout."""
-        dropping.begin(self.dropouts, key)
+        dropout.begin(self.dropouts, key)
         given = modules.given(batch, self.jobs[0].settings)
         loss = loss_of(functional_call(_Call(self.host, "training_step"), (parameters, buffers), (given, self.step)))
-        dropping.begin(self.dropouts, 0)  # no tensor of a transformation outlives it
+        dropout.begin(self.dropouts, 0)  # no tensor of a transformation outlives it
         if loss is None:
             raise UnlikeError("it skips batches")
         return loss
@@ -303,7 +303,7 @@ class Stacked:
 class _Call(nn.Module):
     """A step of a module, so that it can be called with other weights."""
 
-    def __init__(self, host: Host, method: str) -> None:
+    def __init__(self, host: TrainerStub, method: str) -> None:
         super().__init__()
         self.module, self.method, self.numbered = host.module, method, host.numbered[method]
 
@@ -360,7 +360,7 @@ def faithful(job: Job, monitored: Collection[str] = ()) -> bool:
 def _recognised(job: Job, monitored: Collection[str]) -> bool:
     """Whether a step neither remembers nor asks for what differs between members, and one optimiser moves all that it is made of."""
     module = modules.build(job.settings, job.seed)
-    host = Host(module, job.settings.epochs, -(-len(job.fitting) // job.settings.batch_size))
+    host = TrainerStub(module, job.settings.epochs, -(-len(job.fitting) // job.settings.batch_size))
     optimizing = Optimizing(module.configure_optimizers(), module)
     looked_at = {*monitored, *(entry["monitor"] for entry in optimizing.schedulers if entry["reduce_on_plateau"])}
     by_step = any(entry["reduce_on_plateau"] and entry["interval"] == "step" for entry in optimizing.schedulers)

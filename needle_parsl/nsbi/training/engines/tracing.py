@@ -22,8 +22,8 @@ from torch.nn.modules import module as hooks_of_all
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from needle_parsl.nsbi.training.engines.hosting import Host
-from needle_parsl.nsbi.training.engines.optimizing import hooked
+from needle_parsl.nsbi.training.engines.module_host import TrainerStub
+from needle_parsl.nsbi.training.engines.optimizer import hooked
 from needle_parsl.nsbi.training.modules import own
 
 NUMBERS = (bool, int, float)
@@ -118,7 +118,7 @@ class _Methods(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def trace(host: Host, number: int, call: Callable[[Any], Any]) -> tuple[Any, Seen]:
+def trace(host: TrainerStub, number: int, call: Callable[[Any], Any]) -> tuple[Any, Seen]:
     """Call a step of a hosted module, and watch it.
 
     Args:
@@ -138,7 +138,7 @@ def trace(host: Host, number: int, call: Callable[[Any], Any]) -> tuple[Any, See
 
 
 @contextmanager
-def _muted(host: Host, seen: Seen) -> Iterator[None]:
+def _muted(host: TrainerStub, seen: Seen) -> Iterator[None]:
     """Note the names that are logged, and do no arithmetic for them."""
     module = host.module
     kept = (module.log, module.log_dict)

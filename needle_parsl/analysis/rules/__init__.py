@@ -1,0 +1,25 @@
+"""Mistakes that only show between tables: names that do not exist, sums that do not fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from needle_parsl.analysis.rules import data, fits, limits, model, toys, training
+from needle_parsl.analysis.rules.data import OBSERVED
+
+if TYPE_CHECKING:
+    from needle_parsl.analysis.rules.common import Complain
+    from needle_parsl.analysis.tables import Analysis
+
+__all__ = ["OBSERVED", "check"]
+
+
+def check(analysis: Analysis, complain: Complain) -> None:
+    """Hold the tables of an analysis against each other.
+
+    Args:
+        analysis: What was read.
+        complain: Called with key and message for each mistake.
+    """
+    for part in (data, training, model, fits, toys, limits):
+        part.check(analysis, complain)

@@ -1,0 +1,144 @@
+"""Ratios, trainings, ensembles and the thresholds of diagnostics."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from needle_parsl.analysis.rules.common import known_as, parsed, refers
+from needle_parsl.analysis.tables import JOINT_LOSSES, NETWORKS, TRAINER
+
+if TYPE_CHECKING:
+    from needle_parsl.analysis.rules.common import Complain
+    from needle_parsl.analysis.tables import Analysis
+
+
+def check(analysis: Analysis, complain: Complain) -> None:
+    """Check what is learned."""
+    for part in (_diagnostics, _training, _ensemble, _ratios):
+        part(analysis, complain)
+
+
+def _diagnostics(analysis: Analysis, complain: Complain) -> None:
+    for name, (warning, fail) in asdict(analysis.diagnostics).items():
+        if (fail > warning) if name == "p_value" else (fail < warning):
+            order = "smaller" if name == "p_value" else "larger"
+            complain(
+                f"diagnostics.{name}",
+                f"found [{warning:g}, {fail:g}], expected [warning, fail] with the {order} one last",
+            )
+
+
+def _training(analysis: Analysis, complain: Complain) -> None:
+    if analysis.training.members == ():
+        complain("training.members", "is empty; give a number, or a table for each kind of member")
+    for key, table in analysis.training.each():
+        _table(replace(analysis, training=table), key, complain)
+    if analysis.training.loss in JOINT_LOSSES:
+        _joint(analysis, complain)
+    if analysis.training.loss == "multiclass":
+        _classes(analysis, complain)
+
+
+def _table(analysis: Analysis, table: str, complain: Complain) -> None:
+    """Check the settings of some members, those of the key `table`."""
+    name, _ = analysis.training.architecture()
+    key = f"{table}.network"
+    if not name:
+        complain(key, 'has no "_target_"; name the class, as in { _target_ = "physics.py:Name" }')
+    elif ":" in name:
+        refers(analysis, name, key, complain)
+    elif "." not in name:
+        known_as(name, NETWORKS, "network", key, complain)
+    if name == "flow" and analysis.training.dropout:
+        complain(f"{table}.dropout", "has no meaning for a flow, whose layers cannot be left out; leave the key out")
+    if name in ("deepset", "transformer") and not analysis.features.particles:
+        complain(key, f"{name} is a network of particles; name them in [features] particles")
+    _own(analysis, table, complain)
+
+
+def _own(analysis: Analysis, table: str, complain: Complain) -> None:
+    """Check what is said of a network of the user's."""
+    training = analysis.training
+    for name in training.trainer:
+        known_as(name, TRAINER, "argument of lightning.Trainer that can be given", f"training.trainer.{name}", complain)
+    said = {"output": training.output != "logit", "batch": training.batch != "tuple", "trainer": bool(training.trainer)}
+    for key in (key for key, other in said.items() if other and not training.own_code()):
+        complain(
+            f"{table}.{key}",
+            f"is for a network of your own, and {training.architecture()[0]} is needle's; leave it out",
+        )
+
+
+def _classes(analysis: Analysis, complain: Complain) -> None:
+    """Check what contradicts a network of many classes."""
+    training = analysis.training
+    if any(table.architecture()[0] == "flow" for _, table in training.each()):
+        complain("training.loss", "multiclass has no meaning for a flow, which holds two densities")
+    if training.metrics:
+        complain("training.metrics", "are those of one ratio, and multiclass learns all at once; leave them out")
+    for key, table in training.each():
+        if table.label_smoothing:
+            complain(f"{key}.label_smoothing", "is for two classes; leave it out with multiclass")
+
+
+def _joint(analysis: Analysis, complain: Complain) -> None:
+    """Check what contradicts a loss that has no labels."""
+    training, loss = analysis.training, analysis.training.loss
+    if not analysis.ratios.joint:
+        what = "joint score" if loss == "alice" else "joint ratio"
+        complain("training.loss", f"{loss} learns the {what} of events, and [ratios] joint names none")
+    if any(table.architecture()[0] == "flow" for _, table in training.each()):
+        complain("training.loss", f"{loss} has no meaning for a flow, which is fitted to the events of each class")
+    if training.metrics:
+        complain("training.metrics", f"need the class of each event, which {loss} does not see; leave them out")
+    for key, table in training.each():
+        if loss == "regression" and table.label_smoothing:
+            complain(f"{key}.label_smoothing", "has no meaning with regression, which has no labels")
+
+
+def _mixed(analysis: Analysis, complain: Complain) -> None:
+    """Check what contradicts an ensemble whose members differ."""
+    training, asked = analysis.training, analysis.bootstrap
+    mixed = isinstance(training.members, tuple) and training.count() > 0
+    if mixed and asked and (asked.members or 0) % training.count():
+        complain(
+            "bootstrap.members",
+            f"is no multiple of {training.count()}, so that replicas would be mixed otherwise than the ensemble; leave it out",
+        )
+    names = {table.architecture()[0] for _, table in training.each()}
+    if analysis.ensemble.combine == "weighted" and len(names) > 1 and names - ({*NETWORKS} - {"flow"}):
+        complain(
+            "ensemble.combine",
+            "weighted compares validation losses, which a flow and a network of your own may define otherwise than the rest "
+            "of a mixed ensemble; choose another combine",
+        )
+
+
+def _ensemble(analysis: Analysis, complain: Complain) -> None:
+    _mixed(analysis, complain)
+    ensemble = analysis.ensemble
+    if ensemble.combine == "wifi" and ensemble.calibration != "none":
+        complain(
+            "ensemble.calibration",
+            'has no meaning with combine = "wifi", whose weights are a calibration already, and would break their covariance; '
+            'say "none", or choose another combine',
+        )
+
+
+def _ratios(analysis: Analysis, complain: Complain) -> None:
+    if analysis.binned:
+        return
+    if not (analysis.ratios.reference or analysis.ratios.targets):
+        complain("ratios", "is missing; expected a table, or binned regions in [model.regions] alone")
+        return
+    for part, names in (("reference", analysis.ratios.reference), ("targets", analysis.ratios.targets)):
+        if not names:
+            complain(f"ratios.{part}", "is empty; name at least one sample")
+        for name in names:
+            known_as(name, analysis.samples, "sample", f"ratios.{part}", complain)
+    learned = [name for name in analysis.ratios.targets if not analysis.reference_of(name)]
+    learned += [f"{name}.{nuisance}.{side}" for name, nuisance, side, _ in analysis.varied()]
+    for name, text in analysis.ratios.joint.items():
+        known_as(name, learned, "ratio that is learned", f"ratios.joint.{name}", complain)
+        parsed(text, f"ratios.joint.{name}", complain)

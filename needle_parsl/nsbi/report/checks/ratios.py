@@ -1,0 +1,234 @@
+"""Checks of the ratios, with thresholds that the user can set in `[diagnostics]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from needle_parsl.analysis import Diagnostics
+from needle_parsl.nsbi.report.checks.states import ORDER, Finding, Found, State, above, below, corrected, reason
+from needle_parsl.nsbi.report.checks.states import limits as _limits
+from needle_parsl.nsbi.report.gathering import Facts
+
+Numbers = Mapping[str, Any]
+"""The content of `diagnostics.json`."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A question to all ratios."""
+
+    look: Callable[[str, Numbers, Diagnostics, int], Found]
+    """Takes name and numbers of a ratio, the thresholds, and the number of ratios."""
+    good: str
+    """What to say if all pass."""
+
+
+def findings(facts: Facts) -> list[Finding]:
+    """Ask everything of every ratio; of a check that all pass there is nothing."""
+    limits, count = facts.subject.thresholds, len(facts.diagnostics)
+    return [
+        Finding(check, said[0], said[1], said[2] if len(said) > 2 else None, name)
+        for check, asked in CHECKS.items()
+        for name, numbers in facts.diagnostics.items()
+        for said in _seen(asked, name, numbers, limits, count)
+        if said[0] != "pass"
+    ]
+
+
+def _seen(asked: Check, name: str, numbers: Numbers, limits: Diagnostics, count: int) -> Found:
+    """Look; what cannot be judged has failed."""
+    try:
+        yield from asked.look(name, numbers, limits, count)
+    except Exception as error:  # noqa: BLE001  numbers that nobody has foreseen cost their check, not the report
+        yield "fail", f"The ratio {name} cannot be judged: {reason(error)}"
+
+
+def by_ratio(facts: Facts) -> dict[str, dict[str, Any]]:
+    """Give each ratio the state of its worst check, and the checks in each state but pass."""
+    found: dict[str, dict[str, Any]] = {
+        name: {"state": "pass", **{state: [] for state in ORDER[1:]}} for name in facts.diagnostics
+    }
+    for finding in findings(facts):
+        own = found[finding.ratio]
+        own["state"] = max(own["state"], finding.state, key=ORDER.index)
+        if finding.check not in own[finding.state]:
+            own[finding.state].append(finding.check)
+    return found
+
+
+CERTAIN = 1e-3
+"""Chi-squared per degree of freedom below which nothing scatters."""
+SENSITIVE = 0.2
+"""Deviation in a bin that closure and calibration must be able to see, to have power."""
+DISTANCE = 0.15
+"""Distance of two distribution functions that the check of overtraining must be able to see, to have power."""
+
+
+def _blind(numbers: Numbers, bins: int, what: str) -> tuple[State, str] | None:
+    """Say whether so few events are compared that a deviation of the size of `SENSITIVE` in each bin would pass."""
+    effective = min(numbers["effective_events"][side] for side in ("numerator", "reweighted_denominator"))
+    if effective * SENSITIVE**2 >= bins:
+        return None
+    return "no power", (
+        f"{what}: with {effective:.0f} effective events, deviations below {100 * (bins / max(effective, 1e-9)) ** 0.5:.0f} % in a bin cannot "
+        f"be seen; {bins / SENSITIVE**2:.0f} effective test events would show {100 * SENSITIVE:.0f} %."
+    )
+
+
+def _training(name: str, numbers: Numbers, limits: Diagnostics, _: int) -> Found:
+    failed = [m for m in numbers["training"] if m["reason"]]
+    share = len(failed) / max(len(numbers["training"]), 1)
+    for member in failed:
+        yield (
+            above(share, _limits(limits.failed)),
+            f"Not trained: {name}, member {member['member']}, fold {member['fold']}: {member['reason']}.",
+        )
+
+
+def _weights(name: str, numbers: Numbers, _limits: Diagnostics, _: int) -> Found:
+    if numbers["fallback"]:
+        yield (
+            "fail",
+            (
+                f"The ratio {name} is combined by mean_log instead of wifi, without an error of its weights: {numbers['fallback']}. "
+                "Give more events to split.combine, or reduce negative weights."
+            ),
+        )
+
+
+def _normalisation(name: str, numbers: Numbers, limits: Diagnostics, _: int) -> Found:
+    value, error = numbers["normalisation"]["value"], numbers["normalisation"]["error"]
+    if abs(value - 1) > 3 * error:
+        yield (
+            above(abs(value - 1), _limits(limits.normalisation)),
+            f"The ratio {name} is not normalised: its mean over the reference is {value:.4f} ± {error:.4f}.",
+        )
+    elif error > limits.normalisation[1]:
+        yield (
+            "no power",
+            (
+                f"The mean of the ratio {name} over the reference is {value:.3f} ± {error:.3f}: a deviation of {limits.normalisation[1]:g} "
+                "cannot be seen; it needs more test events of the reference."
+            ),
+        )
+
+
+def _closure(name: str, numbers: Numbers, limits: Diagnostics, ratios: int) -> Found:
+    tested = {column: n for column, n in numbers["closure"].items() if n["p_value"] is not None}
+    if not tested:
+        return
+    column, worst = min(tested.items(), key=lambda item: item[1]["p_value"])
+    p_value = corrected(worst["p_value"], len(tested) * ratios)
+    if all(n["chi2"] < CERTAIN * n["ndf"] for n in tested.values()):
+        yield (
+            "no power",
+            (
+                f"The closure of {name} is certain by construction: numerator and reference are the same events, so that nothing scatters; "
+                "events of its own, or injected variations, would show faults."
+            ),
+        )
+    elif below(p_value, _limits(limits.p_value)) == "pass" and (
+        blind := _blind(numbers, worst["ndf"] + 1, f"Closure of {name}")
+    ):
+        yield blind
+    yield (
+        below(p_value, _limits(limits.p_value)),
+        (
+            f"The reweighted reference of {name} differs from the numerator in {column}: chi2 = {worst['chi2']:.0f} for "
+            f"{worst['ndf']} degrees of freedom, p = {p_value:.2g} as the worst of all columns."
+        ),
+    )
+
+
+def _distances(name: str, numbers: Numbers, limits: Diagnostics, _: int) -> Found:
+    column, worst = max(numbers["distances"].items(), key=lambda item: item[1]["wasserstein"])
+    yield (
+        above(worst["wasserstein"], _limits(limits.wasserstein)),
+        (
+            f"The reweighted reference of {name} is {worst['wasserstein']:.2g} standard deviations away from the numerator in "
+            f"{column}, by the Wasserstein distance."
+        ),
+    )
+
+
+def _two_sample(name: str, numbers: Numbers, limits: Diagnostics, ratios: int) -> Found:
+    found = numbers["two_sample"]
+    if found["error"] > limits.auc[1] - 0.5:
+        yield (
+            "no power",
+            (
+                f"The classifier knows its area under the curve for {name} to ± {found['error']:.3f} only, and {limits.auc[1]:g} would be a "
+                "failure; it needs more test events."
+            ),
+        )
+    if corrected(found["p_value"], ratios) < limits.p_value[0]:
+        yield (
+            above(found["auc"], _limits(limits.auc)),
+            (
+                f"A classifier distinguishes the reweighted reference of {name} from the numerator: area under its curve "
+                f"{found['auc']:.3f} ± {found['error']:.3f}."
+            ),
+        )
+
+
+def _calibration(name: str, numbers: Numbers, limits: Diagnostics, ratios: int) -> Found:
+    found = numbers["calibration"]
+    p_value = corrected(found["p_value"], ratios)
+    blind = _blind(numbers, found["ndf"], f"Calibration of {name}")
+    if blind and below(p_value, _limits(limits.p_value)) == "pass":
+        yield blind
+    yield (
+        below(p_value, _limits(limits.p_value)),
+        (
+            f"The ratio {name} is not calibrated: chi2 = {found['chi2']:.0f} for {found['ndf']} bins, p = {p_value:.2g} as "
+            f"the worst of all ratios; the expected calibration error is {found['ece']:.2g}."
+        ),
+    )
+
+
+def _overtraining(name: str, numbers: Numbers, limits: Diagnostics, ratios: int) -> Found:
+    found = numbers["overtraining"]
+    side = min(("numerator", "denominator"), key=lambda s: float(found[s]["p_value"]))
+    p_value = corrected(found[side]["p_value"], 2 * ratios)
+    effective = numbers["effective_events"]["numerator"]
+    if effective * DISTANCE**2 < 1.36**2:
+        yield (
+            "no power",
+            (
+                f"Overtraining of {name}: with {effective:.0f} effective test events, distances below {1.36 / max(effective, 1e-9) ** 0.5:.2f} in "
+                "the distribution function cannot be seen; it needs more of them."
+            ),
+        )
+    yield (
+        below(p_value, _limits(limits.p_value)),
+        (
+            f"The ratio {name} is overtrained: ln r of the {side} in training events differs from that of test events by "
+            f"{found[side]['distance']:.3f} in the distribution function, p = {p_value:.2g}; the loss is "
+            f"{found['loss']['train']:.4f} and {found['loss']['test']:.4f}."
+        ),
+    )
+
+
+def _support(name: str, numbers: Numbers, limits: Diagnostics, _: int) -> Found:
+    yield (
+        above(numbers["support"], _limits(limits.support)),
+        f"{100 * numbers['support']:.1f} % of the numerator of {name} is where the reference has fewer than 10 effective events.",
+    )
+
+
+CHECKS = {
+    "training": Check(_training, "All networks have trained."),
+    "weights": Check(_weights, "Members are combined as was asked for."),
+    "normalisation": Check(_normalisation, "The mean of every ratio over its reference is 1 within errors."),
+    "closure": Check(_closure, "Every reweighted reference agrees with its numerator (closure)."),
+    "distances": Check(_distances, "Every reweighted reference is near its numerator in each column."),
+    "classifier": Check(
+        _two_sample, "A classifier cannot distinguish a reweighted reference from its numerator (C2ST passed)."
+    ),
+    "calibration": Check(_calibration, "Every ratio is calibrated within errors."),
+    "overtraining": Check(_overtraining, "No sign of overtraining."),
+    "support": Check(_support, "The reference has events wherever numerators have them."),
+}
+"""In the order of the report."""

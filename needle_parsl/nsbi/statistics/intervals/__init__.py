@@ -1,0 +1,1 @@
+"""Confidence intervals and tests: profile scans, limits, the Neyman construction, coverage."""

@@ -1,0 +1,83 @@
+"""Profile scans of two parameters together, in strips that can be scanned apart, and the heights of their contours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import chi2
+
+from needle_parsl.analysis import Plane
+from needle_parsl.nsbi.statistics.fits.descent import Objective
+from needle_parsl.nsbi.statistics.fits.fitting import minimise
+from needle_parsl.nsbi.statistics.fits.result import Result
+from needle_parsl.nsbi.statistics.intervals.profile import Point
+
+Floats = npt.NDArray[np.float64]
+WIDTH = 3.0
+"""Standard errors to each side of the best fit that are scanned where the user left it open."""
+
+
+def strip(objective: Objective, best: Result, where: Plane, rows: tuple[int, int]) -> dict[str, Any]:
+    """Scan some rows of a plane.
+
+    Args:
+        objective: Gives -ln L and its gradient.
+        best: The free fit.
+        where: Which parameters, and how finely.
+        rows: First and last row, the latter not included: values of the first parameter.
+    """
+    x, y = where.parameters
+    ranges = where.ranges or (_range(best, x), _range(best, y))
+    first, second = (np.linspace(low, high, where.points) for low, high in ranges)
+    scanned = [(float(value), _row(objective, best, (x, float(value)), (y, second))) for value in first[slice(*rows)]]
+    return {
+        "parameters": [x, y],
+        "best": {name: best.value(name) for name in (x, y)},
+        "nll": best.nll if np.isfinite(best.nll) else None,
+        "points": [
+            {x: a, y: p.value, "nll": p.nll if np.isfinite(p.nll) else None, "converged": p.converged}
+            for a, row in scanned
+            for p in row
+        ],
+    }
+
+
+def join(strips: Sequence[Mapping[str, Any]], levels: Sequence[float]) -> dict[str, Any]:
+    """Join the strips of a plane, as in `fits/plane.json`.
+
+    Args:
+        strips: In the order of their rows.
+        levels: Confidence levels of the contours, at chi-squared quantiles of two degrees of freedom.
+    """
+    points = [point for one in strips for point in one["points"]]
+    known = [strips[0]["nll"], *(point["nll"] for point in points if point["converged"])]
+    lowest = min((nll for nll in known if nll is not None), default=0.0)  # without any, no point has a t
+    return {
+        "parameters": strips[0]["parameters"],
+        "best": strips[0]["best"],
+        "points": [
+            {**{k: v for k, v in p.items() if k != "nll"}, "t": None if p["nll"] is None else 2 * (p["nll"] - lowest)}
+            for p in points
+        ],
+        "heights": {f"{level:g}": float(chi2.ppf(level, 2)) for level in levels},
+    }
+
+
+def _range(best: Result, name: str) -> tuple[float, float]:
+    low, high = best.rates.bounds[best.parameters.index(name)]
+    middle, width = best.value(name), WIDTH * np.nan_to_num(best.error(name)) or (high - low) / 10
+    return max(low, middle - width), min(high, middle + width)
+
+
+def _row(objective: Objective, best: Result, x: tuple[str, float], y: tuple[str, Floats]) -> list[Point]:
+    """Minimise over all other parameters along one row; each fit starts from its neighbour's solution."""
+    points, start = [], best.theta
+    for value in y[1]:
+        held = {x[0]: x[1], y[0]: float(value)}
+        fit = minimise(objective, best.rates, start=start, fixed=held, errors=False, also=best.others)
+        start = fit.theta if fit.converged else start
+        points.append(Point(float(value), fit.nll, fit.converged, fit.theta))
+    return points

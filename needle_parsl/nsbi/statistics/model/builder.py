@@ -1,0 +1,193 @@
+"""From a `[model]` table, learned ratios and simulated events to the likelihood of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import softmax
+
+from needle_parsl.analysis import Model as ModelTable
+from needle_parsl.densities import Shape
+from needle_parsl.nsbi.statistics.model.constraints import Constraints
+from needle_parsl.nsbi.statistics.model.interpolation import logarithm
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.model.normalisation import Simulation
+from needle_parsl.nsbi.statistics.model.rates import Rates
+from needle_parsl.nsbi.statistics.model.responses import Entry, Responses
+from needle_parsl.nsbi.statistics.model.rows import Table
+from needle_parsl.nsbi.statistics.model.shapes import Cross
+from needle_parsl.nsbi.statistics.model.staterror import Staterror
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.statistics.dataset import Dataset  # brings h5py, which plans do without
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A binned region: what is expected in its bins, and what was counted."""
+
+    name: str
+    expected: Mapping[str, Floats]
+    """Events in each bin by process and varied process, `background.jes.up`; shape (B,)."""
+    observed: Floats | None = None
+    """Shape (B,); None stands for what the nominal parameters expect."""
+    errors: Mapping[str, Floats] = field(default_factory=dict)
+    """Statistical error of `expected` by process, from the simulation; shape (B,). None where it is left out of the fit."""
+
+
+@dataclass(frozen=True)
+class Builder:
+    """What the tables of one model have in common."""
+
+    table: ModelTable
+    shapes: Sequence[Shape]
+    rates: Rates
+    constraints: Constraints
+    places: Mapping[str, int] = field(default_factory=dict)
+    """Of the nuisance parameters."""
+    crosses: Sequence[Cross] = ()
+
+    @staticmethod
+    def of(table: ModelTable, shapes: Sequence[Shape], crosses: Sequence[Cross] = ()) -> Builder:
+        """Read a `[model]` table.
+
+        Args:
+            table: As the user wrote it.
+            shapes: The learned responses.
+            crosses: Learned cross terms of two nuisances, each of which has a response of its own.
+        """
+        places = {name: place for place, name in enumerate(table.nuisances)}
+        return Builder(table, shapes, Rates.build(table), Constraints.build(table), places, crosses)
+
+    def likelihood(self, data: Dataset, simulation: Dataset, counts: Sequence[Counts] = ()) -> Likelihood:
+        """Prepare the likelihood of a dataset.
+
+        Args:
+            data: The events that are fitted.
+            simulation: Weighted events of all processes, for Z_j; their yields are what is expected.
+            counts: The binned regions.
+        """
+        return self.joint({"": (data, simulation)}, counts)
+
+    def joint(self, regions: Mapping[str, tuple[Dataset, Dataset]], counts: Sequence[Counts] = ()) -> Likelihood:
+        """Prepare the likelihood of several unbinned regions, each with features, ratios and yields of its own.
+
+        Args:
+            regions: By name the events that are fitted, and the simulation there, as for `likelihood`. Parameters are common.
+            counts: The binned regions.
+        """
+        tables = [table for name, events in regions.items() for table in self.unbinned(name, *events)]
+        return Likelihood(self.rates, (*tables, *(self.binned(region) for region in counts)), self.constraints)
+
+    def counting(self, counts: Sequence[Counts]) -> Likelihood:
+        """Prepare the likelihood of binned regions alone; what is done to events finds none.
+
+        Args:
+            counts: The binned regions.
+        """
+        processes, none = len(self.rates.processes), Responses.of((), 0)
+        nothing = Table("", "events", np.empty((processes, 0)), none, Responses.of((), 1), np.empty(0), np.empty(0))
+        return Likelihood(self.rates, (nothing, *(self.binned(region) for region in counts)), self.constraints)
+
+    def unbinned(self, name: str, data: Dataset, simulation: Dataset) -> tuple[Table, Table]:
+        """Make the tables of an unbinned region: its events, and its total."""
+        processes, size = self.rates.processes, len(data.weight)
+        yields = np.array([simulation.yields[process] for process in processes])
+        gains = self._gains(simulation.yields)
+        flat = np.zeros(size)
+        y = np.array([nu * np.exp(data.ratios.get(p, flat)) for p, nu in zip(processes, yields, strict=True)])
+        responses = self._responses(data.ratios, size)
+        simulations = tuple(self._simulation(j, simulation) for j in range(len(processes)))
+        none = Responses.of((), 1)
+        events = Table(name, "events", y, responses, gains, np.zeros(size), data.weight, simulations)
+        return events, Table(name, "total", yields[:, None], none, gains, np.ones(1), np.zeros(1))
+
+    def binned(self, region: Counts) -> Table:
+        """Make the table of a binned region."""
+        y = np.array([region.expected[process] for process in self.rates.processes])
+        bins = y.shape[1]
+        entries, gains = [], []
+        for shape in self.shapes:
+            entries += self._bins(shape, region.expected)
+        for nuisance, entry in self.table.nuisances.items():
+            for process, (up, down) in entry.rate.items():
+                gains.append(self._entry(process, nuisance, np.array([up]), np.array([down])))
+        table = Table(
+            region.name, "bins", y, Responses.of(entries, bins), Responses.of(gains, 1), np.ones(bins), np.zeros(bins)
+        )
+        start, f = self.rates.start, self.rates.factors(self.rates.start)[0]
+        asimov = table.densities(f, start[self.rates.physics :])
+        squares = [(f[j] * region.errors[p]) ** 2 for j, p in enumerate(self.rates.processes) if p in region.errors]
+        scatter = Staterror.of(asimov, np.sum(squares, axis=0)) if squares else None
+        return replace(table, count=asimov if region.observed is None else region.observed, staterror=scatter)
+
+    def _entry(self, process: str, nuisance: str, up: Floats, down: Floats) -> Entry:
+        place, kind = self.rates.processes.index(process), self.table.nuisances[nuisance].interpolation
+        return Entry(place, self.places[nuisance], kind, logarithm(up), logarithm(down))
+
+    def _bins(self, shape: Shape, expected: Mapping[str, Floats]) -> list[Entry]:
+        """Respond bin by bin as the varied samples do; of a stated rate only the shape is theirs."""
+        nominal = expected[shape.process]
+        stated = shape.process in self.table.nuisances[shape.nuisance].rate
+        logs = {}
+        for name in (shape.up, shape.down):
+            if name:
+                varied = expected[name] * (nominal.sum() / expected[name].sum() if stated else 1.0)
+                logs[name] = logarithm(np.where(nominal > 0, varied / np.where(nominal > 0, nominal, 1.0), 1.0))
+        up, down = shape.sides(logs)
+        return [self._entry(shape.process, shape.nuisance, np.exp(up), np.exp(down))]
+
+    def _gains(self, yields: Mapping[str, float]) -> Responses:
+        """Relative yields at plus and minus one sigma; a stated rate wins over the variations'."""
+        sides = {}
+        for shape in self.shapes:
+            logs = {n: np.array([np.log(yields[n] / yields[shape.process])]) for n in (shape.up, shape.down) if n}
+            sides[shape.process, shape.nuisance] = tuple(map(np.exp, shape.sides(logs)))
+        for nuisance, entry in self.table.nuisances.items():
+            for process, (up, down) in entry.rate.items():
+                sides[process, nuisance] = np.array([up]), np.array([down])
+        return Responses.of([self._entry(*key, *pair) for key, pair in sides.items()], 1)
+
+    def _responses(self, ratios: Mapping[str, Floats], size: int, process: str = "") -> Responses:
+        """Respond event by event as the learned ratios say; of one process, or of all."""
+        entries = [
+            self._entry(s.process, s.nuisance, *map(np.exp, s.sides(ratios)))
+            for s in self.shapes
+            if process in ("", s.process)
+        ]
+        own = [c for c in self.crosses if process in ("", c.process)]
+        index, places = self.rates.processes.index, self.places
+        crossed = [(index(c.process), places[c.first], places[c.second]) for c in own]
+        return Responses.of(entries, size, crossed, np.array([ratios[c.ratio] for c in own]).reshape(len(own), size))
+
+    def _simulation(self, place: int, simulation: Dataset) -> Simulation:
+        process = self.rates.processes[place]
+        own = simulation.sample == simulation.samples.index(process)
+        if not (simulation.priors and any(shape.process == process for shape in self.shapes)):
+            weight = simulation.weight[own]
+            values = {name: log_ratio[own] for name, log_ratio in simulation.ratios.items()}
+            return Simulation(place, weight / weight.sum(), self._responses(values, len(weight), process))
+        weight, nominal = _mixture(simulation, process), simulation.weight * own
+        responses = self._responses(simulation.ratios, len(weight), process)
+        return Simulation(place, weight / weight.sum(), responses, nominal / nominal.sum())
+
+
+def _mixture(simulation: Dataset, process: str) -> Floats:
+    """Give w_i P_ij of all simulated events: how much of a process each of them is, at the yields at which ratios are normalised.
+
+    Responses are centred with the same weights, so that nuisance parameters of simulated events come out at their nominal values.
+    """
+    names = list(simulation.priors)
+    yields = np.array([simulation.priors[name] for name in names])
+    flat = np.zeros(len(simulation.weight))
+    log = np.array([np.log(nu) + simulation.ratios.get(name, flat) for name, nu in zip(names, yields, strict=True)])
+    share = softmax(log, axis=0)[names.index(process)]
+    scale = np.array([simulation.priors[name] / simulation.yields[name] for name in simulation.samples])
+    weight: Floats = simulation.weight * scale[simulation.sample] * share
+    return weight

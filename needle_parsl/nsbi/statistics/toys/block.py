@@ -1,0 +1,122 @@
+"""Blocks of fitted toys: what the fits of each toy say, and the file that holds them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from needle_parsl.nsbi.data import hdf5
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.toys.fitting import Fitted, fitted
+from needle_parsl.nsbi.statistics.toys.pool import Draw
+
+Floats = npt.NDArray[np.float64]
+COLUMNS = Fitted._fields
+
+
+@dataclass(frozen=True)
+class Block:
+    """Fitted toys of one truth."""
+
+    parameters: tuple[str, ...]
+    truth: Floats
+    """Values of the parameters, shape (P,)."""
+    effective: float
+    """Effective events of the pool; infinite where every toy has events of its own."""
+    vetoed: float
+    """Expected events that could not be drawn, being of negative density."""
+    events: npt.NDArray[np.int64]
+    """Shape (T,)."""
+    values: Floats
+    """Shape (T, P)."""
+    errors: Floats
+    """Shape (T, P); NaN at a bound."""
+    pulls: Floats
+    """In the coordinate of the fit, shape (T, P); NaN at a bound."""
+    t: Floats
+    """Shape (T,)."""
+    nll: Floats
+    """Shape (T,)."""
+    converged: npt.NDArray[np.bool_]
+    """Shape (T,)."""
+
+    tested: Floats = field(default_factory=lambda: np.empty(0))
+    """Further values at which the parameter of interest was held, shape (V,)."""
+    others: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    """t there, shape (T, V)."""
+    code: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """How compiled fits have ended, a place in `fitting.CODES`; shape (T,)."""
+    retried: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    """Which toys iminuit has fitted, shape (T,)."""
+
+    @staticmethod
+    def of(
+        events: Likelihood,
+        toys: Iterable[Draw],
+        parameter: str,
+        truth: Floats,
+        pool: tuple[float, float],
+        tested: Sequence[float] = (),
+    ) -> Block:
+        """Fit toys, one after the other.
+
+        Args:
+            events: Likelihood over the events of all toys.
+            toys: Which of them make each toy.
+            parameter: The parameter of interest.
+            truth: theta, shape (P,).
+            pool: Effective and vetoed events of the pool.
+            tested: Further values at which the parameter of interest is held.
+        """
+        rates, rows = events.rates, list(fitted(events, toys, parameter, truth, tested))
+        if not rows:
+            return Block.empty(rates.parameters, rates.outward(truth), pool, tested)
+        columns: dict[str, Any] = dict(zip(COLUMNS, map(np.array, zip(*rows, strict=True)), strict=True))
+        return Block(rates.parameters, rates.outward(truth), *pool, **columns, tested=np.array(tested, np.float64))
+
+    @staticmethod
+    def empty(
+        parameters: tuple[str, ...], truth: Floats, pool: tuple[float, float], tested: Sequence[float] = ()
+    ) -> Block:
+        """Make a block without toys, where no more were needed."""
+        each, whole = np.empty(0), np.empty((0, len(parameters)))
+        yes, none = np.empty(0, np.bool_), np.empty(0, np.int64)
+        others = np.empty((0, len(tested)))
+        return Block(
+            parameters, truth, *pool, none, whole, whole, whole, each, each, yes, np.array(tested), others, none, yes
+        )
+
+    @staticmethod
+    def join(blocks: Sequence[Block]) -> Block:
+        """Put blocks of one truth behind each other."""
+        joined: dict[str, Any] = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in COLUMNS}
+        return replace(blocks[0], **joined)
+
+    def column(self, parameter: str) -> tuple[float, Floats, Floats]:
+        """Give truth, best values (T,) and standard errors (T,) of a parameter."""
+        place = self.parameters.index(parameter)
+        return float(self.truth[place]), self.values[:, place], self.errors[:, place]
+
+
+def write(path: Path, block: Block) -> None:
+    """Write a block as HDF5."""
+    with h5py.File(path, "w") as file:
+        file.attrs["parameters"] = json.dumps(block.parameters)
+        file.attrs["effective_events"], file.attrs["vetoed_events"] = block.effective, block.vetoed
+        for name in ("truth", "tested", *COLUMNS):
+            file.create_dataset(name, data=getattr(block, name), track_times=False)
+
+
+def read(path: Path) -> Block:
+    """Read a block."""
+    with hdf5.opened(path, "block of toys") as file:
+        pool = float(file.attrs["effective_events"]), float(file.attrs["vetoed_events"])
+        columns = {name: file[name][...] for name in ("tested", *COLUMNS)}
+        return Block(tuple(json.loads(file.attrs["parameters"])), file["truth"][...], *pool, **columns)

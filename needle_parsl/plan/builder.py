@@ -1,0 +1,79 @@
+"""A plan in the making: what it is made from, and its tasks as they are added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from needle_parsl.analysis import Analysis
+from needle_parsl.analysis.tables.limits import size
+from needle_parsl.densities import Density
+from needle_parsl.plan import specs
+from needle_parsl.plan.keys import digest
+from needle_parsl.plan.specs import Physics, Share, Spec, Task
+from needle_parsl.plan.stages import STAGES
+from needle_parsl.salts import key
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a look into the files has told."""
+
+    files: Mapping[str, tuple[specs.File, ...]]
+    """Input files with their digests by sample or varied sample; those of observed data by `observed`."""
+    physics: Physics
+    exact: bool
+    """Whether `physics.py` knows the densities."""
+    exports: bool = False
+    """Whether ONNX files can be made and checked here."""
+    initial: Mapping[str, Mapping[str, specs.Initial]] = field(default_factory=dict)
+    """Weights that trainings start from: by what the analysis calls them, and by what is learned, "" for anything."""
+    shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Features by whose values the events of a sample are found in its variations, which are made of them."""
+
+
+@dataclass
+class Graph:
+    """Tasks as they are added, each after those it needs."""
+
+    analysis: Analysis
+    inputs: Inputs
+    pack: int
+    memory: int
+    """Bytes that a task of conversion may use."""
+    tasks: list[Task] = field(default_factory=list)
+    networks: int = 0
+
+    def add(self, stage: str, name: str, spec: Spec, *after: Task) -> Task:
+        """Add a task of a stage of needle's; its key says what it is and what comes before it."""
+        how = STAGES[stage]
+        keys = tuple(task.key for task in after)
+        # A store is named by its files alone, whatever the tasks through which they came.
+        named = () if stage == "convert" else keys
+        networked = how.networked or isinstance(spec, specs.Closing)
+        code = self.code() if self.analysis.training.own_code() and networked else None
+        limits = self.analysis.limits
+        made_from = [stage, how.version, name, spec, named, code if stage == "train" else None]
+        task = Task(how, name, digest(made_from), spec, keys, code, limits.of(stage), size(limits.output))
+        self.tasks.append(task)
+        return task
+
+    def code(self) -> Physics:
+        """Give the user's code with the networks of it that files may name."""
+        return replace(self.inputs.physics, names=self.analysis.training.own_networks())
+
+    def salt(self, *labels: object) -> int:
+        """Make a seed of names."""
+        return key(self.analysis.seed, *labels)
+
+    @property
+    def splitting(self) -> specs.Splitting:
+        """Give the fractions of the events that serve each purpose."""
+        split = self.analysis.split
+        if split.cross:
+            return specs.Splitting(1.0, 1.0, 1.0, self.salt("split"), split.cross, self.salt("fold"))
+        return specs.Splitting(*split.fractions(), self.salt("split"))
+
+    def share(self, sample: str) -> Share:
+        """Give a nominal sample with its expected events."""
+        return Share(Density(sample), self.analysis.samples[sample].yield_)

@@ -1,0 +1,132 @@
+"""The stages of a run, one row each: the only list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Needs = Literal["cpu", "gpu", "io", "wide"]
+"""What a task needs: a small share of a node, one that trains, one that is near the files; or any of many, for what comes by the
+thousand, is short, and reads nothing outside of the run directory, so that it may go through Globus Compute."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What all tasks of one kind have in common."""
+
+    name: str
+    version: int
+    """Raised when its task gives other results: what is done is then done again."""
+    place: str
+    """Where an output goes in the run directory, by its name."""
+    work: str
+    """The function that a worker calls, `module:function`. It takes the run directory, the task, and the records of the tasks before
+    it, which only make it wait."""
+    needs: Needs = "cpu"
+    steps: Mapping[str, tuple[str, Needs]] = field(default_factory=dict, hash=False)
+    """Further functions of the same task, with what they need: pieces of a pack, what is done after a program has ended."""
+    program: bool = False
+    """Whether a task may be a command of its own."""
+    networked: bool = False
+    """Whether it makes networks, which may be the user's."""
+    temporary: bool = False
+    """Whether its outputs are removed when what is made of them is there."""
+
+    def path(self, name: str) -> str:
+        """Place an output, relative to the run directory."""
+        return self.place.format(name)
+
+    @property
+    def nodes(self) -> Needs:
+        """Say on which nodes its tasks belong where there is no executor of many short ones."""
+        return "cpu" if self.needs == "wide" else self.needs
+
+    def step(self, name: str) -> tuple[str, Needs]:
+        """Give a function, with what it needs; "" is that of the stage."""
+        return self.steps[name] if name else (self.work, self.needs)
+
+
+_TASKS = "needle_parsl.tasks"
+ALL = (
+    Stage(
+        name="generate",
+        version=1,
+        place="generated/{}.root",
+        work=f"{_TASKS}.events:generated",
+        needs="io",
+        program=True,
+    ),
+    Stage(name="read", version=1, place="events/parts/{}.h5", work=f"{_TASKS}.events:read", needs="io", temporary=True),
+    Stage(
+        name="merge",
+        version=1,
+        place="events/parts/{}.range.h5",
+        work=f"{_TASKS}.events:merge",
+        needs="io",
+        temporary=True,
+    ),
+    # Its version stands for those of `read` and `merge`, too, since a store is named by its files alone.
+    Stage(name="convert", version=2, place="events/{}.h5", work=f"{_TASKS}.events:convert", needs="io"),
+    Stage(
+        name="train",
+        version=6,
+        place="packs/{}.h5",
+        work=f"{_TASKS}.training:train",
+        needs="gpu",
+        steps={"piece": (f"{_TASKS}.training:piece", "gpu"), "gather": (f"{_TASKS}.training:gather", "cpu")},
+        networked=True,
+    ),
+    Stage(
+        name="normalise",
+        version=1,
+        place="estimators/{}.normalisation.h5",
+        work=f"{_TASKS}.normalisation:normalise",
+        networked=True,
+    ),
+    Stage(
+        name="combine",
+        version=4,
+        place="estimators/{}/estimator.h5",
+        work=f"{_TASKS}.estimators:combine",
+        networked=True,
+    ),
+    Stage(
+        name="covariance", version=1, place="estimators/{}.h5", work=f"{_TASKS}.estimators:covariance", networked=True
+    ),
+    Stage(name="compose", version=1, place="estimators/{}.h5", work=f"{_TASKS}.estimators:compose"),
+    Stage(name="export", version=1, place="estimators/{}.json", work=f"{_TASKS}.estimators:export", networked=True),
+    Stage(
+        name="diagnose",
+        version=7,
+        place="estimators/{}/diagnostics.json",
+        work=f"{_TASKS}.estimators:diagnose",
+        networked=True,
+    ),
+    Stage(name="evaluate", version=2, place="ratios/{}.h5", work=f"{_TASKS}.estimators:evaluate", networked=True),
+    Stage(name="count", version=1, place="regions/{}.json", work=f"{_TASKS}.fits:count"),
+    Stage(name="fit", version=8, place="fits/{}.json", work=f"{_TASKS}.fits:fit"),
+    Stage(name="interval", version=7, place="fits/{}.json", work=f"{_TASKS}.fits:interval"),
+    Stage(name="replica", version=2, place="bootstrap/{}.h5", work=f"{_TASKS}.replicas:replica", networked=True),
+    Stage(name="bootstrap", version=1, place="fits/{}.json", work=f"{_TASKS}.replicas:bootstrap"),
+    Stage(
+        name="toys",
+        version=7,
+        place="toys/{}.h5",
+        work=f"{_TASKS}.toys:toys",
+        needs="wide",
+        steps={"thrown": ("needle_parsl.handover:thrown", "wide")},
+        program=True,
+        networked=True,
+    ),
+    Stage(name="neyman", version=7, place="intervals/{}.json", work=f"{_TASKS}.toys:neyman"),
+    Stage(name="coverage", version=4, place="intervals/{}.json", work=f"{_TASKS}.toys:coverage"),
+    Stage(name="report", version=6, place="{}", work=f"{_TASKS}.report:report"),
+)
+"""The stages of needle, in their order."""
+STAGES = {stage.name: stage for stage in ALL}
+
+
+def place(stage: str, name: str) -> str:
+    """Place an output of a stage of needle's, relative to the run directory: `place("convert", "background.jes.up")`."""
+    return STAGES[stage].path(name)

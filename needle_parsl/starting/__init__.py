@@ -1,5 +1,0 @@
-"""A new analysis: a copy of an app, or a commented `analysis.toml` written from what data files hold."""
-
-from needle_parsl.starting.folder import apps, from_app, from_data
-
-__all__ = ["apps", "from_app", "from_data"]

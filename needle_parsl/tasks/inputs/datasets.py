@@ -1,0 +1,179 @@
+"""Datasets with their log ratios, counts in binned regions, likelihoods, and toys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from needle_parsl.densities import Density
+from needle_parsl.errors import InputError
+from needle_parsl.files import read_json
+from needle_parsl.nsbi.data.events import Events
+from needle_parsl.nsbi.estimators import files
+from needle_parsl.nsbi.estimators.estimator import Estimator
+from needle_parsl.nsbi.estimators.exact import log_mixture
+from needle_parsl.nsbi.statistics import dataset as datasets
+from needle_parsl.nsbi.statistics import network_error
+from needle_parsl.nsbi.statistics.dataset import Dataset, Floats, at, nothing
+from needle_parsl.nsbi.statistics.model import Rates
+from needle_parsl.nsbi.statistics.model import regions as binned
+from needle_parsl.nsbi.statistics.model.builder import Builder, Counts
+from needle_parsl.nsbi.statistics.model.exact import ExactLikelihood
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.network_error import Networks
+from needle_parsl.nsbi.statistics.toys import block
+from needle_parsl.nsbi.statistics.toys.block import Block
+from needle_parsl.plan import specs
+from needle_parsl.tasks.inputs.ratios import log_density
+from needle_parsl.tasks.inputs.stores import count, part, path, shares, store, total
+
+
+def dataset(root: str, name: str) -> Dataset:
+    """Read a dataset with its log ratios."""
+    return datasets.read(path(root, "evaluate", name))
+
+
+def simulation(root: str, spec: specs.Fit) -> Dataset:
+    """Read the simulated events behind a fit; there are none behind one of binned regions alone."""
+    return nothing() if spec.binned else dataset(root, "asimov")
+
+
+def expectation(root: str, spec: specs.Report) -> Dataset:
+    """Read the simulated events that a report shows; of binned regions alone, what is expected in them."""
+    if not spec.binned:
+        return dataset(root, "asimov")
+    return nothing(binned.yields([read_json(path(root, "count", name)) for name in spec.regions]))
+
+
+def seen(root: str, spec: specs.Report) -> int | None:
+    """Count the observed events of the headline fit; None without such."""
+    if "observed" not in spec.fits:
+        return None
+    if not spec.binned:
+        return count(root, "observed")
+    return sum(count(root, f"observed@{name}") for name in spec.regions)
+
+
+def simulated(root: str, spec: specs.Evaluate, ratios: Mapping[str, Estimator]) -> Dataset:
+    """Evaluate ratios on the test events of the samples."""
+    parts = {s.density.name: part(root, s.density.name, spec.splitting, "test") for s in spec.samples}
+    return datasets.simulated(parts, yields(root, spec), ratios, _priors(root, spec))
+
+
+def varied(root: str, spec: specs.Evaluate, density: Density, simulation: Dataset) -> Dataset:
+    """Evaluate the ratios of a model on the events of a varied sample, whose weights add up to its yield."""
+    events = part(root, density.name, spec.splitting, "test")
+    ratios = {name: files.read(path(root, "combine", name)).of(events) for name in spec.ratios}
+    weight = events.weight * (simulation.yields[density.name] / events.weight.sum())
+    return Dataset.of(events.x, ratios, weight=weight)
+
+
+def networks(root: str, spec: specs.Evaluate, ratios: Mapping[str, Estimator]) -> Networks | None:
+    """Evaluate the networks of cross-fitted ratios one by one, on some of the simulated events; None without such."""
+    if not (spec.normalised and spec.splitting.folds and ratios):
+        return None
+    parts = {s.density.name: part(root, s.density.name, spec.splitting, "test") for s in spec.samples}
+    rows, some = network_error.chosen(parts)
+    x = Events.join([*some.values()], next(iter(some.values())).names).inputs
+    found = {name: network_error.evaluated(x, ratio) for name, ratio in ratios.items()}
+    whole = {name: values for name, values in found.items() if values is not None}
+    return Networks(rows, whole) if len(whole) == len(found) else None
+
+
+def _priors(root: str, spec: specs.Evaluate) -> dict[str, float]:
+    """Give the expected events at which ratios are normalised, by process; none where they are normalised otherwise."""
+    expected = shares(root, spec.samples) if spec.normalised else []
+    return {density.name: nu * factor for (density, nu), factor in zip(expected, spec.normalised, strict=True)}
+
+
+def yields(root: str, spec: specs.Evaluate) -> dict[str, float]:
+    """Give expected events; a variation's are the nominal ones times the ratio of the sums of weights."""
+    nominal = {density.name: expected for density, expected in shares(root, spec.samples)}
+    varied = {d.name: nominal[d.sample] * total(root, d.name) / total(root, d.sample) for d in spec.varied}
+    return nominal | varied
+
+
+def fitted(root: str, spec: specs.Fit) -> Dataset:
+    """Read the events of a fit; Asimov events are weighted to the nominal parameters."""
+    found = simulation(root, spec) if spec.binned else dataset(root, spec.dataset)
+    return found if spec.binned or spec.dataset != "asimov" else weighted(spec, found)
+
+
+def weighted(spec: specs.Fit, found: Dataset) -> Dataset:
+    """Weight simulated events to the nominal parameters: Asimov data."""
+    rates = Rates.build(spec.model)
+    factors = dict(zip(rates.processes, rates.factors(rates.start)[0].tolist(), strict=True))
+    expected = sum(factor * found.yields[process] for process, factor in factors.items())
+    if expected <= 0:
+        raise InputError(
+            f"model.processes: {expected:.3g} events are expected at the nominal parameters; expected more than 0"
+        )
+    return at(found, factors)
+
+
+def expected(spec: specs.Fit) -> specs.Fit:
+    """Say that Asimov data is fitted."""
+    return replace(spec, dataset="asimov")
+
+
+def likelihood(root: str, spec: specs.Fit) -> Likelihood:
+    """Build the likelihood of a dataset; the simulated test events are behind Z_j, too."""
+    return likelihood_of(spec, fitted(root, spec), simulation(root, spec), regions(root, spec))
+
+
+def likelihood_of(spec: specs.Fit, data: Dataset, simulation: Dataset, regions: Sequence[Counts] = ()) -> Likelihood:
+    """Build the likelihood of events that are in memory, and of counts in binned regions."""
+    made = Builder.of(spec.model, spec.shapes)
+    return made.counting(regions) if spec.binned else made.likelihood(data, simulation, regions)
+
+
+def regions(root: str, spec: specs.Fit) -> list[Counts]:
+    """Read the binned regions of a fit; with Asimov data nothing was observed in them."""
+    found = [read_json(path(root, "count", name)) for name in spec.model.regions]
+    observed = spec.dataset != "asimov"
+    return [binned.read(record, observed=observed, staterror=spec.staterror) for record in found]
+
+
+def scales(root: str, spec: specs.Count) -> dict[str, float]:
+    """Give what the weights of processes and varied processes are multiplied by, so that stated yields are theirs."""
+    nominal = {share.density.name: share.yield_ for share in spec.samples}
+    factors = {name: expected / total(root, name) if expected else 1.0 for name, expected in nominal.items()}
+    return factors | {density.name: factors[density.sample] for density in spec.varied}
+
+
+def counted(root: str, spec: specs.Count, name: str, scale: float) -> tuple[Floats, Floats]:
+    """Count the weights of a store in the bins of a region, and their squares."""
+    events = store(root, f"{name}@{spec.region}")
+    return binned.histogram(events.x[:, 0], events.weight * scale, spec.edges)
+
+
+def shared(root: str, spec: specs.Count, name: str) -> dict[str, int]:
+    """Count the events of a process in the bins of a region that are fitted elsewhere, too, by the place."""
+    own = _inside(root, f"{name}@{spec.region}", spec.edges)
+    others = {f"region {other}": _inside(root, f"{name}@{other}", edges) for other, edges in spec.beside}
+    if not spec.binned:
+        others["[features] selection"] = store(root, name).id
+    return {place: len(np.intersect1d(own, ids)) for place, ids in others.items()}
+
+
+def _inside(root: str, name: str, edges: Sequence[float]) -> npt.NDArray[np.uint64]:
+    """Give the ids of the events that are counted."""
+    events = store(root, name)
+    value = events.x[:, 0]
+    return events.id[(value >= edges[0]) & (value <= edges[-1])]
+
+
+def exact_likelihood(root: str, spec: specs.Exact, learned: Likelihood) -> ExactLikelihood:
+    """Build the likelihood with exact densities for the events, yields and constraints of the learned one."""
+    density, data = log_density(spec.physics), fitted(root, spec.fit)
+    log_reference = log_mixture(density, shares(root, spec.reference), data.x.astype("float64"))
+    shapes = {name: [s.nuisance for s in spec.fit.shapes if s.process == name] for name in learned.rates.processes}
+    return ExactLikelihood(learned, data, density, shapes, log_reference)
+
+
+def blocks(root: str, names: tuple[str, ...]) -> Block:
+    """Read the blocks of one truth."""
+    return Block.join([block.read(path(root, "toys", name)) for name in names])

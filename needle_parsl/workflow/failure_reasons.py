@@ -1,0 +1,70 @@
+"""Why a task failed, in one line, and where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from needle_parsl import handover, rundir
+from needle_parsl.errors import Blame, NeedleError
+from needle_parsl.plan import Task
+from needle_parsl.processes import worker_exit
+from needle_parsl.records import Record
+
+LOST = f"{rundir.LOGS}/lost"
+"""Where pools of workers write how a worker ended, relative to the run directory."""
+"""Stages whose tasks may be the work of a program of its own."""
+WAIT = 1.0
+"""Seconds within which a pool has written how a worker ended."""
+
+
+def record(task: Task, error: BaseException | None, root: Path) -> Record:
+    """Record a task that has failed."""
+    if task.stage.name == "generate":
+        found = Blame(log=f"{rundir.LOGS}/{task.stage.name}.{task.name}.stderr")
+        words = _last_words(root / found.log, error)
+    elif _program_failed(error):
+        found = Blame(log=handover.FOLDER)
+        words = (
+            f"the MPI program of its round ended with exit code {getattr(error and error.__cause__, 'exitcode', None)}"
+        )
+    else:
+        found, words = getattr(error, "blame", Blame()), reason(error, root)
+    return Record(
+        task.key, task.stage.name, task.name, found.worker, 0.0, "", "", words, log=found.log, detail=found.detail
+    )  # fmt: skip
+
+
+def reason(error: BaseException | None, root: Path) -> str:
+    """Say in a sentence why a task failed."""
+    from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
+
+    if isinstance(error, WorkerLost):
+        death = worker_exit.awaited(root / LOST, error.hostname, error.worker_id, WAIT)
+        return death.sentence() if death else f"its worker on {error.hostname} was lost"
+    if isinstance(error, ManagerLost):
+        return f"its block of workers on {error.hostname} was lost"
+    return str(error) if isinstance(error, NeedleError) else f"{type(error).__name__}: {error}"
+
+
+def not_run(task: Task, error: BaseException | None) -> bool:
+    """Whether a task did not run because one before it failed, or no worker came; a program of its own is part of a task."""
+    from parsl.dataflow.errors import DependencyError
+    from parsl.executors.errors import BadStateException
+
+    own = task.stage.program and _program_failed(error)
+    return isinstance(error, BadStateException) or (isinstance(error, DependencyError) and not own)
+
+
+def _program_failed(error: BaseException | None) -> bool:
+    from parsl.app.errors import BashExitFailure
+
+    return isinstance(error and error.__cause__, BashExitFailure)
+
+
+def _last_words(log: Path, error: BaseException | None) -> str:
+    """Give the last line that a generator wrote; Parsl writes the command line first, in three lines."""
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    own = [line for line in lines[3:] if line.strip()]
+    return (
+        own[-1] if own else f"its process ended with exit code {getattr(error and error.__cause__, 'exitcode', None)}"
+    )

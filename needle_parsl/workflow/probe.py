@@ -1,0 +1,318 @@
+"""The look into an analysis' files: asked of a child process, and remembered as long as nothing has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from needle_parsl import initial_weights as initial
+from needle_parsl import plan
+from needle_parsl.addresses import is_remote
+from needle_parsl.analysis import Analysis, Training, extras
+from needle_parsl.analysis.file import Loaded, match
+from needle_parsl.analysis.tables.limits import seconds
+from needle_parsl.errors import InputError, Problem
+from needle_parsl.nsbi.data import stamps
+from needle_parsl.plan.columns import key_of, wanted
+from needle_parsl.salts import key
+from needle_parsl.workflow import forms, programs
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a look has told; kept in `run.json` under `inputs`."""
+
+    signature: str
+    """Of what was asked: paths, sizes and times of the files, and all settings that matter."""
+    files: Mapping[str, Mapping[str, Any]]
+    """Digest, state and size of each input file, by path."""
+    samples: Mapping[str, Mapping[str, list[int]]]
+    """For each sample its files, with the rows at which reading may start."""
+    notes: list[str]
+    """What was seen and is no mistake."""
+    exact: bool
+    """Whether `physics.py` knows the densities."""
+    code: Mapping[str, str]
+    """Digests of the user's other modules, by absolute path."""
+    engine: str = ""
+    """Which engine trains a network of the user's; empty for one of needle's."""
+    reason: str = ""
+    """Why no faster one does."""
+    shared: Mapping[str, list[str]] = field(default_factory=dict)
+    """Features by whose values the events of a sample are found in its variations, which are made of them."""
+    initial: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the weights that trainings start from, by what the analysis calls them."""
+
+
+FORM = {
+    "signature": str,
+    "files": forms.Each({"digest": str, "stamp": list, "size": int, "links?": [str]}),
+    "samples": forms.Each(forms.Each([int])),
+    "notes": [str],
+    "exact": bool,
+    "code": forms.Each(str),
+    "engine?": str,
+    "reason?": str,
+    "shared?": forms.Each([str]),
+    "initial?": forms.Each(str),
+}
+
+
+def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[plan.Inputs, Looked]:
+    """Look into the files of an analysis, unless that was done and nothing has changed.
+
+    Args:
+        loaded: The analysis.
+        remembered: A `Looked` as a table; anything else is as good as nothing.
+
+    Raises:
+        InputError: Something is wrong with the analysis or its files; one line per mistake.
+    """
+    lacking = _lacking(loaded)
+    if loaded.problems or lacking:
+        raise InputError.of([*mistakes(loaded), *lacking])
+    starts = _starts(loaded)
+    paths = {name: match(loaded.path, source.files) for name, source in plan.sources(loaded.analysis).items()}
+    inputs = [path for found in paths.values() for path in found]
+    looked = _recall(remembered)
+    request = _request(loaded, paths) | {"initial": {said: plan.content(own) for said, own in starts.items()}}
+    # What a server holds may have changed, so that it is always asked.
+    if (
+        looked is None
+        or any(map(is_remote, inputs))
+        or looked.signature != _signature(request, [*inputs, *request["links"], *looked.code])
+    ):
+        looked = _look(loaded, request, inputs, looked.files if looked else {}, starts)
+    files = {
+        name: tuple(_file(looked, path, borders) for path, borders in found.items())
+        for name, found in looked.samples.items()
+    }
+    shared = {name: tuple(columns) for name, columns in looked.shared.items()}
+    physics = _physics(loaded, tuple(looked.code.values()))
+    return plan.Inputs(files, physics, looked.exact, extras.here("onnx"), starts, shared), looked
+
+
+Starts = Mapping[str, Mapping[str, plan.Initial]]
+"""Weights that trainings start from, by what the analysis calls them and by what is learned."""
+
+
+def _starts(loaded: Loaded) -> Starts:
+    """Find the weights that trainings start from.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    found, wrong = {}, []
+    for where, said in loaded.analysis.training.starts():
+        try:
+            found[said] = initial.found(initial.path(loaded, said))
+        except InputError as error:
+            wrong.append(Problem(str(error), *loaded.places.find(where), where))
+    if wrong:
+        raise InputError.of(wrong)
+    return found
+
+
+def _lacking(loaded: Loaded) -> list[Problem]:
+    """List the packages that the analysis asks for and that are not installed."""
+    return [Problem(message, *loaded.places.find(key), key) for key, message in extras.demanded(loaded.analysis)]
+
+
+def _look(
+    loaded: Loaded, request: Mapping[str, Any], inputs: list[str], known: Mapping[str, Any], starts: Starts
+) -> Looked:
+    """Ask, and make one message of all mistakes."""
+    answer = programs.ask(loaded, {**request, "known": known}, programs.INSPECTION, _limit(loaded))
+    tried = _tried(loaded, answer.pop("outputs", (0, 0)), starts)
+    if wrong := [*_told(loaded, answer), *(Problem(m, *loaded.places.find(k), k) for k, m in tried.pop("problems"))]:
+        raise InputError.of(wrong)
+    answer["code"] |= tried.pop("code")
+    answer["notes"] += [
+        *filter(None, (initial.note(initial.path(loaded, said), loaded) for said in starts)),
+        *tried.pop("notes"),
+    ]
+    answer["initial"] = {said: plan.digest(list(own.values())) for said, own in starts.items()}
+    answer |= tried
+    del answer["columns"], answer["problems"]
+    return Looked(_signature(request, [*inputs, *request["links"], *answer["code"]]), **answer)
+
+
+def _limit(loaded: Loaded) -> float:
+    return seconds(loaded.analysis.limits.check)
+
+
+def _tried(loaded: Loaded, columns: Sequence[int], starts: Starts) -> dict[str, Any]:
+    """Ask whether networks of the user's can be trained, and start from the weights that they name.
+
+    Args:
+        loaded: The analysis.
+        columns: Those of features and of particles, 0 where unknown.
+        starts: Weights.
+    """
+    known = {name: count for name, count in zip(("features", "particles"), columns, strict=True) if count}
+    found: dict[str, Any] = {"problems": [], "notes": [], "code": {}}
+    engines: dict[str, str] = {}
+    for place, (where, table) in enumerate(loaded.analysis.training.each()):
+        if not (table.tried() or table.initial):
+            continue
+        request = _network(loaded, table) | known | {"initial": _start(loaded, place, table, starts)}
+        answer = programs.ask(loaded, request, programs.TRIAL, _limit(loaded))
+        found["problems"] += [(f"{where}.{name}", message) for name, message in answer["problems"]]
+        found["notes"] += answer["notes"]
+        found["code"] |= answer["code"]
+        engines[answer["engine"]] = answer["reason"]
+    reasons = "; ".join(filter(None, engines.values()))
+    return {**found, "engine": ", ".join(filter(None, engines)), "reason": reasons}
+
+
+def _start(loaded: Loaded, place: int, table: Training, starts: Starts) -> dict[str, Any] | None:
+    """Say what weights the members of an entry start from, and what they learn."""
+    if not table.initial:
+        return None
+    paths = {name: match(loaded.path, source.files) for name, source in plan.sources(loaded.analysis).items()}
+    tasks = plan.build(loaded.analysis, plan.Inputs(_unread(paths), _physics(loaded), exact=False), pack=1).tasks
+    learned = {t.spec.ratio.name: t.spec.ratio for t in tasks if isinstance(t.spec, plan.Train) and not t.spec.replica}
+    classes = {n: [d.name for d in r.samples] if isinstance(r, plan.Classes) else [] for n, r in learned.items()}
+    features = loaded.analysis.features
+    return {
+        "path": table.initial,
+        "files": {name: own.files for name, own in starts[table.initial].items()},
+        "learned": classes,
+        "features": [*features.names, *features.parameters],
+        "members": loaded.analysis.training.numbers(place),
+    }
+
+
+def timed(loaded: Loaded) -> float:
+    """Measure how long trainings take on this machine, in seconds per event, epoch and member."""
+    (_, table), *_ = loaded.analysis.training.each()
+    return float(programs.ask(loaded, _network(loaded, table), programs.TIMING)["seconds"])
+
+
+def _network(loaded: Loaded, table: Training) -> dict[str, Any]:
+    """Say what it takes to build a network."""
+    analysis, physics = loaded.analysis, _physics(loaded)
+    jets = analysis.features.particles
+    return {
+        "table": plan.content(replace(table, initial="")),
+        "features": len(analysis.features.names),
+        "particles": len(jets.names) if jets else 0,
+        "physics": [physics.source, physics.path],
+    }
+
+
+def _file(looked: Looked, path: str, borders: list[int]) -> plan.File:
+    found = looked.files[path]
+    return plan.File(
+        path, found["digest"], tuple(found["stamp"]), tuple(borders), found["size"], tuple(found.get("links", ()))
+    )
+
+
+def mistakes(loaded: Loaded) -> list[Problem]:
+    """List the mistakes of an analysis, with those of its columns: files are opened, and no event is read."""
+    columns = _columns(loaded)
+    if not columns:
+        return [*loaded.problems]
+    answer = programs.ask(loaded, {"columns": columns, "looks": []}, programs.INSPECTION)
+    return [*loaded.problems, *_told(loaded, answer)]
+
+
+def _columns(loaded: Loaded) -> list[dict[str, Any]]:
+    """Ask whether the files that exist have the columns that the analysis names."""
+    found = []
+    for item in wanted(loaded.analysis):
+        try:
+            files = match(loaded.path, item.files)
+        except InputError:
+            continue  # already a mistake of the analysis
+        if files:
+            found.append({**asdict(item), "files": files, "links": _links(loaded)})
+    return found
+
+
+def _links(loaded: Loaded) -> list[str]:
+    """List the files to which HDF5 inputs may lead."""
+    try:
+        return match(loaded.path, loaded.analysis.links)
+    except InputError:
+        return []  # already a mistake of the analysis
+
+
+def _told(loaded: Loaded, answer: Mapping[str, Any]) -> list[Problem]:
+    """Give what a look has found its place in the analysis."""
+    located = [(key, message) for key, message in answer["columns"]]
+    located += [(key_of(loaded.analysis, subject), message) for subject, message in answer.get("problems", ())]
+    return [Problem(message, *loaded.places.find(key), key) for key, message in located]
+
+
+def _recall(remembered: Mapping[str, Any] | None) -> Looked | None:
+    if not forms.fits(remembered, FORM):
+        return None
+    names = {one.name for one in fields(Looked)}
+    return Looked(**{name: value for name, value in (remembered or {}).items() if name in names})
+
+
+def _signature(request: Mapping[str, Any], paths: list[str]) -> str:
+    return plan.digest([request, [_state(path) for path in paths]])
+
+
+def _state(path: str) -> list[object]:
+    """Size, times and number of a file; nothing for one that has gone."""
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return [path]
+    return [path, *stamps.of(stat)]
+
+
+def _physics(loaded: Loaded, imported: tuple[str, ...] = ()) -> plan.Physics:
+    path = loaded.path.parent / (loaded.analysis.physics or loaded.path.name)
+    return plan.Physics(loaded.source, str(path.resolve()), imported)
+
+
+def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Ask what conversion will be asked: the same specs, with the paths, without digests and without the trainings."""
+    analysis, physics = loaded.analysis, _physics(loaded)
+    analysis = replace(analysis, training=replace(analysis.training, members=1, folds=None))
+    tasks = plan.build(analysis, plan.Inputs(_unread(paths), physics, exact=False), pack=1).tasks
+    throwers = {t.spec.thrower for t in tasks if isinstance(t.spec, plan.Toys) and t.spec.thrower}
+    generators = {task.name: task.spec for task in tasks if isinstance(task.spec, plan.Generate)}
+    split = analysis.split
+
+    def look(name: str, spec: plan.Convert) -> dict[str, Any]:
+        made = generators.get(name)
+        own = {"generate": made.reference, "events": made.events} if made else {"generate": "", "events": 0}
+        return {**plan.content(spec), "paths": paths[name], "region": spec.region, **own}
+
+    return {
+        "columns": _columns(loaded),
+        "looks": [look(task.name, task.spec) for task in tasks if isinstance(task.spec, plan.Convert)],
+        "throws": [
+            {**plan.content(thrower.kept), "reference": thrower.reference, "parameters": _nominal(analysis)}
+            for thrower in throwers
+        ],
+        "physics": [physics.source, physics.path],
+        "resources": match(loaded.path, analysis.resources),
+        "links": _links(loaded),
+        "fractions": {
+            **dict(zip(("train", "combine", "test"), split.fractions(), strict=True)),
+            "salt": key(analysis.seed, "split"),
+            "crossed": split.cross != 0 or analysis.binned,
+        },
+        "least": 0 if analysis.binned else split.min_events,
+        "wanted": plan.content(plan.training.wanted(analysis)),
+        "training": plan.content(analysis.training) if analysis.training.own_code() else None,
+    }  # fmt: skip
+
+
+def _unread(paths: Mapping[str, Sequence[str]]) -> dict[str, tuple[plan.File, ...]]:
+    """Give files whose content nobody has looked at."""
+    return {name: tuple(plan.File(path, "") for path in found) for name, found in paths.items()}
+
+
+def _nominal(analysis: Analysis) -> dict[str, float]:
+    """Give the values of all parameters where a function that throws toys is tried."""
+    physics = {name: parameter.nominal for name, parameter in analysis.model.parameters.items()}
+    return physics | dict.fromkeys(analysis.model.nuisances, 0.0)
