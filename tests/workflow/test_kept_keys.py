@@ -1,0 +1,88 @@
+"""Keys of tasks are what they were: a run that was made before is found done.
+
+What they are made from is written down here for one analysis. Whoever raises the version of a stage on purpose, since its task gives other
+results, writes the new ones of that stage and of those after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from needle_parsl import plan
+from needle_parsl.analysis import load
+
+TEXT = """
+name = "kept"
+seed = 3
+physics = "physics.py"
+[features]
+names = ["x", "y"]
+[samples.signal]
+files = ["signal.parquet"]
+yield = 20.0
+[samples.signal.variations.jes]
+up = { files = ["signal_up.parquet"] }
+down = { files = ["signal_down.parquet"] }
+[samples.background]
+files = ["background.parquet"]
+yield = 200.0
+[ratios]
+reference = ["background"]
+targets = ["signal", "background"]
+[training]
+members = 2
+[split]
+cross = 2
+[model]
+parameters.mu = { nominal = 1.0, bounds = [0.0, 5.0] }
+processes.signal = "mu"
+processes.background = "1"
+nuisances.jes = {}
+[fit]
+scan = { start = 0.0, stop = 3.0, points = 7 }
+limit = 0.95
+[toys]
+at = [{ mu = 1.0 }]
+count = 20
+generate = "physics.py:data"
+[intervals]
+method = "neyman"
+grid = { start = 0.5, stop = 1.5, points = 3 }
+toys_per_point = 20
+[bootstrap]
+replicas = 2
+"""
+KEPT = {
+    "convert": "592ceea6be10",
+    "train": "1dcd51bdf007",
+    "normalise": "b82c522c6506",
+    "combine": "81955eb452aa",
+    "compose": "f9e81adebc59",
+    "diagnose": "204936c55dea",
+    "evaluate": "1f5a3e557db0",
+    "fit": "118aed2f37dc",
+    "interval": "14b941881009",
+    "replica": "5527480ccfb2",
+    "bootstrap": "c7d16495599e",
+    "toys": "5e379209d21d",
+    "neyman": "0468b815ebe9",
+    "coverage": "8bf1b14440d6",
+    "report": "50cdcf038562",
+}
+"""Of the names and keys of each stage, in the order of the plan."""
+
+
+def test_keys_are_those_of_before(tmp_path: Path) -> None:
+    for name in ("signal", "signal_up", "signal_down", "background"):
+        (tmp_path / f"{name}.parquet").touch()
+    (tmp_path / "analysis.toml").write_text(TEXT)
+    (tmp_path / "physics.py").touch()
+    analysis = load(tmp_path).analysis
+    files = {name: (plan.File(name, name * 4, borders=(0, 10_000)),) for name in plan.sources(analysis)}
+    made = plan.build(analysis, plan.Inputs(files, plan.Physics("physics", "physics.py"), exact=False), pack=8)
+    found: dict[str, list[str]] = {}
+    for task in made.tasks:
+        found.setdefault(task.stage.name, []).append(f"{task.name} {task.key}")
+    texts = {stage: "\n".join(lines).encode() for stage, lines in found.items()}
+    assert {stage: hashlib.blake2b(text, digest_size=6).hexdigest() for stage, text in texts.items()} == KEPT
