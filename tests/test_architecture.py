@@ -117,3 +117,19 @@ def test_modules_that_pages_name_are_there(page: str) -> None:
     } - theirs
     ours = [path.relative_to(ROOT).as_posix() for folder in OURS for path in (ROOT / folder).rglob("*.py")]
     assert not [name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in ours)]
+
+
+@pytest.mark.parametrize(
+    ("task", "without"),
+    [
+        ("events", {"torch", "iminuit", "scipy.stats", "matplotlib"}),
+        ("training", {"iminuit", "scipy.stats", "matplotlib"}),
+        ("estimators", {"iminuit", "scipy.stats", "matplotlib"}),
+        ("fits", {"torch", "matplotlib"}),
+        ("toys", {"torch", "matplotlib"}),
+    ],
+)
+def test_a_task_loads_no_library_that_only_others_need(task: str, without: set[str], tmp_path: Path) -> None:
+    """Each takes a worker a second or more, and memory, before its first task."""
+    code = f"import needle_parsl.tasks.{task}"
+    assert not loaded_by(f"{code}\nprint(*sys.modules)", tmp_path) & without

@@ -1,4 +1,4 @@
-"""Tasks of fits: the minimum, scans, impacts, limits and distributions. Thin shells, which import the science inside."""
+"""Tasks of fits: the minimum, scans, impacts, limits and distributions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from needle_parsl import files
 from needle_parsl.files import write_json
-from needle_parsl.nsbi.estimators import normalisation
 from needle_parsl.nsbi.statistics import closure, network_error, outside
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits import distributions, ensemble_error, ensemble_shifts, impacts, weighted_data
@@ -215,6 +214,8 @@ def _closing(root: str, spec: specs.Closing) -> dict[str, Any]:
 
     def build(data: Dataset, behind: Dataset) -> Likelihood:
         return inputs.likelihood_of(spec.fit, data, behind, regions)
+
+    from needle_parsl.nsbi.estimators import normalisation  # with torch, which other fits do without
 
     found = {name: normalisation.read(inputs.path(root, "normalise", name)) for name in spec.normalisations}
     return {

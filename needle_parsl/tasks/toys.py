@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,8 +12,6 @@ from needle_parsl.errors import TaskError
 from needle_parsl.files import read_json, write_json
 from needle_parsl.nsbi.data import conversion, generation
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.estimators import files
-from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.statistics import dataset
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
@@ -41,7 +39,10 @@ from needle_parsl.nsbi.statistics.toys.pool import (
 from needle_parsl.plan import Task, specs
 from needle_parsl.records import Record, writing
 from needle_parsl.salts import key
-from needle_parsl.tasks import fits, inputs, replicas
+from needle_parsl.tasks import fits, inputs
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.estimators.estimator import Estimator
 
 
 @dataclass(frozen=True)
@@ -118,14 +119,17 @@ def throw(root: str, spec: specs.Toys) -> ToyBatch:
 
 def _ratios(root: str, spec: specs.Toys) -> Mapping[str, Estimator]:
     """Give the ratios that are evaluated here: those that are made again, or those that a user's events need."""
+    if not spec.again and spec.thrower is None:
+        return {}
+    from needle_parsl.nsbi.estimators import files  # with torch, which toys of the model do without
+    from needle_parsl.tasks import replicas
+
     if spec.again:
         try:
             return replicas.remade(root, spec.again)
         except TaskError as error:
             raise QuorumError(str(error)) from error
-    if spec.thrower is None:
-        return {}
-
+    assert spec.thrower is not None
     return {name: files.read(inputs.path(root, "combine", name)) for name in spec.thrower.ratios}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +13,6 @@ from needle_parsl.densities import Density
 from needle_parsl.errors import InputError
 from needle_parsl.files import read_json
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.estimators import files
-from needle_parsl.nsbi.estimators.estimator import Estimator
-from needle_parsl.nsbi.estimators.exact import log_mixture
 from needle_parsl.nsbi.statistics import dataset as datasets
 from needle_parsl.nsbi.statistics import network_error
 from needle_parsl.nsbi.statistics.dataset import Dataset, Floats, at, nothing
@@ -27,8 +25,10 @@ from needle_parsl.nsbi.statistics.network_error import Networks
 from needle_parsl.nsbi.statistics.toys import block
 from needle_parsl.nsbi.statistics.toys.block import Block
 from needle_parsl.plan import specs
-from needle_parsl.tasks.inputs.ratios import log_density
 from needle_parsl.tasks.inputs.stores import count, part, path, shares, store, total
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.estimators.estimator import Estimator
 
 
 def dataset(root: str, name: str) -> Dataset:
@@ -65,6 +65,8 @@ def simulated(root: str, spec: specs.Evaluate, ratios: Mapping[str, Estimator]) 
 
 def varied(root: str, spec: specs.Evaluate, density: Density, simulation: Dataset) -> Dataset:
     """Evaluate the ratios of a model on the events of a varied sample, whose weights add up to its yield."""
+    from needle_parsl.nsbi.estimators import files  # with torch, which fits do without
+
     events = part(root, density.name, spec.splitting, "test")
     ratios = {name: files.read(path(root, "combine", name)).of(events) for name in spec.ratios}
     weight = events.weight * (simulation.yields[density.name] / events.weight.sum())
@@ -168,6 +170,9 @@ def _inside(root: str, name: str, edges: Sequence[float]) -> npt.NDArray[np.uint
 
 def exact_likelihood(root: str, spec: specs.Exact, learned: Likelihood) -> ExactLikelihood:
     """Build the likelihood with exact densities for the events, yields and constraints of the learned one."""
+    from needle_parsl.nsbi.estimators.exact import log_mixture  # likewise
+    from needle_parsl.tasks.inputs.ratios import log_density
+
     density, data = log_density(spec.physics), fitted(root, spec.fit)
     log_reference = log_mixture(density, shares(root, spec.reference), data.x.astype("float64"))
     shapes = {name: [s.nuisance for s in spec.fit.shapes if s.process == name] for name in learned.rates.processes}

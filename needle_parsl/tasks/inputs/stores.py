@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from needle_parsl import files, plan, rundir
 from needle_parsl.densities import Density
@@ -12,8 +13,10 @@ from needle_parsl.nsbi.data.events import Events, Fractions, Part
 from needle_parsl.nsbi.data.generation import TREE
 from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
 from needle_parsl.nsbi.data.store import Lost, Schema, Store
-from needle_parsl.nsbi.report.gathering import Provenance
 from needle_parsl.plan import specs, stages
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.report.gathering import Provenance
 
 
 def path(root: str, stage: str, name: str) -> Path:
@@ -118,6 +121,8 @@ def mixed(root: str, wanted: tuple[specs.Share, ...], splitting: specs.Splitting
 
 def provenance(root: str) -> Provenance:
     """Read what the run is made from, and with."""
+    from needle_parsl.nsbi.report.gathering import Provenance  # with all that a report shows
+
     state = files.read_json(Path(root) / rundir.RUN)
     versions = {"needle": state["needle"], **state["versions"]}
     return Provenance(
