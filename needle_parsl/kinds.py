@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ FILE, FOLDER = "a file", "a folder"
 SPECIAL = ("a pipe", "a socket", "a device", "something else")
 """What has no content of its own."""
 NOWHERE = "a link that leads nowhere"
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""What the system says where there is nothing, as for a name that is too long for a file."""
 KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISREG, FILE),
     (stat.S_ISDIR, FOLDER),
@@ -24,8 +27,12 @@ def kind(path: Path) -> str:
     """Name what stands at a path, behind links; empty where nothing does."""
     try:
         mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # or a name that no file can have
-        return NOWHERE if path.is_symlink() else ""
+    except ValueError:  # a name that no file can have
+        return ""
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise
+        return NOWHERE if error.errno != errno.ENAMETOOLONG and path.is_symlink() else ""
     return next((name for fits, name in KINDS if fits(mode)), "something else")
 
 

@@ -185,3 +185,16 @@ def test_dump_reads_back(tmp_path: Path) -> None:
     table = {"a": 1, "b": {"c d": [1.5, "x\ny"], "e": {"f": True}}, "none": None}
     (tmp_path / "a.toml").write_text(reading.dump(table))
     assert reading.load(tmp_path / "a.toml") == {"a": 1, "b": {"c d": [1.5, "x\ny"], "e": {"f": True}}}
+
+
+def test_what_stands_at_a_path_is_named(tmp_path: Path) -> None:
+    from needle_parsl import kinds
+
+    (tmp_path / "file").touch()
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    (tmp_path / "dead").symlink_to(tmp_path / "none")
+    found = {
+        name: kinds.kind(tmp_path / name)
+        for name in ("file", ".", "none", "file/x", "circle", "dead", "x" * 300, "a\0b")
+    }
+    assert found == {"file": kinds.FILE, ".": kinds.FOLDER, "none": "", "file/x": "", "circle": kinds.NOWHERE, "dead": kinds.NOWHERE, "x" * 300: "", "a\0b": ""}  # fmt: skip
