@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Needs = Literal["cpu", "gpu", "io", "wide"]
 """What a task needs: a small share of a node, one that trains, one that is near the files; or any of many, for what comes by the
@@ -41,6 +41,12 @@ class Stage:
     def nodes(self) -> Needs:
         """Say on which nodes its tasks belong where there is no executor of many short ones."""
         return "cpu" if self.needs == "wide" else self.needs
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        """Send a stage of needle's to workers by its name alone: it goes with each task."""
+        if STAGES.get(self.name) is self:
+            return _known, (self.name,)
+        return _made, (dict(vars(self)),)
 
     def step(self, name: str) -> tuple[str, Needs]:
         """Give a function, with what it needs; "" is that of the stage."""
@@ -130,3 +136,11 @@ STAGES = {stage.name: stage for stage in ALL}
 def place(stage: str, name: str) -> str:
     """Place an output of a stage of needle's, relative to the run directory: `place("convert", "background.jes.up")`."""
     return STAGES[stage].path(name)
+
+
+def _known(name: str) -> Stage:
+    return STAGES[name]
+
+
+def _made(fields: Mapping[str, Any]) -> Stage:
+    return Stage(**fields)

@@ -60,13 +60,18 @@ def call(work: str, root: str, task: Task, *before: Any) -> Any:
 
 
 def _done(work: str, root: str, task: Task, before: tuple[Any, ...]) -> Any:
-    function = pkgutil.resolve_name(work)
+    function = _function(work)
     if not specs.own_code(task):
         return without(function(root, task, *before), before)
     if task.code:  # the networks of the user are found by name from then on
         refs.grant(task.code.names, task.code.source, task.code.path)
     with refs.alone():
         return without(function(root, task, *before), before)
+
+
+@cache
+def _function(work: str) -> Any:
+    return pkgutil.resolve_name(work)
 
 
 def _keep_private(root: Path) -> None:
