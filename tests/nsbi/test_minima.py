@@ -288,3 +288,14 @@ def test_minos_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     record = minimise(likelihood, likelihood.rates, minos=["c"]).record(0, {})
     assert record["minos_failed"] == ["c"]
     assert record["parameters"]["c"]["minos"] is None
+
+
+@pytest.mark.parametrize("high", [5.0, 1e6])
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e5])
+def test_starts_do_not_depend_on_how_wide_the_bounds_are(scale: float, high: float) -> None:
+    """Only a start on a bound is moved, and by little."""
+    made = counting({"s": f"mu / {scale:g}", "b": "1"}, {"mu": Parameter(scale, (0.0, high * scale))}, {"s": [40.0], "b": [60.0]}, [130.0])  # fmt: skip
+    for start in (None, np.zeros(1)):
+        best = minimise(made, made.rates, start=start)
+        assert best.converged
+        assert best.value("mu") == pytest.approx(1.75 * scale, rel=1e-3)

@@ -32,7 +32,9 @@ UPHILL = 1e-6
 SADDLE = -1e-6
 """Curvature over the largest one, each parameter in its own unit, below which a point is a saddle and no minimum."""
 OFF_BOUND = 1e-3
-"""Part of its range by which a start is away from a bound: on it, Minuit's change of variables has no slope that leads inward."""
+"""By how much a start on a bound is moved off it, or this part of a range below 1: there, Minuit's change of variables has no slope inward."""
+ON_BOUND = 1e-9
+"""Distance from a bound, in the same unit, that is none."""
 ROUNDS = 5
 """How often a descent goes on from a saddle, or with other parameters on their kinks."""
 
@@ -144,7 +146,7 @@ def _smooth(objective: Objective, rates: Rates, start: Floats, free: Mask, limit
 def _migrad(problem: Free, rates: Rates, hessian: Callable[[Floats], Floats] | None, limits: Limits) -> Descent:
     free = np.flatnonzero(problem.free)
     low, high = np.array([limits[int(place)] for place in free]).T
-    start = np.clip(problem.theta[free], low + OFF_BOUND * (high - low), high - OFF_BOUND * (high - low))
+    start = _off_bounds(problem.theta[free], low, high)
     problem.value(start)
     gradient = None if problem.answer[1] is None else problem.gradient
     names = [rates.parameters[place] for place in free]
@@ -153,6 +155,13 @@ def _migrad(problem: Free, rates: Rates, hessian: Callable[[Floats], Floats] | N
     minuit.limits = list(zip(low, high, strict=True))
     minuit.migrad()
     return Descent(minuit, problem, bool(minuit.valid), np.zeros(len(problem.theta), np.bool_))
+
+
+def _off_bounds(theta: Floats, low: Floats, high: Floats) -> Floats:
+    """Move what is on a bound off it, and nothing else: bounds may be far wider than the scale of a parameter, or infinite."""
+    unit = np.minimum(high - low, 1.0)
+    found = np.where(theta - low <= ON_BOUND * unit, low + OFF_BOUND * unit, theta)
+    return np.where(high - theta <= ON_BOUND * unit, high - OFF_BOUND * unit, found)
 
 
 def _past_saddles(objective: Objective, rates: Rates, found: Descent) -> Descent:

@@ -92,7 +92,7 @@ def inside(rates: Rates, theta: Floats, free: Mask) -> Floats:
         free: Which parameters are not held, shape (P,).
     """
     low, high = np.array(rates.limits()).T
-    margin = SAME * (high - low)
+    margin = SAME * np.minimum(high - low, 1.0)
     bound = free & (np.arange(len(theta)) < rates.physics) & ((theta - low < margin) | (high - theta < margin))
     return np.where(bound, rates.start, theta)
 
