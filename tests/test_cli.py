@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from needle_parsl import rundir, shipped
 from needle_parsl.plan.stages import STAGES
@@ -64,6 +66,23 @@ def test_stages_that_are_completed_are_those_of_the_plan() -> None:
     from needle_parsl.cli import options
 
     assert options.stages("") == list(STAGES)
+
+
+def test_help_lists_the_commands_that_there_are_and_imports_none() -> None:
+    from needle_parsl.cli.commands import COMMANDS
+
+    found = {}
+    for module in {module for module, _ in COMMANDS.values()}:
+        group: Any = typer.main.get_command(importlib.import_module(f"needle_parsl.cli.{module}").app)
+        found |= {name: (module, command.hidden) for name, command in group.commands.items()}
+    assert found == {name: (module, not line) for name, (module, line) in COMMANDS.items()}
+    code = "import sys\nfrom needle_parsl.cli.commands import app\napp(['--help'], standalone_mode=False)\nprint(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"needle_parsl.workflow", "needle_parsl.analysis", "rich"} & set(said.split())
+
+
+def test_close_commands_are_named(needle: Needle) -> None:
+    assert "Did you mean 'status'?" in needle("statsu", "x").err
 
 
 def test_completion_can_be_installed(tmp_path: Path) -> None:

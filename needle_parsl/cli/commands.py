@@ -1,63 +1,72 @@
-"""The commands of `needle`. Everything heavy is imported inside them, so that `needle --help` answers at once."""
+"""The command `needle`: where each of its commands is, and what holds for all of them."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import sys
 import traceback
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from needle_parsl import __version__
-from needle_parsl.cli import answers, drivers, estimators, preparation, remote
-from needle_parsl.cli.options import (
-    AnalysisFile,
-    App,
-    DataFile,
-    Detach,
-    Force,
-    Json,
-    Out,
-    Pilot,
-    Probe,
-    RunName,
-    Settings,
-    ShownSite,
-    SiteName,
-    Strict,
-    SubmitScript,
-    Unblind,
-    Until,
-    Verify,
-)
-from needle_parsl.cli.preparation import find
-from needle_parsl.errors import InputError, NeedleError, Problem, legible
+from needle_parsl.cli import failures
 from needle_parsl.processes import threads
 
-if TYPE_CHECKING:
-    from needle_parsl.workflow.run import Prepared
-
-T = TypeVar("T")
 SILENT = {"ORT_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 """Libraries that would tell their makers of a run do not; workers inherit it."""
-DEBUG = "--debug"
+COMMANDS = {
+    "init": ("start", "Start an analysis, from an app or from data files."),
+    "check": ("start", "Look for every mistake in an analysis and its files."),
+    "plan": ("runs", "Show what a run would do, and what of it is already done."),
+    "run": ("runs", "Run an analysis, from events to the report."),
+    "status": ("runs", "Say how far a run is, here or at another site."),
+    "report": ("runs", "Print the results of a run and the path of its report."),
+    "evaluate": ("estimators", "Evaluate the ratios of a run for the events of new files."),
+    "export": ("estimators", "Say what the estimators of a run are, or write them for others."),
+    "submit": ("remote", "Start a run at another site, through Globus Compute."),
+    "fetch": ("remote", "Bring the report, fits and estimators of a remote run."),
+    "attach": ("drivers", "Show what a detached run says until it ends."),
+    "logs": ("drivers", "Print the end of what a detached or remote run has said."),
+    "cancel": ("drivers", "End a run that goes on by itself, with its workers and jobs."),
+    "sites": ("sites", "List the machines that needle knows, or show one."),
+    "answer": ("remote", ""),
+    "work": ("remote", ""),
+}
+"""The module of each command and its line in `needle --help`; those of programs have none."""
+
+
+class Commands(TyperGroup):
+    """The commands of `needle`: a module is imported when one of its commands is called, so that each starts at once."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: Any = dict.fromkeys(COMMANDS)  # their names: typer lists them, and says which is close
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import a command; None if there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        group: Any = typer.main.get_command(import_module(f"needle_parsl.cli.{COMMANDS[cmd_name][0]}").app)
+        return group.get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  nothing is imported for it
+        """Write the list of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items() if line])
+
+
 app = typer.Typer(
     name="needle",
+    cls=Commands,
     help="Neural simulation-based inference at scale: from simulated events to confidence intervals.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help answers in half the time
 )
-sites_app = typer.Typer(help="List the machines that needle knows, or show one.", rich_markup_mode=None)
-app.add_typer(sites_app, name="sites")
-estimators.add(app)
-remote.add(app)
-drivers.add(app)
 
 
 def _version(value: bool) -> None:
@@ -69,245 +78,12 @@ def _version(value: bool) -> None:
 @app.callback()
 def needle(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
-    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error; works in any place.")] = False,
+    debug: Annotated[
+        bool, typer.Option(failures.DEBUG, help="Show the traceback of an error; works in any place.")
+    ] = False,
 ) -> None:
     """Neural simulation-based inference at scale: from simulated events to confidence intervals."""
     del version, debug  # `main` takes --debug out of the arguments
-
-
-@app.command()
-def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the new analysis.")],
-    data: DataFile = None,
-    more: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="Further data files.")] = None,
-    app_name: App = None,
-    as_json: Json = False,
-) -> None:
-    """Start an analysis, from an app or from data files."""
-    from needle_parsl import scaffold
-    from needle_parsl.cli import terminal
-
-    files = [*(data or []), *(more or [])]
-    if (app_name is None) == (not data):
-        raise InputError(f"say either --data FILE... or --from APP; the apps are {', '.join(scaffold.apps())}")
-    written = scaffold.from_data(folder, files) if app_name is None else scaffold.from_app(folder, app_name)
-    problems = _mistakes(folder)
-    facts = {"written": [str(path) for path in written], "problems": [asdict(problem) for problem in problems]}
-    answers.print_json(facts) if as_json else terminal.started(folder, written, problems)
-
-
-def _mistakes(folder: Path) -> tuple[Problem, ...]:
-    """Check an analysis."""
-    from needle_parsl.analysis import read
-    from needle_parsl.workflow import probe as probing
-
-    try:
-        probing.probe(read(folder))
-    except InputError as error:
-        return error.listed()
-    return ()
-
-
-@app.command()
-def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = False) -> None:
-    """Look for every mistake in an analysis and its files."""
-    from needle_parsl.analysis import extras, read
-    from needle_parsl.cli import terminal
-    from needle_parsl.workflow import probe as probing
-    from needle_parsl.workflow import trust
-
-    try:
-        loaded = read(analysis, settings)
-        for sentence in trust.foreign(loaded):
-            terminal.said(sentence)
-        inputs, looked = probing.probe(loaded)
-    except InputError as error:
-        if as_json:
-            answers.print_json({"ok": False, "problems": [asdict(problem) for problem in error.listed()]})
-            raise typer.Exit(2) from error
-        raise
-    warnings = [asdict(warning) for warning in loaded.warnings]
-    facts = {
-        "ok": True,
-        "problems": [],
-        "warnings": warnings,
-        "notes": [*looked.notes, *extras.wished()],
-        "files": dict(looked.files),
-        "exact": inputs.exact,
-    }
-    if as_json:
-        answers.print_json(facts)
-    else:
-        terminal.warned(loaded.warnings)
-        terminal.checked(loaded.path, len(looked.files), [*looked.notes, *extras.wished()])
-
-
-@app.command("plan")
-def plan_command(
-    analysis: AnalysisFile,
-    site: SiteName = "local",
-    out: Out = None,
-    settings: Settings = None,
-    until: Until = None,
-    probe: Probe = False,
-    verify: Verify = False,
-    as_json: Json = False,
-) -> None:
-    """Show what a run would do, and what of it is already done."""
-    from needle_parsl.cli import terminal
-
-    prepared = preparation.prepare(analysis, site, out, settings, until, afresh=probe or verify)
-    facts = answers.planned(prepared, probe=probe)
-    if as_json:
-        answers.print_json(facts)
-    else:
-        terminal.warned(prepared.loaded.warnings)
-        terminal.explained(prepared)
-        terminal.planned(facts)
-
-
-@app.command()
-def run(  # noqa: PLR0913, PLR0917  each is an option
-    analysis: AnalysisFile,
-    site: SiteName = "local",
-    out: Out = None,
-    settings: Settings = None,
-    until: Until = None,
-    force: Force = False,
-    detach: Detach = False,
-    pilot: Pilot = None,
-    unblind: Unblind = False,
-    verify: Verify = False,
-    strict: Strict = False,
-    as_json: Json = False,
-) -> None:
-    """Run an analysis, from events to the report.
-
-    What is already done is not done again.
-    """
-    from needle_parsl.cli import progress, terminal
-    from needle_parsl.processes import interrupts
-    from needle_parsl.workflow import lock
-    from needle_parsl.workflow import run as running
-
-    whole = preparation.prepare(analysis, site, out, settings, until, afresh=verify, unblind=unblind)
-    prepared = preparation.pilot(whole, pilot, analysis, site, settings, until) if pilot else whole
-    lock.refuse(prepared.root)
-    if not force and (other := running.another(prepared)):
-        raise InputError(other)
-    terminal.warned(prepared.loaded.warnings)
-    terminal.explained(prepared)
-    if drivers.wanted(prepared.site, detach):
-        _say_of(prepared.root, drivers.detach(prepared.root, prepared.site), as_json)
-        return
-    for note in prepared.site.notes():
-        terminal.said(note)
-    try:
-        # What users' modules print is no answer.
-        with (
-            interrupts.watched(),
-            progress.shown(prepared, quiet=as_json) as on_end,
-            contextlib.redirect_stdout(sys.stderr),
-        ):
-            outcome = running.run(prepared, on_end, terminal.said)
-    except KeyboardInterrupt:
-        with contextlib.suppress(OSError):  # the terminal may have gone
-            typer.echo("interrupted; the same command goes on from here", err=True)
-        interrupts.leave(interrupts.CODE)
-    except (NeedleError, OSError) as error:
-        interrupts.leave(_say(error))
-    facts = answers.ended(prepared, outcome)
-    if pilot and not outcome.failed:
-        facts["whole"] = _extrapolated(prepared, whole)
-    answers.print_json(facts) if as_json else terminal.ended(facts)
-    if outcome.failed:  # not by way of the libraries' own ends: HDF5's crashes if the disk was full
-        interrupts.leave(2 if outcome.wrong_input else 1)
-    if strict and answers.failing(facts.get("results", {})):
-        interrupts.leave(answers.FAILING)
-
-
-def _extrapolated(pilot: Prepared, whole: Prepared) -> dict[str, Any]:
-    """Say what a whole run would cost, and how far its ensembles would scatter, after what a pilot has measured."""
-    from needle_parsl.workflow import cost
-
-    spread = cost.spread(pilot.root, preparation.members(pilot), preparation.members(whole))
-    return answers.cost(whole) | {"spread": spread}
-
-
-def _say_of(root: Path, sentence: str, as_json: bool) -> None:
-    """Say what has become of a run that others go on with."""
-    answers.print_json({"run": str(root), "said": sentence}) if as_json else typer.echo(sentence)
-
-
-@app.command()
-def status(run_name: RunName, as_json: Json = False) -> None:
-    """Say how far a run is, here or at another site."""
-    from needle_parsl.cli import terminal
-    from needle_parsl.workflow import run as running
-    from needle_parsl.workflow.remote import asking
-
-    if asking.is_known(run_name):
-        remote.ask(run_name, "status", as_json)
-        return
-    state = running.state(find(run_name))
-    answers.print_json(state) if as_json else terminal.status(state)
-
-
-@app.command()
-def report(run_name: RunName, strict: Strict = False, as_json: Json = False) -> None:
-    """Print the results of a run and the path of its report."""
-    from needle_parsl.cli import terminal
-    from needle_parsl.files import read_json
-    from needle_parsl.workflow import run as running
-    from needle_parsl.workflow import verdicts
-
-    root = find(run_name)
-    if not verdicts.has_report(running.state(root)):
-        raise InputError(f'{root}: its last run has not come to a report; "needle run" makes it')
-    found = read_json(root / verdicts.SUMMARY)
-    facts = {**(found if isinstance(found, dict) else {}), "report": str(root / "report" / "index.html")}
-    if "verdict" not in facts:
-        raise InputError(f'{root}: its report is of an earlier version of needle; "needle run" writes it anew')
-    if as_json:
-        answers.print_json(facts)
-    else:
-        try:
-            terminal.results(facts)
-            terminal.warned(facts["warnings"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f'{root}: its report is damaged, or no report\'s; "needle run" writes it anew') from error
-    if strict and answers.failing(facts):
-        raise typer.Exit(answers.FAILING)
-
-
-@sites_app.callback(invoke_without_command=True)
-def sites(context: typer.Context, as_json: Json = False) -> None:
-    """List the machines that needle knows."""
-    if context.invoked_subcommand:
-        return
-    from needle_parsl import site
-    from needle_parsl.cli import terminal
-
-    known = site.known().items()
-    found = [{"name": name, "description": site.described(path), "file": str(path)} for name, path in known]
-    answers.print_json(found) if as_json else terminal.sites(found)
-
-
-@sites_app.command("show")
-def sites_show(name: ShownSite, submit_script: SubmitScript = False, as_json: Json = False) -> None:
-    """Show a site's settings, with defaults and environment variables filled in, or the jobs that it would submit."""
-    from needle_parsl import reading, site
-
-    loaded = site.load(name)
-    if submit_script:
-        from needle_parsl.workflow.executors import preview
-
-        scripts = preview.scripts(loaded, Path(loaded.scratch).expanduser().absolute() / "runs" / "NAME" / "logs")
-        answers.print_json(scripts) if as_json else typer.echo(
-            "\n".join(f"### {title}\n{text}" for title, text in scripts.items())
-        )
-        return
-    answers.print_json(asdict(loaded)) if as_json else typer.echo(reading.dump(asdict(loaded)), nl=False)
 
 
 def main() -> None:
@@ -316,15 +92,15 @@ def main() -> None:
     os.environ.update(SILENT)
     _any_terminal()
     _named_folders_alone()
-    debug = DEBUG in sys.argv
+    debug = failures.DEBUG in sys.argv
     try:
-        app(args=[argument for argument in sys.argv[1:] if argument != DEBUG])
+        app(args=[argument for argument in sys.argv[1:] if argument != failures.DEBUG])
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:  # noqa: BLE001  what needle itself does wrong is a sentence, too
         if debug:
             traceback.print_exc()
-        sys.exit(_say(error))
+        sys.exit(failures.tell(error))
 
 
 def _any_terminal() -> None:
@@ -340,20 +116,3 @@ def _named_folders_alone() -> None:
     """Let programs that needle starts find modules in the folders of PYTHONPATH: for Python, an empty entry is the current folder."""
     if path := os.environ.pop("PYTHONPATH", ""):
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path.split(os.pathsep)))
-
-
-def _say(error: Exception) -> int:
-    """Print what went wrong; give the exit code."""
-    typer.echo(legible(_said(error, debug=DEBUG in sys.argv)), err=True)
-    return 2 if isinstance(error, InputError) else 1
-
-
-def _said(error: Exception, *, debug: bool) -> str:
-    """Give what users read of an error."""
-    if isinstance(error, NeedleError):
-        return str(error)
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}"
-    more = "" if debug else f"; the same command with {DEBUG} shows where"
-    return f"needle itself failed, please report it: {type(error).__name__}: {error}{more}"

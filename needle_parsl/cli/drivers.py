@@ -7,27 +7,29 @@ import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-from needle_parsl.cli import answers, remote
+from needle_parsl import ownership, rundir
+from needle_parsl.cli import answers, remote, terminal
 from needle_parsl.cli.options import Json, RunName
 from needle_parsl.cli.preparation import find
 from needle_parsl.errors import InputError, TaskError, legible
+from needle_parsl.site import Site
+from needle_parsl.workflow import driver as drivers
+from needle_parsl.workflow import lock
+from needle_parsl.workflow import run as runs
+from needle_parsl.workflow.driver import Driver
+from needle_parsl.workflow.remote import asking
 
-if TYPE_CHECKING:
-    from needle_parsl.site import Site
-
+app = typer.Typer(rich_markup_mode=None)
 LOOK = 0.5
 """Seconds between two looks at a log."""
 
 
 def wanted(site: Site, detach: bool) -> bool:
     """Whether a run goes on by itself; a driver that does so already is not started again."""
-    from needle_parsl.workflow.driver import INSIDE
-
-    return INSIDE not in os.environ and (detach or site.driver == "job")
+    return drivers.INSIDE not in os.environ and (detach or site.driver == "job")
 
 
 def detach(root: Path, site: Site) -> str:
@@ -40,100 +42,77 @@ def detach(root: Path, site: Site) -> str:
     Raises:
         NeedleError: It cannot be started, or there is one already.
     """
-    from needle_parsl import ownership
-
     with nullcontext() if site.shared else ownership.under(ownership.PRIVATE):
         return _detached(root, site)
 
 
 def _detached(root: Path, site: Site) -> str:
-    from needle_parsl import rundir
-    from needle_parsl.workflow import driver as detached
-
     rundir.create(root, shared=site.shared)
     (root / rundir.LOGS).mkdir(exist_ok=True)
-    driver = detached.read(root / rundir.DRIVER)
-    if driver and detached.alive(driver):
+    driver = drivers.read(root / rundir.DRIVER)
+    if driver and drivers.alive(driver):
         raise InputError(
             f'{root}: has a driver already; "needle attach {root}" shows what it says, "needle cancel {root}" ends it'
         )
     arguments = [argument for argument in sys.argv[1:] if argument != "--detach"]
     if site.driver == "job":
-        driver = detached.submit(arguments, Path.cwd(), root, site)
+        driver = drivers.submit(arguments, Path.cwd(), root, site)
         who = f"job {driver.job}"
     else:
-        driver = detached.start(arguments, Path.cwd(), root / rundir.DRIVER, root / rundir.LOGS / detached.LOG)
+        driver = drivers.start(arguments, Path.cwd(), root / rundir.DRIVER, root / rundir.LOGS / drivers.LOG)
         who = f"process {driver.pid} on {driver.host}"
     return f"{root}: started as {who}; needle attach, status, logs and cancel {root} find it"
 
 
+@app.command()
 def attach(run: RunName) -> None:
     """Show what a detached run says until it ends; Ctrl-C leaves it alone."""
-    from needle_parsl import rundir
-    from needle_parsl.workflow import driver as detached
-    from needle_parsl.workflow import run as running
-
     root = find(run)
-    driver = detached.read(root / rundir.DRIVER)
+    driver = drivers.read(root / rundir.DRIVER)
     if driver is None:
         raise InputError(f"{root}: was not started with --detach")
-    log = root / rundir.LOGS / detached.LOG
+    log = root / rundir.LOGS / drivers.LOG
     shown = 0
     while True:
-        alive = detached.alive(driver)
+        alive = drivers.alive(driver)
         text = log.read_text(errors="replace") if log.is_file() else ""
         typer.echo(legible(text[shown:]), nl=False)
         shown = len(text)
-        if not alive and driver == (driver := detached.read(root / rundir.DRIVER) or driver):
+        if not alive and driver == (driver := drivers.read(root / rundir.DRIVER) or driver):
             break  # nor has its job left word of a next one
         time.sleep(LOOK)
-    state = running.state(root)["status"] if (root / rundir.RUN).exists() else "not begun"
+    state = runs.state(root)["status"] if (root / rundir.RUN).exists() else "not begun"
     if state != "done":
         raise TaskError(f"{root}: {state}; the same command goes on from here")
 
 
+@app.command()
 def logs(run: RunName) -> None:
     """Print the end of what a detached or remote run has said."""
-    from needle_parsl import rundir
-    from needle_parsl.workflow import driver as detached
-    from needle_parsl.workflow.remote import asking
-
     if asking.is_known(run):
         typer.echo(legible(remote.log(run)), nl=False)
         return
     root = find(run)
-    typer.echo(legible(detached.tail(root / rundir.LOGS / detached.LOG)), nl=False)
+    typer.echo(legible(drivers.tail(root / rundir.LOGS / drivers.LOG)), nl=False)
 
 
+@app.command()
 def cancel(run: RunName, as_json: Json = False) -> None:
     """End a run that goes on by itself, with its workers and jobs."""
-    from needle_parsl import rundir
-    from needle_parsl.cli import terminal
-    from needle_parsl.workflow import driver as detached
-    from needle_parsl.workflow import lock
-    from needle_parsl.workflow import run as running
-    from needle_parsl.workflow.remote import asking
-
     if asking.is_known(run):
         remote.ask(run, "cancel", as_json)
         return
     root = find(run)
-    driver = detached.read(root / rundir.DRIVER)
+    driver = drivers.read(root / rundir.DRIVER)
     if driver is None and (holder := lock.holder(root)):
-        driver = detached.Driver(holder.host, holder.pid, holder.born)
-    if driver is None or not detached.alive(driver):
+        driver = Driver(holder.host, holder.pid, holder.born)
+    if driver is None or not drivers.alive(driver):
         raise InputError(f"{root}: is not running")
-    detached.end(driver, root)
-    if detached.alive(driver):
+    drivers.end(driver, root)
+    if drivers.alive(driver):
         raise TaskError(f"{root}: its driver does not end; give the same command again")
-    state = running.state(root) if (root / rundir.RUN).exists() else None
+    state = runs.state(root) if (root / rundir.RUN).exists() else None
     if state is None:
         typer.echo(f"{root}: ended before it began")
         return
     answers.print_json(state) if as_json else terminal.status(state)
-
-
-def add(app: typer.Typer) -> None:
-    """Add the commands to needle's."""
-    for command in (attach, logs, cancel):
-        app.command()(command)

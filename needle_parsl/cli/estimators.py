@@ -8,9 +8,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import Progress
 
-from needle_parsl.cli import answers
+from needle_parsl import site as sites
+from needle_parsl.cli import answers, terminal
 from needle_parsl.cli.options import Json, Overwrite, RunName, SiteName, Trust
+from needle_parsl.cli.preparation import find
+from needle_parsl.cli.terminal import ERR
+from needle_parsl.errors import InputError
+from needle_parsl.workflow import evaluate as evaluation
+from needle_parsl.workflow import export as exports
+
+app = typer.Typer(rich_markup_mode=None)
 
 EventFile = Annotated[
     list[str], typer.Option("--events", metavar="FILE...", help="ROOT, Parquet, HDF5 or CSV files, or their addresses.")
@@ -32,6 +41,7 @@ Format = Annotated[
 ]
 
 
+@app.command()
 def evaluate(  # noqa: PLR0913  each is an option
     run_name: RunName,
     *,
@@ -47,22 +57,16 @@ def evaluate(  # noqa: PLR0913  each is an option
     as_json: Json = False,
 ) -> None:
     """Evaluate the ratios of a run for the events of new files."""
-    from needle_parsl import site as sites
-    from needle_parsl.cli import terminal
-    from needle_parsl.cli.preparation import find
-    from needle_parsl.errors import InputError
-    from needle_parsl.workflow import evaluate as evaluating
-
     if output.suffix != ".parquet":
         raise InputError(f"--out {output}: is no name of a Parquet file; end it with .parquet")
-    request = evaluating.Request(
+    request = evaluation.Request(
         find(run_name), (*events, *(more or [])), output, tree, tuple(ratio or ()), _values(at or []), trust, force
     )
     machine = sites.load(site)
     for sentence in sites.origin(site, machine):
         terminal.said(sentence)
     with _counted(quiet=as_json) as said:
-        facts = evaluating.evaluate(request, machine, said, terminal.said)
+        facts = evaluation.evaluate(request, machine, said, terminal.said)
     if as_json:
         answers.print_json(facts)
         return
@@ -74,8 +78,6 @@ def evaluate(  # noqa: PLR0913  each is an option
 
 def _values(said: list[str]) -> tuple[tuple[str, float], ...]:
     """Read names and values of parameters."""
-    from needle_parsl.errors import InputError
-
     found = {}
     for text in said:
         name, _, value = text.partition("=")
@@ -89,15 +91,12 @@ def _values(said: list[str]) -> tuple[tuple[str, float], ...]:
 @contextmanager
 def _counted(*, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """Show how many tasks are done, on a terminal."""
-    from rich.progress import Progress
-
-    from needle_parsl.cli.terminal import ERR
-
     with Progress(console=ERR, disable=quiet or not ERR.is_terminal) as bars:
         row = bars.add_task("evaluate", total=None)
         yield lambda done, total: bars.update(row, completed=done, total=total)
 
 
+@app.command()
 def export(
     run_name: RunName,
     to: To = None,
@@ -107,20 +106,12 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Print what the estimators of a run are, or write them for colleagues without needle."""
-    from needle_parsl.cli import terminal
-    from needle_parsl.cli.preparation import find
-    from needle_parsl.errors import InputError
-    from needle_parsl.workflow import export as exporting
-
     if kinds and to is None:
         raise InputError("--format: says what is written, and --to DIR where; give both")
     root = find(run_name)
-    facts = exporting.described(root)
+    facts = exports.described(root)
     facts["written"] = (
-        [
-            str(path)
-            for path in exporting.write(root, to, kinds or ["onnx"], trust=trust, force=force, say=terminal.said)
-        ]
+        [str(path) for path in exports.write(root, to, kinds or ["onnx"], trust=trust, force=force, say=terminal.said)]
         if to
         else []
     )
@@ -128,9 +119,3 @@ def export(
         answers.print_json(facts)
     else:
         terminal.exported(facts)
-
-
-def add(app: typer.Typer) -> None:
-    """Add the commands to needle's."""
-    for command in (evaluate, export):
-        app.command()(command)

@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
+from needle_parsl import reading, rundir, shipped, site
+from needle_parsl.analysis import Analysis
+from needle_parsl.plan.stages import STAGES
+from needle_parsl.reading.schema import NAME
+
 
 def sites(incomplete: str) -> list[str]:
     """Complete the name of a site."""
-    from needle_parsl import site
-
     return [name for name in site.known() if name.startswith(incomplete)]
 
 
 def runs(incomplete: str) -> list[str]:
     """Complete the name of a run under `runs/`."""
-    from needle_parsl import rundir
-
     return sorted(path.parent.name for path in Path("runs").glob(f"{incomplete}*/{rundir.RUN}"))
 
 
@@ -29,24 +30,16 @@ def remote_runs(incomplete: str) -> list[str]:
 
 def stages(incomplete: str) -> list[str]:
     """Complete a stage."""
-    from needle_parsl.plan import stages  # the plan knows the stages, too, but takes NumPy with it
-
-    return [stage for stage in stages.STAGES if stage.startswith(incomplete)]
+    return [stage for stage in STAGES if stage.startswith(incomplete)]
 
 
 def apps(incomplete: str) -> list[str]:
     """Complete the name of an app."""
-    from needle_parsl import shipped
-
     return [path.parent.name for path in sorted(shipped.folder("apps").glob(f"{incomplete}*/analysis.toml"))]
 
 
 def keys(incomplete: str) -> list[str]:
     """Complete a key of the analysis; the names of samples and parameters are the user's own."""
-    from needle_parsl import reading
-    from needle_parsl.analysis import Analysis
-    from needle_parsl.reading.schema import NAME
-
     found = (key.path for key in reading.keys(Analysis) if NAME not in key.path)
     return [f"{key}=" for key in found if key.startswith(incomplete)]
 

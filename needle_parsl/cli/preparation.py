@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from needle_parsl import rundir
+from needle_parsl import site as sites
+from needle_parsl.analysis import read
+from needle_parsl.cli import terminal
 from needle_parsl.errors import InputError, Problem, closest
-
-if TYPE_CHECKING:
-    from needle_parsl.workflow.run import Prepared
+from needle_parsl.workflow import cost, probe, run, trust
+from needle_parsl.workflow.run import Prepared
 
 T = TypeVar("T")
 
@@ -25,12 +28,6 @@ def prepare(
     unblind: bool = False,
 ) -> Prepared:
     """Read analysis and site, with the mistakes of both, and look at the files."""
-    from needle_parsl import rundir
-    from needle_parsl import site as sites
-    from needle_parsl.analysis import read
-    from needle_parsl.cli import terminal
-    from needle_parsl.workflow import probe, run, trust
-
     problems: list[Problem] = []
     opened = [*(settings or []), *(["fit.blind=false"] if unblind else [])]
     loaded = _or_note(problems, lambda: read(analysis, opened))
@@ -56,8 +53,6 @@ def pilot(
     whole: Prepared, part: str, analysis: Path, site: str, settings: list[str] | None, until: str | None
 ) -> Prepared:
     """Prepare a slice of a run, in a directory beside that of the whole."""
-    from needle_parsl.workflow import cost
-
     fewer = cost.reduced(whole.loaded.analysis, cost.share(part))
     root = whole.root.with_name(whole.root.name + cost.PILOT)
     return prepare(analysis, site, root, [*(settings or []), *fewer], until)
@@ -74,8 +69,6 @@ def find(run_name: str) -> Path:
     Raises:
         InputError: There is none.
     """
-    from needle_parsl import rundir
-
     for path in (Path(run_name), Path("runs") / run_name):
         if any((path / mark).exists() for mark in (rundir.RUN, rundir.DRIVER)):
             return path

@@ -9,9 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from needle_parsl.cli import answers
+from needle_parsl import rundir
+from needle_parsl import site as sites
+from needle_parsl.cli import answers, terminal
 from needle_parsl.cli.options import AnalysisFile, Json, RemoteRun, Settings, Unblind
 from needle_parsl.errors import InputError
+from needle_parsl.workflow.executors import wire
+from needle_parsl.workflow.remote import answering, asking
+
+app = typer.Typer(rich_markup_mode=None)
 
 Endpoint = Annotated[
     str | None, typer.Option("--endpoint", metavar="UUID", help="The Globus Compute endpoint; else the site file's.")
@@ -23,6 +29,7 @@ Again = Annotated[
 To = Annotated[Path | None, typer.Option("--out", help="The folder for the files; by default runs/RUN_ID.")]
 
 
+@app.command()
 def submit(
     analysis: AnalysisFile,
     site: FarSite,
@@ -33,19 +40,14 @@ def submit(
     as_json: Json = False,
 ) -> None:
     """Start a run at another site, through Globus Compute."""
-    from needle_parsl import site as sites
-    from needle_parsl.workflow.remote import asking
-
     _show(
         asking.submit(analysis, site, endpoint or sites.endpoint(site), settings or [], run, unblind=unblind), as_json
     )
 
 
+@app.command()
 def fetch(run: RemoteRun, out: To = None, as_json: Json = False) -> None:
     """Bring the report, fits and estimators of a remote run."""
-    from needle_parsl import rundir
-    from needle_parsl.workflow.remote import asking
-
     asking.known(run)
     folder = out or Path("runs") / run
     rundir.check(folder)
@@ -56,10 +58,9 @@ def fetch(run: RemoteRun, out: To = None, as_json: Json = False) -> None:
         typer.echo(f'{len(came)} files fetched to {folder}; "needle report {folder}" prints the results')
 
 
+@app.command(hidden=True)
 def answer() -> None:
     """Answer a question on standard input, as JSON: what an endpoint runs."""
-    from needle_parsl.workflow.remote import answering
-
     try:
         question = json.load(sys.stdin)
     except ValueError as error:
@@ -67,31 +68,24 @@ def answer() -> None:
     typer.echo(json.dumps(answering.answer(question)))
 
 
+@app.command(hidden=True)
 def work() -> None:
     """Do tasks that come as lines on standard input: what a worker of an endpoint runs, if a site sends it tasks."""
-    from needle_parsl.workflow.executors import wire
-
     wire.serve()
 
 
 def ask(run: str, what: str, as_json: bool) -> None:
     """Ask for the status of a remote run, or cancel it."""
-    from needle_parsl.workflow.remote import asking
-
     _show(asking.ask(run, what), as_json)
 
 
 def log(run: str) -> str:
     """Give the end of what a remote run has said."""
-    from needle_parsl.workflow.remote import asking
-
     return str(asking.ask(run, "logs")["log"])
 
 
 def _show(facts: dict[str, Any], as_json: bool) -> None:
     """Print where a remote run stands."""
-    from needle_parsl.cli import terminal
-
     if as_json:
         answers.print_json(facts)
         return
@@ -102,11 +96,3 @@ def _show(facts: dict[str, Any], as_json: bool) -> None:
     typer.echo(facts["status"])
     if not facts["alive"] and facts["log"]:
         typer.echo(facts["log"].rstrip(), err=True)
-
-
-def add(app: typer.Typer) -> None:
-    """Add the commands to needle's."""
-    for command in (submit, fetch):
-        app.command()(command)
-    for hidden in (answer, work):
-        app.command(hidden=True)(hidden)

@@ -17,7 +17,7 @@ import planting
 import pytest
 
 from needle_parsl import records
-from needle_parsl.cli import commands, terminal
+from needle_parsl.cli import runs, terminal
 from needle_parsl.errors import NeedleError
 from needle_parsl.nsbi.estimators import files
 from needle_parsl.nsbi.training import networks, packs
@@ -128,7 +128,7 @@ def read_summary(root: Path) -> None:
         "stages": {"report": {"tasks": 1, "done": 1, "seconds": 1.0}},
     }
     (root / "run.json").write_text(json.dumps({"name": "a", "status": "done", **facts}))
-    commands.report(str(root))
+    runs.report(str(root))
 
 
 READERS: dict[str, tuple[Any, list[Callable[[Path], object]]]] = {

@@ -1,0 +1,158 @@
+"""The commands of runs here: what would be done, doing it, how far it is, and its results."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from needle_parsl.cli import answers, drivers, failures, preparation, progress, remote, terminal
+from needle_parsl.cli.options import (
+    AnalysisFile,
+    Detach,
+    Force,
+    Json,
+    Out,
+    Pilot,
+    Probe,
+    RunName,
+    Settings,
+    SiteName,
+    Strict,
+    Unblind,
+    Until,
+    Verify,
+)
+from needle_parsl.cli.preparation import find
+from needle_parsl.errors import InputError, NeedleError
+from needle_parsl.files import read_json
+from needle_parsl.processes import interrupts
+from needle_parsl.workflow import cost, lock, verdicts
+from needle_parsl.workflow import run as runs
+from needle_parsl.workflow.remote import asking
+from needle_parsl.workflow.run import Prepared
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command("plan")
+def plan_command(
+    analysis: AnalysisFile,
+    site: SiteName = "local",
+    out: Out = None,
+    settings: Settings = None,
+    until: Until = None,
+    probe: Probe = False,
+    verify: Verify = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a run would do, and what of it is already done."""
+    prepared = preparation.prepare(analysis, site, out, settings, until, afresh=probe or verify)
+    facts = answers.planned(prepared, probe=probe)
+    if as_json:
+        answers.print_json(facts)
+    else:
+        terminal.warned(prepared.loaded.warnings)
+        terminal.explained(prepared)
+        terminal.planned(facts)
+
+
+@app.command()
+def run(  # noqa: PLR0913, PLR0917  each is an option
+    analysis: AnalysisFile,
+    site: SiteName = "local",
+    out: Out = None,
+    settings: Settings = None,
+    until: Until = None,
+    force: Force = False,
+    detach: Detach = False,
+    pilot: Pilot = None,
+    unblind: Unblind = False,
+    verify: Verify = False,
+    strict: Strict = False,
+    as_json: Json = False,
+) -> None:
+    """Run an analysis, from events to the report.
+
+    What is already done is not done again.
+    """
+    whole = preparation.prepare(analysis, site, out, settings, until, afresh=verify, unblind=unblind)
+    prepared = preparation.pilot(whole, pilot, analysis, site, settings, until) if pilot else whole
+    lock.refuse(prepared.root)
+    if not force and (other := runs.another(prepared)):
+        raise InputError(other)
+    terminal.warned(prepared.loaded.warnings)
+    terminal.explained(prepared)
+    if drivers.wanted(prepared.site, detach):
+        _say_of(prepared.root, drivers.detach(prepared.root, prepared.site), as_json)
+        return
+    for note in prepared.site.notes():
+        terminal.said(note)
+    try:
+        # What users' modules print is no answer.
+        with (
+            interrupts.watched(),
+            progress.shown(prepared, quiet=as_json) as on_end,
+            contextlib.redirect_stdout(sys.stderr),
+        ):
+            outcome = runs.run(prepared, on_end, terminal.said)
+    except KeyboardInterrupt:
+        with contextlib.suppress(OSError):  # the terminal may have gone
+            typer.echo("interrupted; the same command goes on from here", err=True)
+        interrupts.leave(interrupts.CODE)
+    except (NeedleError, OSError) as error:
+        interrupts.leave(failures.tell(error))
+    facts = answers.ended(prepared, outcome)
+    if pilot and not outcome.failed:
+        facts["whole"] = _extrapolated(prepared, whole)
+    answers.print_json(facts) if as_json else terminal.ended(facts)
+    if outcome.failed:  # not by way of the libraries' own ends: HDF5's crashes if the disk was full
+        interrupts.leave(2 if outcome.wrong_input else 1)
+    if strict and answers.failing(facts.get("results", {})):
+        interrupts.leave(answers.FAILING)
+
+
+def _extrapolated(pilot: Prepared, whole: Prepared) -> dict[str, Any]:
+    """Say what a whole run would cost, and how far its ensembles would scatter, after what a pilot has measured."""
+    spread = cost.spread(pilot.root, preparation.members(pilot), preparation.members(whole))
+    return answers.cost(whole) | {"spread": spread}
+
+
+def _say_of(root: Path, sentence: str, as_json: bool) -> None:
+    """Say what has become of a run that others go on with."""
+    answers.print_json({"run": str(root), "said": sentence}) if as_json else typer.echo(sentence)
+
+
+@app.command()
+def status(run_name: RunName, as_json: Json = False) -> None:
+    """Say how far a run is, here or at another site."""
+    if asking.is_known(run_name):
+        remote.ask(run_name, "status", as_json)
+        return
+    state = runs.state(find(run_name))
+    answers.print_json(state) if as_json else terminal.status(state)
+
+
+@app.command()
+def report(run_name: RunName, strict: Strict = False, as_json: Json = False) -> None:
+    """Print the results of a run and the path of its report."""
+    root = find(run_name)
+    if not verdicts.has_report(runs.state(root)):
+        raise InputError(f'{root}: its last run has not come to a report; "needle run" makes it')
+    found = read_json(root / verdicts.SUMMARY)
+    facts = {**(found if isinstance(found, dict) else {}), "report": str(root / "report" / "index.html")}
+    if "verdict" not in facts:
+        raise InputError(f'{root}: its report is of an earlier version of needle; "needle run" writes it anew')
+    if as_json:
+        answers.print_json(facts)
+    else:
+        try:
+            terminal.results(facts)
+            terminal.warned(facts["warnings"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f'{root}: its report is damaged, or no report\'s; "needle run" writes it anew') from error
+    if strict and answers.failing(facts):
+        raise typer.Exit(answers.FAILING)

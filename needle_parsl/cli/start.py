@@ -1,0 +1,74 @@
+"""The commands that begin an analysis: a folder to start from, and a look for every mistake."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from needle_parsl import scaffold
+from needle_parsl.analysis import extras, read
+from needle_parsl.cli import answers, terminal
+from needle_parsl.cli.options import AnalysisFile, App, DataFile, Json, Settings
+from needle_parsl.errors import InputError, Problem
+from needle_parsl.workflow import probe, trust
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the new analysis.")],
+    data: DataFile = None,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="Further data files.")] = None,
+    app_name: App = None,
+    as_json: Json = False,
+) -> None:
+    """Start an analysis, from an app or from data files."""
+    files = [*(data or []), *(more or [])]
+    if (app_name is None) == (not data):
+        raise InputError(f"say either --data FILE... or --from APP; the apps are {', '.join(scaffold.apps())}")
+    written = scaffold.from_data(folder, files) if app_name is None else scaffold.from_app(folder, app_name)
+    problems = _mistakes(folder)
+    facts = {"written": [str(path) for path in written], "problems": [asdict(problem) for problem in problems]}
+    answers.print_json(facts) if as_json else terminal.started(folder, written, problems)
+
+
+def _mistakes(folder: Path) -> tuple[Problem, ...]:
+    """Check an analysis."""
+    try:
+        probe.probe(read(folder))
+    except InputError as error:
+        return error.listed()
+    return ()
+
+
+@app.command()
+def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = False) -> None:
+    """Look for every mistake in an analysis and its files."""
+    try:
+        loaded = read(analysis, settings)
+        for sentence in trust.foreign(loaded):
+            terminal.said(sentence)
+        inputs, looked = probe.probe(loaded)
+    except InputError as error:
+        if as_json:
+            answers.print_json({"ok": False, "problems": [asdict(problem) for problem in error.listed()]})
+            raise typer.Exit(2) from error
+        raise
+    warnings = [asdict(warning) for warning in loaded.warnings]
+    facts = {
+        "ok": True,
+        "problems": [],
+        "warnings": warnings,
+        "notes": [*looked.notes, *extras.wished()],
+        "files": dict(looked.files),
+        "exact": inputs.exact,
+    }
+    if as_json:
+        answers.print_json(facts)
+    else:
+        terminal.warned(loaded.warnings)
+        terminal.checked(loaded.path, len(looked.files), [*looked.notes, *extras.wished()])
