@@ -78,11 +78,11 @@ def cost(prepared: Prepared, *, probe: bool = False) -> dict[str, Any]:
 
 def _engine(prepared: Prepared) -> dict[str, Any]:
     """Say what trains the networks, why it is no faster engine, and how much faster than one by one it is."""
-    from needle_parsl.nsbi import compilation
+    from needle_parsl.analysis import extras
     from needle_parsl.plan import packing
 
     tables = [table for _, table in prepared.loaded.analysis.training.each()]
-    native = "native" if compilation.AVAILABLE else "sequential"
+    native = "native" if extras.here("toys") else "sequential"
     usual = [native if table.network == "mlp" else "sequential" for table in tables if not table.tried()]
     engine = ", ".join(dict.fromkeys([*filter(None, prepared.looked.engine.split(", ")), *usual]))
     nodes = max(table.nodes or packing.NODES for table in tables)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from needle_parsl import expressions
 from needle_parsl.analysis import JOINT_LOSSES, Analysis, Data, Particles, Sample
-from needle_parsl.nsbi.data.ranges import ranges
 from needle_parsl.nsbi.transforms.wanted import Wanted
 from needle_parsl.plan import specs
 from needle_parsl.plan.builder import Graph
 from needle_parsl.plan.specs import Convert, File, Piece, Task
+from needle_parsl.ranges import ranges
 
 REGION = "@"
 """Between a sample and the binned region, in the name of a store."""

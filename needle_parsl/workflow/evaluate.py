@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import multiprocessing
+import pkgutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from needle_parsl import analysis, plan, refs, rundir
+from needle_parsl import analysis, plan, rundir
 from needle_parsl.analysis.file import match
 from needle_parsl.errors import InputError, closest
 from needle_parsl.files import atomic, digest, read_json
-from needle_parsl.nsbi.data.ranges import ranges
 from needle_parsl.plan import events as storing
+from needle_parsl.plan import specs, stages
 from needle_parsl.plan.builder import Graph
+from needle_parsl.ranges import ranges
 from needle_parsl.site import Site
-from needle_parsl.tasks import inputs
 from needle_parsl.workflow import dask, forms, overwrite, user_process
 from needle_parsl.workflow import trust as trusting
 
-if TYPE_CHECKING:
-    from needle_parsl.nsbi.data.recipes import Recipe
+TASKS = "needle_parsl.tasks.application:"
+"""Where the functions for workers are; found by name there."""
 
 ROWS = 100_000
 """Rows of a task: its memory, and what is lost with a worker."""
@@ -57,21 +58,6 @@ class Request:
     """Whether a file that needle did not write may be replaced."""
 
 
-@dataclass(frozen=True)
-class Networks:
-    """What a task evaluates."""
-
-    onnx: str
-    """An exported file with all ratios; empty to evaluate with torch."""
-    estimators: Mapping[str, str]
-    """The file of each ratio."""
-    ratios: tuple[str, ...]
-    code: plan.Physics
-    """The user's Python file, and which networks of it the files may name."""
-    limit: float = float("inf")
-    """Seconds that code of the user's may take for a piece."""
-
-
 def evaluate(
     request: Request, site: Site, said: Callable[[int, int], None], say: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
@@ -92,28 +78,30 @@ def evaluate(
     root = str(request.root)
     ratios, onnx = _ratios(request)
     heard: list[str] = []
-    recipe, code, limit = _recipe(request, heard.append, networks=onnx is None)
+    wanted, code, limit = _wanted(request, heard.append, networks=onnx is None)
     for text in heard:
         say(text)
     files = [path for name in request.files for path in _matched(name)]
     overwrite.refuse(request.output, [*files, *overwrite.inputs(request.root)], request.root, force=request.force)
-    made = {name: str(inputs.path(root, "combine", name).resolve()) for name in ratios}
-    networks = Networks(str(onnx or ""), made, ratios, code, limit)
+    paths = {name: str((request.root / stages.place("combine", name)).resolve()) for name in ratios}
+    spec = specs.Application(
+        onnx=str(onnx or ""), estimators=paths, ratios=ratios, events=wanted, tree=request.tree, code=code, limit=limit
+    )
     request.output.parent.mkdir(parents=True, exist_ok=True)
     with (
         dask.workers(site) as pool,
         tempfile.TemporaryDirectory(dir=request.output.parent, prefix=".needle-") as folder,
     ):
-        borders = pool.submit(look, files, request.tree, recipe).result()
+        borders = pool.submit(work, "look", spec, files).result()
         pieces = [
             (path, start, stop) for path, cuts in borders.items() for start, stop in ranges(cuts, ROWS) if stop > start
         ]
         parts = [str(Path(folder) / f"{number:08d}.parquet") for number in range(len(pieces))]
-        work = ((apply, networks, piece, request.tree, recipe, part) for piece, part in zip(pieces, parts, strict=True))
-        events = _all(pool, work, site.window, lambda done: said(done, len(pieces)))
+        calls = ((apply, spec, *piece, part) for piece, part in zip(pieces, parts, strict=True))
+        events = _all(pool, calls, site.window, lambda done: said(done, len(pieces)))
         facts = {"run": root, "engine": "onnxruntime" if onnx else "torch"} | ({"trusted": heard[0]} if heard else {})
         with atomic(request.output) as temporary:
-            pool.submit(join, parts, str(temporary), ratios, facts).result()
+            pool.submit(work, "join", spec, parts, str(temporary), facts).result()
         overwrite.note(request.output.parent, [request.output])
     rows = sum(stop - start for _, start, stop in pieces)
     return {"rows": rows, "events": events, **facts, "ratios": list(ratios), "output": str(request.output)}
@@ -126,32 +114,34 @@ def _matched(pattern: str) -> list[str]:
         raise InputError(f"--events {pattern}: {error}") from error
 
 
-def _all(pool: dask.Pool, work: Any, window: int, said: Callable[[int], None]) -> int:
+def _all(pool: dask.Pool, calls: Any, window: int, said: Callable[[int], None]) -> int:
     """Keep some tasks running until all are done; add up what they give."""
     total = done = 0
-    running: set[Future[int]] = {pool.submit(*one) for one in islice(work, window)}
+    running: set[Future[int]] = {pool.submit(*one) for one in islice(calls, window)}
     while running:
         ended = next(as_completed(running))
         running.remove(ended)
         total, done = total + ended.result(), done + 1
         said(done)
-        running |= {pool.submit(*one) for one in islice(work, 1)}
+        running |= {pool.submit(*one) for one in islice(calls, 1)}
     return total
 
 
-def _recipe(request: Request, say: Callable[[str], None], *, networks: bool) -> tuple[Recipe, plan.Physics, float]:
+def _wanted(
+    request: Request, say: Callable[[str], None], *, networks: bool
+) -> tuple[specs.Convert, plan.Physics, float]:
     """Say what is read of new events, what the analysis reads of observed ones; and give the user's code, with its limit."""
     loaded = analysis.read(request.root / rundir.ANALYSIS)
     physics = trusting.code(request.root, loaded, networks=networks, trust=request.trust, say=say)
     graph = Graph(loaded.analysis, plan.Inputs({}, physics, exact=False), 1, 2**30)
-    kept = storing.conversion(graph, SAMPLE, analysis.Data(files=request.files, tree=request.tree), ())
+    events = storing.conversion(graph, SAMPLE, analysis.Data(files=request.files, tree=request.tree), ())
     wanted = loaded.analysis.features.parameters
     for name, _ in request.at:
         if name not in wanted:
             raise InputError(f'--at {name}: "{name}" is none of features.parameters{closest(name, wanted)}')
     at = tuple((name, repr(value)) for name, value in request.at)
-    kept = replace(kept, id=(), features=(*kept.features, *wanted), derived=(*kept.derived, *at))
-    return inputs.recipe(kept), physics, loaded.analysis.limits.of("evaluate")
+    events = replace(events, id=(), features=(*events.features, *wanted), derived=(*events.derived, *at))
+    return events, physics, loaded.analysis.limits.of("evaluate")
 
 
 def lacking(root: Path) -> InputError:
@@ -192,31 +182,17 @@ def exported(note: Path) -> dict[str, Any]:
     return table
 
 
-def look(files: Sequence[str], tree: str, recipe: Recipe) -> dict[str, list[int]]:
-    """Open all files on a worker; see `nsbi.estimators.application`."""
-    from needle_parsl.nsbi.estimators import application
-
-    return application.look(files, tree, recipe)
+def work(name: str, *arguments: Any) -> Any:
+    """Call a function of `tasks.application` on a worker."""
+    return pkgutil.resolve_name(TASKS + name)(*arguments)
 
 
-def apply(networks: Networks, piece: tuple[str, int, int], tree: str, recipe: Recipe, output: str) -> int:
-    """Evaluate a piece on a worker; see `nsbi.estimators.application`."""
+def apply(spec: specs.Application, path: str, start: int, stop: int, output: str) -> int:
+    """Evaluate rows of a file on a worker; code of the user's in a process of its own, where workers are threads."""
     in_driver = multiprocessing.parent_process() is None and not user_process.here()
-    if in_driver and (networks.code.names or recipe.computed):
-        return user_process.call(
-            apply, networks, piece, tree, recipe, output, limit=networks.limit, said="limits.evaluate of the analysis"
-        )
-    from needle_parsl.nsbi.data.recipes import InputFile, Piece
-    from needle_parsl.nsbi.estimators import application
-
-    refs.grant(networks.code.names, networks.code.source, networks.code.path)
-    path, start, stop = piece
-    source = application.Source(networks.onnx, networks.estimators, networks.ratios)
-    return application.apply(source, Piece(InputFile(path, tree, path), start, stop), recipe, output)
-
-
-def join(parts: Sequence[str], output: str, ratios: Sequence[str], facts: Mapping[str, str]) -> None:
-    """Put the parts together on a worker; see `nsbi.estimators.application`."""
-    from needle_parsl.nsbi.estimators import application
-
-    application.join(parts, output, ratios, facts)
+    if in_driver and (spec.code.names or spec.events.computed):
+        said = "limits.evaluate of the analysis"
+        events: int = user_process.call(apply, spec, path, start, stop, output, limit=spec.limit, said=said)
+        return events
+    kept: int = work("apply", spec, path, start, stop, output)
+    return kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import shutil
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -28,34 +29,22 @@ def described(root: Path) -> dict[str, Any]:
     Raises:
         InputError: The run has no estimators yet.
     """
-    model = _model(root)
+    facts: dict[str, Any] = _task("describe", _model(root))
     state = run.state(root)
-    return {
-        "analysis": model.name,
-        "features": [{"name": name, "unit": model.units.get(name, "")} for name in model.features],
-        "processes": list(model.processes),
-        "ratios": [
-            {
-                "name": name,
-                "members": len(ratio.weights),
-                "combine": ratio.combine,
-                "calibration": ratio.calibration.kind if ratio.calibration else "none",
-                "network": ", ".join(dict.fromkeys(shape.network for shape in (ratio.shape, *ratio.shapes))),
-            }
-            for name, ratio in model.ratios.items()
-        ],
-        "versions": {"needle": state.get("needle", ""), **state.get("versions", {})},
-        "files": _notes(root),
-    }
+    return facts | {"versions": {"needle": state.get("needle", ""), **state.get("versions", {})}, "files": _notes(root)}
 
 
-def _model(root: Path) -> Any:
-    from needle_parsl.nsbi.statistics import pseudomodel
+def _task(name: str, *arguments: Any) -> Any:
+    """Call a function of `tasks.exports` here."""
+    return pkgutil.resolve_name(f"needle_parsl.tasks.exports:{name}")(*arguments)
 
+
+def _model(root: Path) -> Path:
+    """Locate the file of all estimators."""
     path = root / stages.place("compose", ALL)
     if not path.exists():
         raise evaluate.lacking(root)
-    return pseudomodel.read(path)
+    return path
 
 
 def _notes(root: Path) -> list[dict[str, Any]]:
@@ -105,7 +94,7 @@ def _names(root: Path, kind: str) -> list[str]:
         return [f"{ALL}.h5"]
     if kind == "onnx":
         return [_flat(str(note["file"])) for note in _notes(root) if note["exported"]]
-    return [f"{name}.{kind}" for name in _model(root).ratios]
+    return [f"{ratio['name']}.{kind}" for ratio in described(root)["ratios"]]
 
 
 def _onnx(root: Path, folder: Path) -> list[Path]:
@@ -137,26 +126,14 @@ def _copied(root: Path, file: str, target: Path) -> Path:
 
 
 def _pt2(root: Path, folder: Path) -> list[Path]:
-    from needle_parsl.nsbi.estimators.exporting import torch_file
-
-    return _each(root, folder, "pt2", torch_file.write_program)
+    written: list[Path] = _task("write", _model(root), folder, "pt2")
+    return written
 
 
 def _safetensors(root: Path, folder: Path) -> list[Path]:
     if not find_spec("safetensors"):
         raise InputError('--format safetensors needs safetensors, not installed here; pip install "needle-parsl[onnx]"')
-    from needle_parsl.nsbi.estimators.exporting import torch_file
-
-    return _each(root, folder, "safetensors", torch_file.write_weights)
-
-
-def _each(root: Path, folder: Path, ending: str, write: Any) -> list[Path]:
-    written = []
-    for name, ratio in _model(root).ratios.items():
-        target = folder / f"{name}.{ending}"
-        with files.atomic(target) as temporary:
-            write(temporary, ratio)
-        written.append(target)
+    written: list[Path] = _task("write", _model(root), folder, "safetensors")
     return written
 
 

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from needle_parsl import initial_weights as initial
-from needle_parsl import plan
+from needle_parsl import plan, stamps
 from needle_parsl.addresses import is_remote
 from needle_parsl.analysis import Analysis, Training, extras
 from needle_parsl.analysis.file import Loaded, match
 from needle_parsl.analysis.tables.limits import seconds
 from needle_parsl.errors import InputError, Problem
-from needle_parsl.nsbi.data import stamps
 from needle_parsl.plan.columns import key_of, wanted
 from needle_parsl.salts import key
 from needle_parsl.workflow import forms, programs

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from needle_parsl.nsbi.data import files, own_code, sample_look, stamps
+from needle_parsl import stamps
+from needle_parsl.nsbi.data import files, own_code, sample_look
 from needle_parsl.nsbi.data.events import Fractions
 from needle_parsl.nsbi.data.recipes import Recipe
 from needle_parsl.nsbi.programs import inspect_inputs

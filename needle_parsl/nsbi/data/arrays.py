@@ -9,9 +9,9 @@ from typing import Any
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import readers
-from needle_parsl.nsbi.data.ranges import ranges
 from needle_parsl.nsbi.data.readers import source
 from needle_parsl.nsbi.data.readers.columns import flat, jagged
+from needle_parsl.ranges import ranges
 
 
 def events(files: str | Sequence[str], tree: str = "", rows: int = 500_000) -> Any:

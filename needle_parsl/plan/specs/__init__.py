@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TypeVar
 
+from needle_parsl.plan.specs.application import Application
 from needle_parsl.plan.specs.fits import (
     Area,
     Bootstrap,
@@ -117,6 +118,7 @@ def _holds_code(spec: object) -> bool:
 
 
 __all__ = [
+    "Application",
     "Area",
     "Bootstrap",
     "Classes",

@@ -15,9 +15,8 @@ from typing import Any, TypeVar
 
 import xxhash
 
-from needle_parsl import addresses, kinds, ownership
+from needle_parsl import addresses, kinds, ownership, stamps
 from needle_parsl.errors import InputError, legible
-from needle_parsl.nsbi.data import stamps
 
 T = TypeVar("T")
 is_remote = addresses.is_remote
