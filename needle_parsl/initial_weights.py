@@ -91,7 +91,7 @@ def read(spec: specs.Initial) -> Initial:
     Raises:
         InputError: They are others than when the run was planned, or none.
     """
-    from needle_parsl.nsbi.training import initial  # with torch, which the driver does without
+    from needle_parsl.nsbi.training import initial
 
     try:
         changed = _digest(spec.files) != spec.digest

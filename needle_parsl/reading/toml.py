@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import tomli_w
+
 from needle_parsl import kinds
 from needle_parsl.errors import InputError, Problem, near, printable
 from needle_parsl.reading.schema import kind_at
@@ -109,8 +111,6 @@ def _typed(text: str) -> Any:
 
 def dump(table: Mapping[str, Any]) -> str:
     """Write a table as TOML; keys without a value (None) are left out."""
-    import tomli_w
-
     return tomli_w.dumps(_said(table))
 
 

@@ -9,7 +9,8 @@ import awkward as ak
 from dask_awkward.lib.io.columnar import ColumnProjectionMixin
 
 from needle_parsl.nsbi.data import readers
-from needle_parsl.nsbi.data.readers.columns import JAGGED, to_awkward
+from needle_parsl.nsbi.data.readers.awkward_columns import to_awkward
+from needle_parsl.nsbi.data.readers.columns import JAGGED
 
 
 class Reading(ColumnProjectionMixin):  # type: ignore[misc]  # it comes without types

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import conversion
-from needle_parsl.nsbi.data.readers import links, source
+from needle_parsl.nsbi.data.readers import source
 from needle_parsl.nsbi.data.readers.columns import TEXT
 from needle_parsl.nsbi.data.recipes import InputFile, Recipe
 
@@ -64,11 +64,17 @@ def states(
 
 def _state(path: str, known: Mapping[str, Any] | None, allowed: Collection[str]) -> State:
     size = source.locate(path).size if source.is_remote(path) else Path(path).stat().st_size
-    reached = tuple(links.reached(path, allowed)) if allowed and not source.is_remote(path) else ()
+    reached = _reached(path, allowed) if allowed and not source.is_remote(path) else ()
     stamp = source.stamp(path, reached)
     if known and known["stamp"] == stamp and tuple(known.get("links", ())) == reached:
         return State(**{**known, "links": reached})
     return State(source.digest(path, reached), stamp, size, reached)
+
+
+def _reached(path: str, allowed: Collection[str]) -> tuple[str, ...]:
+    from needle_parsl.nsbi.data.readers import links
+
+    return tuple(links.reached(path, allowed))
 
 
 def headers(files: Sequence[InputFile], recipe: Recipe) -> list[Header | InputError]:

@@ -10,7 +10,7 @@ import numpy as np
 from needle_parsl import expressions, refs
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.readers import Columns
-from needle_parsl.nsbi.data.readers.columns import nullable, nulls, plain, to_awkward
+from needle_parsl.nsbi.data.readers.columns import nullable, nulls, plain
 from needle_parsl.nsbi.data.values import WHOLE
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ def compute(columns: Columns, rows: int, recipe: Recipe, where: str) -> Columns:
     """Add the columns that functions of the user make of an awkward array."""
     for column in recipe.computed:
         import awkward as ak
+
+        from needle_parsl.nsbi.data.readers.awkward_columns import to_awkward
 
         function = refs.resolve(column.function, *recipe.physics)
         said = f'{where}: {column.function} for "{column.name}"'

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import uproot
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import readers, values
@@ -116,8 +117,6 @@ def _read(reader: readers.Reader, names: list[str]) -> readers.Columns:
 def _largest_tree(path: Path) -> str:
     if path.suffix != ".root":
         return ""
-    import uproot
-
     with suppress(Exception), uproot.open(path) as file:  # what is wrong with a file is said by its reader
         trees = file.keys(cycle=False, filter_classname=["TTree", "*RNTuple*"])
         return max(trees, key=lambda name: int(file[name].num_entries), default="")

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+from pyarrow import compute, types
+
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.jagged import Jagged, ends
 from needle_parsl.nsbi.data.readers.columns import JAGGED, NUMBER, TEXT, Array, nullable, plain
@@ -102,8 +105,6 @@ class Table:
 
 def _places(name: str, kind: Any, above: tuple[str, ...], first: int) -> tuple[list[Place], int]:
     """List the columns of a field; give also the number of the leaf behind it."""
-    from pyarrow import types
-
     record = kind.value_type if _is_list(kind) else kind
     field, members = (above[0], (*above[1:], name)) if above else (name, ())
     if not types.is_struct(record):
@@ -118,8 +119,6 @@ def _places(name: str, kind: Any, above: tuple[str, ...], first: int) -> tuple[l
 
 def _count(kind: Any) -> int:
     """Count the leaves of a type in Parquet."""
-    from pyarrow import types
-
     if types.is_map(kind):
         return _count(kind.key_type) + _count(kind.item_type)
     if _is_list(kind):
@@ -128,21 +127,15 @@ def _count(kind: Any) -> int:
 
 
 def _is_list(kind: Any) -> bool:
-    from pyarrow import types
-
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
 def _member(records: Any, name: str) -> Any:
-    from pyarrow import compute
-
     return compute.struct_field(records, [name])
 
 
 def kind_of(kind: Any) -> str:
     """Name an Arrow type."""
-    from pyarrow import types
-
     if types.is_dictionary(kind):
         return kind_of(kind.value_type)
     if types.is_string(kind) or types.is_large_string(kind):
@@ -166,9 +159,6 @@ def _offsets(lists: Any) -> Any:
 
 
 def _plain(column: Any) -> Array:
-    import pyarrow as pa
-    from pyarrow import types
-
     if hasattr(column, "dictionary_decode"):
         column = column.dictionary_decode()
     if types.is_decimal(column.type) and column.type.scale == 0 and column.type.precision <= WHOLE:

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from needle_parsl.nsbi.data.jagged import Jagged
-
 Array = npt.NDArray[np.generic]
 TEXT = "text"
 """Kind of a column of strings."""
@@ -59,26 +57,3 @@ def refusal(name: str, kind: str) -> str:
     """Say why a column cannot be one number or text per event."""
     what = "is not flat" if jagged(kind) else "has a type that cannot be used"
     return f'column "{name}" {what} ({kind}); expected one number or text per event'
-
-
-def from_awkward(array: Any) -> Array | Jagged:
-    """Take the buffers of an awkward array of one or two dimensions."""
-    import awkward as ak
-
-    if array.ndim == 1:
-        found: Array = ak.to_numpy(array)
-        null = nulls(found)
-        whole = null is None or (found.dtype.kind in "iu" and bool(null.any()))
-        return found if whole else plain(found)
-    layout = ak.to_packed(ak.from_regular(array, axis=1)).layout.to_ListOffsetArray64(True)  # noqa: FBT003  its signature
-    return Jagged(ak.to_numpy(layout.content), np.asarray(layout.offsets.data, np.int64))
-
-
-def to_awkward(column: Array | Jagged) -> Any:
-    """Make an awkward array of a column, without copying numbers."""
-    import awkward as ak
-
-    if not isinstance(column, Jagged):
-        return ak.Array(plain(column))
-    content = ak.contents.NumpyArray(np.ascontiguousarray(column.values))
-    return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(column.offsets), content))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Self
 
+import h5py
 import numpy as np
 
 from needle_parsl.errors import InputError, closest
@@ -20,8 +21,6 @@ class Hdf5File:
     """Columns in an HDF5 file."""
 
     def __init__(self, source: Source, tree: str) -> None:
-        import h5py
-
         self.path = source.name
         self.file = guarded(self.path, "no readable HDF5 file", lambda: h5py.File(source.file, "r"))
         self.table = self._find(tree, source.links)
@@ -49,8 +48,6 @@ class Hdf5File:
 
     def kind(self, name: str) -> str:
         """Name the type of a column."""
-        import h5py
-
         if name in self.refused:
             return self.refused[name]
         column = self.columns[name]
@@ -105,16 +102,12 @@ def _records(table: Any) -> links.Members:
 
 def _vector(dtype: Any) -> Any:
     """Give the type of the numbers of a column that has any number of them per event; None for others."""
-    import h5py
-
     inner = h5py.check_vlen_dtype(dtype)
     return inner if isinstance(inner, np.dtype) and inner.kind in "biuf" else None
 
 
 def _tables(file: Any, allowed: Sequence[str]) -> dict[str, Any]:
     """Map the paths of all tables to their group or dataset of records; the root of a file is "/"."""
-    import h5py
-
     found: dict[str, Any] = {}
 
     def look(group: Any, above: str, seen: tuple[Any, ...]) -> None:

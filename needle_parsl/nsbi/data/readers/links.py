@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
+
 from needle_parsl.nsbi.data.readers import storage
 
 OUT = "a link to another file, {}, which is not followed; name that file in links, or copy the data with h5repack or h5copy"
@@ -38,8 +40,6 @@ def members(group: Any, allowed: Collection[str] = ()) -> Members:
         group: Of an open file.
         allowed: Other files to which it may lead, as whole paths.
     """
-    import h5py
-
     found: dict[str, Any] = {name: inside(group, name, allowed) for name in group}
     refused = {name: item for name, item in found.items() if isinstance(item, str)}
     columns = {name: item for name, item in found.items() if isinstance(item, h5py.Dataset)}
@@ -63,8 +63,6 @@ def reached(path: str, allowed: Collection[str]) -> list[str]:
 
 def _leads(path: str) -> list[str]:
     """List the other files that a file names, as whole paths; none for what is no HDF5 file, or a damaged one."""
-    import h5py
-
     names: list[str] = []
 
     def look(_: str, item: Any) -> None:
@@ -108,8 +106,6 @@ def _elsewhere(item: Any, allowed: Collection[str], left: int) -> str:
 
 def _behind(item: Any, one: Any, allowed: Collection[str], left: int) -> str:
     """Say why a part of a virtual data set is not read."""
-    import h5py
-
     file = item.file if one.file_name == "." else h5py.File(_whole(item.file, one.file_name), "r")
     found = _walk(file["/"], one.dset_name.split("/"), allowed, left)
     if isinstance(found, str):
@@ -129,8 +125,6 @@ def inside(group: Any, name: str, allowed: Collection[str] = ()) -> Any:
 
 
 def _walk(group: Any, path: Sequence[str], allowed: Collection[str], left: int) -> Any:
-    import h5py
-
     here = group
     for place, name in enumerate(path):
         if name in ("", "."):
@@ -154,8 +148,6 @@ def _walk(group: Any, path: Sequence[str], allowed: Collection[str], left: int) 
 
 def _root(file: Any, name: str) -> Any:
     """Open another file; None if it is no HDF5 file."""
-    import h5py
-
     try:
         return h5py.File(_whole(file, name), "r")["/"]
     except OSError:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Self
 
 import numpy as np
+from pyarrow import parquet
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.jagged import ends
@@ -19,8 +20,6 @@ class ParquetFile:
     """A Parquet file of columns and lists."""
 
     def __init__(self, source: Source, tree: str) -> None:
-        from pyarrow import parquet
-
         self.path = source.name
         if tree:
             raise InputError(f'{self.path}: is a Parquet file and has no tree "{tree}"; leave the key tree out')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -9,22 +10,19 @@ from pathlib import Path, PurePosixPath
 from needle_parsl import addresses
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.readers.columns import flat, jagged, refusal
-from needle_parsl.nsbi.data.readers.hdf5 import Hdf5File
 from needle_parsl.nsbi.data.readers.names import hint
-from needle_parsl.nsbi.data.readers.parquet import ParquetFile
 from needle_parsl.nsbi.data.readers.protocol import Reader
-from needle_parsl.nsbi.data.readers.root import RootFile
 from needle_parsl.nsbi.data.readers.source import Source, locate
-from needle_parsl.nsbi.data.readers.text import CsvFile
 
-READERS: dict[str, Callable[[Source, str], Reader]] = {
-    ".root": RootFile,
-    ".parquet": ParquetFile,
-    ".h5": Hdf5File,
-    ".hdf5": Hdf5File,
-    ".csv": CsvFile,
+READERS = {
+    ".root": "root:RootFile",
+    ".parquet": "parquet:ParquetFile",
+    ".h5": "hdf5:Hdf5File",
+    ".hdf5": "hdf5:Hdf5File",
+    ".csv": "text:CsvFile",
 }
-"""By the ending of the file's name; each takes the file and the name of a tree, which may be empty."""
+"""By the ending of the file's name: the class, which takes the file and the name of a tree, which may be empty, in a module here
+that imports the library of its format."""
 
 
 def open_file(path: str | Path, tree: str = "", links: Sequence[str] = ()) -> Reader:
@@ -41,7 +39,8 @@ def open_file(path: str | Path, tree: str = "", links: Sequence[str] = ()) -> Re
     ending = PurePosixPath(addresses.name(str(path))).suffix
     if ending not in READERS:
         raise InputError(f'{path}: "{ending}" files are not read; expected {" or ".join(READERS)}')
-    return READERS[ending](replace(locate(str(path)), links=tuple(links)), tree)
+    kind: Callable[[Source, str], Reader] = pkgutil.resolve_name(f"{__package__}.{READERS[ending]}")
+    return kind(replace(locate(str(path)), links=tuple(links)), tree)
 
 
 def require(

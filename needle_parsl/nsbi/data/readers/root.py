@@ -6,9 +6,12 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
+import uproot
+
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.data.readers import ntuple
-from needle_parsl.nsbi.data.readers.columns import JAGGED, TEXT, Columns, flat, from_awkward
+from needle_parsl.nsbi.data.readers.awkward_columns import from_awkward
+from needle_parsl.nsbi.data.readers.columns import JAGGED, TEXT, Columns, flat
 from needle_parsl.nsbi.data.readers.names import Names
 from needle_parsl.nsbi.data.readers.protocol import guarded
 from needle_parsl.nsbi.data.readers.source import Source
@@ -29,8 +32,6 @@ class RootFile:
     """A TTree or RNTuple in a ROOT file, or TTrees side by side."""
 
     def __init__(self, source: Source, tree: str) -> None:
-        import uproot
-
         self.path = source.name
         options = {} if isinstance(source.file, str) else {"handler": uproot.source.object.ObjectSource}
         self.file = guarded(self.path, "no readable ROOT file", lambda: uproot.open(source.file, **options))

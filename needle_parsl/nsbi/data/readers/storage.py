@@ -6,6 +6,8 @@ import contextlib
 import importlib
 from typing import Any
 
+import h5py
+
 TYPE = "a type that NumPy does not have"
 FILTER = (
     "compressed by the filter {}, which is not installed; pip install hdf5plugin, or write the file anew with h5repack"
@@ -41,8 +43,6 @@ def _filters(item: Any) -> list[tuple[int, str]]:
 
 def _available(code: int) -> bool:
     """Whether a filter is there, by itself or by the package that brings many."""
-    import h5py
-
     if not h5py.h5z.filter_avail(code):
         with contextlib.suppress(ImportError):
             importlib.import_module("hdf5plugin")

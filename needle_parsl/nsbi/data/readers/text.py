@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Self
 
+from pyarrow import csv
+
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.readers.arrow import Table
 from needle_parsl.nsbi.data.readers.columns import Columns
@@ -73,8 +75,6 @@ class CsvFile:
             yield batch
 
     def _open(self, names: Sequence[str] | None = None) -> Any:
-        from pyarrow import csv
-
         reading = csv.ReadOptions(block_size=BLOCK, use_threads=False)
         converting = csv.ConvertOptions(include_columns=list(names or []))
         return guarded(
