@@ -115,7 +115,11 @@ def _chunk(
     columns: Columns, rows: hashing.Hashes, file: InputFile, recipe: Recipe, out: values.Rows | None = None
 ) -> Events:
     where = f"{file.path}: sample {recipe.sample}"
-    columns = formulas.derive(formulas.compute(columns, len(rows), recipe, where), len(rows), recipe, where)
+    if recipe.computed:
+        from needle_parsl.nsbi.data import computed_columns
+
+        columns = computed_columns.compute(columns, len(rows), recipe, where)
+    columns = formulas.derive(columns, len(rows), recipe.derived, where)
     keep = np.ones(len(rows), dtype=bool)
     for text in recipe.selections:
         keep &= np.broadcast_to(formulas.condition(text, columns, where), keep.shape)

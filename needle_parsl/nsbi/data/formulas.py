@@ -1,46 +1,21 @@
-"""Columns that are made of others: by expressions, and by functions of the user."""
+"""Columns that expressions make of others."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from needle_parsl import expressions, refs
+from needle_parsl import expressions
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.readers import Columns
 from needle_parsl.nsbi.data.readers.columns import nullable, nulls, plain
 from needle_parsl.nsbi.data.values import WHOLE
 
-if TYPE_CHECKING:
-    from needle_parsl.nsbi.data.recipes import Recipe
 
-
-def compute(columns: Columns, rows: int, recipe: Recipe, where: str) -> Columns:
-    """Add the columns that functions of the user make of an awkward array."""
-    for column in recipe.computed:
-        import awkward as ak
-
-        from needle_parsl.nsbi.data.readers.awkward_columns import to_awkward
-
-        function = refs.resolve(column.function, *recipe.physics)
-        said = f'{where}: {column.function} for "{column.name}"'
-        events = ak.zip({name: to_awkward(columns[name]) for name in column.columns}, depth_limit=1)
-        try:
-            with refs.alone(column.function):
-                found = ak.to_numpy(function(events), allow_missing=False)
-        except (Exception, SystemExit) as error:
-            raise InputError(f"{said} failed: {type(error).__name__}: {error}") from error
-        if found.shape != (rows,):
-            raise InputError(f"{said} has shape {found.shape}; expected ({rows},), one number per event")
-        columns = {**columns, column.name: found}
-    return columns
-
-
-def derive(columns: Columns, rows: int, recipe: Recipe, where: str) -> Columns:
-    """Add the derived columns; where events are selected away they may be NaN."""
-    for name, text in recipe.derived:
+def derive(columns: Columns, rows: int, derived: Iterable[tuple[str, str]], where: str) -> Columns:
+    """Add the derived columns, names and expressions; where events are selected away they may be NaN."""
+    for name, text in derived:
         made = evaluate(text, columns, where)
         columns = {**columns, name: made if made.shape == (rows,) else np.broadcast_to(made, (rows,))}
     return columns
