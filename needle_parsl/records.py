@@ -20,7 +20,7 @@ from needle_parsl.plan import Task
 from needle_parsl.processes import devices
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """A finished task, done or failed."""
 
@@ -83,7 +83,14 @@ class Output:
         digest = files.digest(Path(root) / place)
         warnings = "\n".join(f"{count} {text}" for text, count in sorted(self.heard.items()))
         return Record(
-            self.task.key, self.task.stage.name, self.task.name, name(), seconds, place, digest, warnings=warnings
+            key=self.task.key,
+            stage=self.task.stage.name,
+            what=self.task.name,
+            worker=name(),
+            seconds=seconds,
+            output=place,
+            digest=digest,
+            warnings=warnings,
         )
 
 

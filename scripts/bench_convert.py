@@ -111,12 +111,17 @@ def converted(folder: str, kind: str) -> Numbers:
     from needle_parsl.plan.events import SHARE, cut
     from needle_parsl.plan.specs import File
 
-    recipe, schema = Recipe("s", tuple(FEATURES), "weight", (), ("event_id",)), Schema(tuple(FEATURES), (), 7)
+    recipe, schema = (
+        Recipe(sample="s", features=tuple(FEATURES), weight="weight", selections=(), id=("event_id",)),
+        Schema(tuple(FEATURES), (), 7),
+    )
     base, started, clock = resident_mb(), time.perf_counter(), time.process_time
     known = []
     for path in files_of(folder, kind):
         with readers.open_file(path) as reader:
-            known.append(File(path, "", borders=tuple(reader.borders(COLUMNS)), size=Path(path).stat().st_size))
+            known.append(
+                File(path=path, digest="", borders=tuple(reader.borders(COLUMNS)), size=Path(path).stat().st_size)
+            )
     made_by = cut(tuple(known), schema.row_bytes(), 2**30)
     spent = {"read": 0.0, "order": 0.0, "merge": 0.0}
 
@@ -135,7 +140,7 @@ def converted(folder: str, kind: str) -> Numbers:
         parts = []
         for number, group in enumerate(made_by.groups):
             a, order = clock(), spent["order"]
-            pieces = [Piece(InputFile(p.file.path, "", ""), p.start, p.stop) for p in group]
+            pieces = [Piece(InputFile(path=p.file.path, tree="", label=""), p.start, p.stop) for p in group]
             events = Events.join([conversion.convert(p, recipe) for p in pieces], recipe.features)
             parts.append(Path(scratch) / f"{number}.h5")
             store.write(parts[-1], events, schema, made_by.bits)

@@ -26,7 +26,7 @@ from needle_parsl.site import Site
 
 MANY, SLEEP = 48, 0.24
 """Workers, and the seconds that each of their tasks sleeps."""
-SITE = Site("benchmark", executor="htex", workers_per_node=2)
+SITE = Site(description="benchmark", executor="htex", workers_per_node=2)
 
 
 def nothing() -> None:
@@ -88,8 +88,10 @@ def flow(tasks: int) -> float:
     from needle_parsl.plan.stages import STAGES
     from needle_parsl.workflow import flow, ledger
 
-    spec = specs.Coverage("mu", (), (0.68,), belt=False)
-    todo = [Task(STAGES["coverage"], f"{i:06d}", f"{i:032x}", spec, ()) for i in range(tasks + 2)]
+    spec = specs.Coverage(poi="mu", blocks=(), levels=(0.68,), belt=False)
+    todo = [
+        Task(stage=STAGES["coverage"], name=f"{i:06d}", key=f"{i:032x}", spec=spec, after=()) for i in range(tasks + 2)
+    ]
     ended: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -109,7 +111,7 @@ def asleep(tasks: int) -> float:
     """Give the part of the ideal rate that is reached with many workers that sleep."""
     from needle_parsl.workflow import executors
 
-    site = Site("benchmark", executor="htex", workers_per_node=MANY)
+    site = Site(description="benchmark", executor="htex", workers_per_node=MANY)
     with tempfile.TemporaryDirectory() as folder, executors.started(site, Path(folder)) as machine:
         from parsl import python_app
 

@@ -36,7 +36,7 @@ def estimators(ratios: int, members: int) -> dict[str, Estimator]:
 
     shape = networks.Shape("mlp", FEATURES, LAYERS, NODES)
     features = tuple(f"x{k}" for k in range(FEATURES))
-    transform = Transform(tuple(Column(name, "robust") for name in features))
+    transform = Transform(tuple(Column(name=name, kind="robust") for name in features))
 
     def one(ratio: int) -> Estimator:
         weights = [networks.vector(networks.build(shape, 1000 * ratio + m)).numpy() for m in range(members)]
@@ -136,10 +136,10 @@ def memory_arm(count: int) -> dict[str, Any]:
             for _ in range(max(count // len(x), 1)):
                 writer.write_table(pa.table(columns))
         source = application.Source(str(exported(folder, 1, 5)), {}, ("r0",))
-        recipe = Recipe("events", tuple(columns), 1.0, (), ())
+        recipe = Recipe(sample="events", features=tuple(columns), weight=1.0, selections=(), id=())
         before, parts = measuring.resident_mb(), []
         for number, start in enumerate(range(0, count, 100_000)):
-            piece = Piece(InputFile(str(file), "", str(file)), start, min(start + 100_000, count))
+            piece = Piece(InputFile(path=str(file), tree="", label=str(file)), start, min(start + 100_000, count))
             parts.append(str(folder / f"{number}.parquet"))
             application.apply(source, piece, recipe, parts[-1])
         application.join(parts, str(folder / "out.parquet"), ("r0",), {})
@@ -199,8 +199,8 @@ def command_arm(count: int) -> dict[str, Any]:
         parquet.write_table(
             pa.table({f"x{k}": x[:, k] for k in range(FEATURES)}), root / "e.parquet", row_group_size=50_000
         )
-        request = evaluate.Request(root, (str(root / "e.parquet"),), output, "", ())
-        site, start = Site("bench", executor="htex", workers_per_node=2), time.perf_counter()
+        request = evaluate.Request(root=root, files=(str(root / "e.parquet"),), output=output, tree="", ratios=())
+        site, start = Site(description="bench", executor="htex", workers_per_node=2), time.perf_counter()
         facts = evaluate.evaluate(request, site, lambda *_: None)
     return {"events": facts["events"], "engine": facts["engine"], "wall_s": time.perf_counter() - start}
 

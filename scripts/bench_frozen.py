@@ -46,7 +46,7 @@ def run(arm: str, members: int, epochs: int, events: int) -> dict[str, Any]:
     def sample(first: int, mean: float) -> Events:
         x = np.random.default_rng(first).normal(mean, 1, (events // 2, 16)).astype(np.float32)
         ids = np.arange(first, first + len(x), dtype=np.uint64)
-        return Events(tuple(f"x{n}" for n in range(16)), x, np.ones(len(x)), ids)
+        return Events(names=tuple(f"x{n}" for n in range(16)), x=x, weight=np.ones(len(x)), id=ids)
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")

@@ -43,7 +43,7 @@ def make(path: Path, events: int) -> None:
         n = min(250_000, events - first)
         x = np.random.default_rng(first).normal(size=(n, 30)).astype(np.float32)
         x[:, 0] = np.arange(first, first + n)  # the number of the event; exact up to 2^24
-        found = Events(FEATURES, x, np.ones(n), np.arange(first, first + n, dtype=np.uint64))
+        found = Events(names=FEATURES, x=x, weight=np.ones(n), id=np.arange(first, first + n, dtype=np.uint64))
         parts.append(path.with_suffix(f".{first}"))
         store.write(parts[-1], found, schema, bits)
     store.merge(parts, path, 64 * 2**20)

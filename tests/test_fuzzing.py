@@ -215,7 +215,16 @@ def test_any_expression_of_the_grammar_is_evaluated_as_python_does(times: int) -
 
 # The ledger reader: 4,000 inputs.
 
-GOOD = Record("a", "train", "signal.0000", "host:1:t", 1.5, "packs/signal.0000.h5", "d", "")
+GOOD = Record(
+    key="a",
+    stage="train",
+    what="signal.0000",
+    worker="host:1:t",
+    seconds=1.5,
+    output="packs/signal.0000.h5",
+    digest="d",
+    reason="",
+)
 
 
 @SCALE

@@ -24,8 +24,8 @@ def build(
     folder: Path, *settings: str, pack: int = 8, initial: dict[str, dict[str, specs.Initial]] | None = None
 ) -> plan.Plan:
     loaded = load(folder, list(settings))
-    files = {name: (plan.File("f", name, borders=(0, 100)),) for name in plan.sources(loaded.analysis)}
-    inputs = plan.Inputs(files, plan.Physics(loaded.source, "p"), exact=True, initial=initial or {})
+    files = {name: (plan.File(path="f", digest=name, borders=(0, 100)),) for name in plan.sources(loaded.analysis)}
+    inputs = plan.Inputs(files=files, physics=plan.Physics(loaded.source, "p"), exact=True, initial=initial or {})
     return plan.build(loaded.analysis, inputs, pack)
 
 
@@ -88,7 +88,9 @@ def test_keys_that_came_later_change_no_key_where_they_are_not_said(small_inputs
     spec = trained(build(small_inputs))[0]
     assert "initial" not in plan.content(spec)
     assert not {"initial", "frozen"} & set(plan.content(spec.training))
-    assert digest(specs.Member(0, 0, 1, None)) == digest({"bootstrap": None, "fold": 0, "member": 0, "seed": 1})
+    assert digest(specs.Member(member=0, fold=0, seed=1, bootstrap=None)) == digest(
+        {"bootstrap": None, "fold": 0, "member": 0, "seed": 1}
+    )
 
 
 def test_another_content_of_the_weights_trains_again_and_another_place_does_not(small_inputs: Path) -> None:
@@ -174,7 +176,7 @@ def test_what_is_no_list_of_members_is_refused_with_its_key(small_inputs: Path, 
 
 
 def test_entries_know_their_members() -> None:
-    training = Training(members=(MemberSettings(2), MemberSettings(3, layers=1)))
+    training = Training(members=(MemberSettings(count=2), MemberSettings(count=3, layers=1)))
     assert [training.numbers(place) for place in (0, 1)] == [[0, 1], [2, 3, 4]]
     assert [training.entry_of(number) for number in (0, 2, 4, 5, 9)] == [0, 1, 1, 0, 1]
 

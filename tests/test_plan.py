@@ -14,8 +14,12 @@ from needle_parsl.errors import InputError
 
 def build(folder: Path, *settings: str, pack: int = 4, digest: str = "d", rows: int = 100) -> plan.Plan:
     loaded = load(folder, list(settings))
-    files = {name: (plan.File("f", digest + name, borders=(0, rows)),) for name in plan.sources(loaded.analysis)}
-    return plan.build(loaded.analysis, plan.Inputs(files, plan.Physics(loaded.source, "p"), exact=True), pack)
+    files = {
+        name: (plan.File(path="f", digest=digest + name, borders=(0, rows)),) for name in plan.sources(loaded.analysis)
+    }
+    return plan.build(
+        loaded.analysis, plan.Inputs(files=files, physics=plan.Physics(loaded.source, "p"), exact=True), pack
+    )
 
 
 def changed(before: plan.Plan, after: plan.Plan) -> set[str]:
@@ -149,9 +153,9 @@ from pathlib import Path
 from needle_parsl import plan
 from needle_parsl.analysis import load
 loaded = load(Path({folder!r}), ["training.members=16667", "training.folds=2"])
-files = {{name: (plan.File("f", name),) for name in plan.sources(loaded.analysis)}}
+files = {{name: (plan.File(path="f", digest=name),) for name in plan.sources(loaded.analysis)}}
 started = time.process_time()
-made = plan.build(loaded.analysis, plan.Inputs(files, plan.Physics(loaded.source, "p"), exact=True), 8)
+made = plan.build(loaded.analysis, plan.Inputs(files=files, physics=plan.Physics(loaded.source, "p"), exact=True), 8)
 print(made.networks, time.process_time() - started, int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]) / 1e6)
 """
 

@@ -14,7 +14,7 @@ from needle_parsl.errors import InputError, Problem
 from needle_parsl.reading import Places, Reader
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Loaded:
     """An analysis together with what it was read from."""
 
@@ -54,7 +54,15 @@ def read(path: Path, settings: list[str] | None = None) -> Loaded:
     _files_exist(analysis, path, reader)
     source = _physics(analysis, path, reader)
     analysis = recommended.settle(analysis)
-    return Loaded(analysis, table, path, source, reader.places, tuple(reader.problems), tuple(reader.warnings))
+    return Loaded(
+        analysis=analysis,
+        table=table,
+        path=path,
+        source=source,
+        places=reader.places,
+        problems=tuple(reader.problems),
+        warnings=tuple(reader.warnings),
+    )
 
 
 def load(path: Path, settings: list[str] | None = None) -> Loaded:

@@ -70,7 +70,7 @@ def folds(events: float) -> int:
     return FOLDS if events >= FEW else FOLDS_OF_FEW
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Complete:
     """The size of networks, and how they are trained; `[training]` has the meaning of each."""
 

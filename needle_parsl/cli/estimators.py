@@ -60,7 +60,14 @@ def evaluate(  # noqa: PLR0913  each is an option
     if output.suffix != ".parquet":
         raise InputError(f"--out {output}: is no name of a Parquet file; end it with .parquet")
     request = evaluation.Request(
-        find(run_name), (*events, *(more or [])), output, tree, tuple(ratio or ()), _values(at or []), trust, force
+        root=find(run_name),
+        files=(*events, *(more or [])),
+        output=output,
+        tree=tree,
+        ratios=tuple(ratio or ()),
+        at=_values(at or []),
+        trust=trust,
+        force=force,
     )
     machine = sites.load(site)
     for sentence in sites.origin(site, machine):

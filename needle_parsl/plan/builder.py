@@ -15,7 +15,7 @@ from needle_parsl.plan.stages import STAGES
 from needle_parsl.salts import key
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inputs:
     """What a look into the files has told."""
 
@@ -32,7 +32,7 @@ class Inputs:
     """Features by whose values the events of a sample are found in its variations, which are made of them."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Graph:
     """Tasks as they are added, each after those it needs."""
 
@@ -54,7 +54,16 @@ class Graph:
         code = self.code() if self.analysis.training.own_code() and networked else None
         limits = self.analysis.limits
         made_from = [stage, how.version, name, spec, named, code if stage == "train" else None]
-        task = Task(how, name, digest(made_from), spec, keys, code, limits.of(stage), size(limits.output))
+        task = Task(
+            stage=how,
+            name=name,
+            key=digest(made_from),
+            spec=spec,
+            after=keys,
+            code=code,
+            limit=limits.of(stage),
+            output=size(limits.output),
+        )
         self.tasks.append(task)
         return task
 
@@ -71,8 +80,16 @@ class Graph:
         """Give the fractions of the events that serve each purpose."""
         split = self.analysis.split
         if split.cross:
-            return specs.Splitting(1.0, 1.0, 1.0, self.salt("split"), split.cross, self.salt("fold"))
-        return specs.Splitting(*split.fractions(), self.salt("split"))
+            return specs.Splitting(
+                train=1.0,
+                combine=1.0,
+                test=1.0,
+                salt=self.salt("split"),
+                folds=split.cross,
+                fold_salt=self.salt("fold"),
+            )
+        train, combine, test = split.fractions()
+        return specs.Splitting(train=train, combine=combine, test=test, salt=self.salt("split"))
 
     def share(self, sample: str) -> Share:
         """Give a nominal sample with its expected events."""

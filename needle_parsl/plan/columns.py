@@ -14,7 +14,7 @@ from needle_parsl.plan.events import REGION, joint
 from needle_parsl.plan.graph import completed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wanted:
     """What is read from the files of a sample, a varied sample or observed data."""
 
@@ -87,7 +87,17 @@ def _wanted(analysis: Analysis, store: str, key: str, source: Sample | Data, own
         prefix = f"{particles.collection}_" if particles.collection else ""
         lists |= {f"{prefix}{name}": "features.particles.names" for name in particles.names}
     skip = source.on_bad_file == "skip"
-    return Wanted(store, key, source.files, source.tree, own[0], needed, (*derived, *computed), lists, skip)
+    return Wanted(
+        store=store,
+        key=key,
+        files=source.files,
+        tree=source.tree,
+        tree_key=own[0],
+        names=needed,
+        derived=(*derived, *computed),
+        lists=lists,
+        skip=skip,
+    )
 
 
 def _names(text: str) -> list[str]:

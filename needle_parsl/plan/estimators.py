@@ -59,7 +59,13 @@ def combining(graph: Graph, ratio: specs.Ratio, packs: Sequence[Task], normalise
     splitting = graph.splitting if graph.splitting.folds else replace(graph.splitting, test=0.0)
     other = "reference" if ensemble.normalise == "yields" else ensemble.normalise
     return specs.Combine(
-        ratio, splitting, names, ensemble.combine, ensemble.quorum, ensemble.calibration, normalised or other or "none"
+        ratio=ratio,
+        splitting=splitting,
+        packs=names,
+        combine=ensemble.combine,
+        quorum=ensemble.quorum,
+        calibration=ensemble.calibration,
+        normalise=normalised or other or "none",
     )
 
 
@@ -147,7 +153,7 @@ def leave(
     )
     facts = specs.Named(analysis.name, analysis.features.names, units)
     spec = specs.Compose(
-        facts, tuple(estimators), tuple(analysis.model.processes), inference.learned_shapes(analysis), interpolations, covariance is not None
+        facts=facts, ratios=tuple(estimators), processes=tuple(analysis.model.processes), shapes=inference.learned_shapes(analysis), interpolations=interpolations, covariance=covariance is not None
     )  # fmt: skip
     graph.add("compose", ALL, spec, *estimators.values(), *([covariance] if covariance else []))
     if not graph.inputs.exports or not estimators:

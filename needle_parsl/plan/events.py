@@ -26,7 +26,7 @@ def convert(graph: Graph, name: str, sample: Sample | Data) -> Task:
         seed = graph.salt("generate", name)
         made = specs.Generate(sample.generate, graph.inputs.physics, sample.events, seed)
         before = [graph.add("generate", name, made)]
-        files: tuple[specs.File, ...] = (specs.File("", before[0].key, borders=(0, sample.events)),)
+        files: tuple[specs.File, ...] = (specs.File(path="", digest=before[0].key, borders=(0, sample.events)),)
     else:
         before, files = [], graph.inputs.files[name]
     spec = conversion(graph, name, sample, files)
@@ -53,8 +53,8 @@ def conversion(graph: Graph, name: str, sample: Sample | Data, files: tuple[spec
     used.update(*(expressions.parse(text).names() for _, text in derived))
     computed = tuple((made, how) for made, how in features.computed.items() if made in used)
     return specs.Convert(
-        name, files, sample.tree, names, weight, kept, analysis.split.id, graph.salt("split"), derived,
-        sample.on_bad_file, computed, None if region else _stored(features.particles), graph.inputs.physics if computed else None,
+        sample=name, files=files, tree=sample.tree, features=names, weight=weight, selections=kept, id=analysis.split.id, salt=graph.salt("split"), derived=derived,
+        on_bad_file=sample.on_bad_file, computed=computed, particles=None if region else _stored(features.particles), physics=graph.inputs.physics if computed else None,
         joint=known, content=shared, nan=None if region or "nan" not in features.missing else Wanted.of(features.missing).stored,
         memory=graph.memory, region=name.partition(REGION)[2],
     )  # fmt: skip

@@ -83,7 +83,9 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     Returns:
         The tasks; every task comes after those it needs.
     """
-    graph = Graph(_crossed(recommended.settle(analysis), inputs), inputs, pack, memory_mib * 2**20)
+    graph = Graph(
+        analysis=_crossed(recommended.settle(analysis), inputs), inputs=inputs, pack=pack, memory=memory_mib * 2**20
+    )
     analysis = graph.analysis
     stores = _stores(graph)
     if analysis.binned:
@@ -228,7 +230,9 @@ def _mixture(
     samples = tuple(graph.share(name) for name in analysis.model.processes)
     reference, names = learned[0].denominator, tuple(ratio.name for ratio in learned)
     model = replace(analysis.model, nuisances={}, regions={})
-    spec = specs.Mixture(model, analysis.poi(), reference, graph.splitting, samples, names)
+    spec = specs.Mixture(
+        model=model, poi=analysis.poi(), reference=reference, splitting=graph.splitting, samples=samples, ratios=names
+    )
     read = dict.fromkeys(share.density.name for share in (*reference, *samples))
     return [graph.add("diagnose", MIXTURE, spec, *(estimators[n] for n in names), *(stores[n] for n in read))]
 
@@ -248,7 +252,15 @@ def _evaluate(
     varied = tuple(Density(name, nuisance, side) for name, nuisance, side, _ in variations)
     ratios = estimating.of_model(analysis, estimators)
     normalised = estimating.multipliers(analysis) if dataset == ASIMOV else ()
-    spec = specs.Evaluate(dataset, graph.splitting, samples, varied, tuple(ratios), covariance is not None, normalised)
+    spec = specs.Evaluate(
+        dataset=dataset,
+        splitting=graph.splitting,
+        samples=samples,
+        varied=varied,
+        ratios=tuple(ratios),
+        covariance=covariance is not None,
+        normalised=normalised,
+    )
     read = [share.density.name for share in samples] + [density.name for density in varied]
     read += [] if simulated else [OBSERVED]
     before = [*(stores[name] for name in read), *ratios.values(), *([covariance] if covariance else [])]
@@ -259,15 +271,15 @@ def _closing(graph: Graph, asimov: Task, estimators: Mapping[str, Task], stores:
     """Check what a fit of Asimov data cannot, where ratios are normalised at the expected yields."""
     if not asimov.of(specs.Evaluate).normalised:
         return []
-    fit = specs.Fit(ASIMOV, graph.analysis.model, inference.learned_shapes(graph.analysis))
+    fit = specs.Fit(dataset=ASIMOV, model=graph.analysis.model, shapes=inference.learned_shapes(graph.analysis))
     known = {one.key: one for one in graph.tasks if one.stage.name == "normalise"}
     spec = specs.Closing(
-        fit,
-        graph.analysis.poi(),
-        asimov.of(specs.Evaluate),
-        graph.salt("closing"),
-        tuple(t.name for t in known.values()),
-        tuple(tuple(point.items()) for point in estimating.priors(graph.analysis).points),
+        fit=fit,
+        poi=graph.analysis.poi(),
+        simulation=asimov.of(specs.Evaluate),
+        salt=graph.salt("closing"),
+        normalisations=tuple(t.name for t in known.values()),
+        points=tuple(tuple(point.items()) for point in estimating.priors(graph.analysis).points),
     )
     counts = [task for task in graph.tasks if task.stage.name == "count"]
     read = [stores[density.name] for density in spec.simulation.varied]
@@ -286,7 +298,15 @@ def _count(graph: Graph, region: str, stores: Mapping[str, Task]) -> Task:
     edges = {name: own.binning.edges for name, own in analysis.model.regions.items()}
     before = tuple(takewhile(lambda name: name != region, edges))
     shares, beside = tuple(graph.share(name) for name in processes), tuple((name, edges[name]) for name in before)
-    spec = specs.Count(region, edges[region], shares, varied, seen, analysis.binned, beside)
+    spec = specs.Count(
+        region=region,
+        edges=edges[region],
+        samples=shares,
+        varied=varied,
+        observed=seen,
+        binned=analysis.binned,
+        beside=beside,
+    )
     others = [stores[f"{process}{events.REGION}{name}"] for name in before for process in processes]
     return graph.add("count", region, spec, *own, *(stores[name] for name in read if name in stores), *others)
 

@@ -16,7 +16,7 @@ ROWS = 3
 """Of a scan of two parameters, in one task."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """What the report shows of the inference."""
 
@@ -59,7 +59,11 @@ def measure(
     poi, shapes = graph.analysis.poi(), learned_shapes(graph.analysis)
     minos = (poi,) if graph.analysis.fit.minos else ()
     fit = specs.Fit(
-        datasets.name, graph.analysis.model, shapes, staterror=graph.analysis.fit.staterror, binned=datasets.binned
+        dataset=datasets.name,
+        model=graph.analysis.model,
+        shapes=shapes,
+        staterror=graph.analysis.fit.staterror,
+        binned=datasets.binned,
     )
     needs = datasets.headline()
     fits, scans = _fits(graph, fit, needs, datasets, minos)
@@ -70,7 +74,18 @@ def measure(
     limits = _limits(graph, fit, [*needs, *fits[: _fitted(graph.analysis)]])
     belt, belt_toys = toys.belt(graph, fit, needs, datasets)
     coverage, thrown = toys.coverage(graph, replace(fit, dataset=ASIMOV), datasets, thrower, belt, redone)
-    return Measured(fits, scans, area, distributions, impacts, limits, thrown, belt, belt_toys, coverage)
+    return Measured(
+        fits=fits,
+        scans=scans,
+        plane=area,
+        distributions=distributions,
+        impacts=impacts,
+        limits=limits,
+        toys=thrown,
+        belt=belt,
+        belt_toys=belt_toys,
+        coverage=coverage,
+    )
 
 
 def _fits(
@@ -81,23 +96,23 @@ def _fits(
     poi, grid, levels = analysis.poi(), analysis.fit.scan, analysis.intervals.level
     fitted = _fitted(analysis)
     fits = [graph.add("fit", fit.dataset, replace(fit, minos=minos), *needs)]
-    scan = specs.Interval(fit, poi, grid, levels, inflated=fitted)
+    scan = specs.Interval(fit=fit, poi=poi, scan=grid, levels=levels, inflated=fitted)
     scans = [graph.add("interval", "scan", scan, *needs, *fits[:fitted])]
     if analysis.model.nuisances:
-        alone = specs.Interval(fit, poi, grid, levels, statistical=True)
+        alone = specs.Interval(fit=fit, poi=poi, scan=grid, levels=levels, statistical=True)
         scans.append(graph.add("interval", "scan_statistical", alone, *needs))
     if not analysis.fit.asimov:
         return fits, scans
     expected = replace(fit, dataset=ASIMOV)
     if fit != expected:
         fits.append(graph.add("fit", ASIMOV, replace(expected, minos=minos), *simulated))
-        scan = specs.Interval(expected, poi, grid, levels, inflated=fitted)
+        scan = specs.Interval(fit=expected, poi=poi, scan=grid, levels=levels, inflated=fitted)
         scans.append(graph.add("interval", "scan_asimov", scan, *simulated, *fits[1 : 1 + fitted]))
     if graph.inputs.exact and not datasets.binned:
         reference = tuple(graph.share(name) for name in analysis.ratios.reference)
         exact = specs.Exact(expected, graph.inputs.physics, reference)
         fits.append(graph.add("fit", "exact", exact, *simulated))
-        scan = specs.Interval(expected, poi, grid, levels, exact=exact)
+        scan = specs.Interval(fit=expected, poi=poi, scan=grid, levels=levels, exact=exact)
         scans.append(graph.add("interval", "scan_exact", scan, *simulated))
     return fits, scans
 

@@ -149,10 +149,10 @@ def _members(graph: Graph, size: int, names: tuple[str, str], salts: Sequence[in
     folds, own = range(graph.analysis.training.folds or 1), training.entered(graph, names[1])
     return [
         specs.Member(
-            number * size + member,
-            fold,
-            graph.salt(*names, number, member, fold),
-            salt,
+            member=number * size + member,
+            fold=fold,
+            seed=graph.salt(*names, number, member, fold),
+            bootstrap=salt,
             **own[graph.analysis.training.entry_of(member)],
         )
         for (number, salt), member, fold in product(enumerate(salts), range(size), folds)

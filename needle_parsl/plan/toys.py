@@ -20,11 +20,28 @@ def belt(graph: Graph, fit: specs.Fit, needs: list[Task], datasets: Datasets) ->
         return None, []
     toys = graph.analysis.toys or Toys()
     spec = specs.Toys(
-        fit, poi, (), profiled=True, source="model", thrower=None, least=toys.pool, salt=0, first=0, count=0
+        fit=fit,
+        poi=poi,
+        truth=(),
+        profiled=True,
+        source="model",
+        thrower=None,
+        least=toys.pool,
+        salt=0,
+        first=0,
+        count=0,
     )
     size, before = toys.block, [*needs, *([datasets.reference] if datasets.reference else [])]
     blocks = [_rounds(graph, spec, {poi: value}, size, before) for value in grid]
-    made = specs.Neyman(fit, poi, grid, names(blocks), intervals.level, intervals.smooth, intervals.statistic)
+    made = specs.Neyman(
+        fit=fit,
+        poi=poi,
+        grid=grid,
+        blocks=names(blocks),
+        levels=intervals.level,
+        smooth=intervals.smooth,
+        statistic=intervals.statistic,
+    )
     alone: list[Task] = []
     if intervals.background is not None:
         own, without = replace(spec, tested=grid), {poi: intervals.background}
@@ -75,9 +92,9 @@ def coverage(
         return None, []
     kind, made = toys.source, thrower.spec if thrower else None
     spec = specs.Toys(
-        fit,
-        graph.analysis.poi(),
-        (),
+        fit=fit,
+        poi=graph.analysis.poi(),
+        truth=(),
         profiled=False,
         source=kind,
         thrower=made,
@@ -97,12 +114,12 @@ def coverage(
         for what, made in redone.items()
     }
     summed = specs.Coverage(
-        graph.analysis.poi(),
-        names(blocks),
-        graph.analysis.intervals.level,
-        belt is not None,
-        fit if graph.analysis.ensemble.combine == "wifi" else None,
-        tuple(specs.RepeatedToys(what, names(own)) for what, own in again.items()),
+        poi=graph.analysis.poi(),
+        blocks=names(blocks),
+        levels=graph.analysis.intervals.level,
+        belt=belt is not None,
+        inflated=fit if graph.analysis.ensemble.combine == "wifi" else None,
+        repeated=tuple(specs.RepeatedToys(what, names(own)) for what, own in again.items()),
     )
     every = [task for own in (blocks, *again.values()) for tasks in own for task in tasks]
     return graph.add("coverage", "coverage", summed, *every, *([belt] if belt else [])), blocks

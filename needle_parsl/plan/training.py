@@ -72,10 +72,10 @@ def members(graph: Graph, ratio: specs.Ratio | specs.Classes) -> list[specs.Memb
     own = entered(graph, ratio.name)
     return [
         specs.Member(
-            member,
-            fold,
-            graph.salt("member", ratio.name, member, fold),
-            graph.salt("bootstrap", member) if training.bootstrap else None,
+            member=member,
+            fold=fold,
+            seed=graph.salt("member", ratio.name, member, fold),
+            bootstrap=graph.salt("bootstrap", member) if training.bootstrap else None,
             **own[training.entry_of(member)],
         )
         for member, fold in product(range(training.count()), range(training.folds or 1))
@@ -183,12 +183,12 @@ def _packed(
     found = []
     for number, start in enumerate(range(0, len(members), most)):
         spec = specs.Train(
-            ratio,
-            splitting,
-            alone,
-            graph.salt("fold"),
-            graph.salt("validation"),
-            tuple(members[start : start + most]),
+            ratio=ratio,
+            splitting=splitting,
+            training=alone,
+            fold_salt=graph.salt("fold"),
+            validation_salt=graph.salt("validation"),
+            members=tuple(members[start : start + most]),
             replica="/" in name,
             yields=yields,
             transform=wanted(graph.analysis),

@@ -105,7 +105,7 @@ class Shape:
         return self.drain or min(300, self.seconds() // 10)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Site(Shape):
     """A whole site file."""
 

@@ -20,7 +20,7 @@ def apply(spec: Application, path: str, start: int, stop: int, output: str) -> i
     """Evaluate the rows of a file from `start` to `stop`; give the number of events that the selection kept."""
     refs.grant(spec.code.names, spec.code.source, spec.code.path)
     source = application.Source(spec.onnx, spec.estimators, spec.ratios)
-    piece = Piece(InputFile(path, spec.tree, path), start, stop)
+    piece = Piece(InputFile(path=path, tree=spec.tree, label=path), start, stop)
     return application.apply(source, piece, inputs.recipe(spec.events), output)
 
 

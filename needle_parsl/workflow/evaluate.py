@@ -37,7 +37,7 @@ SAMPLE = "events"
 """What messages call the new events."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """What is asked for."""
 
@@ -133,7 +133,9 @@ def _wanted(
     """Say what is read of new events, what the analysis reads of observed ones; and give the user's code, with its limit."""
     loaded = analysis.read(request.root / rundir.ANALYSIS)
     physics = trusting.code(request.root, loaded, networks=networks, trust=request.trust, say=say)
-    graph = Graph(loaded.analysis, plan.Inputs({}, physics, exact=False), 1, 2**30)
+    graph = Graph(
+        analysis=loaded.analysis, inputs=plan.Inputs(files={}, physics=physics, exact=False), pack=1, memory=2**30
+    )
     events = storing.conversion(graph, SAMPLE, analysis.Data(files=request.files, tree=request.tree), ())
     wanted = loaded.analysis.features.parameters
     for name, _ in request.at:

@@ -30,7 +30,7 @@ def record(task: Task, error: BaseException | None, root: Path) -> Record:
     else:
         found, words = getattr(error, "blame", Blame()), reason(error, root)
     return Record(
-        task.key, task.stage.name, task.name, found.worker, 0.0, "", "", words, log=found.log, detail=found.detail
+        key=task.key, stage=task.stage.name, what=task.name, worker=found.worker, seconds=0.0, output="", digest="", reason=words, log=found.log, detail=found.detail
     )  # fmt: skip
 
 

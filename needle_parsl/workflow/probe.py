@@ -19,7 +19,7 @@ from needle_parsl.salts import key
 from needle_parsl.workflow import forms, programs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Looked:
     """What a look has told; kept in `run.json` under `inputs`."""
 
@@ -90,7 +90,9 @@ def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[
     }
     shared = {name: tuple(columns) for name, columns in looked.shared.items()}
     physics = _physics(loaded, tuple(looked.code.values()))
-    return plan.Inputs(files, physics, looked.exact, extras.here("onnx"), starts, shared), looked
+    return plan.Inputs(
+        files=files, physics=physics, exact=looked.exact, exports=extras.here("onnx"), initial=starts, shared=shared
+    ), looked
 
 
 Starts = Mapping[str, Mapping[str, plan.Initial]]
@@ -135,7 +137,7 @@ def _look(
     answer["initial"] = {said: plan.digest(list(own.values())) for said, own in starts.items()}
     answer |= tried
     del answer["columns"], answer["problems"]
-    return Looked(_signature(request, [*inputs, *request["links"], *answer["code"]]), **answer)
+    return Looked(signature=_signature(request, [*inputs, *request["links"], *answer["code"]]), **answer)
 
 
 def _limit(loaded: Loaded) -> float:
@@ -171,7 +173,9 @@ def _start(loaded: Loaded, place: int, table: Training, starts: Starts) -> dict[
     if not table.initial:
         return None
     paths = {name: match(loaded.path, source.files) for name, source in plan.sources(loaded.analysis).items()}
-    tasks = plan.build(loaded.analysis, plan.Inputs(_unread(paths), _physics(loaded), exact=False), pack=1).tasks
+    tasks = plan.build(
+        loaded.analysis, plan.Inputs(files=_unread(paths), physics=_physics(loaded), exact=False), pack=1
+    ).tasks
     learned = {t.spec.ratio.name: t.spec.ratio for t in tasks if isinstance(t.spec, plan.Train) and not t.spec.replica}
     classes = {n: [d.name for d in r.samples] if isinstance(r, plan.Classes) else [] for n, r in learned.items()}
     features = loaded.analysis.features
@@ -205,7 +209,12 @@ def _network(loaded: Loaded, table: Training) -> dict[str, Any]:
 def _file(looked: Looked, path: str, borders: list[int]) -> plan.File:
     found = looked.files[path]
     return plan.File(
-        path, found["digest"], tuple(found["stamp"]), tuple(borders), found["size"], tuple(found.get("links", ()))
+        path=path,
+        digest=found["digest"],
+        stamp=tuple(found["stamp"]),
+        borders=tuple(borders),
+        size=found["size"],
+        links=tuple(found.get("links", ())),
     )
 
 
@@ -275,7 +284,7 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
     """Ask what conversion will be asked: the same specs, with the paths, without digests and without the trainings."""
     analysis, physics = loaded.analysis, _physics(loaded)
     analysis = replace(analysis, training=replace(analysis.training, members=1, folds=None))
-    tasks = plan.build(analysis, plan.Inputs(_unread(paths), physics, exact=False), pack=1).tasks
+    tasks = plan.build(analysis, plan.Inputs(files=_unread(paths), physics=physics, exact=False), pack=1).tasks
     throwers = {t.spec.thrower for t in tasks if isinstance(t.spec, plan.Toys) and t.spec.thrower}
     generators = {task.name: task.spec for task in tasks if isinstance(task.spec, plan.Generate)}
     split = analysis.split
@@ -308,7 +317,7 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
 
 def _unread(paths: Mapping[str, Sequence[str]]) -> dict[str, tuple[plan.File, ...]]:
     """Give files whose content nobody has looked at."""
-    return {name: tuple(plan.File(path, "") for path in found) for name, found in paths.items()}
+    return {name: tuple(plan.File(path=path, digest="") for path in found) for name, found in paths.items()}
 
 
 def _nominal(analysis: Analysis) -> dict[str, float]:

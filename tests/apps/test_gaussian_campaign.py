@@ -30,7 +30,7 @@ NAMES = PHYSICS.FEATURES
 def drawn(process: str, n: int, seed: int) -> Events:
     columns = PHYSICS.draw(process, np.random.default_rng(seed), n)
     x = np.column_stack([columns[name] for name in NAMES]).astype(np.float32)
-    return Events(NAMES, x, np.ones(n), hashing.mix(np.arange(n, dtype=np.uint64), seed))
+    return Events(names=NAMES, x=x, weight=np.ones(n), id=hashing.mix(np.arange(n, dtype=np.uint64), seed))
 
 
 def mean_square_errors(seed: int, members: int) -> tuple[float, float]:

@@ -37,7 +37,9 @@ POINTS = np.random.default_rng(5).normal(0.4, 1.0, (200, 2)).astype(np.float32)
 def drawn(process: str, events: int, seed: int) -> Events:
     rng = np.random.default_rng((seed, *process.encode()))
     x = rng.normal(MEAN[process], 1.0, (events, 2)).astype(np.float32)
-    return Events(NAMES, x, np.ones(events), hashing.mix(np.arange(events, dtype=np.uint64), key(seed, process)))
+    return Events(
+        names=NAMES, x=x, weight=np.ones(events), id=hashing.mix(np.arange(events, dtype=np.uint64), key(seed, process))
+    )
 
 
 @dataclass(frozen=True)

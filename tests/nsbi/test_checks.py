@@ -18,7 +18,7 @@ from needle_parsl.nsbi.transforms.transform import Transform
 
 def drawn(rng: np.random.Generator, mean: float, events: int = 3000) -> Events:
     x = rng.normal(mean, 1, (events, 2)).astype(np.float32)
-    return Events(("a", "b"), x, rng.uniform(0.5, 1.5, events), np.arange(events, dtype=np.uint64))
+    return Events(names=("a", "b"), x=x, weight=rng.uniform(0.5, 1.5, events), id=np.arange(events, dtype=np.uint64))
 
 
 def test_wasserstein_is_that_of_scipy() -> None:

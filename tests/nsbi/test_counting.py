@@ -118,7 +118,7 @@ def test_no_observed_event_with_nuisances(interpolation: str) -> None:
 @pytest.mark.parametrize("features", [0, 2])
 def test_empty_store_is_written_and_read(tmp_path: Path, features: int) -> None:
     names = tuple("xy"[:features])
-    events = Events(names, np.empty((0, features), np.float32), np.empty(0), np.empty(0, np.uint64))
+    events = Events(names=names, x=np.empty((0, features), np.float32), weight=np.empty(0), id=np.empty(0, np.uint64))
     store.write(tmp_path / "none.h5", events, store.Schema(names, (), 1))
     found = store.read(tmp_path / "none.h5")
     assert len(found) == 0
@@ -126,7 +126,9 @@ def test_empty_store_is_written_and_read(tmp_path: Path, features: int) -> None:
 
 
 def test_store_without_features_keeps_its_weights(tmp_path: Path) -> None:
-    events = Events((), np.empty((3, 0), np.float32), np.arange(1.0, 4.0), np.arange(3, dtype=np.uint64))
+    events = Events(
+        names=(), x=np.empty((3, 0), np.float32), weight=np.arange(1.0, 4.0), id=np.arange(3, dtype=np.uint64)
+    )
     store.write(tmp_path / "weights.h5", events, store.Schema((), (), 1))
     assert sorted(store.read(tmp_path / "weights.h5").weight) == [1.0, 2.0, 3.0]
 

@@ -25,7 +25,9 @@ SHAPE = networks.Shape("mlp", 2, 1, 3)
 def events(count: int, seed: int = 1) -> Events:
     generator = np.random.default_rng(seed)
     x = generator.normal(size=(count, 2)).astype(np.float32)
-    return Events(("a", "b"), x, np.ones(count), generator.integers(0, 2**63, count).astype(np.uint64))
+    return Events(
+        names=("a", "b"), x=x, weight=np.ones(count), id=generator.integers(0, 2**63, count).astype(np.uint64)
+    )
 
 
 def estimator(fold: list[int]) -> Estimator:
@@ -113,7 +115,7 @@ def versions(shift: float, *, rename: bool) -> tuple[Events, Events]:
     x[:, 0] += np.float32(shift)
     kept = np.flatnonzero(x[:, 0] > -1)
     ids = hashing.mix(nominal.id, 5) if rename else nominal.id
-    return nominal, Events(nominal.names, x[kept], np.ones(len(kept)), ids[kept])
+    return nominal, Events(names=nominal.names, x=x[kept], weight=np.ones(len(kept)), id=ids[kept])
 
 
 def test_variations_of_the_same_events_are_found() -> None:

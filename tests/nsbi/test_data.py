@@ -44,7 +44,9 @@ def recipe(**changes: object) -> Recipe:
 
 
 def convert(*paths: Path, **changes: object) -> Events:
-    return converted([InputFile(str(p), "", f"digest{i}") for i, p in enumerate(paths)], recipe(**changes))
+    return converted(
+        [InputFile(path=str(p), tree="", label=f"digest{i}") for i, p in enumerate(paths)], recipe(**changes)
+    )
 
 
 def converted(files: list[InputFile], wanted: Recipe) -> Events:
@@ -125,7 +127,7 @@ def test_parts_are_disjoint_complete_and_as_large_as_asked(tmp_path: Path) -> No
 def test_without_id_columns_rows_are_named_by_content_and_place(tmp_path: Path) -> None:
     path = write(tmp_path, "a", COLUMNS)
     found, again, other = convert(path, id=()), convert(path, id=()), converted(
-        [InputFile(str(path), "", "other")], recipe(id=())
+        [InputFile(path=str(path), tree="", label="other")], recipe(id=())
     )  # fmt: skip
     np.testing.assert_array_equal(found.id, again.id)
     assert len(np.unique(np.concatenate([found.id, other.id]))) == 2 * len(found)
@@ -227,7 +229,7 @@ def test_the_same_events_from_ttree_rntuple_and_parquet(sample_data: Path) -> No
         path = sample_data / "cms_open_data" / name
         with readers.open_file(path, tree) as reader:
             names = [f for f in features if f in reader.names]
-        file = [InputFile(str(path), tree, "same")]
+        file = [InputFile(path=str(path), tree=tree, label="same")]
         found.append(converted(file, recipe(features=tuple(names), weight=1.0, selections=(), id=("run", "event"))))
     shared = set.intersection(*({*f.names} for f in found))
     assert {"MET_pt", "PV_npvs"} <= shared
@@ -247,7 +249,9 @@ def test_the_same_events_from_ttree_rntuple_and_parquet(sample_data: Path) -> No
     ],
 )
 def test_faulty_sample_files(sample_data: Path, name: str, said: str) -> None:
-    file = InputFile(str(sample_data / "faulty" / name), "Events" if name == "nano_dy_empty.root" else "", "d")
+    file = InputFile(
+        path=str(sample_data / "faulty" / name), tree="Events" if name == "nano_dy_empty.root" else "", label="d"
+    )
     with pytest.raises(InputError, match=said):
         converted([file], recipe(features=("MET_pt",), weight=1.0, selections=(), id=()))
 
@@ -311,7 +315,7 @@ def test_a_look_at_part_of_a_file_does_not_judge_the_whole(tmp_path: Path, monke
     monkeypatch.setattr(conversion, "STEP", 100)
     monkeypatch.setattr(sample_look, "ROWS", 300)
     wanted = recipe(selections=("event >= 900",))
-    look = sample_look.Look(wanted, (str(path),), "", "", 0)
+    look = sample_look.Look(recipe=wanted, files=(str(path),), tree="", generate="", events=0)
     assert inspect_inputs.look([look], ("", ""), Fractions(0.6, 0.2, 0.2, 1), 50)["problems"] == []
     assert len(convert(path, selections=("event >= 900",))) == 100
 
@@ -320,9 +324,19 @@ def test_look_reports_every_sample_and_the_modules_behind_physics(tmp_path: Path
     (tmp_path / "shift_of_mine.py").write_text("SHIFT = 1.0\n")
     source = "import shift_of_mine\nprint('hello')\ndef s(g, n): return {'pt': g.normal(size=n)}\ndef log_density(p, x, a): ...\n"
     looks = [
-        sample_look.Look(recipe(features=("pt",), weight=1.0, selections=(), id=()), (), "", "physics.py:s", 100),
         sample_look.Look(
-            recipe(features=("mass",), weight=1.0, selections=(), id=(), sample="t"), (), "", "physics.py:s", 10**6
+            recipe=recipe(features=("pt",), weight=1.0, selections=(), id=()),
+            files=(),
+            tree="",
+            generate="physics.py:s",
+            events=100,
+        ),
+        sample_look.Look(
+            recipe=recipe(features=("mass",), weight=1.0, selections=(), id=(), sample="t"),
+            files=(),
+            tree="",
+            generate="physics.py:s",
+            events=10**6,
         ),
     ]
     found = inspect_inputs.look(looks, (source, str(tmp_path / "physics.py")), Fractions(0.6, 0.2, 0.2, 1), 1000)

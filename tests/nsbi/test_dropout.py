@@ -34,7 +34,13 @@ def gaussian(n: int, mean: float, seed: int) -> Events:
     counts = generator.integers(0, 4, n)
     jets = Jagged(generator.normal(mean, 1, (int(counts.sum()), 2)).astype(np.float32), ends(counts))
     x = generator.normal(mean, 1, (n, 3)).astype(np.float32)
-    return Events(tuple("abc"), x, np.ones(n), np.arange(seed * 10**6, seed * 10**6 + n, dtype=np.uint64), jets)
+    return Events(
+        names=tuple("abc"),
+        x=x,
+        weight=np.ones(n),
+        id=np.arange(seed * 10**6, seed * 10**6 + n, dtype=np.uint64),
+        particles=jets,
+    )
 
 
 WITH_JETS = RatioEvents.build(gaussian(1500, 0.4, 1), gaussian(1500, 0.0, 2))

@@ -36,7 +36,9 @@ FEATURES = 4
 
 def gaussian(n: int, mean: float, seed: int) -> Events:
     x = np.random.default_rng(seed).normal(mean, 1, (n, FEATURES)).astype(np.float32)
-    return Events(tuple("abcd"), x, np.ones(n), np.arange(seed * 10**6, seed * 10**6 + n, dtype=np.uint64))
+    return Events(
+        names=tuple("abcd"), x=x, weight=np.ones(n), id=np.arange(seed * 10**6, seed * 10**6 + n, dtype=np.uint64)
+    )
 
 
 def jets(n: int, mean: float, seed: int) -> Events:
@@ -259,7 +261,7 @@ def latent(n: int, mean: float, seed: int) -> Events:
     x = (z + generator.normal(0, LATENT, z.shape)).astype(np.float32)
     ids = np.arange(seed * 10**6, seed * 10**6 + n, dtype=np.uint64)
     joint = {"score": expit(log_ratio).astype(np.float32), "ratio": np.exp(log_ratio).astype(np.float32)}
-    return Events(tuple("abcd"), x, np.ones(n), ids, joint=joint)
+    return Events(names=tuple("abcd"), x=x, weight=np.ones(n), id=ids, joint=joint)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])

@@ -21,7 +21,7 @@ from needle_parsl.nsbi.transforms.transform import Transform
 SHAPE = networks.Shape("mlp", features=2, layers=1, nodes=4)
 P = 4 * 2 + 4 + 4 + 1
 RNG = np.random.default_rng(3)
-EVENTS = Events(("a", "b"), RNG.normal(size=(5000, 2)).astype(np.float32), RNG.uniform(0.5, 1.5, 5000), np.arange(5000, dtype=np.uint64))  # fmt: skip
+EVENTS = Events(names=("a", "b"), x=RNG.normal(size=(5000, 2)).astype(np.float32), weight=RNG.uniform(0.5, 1.5, 5000), id=np.arange(5000, dtype=np.uint64))  # fmt: skip
 SIGNAL = replace(EVENTS, x=EVENTS.x[::-1] + np.float32(0.3), id=EVENTS.id + np.uint64(5000))
 MEMBERS = tuple(
     packs.Trained(m, 0, m, RNG.normal(0, 0.4, P).astype(np.float32), np.ones((1, 2)), 0, "") for m in range(5)

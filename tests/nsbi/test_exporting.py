@@ -38,7 +38,7 @@ def events(mean: float, first: int, count: int = 3000) -> Events:
     """Draw events whose features have large means and small widths, as energies in MeV have."""
     x = RNG.normal(mean, 1, (count, 3)) * [1, 50, 1e-3] + [0, 9e4, 0]
     ids = np.arange(first, first + count, dtype=np.uint64)
-    return Events(("eta", "pt", "d0"), x.astype(np.float32), RNG.uniform(0.5, 1.5, count), ids)
+    return Events(names=("eta", "pt", "d0"), x=x.astype(np.float32), weight=RNG.uniform(0.5, 1.5, count), id=ids)
 
 
 ABOVE, BELOW = events(0.5, 0), events(0.0, 3000)
@@ -124,7 +124,7 @@ def transformed(combine: str = "mean_log") -> tuple[Estimator, np.ndarray]:
     ]  # fmt: skip
     x = np.column_stack(columns).astype(np.float32)
     x[::3, [0, 3]], x[::5, 7] = -25, np.nan
-    both = Events(tuple("abcdefgh"), x, np.ones(3000), np.arange(3000, dtype=np.uint64))
+    both = Events(names=tuple("abcdefgh"), x=x, weight=np.ones(3000), id=np.arange(3000, dtype=np.uint64))
     transform = fitted([both], Wanted.of((-25.0, "nan"), KINDS))
     shape = networks.Shape("mlp", transform.outputs, 2, 8)
     weights = [networks.vector(networks.build(shape, m)).numpy() for m in range(3)]

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def gaussian(n: int, mean: float, seed: int) -> Events:
     x = np.random.default_rng(seed).normal([mean, 0.0], [1.0, 2.0], (n, 2)).astype(np.float32)
-    return Events(("a", "b"), x, np.ones(n), np.arange(seed * 10**6, seed * 10**6 + n, dtype=np.uint64))
+    return Events(
+        names=("a", "b"), x=x, weight=np.ones(n), id=np.arange(seed * 10**6, seed * 10**6 + n, dtype=np.uint64)
+    )
 
 
 def test_densities_and_their_ratio_are_the_exact_ones() -> None:

@@ -70,8 +70,17 @@ def text(*lines: str) -> Callable[[Path], None]:
 
 def convert(path: Path, names: Sequence[str], selection: str = "", jets: tuple[str, ...] = (), weight: str = "") -> Any:
     particles = ParticleRecipe(jets, "Jet" if jets != ("list",) else "", 4) if jets else None
-    recipe = Recipe("s", tuple(names), weight or 1.0, (selection,) if selection else (), (), (), (), particles)
-    return conversion.convert(Piece(InputFile(str(path), "", "label")), recipe)
+    recipe = Recipe(
+        sample="s",
+        features=tuple(names),
+        weight=weight or 1.0,
+        selections=(selection,) if selection else (),
+        id=(),
+        derived=(),
+        computed=(),
+        particles=particles,
+    )
+    return conversion.convert(Piece(InputFile(path=str(path), tree="", label="label")), recipe)
 
 
 NULLS = pa.array([None if i % 2 else 1.0 for i in range(N)])

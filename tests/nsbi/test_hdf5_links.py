@@ -18,7 +18,7 @@ from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
 from needle_parsl.nsbi.programs import survey
 
 N = 400
-RECIPE = Recipe("s", ("x1", "x2"), 1.0, (), ())
+RECIPE = Recipe(sample="s", features=("x1", "x2"), weight=1.0, selections=(), id=())
 
 
 def base(path: Path) -> h5py.File:
@@ -66,23 +66,31 @@ def plant(how: str, folder: Path) -> Path:
 def test_data_that_lies_elsewhere_is_refused(how: str, why: str, tmp_path: Path) -> None:
     path = plant(how, tmp_path)
     with pytest.raises(InputError) as raised:
-        conversion.convert(Piece(InputFile(str(path), "", "l")), RECIPE)
+        conversion.convert(Piece(InputFile(path=str(path), tree="", label="l")), RECIPE)
     assert str(raised.value).startswith(f'{path}: sample s: column "x1" has a type that cannot be used ({why}')
     source = columns.Source(
-        "s",
-        "samples.s",
-        [str(path)],
-        "",
-        "samples.s.tree",
-        {"x1": "features.names", "x2": "features.names"},
-        (),
-        {},
-        False,
+        store="s",
+        key="samples.s",
+        files=[str(path)],
+        tree="",
+        tree_key="samples.s.tree",
+        names={"x1": "features.names", "x2": "features.names"},
+        derived=(),
+        lists={},
+        skip=False,
     )
     ((key, said),) = columns.problems([source])
     assert (key, why in said) == ("features.names", True)
     assert survey.survey(path).features == ("x2",)  # `needle init` leaves it out
-    assert len(conversion.convert(Piece(InputFile(str(path), "", "l")), Recipe("s", ("x2",), 1.0, (), ()))) == N
+    assert (
+        len(
+            conversion.convert(
+                Piece(InputFile(path=str(path), tree="", label="l")),
+                Recipe(sample="s", features=("x2",), weight=1.0, selections=(), id=()),
+            )
+        )
+        == N
+    )
 
 
 def made(path: Path, write: Any) -> readers.Reader:
@@ -129,7 +137,7 @@ def test_files_that_the_user_names_are_read_and_count(how: str, tmp_path: Path) 
     found = files.states([str(path)], {}, [other, str(tmp_path / "not.h5")])[str(path)]
     assert isinstance(found, files.State)
     assert found.links == (other,)
-    piece = Piece(InputFile(str(path), "", found.digest, tuple(found.stamp), links=found.links))
+    piece = Piece(InputFile(path=str(path), tree="", label=found.digest, stamp=tuple(found.stamp), links=found.links))
     events = gathering.gather([piece], RECIPE).events
     np.testing.assert_array_equal(events.x[:, 0], np.full(N, ord("s") if how == "raw" else 0.0, np.float32))
     assert files.states([str(path)], {str(path): asdict(found)}, [other])[str(path)].digest == found.digest  # type: ignore[union-attr]

@@ -17,7 +17,7 @@ CROSSED = Fractions(0.6, 0.15, 0.25, 7, crossed=True)
 
 
 def leaks(path: Path, ids: np.ndarray, x: np.ndarray) -> tuple[float, float]:
-    events = Events(("x",), x.astype(np.float32)[:, None], np.ones(len(x)), hashing.identify([ids]))
+    events = Events(names=("x",), x=x.astype(np.float32)[:, None], weight=np.ones(len(x)), id=hashing.identify([ids]))
     store.write(path, events, store.Schema(("x",), (), CROSSED.salt))
     with Store(path) as opened:
         return gathering.crossed_leaks(opened, CROSSED, FOLDS)

@@ -46,7 +46,13 @@ def write(path: Path, first: int, n: int = N, particles: bool = False) -> Path:
     schema = Schema(SCHEMA.features, ("a", "b") if particles else (), SCHEMA.salt)
     if jets is not None:
         jets = Jagged(jets.values.astype(np.float32), jets.offsets)
-    store.write(path, Events(SCHEMA.features, x, generator.normal(1, 0.5, n), number.astype(np.uint64), jets), schema)
+    store.write(
+        path,
+        Events(
+            names=SCHEMA.features, x=x, weight=generator.normal(1, 0.5, n), id=number.astype(np.uint64), particles=jets
+        ),
+        schema,
+    )
     return path
 
 
@@ -130,7 +136,7 @@ def test_transformed_features_and_bootstrap_weights(stores: dict[str, float], po
         for n, w in zip(*(collected(InMemory(found, 500, PLAIN))[i] for i in (0, 2)), strict=True)
         for n in [n[0]]
     }
-    for loader in loaders(stores, pool, 500, Loading(PLAIN.memory, 3, transform, bootstrap=17)):
+    for loader in loaders(stores, pool, 500, Loading(memory=PLAIN.memory, seed=3, transform=transform, bootstrap=17)):
         x, _, weight = collected(loader)
         numbers = np.rint(x[:, 0] * first.width + first.shift).astype(int)
         np.testing.assert_array_equal(np.sort(numbers), np.arange(50_000))
@@ -164,7 +170,9 @@ def test_damage_is_an_error_and_no_batch(tmp_path: Path) -> None:
 
 
 def test_weights_without_a_sum_are_refused(tmp_path: Path) -> None:
-    events = Events(("a",), np.ones((4, 1), np.float32), np.array([1.0, -1, 1, -1]), np.arange(4, dtype=np.uint64))
+    events = Events(
+        names=("a",), x=np.ones((4, 1), np.float32), weight=np.array([1.0, -1, 1, -1]), id=np.arange(4, dtype=np.uint64)
+    )
     store.write(tmp_path / "s.h5", events, Schema(("a",), (), 1))
     with pytest.raises(InputError, match="with label 1 add up to 0; expected more than 0"):
         stretches({tmp_path / "s.h5": 1.0})
@@ -242,7 +250,11 @@ def test_store_larger_than_the_memory_allowed(tmp_path: Path) -> None:
     n, wide = 2_000_000, tuple(f"f{i}" for i in range(36))
     x = np.zeros((n, 36), np.float32)
     x[:, 0] = np.arange(n)
-    store.write(tmp_path / "s.h5", Events(wide, x, np.ones(n), np.arange(n, dtype=np.uint64)), Schema(wide, (), 1))
+    store.write(
+        tmp_path / "s.h5",
+        Events(names=wide, x=x, weight=np.ones(n), id=np.arange(n, dtype=np.uint64)),
+        Schema(wide, (), 1),
+    )
     del x
 
     def limited(mode: str) -> subprocess.CompletedProcess[str]:
@@ -298,7 +310,7 @@ def test_three_gigabytes_train_in_one(tmp_path: Path) -> None:
             x = generator.normal(shift, 1, size=(500_000, 32)).astype(np.float32)
             ids = np.arange(first, first + 500_000, dtype=np.uint64)
             parts.append(tmp_path / f"{name}.{first}")
-            store.write(parts[-1], Events(wide, x, np.ones(len(x)), ids), Schema(wide, (), 1), bits=6)
+            store.write(parts[-1], Events(names=wide, x=x, weight=np.ones(len(x)), id=ids), Schema(wide, (), 1), bits=6)
         store.merge(parts, tmp_path / f"{name}.h5", 2**26)
         for part in parts:
             part.unlink()

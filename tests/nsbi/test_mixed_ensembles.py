@@ -89,7 +89,9 @@ def test_members_with_their_own_step_size_are_those_of_a_pack_of_their_own() -> 
 
     def gaussian(mean: float, seed: int) -> Events:
         x = np.random.default_rng(seed).normal(mean, 1, (200, 3)).astype(np.float32)
-        return Events(tuple("abc"), x, np.ones(200), np.arange(seed * 1000, seed * 1000 + 200, dtype=np.uint64))
+        return Events(
+            names=tuple("abc"), x=x, weight=np.ones(200), id=np.arange(seed * 1000, seed * 1000 + 200, dtype=np.uint64)
+        )
 
     data = ratio_events.RatioEvents.build(gaussian(0.4, 1), gaussian(0.0, 2))
     view = ratio_events.MemberView(0, 1, 5, 0.2, 6, None)

@@ -35,7 +35,9 @@ VIEW = MemberView(0, 1, 5, 0.2, 6, None)
 def gaussian(name: str, n: int, first: int) -> Events:
     generator = np.random.default_rng(first)
     x = generator.normal(MEANS[name], 1, (n, 2)).astype(np.float32)
-    return Events(("a", "b"), x, generator.uniform(0.5, 1.5, n), np.arange(first, first + n, dtype=np.uint64))
+    return Events(
+        names=("a", "b"), x=x, weight=generator.uniform(0.5, 1.5, n), id=np.arange(first, first + n, dtype=np.uint64)
+    )
 
 
 SAMPLES = {name: gaussian(name, 4000 + 2000 * k, 10_000 * (k + 1)) for k, name in enumerate(MEANS)}
@@ -129,7 +131,9 @@ def test_classes_in_stores_are_the_same(tmp_path: Path) -> None:
     found = []
     for number, (name, sample) in enumerate(SAMPLES.items()):
         store.write(tmp_path / f"{name}.h5", sample, Schema(("a", "b"), (), 3))
-        found.append(Stretch(str(tmp_path / f"{name}.h5"), 0, len(sample), float(number), 1.0))
+        found.append(
+            Stretch(path=str(tmp_path / f"{name}.h5"), start=0, stop=len(sample), label=float(number), factor=1.0)
+        )
     for ours, theirs in zip(StoredEvents.of(found, dict(enumerate(SAMPLES))).look(VIEW), DATA.look(VIEW), strict=True):
         (batch,) = ours.batches(len(ours))
         assert len(batch.label) == len(theirs)

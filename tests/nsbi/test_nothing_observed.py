@@ -39,7 +39,11 @@ def test_the_limit_is_that_of_the_expected_events_alone(nuisances: dict[str, Nui
 
 
 def test_observed_data_alone_may_be_empty() -> None:
-    none = Events(("x1",), np.empty((0, 1), np.float32), np.empty(0), np.empty(0, np.uint64))
-    acceptance.judge(none, ["data.h5"], Recipe("observed", ("x1",), 1.0, ("x1 < 40",), ()))
+    none = Events(names=("x1",), x=np.empty((0, 1), np.float32), weight=np.empty(0), id=np.empty(0, np.uint64))
+    acceptance.judge(
+        none, ["data.h5"], Recipe(sample="observed", features=("x1",), weight=1.0, selections=("x1 < 40",), id=())
+    )
     with pytest.raises(InputError, match=r"sample signal: no event is left in data\.h5 after the selection"):
-        acceptance.judge(none, ["data.h5"], Recipe("signal", ("x1",), 1.0, ("x1 < 40",), ()))
+        acceptance.judge(
+            none, ["data.h5"], Recipe(sample="signal", features=("x1",), weight=1.0, selections=("x1 < 40",), id=())
+        )

@@ -76,8 +76,8 @@ def test_what_the_users_code_is_made_of(tmp_path: Path, monkeypatch: pytest.Monk
         (tmp_path / name).write_text(text)
         os.utime(tmp_path / name)
     time.sleep(0.01)
-    recipe = Recipe("s", ("x1",), "weight", (), ())
-    item = sample_look.Look(recipe, (), "", "physics.py:signal", 10_000)
+    recipe = Recipe(sample="s", features=("x1",), weight="weight", selections=(), id=())
+    item = sample_look.Look(recipe=recipe, files=(), tree="", generate="physics.py:signal", events=10_000)
 
     def look() -> dict[str, str]:
         for name in [name for name in sys.modules if name.startswith(("ana_of_mine", "physics_"))]:
@@ -143,7 +143,13 @@ def test_code_and_weights_that_are_read_as_files(tmp_path: Path, monkeypatch: py
     for name in names:
         (tmp_path / name).write_text("X = 1")
     time.sleep(0.01)
-    item = sample_look.Look(Recipe("s", ("x1",), "weight", (), ()), (), "", "physics.py:signal", 10_000)
+    item = sample_look.Look(
+        recipe=Recipe(sample="s", features=("x1",), weight="weight", selections=(), id=()),
+        files=(),
+        tree="",
+        generate="physics.py:signal",
+        events=10_000,
+    )
     for _ in range(2):  # from sources, then from compiled files
         found = inspect_inputs.look([item], (LOADED, str(tmp_path / "physics.py")), Fractions(0.6, 0.2, 0.2, 1), 10)
         assert {Path(path).name for path in found["code"]} == names

@@ -54,7 +54,7 @@ def recipe(**changed: Any) -> Recipe:
 
 def written(path: Path, columns: dict[str, Any]) -> Piece:
     (csv.write_csv if path.suffix == ".csv" else parquet.write_table)(pa.table(columns), path)
-    return Piece(InputFile(str(path), "", "l"))
+    return Piece(InputFile(path=str(path), tree="", label="l"))
 
 
 @pytest.mark.parametrize(

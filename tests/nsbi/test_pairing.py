@@ -29,7 +29,7 @@ def versions(first: int, last: int, shift: float) -> Events:
     """Draw a version of some of the events, whose number is their first feature."""
     number = np.arange(first, last)
     x = np.stack([number, np.random.default_rng(9).normal(0, 1, 60_000)[first:last] + shift], axis=1).astype(np.float32)
-    return Events(("number", "y"), x, np.ones(len(x)), number.astype(np.uint64))
+    return Events(names=("number", "y"), x=x, weight=np.ones(len(x)), id=number.astype(np.uint64))
 
 
 NOMINAL, UP, DOWN = versions(0, 4000, 0.0), versions(500, 4500, 0.3), versions(0, 3000, -0.3)
@@ -123,7 +123,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[Stretch]:
     for label, sample in enumerate((versions(0, 30_000, 0.0), versions(5_000, 45_000, 0.3), versions(0, 10_000, -0.3))):
         path = folder / f"{label}.h5"
         store.write(path, sample, Schema(sample.names, (), SALT))
-        made.append(Stretch(str(path), 0, len(sample), float(label), 1.0))
+        made.append(Stretch(path=str(path), start=0, stop=len(sample), label=float(label), factor=1.0))
     return made
 
 
@@ -170,6 +170,8 @@ def test_a_member_takes_versions_together_from_stores(found: list[Stretch]) -> N
 def test_stores_without_versions_are_read_as_before(tmp_path: Path, found: list[Stretch]) -> None:
     sample = versions(50_000, 60_000, 0.0)
     store.write(tmp_path / "other.h5", sample, Schema(sample.names, (), SALT))
-    events = StoredEvents.of([found[0], Stretch(str(tmp_path / "other.h5"), 0, len(sample), 1.0, 1.0)])
+    events = StoredEvents.of(
+        [found[0], Stretch(path=str(tmp_path / "other.h5"), start=0, stop=len(sample), label=1.0, factor=1.0)]
+    )
     assert not events.shared
     assert not events.look(VIEW)[0].shuffled.loading.paired

@@ -25,12 +25,12 @@ def numerator(n: int, seed: int) -> Events:
     generator = np.random.default_rng(seed)
     theta = 2 * (np.sqrt(generator.uniform(0.25, 2.25, n)) - 1)
     x = np.stack([generator.normal(SLOPE * theta, 1), theta], axis=1).astype(np.float32)
-    return Events(("x", "theta"), x, np.ones(n), np.arange(n, dtype=np.uint64) + seed * 10**6)
+    return Events(names=("x", "theta"), x=x, weight=np.ones(n), id=np.arange(n, dtype=np.uint64) + seed * 10**6)
 
 
 def reference(n: int, seed: int) -> Events:
     x = np.random.default_rng(seed).normal(0, 1, (n, 1)).astype(np.float32)
-    return Events(("x",), x, np.ones(n), np.arange(n, dtype=np.uint64) + seed * 10**6)
+    return Events(names=("x",), x=x, weight=np.ones(n), id=np.arange(n, dtype=np.uint64) + seed * 10**6)
 
 
 def pair(n: int, seed: int) -> tuple[Events, Events]:

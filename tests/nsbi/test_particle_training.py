@@ -27,7 +27,7 @@ def events(n: int, shift: float, seed: int) -> Events:
     values = random.normal([shift, 5.0], [1.0, 3.0], (counts.sum(), 2)).astype(np.float32)
     x = random.normal(0, 1, (n, 1)).astype(np.float32)
     ids = np.arange(seed * 10**6, seed * 10**6 + n, dtype=np.uint64)
-    return Events(("a",), x, np.ones(n), ids, Jagged(values, ends(counts)))
+    return Events(names=("a",), x=x, weight=np.ones(n), id=ids, particles=Jagged(values, ends(counts)))
 
 
 ABOVE, BELOW = events(1200, 0.5, 1), events(1200, 0.0, 2)

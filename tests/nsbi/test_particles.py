@@ -162,7 +162,7 @@ def hzz(sample_data: Path, function: str = "ht", **changes: object) -> tuple[Pie
         "derived": (), "computed": computed, "particles": ParticleRecipe(("Px", "E"), "Jet", 2, "E"), "physics": (SOURCE, "physics.py"),
     }  # fmt: skip
     path = sample_data / "cms_open_data" / "uproot-HZZ.root"
-    return Piece(InputFile(str(path), "", "d")), Recipe(**{**fields, **changes})
+    return Piece(InputFile(path=str(path), tree="", label="d")), Recipe(**{**fields, **changes})
 
 
 def test_real_jets_and_a_function_of_them(sample_data: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def features(share: float = 0.4, value: float = -25.0, n: int = N) -> np.ndarray
 
 
 def seen(sample: str, x: np.ndarray, wanted: Wanted | None = None, complete: bool = True) -> Seen:
-    events = Events(NAMES[: x.shape[1]], x, np.ones(len(x)), np.arange(len(x), dtype=np.uint64))
+    events = Events(names=NAMES[: x.shape[1]], x=x, weight=np.ones(len(x)), id=np.arange(len(x), dtype=np.uint64))
     return placeholders.see(sample, events, wanted or Wanted(), complete=complete)
 
 
@@ -135,7 +135,7 @@ def test_one_bad_event_among_very_many_is_found() -> None:
 
 def written(path: Path, **columns: np.ndarray) -> Piece:
     parquet.write_table(pa.table(columns), path)
-    return Piece(InputFile(str(path), "", "label"))
+    return Piece(InputFile(path=str(path), tree="", label="label"))
 
 
 @pytest.mark.parametrize(("missing", "stored"), [((-25.0, "nan"), -25.0), (("nan",), STORED), (("nan", -7.0), -7.0)])
@@ -146,13 +146,15 @@ def test_nan_is_kept_as_a_number_where_it_is_listed(
     x[::5] = np.nan
     piece = written(tmp_path / "a.parquet", x=x, y=np.arange(N))
     wanted = Wanted.of(missing)
-    found = conversion.convert(piece, Recipe("s", ("x", "y"), 1.0, (), (), nan=wanted.stored))
+    found = conversion.convert(
+        piece, Recipe(sample="s", features=("x", "y"), weight=1.0, selections=(), id=(), nan=wanted.stored)
+    )
     np.testing.assert_array_equal(found.x[:, 0], np.where(np.isnan(x), stored, x).astype(np.float32))
     assert stored in wanted.placeholders
     with pytest.raises(
         InputError, match=rf'column "x" is NaN or infinite in {N // 5} of {N} events; .*missing = \["nan"\]'
     ):
-        conversion.convert(piece, Recipe("s", ("x", "y"), 1.0, (), ()))
+        conversion.convert(piece, Recipe(sample="s", features=("x", "y"), weight=1.0, selections=(), id=()))
 
 
 @pytest.mark.parametrize("nan", [None, -25.0])
@@ -162,7 +164,10 @@ def test_infinities_are_refused_whatever_is_missing(tmp_path: Path, nan: float |
     if nan:
         x[19] = np.nan
     with pytest.raises(InputError) as caught:
-        conversion.convert(written(tmp_path / "a.parquet", x=x), Recipe("s", ("x",), 1.0, (), (), nan=nan))
+        conversion.convert(
+            written(tmp_path / "a.parquet", x=x),
+            Recipe(sample="s", features=("x",), weight=1.0, selections=(), id=(), nan=nan),
+        )
     assert f'a.parquet: sample s: column "x" is {"" if nan else "NaN or "}infinite in 2 of {N} events' in str(
         caught.value
     )
@@ -171,7 +176,15 @@ def test_infinities_are_refused_whatever_is_missing(tmp_path: Path, nan: float |
 def test_nan_of_a_particle_is_kept_where_it_is_listed(tmp_path: Path) -> None:
     jets = [[1.0, float("nan")], [], [3.0]]
     piece = written(tmp_path / "a.parquet", x=np.arange(3.0), pt=jets)
-    recipe = Recipe("s", ("x",), 1.0, (), (), particles=ParticleRecipe(("pt",), "", 4), nan=-9.0)
+    recipe = Recipe(
+        sample="s",
+        features=("x",),
+        weight=1.0,
+        selections=(),
+        id=(),
+        particles=ParticleRecipe(("pt",), "", 4),
+        nan=-9.0,
+    )
     found = conversion.convert(piece, recipe).particles
     assert found is not None
     np.testing.assert_array_equal(found.values[:, 0], [1, -9, 3])

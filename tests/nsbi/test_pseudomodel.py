@@ -29,7 +29,12 @@ def pseudo(combine: str) -> pseudomodel.PseudoModel:
             packs.Trained(m, 0, m, rng.normal(0, 0.4, P).astype(np.float32), np.ones((1, 2)), 0, "") for m in range(3)
         )
         above, below = (
-            Events(("m", "pt"), X + np.float32(d), np.ones(len(X)), np.arange(len(X), dtype=np.uint64) + np.uint64(s))
+            Events(
+                names=("m", "pt"),
+                x=X + np.float32(d),
+                weight=np.ones(len(X)),
+                id=np.arange(len(X), dtype=np.uint64) + np.uint64(s),
+            )
             for d, s in ((0.3, 0), (0.0, len(X)))
         )
         pack = packs.Pack(SHAPE, Transform.none("ab"), members)

@@ -100,11 +100,11 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     found.http.server_close()
 
 
-RECIPE = Recipe("s", ("x",), "w", (), ("event",))
+RECIPE = Recipe(sample="s", features=("x",), weight="w", selections=(), id=("event",))
 
 
 def numbers(url: str) -> list[int]:
-    return [int(i) for i in convert(Piece(InputFile(url, "", "")), RECIPE).id]
+    return [int(i) for i in convert(Piece(InputFile(path=url, tree="", label="")), RECIPE).id]
 
 
 @pytest.mark.parametrize("name", ["part0.root", "all.parquet", "all.csv"])
@@ -143,12 +143,14 @@ def test_copies_are_kept_and_renewed(server: Server, tmp_path: Path, monkeypatch
 
 def test_look_and_read_notice_a_replaced_file(server: Server, tmp_path: Path) -> None:
     url = f"{server.url}/part*.root"
-    item = sample_look.Look(RECIPE, (url,), "", "", 0)
+    item = sample_look.Look(recipe=RECIPE, files=(url,), tree="", generate="", events=0)
     found = inspect_inputs.look([item], ("", ""), Fractions(0.6, 0.2, 0.2, 1), 100)
     assert found["problems"] == []
     assert list(found["samples"]["s"]) == [f"{server.url}/part{i}.root" for i in (0, 1)]
     state = found["files"][f"{server.url}/part0.root"]
-    piece = Piece(InputFile(f"{server.url}/part0.root", "", state["digest"], tuple(state["stamp"])))
+    piece = Piece(
+        InputFile(path=f"{server.url}/part0.root", tree="", label=state["digest"], stamp=tuple(state["stamp"]))
+    )
     assert len(gather([piece], RECIPE).events) == 3000
     (tmp_path / "served" / "part1.root").replace(tmp_path / "served" / "part0.root")
     with pytest.raises(InputError, match="has changed since it was looked at"):

@@ -26,7 +26,14 @@ def events(n: int = N, seed: int = 1) -> Events:
     particles = Jagged(generator.normal(size=(counts.sum(), 2)).astype(np.float32), ends(counts))
     x = generator.normal(5, 2, size=(n, 2)).astype(np.float32)
     joint = {name: generator.random(n, np.float32) for name in SCHEMA.joint}
-    return Events(SCHEMA.features, x, generator.normal(1, 0.7, n), np.arange(n, dtype=np.uint64) * 3, particles, joint)
+    return Events(
+        names=SCHEMA.features,
+        x=x,
+        weight=generator.normal(1, 0.7, n),
+        id=np.arange(n, dtype=np.uint64) * 3,
+        particles=particles,
+        joint=joint,
+    )
 
 
 def payload(path: Path) -> dict[str, bytes]:

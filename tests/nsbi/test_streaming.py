@@ -32,7 +32,13 @@ def events(n: int, mean: float, first: int) -> Events:
     x = generator.normal(mean, 1, (n, 2)).astype(np.float32)
     counts = generator.integers(0, 4, n)
     jets = Jagged(generator.exponential(30, (counts.sum(), 2)).astype(np.float32), ends(counts))
-    return Events(("a", "b"), x, generator.normal(1, 0.3, n), np.arange(first, first + n, dtype=np.uint64), jets)
+    return Events(
+        names=("a", "b"),
+        x=x,
+        weight=generator.normal(1, 0.3, n),
+        id=np.arange(first, first + n, dtype=np.uint64),
+        particles=jets,
+    )
 
 
 SAMPLES = (events(20_000, 0.5, 0), events(30_000, 0.0, 100_000))
@@ -45,9 +51,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[RatioEvents, StoredE
     for name, sample, label, factor in zip(("s", "b"), SAMPLES, (1.0, 0.0), (1.0, FACTOR), strict=True):
         path = folder / f"{name}.h5"
         store.write(path, sample, Schema(("a", "b"), ("pt", "eta"), 3))
-        found.append(Stretch(str(path), 0, len(sample), label, factor))
+        found.append(Stretch(path=str(path), start=0, stop=len(sample), label=label, factor=factor))
     b = SAMPLES[1]
-    below = Events(b.names, b.x, b.weight * FACTOR, b.id, b.particles)
+    below = Events(names=b.names, x=b.x, weight=b.weight * FACTOR, id=b.id, particles=b.particles)
     return RatioEvents.build(SAMPLES[0], below), StoredEvents.of(found)
 
 
@@ -85,7 +91,9 @@ def test_what_is_known_jointly_is_the_same_from_stores(tmp_path: Path, loss: str
         }
         known.append(replace(sample, joint=joint))
         store.write(tmp_path / f"{name}.h5", known[-1], Schema(("a", "b"), ("pt", "eta"), 3, ("s", "other")))
-        found.append(Stretch(str(tmp_path / f"{name}.h5"), 0, len(sample), label, 1.0, "s"))
+        found.append(
+            Stretch(path=str(tmp_path / f"{name}.h5"), start=0, stop=len(sample), label=label, factor=1.0, joint="s")
+        )
     stored = StoredEvents.of(found) if loss == "alice" else StoredEvents.of(found[1:], (False,))
     held_ = RatioEvents.build(known[0] if loss == "alice" else None, known[1], "s")
     for ours, theirs in zip(stored.look(VIEW), held_.look(VIEW), strict=True):

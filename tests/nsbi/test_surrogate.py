@@ -35,7 +35,9 @@ def mean(one: float, two: float) -> float:
 
 def drawn(nu: tuple[float, float], events: int, seed: int) -> Events:
     x = np.random.default_rng(seed).normal(mean(*nu), 1.0, (events, 1)).astype(np.float32)
-    return Events(("x",), x, np.ones(events), hashing.mix(np.arange(events, dtype=np.uint64), np.uint64(seed)))
+    return Events(
+        names=("x",), x=x, weight=np.ones(events), id=hashing.mix(np.arange(events, dtype=np.uint64), np.uint64(seed))
+    )
 
 
 @pytest.fixture(scope="module")

@@ -263,9 +263,11 @@ def test_events_in_memory_and_in_stores_are_read_alike(tmp_path: Path) -> None:
     for k in range(2):
         ids = np.arange(k * N, k * N + N, dtype=np.uint64)
         jets = Jagged(columns("exponential", "angle")[: N - 1], np.minimum(np.arange(N + 1), N - 1).astype(np.int64))
-        samples.append(Events(("a", "b"), columns("student", "count"), 1 + np.arange(N) / N, ids, jets))
+        samples.append(
+            Events(names=("a", "b"), x=columns("student", "count"), weight=1 + np.arange(N) / N, id=ids, particles=jets)
+        )
         store.write(tmp_path / f"{k}.h5", samples[-1], store.Schema(("a", "b"), ("pt", "phi"), 3))
-        found.append(Stretch(str(tmp_path / f"{k}.h5"), 0, N, float(k), 1.0))
+        found.append(Stretch(path=str(tmp_path / f"{k}.h5"), start=0, stop=N, label=float(k), factor=1.0))
     wanted = Wanted.of((), {"b": "onehot"})
     ours, theirs = transforming.fitted(samples, wanted), transforming.fitted_to_stores(found, wanted)
     assert ours.names == theirs.names

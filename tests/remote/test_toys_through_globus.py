@@ -108,7 +108,7 @@ def test_a_worker_that_sees_another_directory_says_so(tmp_path: Path) -> None:
 def test_a_process_answers_line_by_line_and_ends_with_its_input(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / wire.TOKEN).write_text("mine")
-    task = Task(STAGES["toys"], "nothing", "key", None, ())  # type: ignore[arg-type]  # what no task is made of
+    task = Task(stage=STAGES["toys"], name="nothing", key="key", spec=None, after=())  # type: ignore[arg-type]  # what no task is made of
     wrong = wire.question("mine", "toys", str(tmp_path), task)
     hello = wire.question("mine", wire.HELLO, str(tmp_path))
     ended = subprocess.run(

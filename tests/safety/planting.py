@@ -128,4 +128,4 @@ def attribute(path: Path, name: str, change: Callable[[Any], Any]) -> None:
 
 def task() -> Task:
     """One that calls no code of the user's."""
-    return Task(STAGES["fit"], "asimov", "0" * 32, None, ())  # type: ignore[arg-type]
+    return Task(stage=STAGES["fit"], name="asimov", key="0" * 32, spec=None, after=())  # type: ignore[arg-type]

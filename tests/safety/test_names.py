@@ -79,7 +79,10 @@ def test_names_that_are_not_utf_8(ending: str, tmp_path: Path) -> None:
     strange = os.fsencode(str(tmp_path)) + b"/sig\xff." + ending.encode()
     path.rename(os.fsdecode(strange))
     (name,) = match(tmp_path / "analysis.toml", (f"sig*.{ending}",))
-    events = conversion.convert(Piece(InputFile(name, "", "l")), Recipe("s", ("x1",), 1.0, (), ()))
+    events = conversion.convert(
+        Piece(InputFile(path=name, tree="", label="l")),
+        Recipe(sample="s", features=("x1",), weight=1.0, selections=(), id=()),
+    )
     assert len(events) == 50
     with readers.open_file(name) as reader:
         assert reader.path.isprintable()

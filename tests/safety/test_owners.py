@@ -54,7 +54,7 @@ def test_a_run_directory_that_others_may_write_to_is_refused(open_to: int, tmp_p
     with pytest.raises(InputError, match=f"may be written to by others \\(mode {open_to:04o}\\)"):
         rundir.check(root)
     rundir.check(root, shared=True)
-    assert "others may read" in Site("s", shared=True).notes()[0]
+    assert "others may read" in Site(description="s", shared=True).notes()[0]
 
 
 @pytest.mark.parametrize("how", ["somebody else's", "open", "link", "pipe", "in the place of a folder"])
@@ -273,7 +273,9 @@ def test_what_a_detached_driver_is_told_is_for_its_user_alone(tmp_path: Path, mo
     monkeypatch.setattr(driver.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, "77\n", ""))
     before = os.umask(0o022)
     try:
-        drivers.detach(tmp_path / "run", Site("s", scheduler="slurm", driver="job", cpu=Shape(walltime="01:00:00")))
+        drivers.detach(
+            tmp_path / "run", Site(description="s", scheduler="slurm", driver="job", cpu=Shape(walltime="01:00:00"))
+        )
     finally:
         os.umask(before)
     for name in ("driver.json", "logs/driver.sh"):

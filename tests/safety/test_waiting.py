@@ -80,8 +80,8 @@ def test_the_driver_is_not_changed() -> None:
 
 def test_every_task_that_calls_code_of_the_users_runs_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     physics = specs.Physics("", "p.py")
-    plain = specs.Task(STAGES["fit"], "a", "k", specs.Merge((), (0, 1), 1), ())  # type: ignore[arg-type]
-    owned = specs.Task(STAGES["train"], "a", "k", plain.spec, (), physics, 7.0)
+    plain = specs.Task(stage=STAGES["fit"], name="a", key="k", spec=specs.Merge((), (0, 1), 1), after=())  # type: ignore[arg-type]
+    owned = specs.Task(stage=STAGES["train"], name="a", key="k", spec=plain.spec, after=(), code=physics, limit=7.0)
     assert [specs.own_code(task) for task in (plain, owned)] == [False, True]
     seen: list[Any] = []
     monkeypatch.setattr(user_process, "call", lambda *arguments, **how: seen.append((arguments, how)))

@@ -24,12 +24,24 @@ from needle_parsl.plan.stages import STAGES
 from needle_parsl.tasks import inputs
 from needle_parsl.tasks import toys as throwing
 
-FIT = specs.Fit("asimov", Model({}, {}), ())
+FIT = specs.Fit(dataset="asimov", model=Model({}, {}), shapes=())
 GRID = (0.5, 1.0, 1.5, 2.0)
 
 
 def toys(truth: float, **own: object) -> specs.Toys:
-    return specs.Toys(FIT, "mu", (("mu", truth),), True, "model", None, 1.0, 0, 0, 3, **own)  # type: ignore[arg-type]
+    return specs.Toys(
+        fit=FIT,
+        poi="mu",
+        truth=(("mu", truth),),
+        profiled=True,
+        source="model",
+        thrower=None,
+        least=1.0,
+        salt=0,
+        first=0,
+        count=3,
+        **own,
+    )  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -49,8 +61,16 @@ def names(mu: float) -> tuple[str, ...]:
 
 
 def test_belt_with_toys_without_a_signal(run: Path) -> None:
-    spec = specs.Neyman(FIT, "mu", GRID, tuple(map(names, GRID)), (0.68, 0.95), without=0.0, background=names(0.0))
-    throwing.neyman(str(run), Task(STAGES["neyman"], "neyman", "k", spec, ()))
+    spec = specs.Neyman(
+        fit=FIT,
+        poi="mu",
+        grid=GRID,
+        blocks=tuple(map(names, GRID)),
+        levels=(0.68, 0.95),
+        without=0.0,
+        background=names(0.0),
+    )
+    throwing.neyman(str(run), Task(stage=STAGES["neyman"], name="neyman", key="k", spec=spec, after=()))
     found = json.loads((run / stages.place("neyman", "neyman")).read_text())
     ((low, high),) = found["intervals"]["0.68"]
     assert (low, high) == (pytest.approx(1.2 - SIGMA, abs=0.1), pytest.approx(1.2 + SIGMA, abs=0.1))
@@ -59,7 +79,9 @@ def test_belt_with_toys_without_a_signal(run: Path) -> None:
     assert found["discovery"]["q_0"] == pytest.approx((1.2 / SIGMA) ** 2, rel=0.05)
     assert abs(found["discovery"]["significance"] - 2.4) < 0.3
     assert found["limits"]["upper"]["0.68"] == pytest.approx(1.44, abs=0.15)
-    throwing.neyman(str(run), Task(STAGES["neyman"], "neyman", "k", replace(spec, statistic="q_mu"), ()))
+    throwing.neyman(
+        str(run), Task(stage=STAGES["neyman"], name="neyman", key="k", spec=replace(spec, statistic="q_mu"), after=())
+    )
     limit = json.loads((run / stages.place("neyman", "neyman")).read_text())
     assert limit["intervals"]["0.68"] == [[0.5, pytest.approx(1.2 + 0.468 * SIGMA, abs=0.1)]]
     assert [point["t"] > 0 for point in limit["points"]] == [False, False, True, True]
@@ -68,11 +90,14 @@ def test_belt_with_toys_without_a_signal(run: Path) -> None:
 def test_data_whose_fit_does_not_converge_have_no_belt_and_a_reason(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = fitting.minimise
     monkeypatch.setattr(throwing, "minimise", lambda *given, **how: replace(free(*given, **how), converged=False))
-    spec = specs.Neyman(FIT, "mu", GRID, tuple(map(names, GRID)), (0.68,))
-    throwing.neyman(str(run), Task(STAGES["neyman"], "neyman", "k", spec, ()))
+    spec = specs.Neyman(fit=FIT, poi="mu", grid=GRID, blocks=tuple(map(names, GRID)), levels=(0.68,))
+    throwing.neyman(str(run), Task(stage=STAGES["neyman"], name="neyman", key="k", spec=spec, after=()))
     found = json.loads((run / stages.place("neyman", "neyman")).read_text())
     assert found["reason"] == "the fit of the asimov data did not converge, so that there is no belt"
-    throwing.toys(str(run), Task(STAGES["toys"], "neyman/mu=9.0000", "n", replace(toys(9.0), profiled=True), ()))
+    throwing.toys(
+        str(run),
+        Task(stage=STAGES["toys"], name="neyman/mu=9.0000", key="n", spec=replace(toys(9.0), profiled=True), after=()),
+    )
     assert len(inputs.blocks(str(run), ("neyman/mu=9.0000",)).t) == 0
 
 
@@ -84,14 +109,16 @@ def test_further_round_throws_only_where_a_critical_value_decides(run: Path, mon
     made = throwing.ToyBatch(events, drawn(Pool(events, np.array([39_800.0]), 0.0), truth, range(3)), truth, (1.0, 0.0))
     monkeypatch.setattr(throwing, "throw", lambda _root, _spec: made)
     sure = toys(1.0, earlier=names(1.0), levels=(0.95,))
-    throwing.toys(str(run), Task(STAGES["toys"], "neyman/mu=1.0001", "a", sure, ()))
+    throwing.toys(str(run), Task(stage=STAGES["toys"], name="neyman/mu=1.0001", key="a", spec=sure, after=()))
     assert len(inputs.blocks(str(run), ("neyman/mu=1.0001",)).t) == 0
     joined = inputs.blocks(str(run), (*names(1.0), "neyman/mu=1.0001"))
     assert len(joined.t) == 2000
     t = ((1.2 - 0.5) / SIGMA) ** 2
     level = float((inputs.blocks(str(run), names(0.5)).t <= t).mean())
     doubtful = toys(0.5, earlier=names(0.5), levels=(level,))
-    record = throwing.toys(str(run), Task(STAGES["toys"], "neyman/mu=0.5.0001", "b", doubtful, ()))
+    record = throwing.toys(
+        str(run), Task(stage=STAGES["toys"], name="neyman/mu=0.5.0001", key="b", spec=doubtful, after=())
+    )
     assert "numba is not installed" in record.warnings
     assert throwing.decided(
         str(run), replace(doubtful, statistic="q_mu")

@@ -18,7 +18,7 @@ from needle_parsl.workflow import run
 
 def unblinded(folder: Path, root: Path, *settings: str, unblind: bool = False) -> list[dict[str, str]]:
     loaded = load(folder, list(settings))
-    return list(run.prepare(root, loaded, Site("t"), unblind=unblind).unblinded)
+    return list(run.prepare(root, loaded, Site(description="t"), unblind=unblind).unblinded)
 
 
 def test_analysis_is_blind_by_default_and_a_look_is_recorded(small_inputs: Path, tmp_path: Path) -> None:

@@ -69,8 +69,8 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
     path = tmp_path_factory.mktemp("reference")
     write(path / "s.root", 0, N)
-    recipe = recipes.Recipe("s", ("x", "y", "z"), "w", ("x > -1",), ("event",))
-    events = conversion.convert(recipes.Piece(recipes.InputFile(str(path / "s.root"), "", "")), recipe)
+    recipe = recipes.Recipe(sample="s", features=("x", "y", "z"), weight="w", selections=("x > -1",), id=("event",))
+    events = conversion.convert(recipes.Piece(recipes.InputFile(path=str(path / "s.root"), tree="", label="")), recipe)
     store.write(path / "s.h5", events, store.Schema(("x", "y", "z"), (), key(1, "split")))
     return payload(path / "s.h5")
 
@@ -181,7 +181,7 @@ def test_file_replaced_between_look_and_run(folder: Path, tmp_path: Path) -> Non
     from needle_parsl.site import Site
     from needle_parsl.workflow import run
 
-    prepared = run.prepare(tmp_path / "run", load(folder), Site("t", workers_per_node=1), "convert")
+    prepared = run.prepare(tmp_path / "run", load(folder), Site(description="t", workers_per_node=1), "convert")
     write(folder / "s0.root", 0, N, seed=9)
     outcome = run.run(prepared, lambda *_: None)
     assert outcome.wrong_input
@@ -195,7 +195,7 @@ def test_file_copied_between_look_and_run_is_the_same(folder: Path, tmp_path: Pa
     from needle_parsl.site import Site
     from needle_parsl.workflow import run
 
-    prepared = run.prepare(tmp_path / "run", load(folder), Site("t", workers_per_node=1), "convert")
+    prepared = run.prepare(tmp_path / "run", load(folder), Site(description="t", workers_per_node=1), "convert")
     shutil.copy(folder / "s0.root", folder / "copy")
     (folder / "copy").replace(folder / "s0.root")
     assert not run.run(prepared, lambda *_: None).failed

@@ -16,14 +16,14 @@ from needle_parsl.records import Record
 from needle_parsl.site import Shape, Site
 from needle_parsl.workflow import cost, ledger
 
-SITE = Site("t", gpu=Shape(gpus_per_node=4), cpu=Shape(workers_per_node=10))
+SITE = Site(description="t", gpu=Shape(gpus_per_node=4), cpu=Shape(workers_per_node=10))
 
 
 def train(members: int) -> Task:
     """A pack; nothing but its number of members is looked at."""
     spec = object.__new__(specs.Train)
     object.__setattr__(spec, "members", (None,) * members)
-    return Task(STAGES["train"], "a", "0", spec, ())
+    return Task(stage=STAGES["train"], name="a", key="0", spec=spec, after=())
 
 
 def run(root: Path, stages: dict[str, dict[str, float]], units: dict[str, int]) -> None:
@@ -35,8 +35,11 @@ def test_rates_of_the_pilot_give_the_hours_of_the_whole(tmp_path: Path) -> None:
     run(tmp_path / "a-pilot", {"train": {"tasks": 2, "done": 2, "seconds": 72.0}, "fit": {"tasks": 2, "done": 1, "seconds": 9.0}}, {"train": 4, "fit": 2})  # fmt: skip
     (tmp_path / "a-pilot" / "packs").mkdir()
     (tmp_path / "a-pilot" / "packs" / "a.0000.h5").write_bytes(b"0" * 400)
-    ledger.append(tmp_path / "a-pilot", Record("0", "train", "a", "here", 72.0, "packs/a.0000.h5", ""))
-    fit = Task(STAGES["fit"], "asimov", "1", object.__new__(specs.Coverage), ())
+    ledger.append(
+        tmp_path / "a-pilot",
+        Record(key="0", stage="train", what="a", worker="here", seconds=72.0, output="packs/a.0000.h5", digest=""),
+    )
+    fit = Task(stage=STAGES["fit"], name="asimov", key="1", spec=object.__new__(specs.Coverage), after=())
     found = cost.stages([train(200), train(200), fit], tmp_path / "a", SITE)
     assert found["train"].node_hours() == pytest.approx(400 * 18 / 4 / 3600)  # 18 s a network, 4 workers a node
     assert found["train"].bytes == 100
@@ -46,7 +49,7 @@ def test_rates_of_the_pilot_give_the_hours_of_the_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_has_its_nodes(stage: str, tmp_path: Path) -> None:
-    task = Task(STAGES[stage], "a", "0", object.__new__(specs.Coverage), ())
+    task = Task(stage=STAGES[stage], name="a", key="0", spec=object.__new__(specs.Coverage), after=())
     assert cost.stages([task], tmp_path, SITE)[stage].units == 1
 
 
@@ -54,17 +57,24 @@ def test_a_probe_stands_for_trainings_that_were_not_measured(tmp_path: Path) -> 
     """500,000 events of one sample, 100,000 of another; two folds, so that half of what is left is trained on."""
     training = Training(epochs=10, validation=0.1, folds=2)
     ratio = specs.Ratio(Density("s"), (specs.Share(Density("b"), 1.0),))
-    members = tuple(specs.Member(0, fold, 0, None) for fold in range(2))
-    pack = specs.Train(ratio, specs.Splitting(0.5, 0.25, 0.25, 0), training, 0, 0, members)
-    file = specs.File("b.root", "", borders=(0, 60_000, 100_000))
+    members = tuple(specs.Member(member=0, fold=fold, seed=0, bootstrap=None) for fold in range(2))
+    pack = specs.Train(
+        ratio=ratio,
+        splitting=specs.Splitting(train=0.5, combine=0.25, test=0.25, salt=0),
+        training=training,
+        fold_salt=0,
+        validation_salt=0,
+        members=members,
+    )
+    file = specs.File(path="b.root", digest="", borders=(0, 60_000, 100_000))
     made = object.__new__(specs.Generate)
     object.__setattr__(made, "events", 500_000)
     read = object.__new__(specs.Convert)
     object.__setattr__(read, "files", (file,))
     stored = object.__new__(specs.Convert)
-    object.__setattr__(stored, "files", (specs.File("", "0"),))
-    tasks = [Task(STAGES["generate"], "s", "0", made, ()), Task(STAGES["convert"], "s", "1", stored, ()), Task(STAGES["convert"], "b", "2", read, ()),
-             Task(STAGES["train"], "s", "3", pack, ())]  # fmt: skip
+    object.__setattr__(stored, "files", (specs.File(path="", digest="0"),))
+    tasks = [Task(stage=STAGES["generate"], name="s", key="0", spec=made, after=()), Task(stage=STAGES["convert"], name="s", key="1", spec=stored, after=()), Task(stage=STAGES["convert"], name="b", key="2", spec=read, after=()),
+             Task(stage=STAGES["train"], name="s", key="3", spec=pack, after=())]  # fmt: skip
     probed = cost.trainings(tasks, 1e-6)
     assert probed["train"][0] == pytest.approx(1e-6 * 600_000 * 0.5 * 0.5 * 10)
     assert cost.stages(tasks[3:], tmp_path, SITE, probed)["train"].seconds == probed["train"][0]

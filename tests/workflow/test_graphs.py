@@ -29,7 +29,7 @@ JETS = ak.Array([[1.0 * i] * (i % 3) for i in range(500)])
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[graphs.Pool]:
-    with graphs.workers(Site("t", workers_per_node=2)) as found:
+    with graphs.workers(Site(description="t", workers_per_node=2)) as found:
         yield found
 
 
@@ -102,7 +102,9 @@ def test_error_of_a_node_is_its_own(pool: graphs.Pool) -> None:
 
 def test_workers_read_windows(pool: graphs.Pool, tmp_path: Path) -> None:
     number = np.arange(30_000)
-    found = Events(("a",), number.astype(np.float32)[:, None], np.ones(30_000), number.astype(np.uint64))
+    found = Events(
+        names=("a",), x=number.astype(np.float32)[:, None], weight=np.ones(30_000), id=number.astype(np.uint64)
+    )
     store.write(tmp_path / "s.h5", found, Schema(("a",), (), 1))
     batches = Parallel(stretches({tmp_path / "s.h5": 1.0}), 512, pool.submit)
     seen = np.concatenate([batch.x[:, 0].numpy() for batch in batches])

@@ -57,7 +57,7 @@ def test_other_warnings_are_shown_as_ever(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_record_keeps_the_warnings_of_its_task(tmp_path: Path) -> None:
-    task = Task(STAGES["fit"], "asimov", "key", None, ())  # type: ignore[arg-type]
+    task = Task(stage=STAGES["fit"], name="asimov", key="key", spec=None, after=())  # type: ignore[arg-type]
     with records.writing(str(tmp_path), task) as out:
         out.path.write_text("{}")
         for _ in range(3):
@@ -70,7 +70,7 @@ def test_record_keeps_the_warnings_of_its_task(tmp_path: Path) -> None:
 
 def test_warnings_of_many_tasks_are_summed_up_by_kind() -> None:
     def record(what: str, text: str) -> Record:
-        return Record(what, "fit", what, "", 0.0, "", "", warnings=text)
+        return Record(key=what, stage="fit", what=what, worker="", seconds=0.0, output="", digest="", warnings=text)
 
     found = records.warnings([record("a", "3 W: x\n1 W: y"), record("b", "2 W: x"), record("c", "")])
     assert found == ["W: x (5 times, in fit a and 1 more tasks)", "W: y (once, in fit a)"]

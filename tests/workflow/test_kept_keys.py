@@ -79,8 +79,10 @@ def test_keys_are_those_of_before(tmp_path: Path) -> None:
     (tmp_path / "analysis.toml").write_text(TEXT)
     (tmp_path / "physics.py").touch()
     analysis = load(tmp_path).analysis
-    files = {name: (plan.File(name, name * 4, borders=(0, 10_000)),) for name in plan.sources(analysis)}
-    made = plan.build(analysis, plan.Inputs(files, plan.Physics("physics", "physics.py"), exact=False), pack=8)
+    files = {name: (plan.File(path=name, digest=name * 4, borders=(0, 10_000)),) for name in plan.sources(analysis)}
+    made = plan.build(
+        analysis, plan.Inputs(files=files, physics=plan.Physics("physics", "physics.py"), exact=False), pack=8
+    )
     found: dict[str, list[str]] = {}
     for task in made.tasks:
         found.setdefault(task.stage.name, []).append(f"{task.name} {task.key}")

@@ -12,7 +12,16 @@ from needle_parsl.workflow import ledger
 
 def record(key: str, root: Path, reason: str = "") -> Record:
     (root / "out").write_text(key)
-    return Record(key, "train", "signal", "host:1:t", 1.5, "out", files.digest(root / "out"), reason)
+    return Record(
+        key=key,
+        stage="train",
+        what="signal",
+        worker="host:1:t",
+        seconds=1.5,
+        output="out",
+        digest=files.digest(root / "out"),
+        reason=reason,
+    )
 
 
 def test_newest_line_of_a_key_counts(tmp_path: Path) -> None:

@@ -86,9 +86,20 @@ def test_mpi_programs_have_one_thread_before_numpy_is_there() -> None:
 
 
 def task(name: str, *after: str, stage: str = "toys") -> Task:
-    fit = specs.Fit("asimov", None, ())  # type: ignore[arg-type]  not looked at
-    spec = specs.Toys(fit, "mu", (("mu", 1.0),), True, "model", None, 1.0, 0, 0, 3)
-    return Task(stages.STAGES[stage], name, name, spec, after)
+    fit = specs.Fit(dataset="asimov", model=None, shapes=())  # type: ignore[arg-type]  not looked at
+    spec = specs.Toys(
+        fit=fit,
+        poi="mu",
+        truth=(("mu", 1.0),),
+        profiled=True,
+        source="model",
+        thrower=None,
+        least=1.0,
+        salt=0,
+        first=0,
+        count=3,
+    )
+    return Task(stage=stages.STAGES[stage], name=name, key=name, spec=spec, after=after)
 
 
 def test_toys_of_a_round_stand_together_after_all_they_need() -> None:
@@ -108,7 +119,15 @@ def test_a_program_goes_on_where_it_was_killed_and_tells_what_failed(
         if own.name == "bad":
             raise InputError("toys: too few events")
         files.write_text(Path(root) / own.place, own.name)
-        return Record(own.key, own.stage.name, own.name, "w", 0.1, own.place, files.digest(Path(root) / own.place))
+        return Record(
+            key=own.key,
+            stage=own.stage.name,
+            what=own.name,
+            worker="w",
+            seconds=0.1,
+            output=own.place,
+            digest=files.digest(Path(root) / own.place),
+        )
 
     monkeypatch.setattr(worker, "call", call)
     todo = [task(name) for name in ("one", "bad", "two")]

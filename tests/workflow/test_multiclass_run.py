@@ -21,8 +21,10 @@ SETTINGS = ("training.loss=multiclass", "training.folds=1", "ratios.reference=['
 
 def planned(folder: Path, *settings: str) -> plan.Plan:
     loaded = load(folder, [*SETTINGS, *settings])
-    files = {name: (plan.File("f", name, borders=(0, 100)),) for name in plan.sources(loaded.analysis)}
-    return plan.build(loaded.analysis, plan.Inputs(files, plan.Physics(loaded.source, "p"), exact=True), 2)
+    files = {name: (plan.File(path="f", digest=name, borders=(0, 100)),) for name in plan.sources(loaded.analysis)}
+    return plan.build(
+        loaded.analysis, plan.Inputs(files=files, physics=plan.Physics(loaded.source, "p"), exact=True), 2
+    )
 
 
 def test_nominal_ratios_share_their_packs(small_inputs: Path) -> None:

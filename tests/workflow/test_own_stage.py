@@ -41,7 +41,7 @@ class Number:
 def task(name: str, value: int, *after: Task) -> Task:
     keys = tuple(one.key for one in after)
     key = digest([DOUBLE.name, DOUBLE.version, name, Number(value), keys])
-    return Task(DOUBLE, name, key, Number(value), keys)  # type: ignore[arg-type]
+    return Task(stage=DOUBLE, name=name, key=key, spec=Number(value), after=keys)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -57,7 +57,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    "site", [Site("threads"), Site("htex", executor="htex", workers_per_node=1)], ids=["threads", "htex"]
+    "site",
+    [Site(description="threads"), Site(description="htex", executor="htex", workers_per_node=1)],
+    ids=["threads", "htex"],
 )
 def test_stage_that_only_a_plan_knows_runs_is_recorded_and_costed(run: Path, site: Site) -> None:
     one, wrong = task("one", 20), task("wrong", -1)

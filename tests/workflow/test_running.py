@@ -495,7 +495,7 @@ def test_full_disk_while_a_task_is_noted_ends_the_run_as_failed(
         raise OSError(28, "No space left on device", "ledger.jsonl")
 
     monkeypatch.setattr(ledger, "append", full)
-    prepared = run.prepare(tmp_path / "run", load(small_inputs), Site("t", workers_per_node=1), "convert")
+    prepared = run.prepare(tmp_path / "run", load(small_inputs), Site(description="t", workers_per_node=1), "convert")
     with pytest.raises(TaskError, match="no space left on its disk; make some"):
         run.run(prepared, lambda *_: None)
     assert run.state(tmp_path / "run")["status"] == "interrupted"

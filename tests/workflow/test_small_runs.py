@@ -92,8 +92,8 @@ def record(path: Path) -> Any:
 
 def test_plan_of_binned_regions_alone_has_the_stages_that_apply(tmp_path: Path) -> None:
     loaded = load(folder(tmp_path, COUNTING + BELT, 0))
-    files = {name: (plan.File(name, name, borders=(0, 10)),) for name in plan.sources(loaded.analysis)}
-    made = plan.build(loaded.analysis, plan.Inputs(files, plan.Physics("", ""), exact=False), pack=1)
+    files = {name: (plan.File(path=name, digest=name, borders=(0, 10)),) for name in plan.sources(loaded.analysis)}
+    made = plan.build(loaded.analysis, plan.Inputs(files=files, physics=plan.Physics("", ""), exact=False), pack=1)
     assert list(made.stages()) == ["convert", "count", "fit", "interval", "toys", "neyman", "coverage", "report"]
     assert made.networks == 0
     assert made.tasks[-1].of(specs.Report).warnings == ()  # what is filled in was not said
@@ -104,7 +104,7 @@ def test_plan_of_binned_regions_alone_has_the_stages_that_apply(tmp_path: Path) 
 
 def test_counts_that_were_fitted_alone_are_not_those_beside_unbinned_events() -> None:
     """Only the latter were compared with the events that are fitted unbinned: none may count twice."""
-    beside = specs.Count("sr", (0.0, 1.0), (), (), observed=True)
+    beside = specs.Count(region="sr", edges=(0.0, 1.0), samples=(), varied=(), observed=True)
     assert plan.digest(beside) != plan.digest(replace(beside, binned=True))
 
 

@@ -14,7 +14,7 @@ Kind = Literal["auto", "none", "standard", "robust", "log", "arcsinh", "quantile
 KINDS: tuple[str, ...] = get_args(Kind)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Particles:
     """`[features] particles`: any number of particles per event, kept beside the features."""
 
@@ -42,7 +42,7 @@ class Computed:
     """The columns that it is given; they may be jagged. Example: `["Jet_pt"]`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Features:
     """`[features]`: what the networks see."""
 
@@ -98,7 +98,7 @@ class Variation:
     """What stands for a missing side: `mirror` inverts the other one, `none` is nominal. Example: `"mirror"`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """`[samples.NAME]`: simulated events of one process."""
 
@@ -122,7 +122,7 @@ class Sample:
     """Systematic variations, by nuisance parameter."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Data:
     """`[fit] data`: observed events; a plain list stands for its files."""
 
@@ -140,7 +140,7 @@ class Data:
     """What to do with a file that is damaged or whose content is refused; `skip` leaves it out, and the report says so."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Split:
     """`[split]`: which events serve which purpose, by a hash of the event's id."""
 

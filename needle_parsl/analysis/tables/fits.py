@@ -53,7 +53,7 @@ class Scan:
     """Which parameter; left out, the first parameter of interest. Example: `"mu"`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fit:
     """`[fit]`: what is fitted."""
 
@@ -81,7 +81,7 @@ class Fit:
     `background` of the parameter. Unit: probability. Example: `0.95`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Toys:
     """`[toys]`: data sets thrown at known parameters, for bias, pulls and coverage."""
 
@@ -109,7 +109,7 @@ class Toys:
     events for them, would give."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Intervals:
     """`[intervals]`: what is said about the parameter of interest."""
 

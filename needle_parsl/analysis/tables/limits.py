@@ -22,7 +22,7 @@ def size(text: str) -> float:
     return float(found[1]) * UNITS[found[2]] if found else float("nan")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Limits:
     """How long a task that calls code of yours may take before it is ended, by stage, and how much a generator may print."""
 

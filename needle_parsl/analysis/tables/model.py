@@ -26,7 +26,7 @@ class Parameter:
     """`poi`: an interval is made; `free`: only fitted along."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Nuisance:
     """`[model] nuisances.NAME`: a systematic uncertainty that other measurements constrain."""
 

@@ -30,7 +30,7 @@ Optimizer = Literal["adamw", "adam", "nadam", "sgd"]
 Schedule = Literal["constant", "cosine", "plateau"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MemberSettings:
     """An entry of `[training] members`: what some members have otherwise than `[training]` says. What is left out is as there."""
 
@@ -85,7 +85,7 @@ def _shown(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """`[training]`: the networks and how they are trained."""
 
@@ -183,7 +183,7 @@ class Training:
 
     def entries(self) -> tuple[MemberSettings, ...]:
         """List what members have of their own; one entry for all where they are alike."""
-        return self.members if isinstance(self.members, tuple) else (MemberSettings(self.members or 1),)
+        return self.members if isinstance(self.members, tuple) else (MemberSettings(count=self.members or 1),)
 
     def count(self) -> int:
         """Count the members of a ratio and fold."""
@@ -245,7 +245,7 @@ class Bootstrap:
     (replicas + repeats). Unit: networks. Example: `2`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Diagnostics:
     """`[diagnostics]`: where checks give a [warning, failure]."""
 

@@ -12,7 +12,7 @@ from needle_parsl.nsbi.data.readers.columns import flat, refusal
 from needle_parsl.nsbi.data.readers.names import hint as meant
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """The files of one sample, and what is needed of them."""
 

@@ -108,7 +108,9 @@ def select(columns: Columns, recipe: Recipe, where: str) -> Events:
         recipe: What to keep of them.
         where: Where they come from, for messages.
     """
-    return _chunk(columns, np.arange(length(columns), dtype=np.uint64), InputFile(where, "", ""), recipe)
+    return _chunk(
+        columns, np.arange(length(columns), dtype=np.uint64), InputFile(path=where, tree="", label=""), recipe
+    )
 
 
 def _chunk(
@@ -135,7 +137,7 @@ def _chunk(
         ids = hashing.content(x[:, [recipe.features.index(name) for name in recipe.content]])
     else:
         ids = _ids(columns, rows, file, recipe, where)
-    return Events(recipe.features, x, weight.astype(np.float64), ids, jets, joint)
+    return Events(names=recipe.features, x=x, weight=weight.astype(np.float64), id=ids, particles=jets, joint=joint)
 
 
 def _joint(columns: Columns, rows: int, known: Joint, where: str) -> np.typing.NDArray[np.float32]:

@@ -35,7 +35,7 @@ class Fractions:
         return float(edges[place]), float(edges[place + 1])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Events:
     """Events of one sample."""
 
@@ -84,7 +84,9 @@ class Events:
         x = self.x[rows] if isinstance(rows, slice) else self.x.take(rows, axis=0)
         particles = None if self.particles is None else self.particles[rows]
         joint = {name: column[rows] for name, column in self.joint.items()}
-        return Events(self.names, x, self.weight[rows], self.id[rows], particles, joint)
+        return Events(
+            names=self.names, x=x, weight=self.weight[rows], id=self.id[rows], particles=particles, joint=joint
+        )
 
     def resampled(self, salt: int) -> Events:
         """Give each event the Poisson weight that is its own in a replica, and leave out those that are not drawn."""
@@ -123,15 +125,17 @@ class Events:
         packed = [part.particles for part in parts if part.particles is not None]
         if packed and any(part.particles is None and len(part) for part in parts):
             raise ValueError("some of the events have particles, and others have none")
-        empty = Events(names, np.empty((0, len(names)), np.float32), np.empty(0), np.empty(0, np.uint64))
+        empty = Events(
+            names=names, x=np.empty((0, len(names)), np.float32), weight=np.empty(0), id=np.empty(0, np.uint64)
+        )
         every = [empty, *parts]
         filled = [p for p in parts if len(p)]
         known = [name for name in filled[0].joint if all(name in p.joint for p in filled)] if filled else []
         return Events(
-            names,
-            np.concatenate([p.x for p in every]),
-            np.concatenate([p.weight for p in every]),
-            np.concatenate([p.id for p in every]),
-            jagged.join(packed) if packed else None,
-            {name: np.concatenate([p.joint[name] for p in filled]) for name in known},
+            names=names,
+            x=np.concatenate([p.x for p in every]),
+            weight=np.concatenate([p.weight for p in every]),
+            id=np.concatenate([p.id for p in every]),
+            particles=jagged.join(packed) if packed else None,
+            joint={name: np.concatenate([p.joint[name] for p in filled]) for name in known},
         )

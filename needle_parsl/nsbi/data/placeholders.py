@@ -26,7 +26,7 @@ STRICT = ("log", "cyclic", "onehot")
 """Kinds that not every column can bear."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Seen:
     """What the features of a sample are."""
 
@@ -73,10 +73,10 @@ def see(sample: str, events: Events, wanted: Wanted, *, complete: bool, particle
             categories[name] = dict(zip(values.tolist(), counts.tolist(), strict=True))
     jets = some.particles
     return Seen(
-        sample, events.names, Portion(some.x, some.weight), complete,
-        absent.mean(axis=0) if len(events) else np.zeros(len(events.names)),
-        with_inf[0].min(axis=0, initial=np.inf), with_inf[1].max(axis=0, initial=-np.inf), categories,
-        None if jets is None else (tuple(particles), Portion(jets.values, np.repeat(some.weight, jets.counts))),
+        sample=sample, names=events.names, portion=Portion(some.x, some.weight), complete=complete,
+        missing=absent.mean(axis=0) if len(events) else np.zeros(len(events.names)),
+        least=with_inf[0].min(axis=0, initial=np.inf), most=with_inf[1].max(axis=0, initial=-np.inf), categories=categories,
+        particles=None if jets is None else (tuple(particles), Portion(jets.values, np.repeat(some.weight, jets.counts))),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ OBSERVED = "observed"
 """The sample of observed data, which alone may have no events: nothing observed is a result, too."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InputFile:
     """One file to read."""
 
@@ -62,7 +62,7 @@ class Joint:
     """Whether it is a probability, and not a ratio."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What to make of the rows of a sample's files."""
 
@@ -97,18 +97,18 @@ class Recipe:
             else None
         )
         return Recipe(
-            spec["sample"],
-            tuple(spec["features"]),
-            spec["weight"],
-            tuple(spec["selections"]),
-            tuple(spec["id"]),
-            tuple((name, text) for name, text in spec["derived"]),
-            tuple(Computed(name, how["function"], tuple(how["columns"])) for name, how in spec["computed"]),
-            chosen,
-            physics,
-            tuple(Joint(**known) for known in spec["joint"]),
-            tuple(spec["content"]),
-            spec["nan"],
+            sample=spec["sample"],
+            features=tuple(spec["features"]),
+            weight=spec["weight"],
+            selections=tuple(spec["selections"]),
+            id=tuple(spec["id"]),
+            derived=tuple((name, text) for name, text in spec["derived"]),
+            computed=tuple(Computed(name, how["function"], tuple(how["columns"])) for name, how in spec["computed"]),
+            particles=chosen,
+            physics=physics,
+            joint=tuple(Joint(**known) for known in spec["joint"]),
+            content=tuple(spec["content"]),
+            nan=spec["nan"],
         )
 
     def columns(self) -> list[str]:

@@ -20,7 +20,7 @@ ROWS = 1_000_000
 """Rows of a sample whose content is looked at; conversion looks at all of them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Look:
     """One sample to look at."""
 

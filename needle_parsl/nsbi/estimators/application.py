@@ -101,7 +101,7 @@ def look(paths: Sequence[str], tree: str, recipe: Recipe) -> dict[str, list[int]
         InputError: Files are bad or lack columns, which are named; one line for each.
     """
     paths = [path for name in paths for path in (source.expand(name) if source.is_remote(name) else [name])]
-    found = headers.headers([InputFile(path, tree, path) for path in paths], recipe)
+    found = headers.headers([InputFile(path=path, tree=tree, label=path) for path in paths], recipe)
     wrong = [str(header) for header in found if isinstance(header, InputError)]
     if wrong:
         raise InputError("\n".join(wrong))

@@ -100,7 +100,8 @@ def _look(
             continue  # a variation has most mistakes of its sample, too
         if all(path in states for path in samples[sample]):
             inputs = [
-                InputFile(path, item.tree, states[path].digest, links=states[path].links) for path in samples[sample]
+                InputFile(path=path, tree=item.tree, label=states[path].digest, links=states[path].links)
+                for path in samples[sample]
             ]
             cuts = guard(
                 problems, sample, partial(sample_look.look, item, inputs, physics, fractions, least, notes, held)
@@ -198,13 +199,13 @@ def _looked(request: Mapping[str, Any]) -> dict[str, Any]:
     physics = (source, path)
     looks = [
         Look(
-            Recipe.of(r, physics),
-            tuple(r["paths"]),
-            r["tree"],
-            r["generate"],
-            r["events"],
-            r["on_bad_file"] == "skip",
-            r["region"],
+            recipe=Recipe.of(r, physics),
+            files=tuple(r["paths"]),
+            tree=r["tree"],
+            generate=r["generate"],
+            events=r["events"],
+            skip=r["on_bad_file"] == "skip",
+            region=r["region"],
         )
         for r in request["looks"]
     ]

@@ -33,7 +33,7 @@ EVENT = ("run", "luminosityBlock", "event")
 """Columns that together name an event in the experiments' files."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Survey:
     """What a file holds."""
 
@@ -85,7 +85,18 @@ def survey(path: Path) -> Survey:
     usable = [name for name in looked if name not in labels and "weight" not in name.lower() and _varies(columns[name])]
     features = tuple(sorted(usable, key=lambda name: columns[name].dtype.kind != "f"))  # counters come last
     ids = tuple(named) if _unique([columns[name] for name in named]) else ()
-    return Survey(str(path), tree, entries, tuple(flat), jagged, features, weight, effective, ids, labels)
+    return Survey(
+        path=str(path),
+        tree=tree,
+        entries=entries,
+        flat=tuple(flat),
+        jagged=jagged,
+        features=features,
+        weight=weight,
+        effective=effective,
+        id=ids,
+        labels=labels,
+    )
 
 
 def _counters(names: Sequence[str], kinds: Mapping[str, str]) -> set[str]:

@@ -67,7 +67,9 @@ def _events(count: int, first: int, features: int, particles: int) -> Events:
         values = generator.normal(size=(2 * count, particles)).astype(np.float32)
         jets = Jagged(values, np.arange(count + 1, dtype=np.int64) * 2)
     names = tuple(f"x{n}" for n in range(features))
-    return Events(names, x, np.ones(count), np.arange(first, first + count, dtype=np.uint64), jets)
+    return Events(
+        names=names, x=x, weight=np.ones(count), id=np.arange(first, first + count, dtype=np.uint64), particles=jets
+    )
 
 
 def main(output: str) -> None:

@@ -177,7 +177,7 @@ def _events(number: int, features: int, particles: int) -> Events:
     values = generator.normal(size=(2 * EVENTS, particles)).astype(np.float32)
     jets = Jagged(values, np.arange(EVENTS + 1, dtype=np.int64) * 2) if particles else None
     ids = np.arange(number * EVENTS, (number + 1) * EVENTS, dtype=np.uint64)
-    return Events(tuple(f"x{n}" for n in range(features)), x, np.ones(EVENTS), ids, jets)
+    return Events(names=tuple(f"x{n}" for n in range(features)), x=x, weight=np.ones(EVENTS), id=ids, particles=jets)
 
 
 def main(output: str) -> None:

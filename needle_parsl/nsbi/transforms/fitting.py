@@ -96,12 +96,12 @@ def with_categories(transform: Transform, x: Iterable[npt.NDArray[np.float32]]) 
 
 def _column(name: str, kind: str, values: npt.NDArray[np.float32], weight: Floats) -> Column:
     if not len(values):
-        return Column(name, "constant")
+        return Column(name=name, kind="constant")
     bad = int((~np.isfinite(values)).sum())
     if bad:
         raise InputError(
             f'feature "{name}" is NaN or infinite in {bad} training events; list "nan" in features.missing, or mend the file'
         )
     if values.min() == values.max() and kind not in ("none", "onehot"):
-        return Column(name, "constant", shift=float(values[0]))
+        return Column(name=name, kind="constant", shift=float(values[0]))
     return FITTED[kind](name, Sorted.of(values.astype(np.float64), weight))

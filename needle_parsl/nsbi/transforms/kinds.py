@@ -36,7 +36,7 @@ RANGES = ((-math.pi, TAU), (0.0, TAU), (-180.0, 360.0), (0.0, 360.0))
 def chosen(name: str, sample: Sorted) -> Column:
     """Choose a kind from the values of a column, and fit it."""
     if period := _full_turn(sample):
-        return Column(name, "cyclic", period=period)
+        return Column(name=name, kind="cyclic", period=period)
     if _is_count(sample):
         return standard(name, sample)
     core = sample.core()
@@ -104,12 +104,12 @@ def _shortest(sample: Sorted, share: float = 0.1) -> tuple[float, float]:
 def standard(name: str, sample: Sorted) -> Column:
     """Scale with mean and standard deviation."""
     mean, width = sample.moments()
-    return Column(name, "standard", mean, width) if width > 0 else constant(name, sample)
+    return Column(name=name, kind="standard", shift=mean, width=width) if width > 0 else constant(name, sample)
 
 
 def constant(name: str, sample: Sorted) -> Column:
     """Give zeros."""
-    return Column(name, "constant", shift=float(sample.values[0]))
+    return Column(name=name, kind="constant", shift=float(sample.values[0]))
 
 
 def robust(name: str, sample: Sorted) -> Column:
@@ -118,7 +118,7 @@ def robust(name: str, sample: Sorted) -> Column:
     width = (above - below) / 2
     if not width > 0:
         return standard(name, sample)
-    return Column(name, "robust", float(middle), float(width))
+    return Column(name=name, kind="robust", shift=float(middle), width=float(width))
 
 
 def arcsinh(name: str, sample: Sorted) -> Column:
@@ -135,7 +135,7 @@ def _peak(name: str, sample: Sorted) -> Column:
 
 def _squeezed(name: str, sample: Sorted, centre: float, unit: float) -> Column:
     scaled = robust(name, Sorted(np.arcsinh((sample.values - centre) / unit), sample.weight))
-    return Column(name, "arcsinh", scaled.shift, scaled.width, centre, unit)
+    return Column(name=name, kind="arcsinh", shift=scaled.shift, width=scaled.width, centre=centre, unit=unit)
 
 
 def log(name: str, sample: Sorted) -> Column:
@@ -153,7 +153,7 @@ def log(name: str, sample: Sorted) -> Column:
     floor = float(sample.quantiles(FAR))
     scaled = robust(name, Sorted(np.log(np.maximum(sample.values, floor)), sample.weight))
     return constant(name, sample) if scaled.kind == "constant" else Column(
-        name, "log", scaled.shift, scaled.width, floor=floor
+        name=name, kind="log", shift=scaled.shift, width=scaled.width, floor=floor
     )  # fmt: skip
 
 
@@ -167,7 +167,9 @@ def quantile(name: str, sample: Sorted) -> Column:
         return constant(name, sample)
     means = np.bincount(first, scores) / np.bincount(first)
     slopes = [_slope(knots, means, side) for side in (1, -1)]
-    return Column(name, "quantile", knots=_numbers(knots), values=_numbers(means), below=slopes[0], above=slopes[1])
+    return Column(
+        name=name, kind="quantile", knots=_numbers(knots), values=_numbers(means), below=slopes[0], above=slopes[1]
+    )
 
 
 def _slope(knots: Floats, values: Floats, side: int) -> float:
@@ -187,7 +189,7 @@ def cyclic(name: str, sample: Sorted) -> Column:
     for begin, period in RANGES:
         inside = sample.values[0] >= begin - 1e-3 and sample.values[-1] <= begin + period + 1e-3
         if inside and (period == TAU or sample.values[-1] - sample.values[0] > 0.9 * period):
-            return Column(name, "cyclic", period=period)
+            return Column(name=name, kind="cyclic", period=period)
     raise InputError(
         f'feature "{name}" has values from {sample.values[0]:g} to {sample.values[-1]:g}, which is no angle of one turn; '
         f'expected -pi to pi, 0 to 2 pi, or the same in degrees, from one end to the other; say "auto" in features.transform.{name}'
@@ -212,12 +214,12 @@ def onehot(name: str, sample: Sorted) -> Column:
             f'feature "{name}" has {len(values)} categories, and at most {CATEGORIES} become columns; say "auto" in '
             f"features.transform.{name}"
         )
-    return Column(name, "onehot", knots=_numbers(values))
+    return Column(name=name, kind="onehot", knots=_numbers(values))
 
 
 def none(name: str, sample: Sorted) -> Column:  # noqa: ARG001  all kinds take the values
     """Leave a feature as it is."""
-    return Column(name, "none")
+    return Column(name=name, kind="none")
 
 
 def _numbers(values: Floats) -> tuple[float, ...]:

@@ -18,7 +18,7 @@ CHUNK = 4096
 LINEAR = ("standard", "robust")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Column:
     """What one feature goes through."""
 
@@ -94,7 +94,7 @@ class Transform:
     @staticmethod
     def none(names: Sequence[str]) -> Transform:
         """Leave features as they are."""
-        return Transform(tuple(Column(name, "none") for name in names))
+        return Transform(tuple(Column(name=name, kind="none") for name in names))
 
     @property
     def inputs(self) -> int:
@@ -156,7 +156,7 @@ class Transform:
         return _transform(json.loads(text))
 
 
-DEFAULTS = Column("", "")
+DEFAULTS = Column(name="", kind="")
 
 
 def trial(transform: Transform, generator: np.random.Generator, count: int) -> npt.NDArray[np.float32]:

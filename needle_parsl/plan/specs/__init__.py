@@ -69,7 +69,7 @@ Spec = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """One piece of work."""
 

@@ -11,7 +11,7 @@ from needle_parsl.plan.specs.networks import Combine, Normalise, Splitting
 from needle_parsl.plan.specs.stores import Physics, Share
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mixture:
     """Measure the mixture of all processes along a parameter."""
 
@@ -25,7 +25,7 @@ class Mixture:
     """Names of their estimators."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Compute all log ratios of a dataset."""
 
@@ -43,7 +43,7 @@ class Evaluate:
     """What the expected events of each process are multiplied with, where ratios are normalised at yields; empty where they are not."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Count:
     """Count what is expected and observed in the bins of a region."""
 
@@ -60,7 +60,7 @@ class Count:
     """The regions before it, with their edges: none of their events may be in it, too."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fit:
     """Fit a dataset."""
 
@@ -85,7 +85,7 @@ class Exact:
     reference: tuple[Share, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Interval:
     """Scan a parameter over a dataset."""
 
@@ -138,7 +138,7 @@ class Impacts:
     methods: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Closing:
     """Check that what is injected into the simulation comes back."""
 

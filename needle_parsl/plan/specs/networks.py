@@ -51,7 +51,7 @@ class Classes:
         return self.samples
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Splitting:
     """How events are split; a task knows only of the fractions that move its own events."""
 
@@ -65,7 +65,7 @@ class Splitting:
     """Of the hash that divides events into folds."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Member:
     """One network to train."""
 
@@ -92,7 +92,7 @@ class Initial:
     """One file of weights, or the packs of an earlier run, the newest last."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Train:
     """Train the members of one pack."""
 
@@ -112,7 +112,7 @@ class Train:
     initial: Initial | None = field(default=None, metadata=IF_SAID)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Combine:
     """Make one estimator of all members of a ratio."""
 
@@ -161,7 +161,7 @@ class Named:
     """Of the features that have one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Compose:
     """Put all estimators into one pseudo-model."""
 

@@ -10,7 +10,7 @@ from needle_parsl.plan.specs.networks import Ratio, Splitting
 from needle_parsl.plan.specs.stores import Physics
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """Write the report; everything is named, and found by its place."""
 

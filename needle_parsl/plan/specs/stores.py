@@ -32,7 +32,7 @@ class Generate:
     seed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class File:
     """An input file."""
 
@@ -73,7 +73,7 @@ class Joint:
     """Whether it is a probability, and not a ratio."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Convert:
     """Turn one sample's files into a store."""
 

@@ -21,7 +21,7 @@ class Thrower:
     """Names of the estimators."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Toys:
     """Throw and fit a block of toys."""
 
@@ -55,7 +55,7 @@ class Toys:
     """Given where these toys are fitted with other ratios than those of the run."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Neyman:
     """Construct a confidence belt."""
 
@@ -85,7 +85,7 @@ class RepeatedToys:
     """Names of the toys of each truth, one block per replica."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Coverage:
     """Sum up toys of known truth."""
 

@@ -41,7 +41,14 @@ def pieces(root: str, spec: specs.Convert, wanted: tuple[specs.Piece, ...]) -> l
     found = []
     for piece in wanted:
         f = piece.file
-        file = InputFile(f.path or own, spec.tree if f.path else TREE, f.digest, f.stamp, piece.share, f.links)
+        file = InputFile(
+            path=f.path or own,
+            tree=spec.tree if f.path else TREE,
+            label=f.digest,
+            stamp=f.stamp,
+            share=piece.share,
+            links=f.links,
+        )
         found.append(Piece(file, piece.start, piece.stop))
     return found
 

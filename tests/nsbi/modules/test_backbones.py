@@ -37,7 +37,7 @@ def gaussian(n: int, mean: float, seed: int) -> Events:
     generator = np.random.default_rng(seed)
     x, counts = generator.normal(mean, 1, (n, 3)).astype(np.float32), generator.integers(0, 4, n)
     jets = Jagged(generator.normal(mean, 1, (int(counts.sum()), 2)).astype(np.float32), ends(counts))
-    return Events(tuple("abc"), x, generator.uniform(0.5, 1.5, n), np.arange(seed * 10**6, seed * 10**6 + n, dtype=np.uint64), jets)  # fmt: skip
+    return Events(names=tuple("abc"), x=x, weight=generator.uniform(0.5, 1.5, n), id=np.arange(seed * 10**6, seed * 10**6 + n, dtype=np.uint64), particles=jets)  # fmt: skip
 
 
 WITH_JETS = ratio_events.RatioEvents.build(gaussian(300, 0.5, 1), gaussian(300, 0.0, 2))
@@ -125,7 +125,7 @@ def test_events_in_stores_go_through_it_in_every_step(tmp_path: Path) -> None:
     schema, found = store.Schema(tuple("abc"), (), 3), []
     for name, sample, label in (("s", gaussian(300, 0.5, 1), 1.0), ("b", gaussian(300, 0.0, 2), 0.0)):
         store.write(tmp_path / f"{name}.h5", replace(sample, particles=None), schema)
-        found.append(Stretch(str(tmp_path / f"{name}.h5"), 0, len(sample), label, 1.0))
+        found.append(Stretch(path=str(tmp_path / f"{name}.h5"), start=0, stop=len(sample), label=label, factor=1.0))
     choice = preparation.prepare(StoredEvents.of(found), MEMBERS[0], settings("", tmp_path)).choice
     assert choice.reason.endswith("the events stay in their stores; a larger [training] memory_mib would hold them")
 

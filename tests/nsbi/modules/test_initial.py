@@ -265,7 +265,9 @@ def test_as_many_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 def gaussian(n: int, mean: float, seed: int) -> Events:
     x = np.random.default_rng(seed).normal(mean, 1, (n, 3)).astype(np.float32)
-    return Events(tuple("abc"), x, np.ones(n), np.arange(seed * 10**6, seed * 10**6 + n, dtype=np.uint64))
+    return Events(
+        names=tuple("abc"), x=x, weight=np.ones(n), id=np.arange(seed * 10**6, seed * 10**6 + n, dtype=np.uint64)
+    )
 
 
 DATA = ratio_events.RatioEvents.build(gaussian(300, 0.4, 1), gaussian(300, 0.0, 2))

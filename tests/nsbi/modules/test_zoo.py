@@ -32,7 +32,9 @@ def gaussian(n: int, mean: float, seed: int) -> Events:
     generator = np.random.default_rng(seed)
     x = generator.normal(mean, 1, (n, zoo.FEATURES)).astype(np.float32)
     weight = generator.uniform(0.5, 1.5, n) * np.where(generator.random(n) < 0.01, 20, 1)
-    return Events(tuple("abcd"), x, weight, np.arange(seed * 10**6, seed * 10**6 + n, dtype=np.uint64))
+    return Events(
+        names=tuple("abcd"), x=x, weight=weight, id=np.arange(seed * 10**6, seed * 10**6 + n, dtype=np.uint64)
+    )
 
 
 DATA = ratio_events.RatioEvents.build(gaussian(500, 0.4, 1), gaussian(500, 0.0, 2))

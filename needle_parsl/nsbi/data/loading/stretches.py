@@ -20,7 +20,7 @@ SCAN = 1_000_000
 """Weights that are added up at a time."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stretch:
     """A range of rows of a store."""
 
@@ -79,7 +79,8 @@ def stretches(stores: Mapping[str | Path, float], ranges: Sequence[Range] = ALL)
                 f"the weights of the events with label {label:g} add up to {total:g}; expected more than 0"
             )
     return [
-        Stretch(path, start, stop, label, rows / (len(labels) * totals[label])) for path, start, stop, label, _ in found
+        Stretch(path=path, start=start, stop=stop, label=label, factor=rows / (len(labels) * totals[label]))
+        for path, start, stop, label, _ in found
     ]
 
 
@@ -88,7 +89,8 @@ def located(
 ) -> Stretch:
     """Find the events of a store that serve a purpose."""
     with Store(path) as store:
-        return Stretch(str(path), *store.rows_of(part, fractions), label, factor, joint)
+        start, stop = store.rows_of(part, fractions)
+    return Stretch(path=str(path), start=start, stop=stop, label=label, factor=factor, joint=joint)
 
 
 def held(found: Sequence[Stretch]) -> int:

@@ -55,7 +55,7 @@ class Rows:
         return Rows(x, self.label[rows], self.weight[rows], self.id[rows], particles)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Loading:
     """How events are made ready."""
 
@@ -221,6 +221,11 @@ def _block(block: Block, store: Store, x: npt.NDArray[np.float32], ids: hashing.
         x[:], ids[:] = events.x, events.id
         return events
     weight = store.raw("weight", start, stop)
-    events = Events(store.schema.features, store.raw("x", start, stop, x), weight, store.raw("id", start, stop, ids))
+    events = Events(
+        names=store.schema.features,
+        x=store.raw("x", start, stop, x),
+        weight=weight,
+        id=store.raw("id", start, stop, ids),
+    )
     store.verify(block.cell, events)
     return events

@@ -166,7 +166,7 @@ class Store:
             offsets = self.raw("offsets", start, stop + 1)
             particles = Jagged(read("particles", int(offsets[0]), int(offsets[-1])), offsets - offsets[0])
         joint = {name: self.raw(JOINT + name, start, stop) for name in self.schema.joint}
-        return Events(self.schema.features, x, weight, ids, particles, joint)
+        return Events(names=self.schema.features, x=x, weight=weight, id=ids, particles=particles, joint=joint)
 
     def _mapped(self, name: str, start: int, stop: int) -> npt.NDArray[Any]:
         offset, dtype, shape = self.places[name]
