@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from needle_parsl.errors import CrashError, NeedleError
@@ -16,7 +15,9 @@ FREE = 5
 FATAL = BUDGET + 1
 
 
-def cost(error: Exception, record: Mapping[str, Any]) -> float:
+def cost(
+    error: Exception, record: Mapping[str, Any], *, block_ended: Callable[[Any, Mapping[str, Any]], bool]
+) -> float:
     """Say what a failed attempt costs; Parsl asks.
 
     Nothing, if the task has stopped itself in time, or its block has ended under it (at most `FREE` times). Once, if its
@@ -25,6 +26,7 @@ def cost(error: Exception, record: Mapping[str, Any]) -> float:
     Args:
         error: What it ended with.
         record: Parsl's record of the task.
+        block_ended: Says whether the block of a lost manager has ended.
     """
     from parsl.app.errors import BashExitFailure
     from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
@@ -32,23 +34,12 @@ def cost(error: Exception, record: Mapping[str, Any]) -> float:
     if isinstance(error, StoppedError):
         return 0
     if isinstance(error, ManagerLost):
-        return 0 if _its_block_ended(error, record) and record["fail_count"] <= FREE else 1
+        return 0 if block_ended(error, record) and record["fail_count"] <= FREE else 1
     if isinstance(error, (WorkerLost, CrashError)):
         return 1
     if isinstance(error, BashExitFailure):
         return 1 if error.exitcode < 0 or error.exitcode > 128 else FATAL  # killed by a signal, or failed by itself
     return FATAL if isinstance(error, (NeedleError, OSError)) else 1
-
-
-def _its_block_ended(error: Any, record: Mapping[str, Any]) -> bool:
-    """Whether the block of a lost manager has ended; a manager has a folder of logs in that of its block."""
-    executor = record["dfk"].executors[record["executor"]]
-    manager = error.manager_id.decode() if isinstance(error.manager_id, bytes) else error.manager_id
-    blocks = [
-        path.parent.name.removeprefix("block-") for path in Path(executor.worker_logdir).glob(f"block-*/{manager}")
-    ]
-    jobs = [executor.blocks_to_job_id[block] for block in blocks if block in executor.blocks_to_job_id]
-    return bool(jobs) and all(status.terminal for status in executor.provider.status(jobs))
 
 
 def lost(error: BaseException | None) -> bool:

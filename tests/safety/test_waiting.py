@@ -245,18 +245,19 @@ def test_folders_in_which_no_key_would_be_found_are_refused(name: str, tmp_path:
 POOL = """
 import multiprocessing, os, signal, sys, threading, time
 from pathlib import Path
-from needle_parsl.workflow.executors import pool
+from needle_parsl.workflow.executors import process_pool
+from needle_parsl.workflow.executors.patches import short_sockets
 if __name__ == "__main__":
-    pool._shorten_sockets()
+    short_sockets.shorten()
     manager = multiprocessing.get_context("spawn").Manager()
     shared = manager.dict()
-    threading.Thread(target=pool.watched, args=(Path("lost"),), daemon=True).start()
+    threading.Thread(target=process_pool.watched, args=(Path("lost"),), daemon=True).start()
     time.sleep(1)
     if sys.argv[1] == "kill":
         os.kill(manager._process.pid, signal.SIGKILL)
         time.sleep(60)
     if sys.argv[1] == "break":
-        pool.memory.kills = None
+        process_pool.memory.kills = None
         multiprocessing.active_children = None
         time.sleep(60)
     if sys.argv[1] == "end":  # as Parsl ends a pool

@@ -372,7 +372,7 @@ def _a_pool(folder: Path, nodes: set[str]) -> tuple[str, list[psutil.Process], b
 
 def _is_pool(process: psutil.Process, folder: Path, node: str) -> bool:
     try:
-        ours = "needle_parsl.workflow.executors.pool" in process.cmdline() and str(folder) in " ".join(
+        ours = "needle_parsl.workflow.executors.process_pool" in process.cmdline() and str(folder) in " ".join(
             process.cmdline()
         )
         return ours and process.environ().get("SLURMD_NODENAME") == node

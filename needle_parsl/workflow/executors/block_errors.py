@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from needle_parsl.workflow.executors.patches import no_more_blocks
+
 NUMBER = re.compile(r"^\s*\d+: ")
 """Of the task of `srun -l` that has said a line."""
 START = 3
@@ -22,8 +24,8 @@ class BlockErrorHandler:
     def __call__(self, executor: Any, status: dict[str, Any]) -> None:
         """Judge."""
         self.verdict = self.verdict or self._refused(executor, status) or self._never_came(executor, status)
-        if self.verdict:  # Parsl asks for no more blocks; its own way would fail every task, too
-            executor._executor_bad_state.set()  # noqa: SLF001  no other way
+        if self.verdict:
+            no_more_blocks.stop(executor)
 
     def _refused(self, executor: Any, status: dict[str, Any]) -> str:
         """Say why the scheduler takes no job, unless there are others to work on."""

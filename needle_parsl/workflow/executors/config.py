@@ -6,12 +6,12 @@ import hashlib
 import os
 import shutil
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from needle_parsl import refs
 from needle_parsl.errors import InputError
-from needle_parsl.processes import python, supervised
 from needle_parsl.site import NEEDS, Site
 from needle_parsl.workflow import retries
 from needle_parsl.workflow.executors import globus, node_script
@@ -20,9 +20,8 @@ from needle_parsl.workflow.executors.jobs import Jobs
 
 PARSL = "parsl"
 LABEL = "tasks"
-WIDE, ENDPOINT = "wide", "endpoint"
-"""What many short tasks need that are independent of each other, and the executor that is there for them alone."""
-INTERCHANGE = "parsl.executors.high_throughput.interchange"
+WIDE = "wide"
+"""What many short tasks need that are independent of each other."""
 HEARTBEAT = 2
 """Seconds between two signs of life of a pool of workers; a lost worker is found within them."""
 SILENCE = 15
@@ -44,12 +43,14 @@ def config(site: Site, logs: Path, jobs: Jobs) -> Any:
     """
     from parsl.config import Config
 
+    from needle_parsl.workflow.executors.patches import lost_blocks
+
     made = _users(site) if site.factory else Config(executors=_executors(site, logs, jobs))
     made.run_dir = str(logs / PARSL)
     made.initialize_logging = False
     made.strategy = "simple" if site.scheduler == "local" else "htex_auto_scale"
     made.strategy_period, made.max_idletime = 1, site.idle
-    made.retries, made.retry_handler = retries.BUDGET, retries.cost
+    made.retries, made.retry_handler = retries.BUDGET, partial(retries.cost, block_ended=lost_blocks.ended)
     return made
 
 
@@ -69,7 +70,7 @@ def labels(executors: list[str]) -> dict[str, str]:
         need: next((name for name in (*shapes, LABEL) if name in executors), executors[0])
         for need, shapes in NEEDS.items()
     }
-    return {**found, WIDE: ENDPOINT if ENDPOINT in executors else found["cpu"]}
+    return {**found, WIDE: globus.LABEL if globus.LABEL in executors else found["cpu"]}
 
 
 def _executors(site: Site, logs: Path, jobs: Jobs) -> list[Any]:
@@ -108,9 +109,9 @@ def htex(site: Site, label: str, logs: Path, jobs: Jobs, where: str = "") -> Any
         jobs: Where jobs are written down.
         where: The address on which workers reach this process; by default that of the site's interface.
     """
-    from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
-
-    from needle_parsl.workflow.executors.scaling import PatchedHtex, PatchedMpiExecutor
+    from needle_parsl.workflow.executors.patches import launch_command, supervised_interchange
+    from needle_parsl.workflow.executors.patches.idle_blocks import PatchedHtex
+    from needle_parsl.workflow.executors.patches.mpi_executor import PatchedMpiExecutor
 
     if set(str(logs)) & set("{}'[]*?" if site.scheduler == "local" else "{}'[]*?$`\\\""):
         raise InputError(
@@ -130,17 +131,13 @@ def htex(site: Site, label: str, logs: Path, jobs: Jobs, where: str = "") -> Any
         "heartbeat_period": HEARTBEAT,
         "heartbeat_threshold": SILENCE,
         "block_error_handler": BlockErrorHandler(logs),
-        "launch_cmd": _quoted(DEFAULT_LAUNCH_CMD).replace("process_worker_pool.py", start),
+        "launch_cmd": launch_command.launched_by(start),
+        "interchange_launch_cmd": supervised_interchange.command(logs / f"interchange-{label}.log"),
     }
-    tied = supervised.command(os.getpid(), str(logs / f"interchange-{label}.log"), python.module(INTERCHANGE))
     if label == node_script.MPI:
-        made = PatchedMpiExecutor(max_workers_per_block=shape.nodes, mpi_launcher=_mpi(shape.launcher), **common)
-        made.interchange_launch_cmd = tied  # its constructor wants one word
-        return made
+        return PatchedMpiExecutor(max_workers_per_block=shape.nodes, mpi_launcher=_mpi(shape.launcher), **common)
     # The site says how many workers, not the number of cores.
-    return PatchedHtex(
-        cores_per_worker=1e-6, max_workers_per_node=shape.workers(), interchange_launch_cmd=tied, **common
-    )
+    return PatchedHtex(cores_per_worker=1e-6, max_workers_per_node=shape.workers(), **common)
 
 
 def _mpi(launcher: str) -> str:
@@ -149,7 +146,7 @@ def _mpi(launcher: str) -> str:
 
 def _provider(site: Site, label: str, logs: Path, jobs: Jobs) -> Any:
     if site.scheduler == "local":
-        from needle_parsl.workflow.executors.local_provider import LocalBlocks
+        from needle_parsl.workflow.executors.patches.local_blocks import LocalBlocks
 
         return LocalBlocks(logs, "" if label == LABEL else f"{label}-")
     from needle_parsl.workflow.executors import providers
@@ -175,8 +172,3 @@ def address(interface: str) -> str:
             else "the name of this host stands for no address"
         )
         raise InputError(f"{wrong}; set interface in the site file to one of: {here}") from error
-
-
-def _quoted(command: str) -> str:
-    """Let folders have spaces in their names."""
-    return command.replace("{cert_dir}", "'{cert_dir}'").replace("--logdir={logdir}", "'--logdir={logdir}'")

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 from needle_parsl.errors import InputError, NeedleError, TaskError
 
+LABEL = "endpoint"
+"""Of the executor, which is there for tasks that are independent of each other alone."""
 PATIENCE = 60.0
 """Seconds that a call may take; the first one to an idle endpoint starts its workers."""
 JSON_BOTH_WAYS = ["globus_compute_sdk.serialize.JSONData"]

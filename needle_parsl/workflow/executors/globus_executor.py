@@ -16,7 +16,7 @@ from parsl.executors import GlobusComputeExecutor
 
 from needle_parsl import files
 from needle_parsl.errors import CrashError, InputError, NeedleError, TaskError
-from needle_parsl.workflow.executors import config, globus, wire
+from needle_parsl.workflow.executors import globus, wire
 
 BATCH = 500
 """Tasks that one call to the service may carry: of a few kB each, where it takes 10 MB."""
@@ -64,7 +64,7 @@ class Endpoint(GlobusComputeExecutor):
             endpoint, client, batch_size=BATCH, api_burst_limit=BURST, api_burst_window_s=WINDOW,
             result_serializers=globus.JSON_BOTH_WAYS,
         )  # fmt: skip
-        super().__init__(sender, label=config.ENDPOINT)
+        super().__init__(sender, label=globus.LABEL)
         self.endpoint, self.client = endpoint, client
         self.token, self.trouble = _token(root), None
         self.function, self.ended = sender.register_source_code(SOURCE, "needle_task"), threading.Event()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,12 +21,12 @@ from needle_parsl.workflow import user_process
 from needle_parsl.workflow.executors import config
 from needle_parsl.workflow.executors.block_errors import BlockErrorHandler, last_words
 from needle_parsl.workflow.executors.jobs import Jobs
+from needle_parsl.workflow.executors.patches import own_executors, sdk_import
 
 STOP = 5.0
 """Seconds that tasks in threads have to write down their state when the run is interrupted."""
 GONE = 20.0
 """Seconds within which jobs of an earlier driver have ended after they were told to."""
-SDK = "globus_compute_sdk"
 Say = Callable[[str], None]
 """Tells the user something, once."""
 
@@ -37,7 +36,7 @@ class Machine:
 
     def __init__(self, kernel: Any, logs: Path) -> None:
         self.kernel, self.logs = kernel, logs
-        self.executors = {name: made for name, made in kernel.executors.items() if not name.startswith("_parsl")}
+        self.executors = own_executors.of(kernel)
         self.labels = config.labels(list(self.executors))
         """The executor that serves each need."""
 
@@ -128,7 +127,7 @@ def started(site: Site, logs: Path, say: Say = lambda _: None) -> Iterator[Machi
     Raises:
         InputError: Parsl cannot work in this folder.
     """
-    _import_parsl(sdk=site.executor == "globus-compute")
+    sdk_import.import_parsl(sdk=site.executor == "globus-compute")
     from parsl.dataflow.dflow import DataFlowKernel
 
     STOPPING.clear()
@@ -148,19 +147,6 @@ def started(site: Site, logs: Path, say: Say = lambda _: None) -> Iterator[Machi
             raise
         finally:
             user_process.close()
-
-
-def _import_parsl(*, sdk: bool) -> None:
-    """Import Parsl, without the SDK of Globus Compute if nobody wants that: Parsl imports it where it is installed, a third of its time."""
-    spared = not sdk and not {"parsl", SDK} & sys.modules.keys()
-    if spared:
-        # Python's way to say that it is not there.
-        sys.modules[SDK] = None  # type: ignore[assignment]
-    try:
-        import parsl  # noqa: F401
-    finally:
-        if spared:
-            del sys.modules[SDK]
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from needle_parsl import __version__, files
 from needle_parsl.processes import devices, threads
 from needle_parsl.site import Environment, Site
 from needle_parsl.workflow import failure_reasons
+from needle_parsl.workflow.executors.patches import mpi_nodes
 
-POOL = "needle_parsl.workflow.executors.pool"
+POOL = "needle_parsl.workflow.executors.process_pool"
 MARGIN = 60
 """Seconds before the end of a job when a training stops itself, at the latest."""
 MPI = "mpi"
@@ -95,9 +96,7 @@ def _for_mpi(site: Site, logs: Path) -> dict[str, str]:
     path = {} if site.environment else {"PATH": f"$PATH:{shlex.quote(str(Path(sys.executable).parent))}"}
     if site.scheduler != "local":
         return path
-    nodes = logs / "nodes-mpi"
-    files.write_text(nodes, "localhost\n")  # Parsl asks a scheduler for the nodes; it takes this for one
-    return path | {"PBS_NODEFILE": shlex.quote(str(nodes))}
+    return path | mpi_nodes.variables(logs)
 
 
 def on_nodes(logs: Path, path: Path) -> str:

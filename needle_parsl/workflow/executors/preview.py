@@ -38,17 +38,16 @@ def scripts(site: Site, logs: Path) -> dict[str, str]:
 
 def _job(site: Site, label: str, logs: Path) -> str:
     """Give the script of a job, with the command line that submits it."""
+    from needle_parsl.workflow.executors.patches import launch_command
+
     with TemporaryDirectory() as folder:
         place = Path(folder) / "logs"
         place.mkdir()
         executor = config.htex(site, label, place, Jobs(place), where="127.0.0.1")
-        executor.run_dir, executor.worker_port, executor.logconf_path = str(place / "parsl" / "000"), PORT, None
-        executor.cert_dir = str(place / "parsl" / "000" / label / "certificates")
         executor.provider.script_dir = folder
-        executor.initialize_scaling()
         said: list[str] = []
         executor.provider.execute_wait = lambda command, timeout=None: _taken(said, command)  # noqa: ARG005  Parsl's
-        executor.provider.submit(executor._get_launch_command("0"), 1)  # noqa: SLF001  no other way
+        executor.provider.submit(launch_command.of_block(executor, place / "parsl" / "000", PORT), 1)
         (script,) = (path for path in Path(folder).glob("needle-*") if path.is_file())
         text = f"# {said[0]}\n{script.read_text(encoding='utf-8')}".replace(
             script.name, f"{executor.provider.name}.{label}"

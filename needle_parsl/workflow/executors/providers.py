@@ -1,7 +1,6 @@
-"""Parsl's providers of batch jobs, made fit for long runs: asked often, with a memory, and never in a storm.
+"""Parsl's providers of batch jobs, which write down the jobs of a run, tell the user of them, and keep to its budget.
 
-Parsl's own ask the scheduler once a minute, forget how a job ended one look later, take a job that is no longer listed for
-lost news, and submit again every second what was refused (docs/decisions/0005).
+What is mended in Parsl's own is in `patches/` (docs/decisions/0005).
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from parsl.jobs.states import JobState, JobStatus
+from parsl.jobs.states import JobState
 from parsl.launchers import (
     AprunLauncher,
     JsrunLauncher,
@@ -21,35 +20,24 @@ from parsl.launchers import (
     SingleNodeLauncher,
     SrunLauncher,
 )
-from parsl.providers import PBSProProvider, SlurmProvider
+from parsl.providers import PBSProProvider
 from parsl.providers.cluster_provider import ClusterProvider
-from parsl.providers.errors import SubmitException
 
-from needle_parsl.errors import TaskError
 from needle_parsl.site import Shape, Site
 from needle_parsl.workflow.executors.jobs import Jobs, SpentError
+from needle_parsl.workflow.executors.patches.ended_jobs import EndedJobs
+from needle_parsl.workflow.executors.patches.forgotten_jobs import ForgottenJobs
+from needle_parsl.workflow.executors.patches.polling import Polling
+from needle_parsl.workflow.executors.patches.refusals import Refusals
 
 LIVING = "PENDING,CONFIGURING,RUNNING,SUSPENDED,COMPLETING"
 COMMAND = 30
 """Seconds that a command of the scheduler may take."""
-FRESH = 2.0
-"""Seconds for which an answer of the scheduler is good enough."""
-PAUSE = 30.0
-"""Seconds after a refusal in which nothing is submitted."""
 WAITING = 20.0
 """Seconds in the queue after which the user is told why."""
-PASSING = re.compile(
-    r"timed? ?out|unable to contact|connection|temporar|try again|busy|submit.*limit|limit.*submit|too many",
-    re.IGNORECASE,
-)
-"""Words of refusals that another try may not meet again."""
 
 
-class RefusedError(TaskError):
-    """The scheduler has refused a job."""
-
-
-class BatchProvider(ClusterProvider):
+class BatchProvider(Polling, Refusals, EndedJobs, ClusterProvider):
     """What the providers of all schedulers have in common; mixed into one of Parsl's."""
 
     def watch(self, site: Site, label: str, shape: Shape, name: str, jobs: Jobs) -> None:
@@ -63,55 +51,28 @@ class BatchProvider(ClusterProvider):
             jobs: Where they are written down.
         """
         self.interval, self.label_, self.shape, self.name, self.jobs = site.poll, label, shape, name, jobs
-        self.refused: list[str] = []
-        """Reasons of the refusals since the last job that was taken."""
-        self.spent = ""
-        """Why the budget has no room; empty while it has."""
-        self.again = self.looked = 0.0
         self.told: set[str] = set()
         """Jobs of which the user knows that they wait."""
 
-    @property
-    def status_polling_interval(self) -> int:
-        """Seconds between two looks."""
-        return self.interval
-
     def submit(self, command: str, tasks_per_node: int, job_name: str = "parsl") -> Any:  # noqa: ARG002  Parsl's
-        """Submit a block, unless one was refused a moment ago or the budget has no room.
+        """Submit a block, unless the budget has no room.
 
         Raises:
             RefusedError: The scheduler does not take it.
             SpentError: It was not asked.
         """
-        if time.monotonic() < self.again:
-            raise RefusedError(self.refused[-1])
         try:
             self.jobs.make_room(self.shape)
-            job = super().submit(command, tasks_per_node, f"{self.name}.{self.label_}")
         except SpentError as error:
             self.spent = str(error)
             raise
-        except SubmitException as error:
-            self.refused.append(reasons(error.stderr or error.stdout or str(error)))
-            self.again = time.monotonic() + PAUSE
-            raise RefusedError(self.refused[-1]) from error
-        self.refused.clear()
+        job = super().submit(command, tasks_per_node, f"{self.name}.{self.label_}")
         self.jobs.add(str(job), self.label_, self.shape)
         return job
 
-    def hopeless(self) -> bool:
-        """Whether the same job would be refused again."""
-        return bool(self.refused) and (not PASSING.search(self.refused[-1]) or len(self.refused) > 3)
-
     def _status(self) -> None:
-        """Ask how the jobs are, at most every few seconds; how one has ended is remembered."""
-        if time.monotonic() - self.looked < FRESH:
-            return
-        self.looked = time.monotonic()
-        ended = {job: facts["status"] for job, facts in self.resources.items() if facts["status"].terminal}
+        """Ask how the jobs are, and note what has changed."""
         super()._status()
-        for job, status in ended.items():
-            self.resources[job]["status"] = status
         for job, facts in self.resources.items():
             self.jobs.see(str(job), facts["status"].state.name, ended=facts["status"].terminal)
             if facts["status"].state == JobState.PENDING:
@@ -131,12 +92,11 @@ class BatchProvider(ClusterProvider):
 
     def cancel(self, job_ids: Sequence[object]) -> list[bool]:
         """End jobs; those that have ended stay as they are."""
-        living = [job for job in job_ids if not self.resources[job]["status"].terminal]
-        if living and all(super().cancel(living)):
-            for job in living:
-                self.resources[job]["status"] = JobStatus(JobState.CANCELLED)
+        ended = super().cancel(job_ids)
+        for job, over in zip(job_ids, ended, strict=True):
+            if over:
                 self.jobs.see(str(job), "CANCELLED", ended=True, asked=True)
-        return [self.resources[job]["status"].terminal for job in job_ids]
+        return ended
 
     def cancel_all(self) -> None:
         """End all jobs of this run that may live."""
@@ -147,26 +107,18 @@ class BatchProvider(ClusterProvider):
         raise NotImplementedError
 
 
-class Slurm(BatchProvider, SlurmProvider):
+class Slurm(BatchProvider, ForgottenJobs):
     """Slurm."""
-
-    def execute_wait(self, cmd: str, timeout: int | None = None) -> tuple[int, str, str]:
-        """Run one of Slurm's commands; a job that it has forgotten has ended."""
-        asked = (
-            cmd.replace("squeue", "squeue --states=all", 1) if cmd.startswith("squeue --noheader --format=") else cmd
-        )
-        code, out, errors = super().execute_wait(asked, timeout)
-        return (0, out, "") if code and "Invalid job id" in errors else (code, out, errors)
 
     def earlier(self) -> list[str]:
         """List the living jobs of an earlier driver of this run."""
-        _, out, _ = super().execute_wait(f"squeue --me --states={LIVING} --noheader --format='%i %j'")
+        _, out, _ = self.execute_wait(f"squeue --me --states={LIVING} --noheader --format='%i %j'")
         rows = [line.split() for line in out.splitlines() if len(line.split()) == 2]
         return [job for job, name in rows if name.startswith(f"{self.name}.") and job not in self.resources]
 
     def reason(self, job: str) -> str:
         """Say in Slurm's words why a job waits."""
-        return str(super().execute_wait(f"squeue --noheader --format=%r --job {job}")[1]).strip()
+        return str(self.execute_wait(f"squeue --noheader --format=%r --job {job}")[1]).strip()
 
     def end(self, job_ids: list[str]) -> None:
         """End jobs of an earlier driver."""
@@ -265,9 +217,3 @@ def _pbs(shape: Shape, common: dict[str, Any]) -> Pbs:
         scheduler_options="\n".join(f"#PBS {option}" for option in shape.options),
         **common,
     )
-
-
-def reasons(text: str) -> str:
-    """Give the scheduler's own words, each once: `sbatch: error: X` is X."""
-    found = [line.split("error:", 1)[-1].strip() for line in text.splitlines() if line.strip()]
-    return "; ".join(dict.fromkeys(line for line in found if line))

@@ -17,6 +17,12 @@ def judge(layout: Integers, count: int, rows: int, work: Work) -> float:
     """Write the slopes w (p_k - 1 or 0) of the loss, 0 for rows without event; give the sum of weighted losses.
 
     L = w (ln sum_k e^(l_k - l_max) - (l_y - l_max)),   p_k = e^(l_k - l_max) / sum_j e^(l_j - l_max)
+
+    Args:
+        layout: Of a network with K logits, shape (L + 1, 12); the last row says where they are, and where the slopes go.
+        count: Events of the tile.
+        rows: The same in whole blocks.
+        work: Labels, numbers of classes, and weights of the tile, shape (TILE,) each.
     """
     last = layout[-1]
     classes, width, start = last[INPUTS], last[PADDED_IN], last[BELOW]

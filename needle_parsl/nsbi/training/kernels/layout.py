@@ -39,11 +39,13 @@ class Work(NamedTuple):
     logits: Floats
     """Of a tile, one class behind the other."""
     label: Floats
+    """Of a tile, shape (TILE,); later the weighted losses."""
     weight: Floats
+    """Of a tile, over the norm of the batch; shape (TILE,)."""
     highest: Floats
-    """The largest logit of an event."""
+    """The largest logit of an event, shape (TILE,)."""
     total: Floats
-    """The sum of exponentials over its classes."""
+    """The sum of exponentials over its classes, shape (TILE,)."""
     gradient: Floats
     """Of all parameters, shape (P,)."""
     one: Floats
@@ -51,7 +53,7 @@ class Work(NamedTuple):
 
 
 def padded(width: int) -> int:
-    """Give a width in whole blocks."""
+    """Give a width, in units of a layer, in whole blocks."""
     whole = max(LANES, ROWS)
     return -(-width // whole) * whole
 
@@ -86,7 +88,7 @@ def laid_out(widths: tuple[int, ...], outputs: int = 1) -> Integers:
 
 
 def work(layout: Integers) -> Work:
-    """Make the arrays for a layout."""
+    """Make the arrays for a layout, shape (L + 1, 12)."""
     last = layout[-1]
     panels, gradients, units, tiles = (int(last[n]) for n in (FORWARD, GRADIENT, UNITS, HERE))
     units += int(last[PADDED_IN])

@@ -45,15 +45,22 @@ class Table(NamedTuple):
     """Events."""
 
     x: Floats
-    """Shape (N, F)."""
+    """Features, scaled; shape (N, F)."""
     label: Floats
-    """For `SOFTMAX` the number of the class."""
+    """From 0 to 1; for `SOFTMAX` the number of the class. Shape (N,)."""
     weight: Floats
+    """Shape (N,)."""
 
 
 @inlined
 def pack(layout: Integers, parameters: Floats, work: Work) -> None:
-    """Bring the weights into panels of columns, and begin the gradients at 0."""
+    """Bring the weights into panels of columns, and begin the gradients at 0.
+
+    Args:
+        layout: Of the network, shape (L + 1, 12).
+        parameters: Its weights and biases in torch's order, shape (P,).
+        work: What is worked in.
+    """
     for l in range(len(layout) - 1):
         inputs, outputs = layout[l, INPUTS], layout[l, OUTPUTS]
         weights = parameters[layout[l, WEIGHT] : layout[l, BIAS]]
@@ -100,7 +107,14 @@ def _pack(weights: Floats, inputs: int, outputs: int, columns: int, to: Floats) 
 
 @inlined
 def load(layout: Integers, table: Table, order: Integers, work: Work) -> int:
-    """Bring events into the tile; give their number in whole blocks."""
+    """Bring events into the tile; give their number in whole blocks.
+
+    Args:
+        layout: Of the network, shape (L + 1, 12).
+        table: Of N events.
+        order: Rows of it, shape (n,) with n of at most `TILE`.
+        work: What is worked in.
+    """
     width, count = layout[0, PADDED_IN], len(order)
     whole = (count + ROWS - 1) // ROWS * ROWS
     for n in range(count):
@@ -116,8 +130,8 @@ def forward(
     """Compute the activations of all layers, their derivatives, and the logits.
 
     Args:
-        layout: Of the network.
-        parameters: Its weights and biases.
+        layout: Of the network, shape (L + 1, 12).
+        parameters: Its weights and biases in torch's order, shape (P,).
         activation: Which one.
         masks: What is dropped.
         step: Its place in `masks`.
@@ -158,7 +172,14 @@ def _activate(kind: int, values: Floats, slopes: Floats, start: int, stop: int) 
 
 @inlined
 def judge(kind: int, count: int, rows: int, work: Work) -> float:
-    """Replace logits by the slopes of the loss, 0 for rows without event; give the sum of weighted losses."""
+    """Replace logits by the slopes of the loss, 0 for rows without event; give the sum of weighted losses.
+
+    Args:
+        kind: `BCE`, `MSE` or `MLC`.
+        count: Events of the tile.
+        rows: The same in whole blocks.
+        work: Logits, labels and weights of the tile, shape (TILE,) each; labels are overwritten.
+    """
     if kind == BCE:
         for n in range(0, count, LANES):
             _bce(work.logits, n, work.label, n, work.weight, n)
@@ -177,7 +198,14 @@ def judge(kind: int, count: int, rows: int, work: Work) -> float:
 
 @inlined
 def backward(layout: Integers, count: int, rows: int, work: Work) -> None:
-    """Add a tile's gradients, from the slopes of the loss in `logits`, or in `slopes` for many classes. Vectors are matrices with strides of 0."""
+    """Add a tile's gradients, from the slopes of the loss in `logits`, or in `slopes` for many classes. Vectors are matrices with strides of 0.
+
+    Args:
+        layout: Of the network, shape (L + 1, 12).
+        count: Events of the tile.
+        rows: The same in whole blocks.
+        work: Activations, derivatives and slopes of the tile; gradients of the batch so far.
+    """
     if layout[-1, OUTPUTS]:
         _through_logit(layout[-1], count, rows, work)
     for l in range(len(layout) - 2, -1, -1):
@@ -219,7 +247,12 @@ def _through(layer: Integers, first: bool, count: int, rows: int, work: Work) ->
 
 @inlined
 def unpack(layout: Integers, work: Work) -> None:
-    """Bring the gradients into the order of the parameters."""
+    """Bring the gradients into the order of the parameters, `work.gradient` of shape (P,).
+
+    Args:
+        layout: Of the network, shape (L + 1, 12).
+        work: The gradients of a batch, padded.
+    """
     for l in range(len(layout) - 1):
         inputs, outputs, width = layout[l, INPUTS], layout[l, OUTPUTS], layout[l, PADDED_IN]
         sums = layout[l, UNITS] * ROWS

@@ -112,12 +112,12 @@ class Trainer:
             parameters: In torch's order, shape (P,).
             moments: Of the optimiser; masks of dropout follow from the steps that it has done.
             table: Of the events.
-            order: The rows to go through.
+            order: The rows to go through, shape (n,).
             batch_size: In events.
             rate: The learning rate.
 
         Returns:
-            The loss of each batch before its step.
+            The loss of each batch before its step, shape (n / batch_size,), rounded up.
         """
         losses = np.empty(-(-len(order) // batch_size))
         _train(
@@ -127,7 +127,14 @@ class Trainer:
         return losses
 
     def differentiate(self, parameters: Floats, table: Table, batch: Integers, step: int = 0) -> tuple[float, Floats]:
-        """Compute the loss of a batch, and its gradient, shape (P,), with the masks of a step."""
+        """Compute the loss of a batch, and its gradient, shape (P,), with the masks of a step.
+
+        Args:
+            parameters: In torch's order, shape (P,).
+            table: Of the events.
+            batch: Rows of it, shape (B,).
+            step: Whose masks of dropout.
+        """
         masks, activation = self.masks(step, 1), self.structure.activation
         loss = _differentiate(self.places, activation, self.goal, self.work, parameters, table, batch, masks, 0)
         return loss, self.work.gradient.copy()

@@ -44,7 +44,15 @@ class Moments(NamedTuple):
 
 @inlined
 def update(rule: Rule, parameters: Floats, gradient: Floats, moments: Moments, rate: float) -> None:
-    """Do one step."""
+    """Do one step, in place.
+
+    Args:
+        rule: The optimiser.
+        parameters: Shape (P,).
+        gradient: Of the loss, shape (P,); weight decay that is not decoupled is added to it.
+        moments: What the optimiser remembers.
+        rate: The learning rate.
+    """
     moments.counts[0] += 1.0
     if rule.weight_decay != 0.0:
         _decay(rule, parameters, gradient, rate)

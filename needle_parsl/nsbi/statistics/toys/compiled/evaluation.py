@@ -35,7 +35,7 @@ ABOVE, BELOW, UP, DOWN = (place * PITCH for place in range(ROWS))
 
 
 def scratch(parameters: int, processes: int, curves: int) -> Scratch:
-    """Make space for tables of a model."""
+    """Make space for tables of a model with so many parameters, processes, and curves of a table at most."""
     shapes = {
         "curves": (curves + 1, WORK * PITCH), "part": (processes, BLOCK), "scaled": (processes, BLOCK),
         "density": (BLOCK,), "other": (BLOCK,), "gamma": (BLOCK,), "loosened": (BLOCK,), "terms": (3, TERMS), "scores": (parameters, BLOCK), "bits": (2, BLOCK),
@@ -103,7 +103,21 @@ def _quadratic(row, a, own, before, s, n):
 
 @compiled
 def respond(curves, nuisance, kind, alpha, low, high, s, n):
-    """Fill the products, slopes and bends of the curves of one process; one division serves all of them."""
+    """Fill the products, slopes and bends of the curves of one process; one division serves all of them.
+
+    Args:
+        curves: Responses of a block, shape (C, ROWS * PITCH).
+        nuisance: That of each curve, shape (C,).
+        kind: Of each curve, shape (C,).
+        alpha: In sigma, shape (K,).
+        low: The first curve of the process.
+        high: Behind its last.
+        s: `Scratch`, whose curves are filled.
+        n: Rows of the block that are looked at.
+
+    Returns:
+        The row of `s.curves` whose `PRODUCT` is that of all curves.
+    """
     one = len(s.curves) - 1
     for c in range(low, high):
         a, row, own = alpha[nuisance[c]], curves[c], s.curves[c]
@@ -270,7 +284,7 @@ def _dots(a, rows, first, last, shift, into, n):
 
 @compiled
 def moments(low, high, part, s, n):
-    """Add the sums of a weighted part with the slopes and bends of its curves; changes the values of these."""
+    """Add the sums of a weighted part, shape (BLOCK,), with the slopes and bends of its curves; changes the values of these."""
     for c in range(low, high):
         own = s.curves[c]
         first, second = 0.0, 0.0
@@ -286,7 +300,7 @@ def moments(low, high, part, s, n):
 
 @compiled
 def gradients(low, high, part, s, n):
-    """Add the sums of a weighted part with the slopes of its curves."""
+    """Add the sums of a weighted part, shape (BLOCK,), with the slopes of its curves."""
     for c in range(low, high):
         own, first = s.curves[c], 0.0
         for i in range(n):
@@ -305,7 +319,16 @@ def loosen(rows, r, block, factors, physics, s, n):
 
 @compiled
 def accumulate(rows, r, factors, alpha, physics, s):
-    """Add up a table; return its part of -ln L."""
+    """Add up a table; return its part of -ln L.
+
+    Args:
+        rows: All tables.
+        r: Which one.
+        factors: What multiplies its processes.
+        alpha: In sigma, shape (K,).
+        physics: How many parameters are physics parameters.
+        s: `Scratch`; its sums are added to.
+    """
     value, n = 0.0, rows.size[r]
     for block in range(rows.begin[r], rows.begin[r + 1]):
         _parts(rows, r, block, factors, alpha, s, n)
@@ -365,7 +388,7 @@ def wall(rows, r, factors, alpha, physics, s):
 
 @compiled
 def combine(rows, r, factors, physics, s, gradient, hessian):
-    """Add what a table's sums say to the gradient and to the lower triangle of the Hessian."""
+    """Add what a table's sums say to the gradient, shape (P,), and to the lower triangle of the Hessian, shape (P, P)."""
     size = len(gradient)
     for a in range(size):
         for b in range(a + 1):
@@ -399,7 +422,14 @@ def evaluate(model, toy, correct, factors, s, theta, gradient, hessian):
     """Give -ln L, and fill its gradient and the Hessian.
 
     Args:
+        model: What all toys have in common.
+        toy: Its tables and auxiliary measurements.
         correct: ln Z_j with its derivatives at these nuisance parameters, already evaluated; the last table has it.
+        factors: Space for what multiplies the processes.
+        s: `Scratch`.
+        theta: Physics parameters in the coordinate of the fit, then nuisance parameters in sigma; shape (P,).
+        gradient: Is filled, shape (P,).
+        hessian: Is filled, shape (P, P).
     """
     physics, rows, alpha = model.physics, toy.rows, theta[model.physics :]
     multiply(model, theta, factors)

@@ -58,7 +58,7 @@ class Fit(NamedTuple):
 
 
 def space(parameters: int) -> Fit:
-    """Make space."""
+    """Make space for a fit of so many parameters."""
     p = parameters
     return Fit(
         np.zeros(p), np.zeros(p), np.zeros((p, p)), np.zeros(p), np.zeros(p), np.zeros(p, np.bool_), np.zeros((p, p)),
@@ -68,7 +68,7 @@ def space(parameters: int) -> Fit:
 
 @exactly
 def decompose(hessian, free, ridge, into):
-    """Put the Cholesky factor of the free part into a matrix; whether it is positive."""
+    """Put the Cholesky factor of the free part, shape (P, P), of H + ridge into a matrix; whether it is positive."""
     size = len(free)
     for a in range(size):
         for b in range(a + 1):
@@ -89,7 +89,7 @@ def decompose(hessian, free, ridge, into):
 
 @exactly
 def solve(factor, free, right, into):
-    """Solve for the free part, by its Cholesky factor."""
+    """Solve for the free part, by its Cholesky factor, shape (P, P); `right` and `into` have shape (P,)."""
     size = len(free)
     for a in range(size):
         total = right[a] if free[a] else 0.0

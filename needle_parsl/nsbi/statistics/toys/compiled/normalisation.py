@@ -28,6 +28,9 @@ def total(sample, alpha, s, c, second):
 
     Args:
         sample: One table per process, whose y are the weights of its events.
+        alpha: In sigma, shape (K,).
+        s: `Scratch`.
+        c: `Correction`, of which `log`, `up` and `bend` are filled.
         second: Whether second derivatives, too.
     """
     c.log[:] = 0.0
@@ -65,6 +68,11 @@ def normalise(every, few, exact, alpha, s, c):
     """Fill ln Z_j and its derivatives from the few events, and from what was measured.
 
     Args:
+        every: All simulated events, a table for each process.
+        few: Those that stand for them.
+        alpha: In sigma, shape (K,).
+        s: `Scratch`.
+        c: `Correction`.
         exact: Whether it is measured here, by the sums over all events; leaves these in `c`, with the bends of the few.
     """
     total(few, alpha, s, c, True)

@@ -38,7 +38,7 @@ SMALLEST = 1e-6
 
 @exactly
 def run(code, constant, start, stop, values, stack):
-    """Evaluate one expression in reverse Polish order."""
+    """Evaluate one expression in reverse Polish order: steps `start` to `stop` of `code`, shape (steps, 2), with the values of parameters, shape (P,)."""
     top = 0
     for step in range(start, stop):
         operation = code[step, 0]
@@ -86,7 +86,7 @@ def _function(operation, a):
 
 @exactly
 def multiply(model, theta, factors):
-    """Evaluate the multipliers with their derivatives."""
+    """Evaluate the multipliers with their derivatives at theta, shape (P,)."""
     physics, place = model.physics, 0
     for j in range(len(factors.f)):
         for p in range(-1, physics + physics * physics):
@@ -123,7 +123,7 @@ def weigh(kind, a, into):
 
 @exactly
 def curve(kind, row, a, terms):
-    """Give the logarithm of a response with two derivatives."""
+    """Give the logarithm of a response at a sigma with two derivatives; `row` has its numbers u, d, ln u, ln d."""
     u, d, up, down = row
     if kind == QUADRATIC:
         one, two = 0.5 * (up - down), 0.5 * (up + down)
@@ -146,7 +146,7 @@ def curve(kind, row, a, terms):
 
 @compiled
 def gain(model, alpha, factors, terms):
-    """Evaluate G_j of every table, with the derivatives of its logarithm."""
+    """Evaluate G_j of every table at alpha, shape (K,), with the derivatives of its logarithm."""
     tables, processes, nuisances = model.gain_kind.shape
     factors.bend[:] = 0.0
     for r in range(tables):
@@ -164,7 +164,7 @@ def gain(model, alpha, factors, terms):
 
 @exactly
 def constrain(model, auxiliary, alpha, gradient, hessian):
-    """Add the constraint terms; kinds are places in `constraints.KINDS`."""
+    """Add the constraint terms at alpha, shape (K,), of what was observed, shape (K,); kinds are places in `constraints.KINDS`."""
     value, physics = 0.0, model.physics
     for k in range(len(alpha)):
         a, scale, seen = alpha[k], model.scale[k], auxiliary[k]

@@ -22,7 +22,7 @@ LARGEST = 700.0
 
 @exactly
 def exponential(x, scale, out, bits, n):
-    """Put exp(scale x) into out; bits is a row of int64 for the powers of two."""
+    """Put exp(scale x) into out, shape (n,) or more; bits is a row of int64 for the powers of two."""
     powers = bits.view(np.float64)
     for i in range(n):
         value = min(max(scale * x[i], -LARGEST), LARGEST)

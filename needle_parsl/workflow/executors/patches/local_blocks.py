@@ -1,7 +1,12 @@
-"""Blocks of workers on this machine, as Parsl's provider: each is a tethered process of this one.
+"""Run blocks of workers on this machine as child processes of this one, which end with it.
 
-Parsl's own LocalProvider leaves blocks behind when this process is killed, needs `ps` to end one, and cannot work in a
-folder with a space in its name (docs/decisions/0004).
+Parsl: 2026.10.26, `LocalProvider`, in whose place this stands.
+Without it: blocks are started through two shells and forgotten: `kill -9` of the process that submits leaves their workers behind; a
+    block is ended through `ps`, which small containers lack; a folder with a space in its name breaks the scripts
+    (docs/decisions/0004).
+Upstream: https://github.com/Parsl/parsl/issues/674 and https://github.com/Parsl/parsl/issues/2742, both open.
+Not needed any more when `test_plain_parsl_cannot_start_blocks_in_a_folder_with_a_space` and
+    `test_plain_parsl_leaves_blocks_behind` fail.
 """
 
 from __future__ import annotations
