@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from needle_parsl.analysis import Analysis, Toys
+from needle_parsl.analysis import Analysis, Toys, catalogue
 from needle_parsl.plan import specs
 from needle_parsl.plan.builder import Graph
 from needle_parsl.plan.datasets import Datasets, ReplicaSpec, Thrower
@@ -101,7 +101,7 @@ def coverage(
         names(blocks),
         graph.analysis.intervals.level,
         belt is not None,
-        fit if graph.analysis.ensemble.combine == "wifi" else None,
+        fit if catalogue.combiner(graph.analysis.ensemble.combine).fitted else None,
         tuple(specs.RepeatedToys(what, names(own)) for what, own in again.items()),
     )
     every = [task for own in (blocks, *again.values()) for tasks in own for task in tasks]
