@@ -176,7 +176,7 @@ def named_by_file(reference: str) -> Any:
     if reference not in _GRANTED:
         raise InputError(
             f'the file names "{printable(reference)[:200]}", which is code, and not of the analysis that was given; nothing was '
-            "executed (a network of needle's has a name without a colon)"
+            "executed (what is needle's has a name without a colon)"
         )
     return resolve(reference)
 

@@ -14,13 +14,14 @@ import dataclasses
 import inspect
 import re
 import sys
+from collections.abc import Mapping
 from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from needle_parsl import reading
-from needle_parsl.analysis import Analysis
+from needle_parsl.analysis import Analysis, catalogue
 from needle_parsl.expressions.functions import FUNCTIONS
 from needle_parsl.expressions.grammar import DEEPEST, LONGEST, MOST_TOKENS
 from needle_parsl.expressions.tree import DERIVATIVES
@@ -40,6 +41,18 @@ parameters), `+ - * / **`, `< <= > >= == !=`, `and or not`, brackets, and these 
 numbers and operators, and {DEEPEST} levels of brackets. A multiplier must have a derivative: of the functions it may use
 {", ".join(f"`{name}`" for name in FUNCTIONS if name in DERIVATIVES)}.
 """
+CATALOGUE = """From `needle_parsl/analysis/catalogue.py`. `training.loss` and `ensemble.combine` may be functions of yours, `training.network` a class, by
+reference: [training.md](training.md), [estimators.md](estimators.md).
+"""
+NAMED: tuple[tuple[str, str, Mapping[str, catalogue.Entry]], ...] = (
+    ("Losses", "training.loss", catalogue.LOSSES),
+    ("Networks", "training.network", catalogue.NETWORKS),
+    ("Optimisers", "training.optimizer", catalogue.OPTIMIZERS),
+    ("Schedules", "training.schedule", catalogue.SCHEDULES),
+    ("Metrics", "training.metrics", catalogue.METRICS),
+    ("Combiners", "ensemble.combine", catalogue.COMBINERS),
+    ("Calibrations", "ensemble.calibration", catalogue.CALIBRATIONS),
+)
 UNIT = re.compile(r"\s*Unit: ([^.]+)\.")
 EXAMPLE = re.compile(r"\s*Example: `(.+?)`\.")
 USUAL = {"files": '["inputs/signal_*.root"]', "generate": '"physics.py:signal"', "tree": '"events"'}
@@ -127,6 +140,16 @@ def _type(key: Key) -> str:
     return f"a table of {PLURALS.get(inner, inner)} by name"
 
 
+def names() -> list[str]:
+    """Write the names that keys of an analysis may hold, and what they stand for."""
+    lines = ["# Names", "", CATALOGUE]
+    for title, key, entries in NAMED:
+        lines += [f"## {title}: `{key}`", "", "| name | meaning | code |", "|---|---|---|"]
+        lines += [f"| `{name}` | {entry.meaning} | `{entry.reference}` |" for name, entry in entries.items()]
+        lines.append("")
+    return lines
+
+
 def page() -> str:
     """Write the page."""
     lines = [HEAD]
@@ -134,6 +157,7 @@ def page() -> str:
         lines += [title, ""]
         for table, found in groupby(keys(kind), key=lambda key: key.table):
             lines += rows(table, list(found))
+    lines += names()
     lines += ["# Expressions", "", EXPRESSIONS, "| function | arguments |", "|---|---|"]
     lines += [f"| `{name}` | {function.arity()} |" for name, function in FUNCTIONS.items()]
     return "\n".join([*lines, ""])

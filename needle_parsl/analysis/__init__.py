@@ -2,7 +2,6 @@
 
 from needle_parsl.analysis.file import Loaded, load, read
 from needle_parsl.analysis.tables import (
-    JOINT_LOSSES,
     WALL,
     Analysis,
     Binning,
@@ -32,7 +31,6 @@ from needle_parsl.analysis.tables import (
 )
 
 __all__ = [
-    "JOINT_LOSSES",
     "WALL",
     "Analysis",
     "Binning",

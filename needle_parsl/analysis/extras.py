@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from needle_parsl.analysis import catalogue
+
 if TYPE_CHECKING:
     from needle_parsl.analysis.tables import Analysis
 
@@ -44,11 +46,16 @@ def remedy(extra: str) -> str:
 
 def demanded(analysis: Analysis) -> Iterator[tuple[str, str]]:
     """List what the analysis asks for and is not there: keys, and a message for each."""
-    if analysis.ensemble.calibration == "isotonic" and not here("calibration"):
-        yield "ensemble.calibration", f'"isotonic" {remedy("calibration")}, or say "histogram"'
-    flows = [key for key, table in analysis.training.each() if table.architecture()[0] == "flow"]
-    if flows and not here("flows"):
-        yield f"{flows[0]}.network", f'"flow" {remedy("flows")}, or choose another network'
+    calibration = catalogue.CALIBRATIONS.get(analysis.ensemble.calibration)
+    if calibration and calibration.extra and not here(calibration.extra):
+        yield (
+            "ensemble.calibration",
+            f'"{analysis.ensemble.calibration}" {remedy(calibration.extra)}, or say "histogram"',
+        )
+    for name, key in {table.architecture()[0]: key for key, table in reversed(analysis.training.each())}.items():
+        extra = catalogue.network(name).extra
+        if extra and not here(extra):
+            yield f"{key}.network", f'"{name}" {remedy(extra)}, or choose another network'
 
 
 def wished() -> list[str]:

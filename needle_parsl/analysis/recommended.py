@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from needle_parsl.analysis import catalogue
+
 if TYPE_CHECKING:
     from needle_parsl.analysis.tables import Analysis, Training
 
@@ -14,8 +16,6 @@ FOLDS, FOLDS_OF_FEW, FEW = 5, 10, 5_000
 """Folds of cross-fitting, and with fewer than so many events of a sample."""
 LARGE = 50_000
 """Events of a class from which on networks are larger, and less regularised."""
-CLASSIFIED = ("mlp", "deepset", "transformer")
-"""Networks that can have an output for each class."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,16 @@ def settle(analysis: Analysis) -> Analysis:
         split, training, ensemble = type(split)(), type(training)(), type(ensemble)()
         analysis = replace(analysis, split=split, training=training, ensemble=ensemble)
     crossed = split.cross != 0 if split.cross is not None else _crosses(analysis)
-    loss = training.loss or ("multiclass" if crossed and _classifies(analysis) else "carl")
-    wifi = ensemble.combine == "wifi"
+    every = crossed and _classifies(analysis)
+    loss = training.loss or (catalogue.ALL_CLASSES if every else catalogue.TWO_CLASSES)
+    fitted = catalogue.combiner(ensemble.combine).fitted
     trained = replace(
         training,
         loss=loss,
         members=training.members or (2 if crossed else 10),
-        bootstrap=wifi if training.bootstrap is None else training.bootstrap,
+        bootstrap=fitted if training.bootstrap is None else training.bootstrap,
     )
-    normalise = ensemble.normalise or ("none" if wifi else "reference" if analysis.features.parameters else "yields")
+    normalise = ensemble.normalise or ("none" if fitted else "reference" if analysis.features.parameters else "yields")
     return replace(
         analysis,
         split=split if crossed else replace(split, cross=0),
@@ -55,14 +56,18 @@ def settle(analysis: Analysis) -> Analysis:
 def _crosses(analysis: Analysis) -> bool:
     """Whether events are cross-fitted where nothing is said of it."""
     other = analysis.split.divides() or analysis.training.folds is not None or bool(analysis.features.parameters)
-    return not other and analysis.ensemble.combine != "wifi"
+    return not other and not catalogue.combiner(analysis.ensemble.combine).fitted
 
 
 def _classifies(analysis: Analysis) -> bool:
     """Whether one network can learn several ratios."""
     training = analysis.training
-    able = all(table.architecture()[0] in CLASSIFIED and not table.label_smoothing for _, table in training.each())
+    able = all(_classifier(table) and not table.label_smoothing for _, table in training.each())
     return able and not training.metrics
+
+
+def _classifier(training: Training) -> bool:
+    return catalogue.network(training.architecture()[0]).classifier
 
 
 def folds(events: float) -> int:
@@ -91,7 +96,7 @@ def complete(training: Training, size: Size) -> Complete:
         batch_size=1024 if size.varied else 512,
         learning_rate=3e-3,
         weight_decay=0.1 if few or size.varied else 0.01,
-        dropout=0.1 if (few or size.varied) and training.architecture()[0] in CLASSIFIED else 0.0,
+        dropout=0.1 if (few or size.varied) and _classifier(training) else 0.0,
     )
     given = {name: getattr(training, name) for name in asdict(usual)}
     return replace(usual, **{name: value for name, value in given.items() if value is not None})
@@ -124,7 +129,8 @@ def suited(
         The table with all that it leaves open, and the epochs after which a training may end; none where it ends as the table says.
     """
     size = Size(sum(counts) / max(len(counts), 1), varied)
-    chooses = training.architecture()[0] in CLASSIFIED and training.schedule == "cosine" and not training.patience
+    vanishing = catalogue.SCHEDULES[training.schedule].vanishing
+    chooses = _classifier(training) and vanishing and not training.patience
     own = complete(training, size)
     found = replace(training, **asdict(own))
     if found.epochs is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from needle_parsl import expressions
-from needle_parsl.analysis.tables import JOINT_LOSSES
+from needle_parsl.analysis import catalogue
 from needle_parsl.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def found(analysis: Analysis, *, settled: bool = False) -> Iterator[tuple[str, s
             "features.parameters",
             "end the run with the diagnostics; fits and toys, which need one value of them, are left out",
         )
-    if analysis.ratios.joint and analysis.training.loss not in JOINT_LOSSES:
+    if analysis.ratios.joint and not catalogue.loss(analysis.training.loss).joint:
         yield "ratios.joint", f'is not used with training.loss = "{analysis.training.loss}"'
     named = {*analysis.features.names, *analysis.split.id}.union(*map(_columns, _expressions(analysis)))
     for name in analysis.features.derived:

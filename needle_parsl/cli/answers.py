@@ -78,12 +78,13 @@ def cost(prepared: Prepared, *, probe: bool = False) -> dict[str, Any]:
 
 def _engine(prepared: Prepared) -> dict[str, Any]:
     """Say what trains the networks, why it is no faster engine, and how much faster than one by one it is."""
-    from needle_parsl.analysis import extras
+    from needle_parsl.analysis import catalogue, extras
     from needle_parsl.plan import packing
 
     tables = [table for _, table in prepared.loaded.analysis.training.each()]
-    native = "native" if extras.here("toys") else "sequential"
-    usual = [native if table.network == "mlp" else "sequential" for table in tables if not table.tried()]
+    compiled = catalogue.NATIVE if extras.here("toys") else catalogue.SEQUENTIAL
+    known = [(catalogue.network(t.architecture()[0]), catalogue.loss(t.loss)) for t in tables if not t.tried()]
+    usual = [compiled if network.compiled and loss.compiled else catalogue.SEQUENTIAL for network, loss in known]
     engine = ", ".join(dict.fromkeys([*filter(None, prepared.looked.engine.split(", ")), *usual]))
     nodes = max(table.nodes or packing.NODES for table in tables)
     return {"engine": engine, "reason": prepared.looked.reason, "speed_up": packing.speed_up(engine, nodes)}

@@ -51,9 +51,10 @@ class Graph:
         # A store is named by its files alone, whatever the tasks through which they came.
         named = () if stage == "convert" else keys
         networked = how.networked or isinstance(spec, specs.Closing)
-        code = self.code() if self.analysis.training.own_code() and networked else None
+        trained = self.code() if stage == "train" and self.analysis.training.own_code() else None
+        code = self.code() if networked and self.analysis.evaluated_code() else trained
         limits = self.analysis.limits
-        made_from = [stage, how.version, name, spec, named, code if stage == "train" else None]
+        made_from = [stage, how.version, name, spec, named, trained]
         task = Task(
             stage=how,
             name=name,
@@ -68,8 +69,8 @@ class Graph:
         return task
 
     def code(self) -> Physics:
-        """Give the user's code with the networks of it that files may name."""
-        return replace(self.inputs.physics, names=self.analysis.training.own_networks())
+        """Give the user's code with what of it files may name."""
+        return replace(self.inputs.physics, names=self.analysis.evaluated_code())
 
     def salt(self, *labels: object) -> int:
         """Make a seed of names."""

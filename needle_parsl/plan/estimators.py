@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from needle_parsl.analysis import Analysis
+from needle_parsl.analysis import Analysis, catalogue
 from needle_parsl.plan import inference, specs, training
 from needle_parsl.plan.builder import Graph
 from needle_parsl.plan.specs import Task
@@ -66,6 +66,7 @@ def combining(graph: Graph, ratio: specs.Ratio, packs: Sequence[Task], normalise
         quorum=ensemble.quorum,
         calibration=ensemble.calibration,
         normalise=normalised or other or "none",
+        code=graph.inputs.physics if ensemble.own_code() else None,
     )
 
 
@@ -119,7 +120,7 @@ def normalising(
     for own in groups:
         varied = bool(own[0].numerator.nuisance)
         combines = tuple(replace(combining(graph, r, packs[r.name]), normalise="none") for r in own)
-        shared = analysis.training.loss == "multiclass" and not varied
+        shared = catalogue.loss(analysis.training.loss).classes and not varied
         spec = specs.Normalise(combines, samples, factors, shared, nominal if varied else "")
         found.append((spec, list({task.key: task for r in own for task in packs[r.name]}.values())))
     return found
@@ -131,7 +132,7 @@ def covariance(
     """Let the ratios of the model have one covariance, where their weights have any."""
     known = of_model(graph.analysis, estimators)
     fitted = tuple(ratio for ratio in ratios if ratio.name in known)
-    if graph.analysis.ensemble.combine != "wifi" or not fitted:
+    if not (catalogue.combiner(graph.analysis.ensemble.combine).fitted and fitted):
         return None
     read = dict.fromkeys(store for ratio in fitted for store in needed(ratio, stores))
     spec = specs.Covariance(fitted, replace(graph.splitting, test=0.0))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from needle_parsl import expressions
-from needle_parsl.analysis import JOINT_LOSSES, Analysis, Data, Particles, Sample
+from needle_parsl.analysis import Analysis, Data, Particles, Sample, catalogue
 from needle_parsl.nsbi.transforms.wanted import Wanted
 from needle_parsl.plan import specs
 from needle_parsl.plan.builder import Graph
@@ -70,13 +70,13 @@ def joint(analysis: Analysis, store: str) -> tuple[specs.Joint, ...]:
 
     That of a ratio is known of its denominator, and for soft labels of its numerator, too.
     """
-    loss, found = analysis.training.loss, []
+    loss, found = catalogue.loss(analysis.training.loss), []
     for ratio, text in analysis.ratios.joint.items():
         sample, _, varied = ratio.partition(".")
         below = (sample,) if varied else analysis.ratios.reference
-        if store in below or (store == ratio and loss == "alice"):
-            found.append(specs.Joint(ratio, text, loss == "alice"))
-    return tuple(found) if loss in JOINT_LOSSES else ()
+        if store in below or (store == ratio and loss.soft):
+            found.append(specs.Joint(ratio, text, loss.soft))
+    return tuple(found) if loss.joint else ()
 
 
 def _parts(graph: Graph, sample: specs.Convert, made_by: Cut, before: list[Task]) -> list[Task]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from needle_parsl.analysis import Analysis
+from needle_parsl.analysis import Analysis, catalogue
 from needle_parsl.densities import Density, Shape
 from needle_parsl.plan import specs, toys
 from needle_parsl.plan.builder import Graph
@@ -119,7 +119,7 @@ def _fits(
 
 def _fitted(analysis: Analysis) -> bool:
     """Whether ensemble weights are fitted: the fit then says what t of a scan is divided by for their error."""
-    return analysis.ensemble.combine == "wifi"
+    return catalogue.combiner(analysis.ensemble.combine).fitted
 
 
 def _plane(graph: Graph, fit: specs.Fit, needs: list[Task]) -> Task | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from needle_parsl.analysis import Analysis, Sample, Training, recommended
+from needle_parsl.analysis import Analysis, Sample, Training, catalogue, recommended
 from needle_parsl.plan import specs
 
 NODES, LAYERS = 64, 3
@@ -24,11 +24,6 @@ VECTORS = 6
 """Vectors of the length of the weights that are held of a member: weights, gradients, the best, three of the optimiser."""
 ACTIVATIONS = 10
 """Numbers that a stack holds of a member for each hidden neuron and event of a batch; 8 to 11 were measured (docs/training.md)."""
-SPEED_UP = {
-    "native": ((64, 12.0), (128, 5.0), (256, 2.0)),
-    "sequential": ((64, 6.0), (128, 3.0), (256, 1.5)),
-}
-"""By engine, nodes and how many times as fast as a loop over lightning.Trainer in a warm process (docs/benchmarks.md)."""
 
 
 def members(analysis: Analysis, files: Mapping[str, tuple[specs.File, ...]], names: Iterable[str]) -> int:
@@ -73,5 +68,5 @@ def _events(sample: Sample | None, files: tuple[specs.File, ...]) -> int:
 
 def speed_up(engine: str, nodes: int) -> float | None:
     """Estimate how many times as fast as a loop over lightning.Trainer an engine is; None where nothing was measured."""
-    measured = SPEED_UP.get(engine, ())
+    measured = catalogue.ENGINES[engine].speed if engine in catalogue.ENGINES else ()
     return next((factor for most, factor in measured if nodes <= most), 1.0 if measured else None)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from needle_parsl.analysis import Analysis, Toys
+from needle_parsl.analysis import Analysis, Toys, catalogue
 from needle_parsl.plan import specs
 from needle_parsl.plan.builder import Graph
 from needle_parsl.plan.datasets import Datasets, ReplicaSpec, Thrower
@@ -118,7 +118,7 @@ def coverage(
         blocks=names(blocks),
         levels=graph.analysis.intervals.level,
         belt=belt is not None,
-        inflated=fit if graph.analysis.ensemble.combine == "wifi" else None,
+        inflated=fit if catalogue.combiner(graph.analysis.ensemble.combine).fitted else None,
         repeated=tuple(specs.RepeatedToys(what, names(own)) for what, own in again.items()),
     )
     every = [task for own in (blocks, *again.values()) for tasks in own for task in tasks]

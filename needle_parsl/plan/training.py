@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import PurePath
 from typing import Any
 
-from needle_parsl.analysis import JOINT_LOSSES, Analysis, MemberSettings, Training
+from needle_parsl.analysis import Analysis, MemberSettings, Training, catalogue
 from needle_parsl.nsbi.transforms.wanted import Wanted
 from needle_parsl.plan import packing, specs
 from needle_parsl.plan.builder import Graph
@@ -47,7 +47,7 @@ Subject = specs.Ratio | specs.Classes
 
 def subjects(graph: Graph, ratios: Sequence[specs.Ratio]) -> list[tuple[Subject, list[specs.Ratio]]]:
     """List what is learned, each with the ratios that it gives: a ratio, all nominal ones, or all variations of a process."""
-    if graph.analysis.training.loss != "multiclass":
+    if not catalogue.loss(graph.analysis.training.loss).classes:
         return [(ratio, [ratio]) for ratio in ratios]
     return [(classes(own), own) for own in families(ratios)]
 
@@ -116,7 +116,7 @@ def _given(graph: Graph, initial: str, ratio: str) -> specs.Initial | None:
 
 def _shared(training: Training, entry: int) -> bool:
     """Whether the members of an entry may be in a pack with others that differ in numbers; a module of the user's may hold them itself."""
-    return not training.each()[entry][1].own_code()
+    return not training.each()[entry][1].own_networks()
 
 
 def _alike(training: Training, members: Sequence[specs.Member]) -> list[tuple[Training, list[specs.Member]]]:
@@ -169,8 +169,8 @@ def _packed(
         first: The number of the first pack.
     """
     alone = replace(table, members=1, initial="")
-    if not _suits(graph, alone.loss or "", ratio):
-        alone = replace(alone, loss="carl")
+    if not _suits(graph, catalogue.loss(alone.loss), ratio):
+        alone = replace(alone, loss=catalogue.TWO_CLASSES)
     yields = (
         tuple(graph.share(d.sample) for d in ratio.samples)
         if isinstance(ratio, specs.Classes) and not ratio.varied
@@ -210,8 +210,8 @@ def _by_name(said: Mapping[str, str] | str, names: Sequence[str]) -> Mapping[str
     return dict.fromkeys(names, said) if isinstance(said, str) else said
 
 
-def _suits(graph: Graph, loss: str, ratio: specs.Ratio | specs.Classes) -> bool:
+def _suits(graph: Graph, loss: catalogue.Loss, ratio: specs.Ratio | specs.Classes) -> bool:
     """Whether a loss can learn a ratio; variations mostly have but labels of two classes."""
-    if loss == "multiclass":
+    if loss.classes:
         return isinstance(ratio, specs.Classes)
-    return loss not in JOINT_LOSSES or ratio.name in graph.analysis.ratios.joint
+    return not loss.joint or ratio.name in graph.analysis.ratios.joint

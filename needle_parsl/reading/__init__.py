@@ -1,8 +1,8 @@
 """Strict TOML to frozen dataclasses: every mistake is found in one pass and said with file, line, key and closest name."""
 
 from needle_parsl.reading.positions import Places
-from needle_parsl.reading.schema import LATER, Key, key_of, keys, within
+from needle_parsl.reading.schema import LATER, Key, among, key_of, keys, within
 from needle_parsl.reading.strict import Reader
 from needle_parsl.reading.toml import dump, load, override
 
-__all__ = ["LATER", "Key", "Places", "Reader", "dump", "key_of", "keys", "load", "override", "within"]
+__all__ = ["LATER", "Key", "Places", "Reader", "among", "dump", "key_of", "keys", "load", "override", "within"]

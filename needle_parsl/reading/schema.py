@@ -5,12 +5,21 @@ from __future__ import annotations
 import dataclasses
 import math
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+
+class Reference(str):
+    """Stands, as a type, for the name of something of the user's: `"physics.py:name"`, or `"module:name"`."""
+
+    __slots__ = ()
+
+
 NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a number", dict: "a table", tuple: "a list"}
+NAMES[Reference] = 'a function of yours, "physics.py:name"'
 PLURALS = {"text": "texts", "a whole number": "whole numbers", "a number": "numbers", "a table": "tables"}
 NAME = "NAME"
 """Stands for a name that the user chooses."""
@@ -55,10 +64,34 @@ def within(low: float = -math.inf, high: float = math.inf, *, above: bool = Fals
     return {"low": low, "high": high, "above": above}
 
 
+def among(names: Collection[str], *, own: bool = False) -> dict[str, Any]:
+    """Say which texts a key may hold: field metadata of a text, or of a list of texts.
+
+    Args:
+        names: All that are known.
+        own: Whether something of the user's may stand there, too, by reference.
+    """
+    return {"names": tuple(names), "own": own}
+
+
 @cache
 def hints(owner: type) -> dict[str, Any]:
-    """Give the types of a dataclass' fields."""
-    return get_type_hints(owner)
+    """Give the types of a dataclass' fields; texts that stand for something known are the literal ones."""
+    found = get_type_hints(owner)
+    named = [field for field in dataclasses.fields(owner) if "names" in field.metadata]
+    return found | {field.name: _narrowed(found[field.name], field.metadata) for field in named}
+
+
+def _narrowed(kind: Any, metadata: Mapping[str, Any]) -> Any:
+    """Put the names that are known, and a reference if that may be, in the place of text."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is str:
+        names: Any = Literal[metadata["names"]]
+        return names | Reference if metadata["own"] else names
+    if origin in (Union, types.UnionType):
+        return reduce(or_, (_narrowed(argument, metadata) for argument in arguments))
+    entries: Any = _narrowed(arguments[0], metadata) if origin is tuple else None
+    return tuple[entries, ...] if origin is tuple else kind
 
 
 def keys(owner: type, table: str = "") -> Iterator[Key]:

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_or
 
 from needle_parsl.errors import InputError, Problem, closest, near, printable
 from needle_parsl.reading.positions import Places
-from needle_parsl.reading.schema import describe, hints, key_of, keys, limits, placeholder, required, tables_of
+from needle_parsl.reading.schema import (
+    Reference,
+    describe,
+    hints,
+    key_of,
+    keys,
+    limits,
+    placeholder,
+    required,
+    tables_of,
+)
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -123,6 +133,8 @@ class Reader:
             return self.either([a for a in arguments if a is not type(None)], value, key)
         if origin is Literal:
             return value if value in arguments else self.refuse(kind, value, key)
+        if kind is Reference:
+            return value if _fits(kind, value) else self.refuse(kind, value, key)
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             return self.nested(kind, value, key)
         if origin is tuple:
@@ -197,6 +209,8 @@ def _fits(kind: Any, value: Any) -> bool:
     origin = get_origin(kind)
     if origin is Literal:
         return value in get_args(kind)
+    if kind is Reference:
+        return isinstance(value, str) and ":" in value
     if origin is tuple:
         return isinstance(value, list)
     if origin is dict or dataclasses.is_dataclass(kind):
@@ -215,6 +229,8 @@ def _listed(kind: Any) -> Any:
 
 def _hint(kind: Any, value: Any) -> str:
     """Say how a value of the wrong type is mended, where that can be seen; a half-sentence."""
+    if Reference in get_args(kind):
+        kind = get_args(kind)[0]
     accepted = [k for k in (get_args(kind) or (kind,)) if k is not type(None)]
     if isinstance(value, str):
         return _hint_for_text(get_origin(kind), accepted, value)

@@ -7,6 +7,8 @@ from functools import partial
 
 import numpy as np
 
+from needle_parsl import refs
+from needle_parsl.analysis import catalogue
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import composing, normalisation
 from needle_parsl.nsbi.estimators.estimator import Estimator
@@ -42,9 +44,11 @@ def made(root: str, spec: specs.Combine, pack: Pack, resampled: int | None = Non
     """
     crossed = (spec.splitting.folds, spec.splitting.fold_salt) if spec.splitting.folds else None
     kind = spec.normalise if spec.normalise in ("reference", "none") else "none"
-    how = composing.How(spec.combine, spec.quorum, spec.calibration, kind, crossed)
+    combine = refs.located(spec.combine, spec.code.source, spec.code.path) if spec.code else spec.combine
+    how = composing.How(combine, spec.quorum, spec.calibration, kind, crossed)
     pack = packs.headed(pack, partial(inputs.head, root, spec.ratio))
-    needed = spec.combine == "wifi" or spec.calibration != "none" or kind == "reference"
+    calibrated = spec.calibration != catalogue.NO_CALIBRATION
+    needed = catalogue.combiner(spec.combine).fitted or calibrated or kind == "reference"
     if not needed:
         names = inputs.features(root, spec.ratio.densities()[-1].name)
         return composing.combined(spec.ratio.name, pack, names, how)

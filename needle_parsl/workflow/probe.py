@@ -164,6 +164,12 @@ def _tried(loaded: Loaded, columns: Sequence[int], starts: Starts) -> dict[str, 
         found["notes"] += answer["notes"]
         found["code"] |= answer["code"]
         engines[answer["engine"]] = answer["reason"]
+    for own in loaded.analysis.ensemble.own_code():
+        physics = _physics(loaded)
+        request = {"combine": own, "physics": [physics.source, physics.path]}
+        answer = programs.ask(loaded, request, programs.COMBINATION, _limit(loaded))
+        found["problems"] += [("ensemble.combine", message) for message in answer["problems"]]
+        found["code"] |= answer["code"]
     reasons = "; ".join(filter(None, engines.values()))
     return {**found, "engine": ", ".join(filter(None, engines)), "reason": reasons}
 
@@ -311,8 +317,14 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
         },
         "least": 0 if analysis.binned else split.min_events,
         "wanted": plan.content(plan.training.wanted(analysis)),
-        "training": plan.content(analysis.training) if analysis.training.own_code() else None,
+        "training": _tried_code(analysis),
     }  # fmt: skip
+
+
+def _tried_code(analysis: Analysis) -> Any:
+    """Give what of the user's trains and combines networks; it is tried again when that changes."""
+    training = plan.content(analysis.training) if analysis.training.own_code() else None
+    return [training, *analysis.ensemble.own_code()] if analysis.ensemble.own_code() else training
 
 
 def _unread(paths: Mapping[str, Sequence[str]]) -> dict[str, tuple[plan.File, ...]]:

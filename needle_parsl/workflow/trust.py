@@ -27,16 +27,11 @@ def folder() -> Path:
 
 
 def references(analysis: Analysis, *, networks: bool = True) -> tuple[str, ...]:
-    """List the code of the user's that estimators are evaluated with: networks, and functions that make columns."""
+    """List the code of the user's that estimators are evaluated with: networks, what combines them, and functions that make columns."""
     return (
-        *(own_networks(analysis) if networks else ()),
+        *(analysis.evaluated_code() if networks else ()),
         *(column.function for column in analysis.features.computed.values()),
     )
-
-
-def own_networks(analysis: Analysis) -> tuple[str, ...]:
-    """List the networks that are the user's."""
-    return analysis.training.own_networks()
 
 
 def foreign(loaded: Loaded) -> list[str]:
@@ -99,7 +94,7 @@ def code(root: Path, loaded: Loaded, *, networks: bool, trust: bool, say: Callab
     if kinds.kind(kept) and (wrong := kinds.unreadable(kept)):
         raise InputError(f"{kept}: {wrong}")
     source = kept.read_text(encoding="utf-8") if kept.exists() else ""
-    named = own_networks(loaded.analysis) if networks else ()
+    named = loaded.analysis.evaluated_code() if networks else ()
     where = kept if kept.exists() else root / rundir.ANALYSIS
     said = f"{where} (owner {ownership.owner(where)}): {', '.join(every)}"
     if path := _known(source, every):

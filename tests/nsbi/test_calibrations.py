@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from needle_parsl.analysis import catalogue
 from needle_parsl.errors import TaskError
-from needle_parsl.nsbi.estimators.calibrations import CALIBRATIONS
+from needle_parsl.nsbi.estimators import calibrations
 from needle_parsl.nsbi.training.closure import calibration
 
 
@@ -28,10 +29,10 @@ def off(x: np.ndarray) -> np.ndarray:
     return 1.6 * x + 0.4 + 0.2 * np.tanh(3 * x)
 
 
-@pytest.mark.parametrize("method", CALIBRATIONS)
+@pytest.mark.parametrize("method", catalogue.CALIBRATIONS)
 def test_planted_miscalibration_is_removed(method: str) -> None:
     x, label, weight = drawn(1, 400_000)  # ten times the test: its noise must not show there
-    made = CALIBRATIONS[method](off(x), label, weight)
+    made = catalogue.CALIBRATIONS[method].load()(off(x), label, weight)
     x, label, weight = drawn(2)
     before, after = (
         calibration(expit(log_ratio), label, balanced(label, weight)) for log_ratio in (off(x), made(off(x)))
@@ -44,10 +45,10 @@ def test_planted_miscalibration_is_removed(method: str) -> None:
     assert np.sqrt(np.mean((made(off(x)) - x)[middle] ** 2)) < 0.2
 
 
-@pytest.mark.parametrize("method", CALIBRATIONS)
+@pytest.mark.parametrize("method", catalogue.CALIBRATIONS)
 def test_what_is_calibrated_stays_and_nothing_becomes_infinite(method: str) -> None:
     x, label, weight = drawn(3, weighted=False)
-    made = CALIBRATIONS[method](x, label, weight)
+    made = catalogue.CALIBRATIONS[method].load()(x, label, weight)
     assert np.abs(made(np.array([-0.5, 0.0, 0.5])) - [-0.5, 0.0, 0.5]).max() < 0.1
     ends = made(np.array([-1e9, -1e3, 1e3, 1e9]))
     assert np.isfinite(ends).all()
@@ -57,21 +58,21 @@ def test_what_is_calibrated_stays_and_nothing_becomes_infinite(method: str) -> N
 
 def test_isotonic_never_falls_and_refuses_negative_weights() -> None:
     x, label, weight = drawn(4)
-    made = CALIBRATIONS["isotonic"](np.sin(3 * x), label, weight)
+    made = calibrations.isotonic(np.sin(3 * x), label, weight)
     assert (np.diff(made(np.linspace(-1, 1, 500))) >= 0).all()
     with pytest.raises(TaskError, match="weights that are not negative"):
-        CALIBRATIONS["isotonic"](x, label, weight - 1)
+        calibrations.isotonic(x, label, weight - 1)
 
 
 def test_histogram_of_negative_weights_is_that_of_their_sums() -> None:
     x, label, weight = drawn(5)
     weight[::7] *= -0.5
-    made = CALIBRATIONS["histogram"](x, label, weight)
+    made = calibrations.histogram(x, label, weight)
     middle = np.abs(x) < 1
     assert np.sqrt(np.mean((made(x) - x)[middle] ** 2)) < 0.2
 
 
 def test_a_constant_score_gives_a_ratio_of_one() -> None:
     _, label, weight = drawn(6)
-    for method in CALIBRATIONS.values():
+    for method in (calibrations.histogram, calibrations.isotonic):
         assert method(np.full(len(label), 0.3), label, weight)(np.array([0.0, 0.3, 1.0])) == pytest.approx(0, abs=1e-9)

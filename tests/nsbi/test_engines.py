@@ -15,6 +15,7 @@ import torch
 from scipy.special import expit
 
 from needle_parsl import refs
+from needle_parsl.analysis import catalogue
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi import compilation
 from needle_parsl.nsbi.data.events import Events
@@ -55,7 +56,7 @@ WITH_JETS = ratio_events.RatioEvents.build(jets(1500, 0.4, 1), jets(1500, 0.0, 2
 
 
 def settings(network: str, epochs: int = 4, **arguments: object) -> Settings:
-    name = network if network in networks.NETWORKS else refs.located(f"lightning_modules:{network}")
+    name = network if network in catalogue.NETWORKS else refs.located(f"lightning_modules:{network}")
     shape = networks.Shape(name, FEATURES, 1, 8, json.dumps(arguments), 3 if network == "Jets" else 0)
     return Settings(shape, "carl", "adamw", 3e-3, "constant", 1e-4, 128, epochs, 10)
 
@@ -425,7 +426,7 @@ def test_a_stack_that_does_not_fit_into_memory_is_halved(monkeypatch: pytest.Mon
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
         return Rows(jobs)
 
-    monkeypatch.setitem(train.ENGINES, "stacked", crowded)
+    monkeypatch.setattr(train, "_arithmetic", lambda _, jobs: crowded(jobs))
     with pytest.warns(UserWarning, match="3 members do not fit into memory together; 1 are tried"):
         found = train.train_pack(DATA, [member(k) for k in range(3)], settings("Plain"), state.State(), state.never)
     assert [m.reason for m in found] == ["", "", ""]
@@ -436,7 +437,7 @@ def test_a_member_that_does_not_fit_is_a_record(monkeypatch: pytest.MonkeyPatch)
         raise MemoryError
 
     monkeypatch.setattr(compilation, "AVAILABLE", False)
-    monkeypatch.setitem(train.ENGINES, "sequential", full)
+    monkeypatch.setattr(train, "_arithmetic", lambda _, jobs: full(jobs))
     assert train.train(DATA, member(), settings("Plain")).reason == "out of memory: MemoryError"
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from needle_parsl.analysis import catalogue
 from needle_parsl.densities import Density
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import composing, diagnostics, estimator, files
 from needle_parsl.nsbi.estimators.composing import How
-from needle_parsl.nsbi.estimators.ensembles import COMBINERS, equal, inverse_loss
+from needle_parsl.nsbi.estimators.ensembles import equal, find, inverse_loss
 from needle_parsl.nsbi.estimators.exact import log_mixture
 from needle_parsl.nsbi.training import networks, packs
 from needle_parsl.nsbi.transforms.transform import Transform
@@ -29,17 +30,17 @@ MEMBERS = tuple(
 PACK = packs.Pack(SHAPE, Transform.none("ab"), MEMBERS)
 
 
-@pytest.mark.parametrize("name", COMBINERS)
+@pytest.mark.parametrize("name", catalogue.COMBINERS)
 def test_identical_members_give_the_member(name: str) -> None:
     log_ratios = np.tile(RNG.normal(size=7), (4, 1))
-    np.testing.assert_allclose(COMBINERS[name](log_ratios, equal(4)), log_ratios[0])
+    np.testing.assert_allclose(find(name)(log_ratios, equal(4)), log_ratios[0])
 
 
-@pytest.mark.parametrize("name", COMBINERS)
+@pytest.mark.parametrize("name", catalogue.COMBINERS)
 def test_order_of_members_does_not_matter(name: str) -> None:
     log_ratios = RNG.normal(size=(4, 7))
-    combined = COMBINERS[name](log_ratios, equal(4))
-    np.testing.assert_allclose(combined, COMBINERS[name](log_ratios[::-1], equal(4)))
+    combined = find(name)(log_ratios, equal(4))
+    np.testing.assert_allclose(combined, find(name)(log_ratios[::-1], equal(4)))
 
 
 @pytest.mark.parametrize("members", [4, 5])
@@ -54,8 +55,8 @@ def test_combiners_do_what_their_names_say(members: int) -> None:
         "median_ratio": np.median(ratio, axis=0),
     }
     for name, known in expected.items():
-        np.testing.assert_allclose(COMBINERS[name](log_ratios, equal(members)), np.log(known), err_msg=name)
-    np.testing.assert_allclose(COMBINERS["weighted"](log_ratios, own), np.log(own @ ratio))
+        np.testing.assert_allclose(find(name)(log_ratios, equal(members)), np.log(known), err_msg=name)
+    np.testing.assert_allclose(find("weighted")(log_ratios, own), np.log(own @ ratio))
 
 
 def test_weights_are_inverse_losses() -> None:
@@ -92,7 +93,7 @@ def test_failed_members_are_left_out_down_to_the_quorum() -> None:
         composing.compose("r", pack, (EVENTS, EVENTS), How("mean_ratio", 0.9))
 
 
-@pytest.mark.parametrize("combine", COMBINERS)
+@pytest.mark.parametrize("combine", catalogue.COMBINERS)
 def test_chunks_do_not_show_and_the_file_reads_back(
     combine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

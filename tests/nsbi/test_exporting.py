@@ -15,11 +15,11 @@ import pytest
 import torch
 from torch import nn
 
+from needle_parsl.analysis import catalogue
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.loading.transforming import fitted
 from needle_parsl.nsbi.estimators import composing, files
-from needle_parsl.nsbi.estimators.ensembles import COMBINERS
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.training import networks, packs
 from needle_parsl.nsbi.transforms.transform import Transform, trial
@@ -57,7 +57,7 @@ def made(combine: str, calibration: str = "none", members: int = 5) -> Estimator
 
 
 @pytest.mark.parametrize("members", [1, 4, 5])
-@pytest.mark.parametrize("combine", COMBINERS)
+@pytest.mark.parametrize("combine", catalogue.COMBINERS)
 def test_runtime_gives_what_needle_gives(combine: str, members: int, tmp_path: Path) -> None:
     one = made(combine, members=members)
     away = onnx_file.write(tmp_path / "e.onnx", {"signal": one}, ABOVE.x, FACTS)
@@ -207,7 +207,6 @@ class TwoInputs(nn.Module):
 def test_networks_of_known_layers(network: type[nn.Module], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     build = {Residual: lambda *_: Residual(), networks.MLP: networks.MLP}[network]
     plain = made("mean_log")
-    monkeypatch.setitem(networks.NETWORKS, "mlp", build)
     size = len(networks.vector(build(3, 2, 8)))
     one = replace(plain, weights=RNG.uniform(0.1, 0.7, (5, size)).astype(np.float32))
     monkeypatch.setattr(networks, "empty", lambda _: build(3, 2, 8).eval())
@@ -234,7 +233,7 @@ def test_other_networks_say_why_not(network: type[nn.Module], message: str) -> N
 
 @pytest.mark.parametrize(
     ("combine", "calibration"),
-    [*((name, "none") for name in COMBINERS), ("mean_ratio", "isotonic"), ("mean_ratio", "histogram")],
+    [*((name, "none") for name in catalogue.COMBINERS), ("mean_ratio", "isotonic"), ("mean_ratio", "histogram")],
 )
 def test_torch_files_give_what_needle_gives(combine: str, calibration: str, tmp_path: Path) -> None:
     torch_file = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.torch_file")

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from needle_parsl.analysis import Training
+from needle_parsl.analysis import Training, catalogue
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged, ends
 from needle_parsl.nsbi.estimators import composing
 from needle_parsl.nsbi.training import networks, packs, ratio_events, state, train
 from needle_parsl.nsbi.training.members import Member, Settings
-from needle_parsl.nsbi.training.particles import PARTICLE_NETWORKS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -73,7 +72,7 @@ def test_network_of_features_sees_no_particles() -> None:
     assert found.reason == ""
 
 
-@pytest.mark.parametrize("name", sorted(PARTICLE_NETWORKS))
+@pytest.mark.parametrize("name", [name for name, known in catalogue.NETWORKS.items() if known.particles])
 def test_a_network_of_particles_alone_is_made_without_a_warning(name: str) -> None:
     made = networks.empty(networks.Shape(name, 0, 1, 4, particles=3))
     assert networks.sees_particles(made)

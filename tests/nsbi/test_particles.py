@@ -10,6 +10,7 @@ import pytest
 import torch
 import uproot
 
+from needle_parsl.analysis import catalogue
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import conversion, store
 from needle_parsl.nsbi.data.jagged import Jagged, ends
@@ -17,8 +18,10 @@ from needle_parsl.nsbi.data.loading.particles import Packed, Padded
 from needle_parsl.nsbi.data.particles import ParticleRecipe, gather
 from needle_parsl.nsbi.data.recipes import Computed, InputFile, Piece, Recipe
 from needle_parsl.nsbi.data.store import Schema
-from needle_parsl.nsbi.training.particles import PARTICLE_NETWORKS, packed
+from needle_parsl.nsbi.training import networks
+from needle_parsl.nsbi.training.particles import packed
 
+PARTICLE_NETWORKS = [name for name, known in catalogue.NETWORKS.items() if known.particles]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -30,7 +33,7 @@ def particles(events: int = 50, seed: int = 1) -> Jagged:
 
 def network(name: str) -> torch.nn.Module:
     torch.manual_seed(3)
-    return PARTICLE_NETWORKS[name](2, 3, 2, 16)
+    return networks.find(name)(2, 3, 2, 16)
 
 
 def test_forms_hold_the_same_particles() -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,15 @@ def column(events):
 """
 
 
+COMBINER = """
+import pathlib
+import numpy as np
+pathlib.Path(__file__).with_name("executed").touch()
+def middle(log_ratios):
+    return np.median(log_ratios, axis=0)
+"""
+
+
 @pytest.mark.parametrize(
     ("network", "arguments"),
     [
@@ -69,6 +79,19 @@ def test_an_estimator_names_no_code(
     files.write(path, planting.estimator())
     told = json.dumps(arguments).replace("TOUCHED", str(touched))
     planting.attribute(path, "shape", lambda shape: {**shape, "network": network, "arguments": told})
+    with pytest.raises(InputError, match="which is code, and not of the analysis"):
+        files.read(path).log_ratio(np.zeros((3, 2), np.float32))
+    assert not touched.exists()
+    assert "planted_module" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["os:system", "subprocess:getoutput", "planted_module:anything", "numpy:median"])
+def test_an_estimator_is_combined_by_no_code(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touched = tmp_path / "executed"
+    (tmp_path / "planted_module.py").write_text(f"open({str(touched)!r}, 'w')\nanything = dict\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "e.h5"
+    files.write(path, replace(planting.estimator(), combine=name))
     with pytest.raises(InputError, match="which is code, and not of the analysis"):
         files.read(path).log_ratio(np.zeros((3, 2), np.float32))
     assert not touched.exists()
@@ -168,6 +191,29 @@ def test_what_the_user_has_run_is_known_again_and_nothing_else(tmp_path: Path) -
         (other / name).write_text((other / name).read_text().replace(*change))
         with pytest.raises(InputError, match="not run with needle here"):
             trust.code(other, read(other / "analysis.toml"), networks=True, trust=False, say=print)
+
+
+def test_what_combines_members_is_executed_with_trust_only(
+    tmp_path: Path, needle: Callable[..., Any], private_state: Path
+) -> None:
+    source = tmp_path / "analysis"
+    source.mkdir()
+    (source / "physics.py").write_text(COMBINER)
+    name = refs.located("physics.py:middle", COMBINER, str(source / "physics.py"))
+    (source / "executed").unlink()
+    refs._GRANTED.clear()
+    root = planting.run(
+        tmp_path, replace(planting.estimator(), combine=name), COMBINER,
+        top='physics = "physics.py"', training='[ensemble]\ncombine = "physics.py:middle"',
+    )  # fmt: skip
+    new = planting.events(tmp_path)
+    ended = needle("evaluate", root, "--events", new, "-o", "o.parquet")
+    assert (ended.code, "physics.py:middle; nothing of it was executed" in ended.err) == (2, True), ended
+    assert not (root / "executed").exists()
+    ended = needle("evaluate", root, "--events", new, "-o", "o.parquet", "--trust")
+    assert ended.code == 0, ended.err
+    last = json.loads((private_state / "needle" / "trusted.jsonl").read_text().splitlines()[-1])
+    assert last["code"] == ["physics.py:middle"]
 
 
 def test_functions_that_make_columns_are_code_too(tmp_path: Path) -> None:

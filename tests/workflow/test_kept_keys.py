@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import pytest
+
 from needle_parsl import plan
 from needle_parsl.analysis import load
 
@@ -71,6 +73,47 @@ KEPT = {
     "report": "50cdcf038562",
 }
 """Of the names and keys of each stage, in the order of the plan."""
+
+
+def _keys(tmp_path: Path, physics: str, *settings: str) -> dict[str, set[str]]:
+    """Give the keys of each stage."""
+    for name in ("signal", "signal_up", "signal_down", "background"):
+        (tmp_path / f"{name}.parquet").touch()
+    (tmp_path / "analysis.toml").write_text(TEXT)
+    (tmp_path / "physics.py").touch()
+    analysis = load(tmp_path, [*settings]).analysis
+    files = {name: (plan.File(name, name * 4, borders=(0, 10_000)),) for name in plan.sources(analysis)}
+    made = plan.build(analysis, plan.Inputs(files, plan.Physics(physics, "physics.py"), exact=False), pack=8)
+    found: dict[str, set[str]] = {}
+    for task in made.tasks:
+        found.setdefault(task.stage.name, set()).add(task.key)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("setting", "again", "kept"),
+    [
+        ("ensemble.combine=physics.py:f", {"normalise", "combine", "evaluate", "fit", "replica"}, {"convert", "train"}),
+        ("training.loss=physics.py:f", {"train", "combine", "evaluate", "fit", "replica"}, {"convert"}),
+        ("ensemble.combine=mean_ratio", set(), {"convert", "train", "normalise", "combine", "evaluate", "fit"}),
+    ],
+)
+def test_what_the_users_code_makes_is_made_again_when_it_changes(
+    tmp_path: Path, setting: str, again: set[str], kept: set[str]
+) -> None:
+    before, after = (_keys(tmp_path, physics, setting) for physics in ("first", "second"))
+    assert {stage for stage in again if before[stage] & after[stage]} == set()
+    assert {stage for stage in kept if before[stage] != after[stage]} == set()
+
+
+def test_tasks_that_evaluate_are_given_the_code_and_may_be_asked_for_it(tmp_path: Path) -> None:
+    _keys(tmp_path, "")
+    analysis = load(tmp_path, ["ensemble.combine=physics.py:f", "training.loss=physics.py:g"]).analysis
+    files = {name: (plan.File(name, name * 4, borders=(0, 10_000)),) for name in plan.sources(analysis)}
+    made = plan.build(analysis, plan.Inputs(files, plan.Physics("text", "physics.py"), exact=False), pack=8)
+    names = {task.stage.name: task.code.names for task in made.tasks if task.code}
+    assert set(names.values()) == {("physics.py:f",)}
+    assert {"train", "normalise", "combine", "evaluate", "diagnose", "replica"} <= set(names)
 
 
 def test_keys_are_those_of_before(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from needle_parsl import expressions
+from needle_parsl.analysis import catalogue
 from needle_parsl.analysis.rules.common import NO_NAME, comes_from, is_name, known_as, parsed, refers
-from needle_parsl.analysis.tables import JOINT_LOSSES
 from needle_parsl.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _inputs(analysis: Analysis, complain: Complain) -> None:
         complain(key, f'"{name}" stands there more than once, or is a feature, too')
     if analysis.features.particles:
         complain(key, "cannot be inputs of networks of particles; leave one of the two out")
-    if loss in (*JOINT_LOSSES, "multiclass"):
+    if catalogue.loss(loss).joint or catalogue.loss(loss).classes:
         complain(key, f'have no meaning with training.loss = "{loss}"; say "carl" or "mlc"')
     for name in analysis.ratios.targets:
         if name in analysis.ratios.reference and not analysis.reference_of(name):
@@ -160,10 +160,10 @@ def _split(analysis: Analysis, complain: Complain) -> None:
         )
     if split.cross and analysis.training.folds is not None:
         complain("training.folds", "has no meaning with split.cross, which says how many folds there are; leave it out")
-    if split.cross and analysis.ensemble.combine == "wifi":
+    if split.cross and catalogue.combiner(analysis.ensemble.combine).fitted:
         complain(
             "split.cross",
-            'cannot be used with combine = "wifi", whose weights need events that trained no member; say cross = 0',
+            f'cannot be used with combine = "{analysis.ensemble.combine}", whose weights need events that trained no member; say cross = 0',
         )
     if split.cross and analysis.features.parameters:
         complain(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from needle_parsl.analysis import catalogue
 from needle_parsl.analysis.rules.common import (
     ascends,
     is_parameter,
@@ -68,7 +69,7 @@ def _toys(analysis: Analysis, complain: Complain) -> None:
 
 def _repeated(analysis: Analysis, toys: Toys, complain: Complain) -> None:
     """Check what asks for toys of other ensembles."""
-    if toys.refitted > 0 and analysis.ensemble.combine != "wifi":
+    if toys.refitted > 0 and not catalogue.combiner(analysis.ensemble.combine).fitted:
         complain(
             "toys.refitted", f'has no meaning with ensemble.combine = "{analysis.ensemble.combine}", which fits no weights; leave it out, or say "wifi"'
         )  # fmt: skip

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from needle_parsl.analysis import catalogue
 from needle_parsl.analysis.rules.common import known_as, parsed, refers
-from needle_parsl.analysis.tables import JOINT_LOSSES, NETWORKS, TRAINER
+from needle_parsl.analysis.tables import TRAINER
 
 if TYPE_CHECKING:
     from needle_parsl.analysis.rules.common import Complain
-    from needle_parsl.analysis.tables import Analysis
+    from needle_parsl.analysis.tables import Analysis, Training
 
 
 def check(analysis: Analysis, complain: Complain) -> None:
@@ -34,9 +35,12 @@ def _training(analysis: Analysis, complain: Complain) -> None:
         complain("training.members", "is empty; give a number, or a table for each kind of member")
     for key, table in analysis.training.each():
         _table(replace(analysis, training=table), key, complain)
-    if analysis.training.loss in JOINT_LOSSES:
+    loss = catalogue.loss(analysis.training.loss)
+    if analysis.training.loss not in catalogue.LOSSES:
+        _own_loss(analysis, complain)
+    if loss.joint:
         _joint(analysis, complain)
-    if analysis.training.loss == "multiclass":
+    if loss.classes:
         _classes(analysis, complain)
 
 
@@ -49,10 +53,11 @@ def _table(analysis: Analysis, table: str, complain: Complain) -> None:
     elif ":" in name:
         refers(analysis, name, key, complain)
     elif "." not in name:
-        known_as(name, NETWORKS, "network", key, complain)
-    if name == "flow" and analysis.training.dropout:
+        known_as(name, catalogue.NETWORKS, "network", key, complain)
+    network = catalogue.network(name)
+    if network.densities and analysis.training.dropout:
         complain(f"{table}.dropout", "has no meaning for a flow, whose layers cannot be left out; leave the key out")
-    if name in ("deepset", "transformer") and not analysis.features.particles:
+    if network.particles and not analysis.features.particles:
         complain(key, f"{name} is a network of particles; name them in [features] particles")
     _own(analysis, table, complain)
 
@@ -63,17 +68,30 @@ def _own(analysis: Analysis, table: str, complain: Complain) -> None:
     for name in training.trainer:
         known_as(name, TRAINER, "argument of lightning.Trainer that can be given", f"training.trainer.{name}", complain)
     said = {"output": training.output != "logit", "batch": training.batch != "tuple", "trainer": bool(training.trainer)}
-    for key in (key for key, other in said.items() if other and not training.own_code()):
+    for key in (key for key, other in said.items() if other and not training.own_networks()):
         complain(
             f"{table}.{key}",
             f"is for a network of your own, and {training.architecture()[0]} is needle's; leave it out",
         )
 
 
+def _own_loss(analysis: Analysis, complain: Complain) -> None:
+    """Check what contradicts a loss of the user's."""
+    loss = analysis.training.loss or ""
+    refers(analysis, loss, "training.loss", complain)
+    if loss and _densities(analysis.training):
+        complain("training.loss", f"{loss} has no meaning for a flow, which is fitted to the events of each class")
+
+
+def _densities(training: Training) -> bool:
+    """Whether some members learn densities, by a loss of their own."""
+    return any(catalogue.network(table.architecture()[0]).densities for _, table in training.each())
+
+
 def _classes(analysis: Analysis, complain: Complain) -> None:
     """Check what contradicts a network of many classes."""
     training = analysis.training
-    if any(table.architecture()[0] == "flow" for _, table in training.each()):
+    if _densities(training):
         complain("training.loss", "multiclass has no meaning for a flow, which holds two densities")
     if training.metrics:
         complain("training.metrics", "are those of one ratio, and multiclass learns all at once; leave them out")
@@ -86,15 +104,17 @@ def _joint(analysis: Analysis, complain: Complain) -> None:
     """Check what contradicts a loss that has no labels."""
     training, loss = analysis.training, analysis.training.loss
     if not analysis.ratios.joint:
-        what = "joint score" if loss == "alice" else "joint ratio"
-        complain("training.loss", f"{loss} learns the {what} of events, and [ratios] joint names none")
-    if any(table.architecture()[0] == "flow" for _, table in training.each()):
+        complain(
+            "training.loss",
+            f"{loss} learns the joint {catalogue.loss(loss).joint} of events, and [ratios] joint names none",
+        )
+    if _densities(training):
         complain("training.loss", f"{loss} has no meaning for a flow, which is fitted to the events of each class")
     if training.metrics:
         complain("training.metrics", f"need the class of each event, which {loss} does not see; leave them out")
     for key, table in training.each():
-        if loss == "regression" and table.label_smoothing:
-            complain(f"{key}.label_smoothing", "has no meaning with regression, which has no labels")
+        if catalogue.loss(loss).below and table.label_smoothing:
+            complain(f"{key}.label_smoothing", f"has no meaning with {loss}, which has no labels")
 
 
 def _mixed(analysis: Analysis, complain: Complain) -> None:
@@ -106,11 +126,11 @@ def _mixed(analysis: Analysis, complain: Complain) -> None:
             "bootstrap.members",
             f"is no multiple of {training.count()}, so that replicas would be mixed otherwise than the ensemble; leave it out",
         )
-    names = {table.architecture()[0] for _, table in training.each()}
-    if analysis.ensemble.combine == "weighted" and len(names) > 1 and names - ({*NETWORKS} - {"flow"}):
+    names, combine = {table.architecture()[0] for _, table in training.each()}, analysis.ensemble.combine
+    if catalogue.combiner(combine).by_loss and len(names) > 1 and (training.own_networks() or _densities(training)):
         complain(
             "ensemble.combine",
-            "weighted compares validation losses, which a flow and a network of your own may define otherwise than the rest "
+            f"{combine} compares validation losses, which a flow and a network of your own may define otherwise than the rest "
             "of a mixed ensemble; choose another combine",
         )
 
@@ -118,10 +138,12 @@ def _mixed(analysis: Analysis, complain: Complain) -> None:
 def _ensemble(analysis: Analysis, complain: Complain) -> None:
     _mixed(analysis, complain)
     ensemble = analysis.ensemble
-    if ensemble.combine == "wifi" and ensemble.calibration != "none":
+    for own in ensemble.own_code():
+        refers(analysis, own, "ensemble.combine", complain)
+    if catalogue.combiner(ensemble.combine).fitted and ensemble.calibration != catalogue.NO_CALIBRATION:
         complain(
             "ensemble.calibration",
-            'has no meaning with combine = "wifi", whose weights are a calibration already, and would break their covariance; '
+            f'has no meaning with combine = "{ensemble.combine}", whose weights are a calibration already, and would break their covariance; '
             'say "none", or choose another combine',
         )
 

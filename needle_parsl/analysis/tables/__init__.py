@@ -19,8 +19,6 @@ from needle_parsl.analysis.tables.fits import Fit, Grid, Intervals, Plane, Scan,
 from needle_parsl.analysis.tables.limits import Limits
 from needle_parsl.analysis.tables.model import WALL, Binning, Model, Nuisance, Parameter, Region
 from needle_parsl.analysis.tables.training import (
-    JOINT_LOSSES,
-    NETWORKS,
     TRAINER,
     Bootstrap,
     Diagnostics,
@@ -31,8 +29,6 @@ from needle_parsl.analysis.tables.training import (
 from needle_parsl.reading import within
 
 __all__ = [
-    "JOINT_LOSSES",
-    "NETWORKS",
     "TRAINER",
     "WALL",
     "Analysis",
@@ -99,6 +95,10 @@ class Analysis:
     def binned(self) -> bool:
         """Whether it is an analysis of binned regions alone, in which nothing is learned."""
         return not (self.ratios.reference or self.ratios.targets) and bool(self.model.regions)
+
+    def evaluated_code(self) -> tuple[str, ...]:
+        """List what of the user's the estimators name: networks, and what combines them."""
+        return (*self.training.own_networks(), *self.ensemble.own_code())
 
     def reference_of(self, target: str) -> bool:
         """Whether a target is the reference itself, so that its ratio is 1."""

@@ -8,12 +8,9 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate
 from typing import Any, Literal
 
-from needle_parsl.reading import LATER, within
+from needle_parsl.analysis import catalogue
+from needle_parsl.reading import LATER, among, within
 
-NETWORKS = ("mlp", "deepset", "transformer", "flow")
-"""Architectures that have a name."""
-JOINT_LOSSES = ("alice", "regression")
-"""Losses that learn from what is known jointly of an event, `[ratios] joint`."""
 TRAINER = (
     "gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches", "precision", "deterministic", "benchmark",
     "detect_anomaly", "inference_mode", "limit_train_batches", "limit_val_batches", "max_steps", "min_epochs", "min_steps",
@@ -26,8 +23,7 @@ PATIENCE = 5
 
 
 Network = str | dict[str, Plain | dict[str, Plain | dict[str, Plain]]]
-Optimizer = Literal["adamw", "adam", "nadam", "sgd"]
-Schedule = Literal["constant", "cosine", "plateau"]
+OPTIMIZER, SCHEDULE = among(catalogue.OPTIMIZERS), among(catalogue.SCHEDULES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +48,11 @@ class MemberSettings:
     """Width of a hidden layer. Unit: nodes. Example: `128`."""
     label_smoothing: float | None = field(default=None, metadata=within(0.0, 0.5))
     """Labels become y (1 - s) + s / 2. Unit: probability. Example: `0.05`."""
-    optimizer: Optimizer | None = None
+    optimizer: str | None = field(default=None, metadata=OPTIMIZER)
     """The minimiser. Example: `"nadam"`."""
     learning_rate: float | None = field(default=None, metadata=within(0.0, above=True))
     """Step size at the start. Unit: per step. Example: `1e-3`."""
-    schedule: Schedule | None = None
+    schedule: str | None = field(default=None, metadata=SCHEDULE)
     """How the step size changes over the epochs. Example: `"constant"`."""
     weight_decay: float | None = field(default=None, metadata=within(0.0))
     """Weight decay. Unit: per step. Example: `1e-4`."""
@@ -110,19 +106,19 @@ class Training:
     """Hidden layers; left out, 2, or 3 from 50,000 training events of a class on. Unit: layers. Example: `3`."""
     nodes: int | None = field(default=None, metadata=within(1, 100_000))
     """Width of a hidden layer; left out, 64. Unit: nodes. Example: `128`."""
-    loss: Literal["carl", "mlc", "alice", "regression", "multiclass"] | None = None
+    loss: str | None = field(default=None, metadata=among(catalogue.LOSSES, own=True))
     """What is minimised: `carl` is the weighted binary cross-entropy (arXiv:1506.02169), `mlc` the symmetrised
     maximum-likelihood loss (arXiv:1806.02350), `alice` the cross-entropy with the joint score (arXiv:1808.00973), `regression` the
     squared error to the joint ratio (arXiv:1805.12244). Ratios without `[ratios] joint` are then learned with `carl`.
     `multiclass` is the softmax cross-entropy of one network for all samples in `[ratios]`, which gives all their ratios, and of one for each
-    process and all its variations. Left out, it is `multiclass` with cross-fitting and needle's networks, else `carl`. Example: `"carl"`."""
+    process and all its variations. A function of yours, by reference, is given logits, labels and weights, and gives one number (docs/training.md). Left out, it is `multiclass` with cross-fitting and needle's networks, else `carl`. Example: `"carl"`."""
     label_smoothing: float = field(default=0.0, metadata=within(0.0, 0.5))
     """Labels become y (1 - s) + s / 2 in training, which holds the ratio within (2 - s) / s. Unit: probability."""
-    optimizer: Optimizer = "adamw"
+    optimizer: str = field(default="adamw", metadata=OPTIMIZER)
     """The minimiser; `sgd` has momentum 0.9."""
     learning_rate: float | None = field(default=None, metadata=within(0.0, above=True))
     """Step size at the start; left out, 3e-3. Unit: per step. Example: `1e-3`."""
-    schedule: Schedule = "cosine"
+    schedule: str = field(default="cosine", metadata=SCHEDULE)
     """How the step size changes over the epochs; `plateau` multiplies it by 0.3 after two epochs without a better
     validation loss."""
     weight_decay: float | None = field(default=None, metadata=within(0.0))
@@ -146,7 +142,7 @@ class Training:
     last, small steps bring most. The weights of the best epoch are kept in any case. Unit: epochs. Example: `10`."""
     validation: float = field(default=0.1, metadata=within(0.0, 0.9, above=True))
     """Fraction of the training events that early stopping looks at. Unit: fraction of the training events."""
-    metrics: tuple[Literal["closure_chi2", "wasserstein", "ece", "mce"], ...] = ()
+    metrics: tuple[str, ...] = field(default=(), metadata=among(catalogue.METRICS))
     """What else is measured on the validation events in every epoch, and kept in the pack: chi2 / ndf of the reweighted features,
     their Wasserstein distance, expected and maximum calibration error. Example: `["ece", "closure_chi2"]`."""
     members: int | tuple[MemberSettings, ...] | None = field(default=None, metadata=within(1))
@@ -166,20 +162,20 @@ class Training:
 
     def patient(self, epochs: int) -> int:
         """Give the epochs, of so many, without a better validation loss after which a member stops."""
-        return self.patience or (epochs if self.schedule == "cosine" else PATIENCE)
+        return self.patience or (epochs if catalogue.SCHEDULES[self.schedule].vanishing else PATIENCE)
 
-    def own_code(self) -> bool:
-        """Whether a network is the user's."""
-        return bool(self.own_networks())
+    def own_code(self) -> tuple[str, ...]:
+        """List what of the user's trains: networks, and the loss."""
+        return (*self.own_networks(), *([self.loss] if self.loss and self.loss not in catalogue.LOSSES else []))
 
     def tried(self) -> bool:
-        """Whether only a trial tells which engine trains the network: it is the user's, or stays still in part."""
-        return self.own_code() or bool(self.frozen)
+        """Whether only a trial tells which engine trains the network: something is the user's, or stays still in part."""
+        return bool(self.own_code() or self.frozen)
 
     def own_networks(self) -> tuple[str, ...]:
         """List the networks that are the user's."""
         names = dict.fromkeys(table.architecture()[0] for _, table in self.each())
-        return tuple(name for name in names if name not in NETWORKS)
+        return tuple(name for name in names if name not in catalogue.NETWORKS)
 
     def entries(self) -> tuple[MemberSettings, ...]:
         """List what members have of their own; one entry for all where they are alike."""
@@ -216,10 +212,13 @@ class Training:
 class Ensemble:
     """`[ensemble]`: how members become one ratio."""
 
-    combine: Literal["mean_ratio", "mean_score", "mean_log", "median_ratio", "weighted", "wifi"] = "mean_log"
+    combine: str = field(default="mean_log", metadata=among(catalogue.COMBINERS, own=True))
     """Averages ratios, scores or logarithms, takes the median, weights ratios by the inverse validation loss, or fits weights
-    with a covariance (`wifi`, arXiv:2506.00113)."""
-    calibration: Literal["none", "histogram", "isotonic"] = "none"
+    with a covariance (`wifi`, arXiv:2506.00113). A function of yours, by reference, is given ln r of the members, and gives one of each event
+    (docs/estimators.md)."""
+    calibration: str = field(
+        default=catalogue.NO_CALIBRATION, metadata=among((catalogue.NO_CALIBRATION, *catalogue.CALIBRATIONS))
+    )
     """Maps the combined score to the fraction of numerator events that have it, in bins or by the nearest rising function
     (`isotonic`, with the extra `calibration`); fitted on events that trained nothing. Not with wifi, which is calibrated by its weights."""
     normalise: Literal["yields", "reference", "none"] | None = None
@@ -229,6 +228,10 @@ class Ensemble:
     Example: `"reference"`."""
     quorum: float = field(default=0.8, metadata=within(0.0, 1.0, above=True))
     """Fraction of the members that must have trained. Unit: fraction of the members."""
+
+    def own_code(self) -> tuple[str, ...]:
+        """List what of the user's combines members."""
+        return () if self.combine in catalogue.COMBINERS else (self.combine,)
 
 
 @dataclass(frozen=True)

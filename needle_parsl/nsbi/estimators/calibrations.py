@@ -7,14 +7,13 @@ The classes have equal sums of weights. c is kept away from 0 and 1 by one effec
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import logit
 
-from needle_parsl.analysis import extras
+from needle_parsl.analysis import catalogue, extras
 from needle_parsl.errors import TaskError
 
 Floats = npt.NDArray[np.float64]
@@ -28,7 +27,7 @@ class Calibration:
     """ln r to calibrated ln r: steps, or straight lines between points."""
 
     kind: str
-    """A name in `CALIBRATIONS`."""
+    """A name in `catalogue.CALIBRATIONS`."""
     knots: Floats
     """ln r: the K - 1 inner edges of K bins, or K points."""
     values: Floats
@@ -36,7 +35,7 @@ class Calibration:
 
     def __call__(self, log_ratio: Floats) -> Floats:
         """Calibrate ln r of shape (N,)."""
-        if self.kind == "isotonic":
+        if catalogue.CALIBRATIONS[self.kind].straight:
             return np.interp(log_ratio, self.knots, self.values)
         found: Floats = self.values[np.searchsorted(self.knots, log_ratio, side="right")]
         return found
@@ -91,10 +90,3 @@ def _logit(fraction: Floats, weight: Floats) -> Floats:
     least = (weight**2).sum() / weight.sum() ** 2
     limited: Floats = logit(np.clip(fraction, least, 1 - least))
     return limited
-
-
-CALIBRATIONS: dict[str, Callable[[Floats, npt.NDArray[np.bool_], Floats], Calibration]] = {
-    "histogram": histogram,
-    "isotonic": isotonic,
-}
-"""Each takes ln r, labels and weights of both classes, on events that trained nothing."""

@@ -8,17 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl.analysis import catalogue
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import wifi
-from needle_parsl.nsbi.estimators.calibrations import CALIBRATIONS, Calibration
+from needle_parsl.nsbi.estimators.calibrations import Calibration
 from needle_parsl.nsbi.estimators.ensembles import equal, inverse_loss
 from needle_parsl.nsbi.estimators.estimator import CHUNK, Crossed, Estimator, Floats, chunks, normalisation
 from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training.packs import Pack, Trained
-
-FALLBACK = "mean_log"
-"""What stands in for wifi where its weights cannot be had: the mean that they would improve."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +24,11 @@ class How:
     """How members are combined; the words of `[ensemble]`."""
 
     combine: str
-    """A name in `COMBINERS`."""
+    """A name in `catalogue.COMBINERS`, or a reference `module:attr`."""
     quorum: float
     """Fraction of the members that must have trained."""
-    calibration: str = "none"
-    """`none`, or a name in `CALIBRATIONS`; not with wifi."""
+    calibration: str = catalogue.NO_CALIBRATION
+    """`none`, or a name in `catalogue.CALIBRATIONS`; not with wifi."""
     normalise: str = "reference"
     """`reference`: r <- r / E_ref[r]; `none` leaves r to a normalisation at the expected yields, see `yields`."""
     crossed: tuple[int, int] | None = None
@@ -41,7 +39,7 @@ def compose(ratio: str, pack: Pack, samples: tuple[Events, Events], how: How) ->
     """Combine the members of a ratio, on events that trained nothing.
 
     All but wifi are calibrated, if that is wanted, and normalised. The fitted weights of wifi have a covariance, which that would break, and
-    are a calibration themselves. Where they cannot be had, `FALLBACK` is in their place, and the estimator says why.
+    are a calibration themselves. Where they cannot be had, the fallback that the catalogue names is in their place, and the estimator says why.
 
     Args:
         ratio: Its name.
@@ -54,14 +52,15 @@ def compose(ratio: str, pack: Pack, samples: tuple[Events, Events], how: How) ->
     """
     _judge(ratio, samples)
     raw = combined(ratio, pack, samples[1].names, how)
-    if how.combine == "wifi":
+    combiner = catalogue.combiner(how.combine)
+    if combiner.fitted:
         found = _fitted(raw, samples)
         if isinstance(found, Estimator):
             return found
-        warnings.warn(f"ratio {ratio}: combined by {FALLBACK} instead of wifi: {found}", stacklevel=2)
-        other = replace(how, combine=FALLBACK, normalise="reference")
+        warnings.warn(f"ratio {ratio}: combined by {combiner.fallback} instead of {how.combine}: {found}", stacklevel=2)
+        other = replace(how, combine=combiner.fallback, normalise="reference")
         return replace(compose(ratio, pack, samples, other), fallback=found)
-    if how.calibration != "none":
+    if how.calibration != catalogue.NO_CALIBRATION:
         raw = replace(raw, calibration=_calibrated(raw, samples, how.calibration))
     if how.normalise != "reference":
         return raw
@@ -90,7 +89,7 @@ def combined(ratio: str, pack: Pack, features: tuple[str, ...], how: How) -> Est
     longest = max(len(m.weights) for m in trained)
     weights = np.stack([np.pad(m.weights, (0, longest - len(m.weights)), constant_values=np.nan) for m in trained])
     crossed = Crossed(*how.crossed, np.array([m.fold for m in trained])) if how.crossed else None
-    coefficients = _by_loss(ratio, trained) if how.combine == "weighted" else equal(len(trained))
+    coefficients = _by_loss(ratio, trained) if catalogue.combiner(how.combine).by_loss else equal(len(trained))
     return Estimator(
         ratio, features, shapes[0], pack.transform, weights, how.combine, 0.0, coefficients, crossed=crossed,
         shapes=shapes if len(set(shapes)) > 1 else (),
@@ -101,9 +100,11 @@ def _calibrated(raw: Estimator, samples: tuple[Events, Events], method: str) -> 
     log_ratio = np.concatenate([raw.of(events) for events in samples])
     label = np.arange(len(log_ratio)) < len(samples[0])
     try:
-        return CALIBRATIONS[method](log_ratio, label, np.concatenate([events.weight for events in samples]))
+        weight = np.concatenate([events.weight for events in samples])
+        found: Calibration = catalogue.CALIBRATIONS[method].load()(log_ratio, label, weight)
     except TaskError as error:
         raise TaskError(f"ratio {raw.ratio}: {error}") from error
+    return found
 
 
 def _trained(ratio: str, pack: Pack, quorum: float) -> list[Trained]:

@@ -1,14 +1,23 @@
-"""How the members of an ensemble become one density ratio, by name."""
+"""How the members of an ensemble become one density ratio; `analysis/catalogue.py` lists the ways."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logsumexp
 
+from needle_parsl import refs
+from needle_parsl.analysis import catalogue
+from needle_parsl.errors import InputError
+from needle_parsl.nsbi.training.engines import placement
+
 Floats = npt.NDArray[np.float64]
+TRIED, EVENTS = (1, 2, 5), 64
+"""Members and events that a combiner of the user's is tried on."""
 Combiner = Callable[[Floats, Floats], Floats]
 """Takes the members' log ratios (M, N) and coefficients (M,), and gives one log ratio per event, shape (N,)."""
 
@@ -65,12 +74,59 @@ def inverse_loss(losses: Floats) -> Floats:
     return weights
 
 
-COMBINERS: dict[str, Combiner] = {
-    "mean_ratio": mean_ratio,
-    "mean_score": mean_score,
-    "mean_log": mean_log,
-    "median_ratio": median_ratio,
-    "weighted": mean_ratio,
-    "wifi": mean_log,
-}
-"""How members are put together; `weighted` and `wifi` are what they are by their coefficients."""
+def find(name: str) -> Combiner:
+    """Find a combiner by its name: one of needle's, or one that the user's analysis names.
+
+    Raises:
+        InputError: There is no such function, or only a file names it.
+    """
+    known = catalogue.COMBINERS.get(name)
+    if known:
+        found: Combiner = known.load()
+        return found
+    own = refs.named_by_file(name)
+    if not callable(own):
+        raise InputError(f"{called(name)} is no function; expected one that is given ln r of the members")
+    return partial(_combined, own, called(name))
+
+
+def called(name: str) -> str:
+    """Give a function of the user's its own name, without that of a module that was loaded from text."""
+    return name.rpartition(":")[2]
+
+
+def _combined(own: Callable[[Floats], Any], name: str, log_ratios: Floats, _coefficients: Floats) -> Floats:
+    """Call a function of the user's; what it changes in place is its own.
+
+    Raises:
+        InputError: It fails, or does not give one number of each event.
+    """
+    with placement.blamed(name):
+        found = np.asarray(own(log_ratios.copy()), dtype=np.float64)
+    if found.shape != log_ratios.shape[1:]:
+        members, events = log_ratios.shape
+        raise InputError(
+            f"{name} gives shape {found.shape} for {members} members and {events} events; expected ln r of each event, shape ({events},)"
+        )
+    return found
+
+
+def tried(name: str) -> None:
+    """Try a combiner on members that are made up: one, and several.
+
+    Raises:
+        InputError: It cannot be used.
+    """
+    combine = find(name)
+    for members in TRIED:
+        log_ratios = np.random.default_rng(members).normal(size=(members, EVENTS))
+        found = combine(log_ratios, equal(members))
+        if not np.isfinite(found).all():
+            raise InputError(
+                f"{called(name)} gives a number that is not finite for ln r of {members} members between -4 and 4"
+            )
+        alone = combine(log_ratios[:, :1], equal(members))
+        if not np.allclose(alone, found[:1]):
+            raise InputError(
+                f"{called(name)} gives an event another ln r when it comes alone; expected a function of its own column"
+            )

@@ -13,9 +13,8 @@ from torch import nn
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.estimators import wifi
+from needle_parsl.nsbi.estimators import ensembles, wifi
 from needle_parsl.nsbi.estimators.calibrations import Calibration
-from needle_parsl.nsbi.estimators.ensembles import COMBINERS
 from needle_parsl.nsbi.training import networks
 from needle_parsl.nsbi.transforms.transform import Transform
 
@@ -127,7 +126,7 @@ class Estimator:
         return replace(self, weights=self.weights[kept], coefficients=coefficients, crossed=None, shapes=shapes)
 
     def _combined(self, members: Floats) -> Floats:
-        combined = COMBINERS[self.combine](members, self.coefficients)
+        combined = ensembles.find(self.combine)(members, self.coefficients)
         return self.slope * (self.calibration(combined) if self.calibration else combined) - self.log_norm
 
     def at(self, x: npt.NDArray[np.float32], *parameters: float) -> Floats:

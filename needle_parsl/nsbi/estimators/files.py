@@ -9,11 +9,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from needle_parsl.analysis import catalogue
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.estimators import wifi
 from needle_parsl.nsbi.estimators.calibrations import Calibration
-from needle_parsl.nsbi.estimators.ensembles import COMBINERS
 from needle_parsl.nsbi.estimators.estimator import Crossed, Estimator
 from needle_parsl.nsbi.training import networks
 from needle_parsl.nsbi.transforms.transform import Transform
@@ -108,7 +108,8 @@ def take(group: h5py.Group) -> Estimator:
     members = found.weights.shape
     if found.shapes and len(found.shapes) != len(found.weights):
         raise ValueError("its members and their shapes do not belong together")
-    if found.combine not in COMBINERS or found.coefficients.shape != members[:1] or found.weights.dtype.kind != "f":
+    known = found.combine in catalogue.COMBINERS or ":" in found.combine
+    if not known or found.coefficients.shape != members[:1] or found.weights.dtype.kind != "f":
         raise ValueError("its members, their coefficients and their combination do not belong together")
     _judge_transform(found)
     return found

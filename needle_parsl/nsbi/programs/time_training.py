@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from needle_parsl import refs
-from needle_parsl.analysis import Training, recommended
+from needle_parsl.analysis import Training, catalogue, recommended
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged
 from needle_parsl.nsbi.training import state, train
@@ -43,7 +43,9 @@ def seconds(table: Training, features: int, particles: int, physics: tuple[str, 
         Seconds per event, epoch and member; the mean over events for training and for validation.
     """
     torch.set_num_threads(1)
-    short, _ = recommended.suited(replace(table, loss="carl", epochs=EPOCHS, patience=EPOCHS, metrics=()), [MOST])
+    short, _ = recommended.suited(
+        replace(table, loss=catalogue.TWO_CLASSES, epochs=EPOCHS, patience=EPOCHS, metrics=()), [MOST]
+    )
     settings = Settings.of(short, features, particles, *physics)
     half = min(max(BATCHES * (short.batch_size or 1), FEWEST), MOST) // 2
     events = RatioEvents.build(_events(half, 0, features, particles), _events(half, half, features, particles))
@@ -78,7 +80,7 @@ def main(output: str) -> None:
     source, path = request["physics"]
     refs.note_calls(output)
     table = Training(**request["table"])
-    with refs.alone(table.architecture()[0] if table.own_code() else ""):
+    with refs.alone(next(iter(table.own_networks()), "")):
         measured = seconds(table, request["features"], request["particles"], (source, path))
     Path(output).write_text(json.dumps({"seconds": measured}), encoding="utf-8")
 

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from needle_parsl import refs
-from needle_parsl.analysis import Training, recommended
+from needle_parsl.analysis import Training, catalogue, recommended
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.data import own_code
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged
 from needle_parsl.nsbi.programs import inspect_inputs
-from needle_parsl.nsbi.training import initial, networks, preparation, randomness, train
+from needle_parsl.nsbi.training import initial, losses, modules, networks, preparation, randomness, train
 from needle_parsl.nsbi.training.engines import placement
 from needle_parsl.nsbi.training.initial import Initial
 from needle_parsl.nsbi.training.members import Member, Settings
@@ -77,13 +77,13 @@ def look(
         tried = (_looked(own, features, particles, physics, start) for own in _sizes(table, start))
         first = next(tried)
         found = next((one for one in tried if not one["problems"]), first) if first["problems"] else first
-    named = {table.architecture()[0].rpartition(":")[0]}
+    named = {reference.rpartition(":")[0] for reference in (table.architecture()[0], *table.own_code())}
     return {**found, "code": inspect_inputs.digests(set(sys.modules) - before, named, opened)}
 
 
 def _sizes(table: Training, start: Start | None) -> list[Training]:
     """List the networks that a training may have: without `layers` their number depends on its events, which are not known here."""
-    if not start or table.own_code():
+    if not start or table.own_networks():
         return [table]
     sizes = [recommended.Size(events) for events in (EVENTS, recommended.LARGE)]
     return [replace(table, layers=n) for n in dict.fromkeys(recommended.complete(table, size).layers for size in sizes)]
@@ -101,7 +101,11 @@ def _looked(
 
     key = "network"
     try:
-        classes = CLASSES if table.loss == "multiclass" else ()
+        if table.loss and table.loss not in catalogue.LOSSES:
+            key = "loss"
+            losses.tried(refs.located(table.loss, *physics))
+            key = "network"
+        classes = CLASSES if catalogue.loss(table.loss).classes else ()
         usual = settings(classes)
         if start:
             key = "initial"
@@ -109,9 +113,16 @@ def _looked(
             usual, key = replace(usual, initial=None if classes else given), "network"
         found |= _tried(usual, _made_up(features, particles, classes)) if table.tried() else {}
     except (InputError, TaskError) as error:
-        parts = [(line, line.removeprefix(FROZEN)) for line in str(error).splitlines()]
-        found["problems"] = [(key if line == said else "frozen", said) for line, said in parts]
+        found["problems"] = [_placed(line, key) for line in str(error).splitlines()]
     return found
+
+
+def _placed(line: str, key: str) -> tuple[str, str]:
+    """Give a sentence with its key: that which it begins with, or another."""
+    for name, beginning in (("frozen", FROZEN), ("loss", modules.LOSS)):
+        if line.startswith(beginning):
+            return name, line.removeprefix(beginning)
+    return key, line
 
 
 def _given(start: Start, settings: Callable[[Sequence[str]], Settings]) -> tuple[Initial | None, list[str]]:
@@ -187,7 +198,7 @@ def main(output: str) -> None:
     start = Start(**request["initial"]) if request["initial"] else None
     refs.note_calls(output)
     table = Training(**request["table"])
-    with refs.alone(table.architecture()[0] if table.own_code() else ""):
+    with refs.alone(next(iter(table.own_code()), "")):
         answer = look(table, request["features"], request["particles"], (source, path), start)
     Path(output).write_text(json.dumps(answer), encoding="utf-8")
 

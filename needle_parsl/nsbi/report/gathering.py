@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from needle_parsl.analysis import Diagnostics
+from needle_parsl.analysis import Diagnostics, catalogue
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events, Fractions, Part
 from needle_parsl.nsbi.data.store import Lost, Store
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.toys.block import Block
 from needle_parsl.nsbi.training import packs as pack_files
-from needle_parsl.nsbi.training.networks import NETWORKS, Shape
+from needle_parsl.nsbi.training.networks import Shape
 from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.transforms.transform import Transform
 
@@ -142,7 +142,7 @@ class Kind:
     @staticmethod
     def of(shape: Shape, member: Trained) -> Kind:
         """Say what a member is."""
-        ours, name = shape.network in NETWORKS, shape.network.rpartition(":")[2]
+        ours, name = shape.network in catalogue.NETWORKS, shape.network.rpartition(":")[2]
         said = CONTENT.sub("", member.settings)
         return Kind(name, shape.layers if ours else None, shape.nodes if ours else None, said)
 

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from needle_parsl.analysis import catalogue
 from needle_parsl.errors import InputError, closest, printable
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.training import networks, packs
@@ -92,7 +93,7 @@ def _same_shape(path: str, theirs: networks.Shape, own: networks.Shape) -> None:
     Raises:
         InputError: They are.
     """
-    if not {theirs.network, own.network} & networks.NETWORKS.keys():
+    if not {theirs.network, own.network} & catalogue.NETWORKS.keys():
         return
     for name in DESCRIBED:
         then, now = getattr(theirs, name), getattr(own, name)

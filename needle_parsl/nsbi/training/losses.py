@@ -1,14 +1,22 @@
-"""Losses whose minimum is at the log density ratio, or at log densities up to what they share, by name."""
+"""Losses whose minimum is at the log density ratio, or at log densities up to what they share; `analysis/catalogue.py` lists them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from needle_parsl import refs
+from needle_parsl.analysis import catalogue
+from needle_parsl.errors import InputError
+from needle_parsl.nsbi.training.engines import placement
+
 LARGEST = 20.0
 """Largest exponent."""
+EVENTS = 64
+"""That a loss of the user's is tried on."""
 
 
 def carl(logit: torch.Tensor, label: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -101,5 +109,49 @@ def multiclass(logits: torch.Tensor, label: torch.Tensor, weight: torch.Tensor) 
 
 
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-LOSSES: dict[str, Loss] = {"carl": carl, "mlc": mlc, "alice": alice, "regression": regression, "multiclass": multiclass}
-"""Each takes logits, labels and weights of shape (N,); `multiclass` logits of shape (N, C)."""
+"""Takes logits, labels and weights of shape (N,), or logits of shape (N, C) of a loss of all classes, and gives one number."""
+
+
+def find(name: str) -> Loss:
+    """Find a loss by its name: one of needle's, or one that the user's analysis names.
+
+    Raises:
+        InputError: There is no such function.
+    """
+    known = catalogue.LOSSES.get(name)
+    found: Loss = known.load() if known else refs.named_by_file(name)
+    if not callable(found):
+        raise InputError(f"{called(name)} is no function; expected one of logits, labels and weights")
+    return found
+
+
+def called(name: str) -> str:
+    """Give a function of the user's its own name, without that of a module that was loaded from text."""
+    return name.rpartition(":")[2]
+
+
+def tried(name: str) -> None:
+    """Try a loss on logits that are made up.
+
+    Raises:
+        InputError: It gives no number that can be minimised.
+    """
+    loss, generator = find(name), torch.Generator().manual_seed(1)
+    logit = torch.randn(EVENTS, generator=generator).requires_grad_()
+    label, weight = (torch.arange(EVENTS) % 2).float(), torch.rand(EVENTS, generator=generator) + 0.5
+    with placement.blamed(called(name), hint="it is given logits, labels and weights, each of shape (N,)"):
+        found: Any = loss(logit, label, weight)
+    if not isinstance(found, torch.Tensor) or found.ndim:
+        given = f"shape {tuple(found.shape)}" if isinstance(found, torch.Tensor) else type(found).__name__
+        raise InputError(
+            f"{called(name)} gives {given} for {EVENTS} events; expected one number, such as a mean over them"
+        )
+    if not torch.isfinite(found):
+        raise InputError(f"{called(name)} gives {found.item()} for logits between -4 and 4; expected a finite number")
+    (gradient,) = torch.autograd.grad(found, logit, allow_unused=True) if found.requires_grad else (None,)
+    if gradient is None or not gradient.any():
+        raise InputError(
+            f"{called(name)} gives a number that does not change with the logits; compute it from them by torch alone"
+        )
+    if not torch.isfinite(gradient).all():
+        raise InputError(f"{called(name)} has a gradient that is not finite for logits between -4 and 4")

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from needle_parsl import refs, salts
-from needle_parsl.analysis import Training, recommended
+from needle_parsl.analysis import Training, catalogue, recommended
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.training import heads
 from needle_parsl.nsbi.training.frozen import Embedding
 from needle_parsl.nsbi.training.initial import Initial
-from needle_parsl.nsbi.training.networks import NETWORKS, Shape, asks_for_particles, takes
+from needle_parsl.nsbi.training.networks import Shape, asks_for_particles, takes
 from needle_parsl.nsbi.training.ratio_events import Batchable, MemberView, RatioEvents
 from needle_parsl.nsbi.training.stored_events import StoredEvents, StoredView
 
@@ -27,6 +27,7 @@ class Settings:
 
     shape: Shape
     loss: str
+    """A name in `catalogue.LOSSES`, or a reference `module:attr`."""
     optimizer: str
     learning_rate: float
     schedule: str
@@ -81,17 +82,19 @@ class Settings:
         own = recommended.complete(table, recommended.Size(recommended.FEW))
         epochs = table.epochs or (lengths[-1] if lengths else recommended.EPOCHS)
         name, given = table.architecture()
-        name = name if name in NETWORKS else refs.located(name, source, path)
+        name = name if name in catalogue.NETWORKS else refs.located(name, source, path)
         given = _located(given, source, path)
         offered = {n: {**asdict(own), "epochs": epochs, "label_smoothing": table.label_smoothing}[n] for n in OFFERED}
         if own.dropout and not takes(name, {"dropout": own.dropout}):
             called = name.rpartition(":")[2]
             raise InputError(f'[training] dropout: {called} takes no argument "dropout"; leave the key out')
         if (
-            name in NETWORKS or not own.dropout
+            name in catalogue.NETWORKS or not own.dropout
         ):  # what needle's own drop is no part of their shape: they are evaluated without
             del offered["dropout"]
         arguments = json.dumps({**takes(name, offered), **given}, sort_keys=True)
+        loss = table.loss or catalogue.TWO_CLASSES
+        loss = loss if loss in catalogue.LOSSES else refs.located(loss, source, path)
         particles = particles if asks_for_particles(name) else 0
         shape = Shape(
             name,
@@ -104,7 +107,7 @@ class Settings:
             table.output,
         )
         return Settings(
-            shape, table.loss or "carl", table.optimizer, own.learning_rate, table.schedule, own.weight_decay, own.batch_size,
+            shape, loss, table.optimizer, own.learning_rate, table.schedule, own.weight_decay, own.batch_size,
             epochs, table.patient(epochs), table.label_smoothing, table.metrics, lengths, dropout=own.dropout,
             batch=table.batch, trainer=json.dumps(dict(table.trainer), sort_keys=True), frozen=tuple(table.frozen),
         )  # fmt: skip

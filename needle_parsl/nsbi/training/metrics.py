@@ -6,7 +6,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from scipy.special import expit
 
+from needle_parsl.analysis import catalogue
 from needle_parsl.nsbi.training.closure import calibration, closure
 
 Floats = npt.NDArray[np.float64]
@@ -73,23 +74,14 @@ def mce(events: Judged) -> float:
     return float(calibration(expit(events.log_ratio), events.label, events.weight)["mce"])
 
 
-METRICS: dict[str, Callable[[Judged], float]] = {
-    "closure_chi2": closure_chi2,
-    "wasserstein": wasserstein,
-    "ece": ece,
-    "mce": mce,
-}
-"""Each takes validation events with the log ratio of a member."""
-
-
 def measure(names: Sequence[str], columns: Sequence[Sequence[torch.Tensor]]) -> dict[str, float]:
     """Compute metrics by name; NaN where the ratio is no finite number.
 
     Args:
-        names: In `METRICS`.
+        names: In `catalogue.METRICS`.
         columns: Batches of features, labels, weights and logits.
     """
     events = Judged.of(columns)
     if not np.isfinite(events.log_ratio).all():
         return dict.fromkeys(names, float("nan"))
-    return {name: METRICS[name](events) for name in names}
+    return {name: float(catalogue.METRICS[name].load()(events)) for name in names}

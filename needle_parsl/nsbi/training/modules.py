@@ -12,16 +12,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from needle_parsl.analysis import catalogue
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
-from needle_parsl.nsbi.training import heads, networks, randomness
+from needle_parsl.nsbi.training import heads, losses, networks, randomness
 from needle_parsl.nsbi.training.initial import freeze
-from needle_parsl.nsbi.training.losses import LOSSES
 from needle_parsl.nsbi.training.members import Settings
-from needle_parsl.nsbi.training.optimizers import OPTIMIZERS, SCHEDULES
 from needle_parsl.nsbi.training.particles import Particles
 from needle_parsl.nsbi.training.stopping import MONITORED
 
+LOSS = "[training] loss: "
+"""How sentences about that key begin."""
 STEPS = ("training_step", "validation_step", "configure_optimizers")
 """What a LightningModule must have of its own."""
 
@@ -35,7 +36,7 @@ class Classifier(nn.Module):
     def __init__(self, network: nn.Module, settings: Settings) -> None:
         super().__init__()
         self.network, self.settings = network, settings
-        self.loss = LOSSES[settings.loss]
+        self.loss = losses.find(settings.loss)
 
     def forward(self, x: torch.Tensor, *particles: Particles) -> torch.Tensor:
         """Map features, and particles if the network sees them, to logits."""
@@ -58,8 +59,12 @@ class Classifier(nn.Module):
     def configure_optimizers(self) -> Any:
         """Give the optimiser and its schedule, in Lightning's words."""
         settings = self.settings
-        optimizer = OPTIMIZERS[settings.optimizer](self.parameters(), settings.learning_rate, settings.weight_decay)
-        schedule = SCHEDULES[settings.schedule](optimizer, settings.lengths or (settings.epochs,))
+        minimiser, scheduled = (
+            catalogue.OPTIMIZERS[settings.optimizer].load(),
+            catalogue.SCHEDULES[settings.schedule].load(),
+        )
+        optimizer = minimiser(self.parameters(), settings.learning_rate, settings.weight_decay)
+        schedule = scheduled(optimizer, settings.lengths or (settings.epochs,))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": MONITORED}}
 
 
@@ -130,6 +135,9 @@ def build(settings: Settings, seed: int) -> Any:
         settings.embedding.stand_in(made)
     if not (is_lightning(made) or hasattr(made, STEPS[0])):
         return Classifier(made, settings)
+    if settings.loss not in catalogue.LOSSES:
+        name = settings.shape.network.rpartition(":")[2]
+        raise InputError(f"{LOSS}has no meaning for {name}, which has a training_step of its own; leave it out")
     for name in STEPS:
         if name not in own(made):
             raise InputError(

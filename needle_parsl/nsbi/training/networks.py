@@ -18,12 +18,11 @@ from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from needle_parsl import refs
+from needle_parsl.analysis import catalogue
 from needle_parsl.errors import InputError, TaskError, closest
 from needle_parsl.nsbi.data.loading.particles import Packed
 from needle_parsl.nsbi.training import heads
 from needle_parsl.nsbi.training.dropout import activation
-from needle_parsl.nsbi.training.flows import FlowRatio
-from needle_parsl.nsbi.training.particles import PARTICLE_NETWORKS
 from needle_parsl.nsbi.training.stillness import Still
 from needle_parsl.nsbi.transforms.transform import Transform
 
@@ -39,7 +38,7 @@ class Shape:
     """What fixes the parameters of a network."""
 
     network: str
-    """A name in `NETWORKS`, or a reference `module:attr`."""
+    """A name in `catalogue.NETWORKS`, or a reference `module:attr`."""
     features: int
     """Columns that it gets, after the transform of features."""
     layers: int
@@ -82,7 +81,7 @@ def make(shape: Shape, dropout: float = 0.0) -> nn.Module:
         InputError: The user's class cannot be found, does not take its arguments, or makes no module.
     """
     kind = find(shape.network)
-    dropped = {"dropout": dropout} if dropout and shape.network in NETWORKS else {}
+    dropped = {"dropout": dropout} if dropout and shape.network in catalogue.NETWORKS else {}
     with warnings.catch_warnings():  # a layer for the features of events that have particles alone has no weights
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")
         network = kind(**{**dropped, **arguments(shape, kind)})
@@ -145,7 +144,8 @@ def find(name: str) -> Callable[..., nn.Module]:
     Raises:
         InputError: There is no such class, or only a file names it.
     """
-    found = NETWORKS.get(name) or refs.named_by_file(name)
+    known = catalogue.NETWORKS.get(name)
+    found = known.load() if known else refs.named_by_file(name)
     if not callable(found):
         raise InputError(f"{name} is no class of networks")
     kind: Callable[..., nn.Module] = found
@@ -277,7 +277,7 @@ def empty(shape: Shape) -> nn.Module:
 def evaluator(shape: Shape) -> nn.Module:
     """Make a network whose weights will be filled in, and that gives ln r as a tensor of shape (N,)."""
     network = empty(shape)
-    if shape.network in NETWORKS:
+    if shape.network in catalogue.NETWORKS:
         return network
     with Still(), torch.no_grad():
         form = heads.Form(network(*_blank(network, shape)), shape)
@@ -314,7 +314,3 @@ def fill(network: nn.Module, weights: torch.Tensor) -> None:
 def tensors(network: nn.Module) -> list[torch.Tensor]:
     """List what makes up the weights, in their order."""
     return [*network.parameters(), *network.buffers()]
-
-
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, **PARTICLE_NETWORKS, "flow": FlowRatio}
-"""Each takes features, layers and nodes by name, and some the features of a particle."""

@@ -1,9 +1,9 @@
-"""Optimisers and learning-rate schedules, by name."""
+"""Optimisers and learning-rate schedules; `analysis/catalogue.py` lists them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from inspect import unwrap
 from itertools import pairwise
@@ -18,7 +18,6 @@ MOMENTUM = 0.9
 """Of `sgd`."""
 FACTOR, PATIENCE = 0.3, 2
 """By what `plateau` multiplies the learning rate, after how many epochs without a better validation loss."""
-Make = Callable[[Iterable[nn.Parameter], float, float], torch.optim.Optimizer]
 Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
 
 
@@ -30,27 +29,32 @@ def _untraced(kind: type[Kind], *arguments: Any, **settings: Any) -> Kind:
     return optimizer
 
 
-def _adam(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> torch.optim.Optimizer:
+def adam(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """Give Adam, whose weight decay is a part of the gradient."""
     return _untraced(torch.optim.Adam, parameters, lr=lr, weight_decay=weight_decay, fused=True)
 
 
-def _adamw(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> torch.optim.Optimizer:
+def adamw(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """Give Adam with decoupled weight decay."""
     return _untraced(torch.optim.AdamW, parameters, lr=lr, weight_decay=weight_decay, fused=True)
 
 
-def _nadam(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> torch.optim.Optimizer:
+def nadam(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """Give Adam with Nesterov's momentum and decoupled weight decay."""
     return _untraced(torch.optim.NAdam, parameters, lr=lr, weight_decay=weight_decay, decoupled_weight_decay=True)
 
 
-def _sgd(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> torch.optim.Optimizer:
+def sgd(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """Give gradient descent with momentum, whose weight decay is a part of the gradient."""
     return _untraced(torch.optim.SGD, parameters, lr=lr, momentum=MOMENTUM, weight_decay=weight_decay)
 
 
-def _constant(optimizer: torch.optim.Optimizer, lengths: Sequence[int]) -> Any:
+def constant(optimizer: torch.optim.Optimizer, lengths: Sequence[int]) -> Any:
+    """Leave the learning rate as it is."""
     return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=lengths[-1])
 
 
-def _cosine(optimizer: torch.optim.Optimizer, lengths: Sequence[int]) -> Any:
+def cosine(optimizer: torch.optim.Optimizer, lengths: Sequence[int]) -> Any:
     """Fall to 0 at the end of each length, and begin anew.
 
     References:
@@ -67,15 +71,6 @@ def _falling(lengths: tuple[int, ...], epoch: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (epoch - start) / (stop - start)))
 
 
-def _plateau(optimizer: torch.optim.Optimizer, lengths: Sequence[int]) -> Any:  # noqa: ARG001  the others ask for it
+def plateau(optimizer: torch.optim.Optimizer, lengths: Sequence[int]) -> Any:  # noqa: ARG001  the others ask for it
+    """Make steps smaller when the validation loss stays where it is."""
     return lr_scheduler.ReduceLROnPlateau(optimizer, factor=FACTOR, patience=PATIENCE)
-
-
-OPTIMIZERS: dict[str, Make] = {"adamw": _adamw, "adam": _adam, "nadam": _nadam, "sgd": _sgd}
-"""Each takes parameters, learning rate and weight decay."""
-SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, Sequence[int]], Any]] = {
-    "constant": _constant,
-    "cosine": _cosine,
-    "plateau": _plateau,
-}
-"""Each takes the optimiser and the epochs after which a training may end."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -116,10 +115,3 @@ class _Block(nn.Module):
 
     def _split(self, tokens: torch.Tensor) -> torch.Tensor:
         return tokens.view(*tokens.shape[:-1], self.heads, -1).transpose(1, 2)
-
-
-PARTICLE_NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "deepset": DeepSet,
-    "transformer": Transformer,
-}
-"""Each takes features, features of a particle, layers and nodes."""

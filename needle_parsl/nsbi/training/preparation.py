@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 
+from needle_parsl.analysis import catalogue
 from needle_parsl.errors import printable
 from needle_parsl.nsbi.training import embeddings, modules, networks, randomness
 from needle_parsl.nsbi.training.embeddings import Shelf
@@ -58,7 +59,7 @@ def prepare(
     """
     job = Job.of(events, member, settings, attempt)
     whole = Prepared(events, settings, choosing.choose(job))
-    if not settings.frozen or whole.choice.engine == "lightning":
+    if not settings.frozen or catalogue.ENGINES[whole.choice.engine].foreign:
         return whole
     try:
         found = _recognised(events, settings, job)
@@ -118,7 +119,7 @@ def _chosen(whole: Job, head: Job, embedding: Embedding) -> Choice:
     with _failing("with known outputs it fails"):
         backbone.agree(whole, head)
         choice = choosing.choose(head)
-    if choice.engine == "lightning":
+    if catalogue.ENGINES[choice.engine].foreign:
         raise NotEmbeddedError(choice.reason)
     return replace(choice, reason=f"what {embedding} gives is computed once, and the rest is trained on it")
 

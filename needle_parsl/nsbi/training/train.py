@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from needle_parsl.analysis import catalogue
 from needle_parsl.errors import NeedleError, TaskError
 from needle_parsl.nsbi.training import loop as course
 from needle_parsl.nsbi.training import modules, networks, preparation, randomness
@@ -20,8 +21,7 @@ from needle_parsl.nsbi.training.engines import placement
 from needle_parsl.nsbi.training.engines.choosing import Choice
 from needle_parsl.nsbi.training.engines.protocol import Engine
 from needle_parsl.nsbi.training.engines.refusals import NotPackedError, UnlikeError
-from needle_parsl.nsbi.training.engines.sequential import Rows, chunk, witness
-from needle_parsl.nsbi.training.engines.stacked import Stacked
+from needle_parsl.nsbi.training.engines.sequential import chunk, witness
 from needle_parsl.nsbi.training.loop import MemberTraining
 from needle_parsl.nsbi.training.members import Job, Member, Settings
 from needle_parsl.nsbi.training.packs import Trained
@@ -32,8 +32,6 @@ from needle_parsl.nsbi.training.stored_events import StoredEvents
 
 ATTEMPTS = 2
 """A member that diverges is tried once more, with another seed; then it is recorded as diverged."""
-ENGINES: dict[str, Callable[[Sequence[Job]], Engine]] = {"sequential": Rows, "stacked": Stacked}
-"""Each takes the jobs of its members. `native` needs numba, and what its proof has found."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ class _Pack:
         first = waiting[0]
         if self.choice is None:
             self.choose(first)
-        if self.choice is None or self.choice.engine != "stacked" or first.engine:
+        if self.choice is None or not catalogue.ENGINES[self.choice.engine].together or first.engine:
             return [first]
         return [t for t in waiting if _place(t) == _place(first) and not t.engine][: self.most]
 
@@ -143,7 +141,7 @@ class _Pack:
         """Take an engine, and say why if it is the last resort, or trains a frozen part's outputs over and over."""
         self.choice = choice
         name = self.settings.shape.network
-        if choice.engine == "lightning":
+        if catalogue.ENGINES[choice.engine].foreign:
             self.known = self.events, self.settings
             warnings.warn(f"{name} is trained by lightning.Trainer, one after the other: {choice.reason}", stacklevel=1)
         elif choice.reason and not self.known[1].embedding:
@@ -164,7 +162,7 @@ class _Pack:
             return self.begun_anew(group, str(error))
         except NotPackedError as error:
             assert self.choice
-            self.chosen(replace(self.choice, engine="lightning", reason=str(error)))
+            self.chosen(replace(self.choice, engine=catalogue.LIGHTNING, reason=str(error)))
             return [replace(t, state={}) for t in group]
         except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
@@ -188,8 +186,10 @@ class _Pack:
         """Let members that a fast engine does not train rightly begin anew in `sequential`, and say so."""
         name = self.settings.shape.network
         who = ", ".join(str(t.member.member) for t in group)
-        warnings.warn(f"{name}: member {who} is trained again by the engine sequential: {why}", stacklevel=1)
-        return [replace(t, state={}, engine="sequential") for t in group]
+        warnings.warn(
+            f"{name}: member {who} is trained again by the engine {catalogue.SEQUENTIAL}: {why}", stacklevel=1
+        )
+        return [replace(t, state={}, engine=catalogue.SEQUENTIAL) for t in group]
 
     def begun(self, t: Attempt) -> MemberTraining:
         """Begin a course, or go on with it."""
@@ -232,13 +232,10 @@ class _Pack:
         assert self.choice
         choice = replace(self.choice, engine=engine or self.choice.engine)
         with randomness.forked():
-            if choice.engine == "lightning":
-                from needle_parsl.nsbi.training.engines import (
-                    lightning_trainer as alone,  # imports Lightning, which takes two seconds
-                )
-
+            if catalogue.ENGINES[choice.engine].foreign:
+                run = catalogue.ENGINES[choice.engine].load()  # imports Lightning, which takes two seconds
                 for started in courses:
-                    alone.run(started, lambda: self.offer(lambda: State(tuple(self.finished.values()))))
+                    run(started, lambda: self.offer(lambda: State(tuple(self.finished.values()))))
                 return
             arithmetic = _arithmetic(choice, [started.job for started in courses])
             for place, started in enumerate(courses):
@@ -319,11 +316,9 @@ def _out_of_memory(error: BaseException) -> bool:
 
 
 def _arithmetic(choice: Choice, jobs: Sequence[Job]) -> Engine:
-    if choice.engine == "native":
-        from needle_parsl.nsbi.training.engines.native import Native
-
-        return Native(jobs, choice.plan)
-    return ENGINES[choice.engine](jobs)
+    engine = catalogue.ENGINES[choice.engine]
+    made: Engine = engine.load()(jobs, choice.plan) if engine.compiled else engine.load()(jobs)
+    return made
 
 
 def prepared(events: RatioEvents | StoredEvents, member: Member, settings: Settings, attempt: int) -> MemberTraining:

@@ -124,6 +124,8 @@ class Combine:
     calibration: str
     normalise: str
     """`reference`, `none`, or the name of a normalisation at the expected yields."""
+    code: Physics | None = field(default=None, metadata=IF_SAID)
+    """The user's Python file, where `combine` is a function of theirs."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class Physics:
     imported: tuple[str, ...] = ()
     """Digests of the user's other modules that it imports, or that the analysis names."""
     names: tuple[str, ...] = field(default=(), metadata=NOT_IN_KEY)
-    """What files of the run may name of it: the analysis' own networks."""
+    """What files of the run may name of it: the analysis' own networks, and what combines them."""
 
 
 @dataclass(frozen=True)

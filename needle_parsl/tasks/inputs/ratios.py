@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from needle_parsl import refs, salts
-from needle_parsl.analysis import JOINT_LOSSES
+from needle_parsl.analysis import catalogue
 from needle_parsl.densities import Density
 from needle_parsl.nsbi.data import hashing, parameters
 from needle_parsl.nsbi.data.events import Events, Part
@@ -94,10 +94,10 @@ def _marked(events: Events, density: Density) -> Events:
 
 def training_events(root: str, spec: specs.Train) -> RatioEvents | StoredEvents:
     """Read the training events of a ratio, or leave them in their stores where there are too many to hold."""
-    ratio, splitting, loss = spec.ratio, spec.splitting, spec.training.loss
-    joint = ratio.name if loss in JOINT_LOSSES else ""
+    ratio, splitting, loss = spec.ratio, spec.splitting, catalogue.loss(spec.training.loss)
+    joint = ratio.name if loss.joint else ""
     found = _stretches(root, ratio, splitting, joint)
-    if loss == "regression":
+    if loss.below:
         found = [stretch for stretch in found if stretch.label == 0]
     many = held(found) > spec.training.memory_mib * 2**20
     transform = fitted_to_stores(found, spec.transform)
@@ -108,9 +108,9 @@ def training_events(root: str, spec: specs.Train) -> RatioEvents | StoredEvents:
             {d.name: part(root, d.name, splitting, "train") for d in ratio.samples}, transform
         )
     if many and not ratio.parameters:  # a draw of parameters needs all of the numerator's
-        return StoredEvents.of(found, BELOW if loss == "regression" else BOTH, transform)
+        return StoredEvents.of(found, BELOW if loss.below else BOTH, transform)
     numerator, denominator = pair(root, ratio, splitting, "train")
-    return RatioEvents.build(None if loss == "regression" else numerator, denominator, joint, transform)
+    return RatioEvents.build(None if loss.below else numerator, denominator, joint, transform)
 
 
 def _stretches(root: str, ratio: specs.Ratio | specs.Classes, splitting: specs.Splitting, joint: str) -> list[Stretch]:

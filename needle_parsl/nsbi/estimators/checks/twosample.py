@@ -15,7 +15,7 @@ from needle_parsl.nsbi.estimators.checks.distances import area
 from needle_parsl.nsbi.training.engines.optimizer import Flat
 from needle_parsl.nsbi.training.engines.updates import Updates
 from needle_parsl.nsbi.training.networks import MLP
-from needle_parsl.nsbi.training.optimizers import OPTIMIZERS
+from needle_parsl.nsbi.training.optimizers import adamw
 from needle_parsl.nsbi.transforms.transform import Transform
 
 Floats = npt.NDArray[np.float64]
@@ -85,7 +85,7 @@ def _train(
 ) -> None:
     flat = Flat(list(network.parameters()))
     # The steps of stacked networks, for one: torch's own import its compiler, a second of every worker's start.
-    updates, one = Updates([OPTIMIZERS["adamw"]([flat.row], RATE, DECAY)], flat.row.data[None]), torch.ones(1, 1) > 0
+    updates, one = Updates([adamw([flat.row], RATE, DECAY)], flat.row.data[None]), torch.ones(1, 1) > 0
     tensors = [torch.from_numpy(array.astype(np.float32)) for array in (x, label, weight)]
     for _ in range(EPOCHS):
         for rows in torch.split(torch.from_numpy(generator.permutation(len(x))), BATCH):

@@ -7,7 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl.analysis import catalogue
+from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.estimators.calibrations import Calibration
+from needle_parsl.nsbi.estimators.ensembles import called
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.estimators.exporting.graph import Graph
 
@@ -27,7 +30,7 @@ def combined(graph: Graph, estimator: Estimator, members: str) -> str:
     Returns:
         The name of a column (N, 1).
     """
-    found = COMBINED[estimator.combine](graph, estimator.coefficients, members)
+    found = _adding(estimator)(graph, estimator.coefficients, members)
     if estimator.calibration:
         found = _calibrated(graph, estimator.calibration, found)
     if estimator.slope != 1.0:
@@ -52,16 +55,34 @@ def error(graph: Graph, estimator: Estimator, members: str) -> str | None:
     )
 
 
-def _mean_ratio(graph: Graph, coefficients: Floats, members: str) -> str:
+def _adding(estimator: Estimator) -> Callable[[Graph, Floats, str], str]:
+    """Find what adds its combiner.
+
+    Raises:
+        TaskError: It is the user's own.
+    """
+    reference = catalogue.combiner(estimator.combine).onnx
+    if not reference:
+        raise TaskError(
+            f"its members are combined by {called(estimator.combine)}, code of yours that ONNX cannot hold; estimator.h5 has it"
+        )
+    found: Callable[[Graph, Floats, str], str] = catalogue.found(reference)
+    return found
+
+
+def mean_ratio(graph: Graph, coefficients: Floats, members: str) -> str:
+    """Add ln of the mean ratio."""
     shifted = graph.add("Add", members, graph.constant(np.log(coefficients)))
     return graph.add("ReduceLogSumExp", shifted, axes=ROW)
 
 
-def _mean_log(graph: Graph, coefficients: Floats, members: str) -> str:
+def mean_log(graph: Graph, coefficients: Floats, members: str) -> str:
+    """Add the mean of the logarithms."""
     return graph.add("MatMul", members, graph.constant(coefficients[:, None]))
 
 
-def _mean_score(graph: Graph, coefficients: Floats, members: str) -> str:
+def mean_score(graph: Graph, coefficients: Floats, members: str) -> str:
+    """Add ln of the odds of the mean score."""
     column = graph.constant(coefficients[:, None])
     sides = (members, graph.add("Neg", members))
     above, below = (
@@ -70,7 +91,8 @@ def _mean_score(graph: Graph, coefficients: Floats, members: str) -> str:
     return graph.add("Sub", above, below)
 
 
-def _median_ratio(graph: Graph, coefficients: Floats, members: str) -> str:
+def median_ratio(graph: Graph, coefficients: Floats, members: str) -> str:
+    """Add ln of the median ratio."""
     count = len(coefficients)
     places = graph.constant([(count - 1) // 2, count // 2], np.int64)
     middle = graph.add("Gather", graph.ordered(members, count), places, axis=1)
@@ -82,7 +104,7 @@ def _calibrated(graph: Graph, calibration: Calibration, log_ratio: str) -> str:
     knots, values = calibration.knots, calibration.values
     if len(values) == 1:
         return graph.add("Add", graph.add("Mul", log_ratio, graph.constant(0)), graph.constant(values))
-    if calibration.kind == "isotonic":
+    if catalogue.CALIBRATIONS[calibration.kind].straight:
         beyond = graph.add("Sub", log_ratio, graph.constant(knots[:-1]))
         within = graph.add("Max", graph.add("Min", beyond, graph.constant(np.diff(knots))), graph.constant(0))
         parts = graph.add("MatMul", within, graph.constant((np.diff(values) / np.diff(knots))[:, None]))
@@ -90,14 +112,3 @@ def _calibrated(graph: Graph, calibration: Calibration, log_ratio: str) -> str:
         reached = graph.add("GreaterOrEqual", log_ratio, graph.constant(knots))
         parts = graph.add("MatMul", graph.cast(reached, graph.DOUBLE), graph.constant(np.diff(values)[:, None]))
     return graph.add("Add", parts, graph.constant(values[0]))
-
-
-COMBINED: dict[str, Callable[[Graph, Floats, str], str]] = {
-    "mean_ratio": _mean_ratio,
-    "mean_score": _mean_score,
-    "mean_log": _mean_log,
-    "median_ratio": _median_ratio,
-    "weighted": _mean_ratio,
-    "wifi": _mean_log,
-}
-"""The same names as `COMBINERS`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
@@ -14,8 +13,10 @@ import torch
 from torch import nn
 
 from needle_parsl import __version__
+from needle_parsl.analysis import catalogue
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.estimators.calibrations import Calibration
+from needle_parsl.nsbi.estimators.ensembles import called
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.estimators.exporting.transformed import Transformed
 from needle_parsl.nsbi.transforms.transform import trial
@@ -33,14 +34,16 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members).requires_grad_(requires_grad=False)
         self.transform = Transformed(estimator.transform)
         self.coefficients = nn.Buffer(torch.from_numpy(np.array(estimator.coefficients, np.float64)))
-        self.combine, self.log_norm = COMBINED[estimator.combine], estimator.log_norm
-        self.slope = estimator.slope
+        reference = catalogue.combiner(estimator.combine).torch
+        self.combine = catalogue.found(reference) if reference else None
+        self.log_norm, self.slope = estimator.log_norm, estimator.slope
         self.calibrate = None if estimator.calibration is None else Calibrated(estimator.calibration)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Evaluate ln r."""
         made = self.transform(x)
         members = torch.stack([member(made) for member in self.members], dim=1).double()
+        assert self.combine is not None
         combined = self.combine(members, self.coefficients)
         calibrated = combined if self.calibrate is None else self.calibrate(combined)
         log_ratio: torch.Tensor = self.slope * calibrated - self.log_norm
@@ -52,14 +55,14 @@ class Calibrated(nn.Module):
 
     def __init__(self, calibration: Calibration) -> None:
         super().__init__()
-        self.kind = calibration.kind
+        self.straight = catalogue.CALIBRATIONS[calibration.kind].straight
         self.knots, self.values = (
             nn.Buffer(torch.from_numpy(np.array(v))) for v in (calibration.knots, calibration.values)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Calibrate ln r of shape (N,)."""
-        if self.kind == "histogram":
+        if not self.straight:
             return self.values[torch.searchsorted(self.knots, x, right=True)]
         if len(self.values) == 1:
             return self.values.expand(len(x))
@@ -68,33 +71,26 @@ class Calibrated(nn.Module):
         return torch.lerp(self.values[low], self.values[low + 1], part)
 
 
-def _mean_ratio(members: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
+def mean_ratio(members: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
+    """Give ln of the mean ratio: log ratios (N, M) and coefficients (M,) to (N,)."""
     return torch.logsumexp(members + coefficients.log(), dim=1)
 
 
-def _mean_score(members: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
+def mean_score(members: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
+    """Give ln of the odds of the mean score; shapes as above."""
     above, below = torch.sigmoid(members) @ coefficients, torch.sigmoid(-members) @ coefficients
     return above.log() - below.log()
 
 
-def _mean_log(members: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
+def mean_log(members: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
+    """Give the mean of the logarithms; shapes as above."""
     return members @ coefficients
 
 
-def _median_ratio(members: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
+def median_ratio(members: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
+    """Give ln of the median ratio; shapes as above."""
     ordered, count = torch.sort(members, dim=1).values, len(coefficients)
     return torch.logaddexp(ordered[:, (count - 1) // 2], ordered[:, count // 2]) - math.log(2)
-
-
-COMBINED: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "mean_ratio": _mean_ratio,
-    "mean_score": _mean_score,
-    "mean_log": _mean_log,
-    "median_ratio": _median_ratio,
-    "weighted": _mean_ratio,
-    "wifi": _mean_log,
-}
-"""The same names as `COMBINERS`; each takes log ratios (N, M) and coefficients (M,)."""
 
 
 def write_program(path: Path, estimator: Estimator) -> None:
@@ -104,6 +100,11 @@ def write_program(path: Path, estimator: Estimator) -> None:
         TaskError: torch cannot export the network, or the program gives something else than needle.
     """
     module, x = Ensemble(estimator), _trial(estimator)
+    if module.combine is None:
+        how = called(estimator.combine)
+        raise TaskError(
+            f"ratio {estimator.ratio}: its members are combined by {how}, code of yours that .pt2 cannot hold"
+        )
     try:
         program = torch.export.export(module, (x,), dynamic_shapes=({0: torch.export.Dim("events", min=1)},))
         found = program.module()(x).numpy()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn, optim
 
+from needle_parsl.analysis import catalogue
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi import compilation
 from needle_parsl.nsbi.training import heads, modules, randomness, stopping
@@ -26,7 +27,7 @@ class Choice:
     """An engine for all members of a pack, which have the same structure."""
 
     engine: str
-    """`native`, `sequential`, `stacked` or `lightning`."""
+    """A name in `catalogue.ENGINES`."""
     reason: str = ""
     """Why no faster one does it, where that is said."""
     watch: EarlyStopping = field(default_factory=EarlyStopping)
@@ -51,12 +52,12 @@ def choose(job: Job) -> Choice:
     if reason and not modules.is_lightning(module):
         raise InputError(f"{job.settings.shape.network} cannot be trained: {reason}")
     if reason:
-        return Choice("lightning", reason, watch)
+        return Choice(catalogue.LIGHTNING, reason, watch)
     monitored = {watch.stop.monitor, watch.best.monitor, watch.loss}
     if accelerated():
-        return Choice("stacked" if faithful(job, monitored) else "sequential", watch=watch)
+        return Choice(catalogue.STACKED if faithful(job, monitored) else catalogue.SEQUENTIAL, watch=watch)
     plan = _plan(job, monitored)
-    return Choice("native" if plan else "sequential", watch=watch, plan=plan)
+    return Choice(catalogue.NATIVE if plan else catalogue.SEQUENTIAL, watch=watch, plan=plan)
 
 
 def _made(job: Job) -> Any:

@@ -14,14 +14,15 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from needle_parsl.analysis import catalogue
 from needle_parsl.nsbi.data.loading.batches import Batch
-from needle_parsl.nsbi.training import dropout, modules, networks, randomness
+from needle_parsl.nsbi.training import dropout, modules, randomness
 from needle_parsl.nsbi.training.engines import tracing
 from needle_parsl.nsbi.training.engines.module_host import TrainerStub
 from needle_parsl.nsbi.training.engines.optimizer import Optimizing
 from needle_parsl.nsbi.training.engines.refusals import UnlikeError
 from needle_parsl.nsbi.training.engines.sequential import Rows, loss_of
-from needle_parsl.nsbi.training.kernels import passes, recognition
+from needle_parsl.nsbi.training.kernels import recognition
 from needle_parsl.nsbi.training.kernels.passes import Table
 from needle_parsl.nsbi.training.kernels.recognition import Plan, Sample
 from needle_parsl.nsbi.training.kernels.trainer import Goal, Structure, Trainer
@@ -185,19 +186,22 @@ def proven(job: Job, monitored: Collection[str] = ()) -> Plan | None:
 
 
 def _trusted(module: nn.Module) -> bool:
-    """Whether a module is needle's own, and its network, too."""
-    return isinstance(module, Classifier) and module.settings.shape.network in networks.NETWORKS
+    """Whether a module is needle's own, its network and its loss, too."""
+    return (
+        isinstance(module, Classifier)
+        and module.settings.shape.network in catalogue.NETWORKS
+        and module.settings.loss in catalogue.LOSSES
+    )
 
 
 def _goals(module: nn.Module) -> tuple[Goal, ...]:
     """Give the goal of a network that is trained by needle's own loss, or what the user's own `training_step` may follow."""
     if not isinstance(module, Classifier):
         return recognition.GOALS
-    known = {"carl": passes.BCE, "alice": passes.BCE, "mlc": passes.MLC, "multiclass": passes.SOFTMAX}
-    loss, smoothing = module.settings.loss, module.settings.label_smoothing
-    if loss not in known or (loss == "multiclass" and smoothing):  # smoothed numbers of classes are none
+    loss, smoothing = catalogue.loss(module.settings.loss), module.settings.label_smoothing
+    if not loss.compiled or (loss.classes and smoothing):  # smoothed numbers of classes are none
         return ()
-    return (Goal(known[loss], smoothing),)
+    return (Goal(catalogue.found(loss.compiled), smoothing),)
 
 
 def _recognised(job: Job, host: TrainerStub, structure: Structure, looked_at: Collection[str]) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from needle_parsl.analysis import catalogue
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
 from needle_parsl.nsbi.training import dropout, modules, networks, randomness
 from needle_parsl.nsbi.training.engines.module_host import TrainerStub
@@ -203,7 +204,7 @@ def witness(module: Any, batch: Batch | ParticleBatch, job: Job) -> torch.Tensor
 
     Networks of needle's are made of their weights alone, and nothing is computed for them.
     """
-    if job.settings.shape.network in networks.NETWORKS:
+    if job.settings.shape.network in catalogue.NETWORKS:
         return None
     few = batch if isinstance(batch, ParticleBatch) else Batch(*(column[:FEW] for column in batch))
     return modules.ratio(module, few, job.settings)

@@ -15,6 +15,7 @@ from torch import nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.func import functional_call, grad_and_value, vmap
 
+from needle_parsl.analysis import catalogue
 from needle_parsl.nsbi.data.loading.batches import Batch
 from needle_parsl.nsbi.training import dropout, modules, networks, randomness
 from needle_parsl.nsbi.training.engines import tracing, updates
@@ -256,7 +257,7 @@ class Stacked:
     def seen(self, place: int) -> torch.Tensor | None:
         """Give ln r of a member for its first validation events."""
         job = self.jobs[place]
-        if job.settings.shape.network in networks.NETWORKS:
+        if job.settings.shape.network in catalogue.NETWORKS:
             return None
         with torch.no_grad():
             return witness(self._own(place), next(iter(job.validation.batches(self.chunk))), job)
