@@ -143,7 +143,7 @@ def test_a_loss_is_tried_with_needles_network_and_names_its_engine() -> None:
 
 def gaussian(n: int, mean: float, seed: int, start: int = 0) -> Events:
     x = np.random.default_rng(seed).normal(mean, 1, (n, 2)).astype(np.float32)
-    return Events(("a", "b"), x, np.ones(n), np.arange(start, start + n, dtype=np.uint64))
+    return Events(names=("a", "b"), x=x, weight=np.ones(n), id=np.arange(start, start + n, dtype=np.uint64))
 
 
 DATA = ratio_events.RatioEvents.build(gaussian(4000, 0.5, 1), gaussian(4000, 0.0, 2, start=10_000))

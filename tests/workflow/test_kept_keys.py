@@ -82,8 +82,10 @@ def _keys(tmp_path: Path, physics: str, *settings: str) -> dict[str, set[str]]:
     (tmp_path / "analysis.toml").write_text(TEXT)
     (tmp_path / "physics.py").touch()
     analysis = load(tmp_path, [*settings]).analysis
-    files = {name: (plan.File(name, name * 4, borders=(0, 10_000)),) for name in plan.sources(analysis)}
-    made = plan.build(analysis, plan.Inputs(files, plan.Physics(physics, "physics.py"), exact=False), pack=8)
+    files = {name: (plan.File(path=name, digest=name * 4, borders=(0, 10_000)),) for name in plan.sources(analysis)}
+    made = plan.build(
+        analysis, plan.Inputs(files=files, physics=plan.Physics(physics, "physics.py"), exact=False), pack=8
+    )
     found: dict[str, set[str]] = {}
     for task in made.tasks:
         found.setdefault(task.stage.name, set()).add(task.key)
@@ -109,8 +111,10 @@ def test_what_the_users_code_makes_is_made_again_when_it_changes(
 def test_tasks_that_evaluate_are_given_the_code_and_may_be_asked_for_it(tmp_path: Path) -> None:
     _keys(tmp_path, "")
     analysis = load(tmp_path, ["ensemble.combine=physics.py:f", "training.loss=physics.py:g"]).analysis
-    files = {name: (plan.File(name, name * 4, borders=(0, 10_000)),) for name in plan.sources(analysis)}
-    made = plan.build(analysis, plan.Inputs(files, plan.Physics("text", "physics.py"), exact=False), pack=8)
+    files = {name: (plan.File(path=name, digest=name * 4, borders=(0, 10_000)),) for name in plan.sources(analysis)}
+    made = plan.build(
+        analysis, plan.Inputs(files=files, physics=plan.Physics("text", "physics.py"), exact=False), pack=8
+    )
     names = {task.stage.name: task.code.names for task in made.tasks if task.code}
     assert set(names.values()) == {("physics.py:f",)}
     assert {"train", "normalise", "combine", "evaluate", "diagnose", "replica"} <= set(names)
