@@ -54,7 +54,13 @@ def test_a_detached_run_is_cancelled(needle: Needle, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("scheduler", "sign"), [("slurm", "#SBATCH --account=m1"), ("pbs", "#PBS -A m1")])
 def test_job_of_a_driver_is_a_script_that_goes_on_in_a_next_one(tmp_path: Path, scheduler: Any, sign: str) -> None:
     site = Site(
-        "t", scheduler=scheduler, executor="htex", account="m1", walltime="02:00:00", workers_per_node=4, driver="job"
+        description="t",
+        scheduler=scheduler,
+        executor="htex",
+        account="m1",
+        walltime="02:00:00",
+        workers_per_node=4,
+        driver="job",
     )
     text = driver.script(["run", "an app", "--site", "x"], tmp_path, tmp_path / "run", site)
     assert sign in text
