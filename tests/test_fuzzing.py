@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from needle_parsl import analysis, expressions, reading, records, rundir
 from needle_parsl.analysis import Analysis
 from needle_parsl.errors import InputError
+from needle_parsl.expressions.arrays import OPERATORS
 from needle_parsl.reading.schema import NAME
 from needle_parsl.records import Record
 from needle_parsl.workflow import ledger
@@ -191,7 +192,7 @@ def test_any_expression_of_the_grammar_is_evaluated_as_python_does(times: int) -
     values = {"x": 1.5, "n": 3, "m": -2.0}
     arrays = {name: np.array([value]) for name, value in values.items()}
     floats = {name: np.array([value], float) for name, value in values.items()}  # NumPy's whole numbers wrap around
-    own = {name: lambda *a, f=function: f.call(*a) for name, function in expressions.FUNCTIONS.items()}
+    own = {name: OPERATORS[name] for name in expressions.FUNCTIONS}
 
     def check(text: str) -> None:
         try:

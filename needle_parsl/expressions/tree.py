@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from needle_parsl.errors import InputError
-from needle_parsl.expressions.functions import OPERATORS
 
 if TYPE_CHECKING:
-    from needle_parsl.expressions.functions import Value
+    from needle_parsl.expressions.arrays import Value
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Expression:
             return values[self.operands[0]]
         if self.operator in ("number", "string"):
             return self.operands[0]
-        return OPERATORS[self.operator](*(operand(values) for operand in self.operands))
+        return _operators()[self.operator](*(operand(values) for operand in self.operands))
 
     def derivative(self, name: str) -> Expression:
         """Differentiate an arithmetic expression with respect to a parameter.
@@ -47,6 +47,13 @@ class Expression:
         if self.operator not in DERIVATIVES:
             raise InputError(f'"{self.operator}" has no derivative; a multiplier is arithmetic in the parameters')
         return DERIVATIVES[self.operator](*self.operands, *(operand.derivative(name) for operand in self.operands))
+
+
+@cache
+def _operators() -> Mapping[str, Callable[..., Value]]:
+    from needle_parsl.expressions.arrays import OPERATORS  # noqa: PLC0415  NumPy, which parsing does without
+
+    return OPERATORS
 
 
 def number(value: float) -> Expression:
