@@ -40,7 +40,7 @@ from needle_parsl.errors import InputError, NeedleError, Problem, legible
 from needle_parsl.processes import threads
 
 if TYPE_CHECKING:
-    from needle_parsl.workflow.run import Prepared
+    from needle_parsl.workflow.prepared_run import Prepared
 
 T = TypeVar("T")
 SILENT = {"ORT_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
@@ -99,10 +99,10 @@ def init(
 def _mistakes(folder: Path) -> tuple[Problem, ...]:
     """Check an analysis."""
     from needle_parsl.analysis import read
-    from needle_parsl.workflow import probe as probing
+    from needle_parsl.workflow import probe
 
     try:
-        probing.probe(read(folder))
+        probe.probe(read(folder))
     except InputError as error:
         return error.listed()
     return ()
@@ -113,14 +113,13 @@ def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = Fal
     """Look for every mistake in an analysis and its files."""
     from needle_parsl.analysis import extras, read
     from needle_parsl.cli import terminal
-    from needle_parsl.workflow import probe as probing
-    from needle_parsl.workflow import trust
+    from needle_parsl.workflow import probe, trust
 
     try:
         loaded = read(analysis, settings)
         for sentence in trust.foreign(loaded):
             terminal.said(sentence)
-        inputs, looked = probing.probe(loaded)
+        inputs, looked = probe.probe(loaded)
     except InputError as error:
         if as_json:
             answers.print_json({"ok": False, "problems": [asdict(problem) for problem in error.listed()]})
@@ -187,13 +186,12 @@ def run(  # noqa: PLR0913, PLR0917  each is an option
     """
     from needle_parsl.cli import progress, terminal
     from needle_parsl.processes import interrupts
-    from needle_parsl.workflow import lock
-    from needle_parsl.workflow import run as running
+    from needle_parsl.workflow import lock, prepared_run, run
 
     whole = preparation.prepare(analysis, site, out, settings, until, afresh=verify, unblind=unblind)
     prepared = preparation.pilot(whole, pilot, analysis, site, settings, until) if pilot else whole
     lock.refuse(prepared.root)
-    if not force and (other := running.another(prepared)):
+    if not force and (other := prepared_run.another(prepared)):
         raise InputError(other)
     terminal.warned(prepared.loaded.warnings)
     terminal.explained(prepared)
@@ -209,7 +207,7 @@ def run(  # noqa: PLR0913, PLR0917  each is an option
             progress.shown(prepared, quiet=as_json) as on_end,
             contextlib.redirect_stdout(sys.stderr),
         ):
-            outcome = running.run(prepared, on_end, terminal.said)
+            outcome = run.run(prepared, on_end, terminal.said)
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):  # the terminal may have gone
             typer.echo("interrupted; the same command goes on from here", err=True)
@@ -243,13 +241,13 @@ def _say_of(root: Path, sentence: str, as_json: bool) -> None:
 def status(run_name: RunName, as_json: Json = False) -> None:
     """Say how far a run is, here or at another site."""
     from needle_parsl.cli import terminal
-    from needle_parsl.workflow import run as running
+    from needle_parsl.workflow import run_state
     from needle_parsl.workflow.remote import asking
 
     if asking.is_known(run_name):
         remote.ask(run_name, "status", as_json)
         return
-    state = running.state(find(run_name))
+    state = run_state.read(find(run_name))
     answers.print_json(state) if as_json else terminal.status(state)
 
 
@@ -258,11 +256,10 @@ def report(run_name: RunName, strict: Strict = False, as_json: Json = False) -> 
     """Print the results of a run and the path of its report."""
     from needle_parsl.cli import terminal
     from needle_parsl.files import read_json
-    from needle_parsl.workflow import run as running
-    from needle_parsl.workflow import verdicts
+    from needle_parsl.workflow import run_state, verdicts
 
     root = find(run_name)
-    if not verdicts.has_report(running.state(root)):
+    if not verdicts.has_report(run_state.read(root)):
         raise InputError(f'{root}: its last run has not come to a report; "needle run" makes it')
     found = read_json(root / verdicts.SUMMARY)
     facts = {**(found if isinstance(found, dict) else {}), "report": str(root / "report" / "index.html")}

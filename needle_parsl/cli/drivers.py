@@ -25,7 +25,7 @@ LOOK = 0.5
 
 def wanted(site: Site, detach: bool) -> bool:
     """Whether a run goes on by itself; a driver that does so already is not started again."""
-    from needle_parsl.workflow.driver import INSIDE
+    from needle_parsl.workflow.executors.driver_job import INSIDE
 
     return INSIDE not in os.environ and (detach or site.driver == "job")
 
@@ -48,46 +48,47 @@ def detach(root: Path, site: Site) -> str:
 
 def _detached(root: Path, site: Site) -> str:
     from needle_parsl import rundir
-    from needle_parsl.workflow import driver as detached
+    from needle_parsl.workflow import driver
+    from needle_parsl.workflow.executors.driver_job import LOG
 
     rundir.create(root, shared=site.shared)
     (root / rundir.LOGS).mkdir(exist_ok=True)
-    driver = detached.read(root / rundir.DRIVER)
-    if driver and detached.alive(driver):
+    detached = driver.read(root / rundir.DRIVER)
+    if detached and driver.alive(detached):
         raise InputError(
             f'{root}: has a driver already; "needle attach {root}" shows what it says, "needle cancel {root}" ends it'
         )
     arguments = [argument for argument in sys.argv[1:] if argument != "--detach"]
     if site.driver == "job":
-        driver = detached.submit(arguments, Path.cwd(), root, site)
-        who = f"job {driver.job}"
+        detached = driver.submit(arguments, Path.cwd(), root, site)
+        who = f"job {detached.job}"
     else:
-        driver = detached.start(arguments, Path.cwd(), root / rundir.DRIVER, root / rundir.LOGS / detached.LOG)
-        who = f"process {driver.pid} on {driver.host}"
+        detached = driver.start(arguments, Path.cwd(), root / rundir.DRIVER, root / rundir.LOGS / LOG)
+        who = f"process {detached.pid} on {detached.host}"
     return f"{root}: started as {who}; needle attach, status, logs and cancel {root} find it"
 
 
 def attach(run: RunName) -> None:
     """Show what a detached run says until it ends; Ctrl-C leaves it alone."""
     from needle_parsl import rundir
-    from needle_parsl.workflow import driver as detached
-    from needle_parsl.workflow import run as running
+    from needle_parsl.workflow import driver, run_state
+    from needle_parsl.workflow.executors.driver_job import LOG
 
     root = find(run)
-    driver = detached.read(root / rundir.DRIVER)
-    if driver is None:
+    detached = driver.read(root / rundir.DRIVER)
+    if detached is None:
         raise InputError(f"{root}: was not started with --detach")
-    log = root / rundir.LOGS / detached.LOG
+    log = root / rundir.LOGS / LOG
     shown = 0
     while True:
-        alive = detached.alive(driver)
+        alive = driver.alive(detached)
         text = log.read_text(errors="replace") if log.is_file() else ""
         typer.echo(legible(text[shown:]), nl=False)
         shown = len(text)
-        if not alive and driver == (driver := detached.read(root / rundir.DRIVER) or driver):
+        if not alive and detached == (detached := driver.read(root / rundir.DRIVER) or detached):
             break  # nor has its job left word of a next one
         time.sleep(LOOK)
-    state = running.state(root)["status"] if (root / rundir.RUN).exists() else "not begun"
+    state = run_state.read(root)["status"] if (root / rundir.RUN).exists() else "not begun"
     if state != "done":
         raise TaskError(f"{root}: {state}; the same command goes on from here")
 
@@ -95,38 +96,37 @@ def attach(run: RunName) -> None:
 def logs(run: RunName) -> None:
     """Print the end of what a detached or remote run has said."""
     from needle_parsl import rundir
-    from needle_parsl.workflow import driver as detached
+    from needle_parsl.workflow import driver
+    from needle_parsl.workflow.executors.driver_job import LOG
     from needle_parsl.workflow.remote import asking
 
     if asking.is_known(run):
         typer.echo(legible(remote.log(run)), nl=False)
         return
     root = find(run)
-    typer.echo(legible(detached.tail(root / rundir.LOGS / detached.LOG)), nl=False)
+    typer.echo(legible(driver.tail(root / rundir.LOGS / LOG)), nl=False)
 
 
 def cancel(run: RunName, as_json: Json = False) -> None:
     """End a run that goes on by itself, with its workers and jobs."""
     from needle_parsl import rundir
     from needle_parsl.cli import terminal
-    from needle_parsl.workflow import driver as detached
-    from needle_parsl.workflow import lock
-    from needle_parsl.workflow import run as running
+    from needle_parsl.workflow import driver, lock, run_state
     from needle_parsl.workflow.remote import asking
 
     if asking.is_known(run):
         remote.ask(run, "cancel", as_json)
         return
     root = find(run)
-    driver = detached.read(root / rundir.DRIVER)
-    if driver is None and (holder := lock.holder(root)):
-        driver = detached.Driver(holder.host, holder.pid, holder.born)
-    if driver is None or not detached.alive(driver):
+    detached = driver.read(root / rundir.DRIVER)
+    if detached is None and (holder := lock.holder(root)):
+        detached = driver.Driver(holder.host, holder.pid, holder.born)
+    if detached is None or not driver.alive(detached):
         raise InputError(f"{root}: is not running")
-    detached.end(driver, root)
-    if detached.alive(driver):
+    driver.end(detached, root)
+    if driver.alive(detached):
         raise TaskError(f"{root}: its driver does not end; give the same command again")
-    state = running.state(root) if (root / rundir.RUN).exists() else None
+    state = run_state.read(root) if (root / rundir.RUN).exists() else None
     if state is None:
         typer.echo(f"{root}: ended before it began")
         return

@@ -51,18 +51,18 @@ def evaluate(  # noqa: PLR0913  each is an option
     from needle_parsl.cli import terminal
     from needle_parsl.cli.preparation import find
     from needle_parsl.errors import InputError
-    from needle_parsl.workflow import evaluate as evaluating
+    from needle_parsl.workflow import evaluate
 
     if output.suffix != ".parquet":
         raise InputError(f"--out {output}: is no name of a Parquet file; end it with .parquet")
-    request = evaluating.Request(
+    request = evaluate.Request(
         find(run_name), (*events, *(more or [])), output, tree, tuple(ratio or ()), _values(at or []), trust, force
     )
     machine = sites.load(site)
     for sentence in sites.origin(site, machine):
         terminal.said(sentence)
     with _counted(quiet=as_json) as said:
-        facts = evaluating.evaluate(request, machine, said, terminal.said)
+        facts = evaluate.evaluate(request, machine, said, terminal.said)
     if as_json:
         answers.print_json(facts)
         return
@@ -110,17 +110,14 @@ def export(
     from needle_parsl.cli import terminal
     from needle_parsl.cli.preparation import find
     from needle_parsl.errors import InputError
-    from needle_parsl.workflow import export as exporting
+    from needle_parsl.workflow import export
 
     if kinds and to is None:
         raise InputError("--format: says what is written, and --to DIR where; give both")
     root = find(run_name)
-    facts = exporting.described(root)
+    facts = export.described(root)
     facts["written"] = (
-        [
-            str(path)
-            for path in exporting.write(root, to, kinds or ["onnx"], trust=trust, force=force, say=terminal.said)
-        ]
+        [str(path) for path in export.write(root, to, kinds or ["onnx"], trust=trust, force=force, say=terminal.said)]
         if to
         else []
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from needle_parsl.errors import InputError, Problem, closest
 
 if TYPE_CHECKING:
-    from needle_parsl.workflow.run import Prepared
+    from needle_parsl.workflow.prepared_run import Prepared
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ def prepare(
     from needle_parsl import site as sites
     from needle_parsl.analysis import read
     from needle_parsl.cli import terminal
-    from needle_parsl.workflow import probe, run, trust
+    from needle_parsl.workflow import prepared_run, probe, trust
 
     problems: list[Problem] = []
     opened = [*(settings or []), *(["fit.blind=false"] if unblind else [])]
@@ -41,7 +41,7 @@ def prepare(
     rundir.check(root, shared=site.shared)
     for sentence in (*sites.origin(site_name, site), *trust.foreign(loaded)):
         terminal.said(sentence)
-    return run.prepare(root, loaded, site, until, afresh=afresh, unblind=unblind)
+    return prepared_run.prepare(root, loaded, site, until, afresh=afresh, unblind=unblind)
 
 
 def _or_note(problems: list[Problem], read: Callable[[], T]) -> T | None:

@@ -17,8 +17,8 @@ from needle_parsl.analysis.file import match
 from needle_parsl.errors import InputError, closest
 from needle_parsl.files import atomic, digest, read_json
 from needle_parsl.nsbi.data.ranges import ranges
-from needle_parsl.plan import events as storing
 from needle_parsl.plan.builder import Graph
+from needle_parsl.plan.events import conversion
 from needle_parsl.site import Site
 from needle_parsl.tasks import inputs
 from needle_parsl.workflow import dask, forms, overwrite, user_process
@@ -144,7 +144,7 @@ def _recipe(request: Request, say: Callable[[str], None], *, networks: bool) -> 
     loaded = analysis.read(request.root / rundir.ANALYSIS)
     physics = trusting.code(request.root, loaded, networks=networks, trust=request.trust, say=say)
     graph = Graph(loaded.analysis, plan.Inputs({}, physics, exact=False), 1, 2**30)
-    kept = storing.conversion(graph, SAMPLE, analysis.Data(files=request.files, tree=request.tree), ())
+    kept = conversion(graph, SAMPLE, analysis.Data(files=request.files, tree=request.tree), ())
     wanted = loaded.analysis.features.parameters
     for name, _ in request.at:
         if name not in wanted:

@@ -12,7 +12,7 @@ from needle_parsl import analysis, files, refs, rundir
 from needle_parsl.analysis import extras
 from needle_parsl.errors import InputError
 from needle_parsl.plan import stages
-from needle_parsl.workflow import evaluate, overwrite, run
+from needle_parsl.workflow import evaluate, overwrite, run_state
 from needle_parsl.workflow import trust as trusting
 
 ALL = "all"
@@ -29,7 +29,7 @@ def described(root: Path) -> dict[str, Any]:
         InputError: The run has no estimators yet.
     """
     model = _model(root)
-    state = run.state(root)
+    state = run_state.read(root)
     return {
         "analysis": model.name,
         "features": [{"name": name, "unit": model.units.get(name, "")} for name in model.features],
