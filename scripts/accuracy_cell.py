@@ -31,6 +31,7 @@ from needle_parsl.nsbi.statistics.model.constraints import Constraints
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model.normalisation import Simulation
 from needle_parsl.plan import stages
+from needle_parsl.workflow import prepared_run
 from needle_parsl.workflow import run as running
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -107,7 +108,7 @@ def description(problem: Problem, events: int) -> dict[str, Any]:
     }
 
 
-def run(path: Path, settings: Sequence[str]) -> tuple[running.Prepared, dict[str, float]]:
+def run(path: Path, settings: Sequence[str]) -> tuple[prepared_run.Prepared, dict[str, float]]:
     """Run up to the Asimov fit, without what it does not need.
 
     Returns:
@@ -118,7 +119,7 @@ def run(path: Path, settings: Sequence[str]) -> tuple[running.Prepared, dict[str
     """
     began = cpu()
     place = replace(site.load("local"), workers_per_node=1)
-    prepared = running.prepare(path.parent / "run", analysis.load(path, list(settings)), place, "fit")
+    prepared = prepared_run.prepare(path.parent / "run", analysis.load(path, list(settings)), place, "fit")
     needed = {task.key for task in prepared.plan.tasks if task.stage.name == "fit"}
     for task in reversed(prepared.plan.tasks):
         needed |= set(task.after) if task.key in needed else set()

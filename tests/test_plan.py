@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from needle_parsl import plan
 from needle_parsl.analysis import load
 from needle_parsl.errors import InputError
+from needle_parsl.plan import task_json
 
 
 def build(folder: Path, *settings: str, pack: int = 4, digest: str = "d", rows: int = 100) -> plan.Plan:
@@ -242,3 +244,26 @@ def test_a_pack_counts_what_a_stack_holds_of_a_batch(small_inputs: Path) -> None
         for made in (build(small_inputs, *wide, f"training.batch_size={size}", pack=0) for size in (1024, 65_536))
     ]
     assert sizes == [8, 3]
+
+
+@pytest.mark.parametrize("settings", [(), (*TOYS, *NEYMAN, *REPLICAS), ("training.members=[{nodes=8}, {nodes=16}]",)])
+def test_tasks_come_back_from_json_as_they_were(small_inputs: Path, settings: tuple[str, ...]) -> None:
+    tasks = list(build(small_inputs, *settings).tasks)
+    text = task_json.text(tasks)
+    found = task_json.tasks(text)
+    assert found == tasks
+    assert [plan.digest(task.spec) for task in found] == [plan.digest(task.spec) for task in tasks]
+    assert repr(found) == repr(tasks)  # a list is no tuple, and 1 is no 1.0
+    assert task_json.text(found) == text
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"records":[["Popen",{"args":"ls"}]],"tasks":[0]}', '{"records":[["Task",{}]],"tasks":[0]}', '{"records":[],"tasks":[0]}', '{"records":[["Density",{"sample":{"record":0}}]],"tasks":[]}'])  # fmt: skip
+def test_what_are_no_tasks_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"no tasks|Expecting value"):
+        task_json.tasks(text)
+
+
+def test_a_task_holds_nothing_that_json_does_not_give_back(small_inputs: Path) -> None:
+    (task, *_) = build(small_inputs).tasks
+    with pytest.raises(TypeError, match="a task cannot hold a PosixPath"):
+        task_json.text([replace(task, name=small_inputs)])  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from needle_parsl.cli import progress, terminal
-from needle_parsl.workflow.run import Prepared
+from needle_parsl.workflow.prepared_run import Prepared
 
 STAGES = ("convert", "train", "train", "train")
 
@@ -23,15 +23,14 @@ def prepared(done: int) -> Prepared:
     return cast("Prepared", SimpleNamespace(plan=plan, todo=lambda: tasks[done:]))
 
 
-def finish(run: Prepared, *, quiet: bool = False, reason: str = "") -> None:
-    with progress.shown(run, quiet=quiet) as on_end:
+def finish(run: Prepared, *, quiet: bool = False, reason: str = "", pause: float = progress.EACH) -> None:
+    with progress.shown(run, quiet=quiet, pause=pause) as on_end:
         for task in run.todo():
             on_end(task, cast("Any", SimpleNamespace(seconds=2.0, reason=reason)))
 
 
-def test_lines_count_what_was_done_before(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "EACH", 0.0)
-    finish(prepared(2))
+def test_lines_count_what_was_done_before(capsys: pytest.CaptureFixture[str]) -> None:
+    finish(prepared(2), pause=0.0)
     assert capsys.readouterr().err.splitlines() == [
         "0:00:00: convert 1 of 1, train 2 of 3",
         "0:00:00: convert 1 of 1, train 3 of 3",
@@ -39,11 +38,8 @@ def test_lines_count_what_was_done_before(capsys: pytest.CaptureFixture[str], mo
 
 
 @pytest.mark.parametrize(("done", "quiet"), [(2, True), (4, False)])
-def test_nothing_is_shown_where_nobody_asks(
-    done: int, quiet: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(progress, "EACH", 0.0)
-    finish(prepared(done), quiet=quiet)
+def test_nothing_is_shown_where_nobody_asks(done: int, quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    finish(prepared(done), quiet=quiet, pause=0.0)
     assert capsys.readouterr().err == ""
 
 

@@ -14,7 +14,8 @@ from needle_parsl import addresses
 
 if TYPE_CHECKING:
     from needle_parsl.records import Record
-    from needle_parsl.workflow.run import Outcome, Prepared
+    from needle_parsl.workflow.journal import Outcome
+    from needle_parsl.workflow.prepared_run import Prepared
 
 
 FAILING = 3

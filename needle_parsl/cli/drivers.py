@@ -17,9 +17,9 @@ from needle_parsl.cli.preparation import find
 from needle_parsl.errors import InputError, TaskError, legible
 from needle_parsl.site import Site
 from needle_parsl.workflow import driver as drivers
-from needle_parsl.workflow import lock
-from needle_parsl.workflow import run as runs
+from needle_parsl.workflow import lock, run_state
 from needle_parsl.workflow.driver import Driver
+from needle_parsl.workflow.executors.driver_job import INSIDE, LOG
 from needle_parsl.workflow.remote import asking
 
 app = typer.Typer(rich_markup_mode=None)
@@ -29,7 +29,7 @@ LOOK = 0.5
 
 def wanted(site: Site, detach: bool) -> bool:
     """Whether a run goes on by itself; a driver that does so already is not started again."""
-    return drivers.INSIDE not in os.environ and (detach or site.driver == "job")
+    return INSIDE not in os.environ and (detach or site.driver == "job")
 
 
 def detach(root: Path, site: Site) -> str:
@@ -59,7 +59,7 @@ def _detached(root: Path, site: Site) -> str:
         driver = drivers.submit(arguments, Path.cwd(), root, site)
         who = f"job {driver.job}"
     else:
-        driver = drivers.start(arguments, Path.cwd(), root / rundir.DRIVER, root / rundir.LOGS / drivers.LOG)
+        driver = drivers.start(arguments, Path.cwd(), root / rundir.DRIVER, root / rundir.LOGS / LOG)
         who = f"process {driver.pid} on {driver.host}"
     return f"{root}: started as {who}; needle attach, status, logs and cancel {root} find it"
 
@@ -71,7 +71,7 @@ def attach(run: RunName) -> None:
     driver = drivers.read(root / rundir.DRIVER)
     if driver is None:
         raise InputError(f"{root}: was not started with --detach")
-    log = root / rundir.LOGS / drivers.LOG
+    log = root / rundir.LOGS / LOG
     shown = 0
     while True:
         alive = drivers.alive(driver)
@@ -81,7 +81,7 @@ def attach(run: RunName) -> None:
         if not alive and driver == (driver := drivers.read(root / rundir.DRIVER) or driver):
             break  # nor has its job left word of a next one
         time.sleep(LOOK)
-    state = runs.state(root)["status"] if (root / rundir.RUN).exists() else "not begun"
+    state = run_state.read(root)["status"] if (root / rundir.RUN).exists() else "not begun"
     if state != "done":
         raise TaskError(f"{root}: {state}; the same command goes on from here")
 
@@ -93,7 +93,7 @@ def logs(run: RunName) -> None:
         typer.echo(legible(remote.log(run)), nl=False)
         return
     root = find(run)
-    typer.echo(legible(drivers.tail(root / rundir.LOGS / drivers.LOG)), nl=False)
+    typer.echo(legible(drivers.tail(root / rundir.LOGS / LOG)), nl=False)
 
 
 @app.command()
@@ -111,7 +111,7 @@ def cancel(run: RunName, as_json: Json = False) -> None:
     drivers.end(driver, root)
     if drivers.alive(driver):
         raise TaskError(f"{root}: its driver does not end; give the same command again")
-    state = runs.state(root) if (root / rundir.RUN).exists() else None
+    state = run_state.read(root) if (root / rundir.RUN).exists() else None
     if state is None:
         typer.echo(f"{root}: ended before it began")
         return

@@ -11,8 +11,8 @@ from needle_parsl import site as sites
 from needle_parsl.analysis import read
 from needle_parsl.cli import terminal
 from needle_parsl.errors import InputError, Problem, closest
-from needle_parsl.workflow import cost, probe, run, trust
-from needle_parsl.workflow.run import Prepared
+from needle_parsl.workflow import cost, prepared_run, probe, trust
+from needle_parsl.workflow.prepared_run import Prepared
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def prepare(
     rundir.check(root, shared=site.shared)
     for sentence in (*sites.origin(site_name, site), *trust.foreign(loaded)):
         terminal.said(sentence)
-    return run.prepare(root, loaded, site, until, afresh=afresh, unblind=unblind)
+    return prepared_run.prepare(root, loaded, site, until, afresh=afresh, unblind=unblind)
 
 
 def _or_note(problems: list[Problem], read: Callable[[], T]) -> T | None:

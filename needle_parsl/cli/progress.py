@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from needle_parsl.plan import Task
     from needle_parsl.records import Record
-    from needle_parsl.workflow.run import Prepared
+    from needle_parsl.workflow.prepared_run import Prepared
 
 EACH = 30.0
 """Seconds between two lines."""
@@ -38,8 +38,8 @@ class _Nothing:
 
 
 class _Lines:
-    def __init__(self, total: Counter[str], done: Counter[str]) -> None:
-        self.total, self.done = total, done
+    def __init__(self, total: Counter[str], done: Counter[str], pause: float) -> None:
+        self.total, self.done, self.pause = total, done, pause
         self.begun = self.said = time.monotonic()
         self.lock = threading.Lock()  # tasks may end at the same time, each in a thread of Parsl's
 
@@ -48,7 +48,7 @@ class _Lines:
         with self.lock:
             self.done[stage] += 1
             now = time.monotonic()
-            if now - self.said >= EACH:
+            if now - self.said >= self.pause:
                 self.said = now
                 counts = ", ".join(f"{name} {self.done[name]} of {count}" for name, count in self.total.items())
                 ERR.print(f"{timedelta(seconds=round(now - self.begun))}: {counts}")
@@ -66,17 +66,18 @@ class _Bars:
 
 
 @contextmanager
-def shown(prepared: Prepared, *, quiet: bool) -> Iterator[Callable[[Task, Record], None]]:
+def shown(prepared: Prepared, *, quiet: bool, pause: float = EACH) -> Iterator[Callable[[Task, Record], None]]:
     """Show how far a run is while it goes on, and why tasks fail.
 
     Args:
         prepared: The run.
         quiet: Whether failures alone are shown.
+        pause: Seconds between two lines, where there is no terminal.
 
     Yields:
         What is to be called for each task that ends.
     """
-    with _kind(prepared, quiet=quiet) as kind:
+    with _kind(prepared, quiet=quiet, pause=pause) as kind:
         said: set[tuple[str, str]] = set()
 
         def on_end(task: Task, record: Record) -> None:
@@ -89,13 +90,13 @@ def shown(prepared: Prepared, *, quiet: bool) -> Iterator[Callable[[Task, Record
 
 
 @contextmanager
-def _kind(prepared: Prepared, *, quiet: bool) -> Iterator[Shown]:
+def _kind(prepared: Prepared, *, quiet: bool, pause: float) -> Iterator[Shown]:
     total = Counter(prepared.plan.stages())
     done = total - Counter(task.stage.name for task in prepared.todo())
     if quiet or done == total:
         yield _Nothing()
     elif not ERR.is_terminal:
-        yield _Lines(total, done)
+        yield _Lines(total, done, pause)
     else:
         with _progress() as bars:
             yield _Bars(bars, total, done)

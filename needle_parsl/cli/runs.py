@@ -30,10 +30,10 @@ from needle_parsl.cli.preparation import find
 from needle_parsl.errors import InputError, NeedleError
 from needle_parsl.files import read_json
 from needle_parsl.processes import interrupts
-from needle_parsl.workflow import cost, lock, verdicts
+from needle_parsl.workflow import cost, lock, prepared_run, run_state, verdicts
 from needle_parsl.workflow import run as runs
+from needle_parsl.workflow.prepared_run import Prepared
 from needle_parsl.workflow.remote import asking
-from needle_parsl.workflow.run import Prepared
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -82,7 +82,7 @@ def run(  # noqa: PLR0913, PLR0917  each is an option
     whole = preparation.prepare(analysis, site, out, settings, until, afresh=verify, unblind=unblind)
     prepared = preparation.pilot(whole, pilot, analysis, site, settings, until) if pilot else whole
     lock.refuse(prepared.root)
-    if not force and (other := runs.another(prepared)):
+    if not force and (other := prepared_run.another(prepared)):
         raise InputError(other)
     terminal.warned(prepared.loaded.warnings)
     terminal.explained(prepared)
@@ -132,7 +132,7 @@ def status(run_name: RunName, as_json: Json = False) -> None:
     if asking.is_known(run_name):
         remote.ask(run_name, "status", as_json)
         return
-    state = runs.state(find(run_name))
+    state = run_state.read(find(run_name))
     answers.print_json(state) if as_json else terminal.status(state)
 
 
@@ -140,7 +140,7 @@ def status(run_name: RunName, as_json: Json = False) -> None:
 def report(run_name: RunName, strict: Strict = False, as_json: Json = False) -> None:
     """Print the results of a run and the path of its report."""
     root = find(run_name)
-    if not verdicts.has_report(runs.state(root)):
+    if not verdicts.has_report(run_state.read(root)):
         raise InputError(f'{root}: its last run has not come to a report; "needle run" makes it')
     found = read_json(root / verdicts.SUMMARY)
     facts = {**(found if isinstance(found, dict) else {}), "report": str(root / "report" / "index.html")}

@@ -16,7 +16,7 @@ from needle_parsl.errors import legible
 
 if TYPE_CHECKING:
     from needle_parsl.errors import Problem
-    from needle_parsl.workflow.run import Prepared
+    from needle_parsl.workflow.prepared_run import Prepared
 
 MOST = 5
 """Checks that are printed with their worst finding, the worst first; the report has all."""

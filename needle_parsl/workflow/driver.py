@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 import socket
 import subprocess
@@ -22,10 +21,9 @@ from needle_parsl.errors import InputError, TaskError
 from needle_parsl.processes import python, supervised
 from needle_parsl.site import Site
 from needle_parsl.workflow import forms, lock
+from needle_parsl.workflow.executors import driver_job
+from needle_parsl.workflow.executors.driver_job import INSIDE, NAME, SCRIPT
 
-LOG, SCRIPT = "driver.log", "driver.sh"
-INSIDE = "NEEDLE_DRIVER"
-"""Set for a driver that is detached already."""
 ENDING = 15.0
 """Seconds that a cancelled run has to end by itself."""
 TAIL = 20_000
@@ -40,22 +38,7 @@ JOB_ID = re.compile(r"[0-9A-Za-z_.\[\]][0-9A-Za-z_.\[\]-]*")
 """Of a job, as schedulers write it: never an option."""
 MOST_PROCESSES = 2**22
 """The largest number of a process."""
-NAME = "needle-driver"
-"""What the names of all drivers' jobs begin with."""
 LIVING = ("PD", "CF", "R", "CG", "S")
-JOB = """\
-#!/bin/bash
-{options}
-# The driver of a run. Before its walltime ends it stops the run, and goes on in a next job.
-cd {folder} || exit 1
-export {inside}=job
-timeout --signal=TERM --kill-after=60 {seconds} {command}
-code=$?
-if [ $code = 124 ]; then
-  next=$({submit} {script}) && printf {note} "${{next%%;*}}" > {driver}.next && mv {driver}.next {driver} && exit 0
-fi
-exit $code
-"""
 
 
 @dataclass(frozen=True)
@@ -114,32 +97,9 @@ def submit(arguments: list[str], cwd: Path, root: Path, site: Site) -> Driver:
 
 
 def script(arguments: list[str], cwd: Path, root: Path, site: Site) -> str:
-    """Write the script of a driver's job: one node of the kind that small tasks have."""
-    shape = site.shapes()[site.serving("cpu")]
-    log, name = root.resolve() / rundir.LOGS / LOG, f"{NAME}-{root.name}"
-    asked = [f"--job-name={name}", f"--output={log}", "--open-mode=append", "--nodes=1", f"--time={shape.walltime}"]
-    asked += [f"--{key}={value}" for key, value in (("account", shape.account), ("partition", shape.queue), ("qos", shape.qos), ("constraint", shape.constraint)) if value]  # fmt: skip
-    if site.scheduler == "pbs":
-        asked = [
-            f"-N {name}",
-            f"-o {log}",
-            "-j oe",
-            f"-l select=1:ncpus={shape.cores_per_node or 1}",
-            f"-l walltime={shape.walltime}",
-        ]
-        asked += [f"-{key} {value}" for key, value in (("A", shape.account), ("q", shape.queue)) if value]
-    sign = "#SBATCH" if site.scheduler == "slurm" else "#PBS"
-    return JOB.format(
-        options="\n".join(f"{sign} {option}" for option in (*asked, *shape.options)),
-        folder=shlex.quote(str(cwd)),
-        inside=INSIDE,
-        seconds=shape.seconds() - min(max(60, shape.draining()), shape.seconds() // 2),
-        note=shlex.quote(json.dumps(asdict(Driver(socket.gethostname(), job="%s", scheduler=site.scheduler)))),
-        driver=shlex.quote(str(root.resolve() / rundir.DRIVER)),
-        command=shlex.join(python.module("needle_parsl", *arguments)),
-        submit=COMMANDS[site.scheduler][0],
-        script=shlex.quote(str(root.resolve() / rundir.LOGS / SCRIPT)),
-    )
+    """Write the script of a driver's job."""
+    note = json.dumps(asdict(Driver(socket.gethostname(), job="%s", scheduler=site.scheduler)))
+    return driver_job.script(arguments, cwd, root, site, COMMANDS[site.scheduler][0], note)
 
 
 def read(note: Path) -> Driver | None:

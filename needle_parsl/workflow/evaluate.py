@@ -17,9 +17,9 @@ from needle_parsl import analysis, plan, rundir
 from needle_parsl.analysis.file import match
 from needle_parsl.errors import InputError, closest
 from needle_parsl.files import atomic, digest, read_json
-from needle_parsl.plan import events as storing
 from needle_parsl.plan import specs, stages
 from needle_parsl.plan.builder import Graph
+from needle_parsl.plan.events import conversion
 from needle_parsl.ranges import ranges
 from needle_parsl.site import Site
 from needle_parsl.workflow import dask, forms, overwrite, user_process
@@ -136,7 +136,7 @@ def _wanted(
     graph = Graph(
         analysis=loaded.analysis, inputs=plan.Inputs(files={}, physics=physics, exact=False), pack=1, memory=2**30
     )
-    events = storing.conversion(graph, SAMPLE, analysis.Data(files=request.files, tree=request.tree), ())
+    events = conversion(graph, SAMPLE, analysis.Data(files=request.files, tree=request.tree), ())
     wanted = loaded.analysis.features.parameters
     for name, _ in request.at:
         if name not in wanted:

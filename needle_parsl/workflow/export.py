@@ -13,7 +13,7 @@ from needle_parsl import analysis, files, refs, rundir
 from needle_parsl.analysis import extras
 from needle_parsl.errors import InputError
 from needle_parsl.plan import stages
-from needle_parsl.workflow import evaluate, overwrite, run
+from needle_parsl.workflow import evaluate, overwrite, run_state
 from needle_parsl.workflow import trust as trusting
 
 ALL = "all"
@@ -30,7 +30,7 @@ def described(root: Path) -> dict[str, Any]:
         InputError: The run has no estimators yet.
     """
     facts: dict[str, Any] = _task("describe", _model(root))
-    state = run.state(root)
+    state = run_state.read(root)
     return facts | {"versions": {"needle": state.get("needle", ""), **state.get("versions", {})}, "files": _notes(root)}
 
 

@@ -62,3 +62,9 @@ def _parse(line: str) -> Record | None:
     return (
         record if right and math.isfinite(record.seconds) and _inside(record.output) and _inside(record.log) else None
     )
+
+
+def stamp(root: Path) -> tuple[int, int]:
+    """Give size and time of the ledger, in bytes and ns: whether somebody has written to it since."""
+    path = root / rundir.LEDGER
+    return (path.stat().st_size, path.stat().st_mtime_ns) if path.exists() else (0, 0)

@@ -95,8 +95,12 @@ def refuse(root: Path) -> None:
 
 
 @contextmanager
-def held(root: Path) -> Iterator[None]:
+def held(root: Path, beat: float = BEAT) -> Iterator[None]:
     """Hold the lock of a run directory.
+
+    Args:
+        root: The run directory.
+        beat: Seconds between two signs of life.
 
     Raises:
         InputError: Another run holds it, or the directory cannot be written to.
@@ -104,7 +108,7 @@ def held(root: Path) -> Iterator[None]:
     path = root / rundir.LOCK
     file = _taken(root, path)
     released = threading.Event()
-    beating = threading.Thread(target=_beat, args=(file, released), daemon=True)
+    beating = threading.Thread(target=_beat, args=(file, released, beat), daemon=True)
     try:
         os.ftruncate(file, 0)
         os.pwrite(file, json.dumps(asdict(Holder.myself())).encode(), 0)
@@ -152,7 +156,7 @@ def _lock(root: Path, file: int) -> None:
             raise
 
 
-def _beat(file: int, released: threading.Event) -> None:
-    while not released.wait(BEAT):
+def _beat(file: int, released: threading.Event, pause: float) -> None:
+    while not released.wait(pause):
         with suppress(OSError):  # a late beat is better than a dead run
             os.utime(file)

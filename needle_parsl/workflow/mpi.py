@@ -18,7 +18,7 @@ from typing import Any
 from needle_parsl import files, handover
 from needle_parsl.errors import NeedleError, TaskError
 from needle_parsl.handover import FOLDER
-from needle_parsl.plan import Task
+from needle_parsl.plan import Task, task_json
 from needle_parsl.processes import python, supervised, threads
 from needle_parsl.site import Shape
 from needle_parsl.workflow import worker
@@ -55,15 +55,17 @@ def specification(shape: Shape) -> dict[str, Any]:
 
 
 def write(root: Path, tasks: Sequence[Task]) -> tuple[str, str]:
-    """Write down the toys of a round, as Parsl sends tasks; give the file's name and its digest, without which it is not opened."""
-    from parsl.serialize import serialize
-
-    content = bytes(serialize(list(tasks)))
-    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+    """Write down the toys of a round as JSON; give the file's name and its digest, without which it is not read."""
+    content = task_json.text(tasks)
+    digest = digest_of(content.encode())
     name = f"{FOLDER}/{digest}.tasks"
-    with files.atomic(root / name) as temporary:
-        temporary.write_bytes(content)
+    files.write_text(root / name, content)
     return name, digest
+
+
+def digest_of(content: bytes) -> str:
+    """Fingerprint a file of tasks: 16 bytes of BLAKE2b, as hex."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def program(
@@ -90,13 +92,10 @@ def read(root: Path, name: str, digest: str) -> list[Task]:
     Raises:
         TaskError: It is not the file that the flow has written.
     """
-    from parsl.serialize import deserialize
-
     content = (root / name).read_bytes()
-    if hashlib.blake2b(content, digest_size=16).hexdigest() != digest:
+    if digest_of(content) != digest:
         raise TaskError(f"{root / name}: is not what this run has written; the same command goes on from here")
-    found: list[Task] = deserialize(content)  # what the driver has sent, as Parsl sends tasks to all workers
-    return found
+    return task_json.tasks(content.decode())
 
 
 def throw(root: str, tasks: Iterable[Task]) -> None:

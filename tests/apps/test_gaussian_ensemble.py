@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-from scipy.stats import chi2
-
-sys.path.append(str(Path(__file__).parent))  # helpers stand beside the tests
 import weight_replicas as replicas
+from scipy.stats import chi2
 
 LEVEL = 0.6827
 EVENTS, SCALE = 4000, 40.0

@@ -7,17 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from problems.compiled_fits import CLOSE, agree, pool
+from problems.interference import CONSTRAINED, Problem
+from problems.likelihoods import counting
+from problems.poisson import BACKGROUND, LEVEL, TABLE, exact_p
 
 pytest.importorskip("numba")
-from iminuit import Minuit
 from scipy import stats
-from test_likelihood import CONSTRAINED, Problem
-from test_neyman import LEVEL, TABLE, B, exact_p
-from test_statistics import counting
 
 from needle_parsl.analysis import Model, Nuisance, Parameter
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
-from needle_parsl.nsbi.statistics.fits.starts import spread
 from needle_parsl.nsbi.statistics.intervals import neyman, profile
 from needle_parsl.nsbi.statistics.model.builder import Builder, Counts
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
@@ -27,9 +26,6 @@ from needle_parsl.nsbi.statistics.toys.block import Block
 from needle_parsl.nsbi.statistics.toys.compiled import compilation, newton, vectors
 from needle_parsl.nsbi.statistics.toys.compiled.engine import CompiledFits
 from needle_parsl.nsbi.statistics.toys.pool import Draw, Pool
-
-CLOSE = 1e-4
-"""Standard errors of mu that fits may differ by."""
 
 
 def test_exponential_and_logarithm_are_those_of_numpy() -> None:
@@ -60,13 +56,6 @@ def test_order_of_operations_does_not_depend_on_who_is_compiled_first() -> None:
     """A function that a caller with free sums compiles keeps its own order."""
     twice(700.0, 1010.0)
     assert remainder(700.0, 1010.0) == (700.0 - 1010.0 * LN2[0]) - 1010.0 * LN2[1]
-
-
-def pool(problem: Problem, mu: float) -> tuple[Pool, np.ndarray]:
-    """Toys of the learned model, from the events that the ratios are over."""
-    events = problem.likelihood()
-    truth = events.rates.at({"mu": mu})
-    return toys.model_pool(events, np.ones(problem.size), truth), truth
 
 
 @pytest.fixture(scope="module")
@@ -168,39 +157,6 @@ def test_compiled_derivatives_are_differences(interference: tuple[Pool, np.ndarr
         np.testing.assert_allclose(hessian, bends, rtol=1e-6, atol=1e-4)
 
 
-def from_here(toy: Likelihood, theta: np.ndarray, held: bool) -> Minuit:
-    """Fit with iminuit and exact derivatives, started at a minimum that was found; MIGRAD until it does not move."""
-    free = slice(1 if held else 0, None)
-
-    def whole(x: np.ndarray) -> np.ndarray:
-        return np.concatenate([theta[:1], x]) if held else np.asarray(x)
-
-    minuit = Minuit(lambda x: toy(whole(x))[0], theta[free], grad=lambda x: toy(whole(x))[1][free],
-                    hessian=lambda x: toy.hessian(whole(x))[free, free])  # fmt: skip
-    minuit.errordef, minuit.strategy, minuit.tol = 0.5, 0, 1e-7
-    minuit.limits = toy.rates.limits()[free]
-    minuit.migrad()
-    return minuit
-
-
-def agree(made: Pool, truth: np.ndarray, seeds: range) -> dict[str, float]:
-    """Fit toys both ways; give the largest differences."""
-    value = float(made.likelihood.rates.outward(truth)[0])
-    starts = spread(made.likelihood.rates, made.likelihood.bent)
-    draws = list(toys.drawn(made, truth, seeds))
-    found = CompiledFits.of(made.likelihood).fit(draws, truth, "mu", [value], starts)
-    worst = {"nll": 0.0, "mu": 0.0, "edm": 0.0, "failed": float((found.code > 0).any(axis=1).sum())}
-    for place in np.flatnonzero((found.code == 0).all(axis=1)):
-        toy, theta, sigma = made.likelihood.take(*draws[place]), found.theta[place], found.sigma[place]
-        theirs = from_here(toy, theta, held=False)
-        held = from_here(toy, np.concatenate([truth[:1], theta[1:]]), held=True)
-        worst["nll"] = max(worst["nll"], found.nll[place] - theirs.fval, found.held[place, 0] - held.fval)
-        if sigma[0]:
-            worst["mu"] = max(worst["mu"], abs(theirs.values[0] - theta[0]) / sigma[0])
-        worst["edm"] = max(worst["edm"], theirs.fmin.edm)
-    return worst
-
-
 @pytest.mark.parametrize("mode", ["interference", "linear"])
 def test_compiled_fits_agree_with_iminuit(mode: str) -> None:
     worst = agree(*pool(Problem(mode), 1.0), range(6))
@@ -274,9 +230,11 @@ def test_what_compiled_fits_do_not_know_is_said() -> None:
 def construction() -> tuple[np.ndarray, list[Block]]:
     grid, made = np.arange(0.0, 15.01, 0.25), []
     for place, mu in enumerate(grid):
-        events = counting(1, b=B, s=1.0, bounds=(0.0, 60.0))
+        events = counting(1, b=BACKGROUND, s=1.0, bounds=(0.0, 60.0))
         truth = events.rates.at({"mu": mu})
-        thrown = toys.drawn(Pool(events, np.array([mu + B]), 0.0), truth, range(1000 * place, 1000 * place + 1000))
+        thrown = toys.drawn(
+            Pool(events, np.array([mu + BACKGROUND]), 0.0), truth, range(1000 * place, 1000 * place + 1000)
+        )
         made.append(Block.of(events, thrown, "mu", truth, (math.inf, 0.0)))
     return grid, made
 
@@ -292,7 +250,7 @@ def test_compiled_toys_reproduce_the_table_of_feldman_and_cousins(
 ) -> None:
     """Interval ends are within two errors of the quantile."""
     grid, made = construction
-    data = counting(n, b=B, s=1.0, bounds=(0.0, 60.0))
+    data = counting(n, b=BACKGROUND, s=1.0, bounds=(0.0, 60.0))
     observed = profile.statistic(data, minimise(data, data.rates), "mu", grid)
     found = neyman.belt("mu", grid, made, observed, [LEVEL], data.rates)
     step, error = grid[1] - grid[0], math.sqrt(LEVEL * (1 - LEVEL) / 1000)

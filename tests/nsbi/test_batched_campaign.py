@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from test_batched import CLOSE, agree, pool
-from test_likelihood import Problem
+from problems.compiled_fits import CLOSE, agree, pool
+from problems.interference import Problem
 
 
 @pytest.mark.campaign

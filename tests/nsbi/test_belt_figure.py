@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_neyman import belt, block
+from problems.toys import belt, block
 
 from needle_parsl.nsbi.report.figures import likelihoods
 

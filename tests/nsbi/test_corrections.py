@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from test_statistics import build, counting
+from problems.likelihoods import build, counting
 
 from needle_parsl.nsbi.statistics.intervals import corrections
 from needle_parsl.nsbi.statistics.toys.block import Block

@@ -6,26 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from problems.likelihoods import counting
+from problems.toys import SIGMA, thrown
 from scipy import stats
-from test_statistics import counting
 
 from needle_parsl.nsbi.statistics.intervals import coverage, hypothesis_tests, neyman
-from needle_parsl.nsbi.statistics.toys.block import Block
-
-SIGMA = 0.5
-
-
-def thrown(truth: float, tested: np.ndarray, toys: int, seed: int) -> Block:
-    """Toys of a Gaussian measurement of mu with a bound at 0: t is exact, and so is what its p-values should be."""
-    x = np.random.default_rng(seed).normal(truth, SIGMA, toys)
-    best = np.maximum(x, 0)
-
-    def t(mu: np.ndarray | float) -> np.ndarray:
-        return np.asarray(((x[:, None] - mu) ** 2 - (x - best)[:, None] ** 2) / SIGMA**2)
-
-    whole, yes = best[:, None], np.ones(toys, bool)
-    return Block(("mu",), np.array([truth]), math.inf, 0.0, np.ones(toys, int), whole, 0 * whole + SIGMA, whole,
-                 t(truth)[:, 0], whole[:, 0], yes, tested, t(tested), np.zeros(toys, int), ~yes)  # fmt: skip
 
 
 def test_p_value_is_the_share_of_toys_with_a_binomial_error() -> None:

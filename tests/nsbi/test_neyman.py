@@ -7,8 +7,10 @@ from functools import cache
 
 import numpy as np
 import pytest
+from problems.likelihoods import counting
+from problems.poisson import BACKGROUND, LEVEL, TABLE, exact_p
+from problems.toys import belt, block
 from scipy import stats
-from test_statistics import counting
 
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
@@ -18,20 +20,10 @@ from needle_parsl.nsbi.statistics.toys import fitting
 from needle_parsl.nsbi.statistics.toys.block import Block
 from needle_parsl.nsbi.statistics.toys.pool import Pool, drawn
 
-B, LEVEL, TOYS = 3.0, 0.9, 1000
-TABLE = {0: (0.0, 1.08), 1: (0.0, 1.88), 2: (0.0, 3.04), 3: (0.0, 4.42), 4: (0.0, 5.60), 5: (0.0, 6.99),
-         6: (0.15, 8.47), 7: (0.89, 9.53), 8: (1.51, 10.99), 9: (1.88, 12.30), 10: (2.63, 13.50)}  # fmt: skip
-"""Table IV of arXiv:physics/9711021: b = 3.0, 90 %."""
+TOYS = 1000
 
 
-def exact_p(mu: float, n: int, b: float = B) -> float:
-    """The probability at mu of a count that is ranked as n or lower, by enumeration."""
-    counts = np.arange(80)
-    rank = stats.poisson.logpmf(counts, mu + b) - stats.poisson.logpmf(counts, np.maximum(counts, b))
-    return min(float(stats.poisson.pmf(counts, mu + b)[rank <= rank[n] + 1e-9].sum()), 1.0)
-
-
-def exact_interval(n: int, b: float = B) -> tuple[float, float]:
+def exact_interval(n: int, b: float = BACKGROUND) -> tuple[float, float]:
     grid = np.arange(0, 16, 0.02)
     accepted = grid[[exact_p(mu, n, b) > 1 - LEVEL for mu in grid]]
     return accepted[0], accepted[-1]
@@ -43,7 +35,9 @@ def test_enumeration_is_the_published_table(n: int) -> None:
     if n:
         assert exact_interval(n)[1] == pytest.approx(TABLE[n][1], abs=0.05)
     else:  # the paper lengthens this one, so that no larger background gives a larger upper end
-        assert max(exact_interval(0, b)[1] for b in np.arange(B, B + 1, 0.02)) == pytest.approx(1.08, abs=0.05)
+        assert max(exact_interval(0, b)[1] for b in np.arange(BACKGROUND, BACKGROUND + 1, 0.02)) == pytest.approx(
+            1.08, abs=0.05
+        )
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +46,13 @@ def construction() -> tuple[np.ndarray, list[Block]]:
     grid = np.arange(0.0, 15.01, 0.25)
     made = []
     for place, mu in enumerate(grid):
-        events = counting(1, b=B, s=1.0, bounds=(0.0, 60.0))
-        pool = Pool(events, np.array([mu + B]), 0.0)
+        events = counting(1, b=BACKGROUND, s=1.0, bounds=(0.0, 60.0))
+        pool = Pool(events, np.array([mu + BACKGROUND]), 0.0)
         truth = events.rates.at({"mu": mu})
 
         @cache
         def fitted(n: int, truth=truth) -> fitting.Fitted:
-            return fitting.fit(counting(n, b=B, s=1.0, bounds=(0.0, 60.0)), "mu", truth)
+            return fitting.fit(counting(n, b=BACKGROUND, s=1.0, bounds=(0.0, 60.0)), "mu", truth)
 
         toys = drawn(pool, truth, [1000 * place + toy for toy in range(TOYS)])
         rows = [fitted(len(toy.rows)) for toy in toys]
@@ -71,7 +65,7 @@ def construction() -> tuple[np.ndarray, list[Block]]:
 def test_toys_accept_what_feldman_and_cousins_accept(construction: tuple[np.ndarray, list[Block]], n: int) -> None:
     """Interval ends are within two errors of the quantile; of all 61 values, none is wrong by three."""
     grid, toys = construction
-    data = counting(n, b=B, s=1.0, bounds=(0.0, 60.0))
+    data = counting(n, b=BACKGROUND, s=1.0, bounds=(0.0, 60.0))
     best = minimise(data, data.rates)
     observed = profile.statistic(data, best, "mu", grid)
     found = neyman.belt("mu", grid, toys, observed, [LEVEL], data.rates)
@@ -93,17 +87,6 @@ def test_critical_value_is_the_quantile_and_its_error_the_scatter(level: float) 
     found = np.array([neyman.critical(np.random.default_rng(seed).chisquare(1, 2000), level) for seed in range(300)])
     assert found[:, 0].mean() == pytest.approx(stats.chi2.ppf(level, 1), rel=0.02)
     assert found[:, 1].mean() == pytest.approx(found[:, 0].std(), rel=0.2)
-
-
-def block(t: np.ndarray, converged: np.ndarray | None = None) -> Block:
-    n = len(t)
-    good = np.ones(n, bool) if converged is None else converged
-    zeros = np.zeros((n, 1))
-    return Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), zeros, 1 + zeros, zeros, t, t, good)
-
-
-def belt(grid: np.ndarray, toys: list[Block], observed: np.ndarray, bounds: tuple[float, float] = (0.0, 5.0)) -> dict:
-    return neyman.belt("mu", grid, toys, observed, [0.9], counting(1, bounds=bounds).rates)
 
 
 def test_pieces_may_be_several() -> None:

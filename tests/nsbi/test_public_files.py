@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import uproot
-from test_paths import as_awkward, equal
+from problems.columns import as_awkward, equal
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import readers

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_closure_checks import GOOD
-from test_joint import HOW, PACK, events
-from test_neyman import block
-from test_statistics import SHAPES, TABLE, simulated
+from problems.closure import GOOD
+from problems.likelihoods import SHAPES, TABLE, simulated
+from problems.toys import block
+from problems.wifi import HOW, PACK, events
 
 from needle_parsl.analysis import Diagnostics
 from needle_parsl.nsbi.estimators import composing, diagnostics

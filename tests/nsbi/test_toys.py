@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from problems.likelihoods import build, counting
 from scipy import stats
-from test_statistics import build, counting
 
 from needle_parsl.analysis import Model, Nuisance, Parameter
 from needle_parsl.densities import Shape

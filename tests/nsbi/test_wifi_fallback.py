@@ -11,8 +11,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from test_joint import HOW, PACK, events
-from test_statistics import SHAPES, TABLE, simulated
+from problems.likelihoods import SHAPES, TABLE, simulated
+from problems.wifi import HOW, PACK, events
 
 from needle_parsl.analysis import Diagnostics
 from needle_parsl.errors import TaskError

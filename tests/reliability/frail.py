@@ -16,6 +16,7 @@ import generated
 import psutil
 
 from needle_parsl.processes import supervised
+from needle_parsl.workflow.executors import node_script
 
 PATIENCE = 300.0
 """Seconds after which something that was waited for counts as not coming: generous, since machines of tests are slow."""
@@ -120,8 +121,8 @@ def words(process: psutil.Process) -> str:
 def cast(processes: list[psutil.Process]) -> dict[str, list[psutil.Process]]:
     """Who is who: driver, interchange, manager, workers."""
     said = [(process, words(process)) for process in processes]
-    said = [(process, text) for process, text in said if "processes.tethered" not in text]
-    managers = [process for process, text in said if "processes.pool" in text]
+    said = [(process, text) for process, text in said if supervised.__name__ not in text]
+    managers = [process for process, text in said if node_script.POOL in text]
     return {
         "driver": processes[:1],
         "interchange": [process for process, text in said if "HTEX interchange" in text],

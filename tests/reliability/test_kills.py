@@ -91,6 +91,7 @@ def test_killed_once(undisturbed: Run, frail: Run, who: str) -> None:
         return bool(reached) and time.monotonic() - reached[0] >= pause
 
     facts = disturb(frail, role, site, due, *TO_FITS)
+    assert facts["killed"], facts
     judge(facts, frail, undisturbed.fits())
 
 

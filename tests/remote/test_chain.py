@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import generated
 import pytest
+from laptop import Laptop, submitted, until
 from site_here import LocalSite
-from test_remote import submitted, until
 
 pytestmark = [pytest.mark.remote, pytest.mark.slurm]
-Laptop = Callable[..., Any]
 CLUSTER = """
 description      = "CPU nodes of the tests"
 scheduler        = "slurm"

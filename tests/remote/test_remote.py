@@ -5,41 +5,19 @@ from __future__ import annotations
 import signal
 import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import generated
 import pytest
+from laptop import Laptop, submitted, until
 from site_here import IDENTITY, LocalSite
 
 pytestmark = pytest.mark.remote
-Laptop = Callable[..., Any]
-PATIENCE = 300.0
 
 
 @pytest.fixture
 def analysis(tmp_path: Path) -> Path:
     return generated.write(tmp_path / "an analysis")
-
-
-def until(laptop: Laptop, run: str, there: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """Ask for the status until it is so."""
-    ends = time.monotonic() + PATIENCE
-    while time.monotonic() < ends:
-        ended = laptop("status", run, "--json")
-        again = ended.code == 1 and "ask again" in ended.err  # the killed endpoint may have taken the question with it
-        assert again or ended.code == 0, ended.err
-        if not again and there(facts := ended.json()):
-            return facts
-        time.sleep(1)
-    pytest.fail("it did not come")
-
-
-def submitted(laptop: Laptop, endpoint: str, *more: object, site: str = "local") -> str:
-    ended = laptop("submit", "--site", site, "--endpoint", endpoint, "--json", *more)
-    assert ended.code == 0, ended.err
-    return str(ended.json()["run"])
 
 
 def test_submit_watch_and_fetch(far: LocalSite, endpoint: str, laptop: Laptop, analysis: Path, tmp_path: Path) -> None:

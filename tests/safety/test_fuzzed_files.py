@@ -22,7 +22,7 @@ from needle_parsl.errors import NeedleError
 from needle_parsl.nsbi.estimators import files
 from needle_parsl.nsbi.training import networks, packs
 from needle_parsl.nsbi.training.packs import Pack, Trained
-from needle_parsl.workflow import cost, driver, evaluate, ledger, lock, run
+from needle_parsl.workflow import cost, driver, evaluate, ledger, lock, run_state
 from needle_parsl.workflow.executors.jobs import Jobs
 
 WATCHED = ("exec", "compile", "subprocess.Popen", "os.system", "os.exec", "os.fork", "os.posix_spawn", "ctypes.dlopen", "socket.connect", "marshal.loads", "pickle.find_class")  # fmt: skip
@@ -79,7 +79,7 @@ def _importing() -> bool:
     return False
 
 
-class EarlyStopping:
+class Audit:
     """Notes what would execute code while it is on; hooks cannot be taken away again."""
 
     on = False
@@ -107,9 +107,9 @@ class EarlyStopping:
 
 
 @pytest.fixture(scope="module")
-def watch() -> EarlyStopping:
+def watch() -> Audit:
     networks.empty(networks.Shape("mlp", 2, 1, 4))  # what is loaded on first use is loaded
-    return EarlyStopping()
+    return Audit()
 
 
 def refused_or_read(act: Callable[[], object]) -> None:
@@ -118,7 +118,7 @@ def refused_or_read(act: Callable[[], object]) -> None:
 
 
 def read_state(root: Path) -> None:
-    state = run.state(root)
+    state = run_state.read(root)
     terminal.status(state)
 
 
@@ -142,7 +142,7 @@ READERS: dict[str, tuple[Any, list[Callable[[Path], object]]]] = {
 }
 
 
-def fuzz_tables(name: str, tries: int, root: Path, watch: EarlyStopping) -> None:
+def fuzz_tables(name: str, tries: int, root: Path, watch: Audit) -> None:
     whole, readers = READERS[name]
     chance = random.Random(name)
     for number in range(-WARM, tries):
@@ -159,7 +159,7 @@ def fuzz_tables(name: str, tries: int, root: Path, watch: EarlyStopping) -> None
 
 
 def fuzz_hdf5(
-    write: Callable[[Path], None], read: Callable[[Path], object], tries: int, folder: Path, watch: EarlyStopping
+    write: Callable[[Path], None], read: Callable[[Path], object], tries: int, folder: Path, watch: Audit
 ) -> None:
     whole = folder / "whole.h5"
     write(whole)
@@ -235,9 +235,7 @@ TIMES = pytest.mark.parametrize("times", [1, pytest.param(40, marks=pytest.mark.
 
 @TIMES
 @pytest.mark.parametrize("name", sorted(READERS))
-def test_tables(
-    name: str, times: int, tmp_path: Path, watch: EarlyStopping, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_tables(name: str, times: int, tmp_path: Path, watch: Audit, capsys: pytest.CaptureFixture[str]) -> None:
     fuzz_tables(name, 400 * times, tmp_path, watch)
     assert "\x1b" not in capsys.readouterr().out
 
@@ -247,6 +245,6 @@ def test_tables(
     ("write", "read"), [(lambda path: files.write(path, planting.estimator()), read_estimator), (write_pack, read_pack)]
 )
 def test_hdf5(
-    write: Callable[[Path], None], read: Callable[[Path], object], times: int, tmp_path: Path, watch: EarlyStopping
+    write: Callable[[Path], None], read: Callable[[Path], object], times: int, tmp_path: Path, watch: Audit
 ) -> None:
     fuzz_hdf5(write, read, 150 * times, tmp_path, watch)

@@ -323,16 +323,13 @@ def test_limits_are_read() -> None:
     assert (found.of("train"), found.of("toys"), found.of("neyman")) == (7200.0, 90.0, math.inf)
 
 
-def test_a_log_that_grows_without_end_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "MOST", 3_000_000)
-    monkeypatch.setattr(logs, "KEPT", 100_000)
-    monkeypatch.setattr(logs, "LOOK", 0.05)
+def test_a_log_that_grows_without_end_is_cut(tmp_path: Path) -> None:
     (tmp_path / "parsl").mkdir()
     (tmp_path / "small.log").write_text("small\n")
     (tmp_path / "away.log").symlink_to(tmp_path / "data")
     (tmp_path / "data").write_bytes(b"x" * 4_000_000)
     endless = "import itertools, sys\nfor k in itertools.count(): print(k, 'z' * 1000); sys.stdout.flush()"
-    with logs.bounded(tmp_path), (tmp_path / "parsl" / "manager.log").open("ab") as log:
+    with logs.bounded(tmp_path, 3_000_000, 100_000, 0.05), (tmp_path / "parsl" / "manager.log").open("ab") as log:
         writer = subprocess.Popen([sys.executable, "-c", endless], stdout=log)
         ends, written = time.monotonic() + 20, 0.0
         while written < 20e6 and time.monotonic() < ends:
@@ -349,14 +346,12 @@ def test_a_log_that_grows_without_end_is_cut(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "data").stat().st_size == 4_000_000
 
 
-def test_a_log_that_is_cut_keeps_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_that_is_cut_keeps_its_end(tmp_path: Path) -> None:
     """A traceback is the last that a process writes, mostly within the second in which it dies."""
-    monkeypatch.setattr(logs, "MOST", 1_000_000)
-    monkeypatch.setattr(logs, "KEPT", 100_000)
     path = tmp_path / "worker.log"
     path.write_text("begins\n" + "noise\n" * 400_000 + "MemoryError: the cause\n")
     for _ in range(2):
-        logs.cut(tmp_path)
+        logs.cut(tmp_path, 1_000_000, 100_000)
         text = path.read_text()
         assert text.startswith("begins\nnoise\n")
         assert text.endswith("\nnoise\nMemoryError: the cause\n")

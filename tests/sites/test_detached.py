@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from looking import until
-from test_slurm import analysis
+from slow_analysis import analysis
 
 from needle_parsl import rundir
 from needle_parsl.site import Site

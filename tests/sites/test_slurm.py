@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import generated
 import on_node
 import psutil
 import pytest
 from looking import jobs, until
+from slow_analysis import analysis
 
 from needle_parsl import site as sites
 
@@ -56,11 +56,6 @@ poll             = 2
 """
 TO_FITS = ("--until", "fit")
 """Where what comes after is not the point."""
-SLOW = """network    = "slow_network:Slow"
-batch_size = 500
-epochs     = EPOCHS
-patience   = 1000
-members    = 1"""
 LATE = '''
 
 def signal(generator, events, _quick=signal):
@@ -72,13 +67,6 @@ def signal(generator, events, _quick=signal):
         time.sleep(1000)
     return _quick(generator, events)
 '''
-
-
-def analysis(folder: Path, epochs: int = 2, more: str = "") -> Path:
-    """Write a small analysis, whose training takes about 0.7 s an epoch."""
-    file = generated.write(folder, SLOW.replace("EPOCHS", str(epochs)), code=more)
-    file.write_text(file.read_text().replace("[split]", "[split]\ncross = 0"))  # one network a member
-    return file
 
 
 def machine(folder: Path, text: str, *changes: str) -> Path:

@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from needle_parsl.site import Site
+from needle_parsl.workflow import driver
+from needle_parsl.workflow.executors import preview
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -43,3 +47,26 @@ def test_command_prints_it(needle: Callable[..., Any]) -> None:
         assert line in ended.out
     ended = needle("sites", "show", "local", "--submit-script")
     assert (ended.code, ended.err.strip()) == (2, "this site submits no jobs that could be shown")
+
+
+ASKED = {
+    "slurm": ("--account=m1", "--partition=q", "--qos=r", "--constraint=cpu", "--mail-user=a@b.c"),
+    "pbs": ("-A m1", "-q q", "--mail-user=a@b.c"),
+}
+
+
+@pytest.mark.parametrize("scheduler", ASKED)
+def test_a_drivers_job_asks_for_what_blocks_ask_for(scheduler: Any, tmp_path: Path) -> None:
+    """Account, queue, qos, constraint, and the site's further options."""
+    asked = {"account": "m1", "queue": "q", "options": ("--mail-user=a@b.c",)}
+    asked |= {"qos": "r", "constraint": "cpu"} if scheduler == "slurm" else {}
+    here = Site(
+        "t", scheduler=scheduler, executor="htex", walltime="02:00:00", workers_per_node=4, driver="job", **asked
+    )
+    texts = [
+        *preview.scripts(here, tmp_path / "logs").values(),
+        driver.script(["run", "an app"], tmp_path, tmp_path, here),
+    ]
+    for text in (texts[0], texts[-1]):
+        for option in ASKED[scheduler]:
+            assert option in text

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "nsbi"))
-from test_hypotheses import SIGMA, thrown
-from test_statistics import counting
+from problems.likelihoods import counting
+from problems.toys import SIGMA, thrown
 
 from needle_parsl.analysis import Model
 from needle_parsl.nsbi.statistics.fits import fitting

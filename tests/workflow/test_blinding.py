@@ -13,12 +13,12 @@ from typing import Any
 from needle_parsl.analysis import load
 from needle_parsl.analysis.tables import Fit
 from needle_parsl.site import Site
-from needle_parsl.workflow import run
+from needle_parsl.workflow import prepared_run
 
 
 def unblinded(folder: Path, root: Path, *settings: str, unblind: bool = False) -> list[dict[str, str]]:
     loaded = load(folder, list(settings))
-    return list(run.prepare(root, loaded, Site(description="t"), unblind=unblind).unblinded)
+    return list(prepared_run.prepare(root, loaded, Site(description="t"), unblind=unblind).unblinded)
 
 
 def test_analysis_is_blind_by_default_and_a_look_is_recorded(small_inputs: Path, tmp_path: Path) -> None:

@@ -179,9 +179,11 @@ def test_bad_file_is_skipped_as_a_whole_and_reported(
 def test_file_replaced_between_look_and_run(folder: Path, tmp_path: Path) -> None:
     from needle_parsl.analysis import load
     from needle_parsl.site import Site
-    from needle_parsl.workflow import run
+    from needle_parsl.workflow import prepared_run, run
 
-    prepared = run.prepare(tmp_path / "run", load(folder), Site(description="t", workers_per_node=1), "convert")
+    prepared = prepared_run.prepare(
+        tmp_path / "run", load(folder), Site(description="t", workers_per_node=1), "convert"
+    )
     write(folder / "s0.root", 0, N, seed=9)
     outcome = run.run(prepared, lambda *_: None)
     assert outcome.wrong_input
@@ -193,9 +195,11 @@ def test_file_replaced_between_look_and_run(folder: Path, tmp_path: Path) -> Non
 def test_file_copied_between_look_and_run_is_the_same(folder: Path, tmp_path: Path) -> None:
     from needle_parsl.analysis import load
     from needle_parsl.site import Site
-    from needle_parsl.workflow import run
+    from needle_parsl.workflow import prepared_run, run
 
-    prepared = run.prepare(tmp_path / "run", load(folder), Site(description="t", workers_per_node=1), "convert")
+    prepared = prepared_run.prepare(
+        tmp_path / "run", load(folder), Site(description="t", workers_per_node=1), "convert"
+    )
     shutil.copy(folder / "s0.root", folder / "copy")
     (folder / "copy").replace(folder / "s0.root")
     assert not run.run(prepared, lambda *_: None).failed

@@ -90,9 +90,8 @@ def test_other_host_is_believed_until_it_is_silent(tmp_path: Path, silent: float
             assert lock.holder(tmp_path).host == socket.gethostname()
 
 
-def test_heart_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "BEAT", 0.05)
-    with lock.held(tmp_path):
+def test_heart_beats(tmp_path: Path) -> None:
+    with lock.held(tmp_path, beat=0.05):
         os.utime(tmp_path / "lock", (0, 0))
         wait_for(lambda: (tmp_path / "lock").stat().st_mtime > 0)
         assert time.time() - (tmp_path / "lock").stat().st_mtime < 60

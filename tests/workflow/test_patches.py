@@ -218,21 +218,6 @@ def test_plain_parsl_imports_the_sdk_of_globus_compute(plain: bool) -> None:
     assert done.stdout.strip() == str(plain)
 
 
-@pytest.fixture
-def scheduler(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Answers Slurm's commands; `asked` has those that came."""
-    found = SimpleNamespace(asked=[], answers={"sacct": (1, "", "disabled")})
-
-    def wait(command: str, _: object) -> tuple[int, str, str]:
-        program = command.partition(" ")[0]
-        found.asked.append(program)
-        answer: tuple[int, str, str] = found.answers[program]
-        return answer
-
-    monkeypatch.setattr("parsl.providers.cluster_provider.execute_wait", wait)
-    return found
-
-
 def slurm(mended: type, states: dict[str, JobState], folder: Path) -> Any:
     """Make Parsl's provider with a patch, or without, that knows of some jobs."""
     made: Any = type("Provider", (SlurmProvider,) if mended is SlurmProvider else (mended, SlurmProvider), {})()

@@ -489,16 +489,18 @@ def test_full_disk_while_a_task_is_noted_ends_the_run_as_failed(
     from needle_parsl.analysis import load
     from needle_parsl.errors import TaskError
     from needle_parsl.site import Site
-    from needle_parsl.workflow import ledger, run
+    from needle_parsl.workflow import ledger, prepared_run, run, run_state
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "ledger.jsonl")
 
     monkeypatch.setattr(ledger, "append", full)
-    prepared = run.prepare(tmp_path / "run", load(small_inputs), Site(description="t", workers_per_node=1), "convert")
+    prepared = prepared_run.prepare(
+        tmp_path / "run", load(small_inputs), Site(description="t", workers_per_node=1), "convert"
+    )
     with pytest.raises(TaskError, match="no space left on its disk; make some"):
         run.run(prepared, lambda *_: None)
-    assert run.state(tmp_path / "run")["status"] == "interrupted"
+    assert run_state.read(tmp_path / "run")["status"] == "interrupted"
 
 
 @pytest.mark.parametrize(

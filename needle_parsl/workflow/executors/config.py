@@ -17,6 +17,7 @@ from needle_parsl.workflow import retries
 from needle_parsl.workflow.executors import globus, node_script
 from needle_parsl.workflow.executors.block_errors import BlockErrorHandler
 from needle_parsl.workflow.executors.jobs import Jobs
+from needle_parsl.workflow.executors.patches import lost_blocks, supervised_interchange
 
 PARSL = "parsl"
 LABEL = "tasks"
@@ -42,8 +43,6 @@ def config(site: Site, logs: Path, jobs: Jobs) -> Any:
         InputError: Parsl cannot work in this folder, or not with this site on this machine.
     """
     from parsl.config import Config
-
-    from needle_parsl.workflow.executors.patches import lost_blocks
 
     made = _users(site) if site.factory else Config(executors=_executors(site, logs, jobs))
     made.run_dir = str(logs / PARSL)
@@ -109,7 +108,7 @@ def htex(site: Site, label: str, logs: Path, jobs: Jobs, where: str = "") -> Any
         jobs: Where jobs are written down.
         where: The address on which workers reach this process; by default that of the site's interface.
     """
-    from needle_parsl.workflow.executors.patches import launch_command, supervised_interchange
+    from needle_parsl.workflow.executors.patches import launch_command
     from needle_parsl.workflow.executors.patches.idle_blocks import PatchedHtex
     from needle_parsl.workflow.executors.patches.mpi_executor import PatchedMpiExecutor
 

@@ -24,6 +24,7 @@ from parsl.providers import PBSProProvider
 from parsl.providers.cluster_provider import ClusterProvider
 
 from needle_parsl.site import Shape, Site
+from needle_parsl.workflow.executors import job_options
 from needle_parsl.workflow.executors.jobs import Jobs, SpentError
 from needle_parsl.workflow.executors.patches.ended_jobs import EndedJobs
 from needle_parsl.workflow.executors.patches.forgotten_jobs import ForgottenJobs
@@ -173,7 +174,7 @@ def provider(site: Site, label: str, name: str, jobs: Jobs) -> Any:
     shape = site.shapes()[label]
     launcher = SimpleLauncher() if label == "mpi" else LAUNCHERS[shape.launcher](shape.launcher_options)
     common = {
-        "account": shape.account or None,
+        **job_options.named(shape, site.scheduler),
         "nodes_per_block": shape.nodes,
         "init_blocks": 0,
         "min_blocks": shape.min_blocks,
@@ -198,22 +199,18 @@ def _setup(shape: Shape) -> str:
 
 def _slurm(shape: Shape, common: dict[str, Any]) -> Slurm:
     return Slurm(
-        partition=shape.queue or None,
-        qos=shape.qos or None,
-        constraint=shape.constraint or None,
         gpus_per_node=shape.gpus_per_node or None,
         cores_per_node=shape.cores_per_node or None,
         exclusive=shape.exclusive,
-        scheduler_options="\n".join(f"#SBATCH {option}" for option in shape.options),
+        scheduler_options=job_options.lines(shape.options, "slurm"),
         **common,
     )
 
 
 def _pbs(shape: Shape, common: dict[str, Any]) -> Pbs:
     return Pbs(
-        queue=shape.queue or None,
         select_options=shape.select,
         cpus_per_node=shape.cores_per_node or 1,
-        scheduler_options="\n".join(f"#PBS {option}" for option in shape.options),
+        scheduler_options=job_options.lines(shape.options, "pbs"),
         **common,
     )

@@ -14,9 +14,9 @@ from needle_parsl import ownership, rundir
 from needle_parsl import site as sites
 from needle_parsl.analysis import read
 from needle_parsl.errors import InputError, NeedleError
-from needle_parsl.workflow import driver as detached
-from needle_parsl.workflow import run as running
+from needle_parsl.workflow import driver, run_state
 from needle_parsl.workflow.executors import wire
+from needle_parsl.workflow.executors.driver_job import LOG
 
 HOME = "NEEDLE_REMOTE"
 """Environment variable that names the folder of remote runs at a site."""
@@ -76,12 +76,12 @@ def _start(folder: Path, question: Mapping[str, Any]) -> None:
     settings = [part for setting in question["settings"] for part in ("--set", setting)]
     opened = ["--unblind"] if question["unblind"] else []
     command = ["run", question["analysis"], "--site", question["site"], "--out", RUN, *settings, *opened]
-    detached.start(command, folder, folder / rundir.DRIVER, folder / detached.LOG)
+    driver.start(command, folder, folder / rundir.DRIVER, folder / LOG)
 
 
 def _alive(folder: Path) -> bool:
-    driver = detached.read(folder / rundir.DRIVER)
-    return driver is not None and detached.alive(driver)
+    detached = driver.read(folder / rundir.DRIVER)
+    return detached is not None and driver.alive(detached)
 
 
 def _status(question: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,20 +90,20 @@ def _status(question: Mapping[str, Any]) -> dict[str, Any]:
     alive = _alive(folder)
     facts: dict[str, Any] = {"run": str(question["run"]), "folder": str(folder / RUN), "alive": alive}
     if (folder / RUN / rundir.RUN).exists():
-        state = running.state(folder / RUN)
+        state = run_state.read(folder / RUN)
         return facts | {"state": {key: state[key] for key in SHOWN if key in state}}
-    return facts | {"status": "starting" if alive else "did not start", "log": detached.tail(folder / detached.LOG)}
+    return facts | {"status": "starting" if alive else "did not start", "log": driver.tail(folder / LOG)}
 
 
 def _logs(question: Mapping[str, Any]) -> dict[str, Any]:
-    return {"log": detached.tail(_known(question) / detached.LOG)}
+    return {"log": driver.tail(_known(question) / LOG)}
 
 
 def _cancel(question: Mapping[str, Any]) -> dict[str, Any]:
     """End the driver, and with it its workers and jobs."""
-    driver = detached.read(_known(question) / rundir.DRIVER)
-    if driver is not None:
-        detached.end(driver, _known(question))
+    detached = driver.read(_known(question) / rundir.DRIVER)
+    if detached is not None:
+        driver.end(detached, _known(question))
     return _status(question)
 
 
