@@ -14,7 +14,7 @@ SETTINGS = Settings(SHAPE, "carl", "adamw", 1e-2, "constant", 1e-4, 256, 4, 10)
 
 def gaussian(n: int, mean: float, seed: int, start: int = 0) -> Events:
     x = np.random.default_rng(seed).normal(mean, 1, (n, 2)).astype(np.float32)
-    return Events(("a", "b"), x, np.ones(n), np.arange(start, start + n, dtype=np.uint64))
+    return Events(names=("a", "b"), x=x, weight=np.ones(n), id=np.arange(start, start + n, dtype=np.uint64))
 
 
 DATA = ratio_events.RatioEvents.build(gaussian(2000, 0.5, 1), gaussian(3000, 0.0, 2, start=10_000))

@@ -36,7 +36,7 @@ class Earlier:
     """Size and time of the ledger when it was read."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
     """A run that could start now."""
 
@@ -99,7 +99,9 @@ def prepare(
     found = _changes(root, loaded, site, before, looked)
     earlier = Earlier(before.get("analysis", ""), found, changes.redone(todo, lines), damaged, stamp)
     opened = _unblinded(loaded, before, asked=unblind)
-    return Prepared(root, loaded, site, planned, done, looked, earlier, opened)
+    return Prepared(
+        root=root, loaded=loaded, site=site, plan=planned, done=done, looked=looked, earlier=earlier, unblinded=opened
+    )
 
 
 def _outputs(planned: Plan) -> Iterator[str]:

@@ -22,4 +22,6 @@ N = 3000
 
 def events(rng: np.random.Generator, mean: float, first: int, count: int = N) -> Events:
     ids = np.arange(first, first + count, dtype=np.uint64)
-    return Events(("x",), rng.normal(mean, 1, (count, 1)).astype(np.float32), rng.uniform(0.5, 1.5, count), ids)
+    return Events(
+        names=("x",), x=rng.normal(mean, 1, (count, 1)).astype(np.float32), weight=rng.uniform(0.5, 1.5, count), id=ids
+    )

@@ -61,7 +61,13 @@ def test_a_drivers_job_asks_for_what_blocks_ask_for(scheduler: Any, tmp_path: Pa
     asked = {"account": "m1", "queue": "q", "options": ("--mail-user=a@b.c",)}
     asked |= {"qos": "r", "constraint": "cpu"} if scheduler == "slurm" else {}
     here = Site(
-        "t", scheduler=scheduler, executor="htex", walltime="02:00:00", workers_per_node=4, driver="job", **asked
+        description="t",
+        scheduler=scheduler,
+        executor="htex",
+        walltime="02:00:00",
+        workers_per_node=4,
+        driver="job",
+        **asked,
     )
     texts = [
         *preview.scripts(here, tmp_path / "logs").values(),

@@ -16,7 +16,7 @@ from needle_parsl.workflow.executors.jobs import Jobs, SpentError
 from needle_parsl.workflow.executors.patches.refusals import RefusedError
 
 SITE = Site(
-    "t",
+    description="t",
     scheduler="slurm",
     executor="htex",
     account="m1",

@@ -32,7 +32,7 @@ class SpentError(TaskError):
     """The budget has no room for one more job."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """A job of the scheduler, which is a block of Parsl."""
 
@@ -93,7 +93,7 @@ class Jobs:
 
     def add(self, name: str, label: str, shape: Shape) -> None:
         """Write down a job that was submitted."""
-        self._set(name, Job(label, shape.nodes, shape.seconds(), time.time()))
+        self._set(name, Job(shape=label, nodes=shape.nodes, walltime=shape.seconds(), submitted=time.time()))
 
     def see(self, name: str, state: str, *, ended: bool, asked: bool = False) -> None:
         """Write down how a job is, if that has changed.
