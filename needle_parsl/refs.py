@@ -181,6 +181,11 @@ def named_by_file(reference: str) -> Any:
     return resolve(reference)
 
 
+def own_name(reference: str) -> str:
+    """Give what a reference names its own name, without that of a module that may have been loaded from text."""
+    return reference.rpartition(":")[2]
+
+
 def digest(source: str) -> str:
     """Fingerprint the text of a file."""
     return hashlib.blake2b(source.encode(), digest_size=16).hexdigest()

@@ -34,7 +34,7 @@ def estimators(ratios: int, members: int) -> dict[str, Estimator]:
     from needle_parsl.nsbi.training import networks
     from needle_parsl.nsbi.transforms.transform import Column, Transform
 
-    shape = networks.Shape("mlp", FEATURES, LAYERS, NODES)
+    shape = networks.NetworkShape("mlp", FEATURES, LAYERS, NODES)
     features = tuple(f"x{k}" for k in range(FEATURES))
     transform = Transform(tuple(Column(name=name, kind="robust") for name in features))
 

@@ -124,11 +124,11 @@ def job(work: Work, seed: int, classes: int = 1, dropout: float = 0.0) -> Any:
     """Describe the training to needle's engines; with many classes, labels are drawn among them."""
     from needle_parsl.nsbi.training import heads
     from needle_parsl.nsbi.training.members import Job, Settings
-    from needle_parsl.nsbi.training.networks import Shape
+    from needle_parsl.nsbi.training.networks import NetworkShape
     from needle_parsl.nsbi.training.ratio_events import Batchable
 
     head, loss = ("", "carl") if classes == 1 else (heads.of_classes([str(k) for k in range(classes)]), "multiclass")
-    shape = Shape("mlp", FEATURES, work.layers, work.nodes, head=head)
+    shape = NetworkShape("mlp", FEATURES, work.layers, work.nodes, head=head)
     settings = Settings(shape, loss, "adam", RATE, "constant", 0.0, work.batch_size, work.epochs, 50, dropout=dropout)
     fitting, validation = (Batchable(*table(events, number)) for events, number in ((work.events, 1), (VALIDATION, 2)))
     if classes > 1:

@@ -8,7 +8,7 @@ from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.training import networks, ratio_events
 from needle_parsl.nsbi.training.members import Member, Settings
 
-SHAPE = networks.Shape("mlp", features=2, layers=1, nodes=8)
+SHAPE = networks.NetworkShape("mlp", features=2, layers=1, nodes=8)
 SETTINGS = Settings(SHAPE, "carl", "adamw", 1e-2, "constant", 1e-4, 256, 4, 10)
 
 

@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from needle_parsl import refs
 from needle_parsl.nsbi.data import store
-from needle_parsl.nsbi.estimators import ensembles, files
+from needle_parsl.nsbi.estimators import files
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -51,7 +51,7 @@ def test_examples_of_the_pages_run(analysis: Path, needle: Callable[..., Any], t
     assert {line["engine"] for line in lines if line["stage"] == "train"} == {"sequential"}
     refs.grant(["physics.py:trimmed"], (analysis / "physics.py").read_text(), str(analysis / "physics.py"))
     made = files.read(root / "estimators" / "signal" / "estimator.h5")
-    assert ensembles.called(made.combine) == "trimmed"
+    assert refs.own_name(made.combine) == "trimmed"
     x = store.read(root / "events" / "background.h5").x[:100]
     middle = np.median(made.members(x), axis=0)  # of three, what is left without the lowest and the highest
     np.testing.assert_allclose(made.log_ratio(x), made.slope * middle - made.log_norm, atol=1e-12)

@@ -93,6 +93,39 @@ def test_mistake_is_said_with_file_key_and_closest_name(table: dict[str, object]
     assert str(caught.value) == said
 
 
+@dataclass(frozen=True)
+class Named:
+    loss: str | None = field(default=None, metadata=reading.among(["carl", "mlc"], own=True))
+    schedule: str = field(default="cosine", metadata=reading.among(["constant", "cosine"]))
+    metrics: tuple[str, ...] = field(default=(), metadata=reading.among(["ece", "mce"]))
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"loss": "mlc", "schedule": "constant", "metrics": ["mce", "ece"]}, []),
+        ({"loss": "physics.py:f"}, []),
+        (
+            {"loss": "crl"},
+            [
+                'loss: found "crl", expected "carl" or "mlc" or a function of yours, "physics.py:name"; did you mean "carl"?'
+            ],
+        ),
+        ({"loss": 3}, ['loss: found 3, expected "carl" or "mlc" or a function of yours, "physics.py:name"']),
+        ({"schedule": "physics.py:f"}, ['schedule: found "physics.py:f", expected "constant" or "cosine"']),
+        ({"metrics": ["ece", "mec"]}, ['metrics[1]: found "mec", expected "ece" or "mce"; did you mean "mce"?']),
+    ],
+)
+def test_a_text_is_one_of_some_names_or_of_the_users(table: dict[str, object], said: list[str]) -> None:
+    reader = reading.Reader(reading.Places("a.toml"))
+    found = reader.table(Named, table)
+    assert [f"{problem.key}: {problem.message}" for problem in reader.problems] == said
+    if not said:
+        assert {
+            name: list(v) if isinstance(v, tuple) else v for name, v in vars(found).items() if name in table
+        } == table
+
+
 def test_all_mistakes_at_once() -> None:
     with pytest.raises(InputError) as caught:
         read({"nmae": 1, "count": "x", "inner": {"pair": 1}, "many": {"a": 1}})

@@ -39,7 +39,7 @@ class Entry:
         return found(self.reference)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Loss(Entry):
     """What is minimised. A function of logits, labels and weights of shape (N,), that gives one number."""
 
@@ -58,7 +58,7 @@ class Loss(Entry):
         return self.joint == "score"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Network(Entry):
     """An architecture. A class that is given `features`, `layers` and `nodes`, and gives logits of shape (N,)."""
 
@@ -74,7 +74,7 @@ class Network(Entry):
     """What must be installed for it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Schedule(Entry):
     """How the learning rate changes over the epochs. Takes the optimiser, and the epochs after which a training may end."""
 
@@ -82,7 +82,7 @@ class Schedule(Entry):
     """Whether steps vanish at the end, so that the last epochs are the best, and nothing is gained by stopping before."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Combiner(Entry):
     """How members become one ratio. Takes their log ratios (M, N) and coefficients (M,), and gives ln r, (N,)."""
 
@@ -101,7 +101,7 @@ class Combiner(Entry):
         return bool(self.fallback)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Calibration(Entry):
     """A map of ln r of the combined members. Takes ln r, labels and weights of both classes, each (N,)."""
 
@@ -111,7 +111,7 @@ class Calibration(Entry):
     """What must be installed for it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Engine(Entry):
     """What does the arithmetic of a training; chosen by needle."""
 

@@ -51,10 +51,11 @@ class Graph:
         # A store is named by its files alone, whatever the tasks through which they came.
         named = () if stage == "convert" else keys
         networked = how.networked or isinstance(spec, specs.Closing)
-        trained = self.code() if stage == "train" and self.analysis.training.own_code() else None
-        code = self.code() if networked and self.analysis.evaluated_code() else trained
+        trains = stage == "train"
+        own = self.analysis.training.own_code() if trains else self.analysis.evaluated_code()
+        code = self.code() if networked and own else None
         limits = self.analysis.limits
-        made_from = [stage, how.version, name, spec, named, trained]
+        made_from = [stage, how.version, name, spec, named, code if trains else None]
         task = Task(
             stage=how,
             name=name,

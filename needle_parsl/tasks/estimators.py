@@ -11,7 +11,7 @@ import numpy as np
 
 from needle_parsl.errors import TaskError
 from needle_parsl.files import atomic, digest, write_json
-from needle_parsl.nsbi.estimators import diagnostics, files, joint, normalisation
+from needle_parsl.nsbi.estimators import diagnostics, files, joint, yield_scales
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.estimators.exporting import onnx_file
 from needle_parsl.nsbi.statistics import dataset, outside, pseudomodel
@@ -34,7 +34,7 @@ def combine(root: str, task: Task, *_before: Record) -> Record:
     with writing(root, task) as out:
         found = made(root, spec, packs.join([packs.read(inputs.path(root, "train", name)) for name in spec.packs]))
         if spec.normalise not in ("reference", "none"):
-            scales = normalisation.read(inputs.path(root, "normalise", spec.normalise)).scales
+            scales = yield_scales.read(inputs.path(root, "normalise", spec.normalise)).scales
             found = scales[spec.ratio.name].apply(found)
         files.write(out.path, found)
     return out.record(root)

@@ -10,9 +10,9 @@ import numpy as np
 from needle_parsl import refs
 from needle_parsl.analysis import catalogue
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.estimators import composing, normalisation
+from needle_parsl.nsbi.estimators import composing, yield_scales
 from needle_parsl.nsbi.estimators.estimator import Estimator
-from needle_parsl.nsbi.estimators.normalisation import Normalisation, Simulated
+from needle_parsl.nsbi.estimators.yield_scales import Normalisation, Simulated
 from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training.packs import Pack
 from needle_parsl.plan import Task, specs
@@ -28,8 +28,8 @@ def normalise(root: str, task: Task, *_before: Record) -> Record:
             one.ratio.name: made(root, one, packs.join([packs.read(inputs.path(root, "train", n)) for n in one.packs]))
             for one in spec.ratios
         }
-        nominal = normalisation.read(inputs.path(root, "normalise", spec.nominal)) if spec.nominal else None
-        normalisation.write(out.path, normalised(root, spec, raw, nominal))
+        nominal = yield_scales.read(inputs.path(root, "normalise", spec.nominal)) if spec.nominal else None
+        yield_scales.write(out.path, normalised(root, spec, raw, nominal))
     return out.record(root)
 
 
@@ -75,11 +75,11 @@ def normalised(
     simulation, first = simulated(root, spec, resampled), spec.ratios[0].ratio
     if not first.numerator.nuisance:
         shares = {density.name: expected for density, expected in inputs.shares(root, first.denominator)}
-        return normalisation.processes(simulation, raw, shares, shared=spec.shared)
+        return yield_scales.processes(simulation, raw, shares, shared=spec.shared)
     joined, place = simulation.joined(), simulation.processes.index(first.numerator.sample)
     weight = nominal.weight[place] if nominal else joined.weight * (simulation.labels() == place)
     own = {one.ratio.name: _events(root, spec, one.ratio.numerator.name, resampled) for one in spec.ratios}
-    return normalisation.variations(joined, weight, own, simulation.events[place], raw)
+    return yield_scales.variations(joined, weight, own, simulation.events[place], raw)
 
 
 def simulated(root: str, spec: specs.Normalise, resampled: int | None = None) -> Simulated:

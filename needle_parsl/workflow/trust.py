@@ -37,7 +37,8 @@ def references(analysis: Analysis, *, networks: bool = True) -> tuple[str, ...]:
 def foreign(loaded: Loaded) -> list[str]:
     """Say which code is about to be executed in a folder that is not the user's own."""
     folder, path = loaded.path.resolve().parent, loaded.path.parent / (loaded.analysis.physics or "")
-    code = [str(path)] if loaded.source else [name for name in references(loaded.analysis) if not name.endswith(".py")]
+    named = dict.fromkeys([*loaded.analysis.training.own_code(), *references(loaded.analysis)])
+    code = [str(path)] if loaded.source else [name for name in named if not name.endswith(".py")]
     theirs = [place for place in (folder, loaded.path, path) if place.exists() and not ownership.mine(place)]
     return (
         [f"executing {', '.join(code)} in a folder of {ownership.owner(theirs[0])}'s: {folder}"]

@@ -36,7 +36,7 @@ def drawn(process: str, n: int, seed: int) -> Events:
 def mean_square_errors(seed: int, members: int) -> tuple[float, float]:
     """Of ln r of the first member, and of all."""
     events = RatioEvents.build(drawn("signal", 30_000, 10 * seed), drawn("background", 30_000, 10 * seed + 1))
-    settings = Settings(networks.Shape("mlp", 4, 2, 32), "carl", "adamw", 4e-3, "cosine", 1e-4, 1024, 10, 5)
+    settings = Settings(networks.NetworkShape("mlp", 4, 2, 32), "carl", "adamw", 4e-3, "cosine", 1e-4, 1024, 10, 5)
     views = [MemberView(0, 1, 1, 0.1, seed, salts.key("bootstrap", seed, m)) for m in range(members)]
     trained = tuple(
         train.train(events, Member(m, 0, salts.key(seed, m), view), settings) for m, view in enumerate(views)

@@ -29,7 +29,7 @@ NAMES = ("x", "y")
 MEAN = {"signal": 0.8, "background": 0.0}
 YIELDS = {"signal": 100.0, "background": 300.0}
 TRAIN, COMBINE, FITTED, MEMBERS = 1000, 500, 1000, 2
-SETTINGS = Settings(networks.Shape("mlp", 2, 1, 6), "carl", "adamw", 2e-2, "cosine", 1e-4, 250, 8, 8)
+SETTINGS = Settings(networks.NetworkShape("mlp", 2, 1, 6), "carl", "adamw", 2e-2, "cosine", 1e-4, 250, 8, 8)
 MODEL = Builder.of(Model({"mu": Parameter(1.0, (0.0, 10.0))}, {"signal": "mu", "background": "1"}, {}), ())
 POINTS = np.random.default_rng(5).normal(0.4, 1.0, (200, 2)).astype(np.float32)
 

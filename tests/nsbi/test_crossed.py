@@ -19,7 +19,7 @@ from needle_parsl.nsbi.training.ratio_events import MemberView, chosen
 from needle_parsl.nsbi.transforms.transform import Transform
 
 FOLDS, SALT = 5, salts.key("fold")
-SHAPE = networks.Shape("mlp", 2, 1, 3)
+SHAPE = networks.NetworkShape("mlp", 2, 1, 3)
 
 
 def events(count: int, seed: int = 1) -> Events:

@@ -18,6 +18,7 @@ from needle_parsl.nsbi.data.jagged import Jagged, ends
 from needle_parsl.nsbi.training import dropout, heads, losses, networks, state, train
 from needle_parsl.nsbi.training.dropout import Dropout
 from needle_parsl.nsbi.training.engines import choosing, lightning_trainer
+from needle_parsl.nsbi.training.kernels import dropout_hash
 from needle_parsl.nsbi.training.members import Member, Settings
 from needle_parsl.nsbi.training.ratio_events import MemberView, RatioEvents
 
@@ -46,7 +47,7 @@ def gaussian(n: int, mean: float, seed: int) -> Events:
 WITH_JETS = RatioEvents.build(gaussian(1500, 0.4, 1), gaussian(1500, 0.0, 2))
 DATA = replace(WITH_JETS, particles=None)
 SETTINGS = Settings(
-    networks.Shape("mlp", 3, 2, 20), "carl", "adamw", 1e-2, "cosine", 1e-4, 101, 3, 3, dropout=0.3
+    networks.NetworkShape("mlp", 3, 2, 20), "carl", "adamw", 1e-2, "cosine", 1e-4, 101, 3, 3, dropout=0.3
 )  # an odd batch, whose last pair has one row
 
 
@@ -56,7 +57,7 @@ def member(number: int = 0) -> Member:
 
 def mask(share: float, layer: int, seed: int, step: int, shape: tuple[int, int] = (400, 50)) -> torch.Tensor:
     part = Dropout(share, layer)
-    part.key = dropout.keyed(seed, step)
+    part.key = dropout_hash.keyed(seed, step)
     return part.kept(*shape)
 
 
@@ -89,13 +90,14 @@ def test_the_mean_of_a_unit_stays() -> None:
 @pytest.mark.parametrize("share", [0.1, 0.6])
 def test_compiled_masks_have_the_bits_of_torch(outputs: int, nodes: int, share: float) -> None:
     """Where activations are 0 units were dropped: every row, every unit, in the second tile of an odd batch; and the gradient."""
-    from needle_parsl.nsbi.training.kernels import passes, recognition, updates
+    from needle_parsl.nsbi.training.engines import recognition
+    from needle_parsl.nsbi.training.kernels import passes, updates
     from needle_parsl.nsbi.training.kernels.layout import HERE, PADDED_OUT, TILE
     from needle_parsl.nsbi.training.kernels.passes import Table
     from needle_parsl.nsbi.training.kernels.trainer import Goal, Trainer
     from needle_parsl.nsbi.training.kernels.updates import Rule
 
-    shape = networks.Shape("mlp", 3, 2, nodes, head=heads.of_classes("abc") if outputs > 1 else "")
+    shape = networks.NetworkShape("mlp", 3, 2, nodes, head=heads.of_classes("abc") if outputs > 1 else "")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         module = networks.make(shape, share).double()
@@ -109,7 +111,7 @@ def test_compiled_masks_have_the_bits_of_torch(outputs: int, nodes: int, share: 
     trainer = Trainer(structure, goal, Rule(updates.ADAM), seed)
     loss, gradient = trainer.differentiate(networks.vector(module).numpy(), table, np.arange(rows), step)
 
-    dropout.begin(dropout.parts(module), dropout.keyed(seed, step))
+    dropout.begin(dropout.parts(module), dropout_hash.keyed(seed, step))
     for layer, part in enumerate(dropout.parts(module)):
         place = trainer.places[layer]
         own = trainer.work.values[place[HERE] : place[HERE] + (rows - TILE) * place[PADDED_OUT]]
@@ -197,7 +199,7 @@ def test_lightning_drops_what_rows_drop(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize(("network", "drops"), [("deepset", 3), ("transformer", 4)])
 def test_networks_of_particles_drop_in_training_only(network: str, drops: int) -> None:
-    shape = networks.Shape(network, 3, 2, 8, particles=2)
+    shape = networks.NetworkShape(network, 3, 2, 8, particles=2)
     settings = replace(SETTINGS, shape=shape, epochs=1)
     parts = dropout.parts(networks.make(shape, 0.3))
     assert [part.layer for part in parts] == list(range(drops))

@@ -57,7 +57,7 @@ WITH_JETS = ratio_events.RatioEvents.build(jets(1500, 0.4, 1), jets(1500, 0.0, 2
 
 def settings(network: str, epochs: int = 4, **arguments: object) -> Settings:
     name = network if network in catalogue.NETWORKS else refs.located(f"lightning_modules:{network}")
-    shape = networks.Shape(name, FEATURES, 1, 8, json.dumps(arguments), 3 if network == "Jets" else 0)
+    shape = networks.NetworkShape(name, FEATURES, 1, 8, json.dumps(arguments), 3 if network == "Jets" else 0)
     return Settings(shape, "carl", "adamw", 3e-3, "constant", 1e-4, 128, epochs, 10)
 
 

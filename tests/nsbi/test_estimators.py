@@ -19,7 +19,7 @@ from needle_parsl.nsbi.estimators.exact import log_mixture
 from needle_parsl.nsbi.training import networks, packs
 from needle_parsl.nsbi.transforms.transform import Transform
 
-SHAPE = networks.Shape("mlp", features=2, layers=1, nodes=4)
+SHAPE = networks.NetworkShape("mlp", features=2, layers=1, nodes=4)
 P = 4 * 2 + 4 + 4 + 1
 RNG = np.random.default_rng(3)
 EVENTS = Events(names=("a", "b"), x=RNG.normal(size=(5000, 2)).astype(np.float32), weight=RNG.uniform(0.5, 1.5, 5000), id=np.arange(5000, dtype=np.uint64))  # fmt: skip

@@ -30,7 +30,7 @@ layers = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.layers")
 runtime = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.runtime")
 
 RNG = np.random.default_rng(21)
-SHAPE = networks.Shape("mlp", features=3, layers=2, nodes=8)
+SHAPE = networks.NetworkShape("mlp", features=3, layers=2, nodes=8)
 FACTS = onnx_file.Facts("test", {"pt": "GeV"})
 
 
@@ -126,7 +126,7 @@ def transformed(combine: str = "mean_log") -> tuple[Estimator, np.ndarray]:
     x[::3, [0, 3]], x[::5, 7] = -25, np.nan
     both = Events(names=tuple("abcdefgh"), x=x, weight=np.ones(3000), id=np.arange(3000, dtype=np.uint64))
     transform = fitted([both], Wanted.of((-25.0, "nan"), KINDS))
-    shape = networks.Shape("mlp", transform.outputs, 2, 8)
+    shape = networks.NetworkShape("mlp", transform.outputs, 2, 8)
     weights = [networks.vector(networks.build(shape, m)).numpy() for m in range(3)]
     one = Estimator("signal", both.names, shape, transform, np.stack(weights), combine, 0.1, np.full(3, 1 / 3))
     return one, np.concatenate([x, trial(transform, rng, 500)])

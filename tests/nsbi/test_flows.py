@@ -57,7 +57,7 @@ def test_densities_and_their_ratio_are_the_exact_ones() -> None:
 
 def test_masks_and_orders_that_follow_from_the_seed_come_with_the_weights() -> None:
     arguments = '{"transforms": 2, "randperm": true}'
-    shape = networks.Shape(refs.located("zuko.flows:NSF"), 3, 1, 8, arguments)
+    shape = networks.NetworkShape(refs.located("zuko.flows:NSF"), 3, 1, 8, arguments)
     made = networks.build(shape, 5)
     before = torch.random.get_rng_state()
     filled = networks.empty(shape)

@@ -14,16 +14,16 @@ from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import composing, diagnostics, files
 from needle_parsl.nsbi.training import networks, packs, ratio_events, state, train
 from needle_parsl.nsbi.training.members import Member, Settings
-from needle_parsl.nsbi.training.networks import Shape
+from needle_parsl.nsbi.training.networks import NetworkShape
 from needle_parsl.nsbi.transforms.transform import Transform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-WIDE, DEEP = Shape("mlp", 3, 1, 16), Shape("mlp", 3, 3, 4)
+WIDE, DEEP = NetworkShape("mlp", 3, 1, 16), NetworkShape("mlp", 3, 3, 4)
 HOW = composing.How("mean_log", 0.5, normalise="none")
 X = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
 
 
-def pack(shape: Shape, members: range, settings: str = "", *, lengths: bool = True) -> packs.Pack:
+def pack(shape: NetworkShape, members: range, settings: str = "", *, lengths: bool = True) -> packs.Pack:
     def trained(member: int) -> packs.Trained:
         own = networks.vector(networks.build(shape, member)).numpy()
         history = np.array([[0.7, 0.6], [0.6, 0.5]])

@@ -28,7 +28,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 MEANS = {"s": (0.6, 0.0), "b": (0.0, 0.0), "t": (0.0, -0.5)}
 """Of unit Gaussians: ln p_j is linear in x but for what the classes share."""
 HEAD = heads.of_classes(list(MEANS))
-SETTINGS = Settings(networks.Shape("mlp", 2, 1, 8, head=HEAD), "multiclass", "adamw", 1e-2, "cosine", 1e-4, 256, 12, 12)
+SETTINGS = Settings(
+    networks.NetworkShape("mlp", 2, 1, 8, head=HEAD), "multiclass", "adamw", 1e-2, "cosine", 1e-4, 256, 12, 12
+)
 VIEW = MemberView(0, 1, 5, 0.2, 6, None)
 
 
@@ -149,7 +151,7 @@ def test_a_network_without_outputs_is_refused() -> None:
 
 
 def test_a_head_goes_onto_networks_of_particles() -> None:
-    shape = networks.Shape("deepset", 2, 1, 4, particles=3, head=heads.of_ratio(HEAD, "s", {"b": 1.0}))
+    shape = networks.NetworkShape("deepset", 2, 1, 4, particles=3, head=heads.of_ratio(HEAD, "s", {"b": 1.0}))
     inputs = np.concatenate([X[:5], np.ones((5, 6)), np.full((5, 1), 2)], axis=1).astype(np.float32)
     transform = replace(Transform.none("ab"), particles=Transform.none("cde"))
     assert networks.empty(shape)(*networks.separated(shape, transform, inputs)).shape == (5,)

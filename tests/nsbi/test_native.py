@@ -21,7 +21,8 @@ pytest.importorskip("numba")
 
 from needle_parsl.nsbi import compilation
 from needle_parsl.nsbi.training import losses
-from needle_parsl.nsbi.training.kernels import passes, recognition, updates
+from needle_parsl.nsbi.training.engines import recognition
+from needle_parsl.nsbi.training.kernels import passes, updates
 from needle_parsl.nsbi.training.kernels.passes import Table
 from needle_parsl.nsbi.training.kernels.trainer import Goal, Structure, Trainer
 from needle_parsl.nsbi.training.kernels.updates import Rule

@@ -205,7 +205,7 @@ def test_a_combiner_that_can_be_used_has_no_problem() -> None:
 
 
 RNG = np.random.default_rng(3)
-SHAPE = networks.Shape("mlp", features=2, layers=1, nodes=4)
+SHAPE = networks.NetworkShape("mlp", features=2, layers=1, nodes=4)
 MEMBERS = tuple(
     packs.Trained(m, m % 2, m, RNG.normal(0, 0.4, 17).astype(np.float32), np.ones((1, 2)), 0, "") for m in range(6)
 )

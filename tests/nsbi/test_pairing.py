@@ -103,7 +103,7 @@ def _seen(events: RatioEvents, salt: int) -> np.ndarray:
 
 
 def test_neither_pack_nor_engine_changes_what_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = networks.Shape("mlp", 2, 1, 8, head=heads.of_classes(["nominal", "up", "down"]))
+    shape = networks.NetworkShape("mlp", 2, 1, 8, head=heads.of_classes(["nominal", "up", "down"]))
     settings = Settings(shape, "multiclass", "adamw", 1e-2, "cosine", 1e-4, 256, 3, 3)
     members = [Member(k, 0, 100 + k, VIEW) for k in range(2)]
     together_ = train.train_pack(CLASSES, members, settings, state.State(), state.never)

@@ -67,7 +67,7 @@ def test_a_draw_is_the_events_own() -> None:
 
 @pytest.fixture(scope="module")
 def learned() -> Estimator:
-    how = Settings(networks.Shape("mlp", 2, 2, 24), "carl", "adamw", 5e-3, "cosine", 1e-4, 512, 15, 15)
+    how = Settings(networks.NetworkShape("mlp", 2, 2, 24), "carl", "adamw", 5e-3, "cosine", 1e-4, 512, 15, 15)
     members = [Member(k, 0, 100 + k, MemberView(0, 1, 5, 0.1, 6, None)) for k in range(3)]
     data = RatioEvents.build(*pair(30_000, 10))
     trained = train.train_pack(data, members, how, state.State(), state.never)

@@ -74,5 +74,5 @@ def test_network_of_features_sees_no_particles() -> None:
 
 @pytest.mark.parametrize("name", [name for name, known in catalogue.NETWORKS.items() if known.particles])
 def test_a_network_of_particles_alone_is_made_without_a_warning(name: str) -> None:
-    made = networks.empty(networks.Shape(name, 0, 1, 4, particles=3))
+    made = networks.empty(networks.NetworkShape(name, 0, 1, 4, particles=3))
     assert networks.sees_particles(made)

@@ -15,7 +15,7 @@ from needle_parsl.nsbi.statistics import pseudomodel
 from needle_parsl.nsbi.training import networks, packs
 from needle_parsl.nsbi.transforms.transform import Transform
 
-SHAPE = networks.Shape("mlp", features=2, layers=1, nodes=4)
+SHAPE = networks.NetworkShape("mlp", features=2, layers=1, nodes=4)
 RNG = np.random.default_rng(5)
 P = 4 * 2 + 4 + 4 + 1
 X = RNG.normal(size=(900, 2)).astype(np.float32)

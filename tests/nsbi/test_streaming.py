@@ -115,7 +115,7 @@ def test_an_epoch_goes_on_where_it_was_interrupted(both: tuple[RatioEvents, Stor
 @pytest.mark.parametrize(("network", "particles"), [("mlp", 0), ("deepset", 2)])
 def test_training_from_stores_is_as_good(both: tuple[RatioEvents, StoredEvents], network: str, particles: int) -> None:
     """Shuffled otherwise, the two networks differ by their own noise: the loss is of second order in it."""
-    shape = networks.Shape(network, 2, 1, 8, particles=particles)
+    shape = networks.NetworkShape(network, 2, 1, 8, particles=particles)
     settings = Settings(shape, "carl", "adamw", 1e-2, "cosine", 1e-4, 256, 3, 10)
     losses = [train.train(source, Member(0, 0, 7, VIEW), settings).history[-1, 1] for source in both]
     assert losses[0] == pytest.approx(losses[1], abs=2e-3)

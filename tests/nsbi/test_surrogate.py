@@ -43,7 +43,7 @@ def drawn(nu: tuple[float, float], events: int, seed: int) -> Events:
 @pytest.fixture(scope="module")
 def learned() -> Surrogate:
     grid = [(dict(zip(NAMES, map(float, nu), strict=True)), drawn(nu, 10_000, k)) for k, nu in enumerate(GRID)]
-    settings = Settings(networks.Shape("mlp", 1, 1, 16), "carl", "adamw", 4e-3, "cosine", 1e-4, 1024, 6, 6)
+    settings = Settings(networks.NetworkShape("mlp", 1, 1, 16), "carl", "adamw", 4e-3, "cosine", 1e-4, 1024, 6, 6)
     return train(
         "background", drawn((0, 0), 10_000, 99), grid, Member(0, 0, 7, MemberView(0, 1, 1, 0.1, 5, None)), settings
     )

@@ -10,7 +10,7 @@ from needle_parsl.nsbi.training import networks, packs
 from needle_parsl.nsbi.transforms.transform import Transform
 
 RNG = np.random.default_rng(8)
-SHAPE = networks.Shape("mlp", features=1, layers=1, nodes=4)
+SHAPE = networks.NetworkShape("mlp", features=1, layers=1, nodes=4)
 P = 4 + 4 + 4 + 1
 MEMBERS = tuple(
     packs.Trained(m, 0, m, RNG.normal(0, 0.6, P).astype(np.float32), np.ones((1, 2)), 0, "") for m in range(2)

@@ -48,9 +48,9 @@ processes.background = "1"
 """
 
 
-def estimator(shape: networks.Shape | None = None, members: int = 2) -> Estimator:
+def estimator(shape: networks.NetworkShape | None = None, members: int = 2) -> Estimator:
     """One with weights that nobody has trained."""
-    shape = shape or networks.Shape("mlp", 2, 1, 4)
+    shape = shape or networks.NetworkShape("mlp", 2, 1, 4)
     made = [networks.vector(networks.build(shape, seed)).numpy() for seed in range(members)]
     transform = Transform.none(("x1", "x2"))
     return Estimator(

@@ -140,7 +140,7 @@ def test_an_estimator_holds_its_own_data(how: str, tmp_path: Path) -> None:
 
 
 def test_a_pack_names_no_code(tmp_path: Path) -> None:
-    shape = networks.Shape("mlp", 2, 1, 4)
+    shape = networks.NetworkShape("mlp", 2, 1, 4)
     made = planting.estimator(shape)
     member = Trained(0, 0, 1, made.weights[0], np.zeros((1, 2)), 0, "")
     packs.write(tmp_path / "p.h5", Pack(shape, made.transform, (member,)))
@@ -155,7 +155,7 @@ def own(folder: Path) -> Path:
     source.mkdir()
     (source / "physics.py").write_text(NETWORK)
     name = refs.located("physics.py:Net", NETWORK, str(source / "physics.py"))
-    made = planting.estimator(networks.Shape(name, 2, 1, 4))
+    made = planting.estimator(networks.NetworkShape(name, 2, 1, 4))
     refs._GRANTED.clear()
     return planting.run(folder, made, NETWORK, top='physics = "physics.py"', training='network = "physics.py:Net"')
 
@@ -305,6 +305,11 @@ def test_check_says_what_it_executes_in_a_folder_of_somebody_else(tmp_path: Path
     assert trust.foreign(read(root)) == []
     os.chown(root / "physics.py", 65534, 65534)
     assert "physics.py in a folder of nobody's" in trust.foreign(read(root))[0]
+    (root / "physics.py").unlink()
+    os.chown(root / "analysis.toml", 65534, 65534)
+    lines = 'loss = "theirs:tilted"\n[ensemble]\ncombine = "theirs:middle"'
+    (root / "analysis.toml").write_text(planting.ANALYSIS.format(top="", features="", training=lines))
+    assert "executing theirs:tilted, theirs:middle in a folder of nobody's" in trust.foreign(read(root))[0]
 
 
 def test_an_onnx_file_brings_no_operators_and_none_that_fails_is_a_traceback() -> None:

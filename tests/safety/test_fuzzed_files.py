@@ -108,7 +108,7 @@ class Audit:
 
 @pytest.fixture(scope="module")
 def watch() -> Audit:
-    networks.empty(networks.Shape("mlp", 2, 1, 4))  # what is loaded on first use is loaded
+    networks.empty(networks.NetworkShape("mlp", 2, 1, 4))  # what is loaded on first use is loaded
     return Audit()
 
 
@@ -209,7 +209,7 @@ def _mutate(path: Path, chance: random.Random) -> None:
 
 
 def write_pack(path: Path) -> None:
-    shape = networks.Shape("mlp", 2, 1, 4)
+    shape = networks.NetworkShape("mlp", 2, 1, 4)
     made = planting.estimator(shape)
     packs.write(
         path,

@@ -13,7 +13,7 @@ from scipy.special import expit, logsumexp
 from needle_parsl import refs
 from needle_parsl.analysis import catalogue
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.training.engines import placement
+from needle_parsl.nsbi.training import user_errors
 
 Floats = npt.NDArray[np.float64]
 TRIED, EVENTS = (1, 2, 5), 64
@@ -86,13 +86,8 @@ def find(name: str) -> Combiner:
         return found
     own = refs.named_by_file(name)
     if not callable(own):
-        raise InputError(f"{called(name)} is no function; expected one that is given ln r of the members")
-    return partial(_combined, own, called(name))
-
-
-def called(name: str) -> str:
-    """Give a function of the user's its own name, without that of a module that was loaded from text."""
-    return name.rpartition(":")[2]
+        raise InputError(f"{refs.own_name(name)} is no function; expected one that is given ln r of the members")
+    return partial(_combined, own, refs.own_name(name))
 
 
 def _combined(own: Callable[[Floats], Any], name: str, log_ratios: Floats, _coefficients: Floats) -> Floats:
@@ -101,7 +96,7 @@ def _combined(own: Callable[[Floats], Any], name: str, log_ratios: Floats, _coef
     Raises:
         InputError: It fails, or does not give one number of each event.
     """
-    with placement.blamed(name):
+    with user_errors.blamed(name):
         found = np.asarray(own(log_ratios.copy()), dtype=np.float64)
     if found.shape != log_ratios.shape[1:]:
         members, events = log_ratios.shape
@@ -123,10 +118,10 @@ def tried(name: str) -> None:
         found = combine(log_ratios, equal(members))
         if not np.isfinite(found).all():
             raise InputError(
-                f"{called(name)} gives a number that is not finite for ln r of {members} members between -4 and 4"
+                f"{refs.own_name(name)} gives a number that is not finite for ln r of {members} members between -4 and 4"
             )
         alone = combine(log_ratios[:, :1], equal(members))
         if not np.allclose(alone, found[:1]):
             raise InputError(
-                f"{called(name)} gives an event another ln r when it comes alone; expected a function of its own column"
+                f"{refs.own_name(name)} gives an event another ln r when it comes alone; expected a function of its own column"
             )

@@ -45,7 +45,7 @@ class Estimator:
     ratio: str
     features: tuple[str, ...]
     """What x holds, in this order."""
-    shape: networks.Shape
+    shape: networks.NetworkShape
     transform: Transform
     weights: npt.NDArray[np.float32]
     """Parameters of the members, shape (M, P)."""
@@ -64,7 +64,7 @@ class Estimator:
     """Given where every event trained some of the members."""
     fallback: str = ""
     """Why this is not the wifi ensemble that was asked for; empty if it is what was asked for."""
-    shapes: tuple[networks.Shape, ...] = ()
+    shapes: tuple[networks.NetworkShape, ...] = ()
     """Of each member's network, where they differ; then rows of `weights` are as long as the longest, and end with NaN."""
 
     @property
@@ -79,7 +79,7 @@ class Estimator:
         with torch.no_grad():
             return np.stack([network(*inputs[shape]).double().numpy() for shape, network in self.filled()])
 
-    def filled(self) -> Iterator[tuple[networks.Shape, nn.Module]]:
+    def filled(self) -> Iterator[tuple[networks.NetworkShape, nn.Module]]:
         """Make each member's network; one of the same shape is the same object with other weights, so use it before the next."""
         made = {shape: networks.evaluator(shape) for shape in dict.fromkeys(self.shapes or (self.shape,))}
         for weights, shape in zip(self.weights, self.shapes or (self.shape,) * len(self.weights), strict=True):

@@ -79,7 +79,7 @@ def _read_crossed(group: h5py.Group) -> Crossed:
     return Crossed(int(group.attrs["folds"]), int(group.attrs["salt"]), group["fold"][...])
 
 
-def _read_shapes(text: str) -> tuple[networks.Shape, ...]:
+def _read_shapes(text: str) -> tuple[networks.NetworkShape, ...]:
     return tuple(networks.described(json.dumps(shape)) for shape in json.loads(text))
 
 

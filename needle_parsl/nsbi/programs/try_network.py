@@ -24,8 +24,7 @@ from needle_parsl.nsbi.data import own_code
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged
 from needle_parsl.nsbi.programs import inspect_inputs
-from needle_parsl.nsbi.training import initial, losses, modules, networks, preparation, randomness, train
-from needle_parsl.nsbi.training.engines import placement
+from needle_parsl.nsbi.training import initial, losses, modules, networks, randomness, train, trained_part, user_errors
 from needle_parsl.nsbi.training.initial import Initial
 from needle_parsl.nsbi.training.members import Member, Settings
 from needle_parsl.nsbi.training.ratio_events import MemberView, RatioEvents
@@ -96,7 +95,7 @@ def _looked(
     complete, lengths = recommended.suited(table, [EVENTS])
 
     def settings(classes: Sequence[str]) -> Settings:
-        with placement.blamed(table.architecture()[0]):
+        with user_errors.blamed(table.architecture()[0]):
             return Settings.of(complete, features, particles, *physics, classes, lengths)
 
     key = "network"
@@ -165,10 +164,10 @@ def _tried(settings: Settings, events: RatioEvents) -> dict[str, Any]:
     """
     member = Member(0, 0, 1, MemberView(0, 1, 1, 0.5, 2, None))
     short = replace(settings, epochs=EPOCHS, lengths=(), patience=EPOCHS, batch_size=min(settings.batch_size, BATCH))
-    choice = preparation.prepare(events, member, settings).choice
+    choice = trained_part.prepare(events, member, settings).choice
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a Trainer that is needed is said by the reason
-        with placement.blamed(settings.shape.network, passed=(TaskError,)):
+        with user_errors.blamed(settings.shape.network, passed=(TaskError,)):
             trained = train.train(events, member, short)
     if trained.reason and not trained.reason.startswith("diverged"):  # random features prove nothing of a real loss
         raise TaskError(f"{settings.shape.network}: {trained.reason}")

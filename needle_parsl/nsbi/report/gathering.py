@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl import refs
 from needle_parsl.analysis import Diagnostics, catalogue
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events, Fractions, Part
@@ -18,7 +19,7 @@ from needle_parsl.nsbi.data.store import Lost, Store
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.toys.block import Block
 from needle_parsl.nsbi.training import packs as pack_files
-from needle_parsl.nsbi.training.networks import Shape
+from needle_parsl.nsbi.training.networks import NetworkShape
 from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.transforms.transform import Transform
 
@@ -140,9 +141,9 @@ class Kind:
     count: int = 0
 
     @staticmethod
-    def of(shape: Shape, member: Trained) -> Kind:
+    def of(shape: NetworkShape, member: Trained) -> Kind:
         """Say what a member is."""
-        ours, name = shape.network in catalogue.NETWORKS, shape.network.rpartition(":")[2]
+        ours, name = shape.network in catalogue.NETWORKS, refs.own_name(shape.network)
         said = CONTENT.sub("", member.settings)
         return Kind(name, shape.layers if ours else None, shape.nodes if ours else None, said)
 

@@ -14,10 +14,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from needle_parsl.nsbi.training.kernels.mixtures import BITS, Number, mix
-
-WHOLE = 2**16
-"""Probabilities are whole parts of it."""
+from needle_parsl.nsbi.training.kernels.dropout_hash import BITS, WHOLE, mix, scale, stream, threshold
 
 
 class Dropout(nn.Module):
@@ -49,35 +46,6 @@ class Dropout(nn.Module):
         found = mix((torch.arange(pairs * units, device=device) * factor + origin) & BITS).view(pairs, units)
         halves = torch.stack([found & (WHOLE - 1), found >> 16], dim=1)
         return halves.view(2 * pairs, units)[:rows] >= self.threshold
-
-
-def threshold(share: float) -> int:
-    """Give the parts of `WHOLE` that are dropped."""
-    return min(round(share * WHOLE), WHOLE - 1)
-
-
-def scale(threshold: int) -> float:
-    """Give what units that stay are multiplied with."""
-    return WHOLE / (WHOLE - threshold)
-
-
-def keyed(seed: int, step: Number) -> Number:
-    """Give the key of a step.
-
-    Args:
-        seed: Of the member, 64 bits.
-        step: Steps that the member has done before.
-    """
-    found: Number = mix((step & BITS) ^ mix(mix(seed & BITS) ^ (seed >> 32 & BITS)))
-    return found
-
-
-def stream(key: Number, layer: int) -> tuple[Number, Number]:
-    """Give origin and factor of a layer: number n of its units is hashed as origin + n factor, modulo 2^32.
-
-    Numbers count the units of the first pair of rows, then those of the next. Factors are odd, so that no two units are hashed alike.
-    """
-    return mix(key ^ (2 * layer + 1)), (mix(key ^ (2 * layer + 2)) & 0x7FFFFFFF) | 1
 
 
 def activation(share: float, layer: int) -> nn.Module:

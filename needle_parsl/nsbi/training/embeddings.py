@@ -23,11 +23,11 @@ from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
 from needle_parsl.nsbi.data.loading.particles import Packed
-from needle_parsl.nsbi.training.engines import placement
-from needle_parsl.nsbi.training.engines.refusals import NotEmbeddedError
+from needle_parsl.nsbi.training import user_errors
 from needle_parsl.nsbi.training.frozen import Embedding
 from needle_parsl.nsbi.training.members import Job, Settings
 from needle_parsl.nsbi.training.ratio_events import RatioEvents
+from needle_parsl.nsbi.training.refusals import NotEmbeddedError
 
 Floats = npt.NDArray[np.float32]
 
@@ -146,7 +146,7 @@ def computed(
     key = _key(events, network, embedding, job.settings, shelf)
     for rows in _Work(x, job.settings.batch_size, shelf, key).left(job.seed if shelf else 0):
         between()
-        with placement.blamed(job.settings.shape.network, passed=(NotEmbeddedError,)):
+        with user_errors.blamed(job.settings.shape.network, passed=(NotEmbeddedError,)):
             x[rows.start : rows.stop] = embedding.compute(network, _batch(events, rows)).numpy()
     return x
 

@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
-from needle_parsl.nsbi.training.engines.refusals import NotEmbeddedError, UnlikeError
+from needle_parsl.nsbi.training.refusals import NotEmbeddedError, UnlikeError
 
 
 class Column(NamedTuple):

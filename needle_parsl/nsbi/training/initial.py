@@ -41,7 +41,7 @@ class Initial:
     """By name in torch; or of needle's own packs as one vector, in the order of the network."""
     features: tuple[str, ...] = ()
     """What the networks of a pack were trained with; empty where nobody knows."""
-    shapes: Mapping[tuple[int, int], networks.Shape] = field(default_factory=dict)
+    shapes: Mapping[tuple[int, int], networks.NetworkShape] = field(default_factory=dict)
     """Of the networks of a pack, by member and fold."""
 
     def only(self, member: int, fold: int) -> Initial:
@@ -52,7 +52,7 @@ class Initial:
         shapes = {(0, 0): self.shapes[chosen]} if chosen in self.shapes else {}
         return Initial(self.path, {(0, 0): self.weights[chosen]}, self.features, shapes)
 
-    def put(self, network: nn.Module, shape: networks.Shape | None = None) -> Taken:
+    def put(self, network: nn.Module, shape: networks.NetworkShape | None = None) -> Taken:
         """Give a network its weights.
 
         Args:
@@ -87,7 +87,7 @@ DESCRIBED = ("network", "layers", "nodes", "head")
 """What networks of needle's must have in common, so that the weights of one are those of another."""
 
 
-def _same_shape(path: str, theirs: networks.Shape, own: networks.Shape) -> None:
+def _same_shape(path: str, theirs: networks.NetworkShape, own: networks.NetworkShape) -> None:
     """Refuse weights of another network, which may be as many by chance.
 
     Raises:
@@ -212,7 +212,7 @@ def read(paths: Sequence[str]) -> Initial:
     """
     found: dict[tuple[int, int], Named | torch.Tensor] = {}
     features: tuple[str, ...] = ()
-    shapes: dict[tuple[int, int], networks.Shape] = {}
+    shapes: dict[tuple[int, int], networks.NetworkShape] = {}
     for path in paths:
         read_in, features, shape = READERS.get(Path(path).suffix, _torch)(path)
         found |= read_in
@@ -224,7 +224,7 @@ def read(paths: Sequence[str]) -> Initial:
     return Initial(paths[0], found, features, shapes)
 
 
-Read = tuple[Mapping[tuple[int, int], Named | torch.Tensor], tuple[str, ...], networks.Shape | None]
+Read = tuple[Mapping[tuple[int, int], Named | torch.Tensor], tuple[str, ...], networks.NetworkShape | None]
 """Weights, the features of a pack, and the shape of its networks."""
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from needle_parsl.errors import TaskError
-from needle_parsl.nsbi.training.engines.protocol import Engine
+from needle_parsl.nsbi.training.engine_protocol import Engine
 from needle_parsl.nsbi.training.members import Job, Member
 from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.training.ratio_events import Places

@@ -11,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from needle_parsl import refs
 from needle_parsl.analysis import catalogue
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.training.engines import placement
+from needle_parsl.nsbi.training import user_errors
 
 LARGEST = 20.0
 """Largest exponent."""
@@ -121,13 +121,8 @@ def find(name: str) -> Loss:
     known = catalogue.LOSSES.get(name)
     found: Loss = known.load() if known else refs.named_by_file(name)
     if not callable(found):
-        raise InputError(f"{called(name)} is no function; expected one of logits, labels and weights")
+        raise InputError(f"{refs.own_name(name)} is no function; expected one of logits, labels and weights")
     return found
-
-
-def called(name: str) -> str:
-    """Give a function of the user's its own name, without that of a module that was loaded from text."""
-    return name.rpartition(":")[2]
 
 
 def tried(name: str) -> None:
@@ -139,19 +134,21 @@ def tried(name: str) -> None:
     loss, generator = find(name), torch.Generator().manual_seed(1)
     logit = torch.randn(EVENTS, generator=generator).requires_grad_()
     label, weight = (torch.arange(EVENTS) % 2).float(), torch.rand(EVENTS, generator=generator) + 0.5
-    with placement.blamed(called(name), hint="it is given logits, labels and weights, each of shape (N,)"):
+    with user_errors.blamed(refs.own_name(name), hint="it is given logits, labels and weights, each of shape (N,)"):
         found: Any = loss(logit, label, weight)
     if not isinstance(found, torch.Tensor) or found.ndim:
         given = f"shape {tuple(found.shape)}" if isinstance(found, torch.Tensor) else type(found).__name__
         raise InputError(
-            f"{called(name)} gives {given} for {EVENTS} events; expected one number, such as a mean over them"
+            f"{refs.own_name(name)} gives {given} for {EVENTS} events; expected one number, such as a mean over them"
         )
     if not torch.isfinite(found):
-        raise InputError(f"{called(name)} gives {found.item()} for logits between -4 and 4; expected a finite number")
+        raise InputError(
+            f"{refs.own_name(name)} gives {found.item()} for logits between -4 and 4; expected a finite number"
+        )
     (gradient,) = torch.autograd.grad(found, logit, allow_unused=True) if found.requires_grad else (None,)
     if gradient is None or not gradient.any():
         raise InputError(
-            f"{called(name)} gives a number that does not change with the logits; compute it from them by torch alone"
+            f"{refs.own_name(name)} gives a number that does not change with the logits; compute it from them by torch alone"
         )
     if not torch.isfinite(gradient).all():
-        raise InputError(f"{called(name)} has a gradient that is not finite for logits between -4 and 4")
+        raise InputError(f"{refs.own_name(name)} has a gradient that is not finite for logits between -4 and 4")

@@ -13,7 +13,7 @@ from needle_parsl.errors import InputError
 from needle_parsl.nsbi.training import heads
 from needle_parsl.nsbi.training.frozen import Embedding
 from needle_parsl.nsbi.training.initial import Initial
-from needle_parsl.nsbi.training.networks import Shape, asks_for_particles, takes
+from needle_parsl.nsbi.training.networks import NetworkShape, asks_for_particles, takes
 from needle_parsl.nsbi.training.ratio_events import Batchable, MemberView, RatioEvents
 from needle_parsl.nsbi.training.stored_events import StoredEvents, StoredView
 
@@ -25,7 +25,7 @@ OFFERED = ("learning_rate", "weight_decay", "batch_size", "epochs", "label_smoot
 class Settings:
     """How a member is trained."""
 
-    shape: Shape
+    shape: NetworkShape
     loss: str
     """A name in `catalogue.LOSSES`, or a reference `module:attr`."""
     optimizer: str
@@ -86,8 +86,9 @@ class Settings:
         given = _located(given, source, path)
         offered = {n: {**asdict(own), "epochs": epochs, "label_smoothing": table.label_smoothing}[n] for n in OFFERED}
         if own.dropout and not takes(name, {"dropout": own.dropout}):
-            called = name.rpartition(":")[2]
-            raise InputError(f'[training] dropout: {called} takes no argument "dropout"; leave the key out')
+            raise InputError(
+                f'[training] dropout: {refs.own_name(name)} takes no argument "dropout"; leave the key out'
+            )
         if (
             name in catalogue.NETWORKS or not own.dropout
         ):  # what needle's own drop is no part of their shape: they are evaluated without
@@ -96,7 +97,7 @@ class Settings:
         loss = table.loss or catalogue.TWO_CLASSES
         loss = loss if loss in catalogue.LOSSES else refs.located(loss, source, path)
         particles = particles if asks_for_particles(name) else 0
-        shape = Shape(
+        shape = NetworkShape(
             name,
             features,
             own.layers,

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from needle_parsl import refs
 from needle_parsl.analysis import catalogue
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
@@ -136,8 +137,9 @@ def build(settings: Settings, seed: int) -> Any:
     if not (is_lightning(made) or hasattr(made, STEPS[0])):
         return Classifier(made, settings)
     if settings.loss not in catalogue.LOSSES:
-        name = settings.shape.network.rpartition(":")[2]
-        raise InputError(f"{LOSS}has no meaning for {name}, which has a training_step of its own; leave it out")
+        raise InputError(
+            f"{LOSS}has no meaning for {refs.own_name(settings.shape.network)}, which has a training_step of its own; leave it out"
+        )
     for name in STEPS:
         if name not in own(made):
             raise InputError(

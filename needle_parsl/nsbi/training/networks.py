@@ -23,7 +23,7 @@ from needle_parsl.errors import InputError, TaskError, closest
 from needle_parsl.nsbi.data.loading.particles import Packed
 from needle_parsl.nsbi.training import heads
 from needle_parsl.nsbi.training.dropout import activation
-from needle_parsl.nsbi.training.stillness import Still
+from needle_parsl.nsbi.training.own_generator import OwnGenerator
 from needle_parsl.nsbi.transforms.transform import Transform
 
 KINDS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
@@ -34,7 +34,7 @@ HYDRA = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")
 
 
 @dataclass(frozen=True)
-class Shape:
+class NetworkShape:
     """What fixes the parameters of a network."""
 
     network: str
@@ -70,7 +70,7 @@ class MLP(nn.Module):
         return logits.squeeze(-1) if self.outputs == 1 else logits
 
 
-def make(shape: Shape, dropout: float = 0.0) -> nn.Module:
+def make(shape: NetworkShape, dropout: float = 0.0) -> nn.Module:
     """Make a network; its initial weights follow from torch's random state.
 
     Args:
@@ -86,7 +86,7 @@ def make(shape: Shape, dropout: float = 0.0) -> nn.Module:
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")
         network = kind(**{**dropped, **arguments(shape, kind)})
     if not isinstance(network, nn.Module):
-        raise InputError(f"{_called(shape)} makes {type(network).__name__}; expected a torch.nn.Module")
+        raise InputError(f"{refs.own_name(shape.network)} makes {type(network).__name__}; expected a torch.nn.Module")
     configure: Any = getattr(network, "configure_model", None)
     if configure is not None:  # Lightning's, which may be called twice
         configure()
@@ -98,7 +98,7 @@ def uninitialised(network: nn.Module) -> bool:
     return any(isinstance(part, (UninitializedParameter, UninitializedBuffer)) for part in tensors(network))
 
 
-def completed(network: nn.Module, shape: Shape) -> nn.Module:
+def completed(network: nn.Module, shape: NetworkShape) -> nn.Module:
     """Give lazy layers their shapes. Not before a training, where the first batch does it, and draws numbers in its own order."""
     if uninitialised(network):
         modes = [(part, part.training) for part in network.modules()]
@@ -109,7 +109,7 @@ def completed(network: nn.Module, shape: Shape) -> nn.Module:
     return network
 
 
-def _blank(network: nn.Module, shape: Shape) -> tuple[Any, ...]:
+def _blank(network: nn.Module, shape: NetworkShape) -> tuple[Any, ...]:
     """Give a network two events of zeros, with a particle each if it sees them."""
     x = torch.zeros(2, shape.features)
     if not sees_particles(network):
@@ -117,25 +117,20 @@ def _blank(network: nn.Module, shape: Shape) -> tuple[Any, ...]:
     return x, Packed(torch.zeros(2, shape.particles), torch.arange(3), 1)
 
 
-def _called(shape: Shape) -> str:
-    """Give a class its own name, without that of a module that was loaded from text."""
-    return shape.network.rpartition(":")[2]
-
-
-def described(text: str) -> Shape:
+def described(text: str) -> NetworkShape:
     """Read the shape of a network from a file.
 
     Raises:
         ValueError: It is none.
     """
     table = json.loads(text)
-    kinds = {field.name: KINDS[str(field.type)] for field in fields(Shape)}
+    kinds = {field.name: KINDS[str(field.type)] for field in fields(NetworkShape)}
     wrong = [
         n for n, v in table.items() if type(v) is not kinds.get(n) or (isinstance(v, int) and not 0 <= v <= LARGEST)
     ]
     if wrong or not isinstance(json.loads(table["arguments"]), dict):
         raise ValueError(f"no shape of a network: {', '.join(wrong) or 'arguments'}")
-    return Shape(**table)
+    return NetworkShape(**table)
 
 
 def find(name: str) -> Callable[..., nn.Module]:
@@ -152,7 +147,7 @@ def find(name: str) -> Callable[..., nn.Module]:
     return kind
 
 
-def arguments(shape: Shape, kind: Callable[..., nn.Module]) -> dict[str, Any]:
+def arguments(shape: NetworkShape, kind: Callable[..., nn.Module]) -> dict[str, Any]:
     """Give a constructor what the user says, and what else it asks for by name: `features`, `layers`, `nodes`, `particles`, `outputs`.
 
     Raises:
@@ -166,15 +161,17 @@ def arguments(shape: Shape, kind: Callable[..., nn.Module]) -> dict[str, Any]:
     if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
         for name in given:
             if name not in known:
-                raise InputError(f'{_called(shape)} takes no argument "{name}"{closest(name, known)}')
+                raise InputError(f'{refs.own_name(shape.network)} takes no argument "{name}"{closest(name, known)}')
     if shape.head and "outputs" not in known:
-        raise InputError(f'{_called(shape)} takes no "outputs", the number of classes that loss = "multiclass" needs')
+        raise InputError(
+            f'{refs.own_name(shape.network)} takes no "outputs", the number of classes that loss = "multiclass" needs'
+        )
     taken: dict[str, Any] = {name: value for name, value in offered.items() if name in known} | given
     for name, parameter in known.items():
         named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         if named and parameter.default is parameter.empty and name not in taken:
             raise InputError(
-                f'{_called(shape)} needs an argument "{name}"; write network = {{ _target_ = "...", {name} = ... }}'
+                f'{refs.own_name(shape.network)} needs an argument "{name}"; write network = {{ _target_ = "...", {name} = ... }}'
             )
     return taken
 
@@ -198,7 +195,9 @@ def takes(network: str, offered: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in offered.items() if name in known}
 
 
-def separated(shape: Shape, transform: Transform, inputs: npt.NDArray[np.float32]) -> tuple[torch.Tensor | Packed, ...]:
+def separated(
+    shape: NetworkShape, transform: Transform, inputs: npt.NDArray[np.float32]
+) -> tuple[torch.Tensor | Packed, ...]:
     """Give a network its arguments.
 
     Args:
@@ -242,21 +241,21 @@ def _own(kind: Any) -> tuple[str, ...]:
     return tuple(p.name for p in inspect.signature(kind.forward).parameters.values() if p.default is p.empty)[1:]
 
 
-def build(shape: Shape, seed: int) -> nn.Module:
+def build(shape: NetworkShape, seed: int) -> nn.Module:
     """Make a network with initial weights that follow from the seed alone. Not for two threads at a time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return completed(make(shape), shape)
 
 
-def empty(shape: Shape) -> nn.Module:
+def empty(shape: NetworkShape) -> nn.Module:
     """Make a network whose weights will be filled in; touches no random state, which other threads may be using.
 
     Raises:
         InputError: There is no such network, or it cannot be made with what the shape says.
     """
     try:
-        with Still():
+        with OwnGenerator():
             return completed(make(shape), shape).eval()
     except (
         ArithmeticError,
@@ -270,16 +269,16 @@ def empty(shape: Shape) -> nn.Module:
     ) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"no network {_called(shape)} can be made of its shape ({type(error).__name__}: {reason})"
+            f"no network {refs.own_name(shape.network)} can be made of its shape ({type(error).__name__}: {reason})"
         ) from error
 
 
-def evaluator(shape: Shape) -> nn.Module:
+def evaluator(shape: NetworkShape) -> nn.Module:
     """Make a network whose weights will be filled in, and that gives ln r as a tensor of shape (N,)."""
     network = empty(shape)
     if shape.network in catalogue.NETWORKS:
         return network
-    with Still(), torch.no_grad():
+    with OwnGenerator(), torch.no_grad():
         form = heads.Form(network(*_blank(network, shape)), shape)
     return heads.followed(network, form, particles=sees_particles(network)).eval() if form.needed else network
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.training import networks
-from needle_parsl.nsbi.training.networks import Shape
+from needle_parsl.nsbi.training.networks import NetworkShape
 from needle_parsl.nsbi.transforms.transform import Transform
 
 
@@ -38,10 +38,10 @@ class Trained:
     metrics: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     """What else was measured on the validation events, and the learning rate, by epoch: shape (E,) each."""
     kept: Mapping[int, npt.NDArray[np.float32]] = field(default_factory=dict)
-    """Weights at the lengths at which it might have ended, by epochs; empty where its own best epoch counts. Shape (P,) each."""
+    """Weights at the lengths at which it might have ended, by epochs; empty where its own best epoch counts. NetworkShape (P,) each."""
     settings: str = ""
     """What it has of its own in a mixed ensemble, in words."""
-    shape: Shape | None = None
+    shape: NetworkShape | None = None
     """Of its network, where packs of several shapes are joined and it is not that of all; never in a file."""
 
 
@@ -49,7 +49,7 @@ class Trained:
 class Pack:
     """The content of a pack file."""
 
-    shape: Shape
+    shape: NetworkShape
     transform: Transform
     """Of the features, with that of particles if its networks see them."""
     members: tuple[Trained, ...]
@@ -136,11 +136,11 @@ def join(packs: Sequence[Pack]) -> Pack:
     return Pack(shape, transform, tuple(sorted(members, key=lambda m: (m.member, m.fold))))
 
 
-def _shaped(member: Trained, own: Shape, common: Shape) -> Trained:
+def _shaped(member: Trained, own: NetworkShape, common: NetworkShape) -> Trained:
     return member if own == common else replace(member, shape=own)
 
 
-def headed(pack: Pack, head: Callable[[Shape], Shape]) -> Pack:
+def headed(pack: Pack, head: Callable[[NetworkShape], NetworkShape]) -> Pack:
     """Change all shapes of a pack."""
     members = tuple(m if m.shape is None else replace(m, shape=head(m.shape)) for m in pack.members)
     return replace(pack, shape=head(pack.shape), members=members)

@@ -15,17 +15,16 @@ import torch
 from needle_parsl.analysis import catalogue
 from needle_parsl.errors import NeedleError, TaskError
 from needle_parsl.nsbi.training import loop as course
-from needle_parsl.nsbi.training import modules, networks, preparation, randomness
+from needle_parsl.nsbi.training import modules, networks, randomness, trained_part, user_errors
 from needle_parsl.nsbi.training.embeddings import Shelf
-from needle_parsl.nsbi.training.engines import placement
+from needle_parsl.nsbi.training.engine_protocol import Engine
 from needle_parsl.nsbi.training.engines.choosing import Choice
-from needle_parsl.nsbi.training.engines.protocol import Engine
-from needle_parsl.nsbi.training.engines.refusals import NotPackedError, UnlikeError
 from needle_parsl.nsbi.training.engines.sequential import chunk, witness
 from needle_parsl.nsbi.training.loop import MemberTraining
 from needle_parsl.nsbi.training.members import Job, Member, Settings
 from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.training.ratio_events import RatioEvents
+from needle_parsl.nsbi.training.refusals import NotPackedError, UnlikeError
 from needle_parsl.nsbi.training.state import Offer, State
 from needle_parsl.nsbi.training.stopping import EarlyStopping
 from needle_parsl.nsbi.training.stored_events import StoredEvents
@@ -79,9 +78,9 @@ def train_pack(
         except Exception as error:
             for t in group:
                 error.add_note(f"member {t.member.member}, fold {t.member.fold}")
-            if isinstance(error, NeedleError) or error in ended or placement.own(error) is None:
+            if isinstance(error, NeedleError) or error in ended or user_errors.own(error) is None:
                 raise
-            raise TaskError(placement.said(error, settings.shape.network)) from error
+            raise TaskError(user_errors.said(error, settings.shape.network)) from error
         waiting = [*again, *(t for t in waiting if t not in group)]
     return tuple(pack.finished[m.name] for m in members)
 
@@ -126,7 +125,7 @@ class _Pack:
     def choose(self, first: Attempt) -> None:
         """Choose the engine of the pack by a member; one without events has no say."""
         with suppress(TaskError):
-            found = preparation.prepare(
+            found = trained_part.prepare(
                 self.events,
                 first.member,
                 self.settings,
@@ -215,7 +214,7 @@ class _Pack:
         """Give the result of a course, if the weights that were kept are all that its network is."""
         engine = engine or (self.choice.engine if self.choice else "")
         reason, own = ended.reason or self.incomplete(ended), ended.job
-        whole = partial(preparation.completed, own.settings, own.seed)
+        whole = partial(trained_part.completed, own.settings, own.seed)
         return ended.trained(lambda: _initial(self.settings.shape, own.seed), engine, reason, whole)
 
     def incomplete(self, ended: MemberTraining) -> str:
@@ -225,7 +224,7 @@ class _Pack:
         own = ended.job
         known = own.settings.embedding
         job = Job.of(self.events, ended.member, self.settings, ended.attempt) if known else own
-        return _incomplete(job, preparation.completed(own.settings, own.seed, ended.best), ended.seen)
+        return _incomplete(job, trained_part.completed(own.settings, own.seed, ended.best), ended.seen)
 
     def trained(self, courses: list[MemberTraining], engine: str = "") -> None:
         """Run courses to their end, within a random state of their own."""
@@ -330,7 +329,7 @@ def prepared(events: RatioEvents | StoredEvents, member: Member, settings: Setti
     return MemberTraining(member, attempt, Job.of(events, member, settings, attempt))
 
 
-def _initial(shape: networks.Shape, seed: int) -> torch.Tensor:
+def _initial(shape: networks.NetworkShape, seed: int) -> torch.Tensor:
     return networks.vector(networks.build(shape, seed % 2**63))
 
 
@@ -340,7 +339,7 @@ def train(events: RatioEvents | StoredEvents, member: Member, settings: Settings
     return trained
 
 
-def untrained(member: Member, shape: networks.Shape, reason: str) -> Trained:
+def untrained(member: Member, shape: networks.NetworkShape, reason: str) -> Trained:
     """Record a member that could not be trained, with its initial weights."""
     start = _initial(shape, member.seed_of(0)).numpy()
     return Trained(member.member, member.fold, member.seed, start, np.empty((0, 2)), 0, reason, settings=member.said)

@@ -17,7 +17,7 @@ from needle_parsl.nsbi.estimators.joint import Role
 from needle_parsl.nsbi.physics import LogDensity
 from needle_parsl.nsbi.statistics.dataset import Dataset, Floats
 from needle_parsl.nsbi.training import heads
-from needle_parsl.nsbi.training.networks import Shape
+from needle_parsl.nsbi.training.networks import NetworkShape
 from needle_parsl.nsbi.training.ratio_events import BELOW, BOTH, RatioEvents
 from needle_parsl.nsbi.training.stored_events import StoredEvents
 from needle_parsl.plan import specs
@@ -125,7 +125,7 @@ def _stretches(root: str, ratio: specs.Ratio | specs.Classes, splitting: specs.S
     return [one(ratio.numerator, 1.0, 1.0), *below]
 
 
-def head(root: str, ratio: specs.Ratio, shape: Shape) -> Shape:
+def head(root: str, ratio: specs.Ratio, shape: NetworkShape) -> NetworkShape:
     """Let networks of many classes give one ratio; others do already."""
     if not shape.head:
         return shape

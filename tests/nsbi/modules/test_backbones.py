@@ -20,7 +20,7 @@ from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged, ends
 from needle_parsl.nsbi.data.loading.stretches import Stretch
 from needle_parsl.nsbi.programs import try_network
-from needle_parsl.nsbi.training import initial, networks, preparation, ratio_events, state, train
+from needle_parsl.nsbi.training import initial, networks, ratio_events, state, train, trained_part
 from needle_parsl.nsbi.training.embeddings import Shelf
 from needle_parsl.nsbi.training.engines import choosing
 from needle_parsl.nsbi.training.members import Member, Settings
@@ -76,7 +76,7 @@ def test_what_a_frozen_part_gives_is_computed_once(tmp_path: Path, by: str, name
     np.testing.assert_allclose(found.history, slow.history, rtol=0, atol=1e-6)
     np.testing.assert_allclose(found.weights, slow.weights, rtol=0, atol=1e-5)
     assert found.best_epoch == slow.best_epoch
-    assert preparation.prepare(DATA, MEMBERS[0], how).choice.reason == (
+    assert trained_part.prepare(DATA, MEMBERS[0], how).choice.reason == (
         "what backbone gives is computed once, and the rest is trained on it"
     )
 
@@ -84,7 +84,7 @@ def test_what_a_frozen_part_gives_is_computed_once(tmp_path: Path, by: str, name
 @pytest.mark.parametrize(("reason", "body"), list(backbones.REFUSED.values()), ids=list(backbones.REFUSED))
 def test_what_cannot_be_known_beforehand_is_computed_in_every_step(tmp_path: Path, reason: str, body: str) -> None:
     how = settings(body, tmp_path)
-    choice = preparation.prepare(DATA, MEMBERS[0], how).choice
+    choice = trained_part.prepare(DATA, MEMBERS[0], how).choice
     assert choice.reason.startswith("frozen parts are computed in every step: ")
     assert reason in choice.reason
     found, slow = trained(how), uncached(how)
@@ -107,7 +107,7 @@ def test_batches_may_be_tables(tmp_path: Path) -> None:
 """
     how = replace(settings(body, tmp_path), batch="dict")
     found, slow = trained(how), uncached(how)
-    assert preparation.prepare(DATA, MEMBERS[0], how).settings.embedding
+    assert trained_part.prepare(DATA, MEMBERS[0], how).settings.embedding
     np.testing.assert_allclose(found.history, slow.history, rtol=0, atol=1e-6)
 
 
@@ -126,7 +126,7 @@ def test_events_in_stores_go_through_it_in_every_step(tmp_path: Path) -> None:
     for name, sample, label in (("s", gaussian(300, 0.5, 1), 1.0), ("b", gaussian(300, 0.0, 2), 0.0)):
         store.write(tmp_path / f"{name}.h5", replace(sample, particles=None), schema)
         found.append(Stretch(path=str(tmp_path / f"{name}.h5"), start=0, stop=len(sample), label=label, factor=1.0))
-    choice = preparation.prepare(StoredEvents.of(found), MEMBERS[0], settings("", tmp_path)).choice
+    choice = trained_part.prepare(StoredEvents.of(found), MEMBERS[0], settings("", tmp_path)).choice
     assert choice.reason.endswith("the events stay in their stores; a larger [training] memory_mib would hold them")
 
 
@@ -136,19 +136,19 @@ def test_parts_in_a_row_are_all_known(tmp_path: Path) -> None:
     own = Settings.of(table, 3)
     torch.save(networks.build(own.shape, 1).state_dict(), tmp_path / "w.pt")
     how = replace(own, initial=initial.read([str(tmp_path / "w.pt")]))
-    assert str(preparation.prepare(DATA, MEMBERS[0], how).settings.embedding) == "stack.0, stack.1"
+    assert str(trained_part.prepare(DATA, MEMBERS[0], how).settings.embedding) == "stack.0, stack.1"
     found, slow = trained(how), uncached(how)
     np.testing.assert_allclose(found.history, slow.history, rtol=0, atol=1e-6)
 
 
 def test_parts_that_differ_between_members_are_not_known(tmp_path: Path) -> None:
     how = settings("", tmp_path)
-    alone = preparation.prepare(DATA, MEMBERS[0], replace(how, initial=None)).choice.reason
+    alone = trained_part.prepare(DATA, MEMBERS[0], replace(how, initial=None)).choice.reason
     assert "backbone begins with random numbers" in alone
     assert how.initial
     (given,) = how.initial.weights.values()
     several = replace(how, initial=replace(how.initial, weights={(0, 0): given, (1, 0): given}))
-    assert "members start from different weights" in preparation.prepare(DATA, MEMBERS[0], several).choice.reason
+    assert "members start from different weights" in trained_part.prepare(DATA, MEMBERS[0], several).choice.reason
 
 
 def test_check_says_what_is_computed_once(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_files_are_of_their_events_weights_and_code(tmp_path: Path) -> None:
 
 
 def test_outputs_that_take_too_much_memory_are_computed_in_every_step(tmp_path: Path) -> None:
-    found = preparation.prepare(DATA, MEMBERS[0], settings("", tmp_path), shelf=shelf(tmp_path, memory=1000))
+    found = trained_part.prepare(DATA, MEMBERS[0], settings("", tmp_path), shelf=shelf(tmp_path, memory=1000))
     assert found.choice.reason.endswith("[training] memory_mib is too small for what backbone gives, 1 MiB")
     assert not (tmp_path / "kept").exists()
 
@@ -310,7 +310,7 @@ class Longest(nn.Module):
     def forward(self, x):
         return self.inner(x)[:, None].expand(-1, len(x), -1)
 """
-    assert "the shape of what backbone gives depends on the batch" in preparation.prepare(DATA, MEMBERS[0], settings(body, tmp_path)).choice.reason  # fmt: skip
+    assert "the shape of what backbone gives depends on the batch" in trained_part.prepare(DATA, MEMBERS[0], settings(body, tmp_path)).choice.reason  # fmt: skip
 
 
 def test_whole_networks_are_stored(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from needle_parsl.nsbi.training.members import Member, Settings
 from needle_parsl.nsbi.transforms.transform import Transform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-SHAPE = networks.Shape("mlp", 3, 2, 8)
+SHAPE = networks.NetworkShape("mlp", 3, 2, 8)
 
 
 class Ours(nn.Module):
@@ -243,7 +243,7 @@ def test_packs_of_another_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"p\.h5: the network has \d+ weights, and the file 113; its networks are others"
     ):
-        put(tmp_path / "p.h5", networks.make(networks.Shape("mlp", 3, 3, 8)))
+        put(tmp_path / "p.h5", networks.make(networks.NetworkShape("mlp", 3, 3, 8)))
 
 
 def test_as_many_weights_of_another_network_are_refused(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def settings(source: str, **table: object) -> Settings:
 @pytest.mark.parametrize("network", ["mlp", "deepset", "transformer"])
 def test_names_are_the_same_with_dropout(network: str) -> None:
     """A file of one fits the other."""
-    shape = networks.Shape(network, 3, 2, 8, particles=0 if network == "mlp" else 2)
+    shape = networks.NetworkShape(network, 3, 2, 8, particles=0 if network == "mlp" else 2)
     plain, dropping = (networks.make(shape, dropout).state_dict() for dropout in (0.0, 0.1))
     assert list(plain) == list(dropping)
 
@@ -389,7 +389,7 @@ def test_check_refuses_to_freeze_everything() -> None:
 def test_members_of_a_mixed_run_are_held_against_those_of_their_number(tmp_path: Path) -> None:
     """Members 0 and 1 have another shape than member 2, which starts from member 2."""
     packed(tmp_path / "a.h5")
-    deep = networks.Shape("mlp", 3, 3, 8)
+    deep = networks.NetworkShape("mlp", 3, 3, 8)
     own = networks.vector(networks.build(deep, 5)).numpy()
     member = packs.Trained(2, 0, 5, own, np.ones((1, 2)), 0, "")
     packs.write(tmp_path / "b.h5", packs.Pack(deep, Transform.none(("a", "b", "c")), (member,)))
@@ -406,7 +406,7 @@ def test_members_of_a_mixed_run_are_held_against_those_of_their_number(tmp_path:
 
 def test_layers_that_depend_on_the_events_are_those_of_the_weights(tmp_path: Path) -> None:
     """Nobody knows at check how many events there are, and so how many layers where nothing is said of them."""
-    deep = networks.make(networks.Shape("mlp", 3, 3, 8))
+    deep = networks.make(networks.NetworkShape("mlp", 3, 3, 8))
     torch.save(deep.state_dict(), tmp_path / "w.pt")
     table = Training(nodes=8, frozen=("stack.0",))
     assert try_network.look(table, 3, 0, ("", ""), start(tmp_path / "w.pt"))["problems"] == []

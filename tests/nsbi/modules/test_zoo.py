@@ -46,7 +46,9 @@ def member(number: int = 0) -> Member:
 
 def settings(name: str) -> Settings:
     kind = getattr(zoo, name)
-    shape = networks.Shape(refs.located(f"zoo:{name}"), zoo.FEATURES, 1, 8, output=getattr(kind, "OUTPUT", "logit"))
+    shape = networks.NetworkShape(
+        refs.located(f"zoo:{name}"), zoo.FEATURES, 1, 8, output=getattr(kind, "OUTPUT", "logit")
+    )
     return Settings(
         shape, "carl", "adamw", 3e-3, "constant", 1e-4, zoo.BATCH, zoo.EPOCHS, zoo.EPOCHS + 1,
         batch=getattr(kind, "BATCH_FORM", "tuple"),

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl import refs
 from needle_parsl.analysis import catalogue
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.estimators.calibrations import Calibration
-from needle_parsl.nsbi.estimators.ensembles import called
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.estimators.exporting.graph import Graph
 
@@ -64,7 +64,7 @@ def _adding(estimator: Estimator) -> Callable[[Graph, Floats, str], str]:
     reference = catalogue.combiner(estimator.combine).onnx
     if not reference:
         raise TaskError(
-            f"its members are combined by {called(estimator.combine)}, code of yours that ONNX cannot hold; estimator.h5 has it"
+            f"its members are combined by {refs.own_name(estimator.combine)}, code of yours that ONNX cannot hold; estimator.h5 has it"
         )
     found: Callable[[Graph, Floats, str], str] = catalogue.found(reference)
     return found

@@ -17,9 +17,9 @@ from onnx import helper
 from needle_parsl import __version__
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.estimators.estimator import Estimator
-from needle_parsl.nsbi.estimators.exporting import aggregation, layers, preparation, runtime
+from needle_parsl.nsbi.estimators.exporting import aggregation, layers, runtime, transform_nodes
 from needle_parsl.nsbi.estimators.exporting.graph import Graph
-from needle_parsl.nsbi.training.networks import Shape
+from needle_parsl.nsbi.training.networks import NetworkShape
 from needle_parsl.nsbi.transforms.transform import with_missing
 
 OPSET, IR = 17, 8
@@ -75,8 +75,8 @@ def build(estimators: Mapping[str, Estimator], facts: Facts) -> onnx.ModelProto:
 
 def _members(graph: Graph, estimator: Estimator) -> str:
     """Add all members; give the name of their log ratios, (N, M), in double precision."""
-    made = preparation.transformed(graph, estimator.transform, INPUT)
-    traced: dict[Shape, Any] = {}
+    made = transform_nodes.transformed(graph, estimator.transform, INPUT)
+    traced: dict[NetworkShape, Any] = {}
     columns = []
     for shape, network in estimator.filled():  # a trace shares the layers of its network
         if shape not in traced:

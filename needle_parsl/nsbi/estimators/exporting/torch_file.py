@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from needle_parsl import __version__
+from needle_parsl import __version__, refs
 from needle_parsl.analysis import catalogue
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.estimators.calibrations import Calibration
-from needle_parsl.nsbi.estimators.ensembles import called
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.estimators.exporting.transformed import Transformed
 from needle_parsl.nsbi.transforms.transform import trial
@@ -101,7 +100,7 @@ def write_program(path: Path, estimator: Estimator) -> None:
     """
     module, x = Ensemble(estimator), _trial(estimator)
     if module.combine is None:
-        how = called(estimator.combine)
+        how = refs.own_name(estimator.combine)
         raise TaskError(
             f"ratio {estimator.ratio}: its members are combined by {how}, code of yours that .pt2 cannot hold"
         )

@@ -20,10 +20,11 @@ from needle_parsl.nsbi.training.engines import optimizer as optimizing
 from needle_parsl.nsbi.training.engines import tracing
 from needle_parsl.nsbi.training.engines.module_host import TrainerStub
 from needle_parsl.nsbi.training.engines.paths import Call, Outside, noted
-from needle_parsl.nsbi.training.engines.refusals import NotEmbeddedError
 from needle_parsl.nsbi.training.engines.sequential import loss_of
 from needle_parsl.nsbi.training.frozen import Column, Embedding, shapes
+from needle_parsl.nsbi.training.kernels import dropout_hash
 from needle_parsl.nsbi.training.members import Job
+from needle_parsl.nsbi.training.refusals import NotEmbeddedError
 
 NEAR = 1e-5
 """Largest difference of outputs, losses and gradients, relative to the largest of them."""
@@ -248,7 +249,7 @@ def _measured(job: Job) -> list[torch.Tensor]:
         order = job.fitting.order(torch.Generator().manual_seed(0))
         for start in range(0, min(2 * size, len(order)), size):
             batch = job.fitting.batch(order[start : start + size])
-            dropout.begin(dropout.parts(module), dropout.keyed(job.seed, 0))
+            dropout.begin(dropout.parts(module), dropout_hash.keyed(job.seed, 0))
             loss = loss_of(host.step("training_step", modules.given(batch, job.settings), 0, len(batch.x)))
             if loss is None:
                 raise NotEmbeddedError("it skips batches")

@@ -12,13 +12,13 @@ from torch import nn, optim
 from needle_parsl.analysis import catalogue
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi import compilation
-from needle_parsl.nsbi.training import heads, modules, randomness, stopping
-from needle_parsl.nsbi.training.engines import module_host, placement
+from needle_parsl.nsbi.training import heads, modules, randomness, stopping, user_errors
+from needle_parsl.nsbi.training.engines import module_host
 from needle_parsl.nsbi.training.engines import optimizer as optimizing
-from needle_parsl.nsbi.training.engines.refusals import NotPackedError, RefusedError
 from needle_parsl.nsbi.training.engines.sequential import loss_of
 from needle_parsl.nsbi.training.engines.stacked import device, faithful
 from needle_parsl.nsbi.training.members import Job
+from needle_parsl.nsbi.training.refusals import NotPackedError, RefusedError
 from needle_parsl.nsbi.training.stopping import EarlyStopping
 
 
@@ -44,7 +44,7 @@ def choose(job: Job) -> Choice:
     """
     with randomness.forked():
         module = _made(job)
-        with placement.blamed(job.settings.shape.network):
+        with user_errors.blamed(job.settings.shape.network):
             watch, foreign = stopping.watch(module.configure_callbacks() if modules.is_lightning(module) else ())
         reason = _asked(job) or module_host.unhosted(module) or foreign or _unoptimised(module, job)
         if not reason:
@@ -66,7 +66,7 @@ def _made(job: Job) -> Any:
     Raises:
         InputError: It cannot be built; with the line of the user's that says why.
     """
-    with placement.blamed(job.settings.shape.network):
+    with user_errors.blamed(job.settings.shape.network):
         return modules.build(job.settings, job.seed)
 
 
@@ -94,7 +94,7 @@ def _unoptimised(module: Any, job: Job) -> str:
     """Say what optimiser only Lightning can step."""
     host = module_host.TrainerStub(module, job.settings.epochs, 1)
     try:
-        with placement.blamed(job.settings.shape.network, "configure_optimizers", passed=(NotPackedError,)):
+        with user_errors.blamed(job.settings.shape.network, "configure_optimizers", passed=(NotPackedError,)):
             configured = module.configure_optimizers()
         optimizer, schedulers = optimizing.unpack(configured)
     except RefusedError as error:
@@ -132,7 +132,7 @@ def _tried(module: Any, job: Job, watch: EarlyStopping) -> tuple[str, EarlyStopp
     name, size = job.settings.shape.network, len(batch.label)
     given = modules.given(batch, job.settings)
     try:
-        with placement.blamed(name, passed=(NotPackedError, RuntimeError), hint=_hint(job)):
+        with user_errors.blamed(name, passed=(NotPackedError, RuntimeError), hint=_hint(job)):
             host.call("on_fit_start")
             if early := _early(host):
                 return early, watch
@@ -201,4 +201,4 @@ def _mismatch(module: nn.Module, job: Job, error: RuntimeError) -> str:
     widths = [m.in_features for m in module.modules() if isinstance(m, nn.Linear)]
     if widths and widths[0] != features and "shape" in str(error):
         return f"{name} takes {widths[0]} features, and the analysis has {features} in features.names, counted after their transforms"
-    return placement.said(error, name, what="its first batch fails")
+    return user_errors.said(error, name, what="its first batch fails")

@@ -21,10 +21,10 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Checkpoint
 
 from needle_parsl.errors import TaskError
-from needle_parsl.nsbi.training import dropout, modules, networks, randomness
-from needle_parsl.nsbi.training.engines import placement
+from needle_parsl.nsbi.training import dropout, modules, networks, randomness, user_errors
 from needle_parsl.nsbi.training.engines.kept import Kept
 from needle_parsl.nsbi.training.engines.sequential import chunk, normalised, witness
+from needle_parsl.nsbi.training.kernels import dropout_hash
 from needle_parsl.nsbi.training.loop import MemberTraining
 from needle_parsl.nsbi.training.metrics import measure
 
@@ -60,7 +60,7 @@ def run(course: MemberTraining, between: Callable[[], None]) -> None:
         except Exception as error:
             if isinstance(error, (MemoryError, *follower.passed)):
                 raise
-            raise TaskError(placement.said(error, settings.shape.network)) from error
+            raise TaskError(user_errors.said(error, settings.shape.network)) from error
         finally:
             torch.use_deterministic_algorithms(deterministic)
     follower.finish(trainer, module)
@@ -133,7 +133,7 @@ class _Follower(Checkpoint):
 
     def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, number: int) -> None:  # noqa: ARG002  Lightning gives them by place
         """Give an interruption its moment, and dropout its step."""
-        dropout.begin(dropout.parts(module), dropout.keyed(self.course.job.seed, trainer.global_step))
+        dropout.begin(dropout.parts(module), dropout_hash.keyed(self.course.job.seed, trainer.global_step))
         self.rate = _rate(trainer)
         try:
             self.between()

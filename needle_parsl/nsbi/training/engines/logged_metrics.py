@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from needle_parsl.nsbi.training.engines.refusals import NotPackedError
+from needle_parsl.nsbi.training.refusals import NotPackedError
 
 REDUCTIONS = {
     torch.mean: "mean",

@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from needle_parsl.nsbi.training.engines.logged_metrics import Logs
-from needle_parsl.nsbi.training.engines.refusals import NotPackedError
 from needle_parsl.nsbi.training.modules import is_lightning, own
+from needle_parsl.nsbi.training.refusals import NotPackedError
 
 CALLED = (
     "on_fit_start", "on_train_start", "on_train_epoch_start", "on_train_epoch_end", "on_validation_epoch_start", "on_validation_epoch_end",

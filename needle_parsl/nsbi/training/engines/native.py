@@ -17,19 +17,19 @@ from torch import nn
 from needle_parsl.analysis import catalogue
 from needle_parsl.nsbi.data.loading.batches import Batch
 from needle_parsl.nsbi.training import dropout, modules, randomness
-from needle_parsl.nsbi.training.engines import tracing
+from needle_parsl.nsbi.training.engines import recognition, tracing
 from needle_parsl.nsbi.training.engines.module_host import TrainerStub
 from needle_parsl.nsbi.training.engines.optimizer import Optimizing
-from needle_parsl.nsbi.training.engines.refusals import UnlikeError
+from needle_parsl.nsbi.training.engines.recognition import Plan, Sample
 from needle_parsl.nsbi.training.engines.sequential import Rows, loss_of
-from needle_parsl.nsbi.training.kernels import recognition
+from needle_parsl.nsbi.training.kernels import dropout_hash
 from needle_parsl.nsbi.training.kernels.passes import Table
-from needle_parsl.nsbi.training.kernels.recognition import Plan, Sample
 from needle_parsl.nsbi.training.kernels.trainer import Goal, Structure, Trainer
 from needle_parsl.nsbi.training.kernels.updates import NADAM, SGD, Moments
 from needle_parsl.nsbi.training.members import Job
 from needle_parsl.nsbi.training.modules import Classifier
 from needle_parsl.nsbi.training.ratio_events import Batchable, Places
+from needle_parsl.nsbi.training.refusals import UnlikeError
 
 COMPARED = 256
 """Events of a batch that is compared in each epoch."""
@@ -250,7 +250,7 @@ def _gradient(table: Table, host: TrainerStub, optimizing: Optimizing, number: i
     """Compute loss and gradient of a batch by the module's own step."""
     assert optimizing.flat
     batch, step = Batch(*map(torch.from_numpy, table)), int(host.facts["global_step"])
-    dropout.begin(dropout.parts(host.module), dropout.keyed(job.seed, step))
+    dropout.begin(dropout.parts(host.module), dropout_hash.keyed(job.seed, step))
     loss = loss_of(host.step("training_step", modules.given(batch, job.settings), number, len(table.x)))
     optimizing.zero()
     host.logs.clear()

@@ -11,7 +11,7 @@ from torch.optim import lr_scheduler
 
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.training import networks
-from needle_parsl.nsbi.training.engines.refusals import RefusedError
+from needle_parsl.nsbi.training.refusals import RefusedError
 
 ELEMENTWISE = (optim.Adam, optim.AdamW, optim.SGD, optim.NAdam, optim.RAdam, optim.RMSprop, optim.Adamax)
 """Optimisers that treat each parameter alone, and keep no state before the first step."""

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from needle_parsl.nsbi.training.engines.refusals import NotEmbeddedError
+from needle_parsl.nsbi.training.refusals import NotEmbeddedError
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
 from needle_parsl.nsbi.training import dropout, modules, networks, randomness
 from needle_parsl.nsbi.training.engines.module_host import TrainerStub
 from needle_parsl.nsbi.training.engines.optimizer import Optimizing
+from needle_parsl.nsbi.training.kernels import dropout_hash
 from needle_parsl.nsbi.training.members import Job
 from needle_parsl.nsbi.training.metrics import measure
 from needle_parsl.nsbi.training.ratio_events import Places
@@ -65,7 +66,7 @@ class Rows:
 
     def _step(self, batch: Any, size: int) -> None:
         """Compute the loss and step; a loss of None skips the batch, and schedulers move all the same."""
-        dropout.begin(self.dropouts, dropout.keyed(self.job.seed, self.optimizing.steps))
+        dropout.begin(self.dropouts, dropout_hash.keyed(self.job.seed, self.optimizing.steps))
         loss = loss_of(self.host.step("training_step", modules.given(batch, self.job.settings), self.step, size))
         self.optimizing.zero()
         if loss is not None:

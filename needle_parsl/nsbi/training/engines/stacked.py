@@ -22,12 +22,13 @@ from needle_parsl.nsbi.training.engines import tracing, updates
 from needle_parsl.nsbi.training.engines.logged_metrics import Logs
 from needle_parsl.nsbi.training.engines.module_host import CONSTANT, TrainerStub
 from needle_parsl.nsbi.training.engines.optimizer import Optimizing
-from needle_parsl.nsbi.training.engines.refusals import UnlikeError
 from needle_parsl.nsbi.training.engines.sequential import chunk, loss_of, witness
 from needle_parsl.nsbi.training.engines.updates import Updates
+from needle_parsl.nsbi.training.kernels import dropout_hash
 from needle_parsl.nsbi.training.members import Job
 from needle_parsl.nsbi.training.metrics import measure
 from needle_parsl.nsbi.training.ratio_events import Batchable, Places
+from needle_parsl.nsbi.training.refusals import UnlikeError
 
 Tensors = dict[str, torch.Tensor]
 SHARED = {"current_epoch", "max_epochs", "training", "validating", *CONSTANT}
@@ -113,7 +114,7 @@ class Stacked:
 
     def key(self, place: int) -> int:
         """Give what dropout follows from in the next step of a member."""
-        return dropout.keyed(self.jobs[place].seed, self.optimizing[place].steps)
+        return dropout_hash.keyed(self.jobs[place].seed, self.optimizing[place].steps)
 
     def differentiated(self, batch: Batch, keys: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute everybody's gradient (K, P) and loss (K).

@@ -13,8 +13,8 @@ from numba.extending import intrinsic
 
 from needle_parsl.nsbi.compilation import inlined
 from needle_parsl.nsbi.training.kernels.blocks import WHERE, pointer
+from needle_parsl.nsbi.training.kernels.dropout_hash import FACTORS, SHIFTS
 from needle_parsl.nsbi.training.kernels.layout import HERE, OUTPUTS, PADDED_OUT, Integers, Work
-from needle_parsl.nsbi.training.kernels.mixtures import FACTORS, SHIFTS
 from needle_parsl.nsbi.training.kernels.vectors import BITS, INDEX, LANES, Vectors
 
 
@@ -26,7 +26,7 @@ class Masks(NamedTuple):
     scale: np.float32
     """What the others are multiplied with."""
     streams: npt.NDArray[np.int64]
-    """Origin and factor of each step and hidden layer, shape (S, L, 2), as `dropout.stream` gives them."""
+    """Origin and factor of each step and hidden layer, shape (S, L, 2), as `dropout_hash.stream` gives them."""
 
 
 def _drop(

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.compilation import compiled
-from needle_parsl.nsbi.training import dropout
-from needle_parsl.nsbi.training.kernels import classes, layout, passes, updates
+from needle_parsl.nsbi.training.kernels import classes, dropout_hash, layout, passes, updates
 from needle_parsl.nsbi.training.kernels.layout import TILE, Floats, Integers, Work
 from needle_parsl.nsbi.training.kernels.masks import Masks
 from needle_parsl.nsbi.training.kernels.passes import Table
@@ -25,7 +24,7 @@ class Structure(NamedTuple):
     outputs: int = 1
     """Logits; many are those of classes."""
     threshold: int = 0
-    """Units that are dropped, in parts of `dropout.WHOLE`."""
+    """Units that are dropped, in parts of `dropout_hash.WHOLE`."""
 
 
 class Goal(NamedTuple):
@@ -144,7 +143,7 @@ class Trainer:
         threshold, layers = self.structure.threshold, len(self.structure.widths) - 1
         streams = np.zeros((steps, layers, 2), np.int64)
         if threshold:
-            keys = dropout.keyed(self.seed, np.arange(first, first + steps))
+            keys = dropout_hash.keyed(self.seed, np.arange(first, first + steps))
             for layer in range(layers):
-                streams[:, layer] = np.stack(dropout.stream(keys, layer), axis=1)
-        return Masks(threshold, np.float32(dropout.scale(threshold)), streams)
+                streams[:, layer] = np.stack(dropout_hash.stream(keys, layer), axis=1)
+        return Masks(threshold, np.float32(dropout_hash.scale(threshold)), streams)

@@ -17,7 +17,7 @@ RANDOM = {
 LIKE: dict[str, Callable[..., torch.Tensor]] = {"rand_like": torch.rand, "randn_like": torch.randn}
 
 
-class Still(TorchFunctionMode):
+class OwnGenerator(TorchFunctionMode):
     """Gives random functions a generator of their own, in this thread."""
 
     def __init__(self) -> None:

@@ -16,10 +16,10 @@ from needle_parsl.nsbi.training import embeddings, modules, networks, randomness
 from needle_parsl.nsbi.training.embeddings import Shelf
 from needle_parsl.nsbi.training.engines import backbone, choosing
 from needle_parsl.nsbi.training.engines.choosing import Choice
-from needle_parsl.nsbi.training.engines.refusals import NotEmbeddedError
 from needle_parsl.nsbi.training.frozen import Embedding
 from needle_parsl.nsbi.training.members import Job, Member, Settings
 from needle_parsl.nsbi.training.ratio_events import RatioEvents
+from needle_parsl.nsbi.training.refusals import NotEmbeddedError
 from needle_parsl.nsbi.training.stored_events import StoredEvents
 
 MEMORY = 2**30
