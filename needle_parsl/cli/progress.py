@@ -103,7 +103,7 @@ def _kind(prepared: Prepared, *, quiet: bool, pause: float) -> Iterator[Shown]:
 
 
 def _progress() -> Progress:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415  where there is nothing to do, no bar is loaded
 
     return Progress(
         TextColumn("{task.description:10}"),

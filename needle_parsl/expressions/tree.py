@@ -51,7 +51,7 @@ class Expression:
 
 @cache
 def _operators() -> Mapping[str, Callable[..., Value]]:
-    from needle_parsl.expressions.arrays import OPERATORS
+    from needle_parsl.expressions.arrays import OPERATORS  # noqa: PLC0415  NumPy, which parsing does without
 
     return OPERATORS
 

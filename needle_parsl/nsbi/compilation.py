@@ -32,8 +32,8 @@ _HELD: set[Path] = set()
 
 def features() -> str:
     """Name what the processor can do, in LLVM's words; `NUMBA_CPU_FEATURES` overrules it."""
-    import llvmlite.binding as llvm
-    import numba
+    import llvmlite.binding as llvm  # noqa: PLC0415  comes with numba
+    import numba  # noqa: PLC0415  an extra
 
     return str(numba.config.CPU_FEATURES or llvm.get_host_cpu_features().flatten())
 
@@ -44,7 +44,7 @@ def folder(package: Path) -> Path:
     numba looks at the time of one file alone, while a function is compiled together with those of other files; and two types
     of processors that share a folder could take each other's code.
     """
-    import llvmlite.binding as llvm
+    import llvmlite.binding as llvm  # noqa: PLC0415  comes with numba
 
     state = hashlib.blake2b(f"{features()} {llvm.llvm_version_info}".encode(), digest_size=8)
     for source in (Path(__file__), *sorted(package.glob("*.py"))):
@@ -55,7 +55,7 @@ def folder(package: Path) -> Path:
 
 def inlined(function: F) -> F:
     """Compile a function into those that call it."""
-    import numba
+    import numba  # noqa: PLC0415  an extra
 
     with _configured(numba.config, DISABLE_JIT=0):
         made: F = numba.njit(**EXACT)(function)
@@ -69,7 +69,7 @@ def compiled(function: F, fastmath: Collection[str] = ()) -> F:
         function: What to compile.
         fastmath: What LLVM may do with its numbers, in LLVM's words.
     """
-    import numba
+    import numba  # noqa: PLC0415  an extra
 
     place = folder(Path(function.__code__.co_filename).parent)
     with _configured(numba.config, CACHE_DIR=str(place), DISABLE_JIT=0):

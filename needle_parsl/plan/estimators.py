@@ -99,7 +99,7 @@ def multipliers(analysis: Analysis) -> tuple[float, ...]:
 
 def priors(analysis: Analysis) -> Priors:
     """Choose the expected yields at which ratios are normalised."""
-    from needle_parsl.nsbi.statistics.model.priors import Priors  # with NumPy, which the rest of the plan does without
+    from needle_parsl.nsbi.statistics.model.priors import Priors  # noqa: PLC0415  with NumPy, which the rest of the plan does without
 
     return Priors.of(replace(analysis.model, nuisances={}, regions={}))
 

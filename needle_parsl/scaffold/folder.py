@@ -88,7 +88,7 @@ def survey(files: Sequence[Path]) -> list[Survey]:
     Raises:
         InputError: A file cannot be read, or holds no events.
     """
-    from needle_parsl.nsbi.programs.survey import Survey
+    from needle_parsl.nsbi.programs.survey import Survey  # noqa: PLC0415  with readers of files, which a copied app does without
 
     if wrong := [Problem(said, str(path)) for path in files if (said := kinds.unreadable(path))]:
         raise InputError.of(wrong)

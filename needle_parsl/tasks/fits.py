@@ -215,7 +215,7 @@ def _closing(root: str, spec: specs.Closing) -> dict[str, Any]:
     def build(data: Dataset, behind: Dataset) -> Likelihood:
         return inputs.likelihood_of(spec.fit, data, behind, regions)
 
-    from needle_parsl.nsbi.estimators import yield_scales  # with torch, which other fits do without
+    from needle_parsl.nsbi.estimators import yield_scales  # noqa: PLC0415  with torch, which other fits do without
 
     found = {name: yield_scales.read(inputs.path(root, "normalise", name)) for name in spec.normalisations}
     return {

@@ -121,8 +121,8 @@ def _ratios(root: str, spec: specs.Toys) -> Mapping[str, Estimator]:
     """Give the ratios that are evaluated here: those that are made again, or those that a user's events need."""
     if not spec.again and spec.thrower is None:
         return {}
-    from needle_parsl.nsbi.estimators import files  # with torch, which toys of the model do without
-    from needle_parsl.tasks import replicas
+    from needle_parsl.nsbi.estimators import files  # noqa: PLC0415  with torch, which toys of the model do without
+    from needle_parsl.tasks import replicas  # noqa: PLC0415  with torch, which other tasks do without
 
     if spec.again:
         try:

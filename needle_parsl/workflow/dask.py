@@ -33,7 +33,7 @@ class Pool:
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Call a function on a worker; `nsbi.data.loading` reads windows with it."""
-        from parsl import python_app
+        from parsl import python_app  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
 
         app = python_app(function, data_flow_kernel=self.kernel, executors=[self.label])
         future: Future[Any] = app(*arguments)
@@ -49,7 +49,7 @@ class Pool:
         Returns:
             The results, nested like the keys.
         """
-        from dask.core import flatten
+        from dask.core import flatten  # noqa: PLC0415  an extra
 
         wanted = set(flatten([keys]))
         futures = self._submitted(graph, wanted)
@@ -58,8 +58,8 @@ class Pool:
 
     def _submitted(self, graph: Mapping[Hashable, Any], wanted: set[Hashable]) -> dict[Hashable, Future[Any]]:
         """Submit every node with the futures of those before it, in dask's order of priority."""
-        from dask._task_spec import convert_legacy_graph, fuse_linear_task_spec
-        from dask.order import order
+        from dask._task_spec import convert_legacy_graph, fuse_linear_task_spec  # noqa: PLC0415  an extra
+        from dask.order import order  # noqa: PLC0415  an extra
 
         nodes = fuse_linear_task_spec(convert_legacy_graph(dict(graph)), wanted)
         users = Counter(need for node in nodes.values() for need in node.dependencies)

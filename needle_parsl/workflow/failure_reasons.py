@@ -36,7 +36,7 @@ def record(task: Task, error: BaseException | None, root: Path) -> Record:
 
 def reason(error: BaseException | None, root: Path) -> str:
     """Say in a sentence why a task failed."""
-    from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
+    from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
 
     if isinstance(error, WorkerLost):
         death = worker_exit.awaited(root / LOST, error.hostname, error.worker_id, WAIT)
@@ -48,15 +48,15 @@ def reason(error: BaseException | None, root: Path) -> str:
 
 def not_run(task: Task, error: BaseException | None) -> bool:
     """Whether a task did not run because one before it failed, or no worker came; a program of its own is part of a task."""
-    from parsl.dataflow.errors import DependencyError
-    from parsl.executors.errors import BadStateException
+    from parsl.dataflow.errors import DependencyError  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    from parsl.executors.errors import BadStateException  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
 
     own = task.stage.program and _program_failed(error)
     return isinstance(error, BadStateException) or (isinstance(error, DependencyError) and not own)
 
 
 def _program_failed(error: BaseException | None) -> bool:
-    from parsl.app.errors import BashExitFailure
+    from parsl.app.errors import BashExitFailure  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
 
     return isinstance(error and error.__cause__, BashExitFailure)
 

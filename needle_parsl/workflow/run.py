@@ -69,7 +69,7 @@ def _run(prepared: Prepared, journal: Journal, say: Callable[[str], None]) -> Ou
     status = "interrupted"
     try:
         if todo:
-            from needle_parsl.workflow import flow  # Parsl is not loaded when nothing is to do
+            from needle_parsl.workflow import flow  # noqa: PLC0415  Parsl is not loaded when nothing is to do
 
             flow.run(root, todo, prepared.done, prepared.site, journal.finished, say)
         status = "failed" if journal.outcome.failed else "done"

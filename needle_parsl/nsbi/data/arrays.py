@@ -30,9 +30,9 @@ def events(files: str | Sequence[str], tree: str = "", rows: int = 500_000) -> A
         InputError: A file cannot be read, or the extra `dask` is not installed.
     """
     try:
-        import dask_awkward
+        import dask_awkward  # noqa: PLC0415  an extra
 
-        from needle_parsl.nsbi.data.chunks import Reading
+        from needle_parsl.nsbi.data.chunks import Reading  # noqa: PLC0415  imports dask-awkward
     except ImportError as error:
         raise InputError('dask-awkward is not installed; pip install "needle-parsl[dask]"') from error
     paths = [path for name in ([files] if isinstance(files, str) else files) for path in _expanded(name)]

@@ -118,7 +118,7 @@ def _chunk(
 ) -> Events:
     where = f"{file.path}: sample {recipe.sample}"
     if recipe.computed:
-        from needle_parsl.nsbi.data import computed_columns
+        from needle_parsl.nsbi.data import computed_columns  # noqa: PLC0415  with awkward, for columns that functions of the user compute
 
         columns = computed_columns.compute(columns, len(rows), recipe, where)
     columns = formulas.derive(columns, len(rows), recipe.derived, where)

@@ -83,7 +83,7 @@ class Source:
 def _loaded(onnx: str, estimators: tuple[tuple[str, str], ...], _states: tuple[tuple[int, int], ...]) -> Evaluator:
     """Load networks; files in another state are others."""
     if onnx:
-        from needle_parsl.nsbi.estimators.exporting.runtime import Session
+        from needle_parsl.nsbi.estimators.exporting.runtime import Session  # noqa: PLC0415  with onnxruntime, an extra
 
         return Session(Path(onnx))
     return Torch({name: Path(path) for name, path in estimators})

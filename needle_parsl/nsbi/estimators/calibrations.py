@@ -73,7 +73,7 @@ def isotonic(log_ratio: Floats, label: npt.NDArray[np.bool_], weight: Floats) ->
     if (weight < 0).any():
         raise TaskError('isotonic calibration needs weights that are not negative; say calibration = "histogram"')
     try:
-        from sklearn.isotonic import IsotonicRegression
+        from sklearn.isotonic import IsotonicRegression  # noqa: PLC0415  a second, for isotonic calibrations alone
     except ImportError as error:
         raise TaskError(NEEDS) from error
     weight = _balanced(label, weight)

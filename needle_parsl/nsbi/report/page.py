@@ -90,7 +90,7 @@ def _part(environment: jinja2.Environment, common: str, text: str, shown: Mappin
 
 def _pictures(folder: Path, facts: Facts) -> list[dict[str, Any]]:
     """Draw the figures as matplotlib does by itself: a `matplotlibrc` of the current folder may be anybody's."""
-    import matplotlib as mpl
+    import matplotlib as mpl  # noqa: PLC0415  matplotlib, an extra
 
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -99,7 +99,7 @@ def _pictures(folder: Path, facts: Facts) -> list[dict[str, Any]]:
 
 def _figures(folder: Path, facts: Facts) -> list[dict[str, Any]]:
     """Draw each figure as PNG and PDF; the page carries the PNG inside, or the reason why there is none."""
-    from needle_parsl.nsbi.report.figures import FIGURES
+    from needle_parsl.nsbi.report.figures import FIGURES  # noqa: PLC0415  matplotlib, an extra
 
     found = [_picture(folder, name, entry, facts) for name, entry in FIGURES.items()]
     return [picture for picture in found if picture is not None]

@@ -32,7 +32,7 @@ class FlowRatio(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         try:
-            from zuko.flows import NSF
+            from zuko.flows import NSF  # noqa: PLC0415  an extra
         except ImportError as error:
             raise InputError(f"a flow {extras.remedy('flows')}") from error
         made = [NSF(features, transforms=transforms, bins=bins, hidden_features=[nodes] * layers) for _ in range(2)]

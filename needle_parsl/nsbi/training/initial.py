@@ -279,8 +279,8 @@ def _safetensors(path: str) -> Read:
     """Read safetensors; those of an estimator hold its members."""
     if not find_spec("safetensors"):
         raise InputError(f'{path}: needs safetensors, not installed here; pip install "needle-parsl[onnx]"')
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError  # noqa: PLC0415  an extra
+    from safetensors.torch import load_file  # noqa: PLC0415  an extra
 
     try:
         found = load_file(path)

@@ -54,7 +54,7 @@ def closure_chi2(events: Judged) -> float:
 
 def wasserstein(events: Judged) -> float:
     """Average Wasserstein-1 distance over the features, in their standard deviations. NaN with negative weights."""
-    from scipy.stats import wasserstein_distance  # a second of every worker's start
+    from scipy.stats import wasserstein_distance  # noqa: PLC0415  a second of every worker's start
 
     above, below, weight = events.x[events.label], events.x[~events.label], events.reweighted()
     target = events.weight[events.label]

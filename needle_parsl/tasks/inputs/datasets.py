@@ -65,7 +65,7 @@ def simulated(root: str, spec: specs.Evaluate, ratios: Mapping[str, Estimator]) 
 
 def varied(root: str, spec: specs.Evaluate, density: Density, simulation: Dataset) -> Dataset:
     """Evaluate the ratios of a model on the events of a varied sample, whose weights add up to its yield."""
-    from needle_parsl.nsbi.estimators import files  # with torch, which fits do without
+    from needle_parsl.nsbi.estimators import files  # noqa: PLC0415  with torch, which fits do without
 
     events = part(root, density.name, spec.splitting, "test")
     ratios = {name: files.read(path(root, "combine", name)).of(events) for name in spec.ratios}
@@ -170,8 +170,8 @@ def _inside(root: str, name: str, edges: Sequence[float]) -> npt.NDArray[np.uint
 
 def exact_likelihood(root: str, spec: specs.Exact, learned: Likelihood) -> ExactLikelihood:
     """Build the likelihood with exact densities for the events, yields and constraints of the learned one."""
-    from needle_parsl.nsbi.estimators.exact import log_mixture  # likewise
-    from needle_parsl.tasks.inputs.ratios import log_density
+    from needle_parsl.nsbi.estimators.exact import log_mixture  # noqa: PLC0415  likewise
+    from needle_parsl.tasks.inputs.ratios import log_density  # noqa: PLC0415  with torch, which other tasks do without
 
     density, data = log_density(spec.physics), fitted(root, spec.fit)
     log_reference = log_mixture(density, shares(root, spec.reference), data.x.astype("float64"))

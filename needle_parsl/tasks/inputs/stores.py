@@ -128,7 +128,7 @@ def mixed(root: str, wanted: tuple[specs.Share, ...], splitting: specs.Splitting
 
 def provenance(root: str) -> Provenance:
     """Read what the run is made from, and with."""
-    from needle_parsl.nsbi.report.gathering import Provenance  # with all that a report shows
+    from needle_parsl.nsbi.report.gathering import Provenance  # noqa: PLC0415  with all that a report shows
 
     state = files.read_json(Path(root) / rundir.RUN)
     versions = {"needle": state["needle"], **state["versions"]}

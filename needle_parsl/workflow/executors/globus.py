@@ -89,8 +89,8 @@ def client(endpoint: str) -> Any:
         TaskError: The endpoint is offline.
     """
     require()
-    import globus_compute_sdk as sdk
-    from globus_compute_sdk.serialize import JSONData
+    import globus_compute_sdk as sdk  # noqa: PLC0415  the SDK takes a second
+    from globus_compute_sdk.serialize import JSONData  # noqa: PLC0415  the SDK takes a second
 
     made = sdk.Client(do_version_check=False, data_serialization_strategy=JSONData(), app=_app())
     if made.app is None or made.app.login_required():
@@ -102,9 +102,9 @@ def client(endpoint: str) -> Any:
 
 def _app() -> Any:
     """Make the SDK's own login, which asks nobody: by itself it would wait for somebody who types a code."""
-    from globus_compute_sdk.sdk.auth.globus_app import get_globus_app
-    from globus_sdk import UserApp
-    from globus_sdk.login_flows import LoginFlowManager
+    from globus_compute_sdk.sdk.auth.globus_app import get_globus_app  # noqa: PLC0415  the SDK takes a second
+    from globus_sdk import UserApp  # noqa: PLC0415  the SDK takes a second
+    from globus_sdk.login_flows import LoginFlowManager  # noqa: PLC0415  the SDK takes a second
 
     class Nobody(LoginFlowManager):
         def run_login_flow(self, auth_parameters: Any) -> Any:  # noqa: ARG002  globus_sdk's
@@ -144,8 +144,8 @@ def sentence(endpoint: str, error: BaseException) -> NeedleError | None:
     """Say what an exception of the SDK means; None if it is none of the service's."""
     if isinstance(error, NeedleError):
         return error
-    import globus_sdk
-    from globus_sdk.token_storage import TokenValidationError
+    import globus_sdk  # noqa: PLC0415  the SDK takes a second
+    from globus_sdk.token_storage import TokenValidationError  # noqa: PLC0415  the SDK takes a second
 
     refused = isinstance(error, globus_sdk.AuthAPIError) and error.http_status < 500
     if refused or isinstance(error, TokenValidationError):

@@ -5,6 +5,7 @@ They travel as lines of text to processes of the site's own needle, which stay f
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
@@ -58,7 +59,7 @@ class Endpoint(GlobusComputeExecutor):
     """Processes of needle at an endpoint."""
 
     def __init__(self, endpoint: str, root: Path, client: Any, say: Callable[[str], None]) -> None:
-        from globus_compute_sdk import Executor
+        from globus_compute_sdk import Executor  # noqa: PLC0415  the SDK takes a second
 
         sender = Executor(
             endpoint, client, batch_size=BATCH, api_burst_limit=BURST, api_burst_window_s=WINDOW,
@@ -148,8 +149,6 @@ class Endpoint(GlobusComputeExecutor):
 
 def _token(root: Path) -> str:
     """Write down what shows workers that they see this very directory."""
-    import secrets
-
     token = secrets.token_hex(16)
     files.write_text(root / wire.TOKEN, token)
     return token

@@ -128,7 +128,7 @@ def started(site: Site, logs: Path, say: Say = lambda _: None) -> Iterator[Machi
         InputError: Parsl cannot work in this folder.
     """
     sdk_import.import_parsl(sdk=site.executor == "globus-compute")
-    from parsl.dataflow.dflow import DataFlowKernel
+    from parsl.dataflow.dflow import DataFlowKernel  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
 
     STOPPING.clear()
     machine = None

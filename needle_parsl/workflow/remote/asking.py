@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import secrets
 import time
 from collections.abc import Iterator
@@ -166,8 +167,6 @@ def _calls(sizes: dict[str, int]) -> Iterator[list[tuple[str, int, int]]]:
 
 def _keep(path: Path, content: bytes, digest: str) -> None:
     """Write a file that came, if it is what the site has."""
-    import hashlib
-
     if hashlib.sha256(content).hexdigest() != digest:
         raise TaskError(f"{path}: changed while it was fetched; give the same command again")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -154,7 +154,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
     """Give the file system that an address is on, and its path there."""
     protocol = url.partition("://")[0]
     try:
-        import fsspec
+        import fsspec  # noqa: PLC0415  an extra
 
         filesystem, path = fsspec.url_to_fs(url)
         return filesystem, str(path)

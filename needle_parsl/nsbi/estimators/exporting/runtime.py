@@ -40,7 +40,7 @@ class Session:
 
     def __init__(self, model: Path | bytes) -> None:
         os.environ.setdefault(*SILENT)  # before its library is loaded
-        import onnxruntime
+        import onnxruntime  # noqa: PLC0415  an extra
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -142,7 +142,7 @@ def write_weights(path: Path, estimator: Estimator) -> None:
 
     What the buffers of the transform mean is in the metadata, too: `transform`, as JSON.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save_file  # noqa: PLC0415  an extra
 
     module = Ensemble(estimator)
     save_file({name: value.contiguous() for name, value in module.state_dict().items()}, path, _facts(estimator))

@@ -26,7 +26,7 @@ MOST = 12
 
 def panels(count: int, width: float = 3.3, height: float = 2.9) -> tuple[Figure, list[Axes]]:
     """Make a figure of so many panels, three in a row."""
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # noqa: PLC0415  matplotlib, an extra
 
     columns = min(3, count)
     rows = -(-count // columns)
@@ -39,7 +39,7 @@ def panels(count: int, width: float = 3.3, height: float = 2.9) -> tuple[Figure,
 
 def split_panels(count: int, width: float = 3.3, height: float = 3.3) -> tuple[Figure, list[tuple[Axes, Axes]]]:
     """Make a figure of so many panels, each with a small one below it that shares its x axis."""
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # noqa: PLC0415  matplotlib, an extra
 
     columns = min(3, count)
     rows = -(-count // columns)

@@ -23,7 +23,7 @@ ROWS = 40
 
 def _rows(names: Sequence[str], columns: int, width: float = 3.2) -> tuple[Figure, list[Axes]]:
     """Make panels side by side that share rows with names, the first on top."""
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # noqa: PLC0415  matplotlib, an extra
 
     figure = Figure(figsize=(1.6 + width * columns, 1.5 + 0.26 * len(names)), layout="constrained")
     axes = list(figure.subplots(1, columns, sharey=True, squeeze=False)[0])
@@ -105,7 +105,7 @@ def _reach(axes: Axes, values: Sequence[float]) -> None:
 
 def signals(facts: Facts) -> Figure:
     """Draw what comes back of injected signals, above, and how far that is from the truth, below."""
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # noqa: PLC0415  matplotlib, an extra
 
     poi = facts.subject.poi
     found = [one for own in closures.returned(facts, "signals").values() for one in own if one.parameter == poi]

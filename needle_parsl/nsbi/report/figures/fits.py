@@ -41,7 +41,7 @@ def _pull(axes: Axes, row: float, entry: Mapping[str, Any], colour: str) -> None
 
 def impacts(facts: Facts) -> Figure:
     """Draw pulls to the left and impacts to the right, the largest on top, as the field does; above all, in red, what is at a bound."""
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # noqa: PLC0415  matplotlib, an extra
 
     assert facts.inference.impacts is not None
     found = facts.inference.impacts

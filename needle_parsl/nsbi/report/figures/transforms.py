@@ -22,7 +22,7 @@ BINS = 50
 
 def transforms(facts: Facts) -> Figure:
     """Draw each feature of the Asimov events as it is, and below it as networks get it."""
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # noqa: PLC0415  matplotlib, an extra
 
     found = facts.transform()
     assert found is not None

@@ -103,7 +103,7 @@ def slow(events: Likelihood) -> str:
     """Say why toys cannot be fitted in compiled code; empty if they can."""
     if not compilation.AVAILABLE:
         return "numba is not installed, see the extra `toys`"
-    from needle_parsl.nsbi.statistics.toys.compiled.preparation import unsupported
+    from needle_parsl.nsbi.statistics.toys.compiled.preparation import unsupported  # noqa: PLC0415  with numba, an extra, or iminuit: a worker loads the one that it uses
 
     unknown = unsupported(events)
     return f"compiled fits do not know {unknown}" if unknown else ""
@@ -112,7 +112,7 @@ def slow(events: Likelihood) -> str:
 def _compiled(
     events: Likelihood, toys: Iterable[Draw], parameter: str, truth: Floats, tested: Sequence[float]
 ) -> Iterator[Fitted]:
-    from needle_parsl.nsbi.statistics.toys.compiled.engine import CompiledFits
+    from needle_parsl.nsbi.statistics.toys.compiled.engine import CompiledFits  # noqa: PLC0415  with numba, an extra, or iminuit: a worker loads the one that it uses
 
     engine, rates, source = CompiledFits.of(events), events.rates, iter(toys)
     value = float(rates.outward(truth)[rates.parameters.index(parameter)])

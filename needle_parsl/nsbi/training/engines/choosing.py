@@ -80,7 +80,7 @@ def _plan(job: Job, monitored: set[str]) -> Any:
     """Find out how compiled code trains like the module, if numba is there and the module is a perceptron."""
     if not compilation.AVAILABLE:
         return None
-    from needle_parsl.nsbi.training.engines import native
+    from needle_parsl.nsbi.training.engines import native  # noqa: PLC0415  with numba, an extra
 
     return native.proven(job, monitored)
 

@@ -20,7 +20,7 @@ def import_parsl(*, sdk: bool) -> None:
         # Python's way to say that it is not there.
         sys.modules[SDK] = None  # type: ignore[assignment]
     try:
-        import parsl  # noqa: F401
+        import parsl  # noqa: PLC0415, F401  what this is for
     finally:
         if spared:
             del sys.modules[SDK]
