@@ -160,12 +160,12 @@ def _product(coefficients: Floats, alpha: Floats, start: Floats) -> Floats:
 
 
 def runaway(toys: int) -> dict[str, Any]:
-    """Count fits that end on a wall, with and without Z_j, on the problem of tests/nsbi/test_likelihood.py.
+    """Count fits that end on a wall, with and without Z_j, on the problem of tests/problems/interference.py.
 
     Compiled fits; one that does not converge with Z_j is done again by iminuit, as toys are in a run.
     """
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "nsbi"))
-    from test_likelihood import Problem  # type: ignore[import-not-found] # lies with the tests
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from problems.interference import Problem  # type: ignore[import-not-found] # lies with the tests
 
     found: dict[str, Any] = {"toys": toys}
     for mode in ("linear", "interference"):

@@ -60,6 +60,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+LATE = ("sites", "apps", "workflow", "safety", "reliability", "remote", "modules", "nsbi")
 SLOW_FOLDERS = {"sites", "apps", "reliability", "remote"}
 WHOLE = {"needle", "slurm", "finished"}
 """Fixtures with which a test starts a program of needle's, or a run."""
@@ -78,8 +79,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         )
         if item.path.parent.name not in SLOW_FOLDERS and not slow:
             item.add_marker("quick")
-    order = ["tests", "sites", "apps", "workflow", "safety", "reliability", "remote", "modules", "nsbi"]
-    items.sort(key=lambda item: order.index(item.path.parent.name))
+    items.sort(key=lambda item: LATE.index(name) if (name := _folder(item.path)) in LATE else -1)
+
+
+def _folder(path: Path) -> str:
+    """Name the folder of tests that a file is in; the modules of others are one of their own."""
+    return "modules" if path.parent.name == "modules" else path.relative_to(ROOT / "tests").parts[0]
 
 
 @pytest.fixture(scope="module")

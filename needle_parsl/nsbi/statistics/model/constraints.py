@@ -5,7 +5,7 @@
 
 `a` and `m` are the auxiliary observations. A log-normal parameter is fitted as alpha = ln(parameter) / sigma (`rates`), where
 its constraint is a Gaussian one and its nominal value, 1, is alpha = 0. A nuisance parameter whose range begins at 0 has one side only.
-Toys have the same terms in compiled code (`toys.compiled.scalars.constrain`), held against these by `tests/nsbi/test_batched.py`.
+Toys have the same terms in compiled code (`toys.compiled.scalars.constrain`), held against these by `tests/nsbi/statistics/test_batched.py`.
 """
 
 from __future__ import annotations

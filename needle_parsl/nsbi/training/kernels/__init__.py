@@ -38,9 +38,9 @@ without the processor's slow division, and nothing is copied for a library.
 
 Without fast mathematics, BLAS or threads the bits depend on the sources and on the length of the processor's vectors alone.
 
-**Who compares it.** `tests/nsbi/test_native.py`: loss and gradient with torch's autograd, for all losses, activations, widths beside those of whole
+**Who compares it.** `tests/nsbi/training/test_native.py`: loss and gradient with torch's autograd, for all losses, activations, widths beside those of whole
 vectors, and one or many logits; a thousand steps with those of `torch.optim`; NaN and extreme logits; trainings in pieces, to the bit.
-`tests/nsbi/test_dropout.py`: masks with those of `nsbi/training/dropout.py`. `tests/nsbi/test_engines.py`: whole trainings with lightning.Trainer. A module of
+`tests/nsbi/training/test_dropout.py`: masks with those of `nsbi/training/dropout.py`. `tests/nsbi/training/test_engines.py`: whole trainings with lightning.Trainer. A module of
 the user's is moreover held against its own `training_step` while it is trained (`recognition.py`).
 
 Read `trainer.py` first: `Trainer.train_batches` is the loop over batches, `_differentiate` what happens with each.

@@ -37,9 +37,9 @@ stand for all (`compression.py`), and where they are not good enough the whole s
 
 Bits are the same on one type of processor, whatever the batch, and differ in the last digits between types.
 
-**Who compares it.** `tests/nsbi/test_batched.py`: value, gradient and Hessian with `model/likelihood.py`, which is NumPy, with everything that a
+**Who compares it.** `tests/nsbi/statistics/test_batched.py`: value, gradient and Hessian with `model/likelihood.py`, which is NumPy, with everything that a
 likelihood may have; with differences; fits with those of iminuit (`fits/fitting.py`), among them those with several minima; exp and ln with NumPy's; and belts with the table
-of Feldman and Cousins. `tests/nsbi/test_batched_campaign.py` does so with more toys, `tests/nsbi/test_compiled_bits.py` with other processes. Where a compiled fit does not
+of Feldman and Cousins. `tests/nsbi/statistics/test_batched_campaign.py` does so with more toys, `tests/nsbi/statistics/test_compiled_bits.py` with other processes. Where a compiled fit does not
 converge the toy is fitted again by iminuit (`toys/fitting.py`), and likelihoods that this code does not know are left to it from the start (`preparation.unsupported`).
 
 Read `engine.py` first: `CompiledFits.fit` lays out the toys, `_block` fits them one by one.

@@ -3,7 +3,7 @@
     exp x = 2^n exp r,  n = round(x / ln 2),  |r| <= ln 2 / 2:    Taylor's series of 14 terms
     ln x  = n ln 2 + 2 artanh s,  s = (m - 1) / (m + 1),  m = x / 2^n in [1 / sqrt 2, sqrt 2)
 
-Both are within a few units of the last digit (`tests/nsbi/test_batched.py`).
+Both are within a few units of the last digit (`tests/nsbi/statistics/test_batched.py`).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 
 from needle_parsl.analysis import extras, load
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from needle_parsl.nsbi.data import readers
 from needle_parsl.nsbi.data.readers.names import Names
 from needle_parsl.nsbi.programs import survey
 
-SAMPLES = Path(os.environ.get("NEEDLE_SAMPLE_DATA", Path(__file__).parents[3] / "shared" / "data"))
+SAMPLES = Path(os.environ.get("NEEDLE_SAMPLE_DATA", Path(__file__).parents[4] / "shared" / "data"))
 FILES = sorted(SAMPLES.parent.glob("experiments/*.root")) + sorted((SAMPLES / "cms_open_data").glob("*.root"))
 JETS = ak.Array([[1.0, 2.0], [], [3.0]])
 FLAT = np.arange(3.0)

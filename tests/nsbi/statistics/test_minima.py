@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from random_likelihoods import KINDS
-from random_likelihoods import drawn as drawn_model
+from problems.random_likelihoods import KINDS
+from problems.random_likelihoods import drawn as drawn_model
 from scipy import stats
 from scipy.optimize import brentq
 

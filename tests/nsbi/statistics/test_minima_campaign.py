@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from random_likelihoods import KINDS, Independent, Problem, drawn
+from problems.random_likelihoods import KINDS, Independent, Problem, drawn
 from scipy.optimize import minimize
 
 from needle_parsl.nsbi.statistics.fits.descent import descend

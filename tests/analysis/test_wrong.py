@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import uproot
 
-WRONG = sorted((Path(__file__).parent / "wrong").glob("*.toml"))
+WRONG = sorted((Path(__file__).parents[1] / "wrong").glob("*.toml"))
 SECONDS = 3.0
 """In which each is answered."""
 

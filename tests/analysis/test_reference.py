@@ -16,7 +16,7 @@ from needle_parsl.analysis import Analysis
 from needle_parsl.reading.schema import Key, describe
 from needle_parsl.site import Site
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 KEYS = [*reading.keys(Analysis), *reading.keys(Site)]
 
 

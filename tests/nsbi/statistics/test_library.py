@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "docs" / "library.md"
+SCRIPT = Path(__file__).parents[3] / "docs" / "library.md"
 
 
 def test_script_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:

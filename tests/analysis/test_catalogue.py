@@ -19,7 +19,7 @@ from needle_parsl.nsbi.estimators import ensembles
 from needle_parsl.nsbi.training import heads, networks
 from needle_parsl.nsbi.training.metrics import Judged
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "needle_parsl"
 LISTS = {
     "losses": catalogue.LOSSES, "networks": catalogue.NETWORKS, "optimisers": catalogue.OPTIMIZERS, "schedules": catalogue.SCHEDULES,

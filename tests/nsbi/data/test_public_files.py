@@ -1,6 +1,6 @@
 """Files of other people's, in a folder that NEEDLE_PUBLIC_FILES names: equal to a direct read, or refused in a sentence.
 
-docs/data.md lists what was tried. `NEEDLE_PUBLIC_FILES=... python -m pytest -m campaign -rP tests/nsbi/test_public_files.py`
+docs/data.md lists what was tried. `NEEDLE_PUBLIC_FILES=... python -m pytest -m campaign -rP tests/nsbi/data/test_public_files.py`
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ print(hashlib.sha256(found.theta.tobytes() + found.nll.tobytes() + found.held.to
 def test_compiling_process_has_the_bits_of_others(tmp_path: Path) -> None:
     """Compiles afresh, which takes a minute or two."""
     env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    scripts = str(Path(__file__).parents[2] / "scripts")
+    scripts = str(Path(__file__).parents[3] / "scripts")
     found = [subprocess.run([sys.executable, "-c", FITS, scripts], env=env, check=True, capture_output=True, text=True).stdout for _ in range(2)]  # fmt: skip
     assert list(tmp_path.iterdir())
     assert found[0] == found[1]

@@ -124,7 +124,7 @@ def test_a_ratio_that_an_earlier_run_lacks_starts_at_random(small_inputs: Path) 
     assert {spec.initial for spec in trained(made, "background.jes.up")} == {None}
 
 
-PAGE = Path(__file__).parent.parent / "docs" / "training.md"
+PAGE = Path(__file__).parents[2] / "docs" / "training.md"
 
 
 @pytest.mark.parametrize(
