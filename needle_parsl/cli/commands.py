@@ -7,9 +7,9 @@ import io
 import os
 import sys
 import traceback
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -38,9 +38,7 @@ from needle_parsl.cli.options import (
 from needle_parsl.cli.preparation import find
 from needle_parsl.errors import InputError, NeedleError, Problem, legible
 from needle_parsl.processes import threads
-
-if TYPE_CHECKING:
-    from needle_parsl.workflow.run import Prepared
+from needle_parsl.summary import Summary
 
 T = TypeVar("T")
 SILENT = {"ORT_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
@@ -218,20 +216,13 @@ def run(  # noqa: PLR0913, PLR0917  each is an option
         interrupts.leave(_say(error))
     facts = answers.ended(prepared, outcome)
     if pilot and not outcome.failed:
-        facts["whole"] = _extrapolated(prepared, whole)
+        members = preparation.members(prepared), preparation.members(whole)
+        facts = replace(facts, whole=answers.whole(prepared, whole, members))
     answers.print_json(facts) if as_json else terminal.ended(facts)
     if outcome.failed:  # not by way of the libraries' own ends: HDF5's crashes if the disk was full
         interrupts.leave(2 if outcome.wrong_input else 1)
-    if strict and answers.failing(facts.get("results", {})):
+    if strict and facts.summary is not None and facts.summary.state == "fail":
         interrupts.leave(answers.FAILING)
-
-
-def _extrapolated(pilot: Prepared, whole: Prepared) -> dict[str, Any]:
-    """Say what a whole run would cost, and how far its ensembles would scatter, after what a pilot has measured."""
-    from needle_parsl.workflow import cost
-
-    spread = cost.spread(pilot.root, preparation.members(pilot), preparation.members(whole))
-    return answers.cost(whole) | {"spread": spread}
 
 
 def _say_of(root: Path, sentence: str, as_json: bool) -> None:
@@ -265,18 +256,19 @@ def report(run_name: RunName, strict: Strict = False, as_json: Json = False) -> 
     if not verdicts.has_report(running.state(root)):
         raise InputError(f'{root}: its last run has not come to a report; "needle run" makes it')
     found = read_json(root / verdicts.SUMMARY)
-    facts = {**(found if isinstance(found, dict) else {}), "report": str(root / "report" / "index.html")}
-    if "verdict" not in facts:
+    page = str(root / "report" / "index.html")
+    if not isinstance(found, dict) or "verdict" not in found:
         raise InputError(f'{root}: its report is of an earlier version of needle; "needle run" writes it anew')
     if as_json:
-        answers.print_json(facts)
+        answers.print_json({**found, "report": page})
     else:
         try:
-            terminal.results(facts)
-            terminal.warned(facts["warnings"])
+            summary = Summary.from_json(found)
+            terminal.results(summary, page)
+            terminal.warned(summary.warnings)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f'{root}: its report is damaged, or no report\'s; "needle run" writes it anew') from error
-    if strict and answers.failing(facts):
+    if strict and found.get("state") == "fail":
         raise typer.Exit(answers.FAILING)
 
 

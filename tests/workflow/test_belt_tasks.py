@@ -15,6 +15,7 @@ from test_hypotheses import SIGMA, thrown
 from test_statistics import counting
 
 from needle_parsl.analysis import Model
+from needle_parsl.nsbi.statistics.analyses import toys as asked
 from needle_parsl.nsbi.statistics.fits import fitting
 from needle_parsl.nsbi.statistics.toys import block
 from needle_parsl.nsbi.statistics.toys.compiled import compilation
@@ -67,7 +68,7 @@ def test_belt_with_toys_without_a_signal(run: Path) -> None:
 
 def test_data_whose_fit_does_not_converge_have_no_belt_and_a_reason(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = fitting.minimise
-    monkeypatch.setattr(throwing, "minimise", lambda *given, **how: replace(free(*given, **how), converged=False))
+    monkeypatch.setattr(asked, "minimise", lambda *given, **how: replace(free(*given, **how), converged=False))
     spec = specs.Neyman(FIT, "mu", GRID, tuple(map(names, GRID)), (0.68,))
     throwing.neyman(str(run), Task(STAGES["neyman"], "neyman", "k", spec, ()))
     found = json.loads((run / stages.place("neyman", "neyman")).read_text())
