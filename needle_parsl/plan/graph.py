@@ -267,7 +267,7 @@ def _closing(graph: Graph, asimov: Task, estimators: Mapping[str, Task], stores:
         asimov.of(specs.Evaluate),
         graph.salt("closing"),
         tuple(t.name for t in known.values()),
-        tuple(tuple(point.items()) for point in estimating.priors(graph.analysis).points),
+        tuple(tuple(point.items()) for point in estimating.reference_yields(graph.analysis).points),
     )
     counts = [task for task in graph.tasks if task.stage.name == "count"]
     read = [stores[density.name] for density in spec.simulation.varied]
