@@ -122,6 +122,6 @@ def test_some_events_stand_for_all(cell: Any, monkeypatch: pytest.MonkeyPatch, s
     assert [len(one.weight) for one in thinned.of_kind("events")[0].simulation] == [1000, 1000, 1000]
     for alpha in (-2.0, -1.0, 0.4, 1.0):
         theta = likelihood.rates.at({"shape": alpha})
-        z, few, rough = ([v["z"] for v in one.normalisations(theta).values()] for one in (likelihood, thinned, plain))
+        z, few, rough = ([v.z for v in one.normalisations(theta).values()] for one in (likelihood, thinned, plain))
         wrong = np.abs(np.subtract(few, z)).max()
         assert wrong < (1e-9 if abs(alpha) == 1 else 0.2 * np.abs(np.subtract(rough, z)).max())

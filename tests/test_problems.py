@@ -218,7 +218,7 @@ def test_exact_fit_measures_mu(problem: Problem) -> None:
     assert 2500 < simulated.weight @ np.array([*factors.values()])[simulated.sample] < 5500
     for alpha in (1.0, -1.0, 0.5):
         for z in likelihood.normalisations(likelihood.rates.at({SHAPE: alpha})).values():
-            assert z["z"] == pytest.approx(1, abs=1e-9 if abs(alpha) == 1 else 0.01)
+            assert z.z == pytest.approx(1, abs=1e-9 if abs(alpha) == 1 else 0.01)
 
 
 def test_seeds_say_what_comes() -> None:

@@ -1,123 +1,254 @@
-"""What commands print, as tables for JSON and for the terminal."""
+"""What commands print, as records that the terminal shows and `--json` writes."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import typer
 
-from needle_parsl import addresses
-
-if TYPE_CHECKING:
-    from needle_parsl.records import Record
-    from needle_parsl.workflow.journal import Outcome
-    from needle_parsl.workflow.prepared_run import Prepared
-
+from needle_parsl import addresses, files, plan, records
+from needle_parsl.analysis import catalogue, extras
+from needle_parsl.errors import Problem
+from needle_parsl.json_records import Json, JsonRecord, encode
+from needle_parsl.plan import packing
+from needle_parsl.records import Record
+from needle_parsl.summary import Summary
+from needle_parsl.workflow import cost as costing
+from needle_parsl.workflow import probe as probing
+from needle_parsl.workflow import run
+from needle_parsl.workflow.changes import Change
+from needle_parsl.workflow.journal import Outcome
+from needle_parsl.workflow.prepared_run import Prepared
 
 FAILING = 3
 """Exit code of a run whose checks fail, where that was asked for."""
 
 
-def failing(results: Mapping[str, Any]) -> bool:
-    """Whether a check of a finished run fails."""
-    return results.get("state") == "fail"
+@dataclass(frozen=True)
+class StagePlan(JsonRecord):
+    """What there is to do in a stage."""
+
+    tasks: int
+    to_do: int
+    networks: int | None = None
+    """Of trainings alone, as the two below."""
+    networks_to_do: int | None = None
+    largest_pack: int | None = None
+
+    def to_json(self) -> Json:
+        """Give the object; networks are in it only where some are trained."""
+        return {name: value for name, value in super().to_json().items() if value is not None}
 
 
-def planned(prepared: Prepared, *, probe: bool = False) -> dict[str, Any]:
+@dataclass(frozen=True)
+class EngineChoice(JsonRecord):
+    """What trains the networks."""
+
+    engine: str
+    reason: str
+    """Why it is no faster one."""
+    speed_up: float | None
+    """Over a loop of lightning.Trainer; None where it was not measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost(JsonRecord):
+    """What is to do, in node-hours and on disk."""
+
+    node_hours: Mapping[str, float]
+    """By stage."""
+    total_node_hours: float
+    bytes: float
+    not_measured: tuple[str, ...]
+    """Stages of which nothing is known."""
+    probed: tuple[str, ...]
+    """Stages that were tried on this machine."""
+
+
+@dataclass(frozen=True)
+class EnsembleSpread(JsonRecord):
+    """The error that the ensemble adds to the parameter of interest."""
+
+    error: float
+    """Of the parameter."""
+    pilot: float
+    """As a pilot has measured it."""
+    whole: float
+    """As many members as the whole run has make it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeCost(Cost):
+    """Of a whole run, after its pilot."""
+
+    spread: EnsembleSpread | None
+    """None where it was not measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanAnswer(JsonRecord):
+    """What `needle plan` prints."""
+
+    analysis: str
+    run: str
+    networks: int
+    engine: EngineChoice
+    stages: Mapping[str, StagePlan]
+    warnings: tuple[Problem, ...]
+    changes: tuple[Change, ...]
+    """From an earlier run."""
+    redone: Mapping[str, int]
+    """Tasks by stage."""
+    damaged: tuple[str, ...]
+    """Outputs that are not what was recorded."""
+    cost: Cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure(JsonRecord):
+    """A task that failed."""
+
+    stage: str
+    what: str
+    reason: str
+    detail: str
+    worker: str
+    log: str
+
+
+@dataclass(frozen=True)
+class Conversion(JsonRecord):
+    """How fast a run converted files, where it did nothing else."""
+
+    events: int
+    events_per_s: float
+    """Per worker."""
+    input_bytes: int
+    store_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunAnswer(JsonRecord):
+    """What `needle run` prints at its end."""
+
+    run: str
+    done: int
+    reused: int
+    warnings: tuple[str, ...]
+    failed: tuple[Failure, ...]
+    conversion: Conversion | None = None
+    summary: Summary | None = None
+    """Of the report, where the run has come to it."""
+    report: str = ""
+    """The page."""
+    whole: WholeCost | None = None
+    """After a pilot."""
+
+    def to_json(self) -> Json:
+        """Give the object; what there is none of is not in it."""
+        written = super().to_json()
+        summary, page, whole, conversion = (written.pop(name) for name in ("summary", "report", "whole", "conversion"))
+        results = summary and {**summary, "report": page}
+        more = {"conversion": conversion, "results": results, "whole": whole}
+        return {**written, **{name: value for name, value in more.items() if value is not None}}
+
+
+def planned(prepared: Prepared, *, probe: bool = False) -> PlanAnswer:
     """Gather what `needle plan` prints: tasks by stage, and the networks in the packs; a probe measures how long trainings take."""
-    from needle_parsl import plan
-
     todo = {task.key for task in prepared.todo()}
-    stages: dict[str, dict[str, int]] = {}
-    for stage, count in prepared.plan.stages().items():
-        tasks = [task for task in prepared.plan.tasks if task.stage.name == stage]
-        stages[stage] = {"tasks": count, "to_do": sum(task.key in todo for task in tasks)}
-        if stage == "train":
-            sizes = [(len(task.of(plan.Train).members), task.key in todo) for task in tasks]
-            stages[stage] |= {
-                "networks": sum(n for n, _ in sizes),
-                "networks_to_do": sum(n for n, left in sizes if left),
-                "largest_pack": max((n for n, _ in sizes), default=0),
-            }
-    return {
-        "analysis": str(prepared.loaded.path),
-        "run": str(prepared.root),
-        "networks": prepared.plan.networks,
-        "engine": _engine(prepared),
-        "stages": stages,
-        "warnings": [asdict(warning) for warning in prepared.loaded.warnings],
-        "changes": [asdict(change) for change in prepared.earlier.changes],
-        "redone": prepared.earlier.redone,
-        "damaged": prepared.earlier.damaged,
-        "cost": cost(prepared, probe=probe),
-    }
+    return PlanAnswer(
+        analysis=str(prepared.loaded.path),
+        run=str(prepared.root),
+        networks=prepared.plan.networks,
+        engine=_engine(prepared),
+        stages={stage: _stage(prepared, stage, todo) for stage in prepared.plan.stages()},
+        warnings=tuple(prepared.loaded.warnings),
+        changes=prepared.earlier.changes,
+        redone=prepared.earlier.redone,
+        damaged=prepared.earlier.damaged,
+        cost=cost(prepared, probe=probe),
+    )
 
 
-def cost(prepared: Prepared, *, probe: bool = False) -> dict[str, Any]:
+def _stage(prepared: Prepared, stage: str, todo: set[str]) -> StagePlan:
+    tasks = [task for task in prepared.plan.tasks if task.stage.name == stage]
+    left = sum(task.key in todo for task in tasks)
+    if stage != "train":
+        return StagePlan(len(tasks), left)
+    sizes = [(len(task.of(plan.Train).members), task.key in todo) for task in tasks]
+    networks = [number for number, _ in sizes]
+    return StagePlan(
+        len(tasks), left, sum(networks), sum(number for number, open_ in sizes if open_), max(networks, default=0)
+    )
+
+
+def cost(prepared: Prepared, *, probe: bool = False) -> Cost:
     """Estimate the node-hours and the disk that a run still needs; stages of which nothing was measured are named."""
-    from needle_parsl.workflow import cost as costing
-    from needle_parsl.workflow import probe as probing
-
     todo = prepared.todo()
     ask = probe and any(task.stage.name == "train" for task in todo) and "train" not in costing.measured(prepared.root)
     probed = costing.trainings(prepared.plan.tasks, probing.timed(prepared.loaded)) if ask else {}
     found = costing.stages(todo, prepared.root, prepared.site, probed)
     hours = {stage: own.node_hours() for stage, own in found.items()}
-    known = [value for value in hours.values() if value is not None]
-    return {
-        "node_hours": {stage: value for stage, value in hours.items() if value is not None},
-        "total_node_hours": sum(known),
-        "bytes": sum(own.units * own.bytes for own in found.values()),
-        "not_measured": [stage for stage, value in hours.items() if value is None],
-        "probed": sorted(probed),
-    }
+    known = {stage: value for stage, value in hours.items() if value is not None}
+    return Cost(
+        node_hours=known,
+        total_node_hours=sum(known.values()),
+        bytes=sum(own.units * own.bytes for own in found.values()),
+        not_measured=tuple(stage for stage in hours if stage not in known),
+        probed=tuple(sorted(probed)),
+    )
 
 
-def _engine(prepared: Prepared) -> dict[str, Any]:
+def whole(pilot: Prepared, run: Prepared, members: tuple[int, int]) -> WholeCost:
+    """Say what a whole run would cost, and how far its ensembles would scatter, after what a pilot has measured.
+
+    Args:
+        pilot: Which has ended.
+        run: The whole.
+        members: Of the ensembles in both.
+    """
+    spread = costing.spread(pilot.root, *members)
+    return WholeCost(**vars(cost(run)), spread=None if spread is None else EnsembleSpread(**spread))
+
+
+def _engine(prepared: Prepared) -> EngineChoice:
     """Say what trains the networks, why it is no faster engine, and how much faster than one by one it is."""
-    from needle_parsl.analysis import catalogue, extras
-    from needle_parsl.plan import packing
-
     tables = [table for _, table in prepared.loaded.analysis.training.each()]
     compiled = catalogue.NATIVE if extras.here("toys") else catalogue.SEQUENTIAL
     known = [(catalogue.network(t.architecture()[0]), catalogue.loss(t.loss)) for t in tables if not t.tried()]
     usual = [compiled if network.compiled and loss.compiled else catalogue.SEQUENTIAL for network, loss in known]
     engine = ", ".join(dict.fromkeys([*filter(None, prepared.looked.engine.split(", ")), *usual]))
     nodes = max(table.nodes or packing.NODES for table in tables)
-    return {"engine": engine, "reason": prepared.looked.reason, "speed_up": packing.speed_up(engine, nodes)}
+    return EngineChoice(engine, prepared.looked.reason, packing.speed_up(engine, nodes))
 
 
-def ended(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
+def ended(prepared: Prepared, outcome: Outcome) -> RunAnswer:
     """Gather what `needle run` prints at its end."""
-    from needle_parsl import files, records
-    from needle_parsl.workflow import run
-
-    facts: dict[str, Any] = {
-        "run": str(prepared.root),
-        "done": len(outcome.done),
-        "reused": len(prepared.done),
-        "warnings": records.warnings([*prepared.done.values(), *outcome.done]),
-        "failed": [_failure(prepared.root, r) for r in outcome.failed],
-    }
-    if made := run.converted(prepared, outcome):
-        facts["conversion"] = made
-    folder = prepared.root / "report"
+    made, folder = run.converted(prepared, outcome), prepared.root / "report"
     reported = any(task.stage.name == "report" for task in prepared.plan.tasks)
-    if reported and not outcome.failed and (folder / "summary.json").exists():
-        facts["results"] = {**files.read_json(folder / "summary.json"), "report": str(folder / "index.html")}
-    return facts
+    there = reported and not outcome.failed and (folder / "summary.json").exists()
+    return RunAnswer(
+        run=str(prepared.root),
+        done=len(outcome.done),
+        reused=len(prepared.done),
+        warnings=tuple(records.warnings([*prepared.done.values(), *outcome.done])),
+        failed=tuple(_failure(prepared.root, r) for r in outcome.failed),
+        conversion=Conversion.from_json(made) if made else None,
+        summary=Summary.from_json(files.read_json(folder / "summary.json")) if there else None,
+        report=str(folder / "index.html"),
+    )
 
 
-def _failure(root: Path, record: Record) -> dict[str, str]:
+def _failure(root: Path, record: Record) -> Failure:
     log = str(root / record.log) if record.log else ""
-    facts = {"stage": record.stage, "what": record.what, "reason": record.reason}
-    return {**facts, "detail": record.detail, "worker": record.worker, "log": log}
+    return Failure(
+        stage=record.stage, what=record.what, reason=record.reason, detail=record.detail, worker=record.worker, log=log
+    )
 
 
 def print_json(facts: object) -> None:
     """Print an answer as JSON, as `--json` wants it."""
-    typer.echo(json.dumps(addresses.cleaned(facts), indent=2))
+    typer.echo(json.dumps(addresses.cleaned(encode(facts)), indent=2))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -30,9 +30,9 @@ from needle_parsl.cli.preparation import find
 from needle_parsl.errors import InputError, NeedleError
 from needle_parsl.files import read_json
 from needle_parsl.processes import interrupts
-from needle_parsl.workflow import cost, lock, prepared_run, run_state, verdicts
+from needle_parsl.summary import Summary
+from needle_parsl.workflow import lock, prepared_run, run_state, verdicts
 from needle_parsl.workflow import run as runs
-from needle_parsl.workflow.prepared_run import Prepared
 from needle_parsl.workflow.remote import asking
 
 app = typer.Typer(rich_markup_mode=None)
@@ -107,18 +107,13 @@ def run(  # noqa: PLR0913, PLR0917  each is an option
         interrupts.leave(failures.tell(error))
     facts = answers.ended(prepared, outcome)
     if pilot and not outcome.failed:
-        facts["whole"] = _extrapolated(prepared, whole)
+        members = preparation.members(prepared), preparation.members(whole)
+        facts = replace(facts, whole=answers.whole(prepared, whole, members))
     answers.print_json(facts) if as_json else terminal.ended(facts)
     if outcome.failed:  # not by way of the libraries' own ends: HDF5's crashes if the disk was full
         interrupts.leave(2 if outcome.wrong_input else 1)
-    if strict and answers.failing(facts.get("results", {})):
+    if strict and facts.summary is not None and facts.summary.state == "fail":
         interrupts.leave(answers.FAILING)
-
-
-def _extrapolated(pilot: Prepared, whole: Prepared) -> dict[str, Any]:
-    """Say what a whole run would cost, and how far its ensembles would scatter, after what a pilot has measured."""
-    spread = cost.spread(pilot.root, preparation.members(pilot), preparation.members(whole))
-    return answers.cost(whole) | {"spread": spread}
 
 
 def _say_of(root: Path, sentence: str, as_json: bool) -> None:
@@ -143,16 +138,17 @@ def report(run_name: RunName, strict: Strict = False, as_json: Json = False) -> 
     if not verdicts.has_report(run_state.read(root)):
         raise InputError(f'{root}: its last run has not come to a report; "needle run" makes it')
     found = read_json(root / verdicts.SUMMARY)
-    facts = {**(found if isinstance(found, dict) else {}), "report": str(root / "report" / "index.html")}
-    if "verdict" not in facts:
+    page = str(root / "report" / "index.html")
+    if not isinstance(found, dict) or "verdict" not in found:
         raise InputError(f'{root}: its report is of an earlier version of needle; "needle run" writes it anew')
     if as_json:
-        answers.print_json(facts)
+        answers.print_json({**found, "report": page})
     else:
         try:
-            terminal.results(facts)
-            terminal.warned(facts["warnings"])
+            summary = Summary.from_json(found)
+            terminal.results(summary, page)
+            terminal.warned(summary.warnings)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f'{root}: its report is damaged, or no report\'s; "needle run" writes it anew') from error
-    if strict and answers.failing(facts):
+    if strict and found.get("state") == "fail":
         raise typer.Exit(answers.FAILING)

@@ -15,7 +15,18 @@ from rich.text import Text
 from needle_parsl.errors import legible
 
 if TYPE_CHECKING:
+    from needle_parsl.cli.answers import (
+        Conversion,
+        Cost,
+        EngineChoice,
+        Failure,
+        PlanAnswer,
+        RunAnswer,
+        StagePlan,
+        WholeCost,
+    )
     from needle_parsl.errors import Problem
+    from needle_parsl.summary import Finding, Summary
     from needle_parsl.workflow.prepared_run import Prepared
 
 MOST = 5
@@ -65,58 +76,63 @@ def started(folder: Path, written: Sequence[Path], problems: Sequence[Problem]) 
     OUT.print(f'next: read it, then "needle check {folder}"')
 
 
-def planned(facts: Mapping[str, Any]) -> None:
+def planned(plan: PlanAnswer) -> None:
     """Show a plan, stage by stage."""
     table = Table("stage", box=None, pad_edge=False)
     for name in ("tasks", "done", "to do"):
         table.add_column(name, justify="right")
     table.add_column("", style="dim")
-    stages = facts["stages"]
-    total = {name: sum(counts[name] for counts in stages.values()) for name in ("tasks", "to_do")}
-    for stage, counts in [*stages.items(), ("total", total)]:
-        tasks, todo = counts["tasks"], counts["to_do"]
-        table.add_row(stage, str(tasks), str(tasks - todo), str(todo), _networks(counts))
+    tasks, todo = (sum(getattr(own, name) for own in plan.stages.values()) for name in ("tasks", "to_do"))
+    for stage, own in plan.stages.items():
+        table.add_row(stage, str(own.tasks), str(own.tasks - own.to_do), str(own.to_do), _networks(own))
+    table.add_row("total", str(tasks), str(tasks - todo), str(todo), "")
     OUT.print(table)
-    if facts["networks"]:
-        OUT.print(_trained(facts["engine"]))
-    left = "nothing is to do" if not total["to_do"] else f"{total['to_do']} tasks are to do"
-    if total["to_do"]:
-        cost(facts["cost"])
-    OUT.print(f"{facts['analysis']} in {facts['run']}: {facts['networks']} networks; {left}")
+    if plan.networks:
+        OUT.print(_trained(plan.engine))
+    left = f"{todo} tasks are to do" if todo else "nothing is to do"
+    if todo:
+        cost(plan.cost)
+    OUT.print(f"{plan.analysis} in {plan.run}: {plan.networks} networks; {left}")
 
 
-def cost(facts: Mapping[str, Any]) -> None:
+def cost(needed: Cost) -> None:
     """Show what is to do in node-hours, by stage."""
-    hours = {stage: value for stage, value in facts["node_hours"].items() if value >= ENOUGH}
-    if hours or facts["total_node_hours"]:
+    hours = {stage: value for stage, value in needed.node_hours.items() if value >= ENOUGH}
+    if hours or needed.total_node_hours:
         shown = ", ".join(f"{stage} {value:.3g}" for stage, value in hours.items())
         OUT.print(
-            f"{facts['total_node_hours']:.3g} node-hours{f' ({shown})' if shown else ''}; {facts['bytes'] / 1e6:,.1f} MB on disk"
+            f"{needed.total_node_hours:.3g} node-hours{f' ({shown})' if shown else ''}; {needed.bytes / 1e6:,.1f} MB on disk"
         )
-    if facts["probed"]:
+    if needed.probed:
         OUT.print("trainings as fast as on a core of this machine, from made-up events; reading them is not in it")
-    if facts["not_measured"]:
-        OUT.print(f"not measured: {', '.join(facts['not_measured'])}; needle run --pilot 1% measures")
-    if found := facts.get("spread"):
+    if needed.not_measured:
+        OUT.print(f"not measured: {', '.join(needed.not_measured)}; needle run --pilot 1% measures")
+
+
+def _whole(needed: WholeCost) -> None:
+    """Show what a whole run would need, after its pilot."""
+    OUT.print("the whole run would need:")
+    cost(needed)
+    if found := needed.spread:
         OUT.print(
-            f"error from the ensemble: {found['whole']:.2g} beside {found['error']:.2g} ({found['pilot']:.2g} in the pilot)"
+            f"error from the ensemble: {found.whole:.2g} beside {found.error:.2g} ({found.pilot:.2g} in the pilot)"
         )
 
 
-def _networks(counts: Mapping[str, int]) -> str:
+def _networks(stage: StagePlan) -> str:
     """Say how the networks are packed."""
-    if not counts.get("networks"):
+    if not stage.networks:
         return ""
-    packs = f"{counts['tasks']} packs of up to {counts['largest_pack']}"
-    return f"{counts['networks']} networks in {packs}, {counts['networks_to_do']} to train"
+    packs = f"{stage.tasks} packs of up to {stage.largest_pack}"
+    return f"{stage.networks} networks in {packs}, {stage.networks_to_do} to train"
 
 
-def _trained(facts: Mapping[str, Any]) -> str:
+def _trained(choice: EngineChoice) -> str:
     """Say which engine trains the networks."""
-    reason = f", since {facts['reason']}" if facts["reason"] else ""
-    factor = facts["speed_up"]
+    reason = f", since {choice.reason}" if choice.reason else ""
+    factor = choice.speed_up
     faster = f", about {factor:g} times as fast as a loop over lightning.Trainer" if factor else ""
-    return f"trained by: {facts['engine']}{reason}{faster}"
+    return f"trained by: {choice.engine}{reason}{faster}"
 
 
 def explained(prepared: Prepared) -> None:
@@ -135,69 +151,76 @@ def explained(prepared: Prepared) -> None:
     ERR.print(f"done again, in the place of what is there: {again or 'nothing'}")
 
 
-def ended(facts: Mapping[str, Any]) -> None:
+def ended(run: RunAnswer) -> None:
     """Say how a run ended."""
-    if "results" in facts:
-        results(facts["results"])
-    if found := facts.get("conversion"):
-        OUT.print(
-            f"{found['events']:,} events converted, {found['events_per_s']:,.0f} per second and worker; stores of "
-            f"{found['store_bytes'] / 1e6:,.1f} MB from files of {found['input_bytes'] / 1e6:,.1f} MB "
-            f"({found['store_bytes'] / found['input_bytes']:.2f} times)"
-        )
-    failures = Counter((entry["stage"], entry["reason"]) for entry in facts["failed"])
-    first = {(entry["stage"], entry["reason"]): entry for entry in reversed(facts["failed"])}
-    warned(facts["warnings"])
-    for (stage, reason), count in failures.items():
-        entry = first[stage, reason]
+    if run.summary:
+        results(run.summary, run.report)
+    if run.conversion:
+        _converted(run.conversion)
+    warned(run.warnings)
+    _failures(run.failed)
+    OUT.print(f"{run.done} tasks done, {run.reused} reused, {len(run.failed)} failed; {run.run}")
+    if run.whole:
+        _whole(run.whole)
+    if run.failed:
+        ERR.print("after mending the cause, the same command goes on from here")
+
+
+def _converted(made: Conversion) -> None:
+    OUT.print(
+        f"{made.events:,} events converted, {made.events_per_s:,.0f} per second and worker; stores of "
+        f"{made.store_bytes / 1e6:,.1f} MB from files of {made.input_bytes / 1e6:,.1f} MB "
+        f"({made.store_bytes / made.input_bytes:.2f} times)"
+    )
+
+
+def _failures(failed: Sequence[Failure]) -> None:
+    """Name what failed, once for each reason."""
+    counts = Counter((one.stage, one.reason) for one in failed)
+    first = {(one.stage, one.reason): one for one in reversed(failed)}
+    for (stage, reason), count in counts.items():
+        one = first[stage, reason]
         others = f" and {count - 1} more" if count > 1 else ""
-        place = f" ({entry['detail']})" if entry["detail"] else ""
-        ERR.print(f"failed: {stage} {entry['what']}{place}{others}: {reason}")
-        told = [
-            words
-            for words in (entry["worker"] and f"on {entry['worker']}", entry["log"] and f"see {entry['log']}")
-            if words
-        ]
+        place = f" ({one.detail})" if one.detail else ""
+        ERR.print(f"failed: {stage} {one.what}{place}{others}: {reason}")
+        told = [words for words in (one.worker and f"on {one.worker}", one.log and f"see {one.log}") if words]
         if told:
             ERR.print(f"  {', '.join(told)}")
-    OUT.print(f"{facts['done']} tasks done, {facts['reused']} reused, {len(facts['failed'])} failed; {facts['run']}")
-    if found := facts.get("whole"):
-        OUT.print("the whole run would need:")
-        cost(found)
-    if facts["failed"]:
-        ERR.print("after mending the cause, the same command goes on from here")
 
 
 STYLES = {"pass": "green", "no power": "dim", "warning": "yellow", "fail": "bold red"}
 LABELS = {"no power": "NO POWER", "warning": "WARN", "fail": "FAIL"}
 
 
-def results(facts: Mapping[str, Any]) -> None:
+def results(found: Summary, page: str) -> None:
     """Print what the checks mean for the result, the result, the worst findings first, and the path of the report."""
-    state = facts["state"]
-    OUT.print(facts["verdict"], style=STYLES[state])
-    kind = "observed" if facts["dataset"] == "observed" else "expected"
-    OUT.print(f"{facts['result']} ({kind})", style="bold")
-    for level, methods in facts["quoted_intervals"].items():
+    OUT.print(found.verdict, style=STYLES[found.state])
+    kind = "observed" if found.dataset == "observed" else "expected"
+    OUT.print(f"{found.result} ({kind})", style="bold")
+    for level, methods in found.quoted_intervals.items():
         for method, shown in methods.items():
             OUT.print(f"{100 * float(level):g} % {method} interval: {shown}")
-    _findings(facts["findings"])
-    judged = facts["ratios"]
-    for kind in ("fail", "warning"):
-        named = [f"{name} ({', '.join(found[kind])})" for name, found in judged.items() if found["state"] == kind]
-        if named:
-            OUT.print(f"ratios: {len(named)} of {len(judged)} {LABELS[kind]}: {'; '.join(named)}")
-    OUT.print(f"report: {facts['report']}")
+    _findings(found.findings)
+    for state in ("fail", "warning"):
+        own = {
+            name: one.fail if state == "fail" else one.warning
+            for name, one in found.ratios.items()
+            if one.state == state
+        }
+        if own:
+            named = "; ".join(f"{name} ({', '.join(checks)})" for name, checks in own.items())
+            OUT.print(f"ratios: {len(own)} of {len(found.ratios)} {LABELS[state]}: {named}")
+    OUT.print(f"report: {page}")
 
 
-def _findings(findings: Sequence[Mapping[str, Any]]) -> None:
+def _findings(findings: Sequence[Finding]) -> None:
     """Show the worst finding of each check."""
-    counts = Counter(finding["check"] for finding in findings)
-    first = {finding["check"]: finding for finding in reversed(findings)}
-    checks = list(dict.fromkeys(finding["check"] for finding in findings))
+    counts = Counter(finding.check for finding in findings)
+    first = {finding.check: finding for finding in reversed(findings)}
+    checks = list(dict.fromkeys(finding.check for finding in findings))
     for check in checks[:MOST]:
-        state, more = first[check]["state"], f" ({counts[check] - 1} more of this check)" if counts[check] > 1 else ""
-        OUT.print(f"{LABELS[state]} {check}: {first[check]['sentence']}{more}", style=STYLES[state])
+        state, more = first[check].state, f" ({counts[check] - 1} more of this check)" if counts[check] > 1 else ""
+        OUT.print(f"{LABELS[state]} {check}: {first[check].sentence}{more}", style=STYLES[state])
     if len(checks) > MOST:
         OUT.print(f"see the report for {', '.join(checks[MOST:])}")
 

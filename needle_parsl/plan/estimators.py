@@ -12,7 +12,7 @@ from needle_parsl.plan.builder import Graph
 from needle_parsl.plan.specs import Task
 
 if TYPE_CHECKING:
-    from needle_parsl.nsbi.statistics.model.priors import Priors
+    from needle_parsl.nsbi.statistics.model.reference_yields import ReferenceYields
 
 PROCESSES = "@processes"
 """What the normalisation of the nominal ratios is called."""
@@ -94,14 +94,14 @@ def normalise(
 
 def multipliers(analysis: Analysis) -> tuple[float, ...]:
     """Give what the expected events of each process are multiplied with, to normalise ratios at them; none where that is not done."""
-    return tuple(priors(analysis).multipliers.tolist()) if analysis.ensemble.normalise == "yields" else ()
+    return tuple(reference_yields(analysis).multipliers.tolist()) if analysis.ensemble.normalise == "yields" else ()
 
 
-def priors(analysis: Analysis) -> Priors:
+def reference_yields(analysis: Analysis) -> ReferenceYields:
     """Choose the expected yields at which ratios are normalised."""
-    from needle_parsl.nsbi.statistics.model.priors import Priors  # noqa: PLC0415  with NumPy, which the rest of the plan does without
+    from needle_parsl.nsbi.statistics.model.reference_yields import ReferenceYields  # noqa: PLC0415  with NumPy, which the rest of the plan does without
 
-    return Priors.of(replace(analysis.model, nuisances={}, regions={}))
+    return ReferenceYields.of(replace(analysis.model, nuisances={}, regions={}))
 
 
 def normalising(

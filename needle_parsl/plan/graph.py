@@ -279,7 +279,7 @@ def _closing(graph: Graph, asimov: Task, estimators: Mapping[str, Task], stores:
         simulation=asimov.of(specs.Evaluate),
         salt=graph.salt("closing"),
         normalisations=tuple(t.name for t in known.values()),
-        points=tuple(tuple(point.items()) for point in estimating.priors(graph.analysis).points),
+        points=tuple(tuple(point.items()) for point in estimating.reference_yields(graph.analysis).points),
     )
     counts = [task for task in graph.tasks if task.stage.name == "count"]
     read = [stores[density.name] for density in spec.simulation.varied]

@@ -14,10 +14,12 @@ from needle_parsl.files import atomic, digest, write_json
 from needle_parsl.nsbi.estimators import diagnostics, files, joint, yield_scales
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.estimators.exporting import onnx_file
+from needle_parsl.nsbi.estimators.results import RatioDiagnostics
 from needle_parsl.nsbi.statistics import dataset, outside, pseudomodel
 from needle_parsl.nsbi.statistics import network_error as one_by_one
 from needle_parsl.nsbi.statistics.fits import ensemble_shifts
 from needle_parsl.nsbi.statistics.model import Rates, mixture
+from needle_parsl.nsbi.statistics.results import Mixture
 from needle_parsl.nsbi.training import packs
 from needle_parsl.plan import Task, specs
 from needle_parsl.records import Record, writing
@@ -96,13 +98,14 @@ def diagnose(root: str, task: Task, *_before: Record) -> Record:
     """Measure an estimator, or the mixture of all processes, on test events."""
     with writing(root, task) as out:
         spec = task.spec
-        found = _mixture(root, spec) if isinstance(spec, specs.Mixture) else _ratio(root, task.of(specs.Diagnose))
-        write_json(out.path, found)
+        mixed = isinstance(spec, specs.Mixture)
+        found = _mixture(root, task.of(specs.Mixture)) if mixed else _ratio(root, task.of(specs.Diagnose))
+        write_json(out.path, found.to_json())
     return out.record(root)
 
 
-def _ratio(root: str, spec: specs.Diagnose) -> dict[str, Any]:
-
+def _ratio(root: str, spec: specs.Diagnose) -> RatioDiagnostics:
+    """Measure one estimator."""
     physics = spec.physics
     made = files.read(inputs.path(root, "combine", spec.ratio.name))
     above, below = inputs.both(root, spec, "test")
@@ -113,18 +116,17 @@ def _ratio(root: str, spec: specs.Diagnose) -> dict[str, Any]:
         else None
     )  # fmt: skip
     pack = packs.join([packs.read(inputs.path(root, "train", name)) for name in spec.packs])
-    return {**diagnostics.diagnose(made, (above, below), trained, exact), "training": diagnostics.training(pack)}
+    return replace(diagnostics.diagnose(made, (above, below), trained, exact), training=diagnostics.training(pack))
 
 
-def _mixture(root: str, spec: specs.Mixture) -> dict[str, Any]:
-
+def _mixture(root: str, spec: specs.Mixture) -> Mixture:
+    """Look at the mixture of all processes along the parameter of interest."""
     reference = inputs.mixed(root, spec.reference, spec.splitting, "test")
     x, made = reference.inputs, {name: files.read(inputs.path(root, "combine", name)) for name in spec.ratios}
     ratios = {name: estimator.log_ratio(x) for name, estimator in made.items()}
     expected = {density.name: value for density, value in inputs.shares(root, spec.samples)}
     where = spec.poi, mixture.values(spec.model.parameters[spec.poi])
-    points = mixture.normalisations(Rates.build(spec.model), expected, ratios, reference.weight, where)
-    return {"parameter": spec.poi, "points": points}
+    return mixture.normalisations(Rates.build(spec.model), expected, ratios, reference.weight, where)
 
 
 def evaluate(root: str, task: Task, *_before: Record) -> Record:

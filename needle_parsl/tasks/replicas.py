@@ -10,9 +10,8 @@ from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.statistics import bootstrap as resampling
 from needle_parsl.nsbi.statistics import dataset
-from needle_parsl.nsbi.statistics.bootstrap import Fitted, Replica
-from needle_parsl.nsbi.statistics.dataset import Dataset
-from needle_parsl.nsbi.statistics.fits.fitting import minimise
+from needle_parsl.nsbi.statistics.bootstrap import Replica
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.training import packs
 from needle_parsl.plan import Task, specs
 from needle_parsl.records import Record, writing
@@ -61,25 +60,18 @@ def _estimator(root: str, again: specs.Resampling, combine: specs.Combine) -> Es
 
 
 def _fits(root: str, spec: specs.Replica, ratios: Mapping[str, Estimator]) -> Replica:
-
+    """Fit the data with the ratios of a replica."""
     simulation = inputs.simulated(root, spec.again.simulation, ratios)
 
-    def fitted(fit: specs.Fit) -> Fitted:
+    def likelihood(fit: specs.Fit) -> Likelihood:
         data = (
             inputs.weighted(fit, simulation)
             if fit.dataset == spec.again.simulation.dataset
             else dataset.observed(inputs.store(root, fit.dataset), ratios)
         )
-        return _fitted(root, fit, data, simulation)
+        return inputs.likelihood_of(fit, data, simulation, inputs.regions(root, fit))
 
-    found = {fit.dataset: fitted(fit) for fit in spec.fits}
-    return resampling.Replica("", found, resampling.points(simulation))
-
-
-def _fitted(root: str, fit: specs.Fit, data: Dataset, simulation: Dataset) -> Fitted:
-
-    likelihood = inputs.likelihood_of(fit, data, simulation, inputs.regions(root, fit))
-    return Fitted.of(minimise(likelihood, likelihood.rates, errors=False))
+    return resampling.fit_replica(((fit.dataset, likelihood(fit)) for fit in spec.fits), simulation)
 
 
 def bootstrap(root: str, task: Task, *_before: Record) -> Record:
@@ -91,5 +83,5 @@ def bootstrap(root: str, task: Task, *_before: Record) -> Record:
             for names in (spec.replicas, spec.repeats)
         )
         counts = resampling.Counts(spec.members, spec.whole, spec.own)
-        files.write_json(out.path, resampling.summarise(resampled, repeated, counts))
+        files.write_json(out.path, resampling.summarise(resampled, repeated, counts).to_json())
     return out.record(root)

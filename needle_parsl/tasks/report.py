@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 
 from needle_parsl.files import read_json
+from needle_parsl.json_records import JsonRecord
+from needle_parsl.nsbi.estimators.results import RatioDiagnostics
 from needle_parsl.nsbi.report import gathering, page
 from needle_parsl.nsbi.report.gathering import Inference, Subject
+from needle_parsl.nsbi.statistics.results import (
+    Belt,
+    Coverage,
+    Distributions,
+    FitResult,
+    Impacts,
+    InjectionTests,
+    Limits,
+    Mixture,
+    NoBelt,
+    Plane,
+    Replicas,
+    Scan,
+    read_belt,
+)
 from needle_parsl.plan import Task, specs
 from needle_parsl.records import Record, warnings, writing
 from needle_parsl.tasks import inputs
+
+R = TypeVar("R", bound=JsonRecord)
 
 
 def report(root: str, task: Task, *before: Record) -> Record:
@@ -24,7 +43,7 @@ def report(root: str, task: Task, *before: Record) -> Record:
             samples=[gathering.sample(name, inputs.path(root, "convert", name), *split) for name in spec.stores],
             observed=inputs.seen(root, spec),
             packs={name: inputs.path(root, "train", name) for name in spec.packs},
-            diagnostics=_numbers(root, "diagnose", tuple(ratio.name for ratio in spec.ratios)),
+            diagnostics={r.name: _diagnostics(root, r.name) for r in spec.ratios},
             inference=_inference(root, spec),
             dataset=data,
             exact={r.name: inputs.exact_log_ratio(root, spec.physics, r, data) for r in known if spec.physics},
@@ -35,8 +54,8 @@ def report(root: str, task: Task, *before: Record) -> Record:
     return out.record(root)
 
 
-def _numbers(root: str, stage: str, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: read_json(inputs.path(root, stage, name)) for name in names}
+def _diagnostics(root: str, ratio: str) -> RatioDiagnostics:
+    return RatioDiagnostics.from_json(read_json(inputs.path(root, "diagnose", ratio)))
 
 
 def _subject(root: str, spec: specs.Report, before: tuple[Record, ...]) -> Subject:
@@ -50,22 +69,22 @@ def _subject(root: str, spec: specs.Report, before: tuple[Record, ...]) -> Subje
 def _inference(root: str, spec: specs.Report) -> Inference:
     """Read what the inference has found; None where it was not asked for."""
 
-    def one(stage: str, name: str, *, there: bool) -> Any:
-        return read_json(inputs.path(root, stage, name)) if there else None
+    def one(kind: type[R], stage: str, name: str, *, there: bool) -> R | None:
+        return kind.from_json(read_json(inputs.path(root, stage, name))) if there else None
 
-    belt = one("neyman", "neyman", there=spec.belt) or {}
+    belt = read_belt(read_json(inputs.path(root, "neyman", "neyman"))) if spec.belt else None
     return Inference(
-        _numbers(root, "fit", spec.fits),
-        _numbers(root, "interval", spec.scans),
-        one("interval", "plane", there=spec.plane),
-        one("interval", "impacts", there=spec.impacts),
-        one("interval", "limits", there=spec.limits),
-        one("interval", "distributions", there=True),
-        None if "reason" in belt else belt or None,
-        one("coverage", "coverage", there=bool(spec.toys)),
+        {name: FitResult.from_json(read_json(inputs.path(root, "fit", name))) for name in spec.fits},
+        {name: Scan.from_json(read_json(inputs.path(root, "interval", name))) for name in spec.scans},
+        one(Plane, "interval", "plane", there=spec.plane),
+        one(Impacts, "interval", "impacts", there=spec.impacts),
+        one(Limits, "interval", "limits", there=spec.limits),
+        Distributions.from_json(read_json(inputs.path(root, "interval", "distributions"))),
+        belt if isinstance(belt, Belt) else None,
+        one(Coverage, "coverage", "coverage", there=bool(spec.toys)),
         [inputs.blocks(root, names) for names in spec.toys],
-        one("bootstrap", "bootstrap", there=spec.bootstrap),
-        one("diagnose", "mixture", there=spec.mixture),
-        one("interval", "closure", there=spec.closure),
-        belt.get("reason", ""),
+        one(Replicas, "bootstrap", "bootstrap", there=spec.bootstrap),
+        one(Mixture, "diagnose", "mixture", there=spec.mixture),
+        one(InjectionTests, "interval", "closure", there=spec.closure),
+        belt.reason if isinstance(belt, NoBelt) else "",
     )

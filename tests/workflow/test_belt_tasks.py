@@ -12,6 +12,7 @@ from problems.likelihoods import counting
 from problems.toys import SIGMA, thrown
 
 from needle_parsl.analysis import Model
+from needle_parsl.nsbi.statistics.analyses import toys as asked
 from needle_parsl.nsbi.statistics.fits import fitting
 from needle_parsl.nsbi.statistics.toys import block
 from needle_parsl.nsbi.statistics.toys.compiled import compilation
@@ -86,7 +87,7 @@ def test_belt_with_toys_without_a_signal(run: Path) -> None:
 
 def test_data_whose_fit_does_not_converge_have_no_belt_and_a_reason(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = fitting.minimise
-    monkeypatch.setattr(throwing, "minimise", lambda *given, **how: replace(free(*given, **how), converged=False))
+    monkeypatch.setattr(asked, "minimise", lambda *given, **how: replace(free(*given, **how), converged=False))
     spec = specs.Neyman(fit=FIT, poi="mu", grid=GRID, blocks=tuple(map(names, GRID)), levels=(0.68,))
     throwing.neyman(str(run), Task(stage=STAGES["neyman"], name="neyman", key="k", spec=spec, after=()))
     found = json.loads((run / stages.place("neyman", "neyman")).read_text())

@@ -93,7 +93,7 @@ def test_region_that_cannot_be_is_refused(
     expected: dict[str, regions.Histogram], overlap: dict[str, dict[str, int]], message: str
 ) -> None:
     with pytest.raises(InputError) as raised:
-        regions.record("side", [0.0, 1.0, 2.0], expected, None, overlap)
+        regions.count("side", [0.0, 1.0, 2.0], expected, None, overlap)
     assert message in str(raised.value)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from needle_parsl.nsbi.report.checks import run as judging
-from needle_parsl.nsbi.report.checks.states import ORDER, Finding
+from needle_parsl.nsbi.report.checks.states import ORDER
+from needle_parsl.summary import Finding
 from needle_parsl.workflow.remote import answering
 
 Needle = Callable[..., Any]

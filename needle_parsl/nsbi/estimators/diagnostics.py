@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +14,17 @@ from needle_parsl.nsbi.estimators.checks.distances import distances
 from needle_parsl.nsbi.estimators.checks.health import agreement, overtraining, support
 from needle_parsl.nsbi.estimators.checks.twosample import two_sample
 from needle_parsl.nsbi.estimators.estimator import Estimator, normalisation
+from needle_parsl.nsbi.estimators.results import (
+    EffectiveEvents,
+    HeldOutLoss,
+    Mean,
+    MemberTraining,
+    RatioDiagnostics,
+    Truth,
+    WifiWeights,
+)
 from needle_parsl.nsbi.training import packs
-from needle_parsl.nsbi.training.closure import calibration, closure
+from needle_parsl.nsbi.training.closure import Calibration, calibration, closure
 from needle_parsl.nsbi.training.packs import Pack
 
 Floats = npt.NDArray[np.float64]
@@ -29,24 +37,14 @@ def diagnose(
     samples: tuple[Events, Events],
     trained: tuple[Events, Events],
     exact: tuple[Floats, Floats] | None,
-) -> dict[str, Any]:
-    """Measure an estimator.
+) -> RatioDiagnostics:
+    """Measure an estimator; its training is added by `training`.
 
     Args:
         estimator: The ratio.
         samples: Test events of numerator and denominator.
         trained: Some training events of both.
         exact: The true ln r of the test events, where it is known.
-
-    Returns:
-        `normalisation`: E_ref[r] and its error; `effective_events` of numerator, denominator, and of the denominator
-        weighted with r; `member_spread`: root mean square over events of the members' standard deviation of ln r; `wifi`:
-        weights (w_0 first), members that were left out as combinations of others, condition numbers, the ridge, the directions
-        that it leaves free, and the loss of such weights and of equal ones on held-out events; null for other ensembles;
-        `fallback`: why it is not the wifi ensemble that was asked for, null if it is what was asked for;
-        `closure` by feature and of ln r, and their `distances`; `two_sample`: a classifier's area under the curve;
-        `calibration` of the score; `ensemble`, `support` and `overtraining` as `checks.health` has them; `exact`: mean square
-        error of ln r, its bias, and the mean square error of a single member, null where the truth is not known.
     """
     numerator, denominator = samples
     mean, error = normalisation(estimator, denominator)
@@ -54,27 +52,25 @@ def diagnose(
     members = estimator.members(denominator.inputs[:: 1 + len(denominator) // MOST])
     reweighted = denominator.weight * np.exp(learned[1])
     columns = _columns(numerator, denominator, learned)
-    return {
-        "ratio": estimator.ratio,
-        "members": len(estimator.weights),
-        "normalisation": {"value": mean, "error": error},
-        "effective_events": {
-            "numerator": numerator.effective(),
-            "denominator": denominator.effective(),
-            "reweighted_denominator": replace(denominator, weight=reweighted).effective(),
-        },
-        "member_spread": float(np.sqrt((members.std(axis=0) ** 2).mean())),
-        "wifi": None if estimator.fitted is None else _weights(estimator.fitted),
-        "fallback": estimator.fallback or None,
-        "closure": closure(columns, numerator.weight, reweighted),
-        "distances": distances(columns, numerator.weight, reweighted),
-        "two_sample": two_sample(numerator, denominator, reweighted, estimator.transform),
-        "calibration": _calibration(learned, numerator, denominator),
-        "ensemble": agreement(members),
-        "support": support(*learned, numerator.weight, denominator.weight),
-        "overtraining": overtraining(estimator, trained, (_some(numerator), _some(denominator))),
-        "exact": None if exact is None else _against(estimator, learned, exact, (numerator, denominator)),
-    }
+    return RatioDiagnostics(
+        ratio=estimator.ratio,
+        members=len(estimator.weights),
+        normalisation=Mean(mean, error),
+        effective_events=EffectiveEvents(
+            numerator.effective(), denominator.effective(), replace(denominator, weight=reweighted).effective()
+        ),
+        member_spread=float(np.sqrt((members.std(axis=0) ** 2).mean())),
+        wifi=None if estimator.fitted is None else _weights(estimator.fitted),
+        fallback=estimator.fallback or None,
+        closure=closure(columns, numerator.weight, reweighted),
+        distances=distances(columns, numerator.weight, reweighted),
+        two_sample=two_sample(numerator, denominator, reweighted, estimator.transform),
+        calibration=_calibration(learned, numerator, denominator),
+        ensemble=agreement(members),
+        support=support(*learned, numerator.weight, denominator.weight),
+        overtraining=overtraining(estimator, trained, (_some(numerator), _some(denominator))),
+        exact=None if exact is None else _against(estimator, learned, exact, (numerator, denominator)),
+    )
 
 
 def _some(events: Events) -> Events:
@@ -82,35 +78,32 @@ def _some(events: Events) -> Events:
     return events.take(slice(None, None, 1 + len(events) // MOST))
 
 
-def _weights(fitted: wifi.Weights) -> dict[str, Any]:
-    return {
-        "weights": fitted.values.tolist(),
-        "dropped": list(fitted.dropped),
-        "condition": fitted.condition,
-        "design_condition": _finite(fitted.design_condition),
-        "ridge": fitted.ridge,
-        "freedom": _finite(fitted.freedom),
-        "held_out": {name: _finite(loss) for name, loss in zip(("weights", "equal"), fitted.held_out, strict=True)},
-    }
+def _weights(fitted: wifi.Weights) -> WifiWeights:
+    return WifiWeights(
+        weights=tuple(fitted.values.tolist()),
+        dropped=tuple(fitted.dropped),
+        condition=fitted.condition,
+        design_condition=_finite(fitted.design_condition),
+        ridge=fitted.ridge,
+        freedom=_finite(fitted.freedom),
+        held_out=HeldOutLoss(*map(_finite, fitted.held_out)),
+    )
 
 
-def training(pack: Pack) -> list[dict[str, Any]]:
-    """List the training of each member: its curves by epoch, where it was best, and why it failed, if it did.
-
-    A loss that is no number is null.
-    """
-    return [
-        {
-            "member": m.member,
-            "fold": m.fold,
-            "best_epoch": m.best_epoch,
-            "training_loss": [_finite(value) for value in m.history[:, 0]],
-            "validation_loss": [_finite(value) for value in m.history[:, 1]],
-            "reason": m.reason or None,
-            **({"settings": m.settings} if m.settings else {}),
-        }
+def training(pack: Pack) -> tuple[MemberTraining, ...]:
+    """List the training of each member: its curves by epoch, where it was best, and why it failed, if it did."""
+    return tuple(
+        MemberTraining(
+            member=m.member,
+            fold=m.fold,
+            best_epoch=m.best_epoch,
+            training_loss=tuple(_finite(value) for value in m.history[:, 0]),
+            validation_loss=tuple(_finite(value) for value in m.history[:, 1]),
+            reason=m.reason or None,
+            settings=m.settings or None,
+        )
         for m in packs.settled(pack.members)
-    ]
+    )
 
 
 def _finite(value: float) -> float | None:
@@ -128,7 +121,7 @@ def _columns(
     return {**features, "ln r": learned}
 
 
-def _calibration(learned: tuple[Floats, Floats], numerator: Events, denominator: Events) -> dict[str, Any]:
+def _calibration(learned: tuple[Floats, Floats], numerator: Events, denominator: Events) -> Calibration:
     weights = [events.weight / events.weight.sum() for events in (numerator, denominator)]
     label = np.arange(len(numerator) + len(denominator)) < len(numerator)
     return calibration(expit(np.concatenate(learned)), label, np.concatenate(weights))
@@ -139,7 +132,7 @@ def _against(
     learned: tuple[Floats, Floats],
     exact: tuple[Floats, Floats],
     samples: tuple[Events, Events],
-) -> dict[str, float]:
+) -> Truth:
     """Compare with the truth, both classes with equal weight."""
     total, bias, single = 0.0, 0.0, 0.0
     for ours, truth, events in zip(learned, exact, samples, strict=True):
@@ -149,4 +142,4 @@ def _against(
         some = slice(None, None, 1 + len(events) // MOST)
         errors = (estimator.members(events.inputs[some]) - truth[some]) ** 2
         single += float(np.average(errors.mean(axis=0), weights=weight[some])) / 2
-    return {"mean_square_error": total, "bias": bias, "single_member": single}
+    return Truth(total, bias, single)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -47,13 +46,6 @@ class Normalisation:
     """Mean cross-entropy of events that did not train, at the yields: before and after."""
     weight: Floats
     """w_i P_ij of all nominal simulated events, shape (J, N): how much of process j an event is. Empty for variations."""
-
-    def record(self) -> dict[str, Any]:
-        """Give what the report shows."""
-        return {
-            "ratios": {name: asdict(scale) for name, scale in self.scales.items()},
-            "cross_entropy": list(self.loss),
-        }
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,22 @@ from needle_parsl.analysis import Diagnostics, catalogue
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events, Fractions, Part
 from needle_parsl.nsbi.data.store import Lost, Store
+from needle_parsl.nsbi.estimators.results import RatioDiagnostics
 from needle_parsl.nsbi.statistics.dataset import Dataset
+from needle_parsl.nsbi.statistics.results import (
+    Belt,
+    Coverage,
+    Distributions,
+    FitResult,
+    FittedParameter,
+    Impacts,
+    InjectionTests,
+    Limits,
+    Mixture,
+    Plane,
+    Replicas,
+    Scan,
+)
 from needle_parsl.nsbi.statistics.toys.block import Block
 from needle_parsl.nsbi.training import packs as pack_files
 from needle_parsl.nsbi.training.networks import NetworkShape
@@ -95,28 +110,28 @@ class Provenance:
 class Inference:
     """What the fits have given."""
 
-    fits: dict[str, Any]
+    fits: Mapping[str, FitResult]
     """By name."""
-    scans: dict[str, Any]
+    scans: Mapping[str, Scan]
     """By name."""
-    plane: dict[str, Any] | None
+    plane: Plane | None
     """A scan of two parameters."""
-    impacts: dict[str, Any] | None
-    limits: dict[str, Any] | None
+    impacts: Impacts | None
+    limits: Limits | None
     """Upper limits and the discovery significance."""
-    distributions: dict[str, Any]
+    distributions: Distributions
     """Before and after the headline fit."""
-    belt: dict[str, Any] | None
+    belt: Belt | None
     """The Neyman construction."""
-    coverage: dict[str, Any] | None
+    coverage: Coverage | None
     """Of the toys."""
     toys: list[Block]
     """One joined block per truth."""
-    bootstrap: dict[str, Any] | None = None
+    bootstrap: Replicas | None = None
     """What replicas say of the training events and of the noise of training."""
-    mixture: dict[str, Any] | None = None
+    mixture: Mixture | None = None
     """Mean of the learned mixture over the reference, along the parameter of interest."""
-    closure: dict[str, Any] | None = None
+    closure: InjectionTests | None = None
     """Whether what is injected into the simulation comes back; None where ratios are not normalised at the yields."""
     no_belt: str = ""
     """Why there is no Neyman construction, where one was asked for."""
@@ -167,7 +182,7 @@ class Facts:
     """By ratio, for each network the training and validation loss by epoch, shape (E, 2)."""
     failed: list[str]
     """Networks that did not train, with the reason."""
-    diagnostics: dict[str, Any]
+    diagnostics: Mapping[str, RatioDiagnostics]
     inference: Inference
     dataset: Dataset
     """The Asimov events with their log ratios."""
@@ -180,6 +195,16 @@ class Facts:
     """What features go through before the networks of a ratio see them."""
     kinds: Sequence[Kind] = ()
     """Of the members of a mixed ensemble; empty where all are alike."""
+
+    @property
+    def fit(self) -> FitResult:
+        """The headline fit."""
+        return self.inference.fits[self.subject.headline]
+
+    @property
+    def scan(self) -> Scan:
+        """The headline scan."""
+        return self.inference.scans["scan"]
 
     @property
     def binned(self) -> bool:
@@ -204,13 +229,19 @@ class Facts:
         return float(np.abs(self.dataset.weight)[absent > 0].sum() / np.abs(self.dataset.weight).sum())
 
 
+def asimov(facts: Facts) -> Mapping[str, FittedParameter]:
+    """Give the parameters of the Asimov fit; none without one."""
+    fits = facts.inference.fits
+    return fits["asimov"].parameters if "asimov" in fits else {}
+
+
 def gather(
     subject: Subject,
     *,
     observed: int | None,
     samples: Sequence[Sample],
     packs: Mapping[str, Path],
-    diagnostics: dict[str, Any],
+    diagnostics: Mapping[str, RatioDiagnostics],
     inference: Inference,
     dataset: Dataset,
     exact: dict[str, Floats],

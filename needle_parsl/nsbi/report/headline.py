@@ -2,48 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from needle_parsl.nsbi.report import rounding
 from needle_parsl.nsbi.report.gathering import Facts
-
-EXTRA = ("simulation_error", "ensemble_error", "bootstrap_error")
-"""Errors that stand beside the interval."""
+from needle_parsl.nsbi.statistics.results import Scatter
 
 
-def result(facts: Facts, numbers: Mapping[str, Any]) -> str:
+def result(facts: Facts) -> str:
     """Write the result: `mu = 1.04 +0.28 -0.26 (± 0.25 stat., ± 0.10 syst.) ± 0.07 (MC stat.)`, all on one scale.
 
     Args:
         facts: What the report is about.
-        numbers: The summary so far.
     """
-    fit = facts.inference.fits[facts.subject.headline]
-    value, error, poi = numbers["value"], numbers["error"], facts.subject.poi
-    if value is None or not np.isfinite(value):
+    poi = facts.subject.poi
+    fitted = facts.fit.parameters[poi]
+    value, error = float(np.array(fitted.value, np.float64)), fitted.error  # a null is NaN
+    if not np.isfinite(value):
         return f"{poi}: no fit"
-    if not fit["converged"]:
+    if not facts.fit.converged:
         return f"{poi} = {value:.3g}, the last point of a fit that did not converge"
-    sides = _sides(value, numbers["minos"], error)
+    sides = _sides(value, fitted.minos, error)
     if not sides:
         return f"{poi} = {_alone(value, facts)}"
     both = sides if isinstance(sides, tuple) else (sides, sides)
     ten = rounding.power(max(abs(x) for x in (value, *both) if np.isfinite(x)))
     unit = 10.0**ten
     text = rounding.quoted(value / unit, [(both[0] / unit, both[1] / unit)])
-    parts = [
-        f"± {rounding.plain(size / unit)} {name}" for size, name in _parts(error, numbers["statistical_error"], facts)
-    ]
-    names = dict(zip(EXTRA, ("MC stat.", numbers["ensemble_error_of"], "training"), strict=True))
-    beside = [f"± {rounding.plain(numbers[key] / unit)} ({names[key]})" for key in EXTRA if numbers.get(key)]
+    parts = [f"± {rounding.plain(size / unit)} {name}" for size, name in _parts(error, fitted.statistical_error, facts)]
+    beside = [f"± {rounding.plain(size / unit)} ({name})" for size, name in _beside(facts) if size]
     whole = " ".join([text, *([f"({', '.join(parts)})"] if parts else []), *beside])
     return f"{poi} = ({whole})e{ten:+03d}" if ten else f"{poi} = {whole}"
 
 
-def _sides(value: float, minos: Any, error: float | None) -> tuple[float, float] | float | None:
+def _beside(facts: Facts) -> list[tuple[float | None, str]]:
+    """List the errors that stand beside the interval."""
+    fitted = facts.fit.parameters[facts.subject.poi]
+    return [
+        (fitted.simulation_error, "MC stat."),
+        (fitted.ensemble_error, ensemble_error_of(facts)),
+        (scatter(facts).total, "training"),
+    ]
+
+
+def ensemble_error_of(facts: Facts) -> str:
+    """Say what the ensemble error is of."""
+    return "ensemble weights" if facts.inference.closure is None else "networks"
+
+
+def scatter(facts: Facts) -> Scatter:
+    """Give what replicas say of the parameter of interest; nothing without them."""
+    found = facts.inference.bootstrap
+    return found.fits[facts.subject.headline][facts.subject.poi] if found else Scatter()
+
+
+def _sides(value: float, minos: tuple[float, float] | None, error: float | None) -> tuple[float, float] | float | None:
     """Give the errors up and down by MINOS, else the symmetric one; None at a bound, where neither has a meaning."""
     if minos:
         up, down = minos[1] - value, value - minos[0]
@@ -54,16 +67,15 @@ def _sides(value: float, minos: Any, error: float | None) -> tuple[float, float]
 
 def _alone(value: float, facts: Facts) -> str:
     """Write a value that has no error, as at a bound, to two digits of the width of its narrowest interval."""
-    found = [piece for own in facts.inference.scans["scan"]["intervals"].values() for piece in own]
+    found: list[tuple[float | None, float | None]] = [p for own in facts.scan.intervals.values() for p in own]
     widths = [high - low for low, high in found if low is not None and high is not None and high > low]
-    place = ", at its bound" if facts.subject.poi in facts.inference.fits[facts.subject.headline]["at_bound"] else ""
+    place = ", at its bound" if facts.subject.poi in facts.fit.at_bound else ""
     return (rounding.fixed(value, rounding.decimals(min(widths))) if widths else f"{value:.3g}") + place
 
 
 def _parts(error: float | None, statistical: float | None, facts: Facts) -> list[tuple[float, str]]:
     """Give the statistical and the systematic part, where there are nuisance parameters."""
-    parameters = facts.inference.fits[facts.subject.headline]["parameters"]
-    if not error or not statistical or len(parameters) < 2 or statistical >= error * (1 - 1e-6):
+    if not error or not statistical or len(facts.fit.parameters) < 2 or statistical >= error * (1 - 1e-6):
         return []
     systematic = error * float(np.sqrt(1 - (statistical / error) ** 2))
     return [(statistical, "stat."), (systematic, "syst.")]
@@ -71,12 +83,11 @@ def _parts(error: float | None, statistical: float | None, facts: Facts) -> list
 
 def intervals(facts: Facts) -> dict[str, dict[str, str]]:
     """Write the intervals by level and method, the one that was asked for first; of a fit that did not converge there is none."""
-    belt, scan, fit = facts.inference.belt, facts.inference.scans["scan"], facts.inference.fits[facts.subject.headline]
-    error = fit["parameters"][facts.subject.poi]["error"]
+    belt, error = facts.inference.belt, facts.fit.parameters[facts.subject.poi].error
     found: dict[str, dict[str, str]] = {}
-    for level, own in scan["intervals"].items():
-        methods = {"Neyman": belt["intervals"][level]} if belt else {}
+    for level, own in facts.scan.intervals.items():
+        methods = {"Neyman": belt.intervals[level]} if belt else {}
         methods["profile"] = own
         good = {name: rounding.pieces(pieces, error) for name, pieces in methods.items()}
-        found[level] = good if fit["converged"] else {"profile": "none, since the fit did not converge"}
+        found[level] = good if facts.fit.converged else {"profile": "none, since the fit did not converge"}
     return found

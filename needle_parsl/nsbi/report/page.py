@@ -43,7 +43,7 @@ def write(folder: Path, facts: Facts) -> None:
     """Write `index.html`, `summary.json` and the figures into a new folder."""
     folder.mkdir(parents=True)
     pictures = _pictures(folder, facts) if extras.here("plots") else []
-    numbers = plain(summary.numbers(facts))
+    numbers = plain(summary.summarise(facts).to_json())
     shown: dict[str, Any] = {
         "f": facts,
         "summary": numbers,

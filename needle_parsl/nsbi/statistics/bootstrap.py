@@ -16,10 +16,9 @@ References:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -28,15 +27,23 @@ import numpy.typing as npt
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.statistics.dataset import Dataset
+from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.fits.result import Result
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.results import (
+    LogRatioScatter,
+    ParameterScatter,
+    PartErrors,
+    Replicas,
+    Scatter,
+    ScatterBin,
+)
 
 Floats = npt.NDArray[np.float64]
 POINTS = 500
 """Simulated events of each process at which ln r is kept."""
 BINS = 8
 """Of ln r, each with as many of these events, in which its scatter is averaged."""
-
-UNKNOWN = dict.fromkeys(("total", "training", "simulation", "uncertainty"))
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,17 @@ class Replica:
     """ln r at the same points in every replica, each of shape (K,)."""
 
 
+def fit_replica(likelihoods: Iterable[tuple[str, Likelihood]], simulation: Dataset) -> Replica:
+    """Fit every dataset with the ratios of a replica.
+
+    Args:
+        likelihoods: By dataset, one after the other.
+        simulation: All simulated events, with these ratios.
+    """
+    fits = {name: Fitted.of(minimise(own, own.rates, errors=False)) for name, own in likelihoods}
+    return Replica("", fits, points(simulation))
+
+
 @dataclass(frozen=True)
 class Counts:
     """How many networks are behind one result."""
@@ -79,26 +97,7 @@ class Counts:
     """b: whether each of these has a bootstrap of its own."""
 
 
-@dataclass(frozen=True)
-class Split:
-    """Errors of the run's own result."""
-
-    total: float
-    training: float
-    simulation: float
-    uncertainty: Floats
-    """Statistical errors of these three, to first order, shape (3,)."""
-
-    def record(self) -> dict[str, Any]:
-        """Give the numbers as they stand in `fits/bootstrap.json`."""
-        names = ("total", "training", "simulation")
-        return {
-            **{n: getattr(self, n) for n in names},
-            "uncertainty": dict(zip(names, self.uncertainty.tolist(), strict=True)),
-        }
-
-
-def split(resampled: Floats, repeated: Floats, counts: Counts) -> Split:
+def split(resampled: Floats, repeated: Floats, counts: Counts) -> Scatter:
     """Split a scatter; where repeats scatter more than replicas do, the simulation's part is 0.
 
     Args:
@@ -117,7 +116,13 @@ def split(resampled: Floats, repeated: Floats, counts: Counts) -> Split:
     floor = np.maximum(2 * found, np.sqrt(spread))  # near 0 the root is not linear
     slope = np.divide(spread, floor, out=np.zeros(3), where=spread > 0)
     total, trained, simulated = found.tolist()
-    return Split(total, trained, simulated, slope)
+    return Scatter(total=total, training=trained, simulation=simulated, uncertainty=_errors(slope))
+
+
+def _errors(slope: Floats) -> PartErrors:
+    """Name the statistical errors of total, training and simulation, to first order; shape (3,)."""
+    total, training, simulation = slope.tolist()
+    return PartErrors(total=total, training=training, simulation=simulation)
 
 
 def points(simulation: Dataset) -> dict[str, Floats]:
@@ -126,8 +131,8 @@ def points(simulation: Dataset) -> dict[str, Floats]:
     return {name: values[rows] for name, values in simulation.ratios.items()}
 
 
-def summarise(resampled: Sequence[Replica], repeated: Sequence[Replica], counts: Counts) -> dict[str, Any]:
-    """Sum replicas up, as in `fits/bootstrap.json`.
+def summarise(resampled: Sequence[Replica], repeated: Sequence[Replica], counts: Counts) -> Replicas:
+    """Sum replicas up.
 
     Args:
         resampled: With resampled events.
@@ -141,55 +146,52 @@ def summarise(resampled: Sequence[Replica], repeated: Sequence[Replica], counts:
     reasons = sorted({one.reason for one in (*resampled, *repeated) if one.reason})
     if min(len(good), len(again)) < 2:
         raise TaskError(f"fewer than two replicas of a kind were trained: {'; '.join(reasons)}")
-    fits = {
-        name: _parameters([one.fits[name] for one in good], [one.fits[name] for one in again], counts)
-        for name in good[0].fits
-    }
-    ratios = {name: _log_ratio(_stacked(good, name), _stacked(again, name), counts) for name in good[0].ratios}
-    return {
-        "replicas": len(resampled),
-        "repeats": len(repeated),
-        "failed": sum(bool(one.reason) for one in (*resampled, *repeated)),
-        "reasons": reasons,
-        "members": counts.replica,
-        "fits": fits,
-        "log_ratio": ratios,
-    }
+    return Replicas(
+        replicas=len(resampled),
+        repeats=len(repeated),
+        failed=sum(bool(one.reason) for one in (*resampled, *repeated)),
+        reasons=tuple(reasons),
+        members=counts.replica,
+        fits={
+            name: _parameters([one.fits[name] for one in good], [one.fits[name] for one in again], counts)
+            for name in good[0].fits
+        },
+        log_ratio={name: _log_ratio(_stacked(good, name), _stacked(again, name), counts) for name in good[0].ratios},
+    )
 
 
 def _stacked(replicas: Sequence[Replica], name: str) -> Floats:
     return np.array([one.ratios[name] for one in replicas])
 
 
-def _parameters(resampled: Sequence[Fitted], repeated: Sequence[Fitted], counts: Counts) -> dict[str, Any]:
-    """Split the scatter of each parameter over the fits that converged; null where fewer than two have."""
+def _parameters(resampled: Sequence[Fitted], repeated: Sequence[Fitted], counts: Counts) -> dict[str, ParameterScatter]:
+    """Split the scatter of each parameter over the fits that converged; None where fewer than two have."""
     good, again = ([fit for fit in fits if fit.converged] for fits in (resampled, repeated))
     lost = len(resampled) + len(repeated) - len(good) - len(again)
     found = {}
     for place, name in enumerate(resampled[0].parameters):
         values, others = (np.array([fit.values[place] for fit in fits]) for fits in (good, again))
-        known = split(values, others, counts).record() if min(len(good), len(again)) > 1 else UNKNOWN
-        bounded = sum(name in fit.at_bound for fit in (*good, *again))
-        found[name] = {
-            **known,
-            "resampled": values.tolist(),
-            "repeated": others.tolist(),
-            "at_bound": bounded,
-            "failed": lost,
-        }
+        known = split(values, others, counts) if min(len(good), len(again)) > 1 else Scatter()
+        found[name] = ParameterScatter(
+            **vars(known),
+            resampled=tuple(values.tolist()),
+            repeated=tuple(others.tolist()),
+            at_bound=sum(name in fit.at_bound for fit in (*good, *again)),
+            failed=lost,
+        )
     return found
 
 
-def _log_ratio(resampled: Floats, repeated: Floats, counts: Counts) -> dict[str, Any]:
+def _log_ratio(resampled: Floats, repeated: Floats, counts: Counts) -> LogRatioScatter:
     """Split the scatter of ln r over all points, and in bins of ln r."""
     middle = repeated.mean(axis=0)
     groups = np.array_split(np.argsort(middle), BINS)
-    bins = [
-        {"log_ratio": float(middle[own].mean()), **split(resampled[:, own], repeated[:, own], counts).record()}
+    bins = tuple(
+        ScatterBin(log_ratio=float(middle[own].mean()), **vars(split(resampled[:, own], repeated[:, own], counts)))
         for own in groups
         if len(own)
-    ]
-    return {**split(resampled, repeated, counts).record(), "bins": bins}
+    )
+    return LogRatioScatter(**vars(split(resampled, repeated, counts)), bins=bins)
 
 
 def write(path: Path, replica: Replica) -> None:

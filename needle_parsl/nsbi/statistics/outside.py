@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.errors import TaskError
+from needle_parsl.nsbi.statistics.results import OutsideEvent, OutsideEvents, OutsideFeature
 
 SHOWN = 10
 """Events that are named."""
@@ -22,14 +23,14 @@ def beyond(data: npt.NDArray[np.float32], simulation: npt.NDArray[np.float32]) -
     return found
 
 
-def record(
+def count(
     data: npt.NDArray[np.float32],
     simulation: npt.NDArray[np.float32],
     names: Sequence[str],
     fitted: Callable[[npt.NDArray[np.bool_]], Mapping[str, float]],
     best: Mapping[str, float],
-) -> dict[str, Any]:
-    """Gather the numbers.
+) -> OutsideEvents:
+    """Count the events outside, and fit the others alone.
 
     Args:
         data: Features of observed events, shape (N, F).
@@ -37,31 +38,22 @@ def record(
         names: Of the features.
         fitted: Fits the events of a mask, shape (N,); gives the parameters by name.
         best: The parameters as all events have them.
-
-    Returns:
-        `events` outside, their `share`, by feature how many and the simulated range, the first events by row, and by parameter how far
-        it moves without them (`shift`).
     """
     places = beyond(data, simulation)
     out: npt.NDArray[np.bool_] = np.asarray(places.any(axis=1))
     low, high = np.nanmin(simulation, axis=0), np.nanmax(simulation, axis=0)
     features = {
-        names[f]: {"events": int(places[:, f].sum()), "low": float(low[f]), "high": float(high[f])}
+        names[f]: OutsideFeature(int(places[:, f].sum()), float(low[f]), float(high[f]))
         for f in map(int, np.flatnonzero(places.any(axis=0)))
     }
     rows = map(int, np.flatnonzero(out)[:SHOWN])
-    shown = [
-        {"row": row, **{names[f]: float(data[row, f]) for f in map(int, np.flatnonzero(places[row]))}} for row in rows
-    ]
+    shown = tuple(
+        OutsideEvent(row, {names[f]: float(data[row, f]) for f in map(int, np.flatnonzero(places[row]))})
+        for row in rows
+    )
     without = fitted(~out) if out.any() and not out.all() else {}
     shift = {name: value - best[name] for name, value in without.items() if np.isfinite(value)}
-    return {
-        "events": int(out.sum()),
-        "share": float(out.mean()) if len(out) else 0.0,
-        "features": features,
-        "first": shown,
-        "shift": shift,
-    }
+    return OutsideEvents(int(out.sum()), float(out.mean()) if len(out) else 0.0, features, shown, shift)
 
 
 def insist(

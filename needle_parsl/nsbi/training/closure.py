@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import chdtrc, logit
+
+from needle_parsl.json_records import JsonRecord
 
 Floats = npt.NDArray[np.float64]
 BINS = 25
@@ -18,9 +20,48 @@ LEAST = 25.0
 """Effective events of both samples in a bin, at least; fewer are merged, so that chi-squared has its distribution."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class HistogramComparison(JsonRecord):
+    """Numerator and reweighted reference in one column, both normalised to one."""
+
+    edges: Sequence[float]
+    """Shape (B + 1,), in units of the column."""
+    target: Sequence[float]
+    """Of the numerator, shape (B,), as the errors."""
+    target_error: Sequence[float]
+    reweighted: Sequence[float]
+    """Of the reference."""
+    reweighted_error: Sequence[float]
+    chi2: float
+    ndf: int
+    p_value: float | None
+    """None without a degree of freedom."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration(JsonRecord):
+    """The score of a classifier beside the fraction of numerator events that have it, by bins; each of shape (B,)."""
+
+    score: Sequence[float]
+    fraction: Sequence[float]
+    error: Sequence[float]
+    """Of the fraction."""
+    log_ratio: Sequence[float]
+    log_fraction: Sequence[float | None]
+    """ln f / (1 - f); None where a bin has events of one class alone, as its error."""
+    log_error: Sequence[float | None]
+    chi2: float
+    ndf: int
+    p_value: float
+    ece: float
+    """Expected calibration error, sum_b W_b |fraction_b - score_b| / W."""
+    mce: float
+    """Maximum calibration error."""
+
+
 def closure(
     columns: Mapping[str, tuple[Floats, Floats]], target: Floats, reweighted: Floats
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, HistogramComparison]:
     """Compare histograms of the numerator with those of the reweighted reference, column by column.
 
         chi2 = (P - Q)^T V^-1 (P - Q) without the last bin,  ndf = bins - 1
@@ -33,30 +74,27 @@ def closure(
         columns: By name, the values of the numerator's events, shape (N,), and of the reference's, shape (R,).
         target: Weights of the numerator, shape (N,).
         reweighted: Weights of the reference times r, shape (R,).
-
-    Returns:
-        By name: `edges` (B + 1), `target`, `reweighted` and their `_error`s (B), `chi2`, `ndf`, `p_value`.
     """
     return {name: _compare(above, below, target, reweighted) for name, (above, below) in columns.items()}
 
 
-def _compare(above: Floats, below: Floats, target: Floats, reweighted: Floats) -> dict[str, Any]:
+def _compare(above: Floats, below: Floats, target: Floats, reweighted: Floats) -> HistogramComparison:
     edges = _edges(above, below, target, reweighted)
     p, sigma_p = histogram(above, target, edges)
     q, sigma_q = histogram(below, reweighted, edges)
     covariance = _covariance(p, sigma_p) + _covariance(q, sigma_q)
     ndf, away = len(p) - 1, (p - q)[:-1]
     value = float(away @ np.linalg.pinv(covariance[:-1, :-1], hermitian=True) @ away)
-    return {
-        "edges": edges.tolist(),
-        "target": p.tolist(),
-        "target_error": sigma_p.tolist(),
-        "reweighted": q.tolist(),
-        "reweighted_error": sigma_q.tolist(),
-        "chi2": value,
-        "ndf": ndf,
-        "p_value": p_value(value, ndf) if ndf else None,
-    }
+    return HistogramComparison(
+        edges=edges.tolist(),
+        target=p.tolist(),
+        target_error=sigma_p.tolist(),
+        reweighted=q.tolist(),
+        reweighted_error=sigma_q.tolist(),
+        chi2=value,
+        ndf=ndf,
+        p_value=p_value(value, ndf) if ndf else None,
+    )
 
 
 def _covariance(share: Floats, error: Floats) -> Floats:
@@ -107,7 +145,7 @@ def _effective(values: Floats, weight: Floats, edges: Floats) -> Floats:
     return np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0)
 
 
-def calibration(score: Floats, label: npt.NDArray[np.bool_], weight: Floats) -> dict[str, Any]:
+def calibration(score: Floats, label: npt.NDArray[np.bool_], weight: Floats) -> Calibration:
     """Compare the score of a classifier with the fraction of numerator events that have it.
 
         chi2 = sum_b (fraction_b - score_b)^2 / sigma_b^2,  ndf = bins
@@ -116,11 +154,6 @@ def calibration(score: Floats, label: npt.NDArray[np.bool_], weight: Floats) -> 
         score: s = r / (1 + r), shape (N,).
         label: Whether an event is from the numerator, shape (N,).
         weight: With equal sums in both classes, shape (N,).
-
-    Returns:
-        Per bin `score`, `fraction` and `error`; the same as ln r, `log_ratio`, `log_fraction` = ln f / (1 - f) and
-        `log_error`, null where a bin has events of one class alone; `chi2`, `ndf`, `p_value`, and the expected and maximum calibration error,
-        `ece` = sum_b W_b |fraction_b - score_b| / W and `mce`.
     """
     above, below = score[label], score[~label]
     edges = _edges(above, below, weight[label], weight[~label])
@@ -135,19 +168,19 @@ def calibration(score: Floats, label: npt.NDArray[np.bool_], weight: Floats) -> 
     gap = np.abs(fraction - mean)
     log_ratio = np.bincount(place, weight * np.clip(logit(score), -FARTHEST, FARTHEST)) / total
     known = (fraction > 0) & (fraction < 1)
-    return {
-        "score": mean.tolist(),
-        "fraction": fraction.tolist(),
-        "error": error.tolist(),
-        "log_ratio": log_ratio.tolist(),
-        "log_fraction": [float(logit(f)) if k else None for f, k in zip(fraction, known, strict=True)],
-        "log_error": [float(e / (f * (1 - f))) if k else None for e, f, k in zip(error, fraction, known, strict=True)],
-        "chi2": value,
-        "ndf": len(mean),
-        "p_value": p_value(value, len(mean)),
-        "ece": float((np.abs(total) * gap).sum() / np.abs(total).sum()),
-        "mce": float(gap.max()),
-    }
+    return Calibration(
+        score=mean.tolist(),
+        fraction=fraction.tolist(),
+        error=error.tolist(),
+        log_ratio=log_ratio.tolist(),
+        log_fraction=[float(logit(f)) if k else None for f, k in zip(fraction, known, strict=True)],
+        log_error=[float(e / (f * (1 - f))) if k else None for e, f, k in zip(error, fraction, known, strict=True)],
+        chi2=value,
+        ndf=len(mean),
+        p_value=p_value(value, len(mean)),
+        ece=float((np.abs(total) * gap).sum() / np.abs(total).sum()),
+        mce=float(gap.max()),
+    )
 
 
 def p_value(chi2: float, ndf: int) -> float:

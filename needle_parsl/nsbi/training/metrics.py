@@ -49,7 +49,7 @@ def closure_chi2(events: Judged) -> float:
     above, below = events.x[events.label], events.x[~events.label]
     columns = {str(k): (above[:, k], below[:, k]) for k in range(events.x.shape[1])}
     found = closure(columns, events.weight[events.label], events.reweighted())
-    return float(np.mean([c["chi2"] / c["ndf"] for c in found.values() if c["ndf"]] or [np.nan]))
+    return float(np.mean([c.chi2 / c.ndf for c in found.values() if c.ndf] or [np.nan]))
 
 
 def wasserstein(events: Judged) -> float:
@@ -66,12 +66,12 @@ def wasserstein(events: Judged) -> float:
 
 def ece(events: Judged) -> float:
     """Give the expected calibration error of the score."""
-    return float(calibration(expit(events.log_ratio), events.label, events.weight)["ece"])
+    return float(calibration(expit(events.log_ratio), events.label, events.weight).ece)
 
 
 def mce(events: Judged) -> float:
     """Give the largest calibration error of the score in a bin."""
-    return float(calibration(expit(events.log_ratio), events.label, events.weight)["mce"])
+    return float(calibration(expit(events.log_ratio), events.label, events.weight).mce)
 
 
 def measure(names: Sequence[str], columns: Sequence[Sequence[torch.Tensor]]) -> dict[str, float]:

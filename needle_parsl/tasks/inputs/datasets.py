@@ -22,6 +22,7 @@ from needle_parsl.nsbi.statistics.model.builder import Builder, Counts
 from needle_parsl.nsbi.statistics.model.exact import ExactLikelihood
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.network_error import Networks
+from needle_parsl.nsbi.statistics.results import RegionCounts
 from needle_parsl.nsbi.statistics.toys import block
 from needle_parsl.nsbi.statistics.toys.block import Block
 from needle_parsl.plan import specs
@@ -45,7 +46,7 @@ def expectation(root: str, spec: specs.Report) -> Dataset:
     """Read the simulated events that a report shows; of binned regions alone, what is expected in them."""
     if not spec.binned:
         return dataset(root, "asimov")
-    return nothing(binned.yields([read_json(path(root, "count", name)) for name in spec.regions]))
+    return nothing(binned.yields([_region(root, name) for name in spec.regions]))
 
 
 def seen(root: str, spec: specs.Report) -> int | None:
@@ -134,9 +135,13 @@ def likelihood_of(spec: specs.Fit, data: Dataset, simulation: Dataset, regions: 
 
 def regions(root: str, spec: specs.Fit) -> list[Counts]:
     """Read the binned regions of a fit; with Asimov data nothing was observed in them."""
-    found = [read_json(path(root, "count", name)) for name in spec.model.regions]
+    found = [_region(root, name) for name in spec.model.regions]
     observed = spec.dataset != "asimov"
-    return [binned.read(record, observed=observed, staterror=spec.staterror) for record in found]
+    return [binned.counts(region, observed=observed, staterror=spec.staterror) for region in found]
+
+
+def _region(root: str, name: str) -> RegionCounts:
+    return RegionCounts.from_json(read_json(path(root, "count", name)))
 
 
 def scales(root: str, spec: specs.Count) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from needle_parsl.nsbi.data.particles import ParticleRecipe, gather
 from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
 from needle_parsl.nsbi.report.checks import outside
 from needle_parsl.nsbi.statistics import outside as beyond
+from needle_parsl.nsbi.statistics.results import FitResult, OutsideEvents
 
 T, F, U = 1.0, 0.0, np.nan
 NULLS = pa.array([[True, False, None, None][k % 4] for k in range(400)], pa.bool_())
@@ -174,34 +176,39 @@ def test_particles_follow_the_same_rules() -> None:
         gather({**columns, "J_t": times}, ParticleRecipe(("t",), "J", 9), "file")
 
 
+def fit(outside: OutsideEvents) -> FitResult:
+    """A fit with an error, as far as the check needs it."""
+    return replace(FitResult.from_json({"parameters": {"mu": {"error": 0.2}}}), outside=outside)
+
+
 def test_data_outside_of_the_simulation_is_counted_and_fitted_without() -> None:
     simulation = RNG.normal(size=(5000, 2)).astype(np.float32)
     data = RNG.uniform(-2, 2, size=(480, 2)).astype(np.float32)
-    none = beyond.record(data, simulation, ("a", "b"), lambda _: {}, {"mu": 1.0})
-    assert (none["events"], none["shift"]) == (0, {})
+    none = beyond.count(data, simulation, ("a", "b"), lambda _: {}, {"mu": 1.0})
+    assert (none.events, none.shift) == (0, {})
     data[5, 0], data[7, 1] = -999, 1e6
     seen: list[int] = []
-    found = beyond.record(
+    found = beyond.count(
         data, simulation, ("a", "b"), lambda kept: seen.append(int(kept.sum())) or {"mu": 0.9}, {"mu": 1.0}
     )
-    assert (found["events"], found["share"], seen) == (2, 2 / 480, [478])
-    assert [event["row"] for event in found["first"]] == [5, 7]
-    assert found["first"][0]["a"] == -999.0
-    assert found["features"]["b"]["events"] == 1
-    np.testing.assert_allclose(found["shift"]["mu"], -0.1)
+    assert (found.events, found.share, seen) == (2, 2 / 480, [478])
+    assert [event.row for event in found.first] == [5, 7]
+    assert found.first[0].values["a"] == -999.0
+    assert found.features["b"].events == 1
+    np.testing.assert_allclose(found.shift["mu"], -0.1)
 
     class Facts:
         class dataset:  # noqa: N801  a field of the facts
             x = simulation
 
         class inference:  # noqa: N801  a field of the facts
-            fits = {"observed": {"outside": found, "parameters": {"mu": {"error": 0.2}}}}  # noqa: RUF012
+            fits = {"observed": fit(found)}  # noqa: RUF012
 
     ((state, sentence),) = outside.look(Facts)  # type: ignore[arg-type]
     assert state == "fail"
     assert "mu by -0.1 (0.5 of its error)" in sentence
     assert "rows 5, 7" in sentence
-    Facts.inference.fits = {"observed": {"outside": none, "parameters": {}}}
+    Facts.inference.fits = {"observed": fit(none)}
     assert list(outside.look(Facts)) == []  # type: ignore[arg-type]
     assert "within the range" in outside.good(Facts)  # type: ignore[arg-type]
 
@@ -214,8 +221,8 @@ def test_an_event_at_the_end_of_a_finite_simulation_is_no_failure(values: list[f
     """One of 500 events beyond the largest of 5,000 comes by chance; eight do not, nor does one that is far away."""
     simulation = np.linspace(-3, 3, 5_000, dtype=np.float32)[:, None]
     data = np.concatenate([np.zeros(500 - len(values)), values]).astype(np.float32)[:, None]
-    found = beyond.record(data, simulation, ("a",), lambda _: {"mu": mu}, {"mu": 1.0})
-    fits = {"observed": {"outside": found, "parameters": {"mu": {"error": 0.2}}}}
+    found = beyond.count(data, simulation, ("a",), lambda _: {"mu": mu}, {"mu": 1.0})
+    fits = {"observed": fit(found)}
     facts: Any = SimpleNamespace(dataset=SimpleNamespace(x=simulation), inference=SimpleNamespace(fits=fits))
     ((said, _),) = outside.look(facts)
     assert said == state

@@ -37,9 +37,9 @@ def test_planted_miscalibration_is_removed(method: str) -> None:
     before, after = (
         calibration(expit(log_ratio), label, balanced(label, weight)) for log_ratio in (off(x), made(off(x)))
     )
-    assert before["p_value"] < 1e-12
-    assert after["p_value"] > 1e-4
-    assert after["ece"] < 0.1 * before["ece"]
+    assert before.p_value < 1e-12
+    assert after.p_value > 1e-4
+    assert after.ece < 0.1 * before.ece
     # A bin of 10,000 events knows ln r to 0.025, and is 0.07 wide; the map may be off by 2.5 times that.
     middle = np.abs(x) < 1
     assert np.sqrt(np.mean((made(off(x)) - x)[middle] ** 2)) < 0.2

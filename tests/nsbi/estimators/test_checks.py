@@ -35,8 +35,9 @@ def test_kolmogorov_smirnov_is_that_of_scipy() -> None:
     one, other = rng.normal(0.1, 1, 500), rng.normal(0, 1, 700)
     expected = stats.ks_2samp(one, other, method="asymp")
     found = distances.kolmogorov_smirnov(one, other, (np.full(500, 2.0), np.ones(700)))
-    assert found["distance"] == pytest.approx(expected.statistic)
-    assert found["p_value"] == pytest.approx(expected.pvalue, rel=0.1)
+    distance, p_value = found
+    assert distance == pytest.approx(expected.statistic)
+    assert p_value == pytest.approx(expected.pvalue, rel=0.1)
 
 
 def test_area_and_its_error_over_replicas() -> None:
@@ -46,12 +47,12 @@ def test_area_and_its_error_over_replicas() -> None:
         distances.area(rng.normal(1, 1, 300), rng.normal(0, 1, 200), (rng.uniform(0, 2, 300), rng.uniform(0, 2, 200)))
         for _ in range(400)
     ]
-    values = np.array([one["value"] for one in found])
-    errors = np.array([one["error"] for one in found])
+    values = np.array([one.auc for one in found])
+    errors = np.array([one.error for one in found])
     assert abs(values.mean() - stats.norm.cdf(np.sqrt(0.5))) < 4 * values.std() / 20
     assert values.var() / (errors**2).mean() == pytest.approx(1, abs=4 * np.sqrt(2 / 400))
     same = distances.area(np.ones(5), np.ones(7), (np.ones(5), np.ones(7)))
-    assert (same["value"], same["p_value"]) == pytest.approx((0.5, 0.5))
+    assert (same.auc, same.p_value) == pytest.approx((0.5, 0.5))
 
 
 def test_nsbi4hep_closure_by_hand() -> None:
@@ -81,12 +82,12 @@ def test_classifier_sees_nothing_in_a_right_ratio_and_a_correlation_that_no_colu
         rng = np.random.default_rng(seed)
         above, below = drawn(rng, 0.4, 2000), drawn(rng, 0.0, 2000)
         found.append(two_sample(above, below, exact_weights(below), PLAIN))
-    assert stats.kstest([one["p_value"] for one in found], "uniform").pvalue > 1e-3
+    assert stats.kstest([one.p_value for one in found], "uniform").pvalue > 1e-3
     rng = np.random.default_rng(99)
     above, below = drawn(rng, 0.4, 10_000), drawn(rng, 0.0, 10_000)
     wrong = two_sample(above, below, exact_weights(below, wrong=0.3), PLAIN)
-    assert wrong["p_value"] < 1e-6
-    assert wrong["auc"] > 0.53
+    assert wrong.p_value < 1e-6
+    assert wrong.auc > 0.53
     assert two_sample(above, below, exact_weights(below, wrong=0.3), PLAIN) == wrong  # the same every time
 
 
@@ -94,12 +95,12 @@ def test_spread_falls_with_the_root_of_the_size_until_what_is_common() -> None:
     rng = np.random.default_rng(4)
     truth = rng.normal(0, 1, 500)
     found = health.agreement(truth + rng.normal(0, 0.2, (64, 500)))
-    assert [row["size"] for row in found["spread"]] == [1, 2, 4, 8, 16, 32]
-    assert [row["groups"] for row in found["spread"]] == [64, 32, 16, 8, 4, 2]
-    for row in found["spread"]:
-        assert row["spread"] == pytest.approx(0.2 / np.sqrt(row["size"]), rel=0.15)
-    assert found["correlation"]["mean"] == pytest.approx(1 / 1.04, abs=0.01)
-    assert health.agreement(truth[None])["correlation"] is None
+    assert [row.size for row in found.spread] == [1, 2, 4, 8, 16, 32]
+    assert [row.groups for row in found.spread] == [64, 32, 16, 8, 4, 2]
+    for row in found.spread:
+        assert row.spread == pytest.approx(0.2 / np.sqrt(row.size), rel=0.15)
+    assert found.correlation.mean == pytest.approx(1 / 1.04, abs=0.01)
+    assert health.agreement(truth[None]).correlation is None
 
 
 def test_support() -> None:
@@ -118,11 +119,11 @@ def test_overtraining_is_seen_in_events_that_the_ratio_knows() -> None:
     one = composing.compose("r", pack, (drawn(rng, 0.4), drawn(rng, 0.0)), composing.How("mean_log", 1.0))
     fresh = drawn(rng, 0.4), drawn(rng, 0.0)
     same = health.overtraining(one, (drawn(rng, 0.4), drawn(rng, 0.0)), fresh)
-    assert min(same[side]["p_value"] for side in ("numerator", "denominator")) > 1e-3
-    assert sum(same["numerator"]["test"]) == pytest.approx(1, abs=0.01)
+    assert min(side.p_value for side in (same.numerator, same.denominator)) > 1e-3
+    assert sum(same.numerator.test) == pytest.approx(1, abs=0.01)
     # as if the network gave its own training events half a unit more
     known = drawn(rng, 0.4)
     known = replace(known, weight=known.weight * np.exp(1.0 * one.log_ratio(known.x)))
     learned = health.overtraining(one, (known, drawn(rng, 0.0)), fresh)
-    assert learned["numerator"]["p_value"] < 1e-6
-    assert learned["loss"]["train"] < learned["loss"]["test"]
+    assert learned.numerator.p_value < 1e-6
+    assert learned.loss.train < learned.loss.test

@@ -111,10 +111,10 @@ def test_diagnostics_against_a_known_truth() -> None:
     made = composing.compose("r", PACK, (EVENTS, EVENTS), How("mean_ratio", 1.0))
     truth = made.log_ratio(EVENTS.x) + 0.1
     found = diagnostics.diagnose(made, (EVENTS, EVENTS), (EVENTS, EVENTS), (truth, truth))
-    assert found["exact"]["mean_square_error"] == pytest.approx(0.01)
-    assert found["exact"]["bias"] == pytest.approx(-0.1)
-    assert found["effective_events"]["numerator"] == pytest.approx(EVENTS.effective())
-    assert diagnostics.diagnose(made, (EVENTS, EVENTS), (EVENTS, EVENTS), None)["exact"] is None
+    assert found.exact.mean_square_error == pytest.approx(0.01)
+    assert found.exact.bias == pytest.approx(-0.1)
+    assert found.effective_events.numerator == pytest.approx(EVENTS.effective())
+    assert diagnostics.diagnose(made, (EVENTS, EVENTS), (EVENTS, EVENTS), None).exact is None
 
 
 def test_some_events_of_a_mixture_are_of_all_its_samples(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,17 +122,17 @@ def test_some_events_of_a_mixture_are_of_all_its_samples(monkeypatch: pytest.Mon
     made = composing.compose("r", PACK, (EVENTS, EVENTS), How("mean_ratio", 1.0))
     mixture = Events.join([EVENTS, replace(EVENTS, x=EVENTS.x + np.float32(3))], EVENTS.names)
     monkeypatch.setattr(diagnostics, "MOST", 2000)
-    found = diagnostics.diagnose(made, (EVENTS, mixture), (EVENTS, mixture), None)["overtraining"]
-    assert found["denominator"]["distance"] < 0.05
-    assert found["loss"]["train"] == pytest.approx(found["loss"]["test"], rel=0.02)
+    found = diagnostics.diagnose(made, (EVENTS, mixture), (EVENTS, mixture), None).overtraining
+    assert found.denominator.distance < 0.05
+    assert found.loss.train == pytest.approx(found.loss.test, rel=0.02)
 
 
 def test_training_curves_are_numbers_or_null() -> None:
     curves = np.array([[0.7, 0.69], [np.inf, np.nan]])
     pack = replace(PACK, members=(replace(MEMBERS[0], history=curves, reason="diverged in epoch 2"), MEMBERS[1]))
     first, second = diagnostics.training(pack)
-    assert (first["training_loss"], first["validation_loss"]) == ([0.7, None], [0.69, None])
-    assert (first["reason"], second["reason"]) == ("diverged in epoch 2", None)
+    assert (first.training_loss, first.validation_loss) == ((0.7, None), (0.69, None))
+    assert (first.reason, second.reason) == ("diverged in epoch 2", None)
 
 
 def test_log_mixture_of_known_densities() -> None:

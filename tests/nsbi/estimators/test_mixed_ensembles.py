@@ -46,7 +46,7 @@ def test_members_of_several_shapes_are_evaluated_each_by_its_own_network(tmp_pat
         network = networks.build(shape, member)
         networks.fill(network, networks.vector(network) + 1)
         np.testing.assert_array_equal(row, network(torch.from_numpy(X)).detach().double().numpy())
-    assert [one.get("settings") for one in diagnostics.training(joined)] == [None, None, *["layers = 3, nodes = 4"] * 2]
+    assert [one.settings for one in diagnostics.training(joined)] == [None, None, *["layers = 3, nodes = 4"] * 2]
 
 
 def test_an_ensemble_of_one_shape_has_no_list_of_shapes() -> None:

@@ -49,15 +49,15 @@ def test_fallback_is_the_mean_of_logarithms_and_says_why(tmp_path: Path) -> None
 
 def test_diagnostics_and_the_light_show_it() -> None:
     found = diagnostics.diagnose(fallen(), (ABOVE, BELOW), (ABOVE, BELOW), None)
-    assert found["wifi"] is None
+    assert found.wifi is None
     (colour, sentence) = next(CHECKS["weights"].look("few", found, Diagnostics(), 1))
     assert colour == "fail"
     assert "combined by mean_log instead of wifi" in sentence
     assert "too few events" in sentence
     good = diagnostics.diagnose(composing.compose("a", PACK, (ABOVE, BELOW), HOW), (ABOVE, BELOW), (ABOVE, BELOW), None)
-    assert good["fallback"] is None
-    assert good["wifi"]["ridge"] == 0
-    assert good["wifi"]["held_out"]["weights"] < good["wifi"]["held_out"]["equal"]
+    assert good.fallback is None
+    assert good.wifi.ridge == 0
+    assert good.wifi.held_out.weights < good.wifi.held_out.equal
     assert not list(CHECKS["weights"].look("a", good, Diagnostics(), 1))
 
 
@@ -140,9 +140,9 @@ def test_fit_without_a_number_has_a_record() -> None:
         replace(data, ratios=data.ratios | {"s": np.full(60, np.nan)}), data
     )
     record = minimise(likelihood, likelihood.rates).record(0, {})
-    assert record["nll"] is None
-    assert not record["converged"]
-    json.dumps(record, allow_nan=False)
+    assert record.nll is None
+    assert not record.converged
+    json.dumps(record.to_json(), allow_nan=False)
     facts: Any = SimpleNamespace(
         inference=SimpleNamespace(fits={"observed": record}, scans={}), subject=SimpleNamespace(poi="mu")
     )

@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 from needle_parsl.analysis import Model, Parameter
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.estimators import yields
-from needle_parsl.nsbi.statistics.model.priors import Priors
+from needle_parsl.nsbi.statistics.model.reference_yields import ReferenceYields
 
 MEANS, YIELDS, EVENTS = np.array([0.0, 0.7, 1.5]), np.array([1000.0, 100.0, 30.0]), 20_000
 
@@ -104,10 +104,10 @@ def test_no_number_and_no_weight_are_said() -> None:
 
 def test_priors_are_nominal_yields_unless_a_process_vanishes_there() -> None:
     mu = {"mu": Parameter(1.0, (0.0, 4.0))}
-    plain = Priors.of(Model(mu, {"signal": "mu", "background": "1"}, {}))
+    plain = ReferenceYields.of(Model(mu, {"signal": "mu", "background": "1"}, {}))
     assert plain.multipliers.tolist() == [1.0, 1.0]
     assert plain.points == ({"mu": 1.0},)
-    mixed = Priors.of(Model(mu, {"s": "mu - sqrt(mu)", "sbi": "sqrt(mu)", "b": "1 - sqrt(mu)"}, {}))
+    mixed = ReferenceYields.of(Model(mu, {"s": "mu - sqrt(mu)", "sbi": "sqrt(mu)", "b": "1 - sqrt(mu)"}, {}))
     assert (mixed.multipliers > 0).all()
     values = np.array([1.0, 0.0, 2.0, 3.0, 4.0])
     assert mixed.multipliers == pytest.approx([np.abs(values - values**0.5).mean(), (values**0.5).mean(), np.abs(1 - values**0.5).mean()])  # fmt: skip

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from report_facts import PartialFacts
 
 from needle_parsl.nsbi.report.figures.fits import RED, distributions, impacts
+from needle_parsl.nsbi.statistics.results import Distribution, Distributions, FitResult, Goodness, Impacts, Prediction
 
 
 def entry(name: str, pull: float) -> dict[str, Any]:
@@ -15,14 +17,11 @@ def entry(name: str, pull: float) -> dict[str, Any]:
 
 
 def facts(**ends: list[str]) -> Any:
-    found = {
-        "methods": ["refit"],
-        "parameter": "mu",
-        "nuisances": [entry("jes", 0.3), entry("b_tag", 4.99), entry("norm", -0.1)],
-    }
-    fit = {"on_wall": [], "at_bound": [], **ends}
+    nuisances = [entry("jes", 0.3), entry("b_tag", 4.99), entry("norm", -0.1)]
+    found = Impacts.from_json({"methods": ["refit"], "parameter": "mu", "nuisances": nuisances})
+    fit = FitResult.from_json({"on_wall": [], "at_bound": [], **ends})
     inference = SimpleNamespace(impacts=found, fits={"observed": fit})
-    return SimpleNamespace(inference=inference, subject=SimpleNamespace(headline="observed"))
+    return PartialFacts(inference=inference, subject=SimpleNamespace(headline="observed"))
 
 
 def test_parameters_at_a_bound_are_on_top_in_red() -> None:
@@ -46,9 +45,9 @@ def test_without_bounds_the_order_is_that_of_impacts() -> None:
 @pytest.mark.parametrize("regions", [1, 2, 5])
 def test_the_legend_of_distributions_is_on_the_page(regions: int) -> None:
     pytest.importorskip("matplotlib")
-    part = {"processes": {"signal": [1.0, 2.0], "background": [9.0, 8.0]}, "total": [10.0, 10.0], "error": [1.0, 1.0]}
-    one = {"prefit": part, "postfit": part, "observed": [9, 12], "p_value": 0.5}
-    found = {"columns": {}, "regions": {f"r{number}": one for number in range(regions)}}
+    part = Prediction({"signal": [1.0, 2.0], "background": [9.0, 8.0]}, [10.0, 10.0], [1.0, 1.0])
+    one = Distribution(part, part, None, [9, 12], Goodness(1.4, 2, 0.5))
+    found = Distributions({}, {f"r{number}": one for number in range(regions)})
     figure = distributions(SimpleNamespace(inference=SimpleNamespace(distributions=found)))
     figure.canvas.draw()
     ((left, low), (right, high)) = figure.legends[0].get_window_extent().get_points()

@@ -19,6 +19,7 @@ from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits import distributions, fitting, impacts
 from needle_parsl.nsbi.statistics.intervals import profile
 from needle_parsl.nsbi.statistics.model.builder import Builder
+from needle_parsl.summary import Summary
 
 
 def facts(scale: float = 1.0, shift: float = 0.0, converged: bool = True, leaked: float = 0.0) -> Facts:
@@ -35,14 +36,13 @@ def facts(scale: float = 1.0, shift: float = 0.0, converged: bool = True, leaked
                   {"norm": Nuisance(rate={"background": (1.05, 0.96)})})  # fmt: skip
     likelihood = Builder.of(model, []).likelihood(data, simulation)
     best = fitting.minimise(likelihood, likelihood.rates, minos=["mu"])
-    fit = best.record(0, likelihood.normalisations(best.theta), np.array([0.02 * scale, 0.02])) | {
-        "converged": converged
-    }
-    scan = {**profile.scan(likelihood, best, "mu", None, [0.68, 0.95]), "dataset": "asimov"}
+    fit = best.record(0, likelihood.normalisations(best.theta), np.array([0.02 * scale, 0.02]))
+    fit = replace(fit, converged=converged)
+    scan = replace(profile.scan(likelihood, best, "mu", None, [0.68, 0.95]), dataset="asimov")
     described = distributions.describe(likelihood, best, simulation, None, ("x",))
     effective = {"train": 5000.0, "combine": 3000.0, "test": 4000.0}
     samples = [Sample(name, 12_000, events, 0, effective, leaked) for name, events in names.items()]
-    moved: dict[str, Any] = impacts.impacts(likelihood, best, "mu", ["refit"])
+    moved = impacts.impacts(likelihood, best, "mu", ["refit"])
     inference = Inference({"asimov": fit}, {"scan": scan}, None, moved, None, described, None, None, [])
     subject = Subject("small", 1, "asimov", "mu", blinded=False, features=("x",))
     return Facts(
@@ -60,7 +60,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         page.write(folder, found)
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         terminal.OUT.file = None
-        terminal.results({**summary, "report": "index.html"})
+        terminal.results(Summary.from_json(summary), "index.html")
         return (folder / "index.html").read_text(encoding="utf-8"), summary, capsys.readouterr().out
 
     return write
@@ -112,7 +112,7 @@ def test_a_fit_that_did_not_converge_has_no_interval(written) -> None:
 
 def test_a_value_at_its_bound_bears_an_interval_without_an_end() -> None:
     found = facts()
-    fit = {**found.inference.fits["asimov"], "at_bound": ["mu"]}
-    scan = {"intervals": {"0.68": [[0.0, None]], "0.95": [[0.0, 1.9]]}}
+    fit = replace(found.fit, at_bound=("mu",))
+    scan = replace(found.scan, intervals={"0.68": ((0.0, None),), "0.95": ((0.0, 1.9),)})
     inference = replace(found.inference, fits={"asimov": fit}, scans={"scan": scan})
     assert headline._alone(0.0, replace(found, inference=inference)) == "0.0, at its bound"

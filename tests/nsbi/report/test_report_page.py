@@ -20,6 +20,7 @@ from problems.toys import block
 from problems.wifi import HOW, PACK, events
 
 from needle_parsl.analysis import Diagnostics
+from needle_parsl.json_records import JsonRecord
 from needle_parsl.nsbi.estimators import composing, diagnostics
 from needle_parsl.nsbi.report import gathering, page
 from needle_parsl.nsbi.report.figures import FIGURES, closure
@@ -28,6 +29,17 @@ from needle_parsl.nsbi.statistics.fits import distributions, impacts
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.intervals import coverage, neyman, profile
 from needle_parsl.nsbi.statistics.model.builder import Builder
+from needle_parsl.nsbi.statistics.results import (
+    ClsLimits,
+    Correction,
+    Coverage,
+    InjectionTests,
+    Limits,
+    Mixture,
+    MixturePoint,
+    Plane,
+    Replicas,
+)
 from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training.packs import Pack
 
@@ -49,7 +61,7 @@ def whole() -> Facts:
     numbers = {"total": 0.2, "simulation": 0.1, "training": 0.15, "uncertainty": {"total": 0.05, "simulation": 0.05, "training": 0.05}}  # fmt: skip
     replicas = {
         "replicas": 4, "repeats": 4, "members": 2, "failed": 0, "reasons": [],
-        "fits": {"asimov": {name: {**numbers, "failed": 0, "resampled": [0.8, 1.0, 1.3], "repeated": [0.9, 1.1, 1.0]} for name in fit["parameters"]}},
+        "fits": {"asimov": {name: {**numbers, "failed": 0, "resampled": [0.8, 1.0, 1.3], "repeated": [0.9, 1.1, 1.0]} for name in fit.parameters}},
         "log_ratio": {"s": {**numbers, "bins": [{"log_ratio": x, **numbers} for x in (-1.0, 0.0, 1.0)]}},
     }  # fmt: skip
     plane = {
@@ -70,16 +82,16 @@ def whole() -> Facts:
     inference = Inference(
         {"asimov": fit},
         {"scan": scan},
-        plane,
-        {**impacts.impacts(likelihood, best, "mu", ["covariance", "refit"]), "dataset": "asimov"},
-        {"level": 0.95, "background": 0.0, "reasons": {}, "observed": 2.0, "expected": {str(n): 2.0 + n / 4 for n in range(-2, 3)}, "discovery": {"significance": 2.0, "p_value": 0.02}},
+        Plane.from_json(plane),
+        replace(impacts.impacts(likelihood, best, "mu", ["covariance", "refit"]), dataset="asimov"),
+        Limits.from_json({"level": 0.95, "background": 0.0, "reasons": {}, "observed": 2.0, "expected": {str(n): 2.0 + n / 4 for n in range(-2, 3)}, "discovery": {"significance": 2.0, "p_value": 0.02}}),
         distributions.describe(likelihood, best, data, replace(data, weight=np.ones(300), sample=np.full(300, -1)), ("x",)),
-        {**line, "limits": cls, "normalisation": {"log_z": 0.1, "process": "s", "of": "data", "parameters": {"mu": 1.0}}},
-        {"parameter": "mu", "points": coverage.points(toys, "mu", LEVELS, None, None), "linearity": None},
+        replace(line, limits=ClsLimits.from_json(cls, "mu"), normalisation=Correction(0.1, "s", "data", {"mu": 1.0})),
+        Coverage("mu", tuple(coverage.points(toys, "mu", LEVELS, None, None)), None),
         [toys],
-        replicas,
-        {"parameter": "mu", "points": [{"mu": x, "value": 1.0 + x / 50, "error": 0.01, "negative": 0.0} for x in grid.tolist()]},
-        GOOD,
+        Replicas.from_json(replicas),
+        Mixture("mu", tuple(MixturePoint(x, 1.0 + x / 50, 0.01, 0.0) for x in grid.tolist())),
+        InjectionTests.from_json(GOOD),
     )  # fmt: skip
     return Facts(
         Subject("fuzz", 1, "asimov", "mu", blinded=False, features=("x",), thresholds=Diagnostics()),
@@ -88,7 +100,7 @@ def whole() -> Facts:
         [Sample("s", 300, 80.0, 3, {"train": 100.0, "combine": 100.0, "test": 100.0})],
         {"s": [np.array([[0.7, 0.7], [0.6, 0.65]])]},
         [],
-        {"s": {**measured, "training": diagnostics.training(pack)}},
+        {"s": replace(measured, training=diagnostics.training(pack))},
         inference,
         replace(data, x=rng.normal(size=(300, 1)).astype(np.float32)),
         {},
@@ -100,6 +112,8 @@ def whole() -> Facts:
 
 def spoilt(value: Any, change: Callable[[Any], Any]) -> Any:
     """Change every number, deep down; names, flags and counts of things stay."""
+    if isinstance(value, JsonRecord):
+        return type(value).from_json(spoilt(value.to_json(), change))
     if isinstance(value, dict):
         return {key: spoilt(inner, change) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -111,9 +125,13 @@ def spoilt(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def shortened(value: Any, size: int) -> Any:
     """Keep so many entries of every list of numbers or records."""
+    if isinstance(value, JsonRecord):
+        return type(value).from_json(shortened(value.to_json(), size))
     if isinstance(value, dict):
         return {key: shortened(inner, size) for key, inner in value.items()}
-    return [shortened(inner, size) for inner in value[:size]] if isinstance(value, list) else value
+    if isinstance(value, list) and not all(isinstance(inner, str) for inner in value):
+        return [shortened(inner, size) for inner in value[:size]]
+    return value
 
 
 def changed(change: Callable[[Any], Any]) -> Facts:

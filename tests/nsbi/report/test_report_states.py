@@ -8,28 +8,41 @@ from typing import Any
 
 import numpy as np
 import pytest
+from report_facts import PartialFacts
 
 from needle_parsl.analysis import Diagnostics
+from needle_parsl.nsbi.estimators.results import RatioDiagnostics
 from needle_parsl.nsbi.report.checks import fits, run
 from needle_parsl.nsbi.report.checks import ratios as ratio_checks
 from needle_parsl.nsbi.report.checks import samples as sample_checks
-from needle_parsl.nsbi.report.checks.states import Finding, resolved, worst
+from needle_parsl.nsbi.report.checks.states import resolved, worst
 from needle_parsl.nsbi.report.gathering import Sample
+from needle_parsl.nsbi.statistics.results import (
+    FitResult,
+    FittedParameter,
+    GroupNormalisation,
+    InjectionTests,
+    RatioScale,
+    Scan,
+)
+from needle_parsl.summary import Finding
 
 RNG = np.random.default_rng(3)
 SIZE = 2000
 
 
-def parameter(value: float, nominal: float, error: float | None, simulation: float | None = 0.02) -> dict[str, Any]:
-    return {"value": value, "nominal": nominal, "error": error, "simulation_error": simulation, "ensemble_error": None}
+def parameter(value: float, nominal: float, error: float | None, simulation: float | None = 0.02) -> FittedParameter:
+    return FittedParameter(
+        value=value, nominal=nominal, error=error, simulation_error=simulation, minos=None, ensemble_error=None, total_error=None,
+        ensemble_inflation=None, statistical_error=None,
+    )  # fmt: skip
 
 
-def fit(**more: Any) -> dict[str, Any]:
-    return {
-        "converged": True, "nll": 1.0, "on_wall": [], "at_bound": [], "on_kink": [], "degenerate": {}, "minos_failed": [], "floored_events": 0,
-        "minima": 1, "next_minimum": None,
-        "parameters": {"mu": parameter(1.01, 1.0, 0.2), "jes": parameter(0.02, 0.0, 0.6)}, **more,
-    }  # fmt: skip
+def fit() -> FitResult:
+    return FitResult(
+        converged=True, nll=1.0, on_wall=(), at_bound=(), on_kink=(), degenerate={}, minos_failed=(), floored_events=0, minima=1,
+        next_minimum=None, parameters={"mu": parameter(1.01, 1.0, 0.2), "jes": parameter(0.02, 0.0, 0.6)}, covariance=(), normalisation={},
+    )  # fmt: skip
 
 
 def sample(name: str, weights: float, **more: Any) -> Sample:
@@ -50,11 +63,12 @@ def good() -> Any:
     dataset = SimpleNamespace(
         ratios=ratios, yields=yields, samples=("signal", "background"), sample=np.arange(SIZE) % 2
     )
-    scans = {"scan": {"open": [], "intervals": {"0.68": [[0.8, 1.2]]}, "best": 1.01}}
+    scan = {"parameter": "mu", "open": [], "intervals": {"0.68": [[0.8, 1.2]]}, "best": 1.01}
+    scans = {"scan": Scan.from_json(scan)}
     subject = SimpleNamespace(poi="mu", headline="asimov", lost={}, thresholds=Diagnostics())
     samples = [sample(name, yields[name]) for name in names]
     inference = SimpleNamespace(fits={"asimov": fit()}, scans=scans, closure=None, belt=None, no_belt="")
-    return SimpleNamespace(
+    return PartialFacts(
         subject=subject, samples=samples, dataset=dataset, inference=inference, observed=None, binned=False
     )
 
@@ -71,7 +85,7 @@ def states(facts: Any) -> dict[str, str]:
 
 
 def asimov(facts: Any, **more: Any) -> None:
-    facts.inference.fits["asimov"] |= more
+    facts.inference.fits["asimov"] = replace(facts.inference.fits["asimov"], **more)
 
 
 def moved(facts: Any, up: float, down: float) -> None:
@@ -85,18 +99,18 @@ def planted(facts: Any, fault: str) -> None:  # noqa: C901, PLR0912  one fault a
         case "no convergence":
             asimov(facts, converged=False)
         case "on a wall":
-            asimov(facts, on_wall=["jes"])
+            asimov(facts, on_wall=("jes",))
         case "no belt":
             inference.no_belt = "the fit of the data did not converge"
         case "MINOS failed":
-            asimov(facts, minos_failed=["mu"])
+            asimov(facts, minos_failed=("mu",))
         case "rival minimum":
             asimov(facts, minima=2, next_minimum=1.3)
         case "scan found a deeper one":
-            inference.scans["scan"]["best"] = 1.6
+            inference.scans["scan"] = replace(facts.scan, best=1.6)
         case "Asimov fit off":
             asimov(facts, parameters={"mu": parameter(1.47, 1.0, 0.09), "jes": parameter(0.0, 0.0, 0.6)})
-            inference.scans["scan"]["best"] = 1.47
+            inference.scans["scan"] = replace(facts.scan, best=1.47)
         case "Asimov nuisance off":
             asimov(facts, parameters={"mu": parameter(1.0, 1.0, 0.2), "jes": parameter(-1.2, 0.0, 0.6)})
         case "finite simulation hides":
@@ -122,8 +136,8 @@ def planted(facts: Any, fault: str) -> None:  # noqa: C901, PLR0912  one fault a
         case "probability":
             ratios["signal"] = RNG.random(SIZE)
         case "normalised probability":
-            scale = {"slope": 5.0, "offset": -2.5}
-            inference.closure = {"normalisation": {"@processes": {"ratios": {"signal": scale}}}}
+            group = GroupNormalisation({"signal": RatioScale(5.0, -2.5, 0.0, 0.0)}, (0.2, 0.2))
+            inference.closure = InjectionTests(yields={}, normalisation={"@processes": group})
             ratios["signal"] = 5.0 * RNG.random(SIZE) - 2.5
         case "wrong sign":
             samples[0] = replace(samples[0], negative=6000)
@@ -158,20 +172,20 @@ def test_planted_fault_is_found_by_its_check_alone(fault: str) -> None:
     assert set(found.values()) == {"pass"}
 
 
-def numbers(effective: float, chi2: float = 12.0, p_value: float = 0.4) -> dict[str, Any]:
+def numbers(effective: float, chi2: float = 12.0, p_value: float = 0.4) -> RatioDiagnostics:
     """What the diagnostics of a good ratio say, on so many effective events."""
     tested = {"chi2": chi2, "ndf": 12, "p_value": p_value}
     side = {"p_value": 0.4, "distance": 0.01}
-    return {
+    return RatioDiagnostics.from_json({
         "closure": {"x1": tested, "ln r": tested}, "normalisation": {"value": 1.001, "error": 0.3 / effective**0.5},
         "effective_events": {"numerator": effective, "denominator": effective, "reweighted_denominator": effective},
         "calibration": {"chi2": 9.0, "ndf": 10, "p_value": 0.5, "ece": 0.01}, "training": [], "fallback": None, "support": 0.0,
         "two_sample": {"auc": 0.5, "error": 0.4 / effective**0.5, "p_value": 0.5}, "distances": {"x1": {"wasserstein": 0.01}},
         "overtraining": {"numerator": side, "denominator": side, "loss": {"train": 0.6, "test": 0.6}},
-    }  # fmt: skip
+    })  # fmt: skip
 
 
-def of_ratio(found: dict[str, Any]) -> dict[str, str]:
+def of_ratio(found: RatioDiagnostics) -> dict[str, str]:
     return {
         name: worst(said[0] for said in check.look("signal", found, Diagnostics(), 1))
         for name, check in ratio_checks.CHECKS.items()

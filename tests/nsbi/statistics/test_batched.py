@@ -254,7 +254,7 @@ def test_compiled_toys_reproduce_the_table_of_feldman_and_cousins(
     observed = profile.statistic(data, minimise(data, data.rates), "mu", grid)
     found = neyman.belt("mu", grid, made, observed, [LEVEL], data.rates)
     step, error = grid[1] - grid[0], math.sqrt(LEVEL * (1 - LEVEL) / 1000)
-    for end in (end for piece in found["intervals"]["0.9"] for end in piece if end > 0):
+    for end in (end for piece in found.intervals["0.9"] for end in piece if end > 0):
         around = [exact_p(mu, n) for mu in np.linspace(max(end - step, 0), end + step, 21)]
         assert min(around) - 2 * error <= 1 - LEVEL <= max(around) + 2 * error
 

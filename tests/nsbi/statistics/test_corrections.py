@@ -35,13 +35,13 @@ def test_largest_correction_is_found_wherever_it_is(
 ) -> None:
     events = build()
     found = corrections.largest(events, np.array(best), [block(NEAR, [NEAR, NEAR]), block(truth, toys)])
-    known = {name: abs(math.log(z["z"])) for name, z in events.normalisations(np.array(FAR)).items()}
-    assert found["of"] == whose
-    assert tuple(found["parameters"].values()) == FAR
-    assert found["process"] == max(known, key=lambda name: known[name])
-    assert found["log_z"] == pytest.approx(max(known.values()), rel=1e-12)
-    assert found["log_z"] > 0.01
+    known = {name: abs(math.log(z.z)) for name, z in events.normalisations(np.array(FAR)).items()}
+    assert found.of == whose
+    assert tuple(found.parameters.values()) == FAR
+    assert found.process == max(known, key=lambda name: known[name])
+    assert found.log_z == pytest.approx(max(known.values()), rel=1e-12)
+    assert found.log_z > 0.01
 
 
 def test_without_responses_nothing_is_corrected() -> None:
-    assert corrections.largest(counting(3), np.array([1.0]), [])["log_z"] == 0
+    assert corrections.largest(counting(3), np.array([1.0]), []).log_z == 0

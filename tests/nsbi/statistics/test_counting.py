@@ -40,7 +40,7 @@ def test_scan_of_a_count_is_the_poisson_likelihood(n: int) -> None:
     best = minimise(learned, learned.rates)
     assert best.converged
     assert best.value("mu") == pytest.approx(max(0, n - BACKGROUND), abs=1e-2)
-    found = profile.scan(learned, best, "mu", None, [0.68, 0.95])["intervals"]
+    found = profile.scan(learned, best, "mu", None, [0.68, 0.95]).intervals
     for level, pieces in ((0.68, found["0.68"]), (0.95, found["0.95"])):
         high = brentq(lambda mu, level=level: t(mu, n) - chi2.ppf(level, 1), best.value("mu"), 20)
         assert len(pieces) == 1
@@ -54,12 +54,12 @@ def test_everything_of_a_fit_works_without_events() -> None:
     held = minimise(learned, learned.rates, fixed={"mu": 0.0}, errors=False)
     without = limits.Test.of(asimov(simulated, held.theta, NONE), "mu", 1.0)
     found = limits.limits(limits.Test.of(learned, "mu", 1.0), without, 0.0, 0.95, blind=False)
-    assert found["observed"] == pytest.approx(9.44, abs=0.02)
+    assert found.observed == pytest.approx(9.44, abs=0.02)
     moved = impacts.impacts(learned, best, "mu", ["covariance", "refit"])
-    assert moved["nuisances"][0]["impacts"]["refit"][0] == pytest.approx(0.3, rel=0.1)
+    assert moved.nuisances[0].impacts["refit"][0] == pytest.approx(0.3, rel=0.1)
     described = distributions.describe(learned, best, nothing(), nothing(), ())
-    assert described["regions"]["signal region"]["observed"] == [7.0]
-    assert corrections.largest(learned, best.theta, []) == {}
+    assert described.regions["signal region"].observed == [7.0]
+    assert corrections.largest(learned, best.theta, []) is None
 
 
 def test_a_negative_expectation_is_counted_without_events() -> None:
@@ -100,10 +100,10 @@ def test_no_observed_event_gives_its_upper_limit() -> None:
     learned, data, simulation = nothing_seen()
     best = minimise(learned, learned.rates)
     assert best.converged
-    found = profile.scan(learned, best, "mu", None, [0.95])["intervals"]["0.95"]
-    assert found == [[0.0, pytest.approx(chi2.ppf(0.95, 1) / 6, abs=1e-4)]]
+    found = profile.scan(learned, best, "mu", None, [0.95]).intervals["0.95"]
+    assert found == ((0.0, pytest.approx(chi2.ppf(0.95, 1) / 6, abs=1e-4)),)
     described = distributions.describe(learned, best, simulation, data, ("x",))
-    assert sum(described["columns"]["x"]["observed"]) == 0
+    assert sum(described.columns["x"].observed) == 0
 
 
 @pytest.mark.parametrize("interpolation", ["poly6_exp", "code1", "code4p"])
@@ -183,7 +183,7 @@ def check_belt(step: float, count: int, observed: range) -> None:
     error = 2 * np.sqrt(LEVEL * (1 - LEVEL) / count)
     for n in observed:
         data = np.array([t(float(mu), n) for mu in grid])
-        found = neyman.belt("mu", grid, blocks, data, [LEVEL], rates)["intervals"]["0.9"]
+        found = neyman.belt("mu", grid, blocks, data, [LEVEL], rates).intervals["0.9"]
         assert len(found) == 1, (n, found)
         narrow, wide = exact(n, LEVEL - error, fine), exact(n, LEVEL + error, fine)
         assert wide[0] - step <= found[0][0] <= narrow[0] + step, (n, found, wide, narrow)

@@ -105,14 +105,14 @@ def test_limits_and_significance_equal_those_of_pyhf(observed: np.ndarray) -> No
     asimov = replace(binned(likelihood.counts(held.theta)[0]),
                      constraints=replace(likelihood.constraints, auxiliary=likelihood.constraints.expected(held.theta[1:])))  # fmt: skip
     found = limits.limits(test, limits.Test.of(asimov, "mu"), 0.0, 0.95, blind=False)
-    theirs = float(pyhf.infer.hypotest(found["observed"], data, model, test_stat="qtilde"))
+    theirs = float(pyhf.infer.hypotest(found.observed, data, model, test_stat="qtilde"))
     assert theirs == pytest.approx(0.05, abs=2e-4)
     for place, n in enumerate(limits.BANDS):
-        at = found["expected"][str(n)]
+        at = found.expected[str(n)]
         bands = pyhf.infer.hypotest(at, data, model, test_stat="qtilde", return_expected_set=True)[1]
         assert float(bands[place]) == pytest.approx(0.05, abs=5e-4)
     p_value = float(pyhf.infer.hypotest(0.0, data, model, test_stat="q0"))
-    assert found["discovery"]["p_value"] == pytest.approx(p_value, abs=2e-5)
+    assert found.discovery.p_value == pytest.approx(p_value, abs=2e-5)
 
 
 def test_impacts_agree_where_theory_says_they_must() -> None:
@@ -125,22 +125,22 @@ def test_impacts_agree_where_theory_says_they_must() -> None:
     likelihood = Likelihood(builder.rates, (region,), builder.constraints)
     best = minimise(likelihood, likelihood.rates)
     found = impacts.impacts(likelihood, best, "mu", impacts.METHODS)
-    sizes = [max(abs(x) for pair in entry["impacts"].values() for x in pair) for entry in found["nuisances"]]
+    sizes = [max(abs(x) for pair in entry.impacts.values() for x in pair) for entry in found.nuisances]
     assert sizes == sorted(sizes, reverse=True)
     slopes = dict(zip(table.nuisances, impacts.linear(likelihood, best, "mu"), strict=True))
-    for entry in found["nuisances"]:
-        by = entry["impacts"]
+    for entry in found.nuisances:
+        by = entry.impacts
         np.testing.assert_allclose(by["refit"], by["covariance"], rtol=0.03)
-        np.testing.assert_allclose(by["observable"], entry["error"] * np.array(by["refit"]), rtol=0.03)
-        assert by["observable"][1] == pytest.approx(slopes[entry["name"]], rel=0.03)
-        assert entry["error"] < 0.99  # the data constrain it, so that the definitions differ
+        np.testing.assert_allclose(by["observable"], entry.error * np.array(by["refit"]), rtol=0.03)
+        assert by["observable"][1] == pytest.approx(slopes[entry.name], rel=0.03)
+        assert entry.error < 0.99  # the data constrain it, so that the definitions differ
 
 
 def test_impact_of_a_fit_that_fails_is_null() -> None:
     likelihood = binned()
     best = minimise(likelihood, likelihood.rates)
     broken = replace(likelihood, tables=(replace(likelihood.tables[0], count=np.full(3, np.nan)),))
-    assert impacts.impacts(broken, best, "mu", ["refit"])["nuisances"][0]["impacts"]["refit"] == [None, None]
+    assert impacts.impacts(broken, best, "mu", ["refit"]).nuisances[0].impacts["refit"] == (None, None)
 
 
 # --- weighted data
@@ -249,12 +249,12 @@ def test_intervals_with_weights_end_where_t_over_k_is_the_quantile() -> None:
     k = float(ensemble_error.propagate(at, best, PLANTED).inflation[0])
     found = profile.scan(likelihood, best, "mu", None, [0.68, 0.95], inflation=k)
     assert k > 1.1
-    for level, ((low, high),) in found["intervals"].items():
+    for level, ((low, high),) in found.intervals.items():
         for edge in (low, high):
             t = 2 * (likelihood(np.array([edge]))[0] - best.nll)
             assert t / k == pytest.approx(stats.chi2.ppf(float(level), 1), abs=2e-3)
-    assert found["intervals_at_fixed_weights"] == profile.scan(likelihood, best, "mu", None, [0.68, 0.95])["intervals"]
-    assert found["intervals"] != found["intervals_at_fixed_weights"]
+    assert found.intervals_at_fixed_weights == profile.scan(likelihood, best, "mu", None, [0.68, 0.95]).intervals
+    assert found.intervals != found.intervals_at_fixed_weights
 
 
 def test_k_is_the_same_whether_or_not_a_bound_is_near() -> None:
@@ -275,9 +275,9 @@ def test_limits_with_weights_are_those_of_a_larger_error() -> None:
     plain, wide = limits.Test.of(likelihood, "mu"), limits.Test.of(likelihood, "mu", 1.44)
     assert wide.t(2.0) == pytest.approx(plain.t(2.0) / 1.44)
     one, other = (limits.limits(test, test, 0.0, 0.95, blind=False) for test in (plain, wide))
-    assert other["discovery"]["significance"] == pytest.approx(one["discovery"]["significance"] / 1.2)
-    assert other["observed"] > one["observed"]
-    assert other["inflation"] == {"observed": 1.44, "expected": 1.44}
+    assert other.discovery.significance == pytest.approx(one.discovery.significance / 1.2)
+    assert other.observed > one.observed
+    assert (other.inflation.observed, other.inflation.expected) == (1.44, 1.44)
 
 
 # --- degenerate parameters
@@ -373,21 +373,19 @@ def test_distribution_after_the_fit_describes_data_that_the_model_has_made() -> 
     own = replace(likelihood, tables=(events, total, control))
     best = minimise(own, own.rates)
     found = distributions.describe(own, best, simulation, data, ("x",))
-    for entry in (found["columns"]["x"], found["columns"]["ln r of s"], found["regions"]["control"]):
-        assert sum(entry["postfit"]["total"]) == pytest.approx(sum(map(sum, entry["postfit"]["processes"].values())))
-        assert entry["p_value"] > 1e-3
-        assert sum(entry["postfit"]["error"]) < sum(entry["prefit"]["error"]) + sum(entry["postfit"]["total"])
-    assert sum(found["columns"]["x"]["observed"]) == len(x)
+    for entry in (found.columns["x"], found.columns["ln r of s"], found.regions["control"]):
+        assert sum(entry.postfit.total) == pytest.approx(sum(map(sum, entry.postfit.processes.values())))
+        assert entry.goodness.p_value > 1e-3
+        assert sum(entry.postfit.error) < sum(entry.prefit.error) + sum(entry.postfit.total)
+    assert sum(found.columns["x"].observed) == len(x)
     wrong = distributions.describe(own, best, simulation, replace(data, x=data.x * 2), ("x",))
-    assert wrong["columns"]["x"]["p_value"] < 1e-6
+    assert wrong.columns["x"].goodness.p_value < 1e-6
 
 
 def test_deviance_of_poisson_counts_follows_chi_squared() -> None:
     from scipy import stats
 
     rng, expected = np.random.default_rng(9), np.linspace(20, 60, 12)
-    p_values = [
-        distributions.deviance(rng.poisson(expected).astype(float), expected, 0)["p_value"] for _ in range(2000)
-    ]
+    p_values = [distributions.deviance(rng.poisson(expected).astype(float), expected, 0).p_value for _ in range(2000)]
     assert stats.kstest(p_values, "uniform").pvalue > 1e-4
-    assert distributions.deviance(np.zeros(3), np.ones(3), 0)["deviance"] == pytest.approx(6)
+    assert distributions.deviance(np.zeros(3), np.ones(3), 0).deviance == pytest.approx(6)

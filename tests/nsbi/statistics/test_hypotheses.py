@@ -11,6 +11,7 @@ from problems.toys import SIGMA, thrown
 from scipy import stats
 
 from needle_parsl.nsbi.statistics.intervals import coverage, hypothesis_tests, neyman
+from needle_parsl.nsbi.statistics.results import CoveragePoint
 
 
 def test_p_value_is_the_share_of_toys_with_a_binomial_error() -> None:
@@ -23,9 +24,9 @@ def test_p_value_is_the_share_of_toys_with_a_binomial_error() -> None:
 @pytest.mark.parametrize("observed", [0.5, 2.0, 4.0])
 def test_discovery_is_that_of_a_gaussian_measurement(observed: float) -> None:
     found = hypothesis_tests.discovery(thrown(0.0, np.empty(0), 20_000, 1), "mu", observed)
-    assert not found["extrapolated"]
-    assert abs(found["p_value"] - stats.norm.sf(math.sqrt(observed))) < 4 * found["error"]
-    assert found["asymptotic"]["significance"] == pytest.approx(math.sqrt(observed))
+    assert not found.extrapolated
+    assert abs(found.p_value - stats.norm.sf(math.sqrt(observed))) < 4 * found.error
+    assert found.asymptotic.significance == pytest.approx(math.sqrt(observed))
 
 
 @pytest.mark.parametrize("observed", [16.0, 25.0])
@@ -33,17 +34,17 @@ def test_tail_is_extrapolated_and_marked(observed: float) -> None:
     pulls = []
     for seed in range(12):
         found = hypothesis_tests.discovery(thrown(0.0, np.empty(0), 5000, seed), "mu", observed)
-        assert found["extrapolated"]
-        pulls.append((found["p_value"] - stats.norm.sf(math.sqrt(observed))) / found["error"])
-        assert abs(found["significance"] - math.sqrt(observed)) < 0.35
+        assert found.extrapolated
+        pulls.append((found.p_value - stats.norm.sf(math.sqrt(observed))) / found.error)
+        assert abs(found.significance - math.sqrt(observed)) < 0.35
     assert np.abs(np.mean(pulls)) < 1.5
 
 
 @pytest.mark.parametrize("toys", [0, 12, 190])
 def test_too_few_toys_have_no_tail(toys: int) -> None:
     found = hypothesis_tests.discovery(thrown(0.0, np.empty(0), toys, 1), "mu", 25.0)
-    assert (found["p_value"], found["significance"], found["extrapolated"]) == (0.0, None, False)
-    assert 0 < found["error"] < 1
+    assert (found.p_value, found.significance, found.extrapolated) == (0.0, None, False)
+    assert 0 < found.error < 1
 
 
 def test_tail_that_does_not_fix_its_width_is_as_uncertain_as_it_is_long() -> None:
@@ -58,11 +59,11 @@ def test_limits_are_those_of_a_gaussian_measurement() -> None:
     toys = [thrown(mu, np.empty(0), 20_000, 10 + place) for place, mu in enumerate(grid)]
     observed = ((x - grid) / SIGMA) ** 2
     found = hypothesis_tests.limits("mu", grid, toys, thrown(0.0, grid, 20_000, 5), observed, x, [0.95])
-    for mu, point in zip(grid, found["points"], strict=True):
+    for mu, point in zip(grid, found.points, strict=True):
         exact = stats.norm.sf((mu - x) / SIGMA) / stats.norm.cdf(x / SIGMA)
-        assert abs(point["cls"] - exact) < 4 * point["cls_error"] + 2e-3
+        assert abs(point.cls - exact) < 4 * point.cls_error + 2e-3
     exact = x + SIGMA * stats.norm.isf(0.05 * stats.norm.cdf(x / SIGMA))
-    assert found["upper"]["0.95"] == pytest.approx(exact, abs=0.06)
+    assert found.upper["0.95"] == pytest.approx(exact, abs=0.06)
 
 
 def test_expected_limits_are_those_of_gaussian_data_without_a_signal() -> None:
@@ -70,12 +71,12 @@ def test_expected_limits_are_those_of_gaussian_data_without_a_signal() -> None:
     grid = np.array([0.5, 1.0])
     toys = [thrown(mu, np.empty(0), 20_000, 10 + place) for place, mu in enumerate(grid)]
     found = hypothesis_tests.limits("mu", grid, toys, thrown(0.0, grid, 20_000, 5), grid * 0, 0.0, [0.95])
-    for mu, point in zip(grid, found["points"], strict=True):
-        for band, cls in zip(hypothesis_tests.BANDS[2:], point["expected"][2:], strict=True):
+    for mu, point in zip(grid, found.points, strict=True):
+        for band, cls in zip(hypothesis_tests.BANDS[2:], point.expected[2:], strict=True):
             if band * SIGMA < mu:
                 exact = stats.norm.sf(mu / SIGMA - band) / stats.norm.cdf(band)
                 assert cls == pytest.approx(exact, abs=4 * math.sqrt(exact / 20_000) / stats.norm.cdf(band) + 0.02)
-        assert point["expected"] == sorted(point["expected"])
+        assert list(point.expected) == sorted(point.expected)
 
 
 def test_more_toys_are_wanted_only_near_a_critical_value() -> None:
@@ -88,13 +89,15 @@ def test_more_toys_are_wanted_only_near_a_critical_value() -> None:
 
 def test_linearity_finds_slope_and_offset() -> None:
     rng, truths = np.random.default_rng(8), np.linspace(0, 3, 7)
-    points = [{"mu": mu, "bias": 0.05 + 0.02 * (mu - 1.5) + rng.normal(0, 0.01), "bias_error": 0.01} for mu in truths]
+    biases = 0.05 + 0.02 * (truths - 1.5) + rng.normal(0, 0.01, 7)
+    given = [{"truth": {"mu": mu}, "bias": b, "bias_error": 0.01} for mu, b in zip(truths, biases, strict=True)]
+    points = [CoveragePoint.from_json(one) for one in given]
     found = coverage.linearity(points, "mu")
     assert found is not None
-    assert abs(found["slope"] - 1.02) < 4 * found["slope_error"]
-    assert abs(found["offset"] - 0.05) < 4 * found["offset_error"]
-    assert found["slope_error"] == pytest.approx(0.01 / math.sqrt(((truths - 1.5) ** 2).sum()))
-    assert stats.chi2.sf(found["chi2"], 5) > 1e-3
+    assert abs(found.slope - 1.02) < 4 * found.slope_error
+    assert abs(found.offset - 0.05) < 4 * found.offset_error
+    assert found.slope_error == pytest.approx(0.01 / math.sqrt(((truths - 1.5) ** 2).sum()))
+    assert stats.chi2.sf(found.chi2, 5) > 1e-3
     assert coverage.linearity(points[:2], "mu") is None
 
 
@@ -107,17 +110,17 @@ def test_upper_limits_of_a_belt_are_those_of_a_gaussian_measurement(x: float, sm
     observed = ((x - grid) ** 2 - (x - best) ** 2) / SIGMA**2
     rates = counting(1, bounds=(0.0, 5.0)).rates
     found = neyman.belt("mu", grid, toys, observed, [0.68, 0.95], rates, smoothed=smoothed, best=best)
-    assert (found["statistic"], found["open"]) == ("q_mu", [])
-    for level, ((low, high),) in found["intervals"].items():
+    assert (found.statistic, found.open) == ("q_mu", ())
+    for level, ((low, high),) in found.intervals.items():
         z = stats.norm.ppf(float(level))
         error = SIGMA * np.sqrt(float(level) * (1 - float(level)) / 4000) / stats.norm.pdf(z)
         assert low == 0
         assert high == pytest.approx(max(x + z * SIGMA, 0.0), abs=4 * error)
-        assert found["asymptotic"][level] == pytest.approx(z**2)
-        assert (found["curves"][level] is not None) == smoothed
-    for point in found["points"][1:]:
-        exact = stats.norm.cdf((x - point["mu"]) / SIGMA) if point["mu"] >= best else 1.0
-        assert abs(point["p_value"] - exact) < 4.5 * point["p_value_error"]
+        assert found.asymptotic[level] == pytest.approx(z**2)
+        assert (found.curves[level] is not None) == smoothed
+    for point in found.points[1:]:
+        exact = stats.norm.cdf((x - point.value) / SIGMA) if point.value >= best else 1.0
+        assert abs(point.p_value - exact) < 4.5 * point.p_value_error
 
 
 def test_coverage_of_upper_limits_is_their_level() -> None:
@@ -126,5 +129,5 @@ def test_coverage_of_upper_limits_is_their_level() -> None:
     rates = counting(1, bounds=(0.0, 5.0)).rates
     belt = neyman.belt("mu", grid, toys, grid**2, [0.95], rates, best=0.0)
     entries = coverage.points(thrown(0.6, np.empty(0), 20_000, 3), "mu", [0.95], belt)
-    (own,) = (entry for entry in entries if entry["method"] == "neyman")
-    assert abs(own["coverage"] - 0.95) < 4 * np.hypot(own["error"], 0.001)
+    (own,) = (entry for entry in entries if entry.method == "neyman")
+    assert abs(own.coverage - 0.95) < 4 * np.hypot(own.error, 0.001)

@@ -169,7 +169,7 @@ def compared(made: Binned, minimiser: Any) -> np.ndarray:
     pyhf.set_backend("numpy", minimiser(tolerance=1e-9))
     seen, without = both(made)
     found = limits.limits(seen, without, 0.0, LEVEL, blind=False)
-    ends, model = [found["observed"], *found["expected"].values()], made.pyhf()
+    ends, model = [found.observed, *found.expected.values()], made.pyhf()
     data, differences, best = made.data(model), [], seen.best.value("mu")
     for place, mu in enumerate(ends):
         observed, expected = pyhf.infer.hypotest(mu, data, model, return_expected_set=True, test_stat="qtilde")

@@ -73,16 +73,16 @@ def test_polynomial_multipliers_end_in_the_deepest_minimum_of_the_exact_density(
     assert best.converged
     assert best.value("c") == pytest.approx(deepest, abs=0.05)
     assert len(best.minima) >= 2
-    assert best.record(0, {})["minima"] == len(best.minima)
+    assert best.record(0, {}).minima == len(best.minima)
     t = 2 * (exact - exact.min())
     scan = profile.scan(likelihood, best, "c", None, [0.68, 0.95])
     for level in (0.68, 0.95):
         inside = t < stats.chi2.ppf(level, 1)
-        pieces = scan["intervals"][f"{level:g}"]
+        pieces = scan.intervals[f"{level:g}"]
         assert len(pieces) == int((np.diff(inside.astype(int)) == 1).sum())
         assert pieces[0][0] == pytest.approx(grid[inside][0], abs=0.05)
         assert pieces[-1][1] == pytest.approx(grid[inside][-1], abs=0.05)
-    assert best.minos["c"] == pytest.approx(scan["intervals"]["0.68"][0], abs=0.02)
+    assert best.minos["c"] == pytest.approx(scan.intervals["0.68"][0], abs=0.02)
 
 
 def test_toys_look_for_the_deepest_minimum_with_numpy_and_compiled() -> None:
@@ -185,7 +185,7 @@ def test_on_a_kink_the_error_is_that_of_the_profile(kind: str, rate: tuple[float
     best = minimise(likelihood, likelihood.rates, minos=["mu"])
     assert best.converged
     assert best.on_kink == ("r",)
-    assert best.record(0, {})["parameters"]["r"]["error"] is None
+    assert best.record(0, {}).parameters["r"].error is None
 
     def excess(mu: float) -> float:
         return min(minimise(likelihood, likelihood.rates, fixed={"mu": mu, "r": r}, errors=False).nll
@@ -245,8 +245,8 @@ def test_a_scan_below_the_best_fit_starts_it_again() -> None:
     planted = replace(right, nll=wrong.nll, theta=wrong.theta, minima=(wrong.theta,))
     for where in (None, Scan(-5.0, 5.0, 31)):
         found = profile.scan(likelihood, planted, "c", where, [0.68])
-        assert found["best"] == pytest.approx(right.value("c"), abs=1e-3)
-        assert found["intervals"]["0.68"][0][0] < right.value("c") < found["intervals"]["0.68"][0][1]
+        assert found.best == pytest.approx(right.value("c"), abs=1e-3)
+        assert found.intervals["0.68"][0][0] < right.value("c") < found.intervals["0.68"][0][1]
 
 
 def test_a_limit_below_the_best_fit_starts_it_again() -> None:
@@ -277,8 +277,8 @@ def test_no_interval_comes_from_a_fit_that_did_not_converge() -> None:
     likelihood = HARD["square"]
     best = replace(minimise(likelihood, likelihood.rates), converged=False)
     found = profile.scan(likelihood, best, "c", None, [0.68, 0.95])
-    assert found["intervals"] == {"0.68": [], "0.95": []}
-    assert not found["converged"]
+    assert found.intervals == {"0.68": (), "0.95": ()}
+    assert not found.converged
 
 
 def test_minos_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,8 +286,8 @@ def test_minos_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "_minos", lambda *_: {})
     monkeypatch.setattr(fitting, "_by_profile", lambda *_: (None, None))
     record = minimise(likelihood, likelihood.rates, minos=["c"]).record(0, {})
-    assert record["minos_failed"] == ["c"]
-    assert record["parameters"]["c"]["minos"] is None
+    assert record.minos_failed == ("c",)
+    assert record.parameters["c"].minos is None
 
 
 @pytest.mark.parametrize("high", [5.0, 1e6])

@@ -11,7 +11,7 @@ from scipy.special import expit
 
 from needle_parsl.analysis import Model, Parameter
 from needle_parsl.nsbi.estimators import yields
-from needle_parsl.nsbi.statistics import closure
+from needle_parsl.nsbi.statistics import injections
 from needle_parsl.nsbi.statistics import network_error as networks
 from needle_parsl.nsbi.statistics.dataset import Dataset, at
 from needle_parsl.nsbi.statistics.fits.ensemble_error import simulation_errors
@@ -125,19 +125,19 @@ def test_more_noise_of_training_is_not_taken_for_simulation(data: Floats) -> Non
 
 def test_injected_signals_and_halves_come_back() -> None:
     made = run(3)
-    signals = closure.signals(BUILDER.likelihood, made.simulation, "mu")
+    signals = injections.signals(BUILDER.likelihood, made.simulation, "mu")
     assert [one.name for one in signals] == ["mu=0", "mu=0.5", "mu=2", "mu=3"]
     for one in signals:
         (mu,) = one.parameters
         assert mu.value == pytest.approx(mu.true, abs=0.15)
-    halves = [one.parameters[0].value for one in closure.halves(BUILDER.likelihood, made.simulation, 7)]
+    halves = [one.parameters[0].value for one in injections.halves(BUILDER.likelihood, made.simulation, 7)]
     assert np.mean(halves) == pytest.approx(1.0, abs=0.05)
     assert halves[0] != pytest.approx(1.0, abs=1e-4)
 
 
 def test_toys_scatter_by_their_error_and_negative_weights_say_why_not() -> None:
     made = run(4)
-    found = closure.scatter(BUILDER.likelihood, made.simulation, "mu", 3)
-    assert found["spread"] == pytest.approx(found["error"], abs=4 * found["spread_error"])
+    found = injections.scatter(BUILDER.likelihood, made.simulation, "mu", 3)
+    assert found.spread == pytest.approx(found.error, abs=4 * found.spread_error)
     negative = replace(made.simulation, weight=made.simulation.weight * np.where(np.arange(2 * EVENTS) % 9, 1.2, -1.0))
-    assert "negative weights" in closure.scatter(BUILDER.likelihood, negative, "mu", 3)["reason"]
+    assert "negative weights" in injections.scatter(BUILDER.likelihood, negative, "mu", 3).reason

@@ -70,14 +70,14 @@ def test_toys_accept_what_feldman_and_cousins_accept(construction: tuple[np.ndar
     observed = profile.statistic(data, best, "mu", grid)
     found = neyman.belt("mu", grid, toys, observed, [LEVEL], data.rates)
     wrong, error = [], math.sqrt(LEVEL * (1 - LEVEL) / TOYS)
-    for point in found["points"]:
-        p = exact_p(point["mu"], n)
-        if point["accepted"]["0.9"] != (p > 1 - LEVEL) and abs(p - (1 - LEVEL)) > 3 * error:
-            wrong.append((point["mu"], p))
-        assert point["p_value"] == pytest.approx(p, abs=5 * math.sqrt(p * (1 - p) / TOYS) + 5 / TOYS)
+    for point in found.points:
+        p = exact_p(point.value, n)
+        if point.accepted["0.9"] != (p > 1 - LEVEL) and abs(p - (1 - LEVEL)) > 3 * error:
+            wrong.append((point.value, p))
+        assert point.p_value == pytest.approx(p, abs=5 * math.sqrt(p * (1 - p) / TOYS) + 5 / TOYS)
     assert not wrong
     step = grid[1] - grid[0]
-    for end in (end for piece in found["intervals"]["0.9"] for end in piece if end > 0):
+    for end in (end for piece in found.intervals["0.9"] for end in piece if end > 0):
         around = [exact_p(mu, n) for mu in np.linspace(max(end - step, 0), end + step, 21)]
         assert min(around) - 2 * error <= 1 - LEVEL <= max(around) + 2 * error
 
@@ -99,8 +99,8 @@ def test_pieces_may_be_several() -> None:
 def test_interval_that_ends_with_the_grid_is_open_unless_a_bound_is_there() -> None:
     grid = np.linspace(0, 1, 5)
     toys = [block(np.linspace(0, 4, 100))] * 5
-    for bounds, said in (((0.0, 5.0), ["0.9"]), ((0.0, 1.0), [])):
-        assert belt(grid, toys, np.zeros(5), bounds)["open"] == said
+    for bounds, said in (((0.0, 5.0), ("0.9",)), ((0.0, 1.0), ())):
+        assert belt(grid, toys, np.zeros(5), bounds).open == said
 
 
 def test_belt_without_an_accepted_value_names_the_best_one() -> None:
@@ -114,8 +114,8 @@ def test_failed_toys_are_counted_and_left_out() -> None:
     t = np.concatenate([np.linspace(0, 4, 100), np.full(10, 99.0)])
     toys = [block(t, t < 50)] * 3
     found = belt(np.arange(3.0), toys, np.zeros(3))
-    assert (found["points"][0]["toys"], found["points"][0]["failed"]) == (100, 10)
-    assert found["points"][0]["critical"]["0.9"] < 4
+    assert (found.points[0].toys, found.points[0].failed) == (100, 10)
+    assert found.points[0].critical["0.9"] < 4
     with pytest.raises(TaskError, match="no toy thrown at mu = 0 has a fit that converged"):
         belt(np.arange(3.0), [block(t, t > 100)] * 3, np.zeros(3))
 
@@ -123,9 +123,9 @@ def test_failed_toys_are_counted_and_left_out() -> None:
 def test_value_whose_fit_failed_is_not_accepted_and_leaves_the_interval_open() -> None:
     toys = [block(np.linspace(0, 4, 100))] * 5
     found = belt(np.arange(5.0), toys, np.array([9.0, 0.5, np.nan, 0.2, 9.0]))
-    assert [point["t"] for point in found["points"]] == [9.0, 0.5, None, 0.2, 9.0]
-    assert [point["accepted"]["0.9"] for point in found["points"]] == [False, True, False, True, False]
-    assert found["open"] == ["0.9"]
+    assert [point.t for point in found.points] == [9.0, 0.5, None, 0.2, 9.0]
+    assert [point.accepted["0.9"] for point in found.points] == [False, True, False, True, False]
+    assert found.open == ("0.9",)
 
 
 def test_statistic_is_that_of_the_bound_where_a_nuisance_would_run_away() -> None:
@@ -149,9 +149,9 @@ def test_intervals_are_read_off_the_smooth_curve_with_raw_values_beside() -> Non
         toys = [block(generator.chisquare(1, 400)) for _ in grid]
         for smoothed, found in edges.items():
             made = neyman.belt("mu", grid, toys, (grid - best) ** 2, [0.9], counting(1).rates, smoothed=smoothed)
-            ((low, high),) = made["intervals"]["0.9"]
+            ((low, high),) = made.intervals["0.9"]
             found += [best - low, high - best]
-            values, raw = ([p[name]["0.9"] for p in made["points"]] for name in ("critical", "critical_raw"))
-            assert (made["curves"]["0.9"] is None) == (values == raw)
+            values, raw = ([getattr(p, name)["0.9"] for p in made.points] for name in ("critical", "critical_raw"))
+            assert (made.curves["0.9"] is None) == (values == raw)
     assert np.std(edges[True]) < 0.6 * np.std(edges[False])
     assert np.mean(edges[True]) == pytest.approx(exact, abs=0.02)

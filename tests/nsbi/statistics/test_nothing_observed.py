@@ -33,7 +33,7 @@ def test_the_limit_is_that_of_the_expected_events_alone(nuisances: dict[str, Nui
     assert best.converged
     assert best.value("mu") == pytest.approx(0.0, abs=1e-6)
     found = profile.scan(likelihood, best, "mu", None, [0.95])
-    ((low, high),) = found["intervals"]["0.95"]
+    ((low, high),) = found.intervals["0.95"]
     assert low == pytest.approx(0.0, abs=1e-6)
     assert high == pytest.approx(CHI2 / 2 / SIGNAL, rel=1e-3)
 

@@ -28,7 +28,7 @@ ERRORS = {"s": np.array([1.0, 0.7, 0.3]), "b": np.array([20.0, 6.0, 1.0])}
 def one_bin(observed: float, background: float = 100.0, events: int = 25, bounds=(-9.0, 12.0)) -> Likelihood:
     """20 signal events from 400 simulated ones, and a background from a few."""
     values, weight = np.full(400, 0.5), np.full(400, 20 / 400)
-    found = counting.record(
+    found = counting.count(
         "cr",
         [0, 1],
         {
@@ -39,7 +39,7 @@ def one_bin(observed: float, background: float = 100.0, events: int = 25, bounds
         {},
     )
     model = Model({"mu": Parameter(1.0, bounds)}, {"s": "mu", "b": "1"}, {})
-    return Builder.of(model, []).joint({}, [counting.read(found, observed=True)])
+    return Builder.of(model, []).joint({}, [counting.counts(found, observed=True)])
 
 
 def test_error_holds_the_statistics_of_the_simulation() -> None:
@@ -199,6 +199,6 @@ def test_asimov_data_at_a_fit_keep_what_it_says_of_the_simulation() -> None:
 def test_data_where_nothing_is_simulated_are_refused() -> None:
     expected = {"s": (np.array([1.0, 0.0]), np.array([0.1, 0.0])), "b": (np.array([5.0, 0.0]), np.array([1.0, 0.0]))}
     good = np.array([4.0, 0.0]), np.array([4.0, 0.0])
-    assert counting.record("sr", [0, 1, 2], expected, good, {})["observed"] == [4.0, 0.0]
+    assert counting.count("sr", [0, 1, 2], expected, good, {}).observed == [4.0, 0.0]
     with pytest.raises(InputError, match=r"model\.regions\.sr\.binning: 3 observed events are between 1 and 2"):
-        counting.record("sr", [0, 1, 2], expected, (np.array([4.0, 3.0]),) * 2, {})
+        counting.count("sr", [0, 1, 2], expected, (np.array([4.0, 3.0]),) * 2, {})

@@ -183,9 +183,10 @@ def test_counting_interval_agrees_with_root_finding() -> None:
     for level in (0.68, 0.95):
         height = stats.chi2.ppf(level, 1)
         low, high = (optimize.brentq(above, *ends, args=(height,)) for ends in ((0, 1.5), (1.5, 5)))
-        assert scan["intervals"][f"{level:g}"] == [[pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4)]]
-    assert all(point["t"] == pytest.approx(t(point["mu"]), abs=1e-5) for point in scan["points"])
-    assert scan["open"] == []
+        ((left, right),) = scan.intervals[f"{level:g}"]
+        assert (left, right) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+    assert all(point.t == pytest.approx(t(point.value), abs=1e-5) for point in scan.points)
+    assert scan.open == ()
 
 
 def test_profile_widens_by_the_systematic_error() -> None:
@@ -198,11 +199,11 @@ def test_at_a_bound_the_error_is_null_and_the_interval_begins_there() -> None:
     likelihood = counting(40)
     found = fit(likelihood)
     record = found.record(0, {})
-    assert record["at_bound"] == ["mu"]
-    assert record["parameters"]["mu"]["error"] is None
+    assert record.at_bound == ("mu",)
+    assert record.parameters["mu"].error is None
     scan = profile.scan(likelihood, found, "mu", None, [0.95])
-    assert scan["intervals"]["0.95"][0][0] == 0
-    assert scan["open"] == []
+    assert scan.intervals["0.95"][0][0] == 0
+    assert scan.open == ()
 
 
 def test_nuisance_on_its_wall_is_at_a_minimum_and_named() -> None:
@@ -210,7 +211,7 @@ def test_nuisance_on_its_wall_is_at_a_minimum_and_named() -> None:
     found = fit(counting(5000, sigma=0.01, bounds=(0.9, 1.1)))
     assert abs(found.values[1]) > 0.99 * WALL
     assert found.converged
-    assert found.record(0, {})["on_wall"] == ["bkg"]
+    assert found.record(0, {}).on_wall == ("bkg",)
 
 
 @pytest.mark.parametrize(("start", "stop"), [(1.4, 1.6), (0.1, 0.4), (3.0, 4.0)])
@@ -218,14 +219,14 @@ def test_range_that_does_not_hold_the_interval_is_extended(start: float, stop: f
     likelihood = counting(80)
     scan = profile.scan(likelihood, fit(likelihood), "mu", Scan(start, stop, 11), [0.68])
     wide = profile.scan(likelihood, fit(likelihood), "mu", None, [0.68])
-    assert scan["open"] == []
-    np.testing.assert_allclose(scan["intervals"]["0.68"], wide["intervals"]["0.68"], atol=1e-3)
+    assert scan.open == ()
+    np.testing.assert_allclose(scan.intervals["0.68"], wide.intervals["0.68"], atol=1e-3)
 
 
 def test_automatic_range_grows_until_the_level_is_reached() -> None:
     likelihood = counting(80, bounds=(0.0, 50.0))
     scan = profile.scan(likelihood, fit(likelihood), "mu", None, [0.99999])
-    assert scan["points"][-1]["t"] > stats.chi2.ppf(0.99999, 1)
+    assert scan.points[-1].t > stats.chi2.ppf(0.99999, 1)
 
 
 def test_disjoint_pieces_are_found() -> None:
@@ -314,8 +315,8 @@ def test_asimov_data_is_made_at_the_nominal_parameters(nominal: float, multiplie
 def test_a_coarse_scan_gives_the_same_interval(points: int) -> None:
     likelihood = counting(80)
     best = fit(likelihood)
-    fine = profile.scan(likelihood, best, "mu", None, [0.68, 0.95])["intervals"]
-    coarse = profile.scan(likelihood, best, "mu", Scan(0.0, 5.0, points), [0.68, 0.95])["intervals"]
+    fine = profile.scan(likelihood, best, "mu", None, [0.68, 0.95]).intervals
+    coarse = profile.scan(likelihood, best, "mu", Scan(0.0, 5.0, points), [0.68, 0.95]).intervals
     for level in fine:
         np.testing.assert_allclose(coarse[level], fine[level], atol=2e-4)
 
@@ -329,7 +330,7 @@ def test_interval_that_ends_at_a_lost_point_is_open() -> None:
         best, "mu", Scan(0.0, 2.0, 21), [0.95],
     )  # fmt: skip
     assert len(scan) == 21
-    assert found["open"] == ["0.95"]
+    assert found.open == ("0.95",)
 
 
 def test_multiplier_without_a_slope_at_the_bound_can_be_scanned() -> None:
@@ -359,7 +360,7 @@ def test_minos_of_a_counting_experiment_is_its_analytic_interval() -> None:
 
     expected = [optimize.brentq(excess, *ends) for ends in ((0, 1.5), (1.5, 5))]
     np.testing.assert_allclose(found.minos["mu"], expected, atol=2e-3)
-    assert found.record(0, {})["parameters"]["mu"]["minos"] == list(found.minos["mu"])
+    assert found.record(0, {}).parameters["mu"].minos == found.minos["mu"]
 
 
 def test_minos_ends_at_the_bound_and_is_null_on_it() -> None:
@@ -379,7 +380,7 @@ def test_scan_of_statistics_alone_is_the_narrower_one() -> None:
     likelihood = counting(7000, b=5000, s=2000, sigma=0.02)
     best = fit(likelihood)
     alone, whole = (
-        profile.scan(likelihood, best, "mu", None, [0.68], held)["intervals"]["0.68"][0]
+        profile.scan(likelihood, best, "mu", None, [0.68], held).intervals["0.68"][0]
         for held in (best.nuisances(), None)
     )
     need = math.sqrt(stats.chi2.ppf(0.68, 1))
@@ -446,7 +447,7 @@ def test_interval_does_not_depend_on_the_unit_of_the_parameter(unit: float) -> N
     table = Model({"c": Parameter(0.0, (-1 / unit, 2 / unit))}, {"s": f"1 + {unit} * c", "b": "1"}, {"jes": Nuisance()})
     shapes = (Shape("s", "jes", "s.up", "s.down", ""),)
     likelihood = Builder.of(table, shapes).likelihood(data, data)
-    ((low, high),) = profile.scan(likelihood, fit(likelihood), "c", None, [0.68])["intervals"]["0.68"]
+    ((low, high),) = profile.scan(likelihood, fit(likelihood), "c", None, [0.68]).intervals["0.68"]
     np.testing.assert_allclose(
         [low * unit, high * unit], UNITS.setdefault("interval", [low * unit, high * unit]), atol=2e-3
     )
@@ -466,9 +467,9 @@ def test_disjoint_interval_far_from_the_best_fit_is_found() -> None:
     below = t - t.min() <= need
     edges = s[1:][np.diff(below.astype(int)) != 0] ** 2
     expected = [*([0.0] if below[0] else []), *edges, *([5.0] if below[-1] else [])]
-    assert [end for piece in found["intervals"]["0.68"] for end in piece] == pytest.approx(expected, abs=5e-3)
-    assert len(found["intervals"]["0.68"]) == 2
-    assert found["open"] == []
+    assert [end for piece in found.intervals["0.68"] for end in piece] == pytest.approx(expected, abs=5e-3)
+    assert len(found.intervals["0.68"]) == 2
+    assert found.open == ()
 
 
 def test_plane_of_two_parameters_is_the_profile() -> None:
@@ -482,10 +483,10 @@ def test_plane_of_two_parameters_is_the_profile() -> None:
     strips = [planes.strip(likelihood, best, where, rows) for rows in ((0, 4), (4, 15))]
     found = planes.join(strips, [0.68])
     assert found == planes.join([planes.strip(likelihood, best, where, (0, 15))], [0.68])
-    assert len(found["points"]) == 15 * 15
-    assert all(point["converged"] for point in found["points"])
-    assert found["heights"]["0.68"] == pytest.approx(-2 * math.log(0.32))
+    assert len(found.points) == 15 * 15
+    assert all(point.converged for point in found.points)
+    assert found.heights["0.68"] == pytest.approx(-2 * math.log(0.32))
     inverse = np.linalg.inv(best.covariance)
-    for point in found["points"][::7]:
-        away = np.array([point["mu"], point["bkg"]]) - best.values
-        assert point["t"] == pytest.approx(float(away @ inverse @ away), rel=0.1, abs=0.05)
+    for point in found.points[::7]:
+        away = np.array([point.x, point.y]) - best.values
+        assert point.t == pytest.approx(float(away @ inverse @ away), rel=0.1, abs=0.05)

@@ -17,6 +17,7 @@ from needle_parsl.nsbi.statistics import dataset
 from needle_parsl.nsbi.statistics.intervals import coverage
 from needle_parsl.nsbi.statistics.model.builder import Builder
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.results import Belt
 from needle_parsl.nsbi.statistics.toys import block as blocks
 from needle_parsl.nsbi.statistics.toys import pool as toys
 from needle_parsl.nsbi.statistics.toys.block import Block
@@ -139,13 +140,13 @@ def test_estimates_of_gaussian_toys_are_unbiased_and_cover() -> None:
     block = Block.of(likelihood, toys.drawn(pool, truth, range(400)), "mu", truth, (1.0, 0.0))
     assert block.converged.all()
     points = coverage.points(block, "mu", [0.68, 0.95])
-    assert [point["level"] for point in points] == [0.68, 0.95]
+    assert [point.level for point in points] == [0.68, 0.95]
     for point in points:
-        assert point["mu"] == pytest.approx(1.5)
-        assert abs(point["coverage"] - point["level"]) < 4 * point["error"]
-        assert abs(point["bias"]) < 4 * point["bias_error"]
-        assert abs(point["pull_width"] - 1) < 4 * point["pull_width_error"]
-        assert point["spread"] == pytest.approx(math.sqrt(800) / 200, rel=0.2)
+        assert point.truth["mu"] == pytest.approx(1.5)
+        assert abs(point.coverage - point.level) < 4 * point.error
+        assert abs(point.bias) < 4 * point.bias_error
+        assert abs(point.pull_width - 1) < 4 * point.pull_width_error
+        assert point.spread == pytest.approx(math.sqrt(800) / 200, rel=0.2)
 
 
 def test_coverage_counts_failures_and_knows_the_belt() -> None:
@@ -154,13 +155,13 @@ def test_coverage_counts_failures_and_knows_the_belt() -> None:
     values = np.linspace(-1, 1, n)[:, None]
     good = np.arange(n) < 90
     block = Block(("mu",), np.array([0.5]), math.inf, 0.0, np.full(n, 7), values, np.ones((n, 1)), values, t, t, good)
-    belt = {"points": [{"mu": 0.0, "critical": {"0.9": 1.0}}, {"mu": 1.0, "critical": {"0.9": 3.0}}],
-            "statistic": "t_mu", "intervals": {"0.9": []}}  # fmt: skip
+    grid = [{"mu": 0.0, "critical": {"0.9": 1.0}}, {"mu": 1.0, "critical": {"0.9": 3.0}}]
+    belt = Belt.from_json({"parameter": "mu", "points": grid, "statistic": "t_mu", "intervals": {"0.9": []}})
     profile, neyman = coverage.points(block, "mu", [0.9], belt)
-    assert (profile["toys"], profile["failed"]) == (90, 10)
-    assert profile["coverage"] == pytest.approx((t[good] <= stats.chi2.ppf(0.9, 1)).mean())
-    assert neyman["coverage"] == pytest.approx((t[good] <= 2.0).mean())
-    assert neyman["method"] == "neyman"
+    assert (profile.toys, profile.failed) == (90, 10)
+    assert profile.coverage == pytest.approx((t[good] <= stats.chi2.ppf(0.9, 1)).mean())
+    assert neyman.coverage == pytest.approx((t[good] <= 2.0).mean())
+    assert neyman.method == "neyman"
     outside = replace(block, truth=np.array([2.0]))
     assert len(coverage.points(outside, "mu", [0.9], belt)) == 1
 
@@ -171,12 +172,12 @@ def test_intervals_with_the_ensemble_error_cover_over_ensembles() -> None:
     shift, x = np.random.default_rng(3).normal(0, [[math.sqrt(k - 1)], [1.0]], (2, n))
     t, one, yes = (x + shift) ** 2, np.ones((n, 1)), np.ones(n, bool)
     block = Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), one, one, one, t, t, yes)
-    found = {(p["method"], p["level"]): p for p in coverage.points(block, "mu", [0.68, 0.95], inflation=k)}
+    found = {(p.method, p.level): p for p in coverage.points(block, "mu", [0.68, 0.95], inflation=k)}
     for level in (0.68, 0.95):
         own, fixed = found["profile_ensemble", level], found["profile", level]
-        assert abs(own["coverage"] - level) < 4 * own["error"]
-        assert abs(fixed["coverage"] - stats.chi2.cdf(stats.chi2.ppf(level, 1) / k, 1)) < 4 * fixed["error"]
-        assert (own["inflation"], fixed.get("inflation")) == (k, None)
+        assert abs(own.coverage - level) < 4 * own.error
+        assert abs(fixed.coverage - stats.chi2.cdf(stats.chi2.ppf(level, 1) / k, 1)) < 4 * fixed.error
+        assert (own.inflation, fixed.inflation) == (k, None)
 
 
 def test_coverage_over_replicas_has_the_error_of_replicas() -> None:
@@ -192,12 +193,12 @@ def test_coverage_over_replicas_has_the_error_of_replicas() -> None:
             values, one, yes = x[:, None], np.ones((toys_each, 1)), np.ones(toys_each, bool)
             made.append(Block(("mu",), np.zeros(1), math.inf, 0.0, one[:, 0], values, one, values, x**2, x**2, yes))
         (found,) = coverage.repeated(made, "mu", [level], "retrained")
-        assert (found["method"], found["replicas"], found["toys"]) == (
+        assert (found.method, found.replicas, found.toys) == (
             "profile_retrained",
             replicas,
             replicas * toys_each,
         )
-        return found["coverage"] - truth, found["error"], found["bias"], found["bias_error"]
+        return found.coverage - truth, found.error, found.bias, found.bias_error
 
     off, error, bias, bias_error = np.array([study() for _ in range(300)]).T
     for pulls in (off / error, bias / bias_error):
@@ -215,14 +216,14 @@ def test_replica_with_too_few_members_is_left_out_of_coverage() -> None:
     block = Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), np.zeros((n, 1)), np.ones((n, 1)), np.zeros((n, 1)), np.zeros(n), np.zeros(n), np.ones(n, bool))  # fmt: skip
     none = Block.empty(("mu",), np.zeros(1), (math.inf, 0.0))
     (found,) = coverage.repeated([block, none, block], "mu", [0.9], "retrained")
-    assert (found["replicas"], found["toys"], found["coverage"]) == (2, 2 * n, 1.0)
+    assert (found.replicas, found.toys, found.coverage) == (2, 2 * n, 1.0)
     assert coverage.repeated([none], "mu", [0.9], "retrained") == []
 
 
 def test_full_coverage_still_has_an_error() -> None:
     n = 50
     block = Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), np.zeros((n, 1)), np.ones((n, 1)), np.zeros((n, 1)), np.zeros(n), np.zeros(n), np.ones(n, bool))  # fmt: skip
-    assert coverage.points(block, "mu", [0.9])[0]["error"] > 0
+    assert coverage.points(block, "mu", [0.9])[0].error > 0
 
 
 def test_block_reads_back(tmp_path) -> None:

@@ -22,7 +22,7 @@ def log_ratio(x: np.ndarray, apart: float = 0.5) -> np.ndarray:
 
 def closure_p(seed: int, wrong: float = 0.0, apart: float = 0.5) -> float:
     above, below, w1, w0 = samples(seed, apart)
-    return closure({"x": (above, below)}, w1, w0 * np.exp(log_ratio(below, apart) + wrong * below))["x"]["p_value"]
+    return closure({"x": (above, below)}, w1, w0 * np.exp(log_ratio(below, apart) + wrong * below))["x"].p_value
 
 
 def calibration_p(seed: int, wrong: float = 0.0) -> float:
@@ -30,7 +30,7 @@ def calibration_p(seed: int, wrong: float = 0.0) -> float:
     x = np.concatenate([above, below])
     label = np.arange(len(x)) < len(above)
     weight = np.concatenate([w1 / w1.sum(), w0 / w0.sum()])
-    return calibration(special.expit(log_ratio(x) * (1 + wrong)), label, weight)["p_value"]
+    return calibration(special.expit(log_ratio(x) * (1 + wrong)), label, weight).p_value
 
 
 @pytest.mark.parametrize("p_value", [closure_p, calibration_p])
@@ -53,34 +53,34 @@ def test_a_wrong_ratio_is_found(p_value, wrong: float) -> None:
 def test_histograms_are_shares_with_their_errors() -> None:
     above, below, w1, w0 = samples(1)
     found = closure({"x": (above, below)}, w1, w0)["x"]
-    assert sum(found["target"]) == pytest.approx(1)
-    assert sum(found["reweighted"]) == pytest.approx(1)
-    inside = (above >= found["edges"][3]) & (above < found["edges"][4])
-    assert found["target"][3] == pytest.approx(w1[inside].sum() / w1.sum())
-    assert found["target_error"][3] == pytest.approx(np.sqrt((w1[inside] ** 2).sum()) / w1.sum())
-    assert found["ndf"] == len(found["target"]) - 1
+    assert sum(found.target) == pytest.approx(1)
+    assert sum(found.reweighted) == pytest.approx(1)
+    inside = (above >= found.edges[3]) & (above < found.edges[4])
+    assert found.target[3] == pytest.approx(w1[inside].sum() / w1.sum())
+    assert found.target_error[3] == pytest.approx(np.sqrt((w1[inside] ** 2).sum()) / w1.sum())
+    assert found.ndf == len(found.target) - 1
 
 
 def test_constant_column_and_few_events_are_no_comparison() -> None:
     ones = np.ones(30)
-    assert closure({"x": (ones, ones)}, ones, ones)["x"]["p_value"] is None
+    assert closure({"x": (ones, ones)}, ones, ones)["x"].p_value is None
     few = closure({"x": (np.arange(30.0), np.arange(30.0))}, ones, ones)["x"]
-    assert few["ndf"] <= 1  # bins are merged until each has enough events
+    assert few.ndf <= 1  # bins are merged until each has enough events
 
 
 def test_integers_are_not_cut_within_a_value() -> None:
     jets = np.repeat([0.0, 1.0, 2.0, 3.0], 1000)
     found = closure({"jets": (jets, jets)}, np.ones(4000), np.ones(4000))["jets"]
-    assert found["chi2"] == 0
-    assert found["target"] == pytest.approx([0.25, 0.25, 0.5]) or found["target"] == pytest.approx([0.25] * 4)
+    assert found.chi2 == 0
+    assert found.target == pytest.approx([0.25, 0.25, 0.5]) or found.target == pytest.approx([0.25] * 4)
 
 
 def test_calibration_error_is_that_of_the_planted_shift() -> None:
     """All scores are 0.5 where the fraction is 0.6."""
     label = np.arange(10_000) < 6000
     found = calibration(np.full(10_000, 0.5), label, np.full(10_000, 1e-4))
-    assert (found["ece"], found["mce"]) == (pytest.approx(0.1), pytest.approx(0.1))
-    assert found["error"] == [pytest.approx(0.005)]
+    assert (found.ece, found.mce) == (pytest.approx(0.1), pytest.approx(0.1))
+    assert found.error == [pytest.approx(0.005)]
 
 
 @pytest.mark.parametrize("ndf", [0, 1, 7])

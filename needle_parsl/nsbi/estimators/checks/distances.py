@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import kolmogorov, ndtr
 
+from needle_parsl.nsbi.estimators.results import Distance, TwoSample
+
 Floats = npt.NDArray[np.float64]
 TAILS = (0.1, 99.9)
 """Percentiles of the numerator between which nsbi4hep's closure is binned."""
@@ -50,24 +52,21 @@ def nsbi4hep_closure(truth: Floats, predicted: Floats, weights: tuple[Floats, Fl
     return float(((q - p) ** 2 / (p + 1e-6)).sum())
 
 
-def kolmogorov_smirnov(one: Floats, other: Floats, weights: tuple[Floats, Floats]) -> dict[str, float]:
+def kolmogorov_smirnov(one: Floats, other: Floats, weights: tuple[Floats, Floats]) -> tuple[float, float]:
     """Compare two samples by the largest distance of their distribution functions.
 
-    The p-value is the asymptotic one with effective events, (sum w)^2 / sum w^2, in place of their numbers.
+    The p-value, which is given with the distance, is the asymptotic one with effective events, (sum w)^2 / sum w^2, in place of their numbers.
     """
     grid = np.concatenate([one, other])
     first, second = (_cumulative(v, w, grid) for v, w in zip((one, other), weights, strict=True))
     effective = [w.sum() ** 2 / (w**2).sum() for w in weights]
     distance = float(np.abs(first - second).max())
     root = np.sqrt(effective[0] * effective[1] / (effective[0] + effective[1]))
-    return {"distance": distance, "p_value": float(kolmogorov(distance * root))}
+    return distance, float(kolmogorov(distance * root))
 
 
-def area(above: Floats, below: Floats, weights: tuple[Floats, Floats]) -> dict[str, float]:
+def area(above: Floats, below: Floats, weights: tuple[Floats, Floats]) -> TwoSample:
     """Estimate the area under the ROC curve, P(score of the first > score of the second), with DeLong's error.
-
-    Returns:
-        `value`, `error`, and the one-sided `p_value` of a value of 1/2.
 
     References:
         E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Biometrics 44 (1988) 837.
@@ -77,7 +76,7 @@ def area(above: Floats, below: Floats, weights: tuple[Floats, Floats]) -> dict[s
     value = float(share[0] @ seen[0])
     variance = sum(float((w**2) @ (v - value) ** 2) for w, v in zip(share, seen, strict=True))
     error = float(np.sqrt(variance))
-    return {"value": value, "error": error, "p_value": float(ndtr((0.5 - value) / error)) if error > 1e-9 else 0.5}
+    return TwoSample(value, error, float(ndtr((0.5 - value) / error)) if error > 1e-9 else 0.5)
 
 
 def _placed(values: Floats, others: Floats, weight: Floats) -> Floats:
@@ -89,19 +88,10 @@ def _placed(values: Floats, others: Floats, weight: Floats) -> Floats:
     return found
 
 
-def distances(
-    columns: Mapping[str, tuple[Floats, Floats]], target: Floats, reweighted: Floats
-) -> dict[str, dict[str, float]]:
-    """Measure every column; the arguments are those of `closure`.
-
-    Returns:
-        By column `wasserstein`, in standard deviations of the numerator, and `nsbi4hep_closure`.
-    """
+def distances(columns: Mapping[str, tuple[Floats, Floats]], target: Floats, reweighted: Floats) -> dict[str, Distance]:
+    """Measure every column; the arguments are those of `closure`."""
     weights = (target, reweighted)
     return {
-        name: {
-            "wasserstein": wasserstein(above, below, weights),
-            "nsbi4hep_closure": nsbi4hep_closure(above, below, weights),
-        }
+        name: Distance(wasserstein(above, below, weights), nsbi4hep_closure(above, below, weights))
         for name, (above, below) in columns.items()
     }

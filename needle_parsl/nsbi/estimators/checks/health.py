@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators.checks.distances import kolmogorov_smirnov
 from needle_parsl.nsbi.estimators.estimator import Estimator
+from needle_parsl.nsbi.estimators.results import (
+    Agreement,
+    Correlation,
+    GroupSpread,
+    Losses,
+    Overtraining,
+    SeenAndFresh,
+)
 
 Floats = npt.NDArray[np.float64]
 BINS = 30
@@ -19,16 +25,14 @@ LEAST = 10.0
 """Effective events of the reference below which a bin is said to be without support."""
 
 
-def agreement(members: Floats) -> dict[str, Any]:
+def agreement(members: Floats) -> Agreement:
     """Compare members with each other.
 
     Args:
         members: Their log ratios on some events, shape (M, N).
 
     Returns:
-        `correlation`: mean and smallest correlation of ln r of two members, null for a single one. `spread`: for sizes 1, 2,
-        4 ... up to half of the members, the root mean square standard deviation of the mean of so many, from groups that have
-        no member in common; it falls with the root of the size until what members have in common remains.
+        The spread falls with the root of the size of groups until what members have in common remains.
     """
     count = len(members)
     rows = []
@@ -36,17 +40,17 @@ def agreement(members: Floats) -> dict[str, Any]:
     while 2 * size <= count:
         groups = count // size
         means = members[: groups * size].reshape(groups, size, -1).mean(axis=1)
-        rows.append({"size": size, "groups": groups, "spread": float(np.sqrt(means.var(axis=0, ddof=1).mean()))})
+        rows.append(GroupSpread(size, groups, float(np.sqrt(means.var(axis=0, ddof=1).mean()))))
         size *= 2
-    return {"correlation": _correlation(members), "spread": rows}
+    return Agreement(_correlation(members), tuple(rows))
 
 
-def _correlation(members: Floats) -> dict[str, float] | None:
+def _correlation(members: Floats) -> Correlation | None:
     if len(members) < 2 or not (members.std(axis=1) > 0).all():
         return None
     matrix: Floats = np.asarray(np.corrcoef(members))
     pairs = matrix[np.triu_indices(len(members), 1)]
-    return {"mean": float(pairs.mean()), "smallest": float(pairs.min())}
+    return Correlation(float(pairs.mean()), float(pairs.min()))
 
 
 def support(above: Floats, below: Floats, target: Floats, reference: Floats) -> float:
@@ -66,32 +70,31 @@ def support(above: Floats, below: Floats, target: Floats, reference: Floats) -> 
     return float(share[effective < LEAST].sum())
 
 
-def overtraining(estimator: Estimator, trained: tuple[Events, Events], fresh: tuple[Events, Events]) -> dict[str, Any]:
+def overtraining(estimator: Estimator, trained: tuple[Events, Events], fresh: tuple[Events, Events]) -> Overtraining:
     """Compare events that trained with events that did not.
 
     Args:
         estimator: The ratio.
         trained: Some training events of numerator and denominator.
         fresh: Some test events of both.
-
-    Returns:
-        `loss`: the cross-entropy of both, with balanced classes; `numerator` and `denominator`: `distance` and `p_value` of a
-        Kolmogorov-Smirnov test of ln r, with histograms of both, normalised to one, between common `edges`.
     """
     learned = [[estimator.of(events, seen=seen) for events in pair] for seen, pair in ((True, trained), (False, fresh))]
-    loss = [_loss(values, pair) for values, pair in zip(learned, (trained, fresh), strict=True)]
-    sides = {}
-    for side, name in enumerate(("numerator", "denominator")):
-        one, other = learned[0][side], learned[1][side]
-        weights = (trained[side].weight, fresh[side].weight)
-        low, high = np.percentile(np.concatenate([one, other]), (0.1, 99.9))
-        edges = np.linspace(low, high, BINS + 1)
-        shares = [
-            np.histogram(v, edges, weights=w / w.sum())[0].tolist() for v, w in zip((one, other), weights, strict=True)
-        ]
-        drawn = {"edges": edges.tolist(), "train": shares[0], "test": shares[1]}
-        sides[name] = {**kolmogorov_smirnov(one, other, weights), **drawn}
-    return {"loss": {"train": loss[0], "test": loss[1]}, **sides}
+    loss = Losses(*(_loss(values, pair) for values, pair in zip(learned, (trained, fresh), strict=True)))
+    numerator, denominator = (
+        _compared(learned[0][side], learned[1][side], (trained[side].weight, fresh[side].weight)) for side in (0, 1)
+    )
+    return Overtraining(loss, numerator, denominator)
+
+
+def _compared(seen: Floats, fresh: Floats, weights: tuple[Floats, Floats]) -> SeenAndFresh:
+    """Compare ln r of one class, by a test of Kolmogorov and Smirnov and by histograms that are normalised to one."""
+    distance, p_value = kolmogorov_smirnov(seen, fresh, weights)
+    low, high = np.percentile(np.concatenate([seen, fresh]), (0.1, 99.9))
+    edges = np.linspace(low, high, BINS + 1)
+    train, test = (
+        np.histogram(v, edges, weights=w / w.sum())[0].tolist() for v, w in zip((seen, fresh), weights, strict=True)
+    )
+    return SeenAndFresh(distance=distance, p_value=p_value, edges=edges.tolist(), train=train, test=test)
 
 
 def _loss(log_ratios: list[Floats], samples: tuple[Events, Events]) -> float:

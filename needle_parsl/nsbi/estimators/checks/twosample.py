@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -12,6 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators.checks.distances import area
+from needle_parsl.nsbi.estimators.results import TwoSample
 from needle_parsl.nsbi.training.engines.optimizer import Flat
 from needle_parsl.nsbi.training.engines.updates import Updates
 from needle_parsl.nsbi.training.networks import MLP
@@ -24,7 +23,7 @@ MOST = 40_000
 NODES, LAYERS, EPOCHS, BATCH, RATE, DECAY = 32, 2, 6, 512, 3e-3, 1e-2
 
 
-def two_sample(numerator: Events, denominator: Events, reweighted: Floats, transform: Transform) -> dict[str, Any]:
+def two_sample(numerator: Events, denominator: Events, reweighted: Floats, transform: Transform) -> TwoSample:
     """Train a small network on half of the events, and look at its ROC curve on the other half.
 
     Args:
@@ -32,9 +31,6 @@ def two_sample(numerator: Events, denominator: Events, reweighted: Floats, trans
         denominator: Test events of the reference.
         reweighted: Weights of the reference times r, shape (R,).
         transform: Of the features.
-
-    Returns:
-        `auc`, 1/2 where nothing can be told apart, its `error` and the one-sided `p_value`.
 
     References:
         D. Lopez-Paz, M. Oquab, Revisiting classifier two-sample tests, arXiv:1610.06545.
@@ -47,8 +43,7 @@ def two_sample(numerator: Events, denominator: Events, reweighted: Floats, trans
     with torch.no_grad():
         score = network(torch.from_numpy(x[~first])).double().numpy()
     kind, left = label[~first], weight[~first]
-    found = area(score[kind], score[~kind], (left[kind], left[~kind]))
-    return {"auc": found["value"], "error": found["error"], "p_value": found["p_value"]}
+    return area(score[kind], score[~kind], (left[kind], left[~kind]))
 
 
 def _joined(

@@ -14,14 +14,17 @@ from needle_parsl.nsbi.report.checks.closure_numbers import (
     Returned,
     expected,
     information,
+    injected,
     means,
     number,
     returned,
     scales,
     spread,
 )
-from needle_parsl.nsbi.report.checks.states import Found, State, above
+from needle_parsl.nsbi.report.checks.states import Found, above
 from needle_parsl.nsbi.report.gathering import Facts
+from needle_parsl.nsbi.statistics.results import ToyScatter
+from needle_parsl.summary import State
 
 SLOPE = {"warning": 0.05, "fail": 0.1}
 """|slope - 1|; less than two of its errors is none."""
@@ -43,7 +46,7 @@ ADDED = {"warning": 0.5, "fail": 1.0}
 
 def _fixed(facts: Facts, kind: str) -> Iterator[tuple[State, str]]:
     """Name the injections whose fit did not converge."""
-    lost = [one["name"] for one in (facts.inference.closure or {}).get(kind, []) if not one["converged"]]
+    lost = [one.name for one in injected(facts, kind) if not one.converged]
     if lost:
         yield "fail", f"The fit of what was injected did not converge: {', '.join(lost)}."
 
@@ -51,7 +54,7 @@ def _fixed(facts: Facts, kind: str) -> Iterator[tuple[State, str]]:
 def _slopes(facts: Facts) -> Found:
     seen = set()
     for ratio, (group, scale) in scales(facts).items():
-        slope, error = number(scale["slope"]), number(scale["slope_error"])
+        slope, error = number(scale.slope), number(scale.slope_error)
         if (group, slope) in seen:  # one slope for all processes
             continue
         seen.add((group, slope))
@@ -80,7 +83,7 @@ def _above(value: float, limits: Mapping[str, float]) -> State:
 
 def _offsets(facts: Facts) -> Found:
     for ratio, (_, scale) in scales(facts).items():
-        offset, error = number(scale["offset"]), number(scale["offset_error"])
+        offset, error = number(scale.offset), number(scale.offset_error)
         yield (
             "pass" if abs(offset) <= 2 * error else _above(abs(offset), OFFSET),
             (
@@ -146,36 +149,40 @@ def _halves(facts: Facts) -> Found:
 
 
 def _toys(facts: Facts) -> Found:
-    found = (facts.inference.closure or {}).get("toys")
+    found = _thrown(facts)
     if not found:
         return
-    if found.get("reason"):
-        yield "no power", f"Toys do not tell whether the error is right: {found['reason'].rstrip('.')}."
+    if found.reason:
+        yield "no power", f"Toys do not tell whether the error is right: {found.reason.rstrip('.')}."
         return
     ratio, error = spread(found)
     yield (
         _above(max(abs(ratio - 1) - 2.5 * error, 0.0) if np.isfinite(ratio) else np.nan, SCATTER),
-        f"Fits of {found['toys']} toys of the simulated events scatter by {ratio:.2f} ± {error:.2f} of the error that the Asimov fit states.",
+        f"Fits of {found.toys} toys of the simulated events scatter by {ratio:.2f} ± {error:.2f} of the error that the Asimov fit states.",
     )
+
+
+def _thrown(facts: Facts) -> ToyScatter | None:
+    return facts.inference.closure.toys if facts.inference.closure else None
 
 
 def networks(facts: Facts) -> Found:
     """Judge what the networks add to the errors of the fits."""
     for name, fit in facts.inference.fits.items():
-        for parameter, numbers in fit["parameters"].items():
-            if numbers["ensemble_error"] and numbers["error"]:
+        for parameter, fitted in fit.parameters.items():
+            if fitted.ensemble_error and fitted.error:
                 yield (
-                    above(numbers["ensemble_error"] / numbers["error"], ADDED),
+                    above(fitted.ensemble_error / fitted.error, ADDED),
                     (
                         f"In the fit '{name}', other networks, of other simulated events and seeds, would move {parameter} by "
-                        f"±{numbers['ensemble_error']:.2g}, against an error of {numbers['error']:.3g}; total_error contains it, intervals and scans do not. More "
+                        f"±{fitted.ensemble_error:.2g}, against an error of {fitted.error:.3g}; total_error contains it, intervals and scans do not. More "
                         "simulated events, then more training.members, are the remedies."
                     ),
                 )
 
 
 def _good_slopes(facts: Facts) -> str:
-    found = {(group, s["slope"], s["slope_error"]) for group, s in scales(facts).values()}
+    found = {(group, s.slope, s.slope_error) for group, s in scales(facts).values()}
     known = [(slope, error) for _, slope, error in found]
     if not known:
         return ""
@@ -185,7 +192,7 @@ def _good_slopes(facts: Facts) -> str:
 
 
 def _good_offsets(facts: Facts) -> str:
-    sizes = [abs(number(scale["offset"])) for _, scale in scales(facts).values()]
+    sizes = [abs(number(scale.offset)) for _, scale in scales(facts).values()]
     return f"Offsets at the expected yields are at most {max(sizes):.2g} in ln r." if sizes else ""
 
 
@@ -216,11 +223,13 @@ def _good_halves(facts: Facts) -> str:
 
 
 def _good_toys(facts: Facts) -> str:
-    found = (facts.inference.closure or {}).get("toys")
-    if not found or found.get("reason"):
+    found = _thrown(facts)
+    if not found or found.reason:
         return ""
     ratio, error = spread(found)
-    return f"Fits of {found['toys']} toys of the simulated events scatter by {ratio:.2f} ± {error:.2f} of the stated error."
+    return (
+        f"Fits of {found.toys} toys of the simulated events scatter by {ratio:.2f} ± {error:.2f} of the stated error."
+    )
 
 
 CHECKS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from needle_parsl.nsbi.report.gathering import Facts
+from needle_parsl.nsbi.report.gathering import Facts, asimov
+from needle_parsl.nsbi.statistics.results import Injection, RatioScale, ToyScatter
 
-Numbers = Mapping[str, Any]
 PROCESSES = "@processes"
 """The group of the nominal ratios; those of variations are called after their process."""
 
@@ -36,10 +35,10 @@ class Returned:
         return f"{self.parameter} = {self.value:.3g} ± {self.error:.2g}, {self.pull:+.2f} errors from the true {self.true:g}"
 
 
-def scales(facts: Facts) -> dict[str, tuple[str, Numbers]]:
+def scales(facts: Facts) -> dict[str, tuple[str, RatioScale]]:
     """Give slope and offset of each ratio, with the group that it is normalised in."""
-    found = (facts.inference.closure or {}).get("normalisation", {})
-    return {ratio: (group, scale) for group, own in found.items() for ratio, scale in own["ratios"].items()}
+    found = facts.inference.closure.normalisation if facts.inference.closure else {}
+    return {ratio: (group, scale) for group, own in found.items() for ratio, scale in own.ratios.items()}
 
 
 def information(facts: Facts) -> dict[str, tuple[float, float]]:
@@ -47,11 +46,12 @@ def information(facts: Facts) -> dict[str, tuple[float, float]]:
 
     It is the entropy of the classes alone, at the yields, minus the cross-entropy of events that did not train.
     """
-    closure = facts.inference.closure or {}
-    found = {}
-    for group, own in closure.get("normalisation", {}).items():
-        entropy = _entropy([*closure["yields"].values()] if group == PROCESSES else [1.0] * (1 + len(own["ratios"])))
-        before, after = (np.nan if x is None else float(x) for x in own["cross_entropy"])
+    closure, found = facts.inference.closure, {}
+    for group, own in closure.normalisation.items() if closure else ():
+        entropy = _entropy(
+            [*closure.yields.values()] if closure and group == PROCESSES else [1.0] * (1 + len(own.ratios))
+        )
+        before, after = (number(x) for x in own.cross_entropy)
         found[group] = (entropy - before, entropy - after)
     return found
 
@@ -63,20 +63,28 @@ def _entropy(weights: Sequence[float]) -> float:
 
 def returned(facts: Facts, kind: str) -> dict[str, list[Returned]]:
     """Give what has come back of the injections of a kind that converged: `variations`, `signals` or `halves`."""
-    fit = facts.inference.fits.get("asimov", {"parameters": {}})["parameters"]
     return {
-        one["name"]: [
-            Returned(one["name"], p["parameter"], number(p["true"]), number(p["value"]), number(p["error"] or _error(fit, p["parameter"])))
-            for p in one["parameters"]
+        one.name: [
+            Returned(
+                one.name, p.parameter, number(p.true), number(p.value), number(p.error or _error(facts, p.parameter))
+            )
+            for p in one.parameters
         ]
-        for one in (facts.inference.closure or {}).get(kind, [])
-        if one["converged"]
-    }  # fmt: skip
+        for one in injected(facts, kind)
+        if one.converged
+    }
 
 
-def _error(fit: Numbers, parameter: str) -> float | None:
-    found: float | None = fit.get(parameter, {}).get("error")
-    return found
+def injected(facts: Facts, kind: str) -> Sequence[Injection]:
+    """Give the injections of a kind; none where ratios are normalised otherwise."""
+    closure = facts.inference.closure
+    kinds = {"variations": closure.variations, "signals": closure.signals, "halves": closure.halves} if closure else {}
+    return kinds.get(kind, ())
+
+
+def _error(facts: Facts, parameter: str) -> float | None:
+    found = asimov(facts).get(parameter)
+    return None if found is None else found.error
 
 
 def number(value: float | None) -> float:
@@ -86,8 +94,8 @@ def number(value: float | None) -> float:
 
 def expected(facts: Facts, one: Returned) -> float:
     """Give the scatter of a single half about the truth that is no alarm: the error, and twice that of the finite simulation."""
-    fit = facts.inference.fits.get("asimov", {"parameters": {}})["parameters"].get(one.parameter, {})
-    return float(np.hypot(one.error, 2 * (fit.get("simulation_error") or 0.0)))
+    fitted = asimov(facts).get(one.parameter)
+    return float(np.hypot(one.error, 2 * ((fitted and fitted.simulation_error) or 0.0)))
 
 
 def means(facts: Facts) -> list[Returned]:
@@ -101,15 +109,15 @@ def means(facts: Facts) -> list[Returned]:
     ]
 
 
-def spread(found: Numbers) -> tuple[float, float]:
+def spread(found: ToyScatter) -> tuple[float, float]:
     """Give the spread of toys over the error of the fit, with its own error; NaN where the fit has none."""
-    error = number(found["error"])
-    return number(found["spread"]) / error, number(found["spread_error"]) / error
+    error = number(found.error)
+    return number(found.spread) / error, number(found.spread_error) / error
 
 
 def points(facts: Facts) -> str:
     """Say at which parameters ratios are normalised; empty where they are normalised otherwise."""
-    found = (facts.inference.closure or {}).get("points", [])
+    found = facts.inference.closure.points if facts.inference.closure else ()
     said = [", ".join(f"{name} = {value:g}" for name, value in point.items()) for point in found]
     if len(said) < 2:
         return f"those of the nominal parameters, {said[0]}." if said else ""

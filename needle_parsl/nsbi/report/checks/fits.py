@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
 from needle_parsl.analysis import WALL
 from needle_parsl.nsbi.report.checks.states import Found, above
-from needle_parsl.nsbi.report.gathering import Facts
+from needle_parsl.nsbi.report.gathering import Facts, asimov
 from needle_parsl.nsbi.statistics.fits import degeneracy
+from needle_parsl.nsbi.statistics.results import FitResult
 
 RETURNED = {"warning": 0.2, "fail": 0.5}
 """Shift of a parameter of an Asimov fit from its nominal value, in errors of the fit."""
@@ -25,8 +23,8 @@ def fits(facts: Facts) -> Found:
     for name, fit in facts.inference.fits.items():
         yield from _fit(name, fit, facts.subject.poi)
     for name, scan in facts.inference.scans.items():
-        for level in scan["open"]:
-            missed = not scan["intervals"][level]
+        for level in scan.open:
+            missed = not scan.intervals[level]
             yield (
                 "fail" if missed else "warning",
                 (
@@ -40,11 +38,11 @@ def fits(facts: Facts) -> Found:
             )
 
 
-def _fit(name: str, fit: Mapping[str, Any], poi: str) -> Found:
-    if not fit["converged"]:
-        why = "" if fit["nll"] is not None else ": -ln L is not a finite number, wherever it starts"
+def _fit(name: str, fit: FitResult, poi: str) -> Found:
+    if not fit.converged:
+        why = "" if fit.nll is not None else ": -ln L is not a finite number, wherever it starts"
         yield "fail", f"The fit '{name}' did not converge{why}."
-    for parameter in fit["on_wall"]:
+    for parameter in fit.on_wall:
         yield (
             "fail",
             (
@@ -52,11 +50,11 @@ def _fit(name: str, fit: Mapping[str, Any], poi: str) -> Found:
                 "not known so far out; look at its variations, or give it bounds that are meant."
             ),
         )
-    if fit["degenerate"]:
-        yield "fail", f"In the fit '{name}', {degeneracy.sentence(fit['degenerate'])}."
-    for parameter in fit["at_bound"]:
+    if fit.degenerate:
+        yield "fail", f"In the fit '{name}', {degeneracy.sentence(fit.degenerate)}."
+    for parameter in fit.at_bound:
         yield "warning", f"In the fit '{name}', {parameter} is at its bound; take its interval from the scan."
-    for parameter in fit["on_kink"]:
+    for parameter in fit.on_kink:
         yield (
             "warning",
             (
@@ -64,12 +62,12 @@ def _fit(name: str, fit: Mapping[str, Any], poi: str) -> Found:
                 "variations change yields in the same direction."
             ),
         )
-    for parameter in fit["minos_failed"]:
+    for parameter in fit.minos_failed:
         yield "warning", f"MINOS found no interval of {parameter} in the fit '{name}'; take it from the scan."
-    if fit["floored_events"]:
+    if fit.floored_events:
         yield (
             "warning",
-            f"In the fit '{name}', {fit['floored_events']} events or bins have p <= 0.",
+            f"In the fit '{name}', {fit.floored_events} events or bins have p <= 0.",
             0.1 if poi else None,
         )
 
@@ -82,48 +80,45 @@ def good_fits(facts: Facts) -> str:
 def minima(facts: Facts) -> Found:
     """Look for minima that compete with the best one."""
     for name, fit in facts.inference.fits.items():
-        rival = fit["next_minimum"]
+        rival = fit.next_minimum
         if rival is not None and rival < RIVAL:
             yield (
                 "warning",
                 (
-                    f"The fit '{name}' has {fit['minima']} minima; the second is at 2 delta ln L = {rival:.2f} from the best one, so that "
+                    f"The fit '{name}' has {fit.minima} minima; the second is at 2 delta ln L = {rival:.2f} from the best one, so that "
                     "intervals are not those of a parabola: take them from the scan or from toys."
                 ),
                 None,
             )
-    fitted, scan = (
-        facts.inference.fits[facts.subject.headline]["parameters"][facts.subject.poi],
-        facts.inference.scans["scan"],
-    )
-    if fitted["error"] and scan["best"] is not None and abs(scan["best"] - fitted["value"]) > 0.1 * fitted["error"]:
-        shift = (scan["best"] - fitted["value"]) / fitted["error"]
+    fitted, best = facts.fit.parameters[facts.subject.poi], facts.scan.best
+    if fitted.error and abs(best - fitted.value) > 0.1 * fitted.error:
+        shift = (best - fitted.value) / fitted.error
         yield (
             "fail",
-            f"The scan of {facts.subject.poi} has found a deeper minimum, {scan['best']:.4g}, than the fit, {fitted['value']:.4g}.",
+            f"The scan of {facts.subject.poi} has found a deeper minimum, {best:.4g}, than the fit, {fitted.value:.4g}.",
             abs(shift),
         )
 
 
 def good_minima(facts: Facts) -> str:
     """Say that all is well."""
-    most = max((fit["minima"] for fit in facts.inference.fits.values()), default=0)
+    most = max((fit.minima for fit in facts.inference.fits.values()), default=0)
     return f"The scan confirms the deepest of {most} minima." if most > 1 else "No other minimum was found."
 
 
 def returned(facts: Facts) -> Found:
     """Hold every parameter of the Asimov fit against its nominal value: the data are simulation at the nominal parameters."""
-    for name, numbers in _asimov(facts):
-        error, simulation = numbers["error"], numbers["simulation_error"] or 0.0
-        if not error or numbers["value"] is None:
+    for name, fitted in asimov(facts).items():
+        error, simulation = fitted.error, fitted.simulation_error or 0.0
+        if not error or fitted.value is None:
             continue
-        shift = numbers["value"] - numbers["nominal"]
+        shift = fitted.value - fitted.nominal
         size, effect = abs(shift) / error, abs(shift) / error if name == facts.subject.poi else None
         state = above(size, RETURNED)
         if state == "fail" and abs(shift) < SIGNIFICANT * simulation:
             state = "warning"
         sentence = (
-            f"The Asimov fit returns {name} = {numbers['value']:.4g} ± {error:.2g} where {numbers['nominal']:.4g} is true: "
+            f"The Asimov fit returns {name} = {fitted.value:.4g} ± {error:.2g} where {fitted.nominal:.4g} is true: "
             f"{size:.2f} standard errors away, with ±{simulation:.2g} from MC statistics."
         )
         if state == "pass" and simulation > BLIND * error:
@@ -138,10 +133,6 @@ def returned(facts: Facts) -> Found:
         yield state, sentence, effect
 
 
-def _asimov(facts: Facts) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    yield from facts.inference.fits.get("asimov", {"parameters": {}})["parameters"].items()
-
-
 def good_returned(facts: Facts) -> str:
     """Say that all is well."""
-    return "The Asimov fit returns all of its nominal parameters." if any(_asimov(facts)) else ""
+    return "The Asimov fit returns all of its nominal parameters." if asimov(facts) else ""

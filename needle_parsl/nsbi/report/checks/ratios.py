@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from needle_parsl.analysis import Diagnostics
-from needle_parsl.nsbi.report.checks.states import ORDER, Finding, Found, State, above, below, corrected, reason
+from needle_parsl.nsbi.estimators.results import RatioDiagnostics
+from needle_parsl.nsbi.report.checks.states import ORDER, Found, above, below, corrected, reason, worst
 from needle_parsl.nsbi.report.checks.states import limits as _limits
 from needle_parsl.nsbi.report.gathering import Facts
-
-Numbers = Mapping[str, Any]
-"""The content of `diagnostics.json`."""
+from needle_parsl.summary import Finding, RatioState, State
 
 
 @dataclass(frozen=True)
 class Check:
     """A question to all ratios."""
 
-    look: Callable[[str, Numbers, Diagnostics, int], Found]
+    look: Callable[[str, RatioDiagnostics, Diagnostics, int], Found]
     """Takes name and numbers of a ratio, the thresholds, and the number of ratios."""
     good: str
     """What to say if all pass."""
@@ -37,7 +35,7 @@ def findings(facts: Facts) -> list[Finding]:
     ]
 
 
-def _seen(asked: Check, name: str, numbers: Numbers, limits: Diagnostics, count: int) -> Found:
+def _seen(asked: Check, name: str, numbers: RatioDiagnostics, limits: Diagnostics, count: int) -> Found:
     """Look; what cannot be judged has failed."""
     try:
         yield from asked.look(name, numbers, limits, count)
@@ -45,17 +43,15 @@ def _seen(asked: Check, name: str, numbers: Numbers, limits: Diagnostics, count:
         yield "fail", f"The ratio {name} cannot be judged: {reason(error)}"
 
 
-def by_ratio(facts: Facts) -> dict[str, dict[str, Any]]:
+def by_ratio(facts: Facts) -> dict[str, RatioState]:
     """Give each ratio the state of its worst check, and the checks in each state but pass."""
-    found: dict[str, dict[str, Any]] = {
-        name: {"state": "pass", **{state: [] for state in ORDER[1:]}} for name in facts.diagnostics
-    }
-    for finding in findings(facts):
-        own = found[finding.ratio]
-        own["state"] = max(own["state"], finding.state, key=ORDER.index)
-        if finding.check not in own[finding.state]:
-            own[finding.state].append(finding.check)
-    return found
+    found = {name: [own for own in findings(facts) if own.ratio == name] for name in facts.diagnostics}
+    return {name: _state(own) for name, own in found.items()}
+
+
+def _state(found: list[Finding]) -> RatioState:
+    named = {state: tuple(dict.fromkeys(own.check for own in found if own.state == state)) for state in ORDER[1:]}
+    return RatioState(worst(own.state for own in found), *named.values())
 
 
 CERTAIN = 1e-3
@@ -66,9 +62,9 @@ DISTANCE = 0.15
 """Distance of two distribution functions that the check of overtraining must be able to see, to have power."""
 
 
-def _blind(numbers: Numbers, bins: int, what: str) -> tuple[State, str] | None:
+def _blind(numbers: RatioDiagnostics, bins: int, what: str) -> tuple[State, str] | None:
     """Say whether so few events are compared that a deviation of the size of `SENSITIVE` in each bin would pass."""
-    effective = min(numbers["effective_events"][side] for side in ("numerator", "reweighted_denominator"))
+    effective = min(numbers.effective_events.numerator, numbers.effective_events.reweighted_denominator)
     if effective * SENSITIVE**2 >= bins:
         return None
     return "no power", (
@@ -77,29 +73,29 @@ def _blind(numbers: Numbers, bins: int, what: str) -> tuple[State, str] | None:
     )
 
 
-def _training(name: str, numbers: Numbers, limits: Diagnostics, _: int) -> Found:
-    failed = [m for m in numbers["training"] if m["reason"]]
-    share = len(failed) / max(len(numbers["training"]), 1)
+def _training(name: str, numbers: RatioDiagnostics, limits: Diagnostics, _: int) -> Found:
+    failed = [m for m in numbers.training if m.reason]
+    share = len(failed) / max(len(numbers.training), 1)
     for member in failed:
         yield (
             above(share, _limits(limits.failed)),
-            f"Not trained: {name}, member {member['member']}, fold {member['fold']}: {member['reason']}.",
+            f"Not trained: {name}, member {member.member}, fold {member.fold}: {member.reason}.",
         )
 
 
-def _weights(name: str, numbers: Numbers, _limits: Diagnostics, _: int) -> Found:
-    if numbers["fallback"]:
+def _weights(name: str, numbers: RatioDiagnostics, _limits: Diagnostics, _: int) -> Found:
+    if numbers.fallback:
         yield (
             "fail",
             (
-                f"The ratio {name} is combined by mean_log instead of wifi, without an error of its weights: {numbers['fallback']}. "
+                f"The ratio {name} is combined by mean_log instead of wifi, without an error of its weights: {numbers.fallback}. "
                 "Give more events to split.combine, or reduce negative weights."
             ),
         )
 
 
-def _normalisation(name: str, numbers: Numbers, limits: Diagnostics, _: int) -> Found:
-    value, error = numbers["normalisation"]["value"], numbers["normalisation"]["error"]
+def _normalisation(name: str, numbers: RatioDiagnostics, limits: Diagnostics, _: int) -> Found:
+    value, error = numbers.normalisation.value, numbers.normalisation.error
     if abs(value - 1) > 3 * error:
         yield (
             above(abs(value - 1), _limits(limits.normalisation)),
@@ -115,13 +111,13 @@ def _normalisation(name: str, numbers: Numbers, limits: Diagnostics, _: int) -> 
         )
 
 
-def _closure(name: str, numbers: Numbers, limits: Diagnostics, ratios: int) -> Found:
-    tested = {column: n for column, n in numbers["closure"].items() if n["p_value"] is not None}
+def _closure(name: str, numbers: RatioDiagnostics, limits: Diagnostics, ratios: int) -> Found:
+    tested = {column: n for column, n in numbers.closure.items() if n.p_value is not None}
     if not tested:
         return
-    column, worst = min(tested.items(), key=lambda item: item[1]["p_value"])
-    p_value = corrected(worst["p_value"], len(tested) * ratios)
-    if all(n["chi2"] < CERTAIN * n["ndf"] for n in tested.values()):
+    column, least = min(tested.items(), key=lambda item: item[1].p_value or 0.0)
+    p_value = corrected(least.p_value or 0.0, len(tested) * ratios)
+    if all(n.chi2 < CERTAIN * n.ndf for n in tested.values()):
         yield (
             "no power",
             (
@@ -130,69 +126,70 @@ def _closure(name: str, numbers: Numbers, limits: Diagnostics, ratios: int) -> F
             ),
         )
     elif below(p_value, _limits(limits.p_value)) == "pass" and (
-        blind := _blind(numbers, worst["ndf"] + 1, f"Closure of {name}")
+        blind := _blind(numbers, least.ndf + 1, f"Closure of {name}")
     ):
         yield blind
     yield (
         below(p_value, _limits(limits.p_value)),
         (
-            f"The reweighted reference of {name} differs from the numerator in {column}: chi2 = {worst['chi2']:.0f} for "
-            f"{worst['ndf']} degrees of freedom, p = {p_value:.2g} as the worst of all columns."
+            f"The reweighted reference of {name} differs from the numerator in {column}: chi2 = {least.chi2:.0f} for "
+            f"{least.ndf} degrees of freedom, p = {p_value:.2g} as the worst of all columns."
         ),
     )
 
 
-def _distances(name: str, numbers: Numbers, limits: Diagnostics, _: int) -> Found:
-    column, worst = max(numbers["distances"].items(), key=lambda item: item[1]["wasserstein"])
+def _distances(name: str, numbers: RatioDiagnostics, limits: Diagnostics, _: int) -> Found:
+    column, farthest = max(numbers.distances.items(), key=lambda item: item[1].wasserstein)
     yield (
-        above(worst["wasserstein"], _limits(limits.wasserstein)),
+        above(farthest.wasserstein, _limits(limits.wasserstein)),
         (
-            f"The reweighted reference of {name} is {worst['wasserstein']:.2g} standard deviations away from the numerator in "
+            f"The reweighted reference of {name} is {farthest.wasserstein:.2g} standard deviations away from the numerator in "
             f"{column}, by the Wasserstein distance."
         ),
     )
 
 
-def _two_sample(name: str, numbers: Numbers, limits: Diagnostics, ratios: int) -> Found:
-    found = numbers["two_sample"]
-    if found["error"] > limits.auc[1] - 0.5:
+def _two_sample(name: str, numbers: RatioDiagnostics, limits: Diagnostics, ratios: int) -> Found:
+    found = numbers.two_sample
+    if found.error > limits.auc[1] - 0.5:
         yield (
             "no power",
             (
-                f"The classifier knows its area under the curve for {name} to ± {found['error']:.3f} only, and {limits.auc[1]:g} would be a "
+                f"The classifier knows its area under the curve for {name} to ± {found.error:.3f} only, and {limits.auc[1]:g} would be a "
                 "failure; it needs more test events."
             ),
         )
-    if corrected(found["p_value"], ratios) < limits.p_value[0]:
+    if corrected(found.p_value, ratios) < limits.p_value[0]:
         yield (
-            above(found["auc"], _limits(limits.auc)),
+            above(found.auc, _limits(limits.auc)),
             (
                 f"A classifier distinguishes the reweighted reference of {name} from the numerator: area under its curve "
-                f"{found['auc']:.3f} ± {found['error']:.3f}."
+                f"{found.auc:.3f} ± {found.error:.3f}."
             ),
         )
 
 
-def _calibration(name: str, numbers: Numbers, limits: Diagnostics, ratios: int) -> Found:
-    found = numbers["calibration"]
-    p_value = corrected(found["p_value"], ratios)
-    blind = _blind(numbers, found["ndf"], f"Calibration of {name}")
+def _calibration(name: str, numbers: RatioDiagnostics, limits: Diagnostics, ratios: int) -> Found:
+    found = numbers.calibration
+    p_value = corrected(found.p_value, ratios)
+    blind = _blind(numbers, found.ndf, f"Calibration of {name}")
     if blind and below(p_value, _limits(limits.p_value)) == "pass":
         yield blind
     yield (
         below(p_value, _limits(limits.p_value)),
         (
-            f"The ratio {name} is not calibrated: chi2 = {found['chi2']:.0f} for {found['ndf']} bins, p = {p_value:.2g} as "
-            f"the worst of all ratios; the expected calibration error is {found['ece']:.2g}."
+            f"The ratio {name} is not calibrated: chi2 = {found.chi2:.0f} for {found.ndf} bins, p = {p_value:.2g} as "
+            f"the worst of all ratios; the expected calibration error is {found.ece:.2g}."
         ),
     )
 
 
-def _overtraining(name: str, numbers: Numbers, limits: Diagnostics, ratios: int) -> Found:
-    found = numbers["overtraining"]
-    side = min(("numerator", "denominator"), key=lambda s: float(found[s]["p_value"]))
-    p_value = corrected(found[side]["p_value"], 2 * ratios)
-    effective = numbers["effective_events"]["numerator"]
+def _overtraining(name: str, numbers: RatioDiagnostics, limits: Diagnostics, ratios: int) -> Found:
+    found = numbers.overtraining
+    sides = {"numerator": found.numerator, "denominator": found.denominator}
+    side, least = min(sides.items(), key=lambda item: item[1].p_value)
+    p_value = corrected(least.p_value, 2 * ratios)
+    effective = numbers.effective_events.numerator
     if effective * DISTANCE**2 < 1.36**2:
         yield (
             "no power",
@@ -205,16 +202,16 @@ def _overtraining(name: str, numbers: Numbers, limits: Diagnostics, ratios: int)
         below(p_value, _limits(limits.p_value)),
         (
             f"The ratio {name} is overtrained: ln r of the {side} in training events differs from that of test events by "
-            f"{found[side]['distance']:.3f} in the distribution function, p = {p_value:.2g}; the loss is "
-            f"{found['loss']['train']:.4f} and {found['loss']['test']:.4f}."
+            f"{least.distance:.3f} in the distribution function, p = {p_value:.2g}; the loss is "
+            f"{found.loss.train:.4f} and {found.loss.test:.4f}."
         ),
     )
 
 
-def _support(name: str, numbers: Numbers, limits: Diagnostics, _: int) -> Found:
+def _support(name: str, numbers: RatioDiagnostics, limits: Diagnostics, _: int) -> Found:
     yield (
-        above(numbers["support"], _limits(limits.support)),
-        f"{100 * numbers['support']:.1f} % of the numerator of {name} is where the reference has fewer than 10 effective events.",
+        above(numbers.support, _limits(limits.support)),
+        f"{100 * numbers.support:.1f} % of the numerator of {name} is where the reference has fewer than 10 effective events.",
     )
 
 

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 from needle_parsl.nsbi.report.checks import closure, outside, ratios, samples, toys
 from needle_parsl.nsbi.report.checks import fits as fit_checks
 from needle_parsl.nsbi.report.checks.states import (
     ORDER,
     UNLIKELY,
-    Finding,
     Found,
-    State,
     above,
     below,
     corrected,
     reason,
 )
 from needle_parsl.nsbi.report.gathering import Facts
+from needle_parsl.nsbi.statistics.results import FittedParameter, Scatter
+from needle_parsl.summary import Finding, State
 
 FINITE = {"warning": 0.5, "fail": 1.0}
 """What the finite simulation is worth, over the statistical error."""
@@ -112,43 +111,43 @@ def _mixture(facts: Facts) -> Found:
     if not facts.inference.mixture:
         return
     yellow, red = facts.subject.thresholds.normalisation
-    poi, points = facts.inference.mixture["parameter"], facts.inference.mixture["points"]
-    significant = [p for p in points if abs(p["value"] - 1) > 3 * p["error"]]
+    poi, points = facts.inference.mixture.parameter, facts.inference.mixture.points
+    significant = [p for p in points if abs(p.value - 1) > 3 * p.error]
     if significant:
-        worst = max(significant, key=lambda p: abs(p["value"] - 1))
+        worst = max(significant, key=lambda p: abs(p.value - 1))
         yield (
-            above(abs(worst["value"] - 1), {"warning": yellow, "fail": red}),
+            above(abs(worst.value - 1), {"warning": yellow, "fail": red}),
             (
-                f"The mixture is not normalised: at {poi} = {worst[poi]:g} its mean over the reference is "
-                f"{worst['value']:.4f} ± {worst['error']:.4f}."
+                f"The mixture is not normalised: at {poi} = {worst.at:g} its mean over the reference is "
+                f"{worst.value:.4f} ± {worst.error:.4f}."
             ),
         )
     for p in points:
-        if p["negative"]:
+        if p.negative:
             yield (
                 "warning",
-                f"At {poi} = {p[poi]:g} the mixture is not positive for {100 * p['negative']:.2g} % of the reference.",
+                f"At {poi} = {p.at:g} the mixture is not positive for {100 * p.negative:.2g} % of the reference.",
             )
 
 
 def _good_mixture(facts: Facts) -> str:
-    if not facts.inference.mixture or not facts.inference.mixture["points"]:
+    if not facts.inference.mixture or not facts.inference.mixture.points:
         return ""
-    poi, points = facts.inference.mixture["parameter"], facts.inference.mixture["points"]
-    return f"The mean of the mixture over the reference is 1 within thresholds, for {poi} from {points[0][poi]:g} to {points[-1][poi]:g}."
+    poi, points = facts.inference.mixture.parameter, facts.inference.mixture.points
+    return f"The mean of the mixture over the reference is 1 within thresholds, for {poi} from {points[0].at:g} to {points[-1].at:g}."
 
 
 def _finite(facts: Facts) -> Found:
     for name, fit in facts.inference.fits.items():
-        for parameter, numbers in fit["parameters"].items():
-            if numbers["simulation_error"] and numbers["error"]:
+        for parameter, fitted in fit.parameters.items():
+            if fitted.simulation_error and fitted.error:
                 yield (
-                    above(numbers["simulation_error"] / numbers["error"], FINITE),
+                    above(fitted.simulation_error / fitted.error, FINITE),
                     (
-                        f"MC statistics contribute ±{numbers['simulation_error']:.2g} to {parameter} in the fit '{name}' "
-                        f"(error of the fit ±{numbers['error']:.2g}); not included in the intervals."
+                        f"MC statistics contribute ±{fitted.simulation_error:.2g} to {parameter} in the fit '{name}' "
+                        f"(error of the fit ±{fitted.error:.2g}); not included in the intervals."
                     ),
-                    numbers["simulation_error"] / numbers["error"] if parameter == facts.subject.poi else None,
+                    fitted.simulation_error / fitted.error if parameter == facts.subject.poi else None,
                 )
 
 
@@ -157,13 +156,13 @@ def _ensemble(facts: Facts) -> Found:
         yield from closure.networks(facts)
         return
     for name, fit in facts.inference.fits.items():
-        for parameter, numbers in fit["parameters"].items():
-            if numbers["ensemble_error"] and numbers["error"]:
+        for parameter, fitted in fit.parameters.items():
+            if fitted.ensemble_error and fitted.error:
                 yield (
-                    above((numbers["ensemble_error"] / numbers["error"]) ** 2, WEIGHTED),
+                    above((fitted.ensemble_error / fitted.error) ** 2, WEIGHTED),
                     (
-                        f"In the fit '{name}', the fitted ensemble weights contribute ±{numbers['ensemble_error']:.3g} on {parameter}, "
-                        f"against an error of {numbers['error']:.3g}; total_error, intervals of scans and limits have both, MINOS, impacts and "
+                        f"In the fit '{name}', the fitted ensemble weights contribute ±{fitted.ensemble_error:.3g} on {parameter}, "
+                        f"against an error of {fitted.error:.3g}; total_error, intervals of scans and limits have both, MINOS, impacts and "
                         "toys do not. Beyond the error itself it is overstated by some 20 %, and more events in split.combine are the remedy."
                     ),
                 )
@@ -171,7 +170,7 @@ def _ensemble(facts: Facts) -> Found:
 
 def _good_ensemble(facts: Facts) -> str:
     fits = facts.inference.fits.values()
-    known = any(numbers["ensemble_error"] is not None for fit in fits for numbers in fit["parameters"].values())
+    known = any(fitted.ensemble_error is not None for fit in fits for fitted in fit.parameters.values())
     source = "networks" if facts.inference.closure is not None else "ensemble weights"
     return f"The error of the {source} adds little to the errors of the fits." if known else ""
 
@@ -180,45 +179,45 @@ def _bootstrap(facts: Facts) -> Found:
     found = facts.inference.bootstrap
     if found is None:
         return
-    if found["failed"]:
-        yield "warning", f"{found['failed']} replicas have no ratios: {'; '.join(found['reasons'])}."
-    for name, parameters in found["fits"].items():
-        fit = facts.inference.fits[name]["parameters"]
-        for parameter, numbers in parameters.items():
-            if numbers["failed"]:
+    if found.failed:
+        yield "warning", f"{found.failed} replicas have no ratios: {'; '.join(found.reasons)}."
+    for name, parameters in found.fits.items():
+        for parameter, own in parameters.items():
+            if own.failed:
                 yield (
                     "warning",
-                    f"In the fit '{name}', {numbers['failed']} replicas did not converge; no number has them in it.",
+                    f"In the fit '{name}', {own.failed} replicas did not converge; no number has them in it.",
                 )
-            if numbers["total"] is not None and fit[parameter]["error"]:
+            error = facts.inference.fits[name].parameters[parameter].error
+            if own.total is not None and error:
                 yield (
-                    above(numbers["total"] / fit[parameter]["error"], SCATTERED),
+                    above(own.total / error, SCATTERED),
                     (
-                        f"In the fit '{name}', other simulated events and seeds would scatter {parameter} by {_scatter(numbers)}, "
-                        f"against an error of {fit[parameter]['error']:.3g}; intervals and scans do not contain it. More "
+                        f"In the fit '{name}', other simulated events and seeds would scatter {parameter} by {_scatter(own)}, "
+                        f"against an error of {error:.3g}; intervals and scans do not contain it. More "
                         "simulated events and more training.members are the remedies."
                     ),
                 )
 
 
-def _scatter(numbers: Mapping[str, Any]) -> str:
+def _scatter(own: Scatter) -> str:
+    assert own.uncertainty is not None  # it is known with the others
     return (
-        f"{numbers['total']:.2g} ± {numbers['uncertainty']['total']:.1g} (simulation {numbers['simulation']:.2g}, "
-        f"training {numbers['training']:.2g})"
+        f"{own.total:.2g} ± {own.uncertainty.total:.1g} (simulation {own.simulation:.2g}, training {own.training:.2g})"
     )
 
 
 def _good_bootstrap(facts: Facts) -> str:
     found, poi = facts.inference.bootstrap, facts.subject.poi
-    if found is None or found["fits"][facts.subject.headline][poi]["total"] is None:
+    own = found.fits[facts.subject.headline][poi] if found else None
+    if own is None or own.total is None:
         return ""
-    numbers = found["fits"][facts.subject.headline][poi]
-    return f"Other simulated events and seeds would scatter {poi} by only {_scatter(numbers)}."
+    return f"Other simulated events and seeds would scatter {poi} by only {_scatter(own)}."
 
 
 def _truth(facts: Facts) -> Found:
     for poi, learned, exact in _compared(facts):
-        shift = (learned["value"] - exact["value"]) / exact["error"]
+        shift = (learned.value - exact.value) / (exact.error or math.nan)
         yield (
             above(abs(shift), SHIFTED),
             (
@@ -228,11 +227,11 @@ def _truth(facts: Facts) -> Found:
         )
 
 
-def _compared(facts: Facts) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+def _compared(facts: Facts) -> Iterator[tuple[str, FittedParameter, FittedParameter]]:
     if "exact" in facts.inference.fits and "asimov" in facts.inference.fits:
         poi = facts.subject.poi
-        learned, exact = (facts.inference.fits[name]["parameters"][poi] for name in ("asimov", "exact"))
-        if learned["error"] and exact["error"]:
+        learned, exact = (facts.inference.fits[name].parameters[poi] for name in ("asimov", "exact"))
+        if learned.error and exact.error:
             yield poi, learned, exact
 
 
@@ -243,26 +242,19 @@ def _good_simulation(facts: Facts) -> str:
 
 
 def _described(facts: Facts) -> Found:
-    found = facts.inference.distributions
-    tested = {
-        name: entry
-        for part in found.values()
-        if isinstance(part, dict)
-        for name, entry in part.items()
-        if "p_value" in entry
-    }
+    tested = facts.inference.distributions.tested()
     if tested and facts.observed is not None and facts.observed < FEW_EVENTS:
         yield (
             "no power",
             f"{facts.observed} observed events are too few to see whether the model describes their distributions; {FEW_EVENTS} would begin to.",
         )
     if tested:
-        name, worst = min(tested.items(), key=lambda item: item[1]["p_value"])
-        p_value = corrected(worst["p_value"], len(tested))
+        name, worst = min(tested.items(), key=lambda item: item[1].p_value)
+        p_value = corrected(worst.p_value, len(tested))
         yield (
             below(p_value, UNLIKELY),
             (
-                f"After the fit the data are not described in {name}: deviance {worst['deviance']:.0f} for {worst['ndf']} degrees "
+                f"After the fit the data are not described in {name}: deviance {worst.deviance:.0f} for {worst.ndf} degrees "
                 f"of freedom, p = {p_value:.2g} as the worst of {len(tested)} distributions."
             ),
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
-from needle_parsl.nsbi.report.checks.states import Found, State, above, below, limits
+from needle_parsl.nsbi.report.checks.states import Found, above, below, limits
 from needle_parsl.nsbi.report.gathering import Facts, Sample
+from needle_parsl.nsbi.statistics.results import InjectionTests
+from needle_parsl.summary import State
 
 FEW = {"warning": 1000.0, "fail": 100.0}
 """Effective events of a part of a sample."""
@@ -175,7 +176,7 @@ def good_leaks(facts: Facts) -> str:
 
 def outputs(facts: Facts) -> Found:
     """Look for values that cannot be ln r: those of a probability lie between 0 and 1, before they are normalised."""
-    scales = _scales(facts.inference.closure or {})
+    scales = _scales(facts.inference.closure)
     for name, values in facts.dataset.ratios.items():
         slope, offset = scales.get(name, (1.0, 0.0))
         low = (float(values.min(initial=np.inf)) - offset) / slope
@@ -187,12 +188,10 @@ def outputs(facts: Facts) -> Found:
             )
 
 
-def _scales(closure: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+def _scales(closure: InjectionTests | None) -> dict[str, tuple[float, float]]:
     """Give the slope and offset with which ratios were normalised."""
-    groups = closure.get("normalisation", {}).values()
-    return {
-        name: (own["slope"], own["offset"]) for group in groups for name, own in group["ratios"].items() if own["slope"]
-    }
+    groups = closure.normalisation.values() if closure else ()
+    return {name: (own.slope, own.offset) for group in groups for name, own in group.ratios.items() if own.slope}
 
 
 def good_outputs(facts: Facts) -> str:

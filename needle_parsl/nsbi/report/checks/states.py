@@ -6,29 +6,15 @@ A check that would not have seen a fault of the size of its own threshold has no
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-State = Literal["pass", "no power", "warning", "fail"]
+from needle_parsl.summary import State
+
 ORDER: tuple[State, ...] = ("pass", "no power", "warning", "fail")
 """From the best to the worst."""
 UNLIKELY = {"warning": 1e-2, "fail": 1e-6}
 """p-values, corrected for the number of comparisons."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check has found."""
-
-    check: str
-    state: State
-    sentence: str
-    effect: float | None = None
-    """What it may do to the parameter of interest, in its standard errors; None where nobody has measured that."""
-    ratio: str = ""
-    """Which ratio it is about, if any."""
 
 
 Said = tuple[State, str] | tuple[State, str, float | None]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from scipy.stats import binomtest
 
 from needle_parsl.nsbi.report.checks.states import UNLIKELY, Found, Said, above, below, corrected
 from needle_parsl.nsbi.report.gathering import Facts
+from needle_parsl.nsbi.statistics.results import CoveragePoint
 
 BIASED = {"warning": 0.2, "fail": 0.5}
 """Bias beyond two of its errors, in units of the spread."""
@@ -26,17 +24,17 @@ TOYS_LOST = {"warning": 0.0, "fail": 0.05}
 
 def toys(facts: Facts) -> Found:
     """Look at the toys of each truth, and at the coverage of each of their intervals."""
-    points = facts.inference.coverage["points"] if facts.inference.coverage else []
+    known = facts.inference.coverage.points if facts.inference.coverage else ()
     # What these toys leave out, other ensembles, is in intervals with the ensemble error: they should cover more often. Toys with
     # other ensembles are of the method and not of these ratios, and those of one replica are not independent.
-    points = [point for point in points if point["method"] in ("profile", "neyman")]
+    points = [point for point in known if point.method in ("profile", "neyman")]
     seen: set[str] = set()
     for point in points:
-        truth = ", ".join(f"{name} = {value:g}" for name, value in point["truth"].items())
+        truth = ", ".join(f"{name} = {value:g}" for name, value in point.truth.items())
         if truth not in seen:
             seen.add(truth)
             yield from _estimates(truth, point)
-        if point["toys"]:
+        if point.toys:
             yield _covered(truth, point, len(points))
 
 
@@ -50,25 +48,27 @@ def good_toys(facts: Facts) -> str:
     )
 
 
-def _covered(truth: str, point: Mapping[str, Any], tests: int) -> Said:
-    if point["error"] > FEW_TOYS["coverage"]:
+def _covered(truth: str, point: CoveragePoint, tests: int) -> Said:
+    assert point.error is not None  # with toys
+    assert point.coverage is not None
+    if point.error > FEW_TOYS["coverage"]:
         return "no power", (
-            f"At {truth} {point['toys']} toys tell the coverage at {point['level']:g} to ± {100 * point['error']:.0f} % only; "
-            f"{round(point['level'] * (1 - point['level']) / FEW_TOYS['coverage'] ** 2) + 1} toys would tell it to {100 * FEW_TOYS['coverage']:.0f} %."
+            f"At {truth} {point.toys} toys tell the coverage at {point.level:g} to ± {100 * point.error:.0f} % only; "
+            f"{round(point.level * (1 - point.level) / FEW_TOYS['coverage'] ** 2) + 1} toys would tell it to {100 * FEW_TOYS['coverage']:.0f} %."
         )
-    held = round(point["coverage"] * point["toys"])
-    p_value = corrected(float(binomtest(held, point["toys"], point["level"]).pvalue), tests)
+    held = round(point.coverage * point.toys)
+    p_value = corrected(float(binomtest(held, point.toys, point.level).pvalue), tests)
     return below(p_value, UNLIKELY), (
-        f"At {truth} the {point['method']} interval at {point['level']:g} covers in {100 * point['coverage']:.1f} ± "
-        f"{100 * point['error']:.1f} % of {point['toys']} toys, p = {p_value:.2g} as one of {tests} such tests."
+        f"At {truth} the {point.method} interval at {point.level:g} covers in {100 * point.coverage:.1f} ± "
+        f"{100 * point.error:.1f} % of {point.toys} toys, p = {p_value:.2g} as one of {tests} such tests."
     )
 
 
-def _estimates(truth: str, point: Mapping[str, Any]) -> Found:
-    total = point["toys"] + point["failed"]
+def _estimates(truth: str, point: CoveragePoint) -> Found:
+    total = point.toys + point.failed
     yield (
-        above(point["failed"] / total, TOYS_LOST),
-        (f"At {truth} the fits of {point['failed']} of {total} toys failed; no number has them in it."),
+        above(point.failed / total, TOYS_LOST),
+        (f"At {truth} the fits of {point.failed} of {total} toys failed; no number has them in it."),
     )
     if 0 < total < FEW_TOYS["toys"]:
         yield (
@@ -78,21 +78,21 @@ def _estimates(truth: str, point: Mapping[str, Any]) -> Found:
                 f"{BIASED['warning']:g} with two of its errors."
             ),
         )
-    if point["bias"] is not None and point["spread"]:
-        size = max(abs(point["bias"]) - 2 * point["bias_error"], 0.0) / point["spread"]
+    if point.bias is not None and point.bias_error is not None and point.spread:
+        size = max(abs(point.bias) - 2 * point.bias_error, 0.0) / point.spread
         yield (
             above(size, BIASED),
             (
-                f"At {truth} toys are biased by {point['bias']:+.3g} ± {point['bias_error']:.2g}, "
-                f"{abs(point['bias']) / point['spread']:.2f} of their spread."
+                f"At {truth} toys are biased by {point.bias:+.3g} ± {point.bias_error:.2g}, "
+                f"{abs(point.bias) / point.spread:.2f} of their spread."
             ),
             size,
         )
-    if point["pull_width"] is not None:
-        excess = max(abs(point["pull_width"] - 1) - 2.5 * point["pull_width_error"], 0.0)
+    if point.pull_width is not None and point.pull_width_error is not None:
+        excess = max(abs(point.pull_width - 1) - 2.5 * point.pull_width_error, 0.0)
         yield (
             above(excess, PULLED),
-            (f"At {truth} pulls have the width {point['pull_width']:.2f} ± {point['pull_width_error']:.2f}."),
+            (f"At {truth} pulls have the width {point.pull_width:.2f} ± {point.pull_width_error:.2f}."),
         )
 
 
@@ -103,23 +103,23 @@ def belt(facts: Facts) -> Found:
         yield "fail", f"There is no Neyman construction: {facts.inference.no_belt}."
     if found is None:
         return
-    for level in found["open"]:
+    for level in found.open:
         yield (
             "warning",
             f"The {level} interval of the Neyman construction leaves its grid, or spans a value without a fit.",
         )
-    worst = max(p["failed"] / (p["failed"] + p["toys"]) for p in found["points"])
+    worst = max(p.failed / (p.failed + p.toys) for p in found.points)
     yield (
         above(worst, TOYS_LOST),
         f"Up to {100 * worst:.1f} % of the toys at a value of the grid have a fit that failed.",
     )
-    vetoed = max(p["vetoed"] for p in found["points"])
+    vetoed = max(p.vetoed for p in found.points)
     yield (
         above(vetoed, VETOED),
         f"Up to {100 * vetoed:.2g} % of the expected events of the belt's toys cannot be drawn.",
     )
-    for level in found["intervals"]:
-        blur = max(p["critical_error"][level] / max(p["critical"][level], 1e-9) for p in found["points"])
+    for level in found.intervals:
+        blur = max(p.critical_error[level] / max(p.critical[level], 1e-9) for p in found.points)
         yield (
             above(blur, BLURRED),
             (

@@ -68,7 +68,7 @@ FIGURES = {
     "pulls": Entry("toys", "Pulls over toys: best value minus truth, over its error.", toys.pulls, lambda f: bool(f.inference.toys)),
     "mixture": Entry(
         "ratios", "Mean of the learned mixture of all processes over the reference's test events, along the parameter of interest; "
-        "neighbouring points have nearly the same events. A density has 1.", health.mixture, lambda f: bool(f.inference.mixture and f.inference.mixture["points"]),
+        "neighbouring points have nearly the same events. A density has 1.", health.mixture, lambda f: bool(f.inference.mixture and f.inference.mixture.points),
     ),
     **{name: Entry(*entry) for name, entry in closure.FIGURES.items()},
     "closure": Entry(

@@ -48,7 +48,7 @@ def normalisation(facts: Facts) -> Figure:
     figure, (left, right) = _rows(list(found), 2)
     for row, (_, scale) in enumerate(found.values()):
         for ax, what in ((left, "slope"), (right, "offset")):
-            value, error = (closures.number(scale[name]) for name in (what, f"{what}_error"))
+            value, error = (closures.number(getattr(scale, name)) for name in (what, f"{what}_error"))
             ax.errorbar(value, row, xerr=error, fmt="o", color=COLOURS[0], markersize=4, capsize=2)
     _bands(left, 1, *lights.SLOPE.values())
     _bands(right, 0, *lights.OFFSET.values())
@@ -147,14 +147,18 @@ def halves(facts: Facts) -> Figure:
 def scatter(facts: Facts) -> Figure:
     """Draw the best values of toys, beside a Gaussian of the stated error about their mean."""
     assert facts.inference.closure is not None
-    found = facts.inference.closure["toys"]
-    values, error, ratio = np.array(found["values"]), closures.number(found["error"]), closures.spread(found)
+    found = facts.inference.closure.toys
+    assert found is not None
+    values, error, ratio = np.array(found.values), closures.number(found.error), closures.spread(found)
     figure, (ax,) = panels(1, width=4.8, height=3.2)
-    counts, edges, _ = ax.hist(values, bins=12, histtype="step", color=COLOURS[0], label=f"{found['toys']} toys")
+    counts, edges, _ = ax.hist(values, bins=12, histtype="step", color=COLOURS[0], label=f"{found.toys} toys")
     x = np.linspace(edges[0] - 1e-9, edges[-1] + 1e-9, 200)
     height = len(values) * (edges[1] - edges[0]) / (error * np.sqrt(2 * np.pi))
     ax.plot(
-        x, height * np.exp(-(((x - found["mean"]) / error) ** 2) / 2), color=COLOURS[2], label="error of the Asimov fit"
+        x,
+        height * np.exp(-(((x - closures.number(found.mean)) / error) ** 2) / 2),
+        color=COLOURS[2],
+        label="error of the Asimov fit",
     )
     ax.set(xlabel=f"best {facts.subject.poi}", ylabel="toys", ylim=(0, 1.5 * max(np.max(counts), 1)))
     ax.set_title(f"spread / error = {ratio[0]:.2f} ± {ratio[1]:.2f}", fontsize=9)
@@ -169,8 +173,8 @@ def _some(kind: str) -> Callable[[Facts], bool]:
 
 def _thrown(facts: Facts) -> bool:
     """Say whether there are toys, and an error to compare them with."""
-    found = (facts.inference.closure or {}).get("toys") or {}
-    return not found.get("reason") and bool(found.get("values")) and bool(found.get("error"))
+    found = facts.inference.closure.toys if facts.inference.closure else None
+    return found is not None and not found.reason and bool(found.values) and bool(found.error)
 
 
 FIGURES: dict[str, tuple[str, str, Callable[[Facts], Figure], Callable[[Facts], bool]]] = {

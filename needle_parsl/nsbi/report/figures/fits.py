@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, each, panels, split_panels
 from needle_parsl.nsbi.report.gathering import Facts
+from needle_parsl.nsbi.statistics.results import Distribution, NuisanceImpact
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,19 +24,18 @@ WORDS = {"covariance": "covariance", "observable": r"observable $\pm 1\sigma$", 
 
 def _at_ends(facts: Facts) -> set[str]:
     """Name the parameters of the headline fit that are at a bound."""
-    fit = facts.inference.fits[facts.subject.headline]
-    return {*fit["on_wall"], *fit["at_bound"]}
+    return {*facts.fit.on_wall, *facts.fit.at_bound}
 
 
-def _pull(axes: Axes, row: float, entry: Mapping[str, Any], colour: str) -> None:
+def _pull(axes: Axes, row: float, entry: NuisanceImpact, colour: str) -> None:
     """Draw a pull; one that leaves the axes is at their end, with its number."""
-    place = float(np.clip(entry["pull"], -PULLS, PULLS))
-    error = max(entry["pull_error"] or 0.0, 0.0)
+    place = float(np.clip(entry.pull, -PULLS, PULLS))
+    error = max(entry.pull_error or 0.0, 0.0)
     axes.errorbar(place, row, xerr=error, fmt="o", color=colour, markersize=4, capsize=2)
-    if place != entry["pull"]:
+    if place != entry.pull:
         side = "left" if place < 0 else "right"
         axes.annotate(
-            f"{entry['pull']:+.1f}", (place, row), (0, 5), textcoords="offset points", ha=side, fontsize=8, color=colour
+            f"{entry.pull:+.1f}", (place, row), (0, 5), textcoords="offset points", ha=side, fontsize=8, color=colour
         )
 
 
@@ -45,28 +45,28 @@ def impacts(facts: Facts) -> Figure:
 
     assert facts.inference.impacts is not None
     found = facts.inference.impacts
-    ends, method = _at_ends(facts), found["methods"][-1]
-    entries = sorted(found["nuisances"], key=lambda entry: entry["name"] not in ends)[:RANKED]
+    ends, method = _at_ends(facts), found.methods[-1]
+    entries = sorted(found.nuisances, key=lambda entry: entry.name not in ends)[:RANKED]
     figure = Figure(figsize=(8.4, 1.6 + 0.34 * len(entries)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1, 1.25])
     rows = np.arange(len(entries))[::-1]
     for row, entry in zip(rows, entries, strict=True):
-        _bars(right, float(row), entry["impacts"])
-        _pull(left, float(row), entry, RED if entry["name"] in ends else "black")
+        _bars(right, float(row), entry.impacts)
+        _pull(left, float(row), entry, RED if entry.name in ends else "black")
     left.axvspan(-1, 1, color="0.92", zorder=0)
     left.axvline(0, color="0.6", linewidth=0.8, zorder=0)
     right.axvline(0, color="0.6", linewidth=0.8)
-    left.set_yticks(rows, [entry["name"] for entry in entries])
+    left.set_yticks(rows, [entry.name for entry in entries])
     for label, entry in zip(left.get_yticklabels(), entries, strict=True):
-        label.set_color(RED if entry["name"] in ends else "black")
+        label.set_color(RED if entry.name in ends else "black")
     left.set(
         xlabel=r"$(\hat\alpha - \alpha_0)\,/\,\sigma_0$",
         xlim=(-1.1 * PULLS, 1.1 * PULLS),
         ylim=(-0.7, len(entries) - 0.3),
     )
-    right.set(xlabel=rf"$\Delta${found['parameter']}")
+    right.set(xlabel=rf"$\Delta${found.parameter}")
     right.tick_params(left=False)
-    shifts = [abs(x) for e in entries for pair in e["impacts"].values() for x in pair if x is not None]
+    shifts = [abs(x) for e in entries for pair in e.impacts.values() for x in pair if x is not None]
     reach = (
         1.15 * max([x for x in shifts if np.isfinite(x)], default=0.0) or 1.0
     )  # no impact may be known, or all may be 0
@@ -75,14 +75,14 @@ def impacts(facts: Facts) -> Figure:
     handles = [right.barh(-9, 0, color=colour, label=rf"$\alpha$ {way}: {WORDS[method]}")
                for colour, way in zip((COLOURS[0], COLOURS[1]), ("down", "up"), strict=True)]  # fmt: skip
     handles += [right.plot([], [], marker, color="black", markersize=6, label=WORDS[other])[0]
-                for marker, other in zip("|x", found["methods"][:-1], strict=False)]  # fmt: skip
+                for marker, other in zip("|x", found.methods[:-1], strict=False)]  # fmt: skip
     figure.legend(handles=handles, frameon=False, loc="outside upper right", ncols=2, fontsize=8)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def _bars(axes: Axes, row: float, found: Mapping[str, list[float | None]]) -> None:
+def _bars(axes: Axes, row: float, found: Mapping[str, tuple[float | None, float | None]]) -> None:
     """Draw the last definition as bars and the others as marks."""
     *others, method = found
     for colour, shift in zip((COLOURS[0], COLOURS[1]), found[method], strict=True):
@@ -95,16 +95,15 @@ def _bars(axes: Axes, row: float, found: Mapping[str, list[float | None]]) -> No
 
 def correlated(facts: Facts) -> bool:
     """Whether two parameters or more have an error."""
-    covariance = np.array(facts.inference.fits[facts.subject.headline]["covariance"])
+    covariance = np.array(facts.fit.covariance)
     return int((np.diag(covariance) > 0).sum()) > 1
 
 
 def correlations(facts: Facts) -> Figure:
     """Draw the correlation matrix of the headline fit; parameters without an error are left out."""
-    fit = facts.inference.fits[facts.subject.headline]
-    covariance = np.array(fit["covariance"])
+    covariance = np.array(facts.fit.covariance)
     kept = np.flatnonzero(np.diag(covariance) > 0)
-    names = [list(fit["parameters"])[k] for k in kept]
+    names = [list(facts.fit.parameters)[k] for k in kept]
     error = np.sqrt(np.diag(covariance)[kept])
     found = covariance[np.ix_(kept, kept)] / np.outer(error, error)
     side = min(2.2 + 0.5 * len(kept), 9.0)
@@ -124,11 +123,11 @@ def correlations(facts: Facts) -> Figure:
 def distributions(facts: Facts) -> Figure:
     """Draw every feature, log ratio and region: the processes after the fit, the sum before it, and data."""
     found = facts.inference.distributions
-    entries = {**{f"region {name}": entry for name, entry in found["regions"].items()}, **found["columns"]}
+    entries = {**{f"region {name}": entry for name, entry in found.regions.items()}, **found.columns}
     shown = list(entries.items())[:MOST]
     figure, cells = split_panels(len(shown))
 
-    def draw(cell: tuple[Axes, Axes], named: tuple[str, Mapping[str, Any]]) -> None:
+    def draw(cell: tuple[Axes, Axes], named: tuple[str, Distribution]) -> None:
         _distribution(*cell, named[1])
         cell[0].set_title(named[0], loc="left", fontsize=9)
 
@@ -139,27 +138,28 @@ def distributions(facts: Facts) -> Figure:
     return figure
 
 
-def _distribution(upper: Axes, lower: Axes, entry: Mapping[str, Any]) -> None:
-    post, prior = entry["postfit"], entry["prefit"]
-    size = len(post["total"])
-    edges = np.array(entry.get("edges") or np.arange(size + 1.0))
+def _distribution(upper: Axes, lower: Axes, entry: Distribution) -> None:
+    post, prior = entry.postfit, entry.prefit
+    size = len(post.total)
+    edges = np.array(entry.edges or np.arange(size + 1.0))
     width, middle = np.diff(edges), (edges[1:] + edges[:-1]) / 2
-    total, error = np.array(post["total"]), np.array(post["error"])
-    for colour, (process, counts) in zip(COLOURS, post["processes"].items(), strict=False):
+    total, error = np.array(post.total), np.array(post.error)
+    for colour, (process, counts) in zip(COLOURS, post.processes.items(), strict=False):
         upper.stairs(np.array(counts) / width, edges, color=colour, label=process, linewidth=1.1)
     upper.stairs(total / width, edges, color="black", linewidth=1.2, label="after the fit")
-    upper.stairs(np.array(prior["total"]) / width, edges, color="0.5", linestyle="--", linewidth=1, label="before")
+    upper.stairs(np.array(prior.total) / width, edges, color="0.5", linestyle="--", linewidth=1, label="before")
     safe = np.maximum(total, 1e-12)
     band = np.r_[error / safe, (error / safe)[-1:]]
     lower.fill_between(edges, 1 - band, 1 + band, step="post", color="0.85", linewidth=0)
-    lower.stairs(np.array(prior["total"]) / safe, edges, color="0.5", linestyle="--", linewidth=1)
-    if "observed" in entry:
-        n = np.array(entry["observed"])
+    lower.stairs(np.array(prior.total) / safe, edges, color="0.5", linestyle="--", linewidth=1)
+    if entry.observed is not None:
+        n = np.array(entry.observed)
         upper.errorbar(middle, n / width, np.sqrt(n) / width, fmt=".", color="black", markersize=4, label="data")
         lower.errorbar(middle, n / safe, np.sqrt(n) / safe, fmt=".", color="black", markersize=4)
-        upper.set_title(f"p = {entry['p_value']:.2g}", loc="right", fontsize=8)  # data may be anywhere below
-    upper.set_ylabel("events / unit" if "edges" in entry else "events", fontsize=8)
-    lower.set(ylabel="ratio", ylim=(0.6, 1.4) if "observed" in entry else (0.8, 1.2))
+        p_value = "" if entry.goodness is None else f"p = {entry.goodness.p_value:.2g}"
+        upper.set_title(p_value, loc="right", fontsize=8)  # data may be anywhere below
+    upper.set_ylabel("events / unit" if entry.edges is not None else "events", fontsize=8)
+    lower.set(ylabel="ratio", ylim=(0.6, 1.4) if entry.observed is not None else (0.8, 1.2))
     lower.axhline(1, color="black", linewidth=0.8)
-    if "edges" not in entry:
+    if entry.edges is None:
         lower.set_xlabel("bin", fontsize=8)

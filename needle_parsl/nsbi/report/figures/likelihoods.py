@@ -28,7 +28,7 @@ STYLES = {"scan_exact": ":", "scan_statistical": "--"}
 def likelihood(facts: Facts) -> Figure:
     """Draw the profile likelihood scans with their intervals: their points, and the curve that intervals are read from."""
     figure, (axes,) = panels(1, width=6.4, height=4.4)
-    levels, inflation = facts.inference.scans["scan"]["intervals"], facts.inference.scans["scan"]["inflation"]
+    levels, inflation = facts.scan.intervals, facts.scan.inflation
     height = 2.2 * inflation * float(chi2.ppf(max(float(level) for level in levels), 1))
     shown = [
         _curve(axes, facts, name, colour, height) for colour, name in zip(COLOURS, facts.inference.scans, strict=False)
@@ -49,7 +49,7 @@ def likelihood(facts: Facts) -> Figure:
 def _curve(axes: Axes, facts: Facts, name: str, colour: str, height: float) -> Floats:
     """Draw one scan; return where it is below the top of the figure."""
     scan = facts.inference.scans[name]
-    points = _rising([[p[scan["parameter"]], p["t"]] for p in scan["points"] if p["converged"]])
+    points = _rising([[p.value, p.t] for p in scan.points if p.converged])
     label = CURVES[facts.subject.headline if name == "scan" else name]
     if len(points) < 5:
         return np.empty(0)
@@ -71,36 +71,38 @@ def _rising(points: list[list[float | None]]) -> Floats:
 
 def plane(facts: Facts) -> Figure:
     """Draw the contours of a scan of two parameters."""
-    assert facts.inference.plane is not None
-    x, y = facts.inference.plane["parameters"]
-    points = facts.inference.plane["points"]
-    columns = [np.unique([p[name] for p in points]) for name in (x, y)]
-    t = np.array([np.nan if p["t"] is None else p["t"] for p in points]).reshape(*map(len, columns)).T
+    found = facts.inference.plane
+    assert found is not None
+    (x, y), points = found.parameters, found.points
+    columns = [np.unique([p.x for p in points]), np.unique([p.y for p in points])]
+    t = np.array([np.nan if p.t is None else p.t for p in points]).reshape(*map(len, columns)).T
     figure, (axes,) = panels(1, width=6.4, height=4.4)
     image = axes.pcolormesh(*columns, np.clip(t, 0, 12), cmap="Blues_r", shading="nearest", rasterized=True)
     figure.colorbar(image, ax=axes, label=r"$t = -2\,\ln\lambda$")
-    heights = {height: f"{100 * float(level):g} %" for level, height in facts.inference.plane["heights"].items()}
+    heights = {height: f"{100 * float(level):g} %" for level, height in found.heights.items()}
     lines = axes.contour(*columns, t, levels=sorted(heights), colors=COLOURS[2])
     axes.clabel(lines, fmt=heights, fontsize=9)
-    axes.plot(facts.inference.plane["best"][x], facts.inference.plane["best"][y], "+", color=COLOURS[2], markersize=10)
+    axes.plot(found.best[x], found.best[y], "+", color=COLOURS[2], markersize=10)
     axes.set(xlabel=x, ylabel=y)
     return figure
 
 
 def limits(facts: Facts) -> Figure:
     """Draw CLs from toys along the parameter of interest, what is expected without a signal, and the upper limits."""
-    assert facts.inference.belt is not None
-    poi, found = facts.inference.belt["parameter"], facts.inference.belt["limits"]
-    points = [p for p in found["points"] if p["cls"] is not None and p["expected"]]
-    grid, cls, error = (np.array([p[name] for p in points]) for name in (poi, "cls", "cls_error"))
-    bands = np.array([p["expected"] for p in points]).T
+    belt = facts.inference.belt
+    assert belt is not None
+    assert belt.limits is not None
+    poi, found = belt.parameter, belt.limits
+    points = [p for p in found.points if p.cls is not None and p.expected]
+    grid, cls, error = (np.array([getattr(p, name) for p in points]) for name in ("value", "cls", "cls_error"))
+    bands = np.array([p.expected for p in points]).T
     figure, (axes,) = panels(1, width=6.4, height=4.4)
     axes.fill_between(grid, bands[0], bands[4], color="#ffdf7f", label=r"expected $\pm 2\sigma$")
     axes.fill_between(grid, bands[1], bands[3], color="#85d1fb", label=r"expected $\pm 1\sigma$")
     axes.plot(grid, bands[2], "--", color="black", label="expected without a signal")
     label = "observed" if facts.subject.headline == "observed" else "Asimov"
     axes.errorbar(grid, cls, error, fmt="o-", color="black", markersize=4, capsize=2, label=f"{label}, toys")
-    for colour, (level, upper) in zip(COLOURS, found["upper"].items(), strict=False):
+    for colour, (level, upper) in zip(COLOURS, found.upper.items(), strict=False):
         said = "not on the grid" if upper is None else f"{poi} < {upper:.3g}"
         axes.axhline(1 - float(level), color=colour, linewidth=1, label=f"{100 * float(level):g} %: {said}")
         if upper is not None:
@@ -112,8 +114,8 @@ def limits(facts: Facts) -> Figure:
 
 def limited(facts: Facts) -> bool:
     """Whether there are CLs to draw."""
-    found = (facts.inference.belt or {}).get("limits")
-    return found is not None and any(p["cls"] is not None and p["expected"] for p in found["points"])
+    found = facts.inference.belt.limits if facts.inference.belt else None
+    return found is not None and any(p.cls is not None and p.expected for p in found.points)
 
 
 def _observed(axes: Axes, facts: Facts, known: Floats) -> None:
@@ -127,22 +129,23 @@ def _observed(axes: Axes, facts: Facts, known: Floats) -> None:
 
 def belt(facts: Facts) -> Figure:
     """Draw t of the data with the critical values that toys give, beside those of the chi-squared distribution."""
-    assert facts.inference.belt is not None
-    poi, points = facts.inference.belt["parameter"], facts.inference.belt["points"]
-    grid = np.array([p[poi] for p in points])
+    found = facts.inference.belt
+    assert found is not None
+    poi, points = found.parameter, found.points
+    grid = np.array([p.value for p in points])
     figure, (axes,) = panels(1, width=6.4, height=4.4)
-    _observed(axes, facts, _rising([[p[poi], p["t"]] for p in points]))
+    _observed(axes, facts, _rising([[p.value, p.t] for p in points]))
     top = 0.0
-    for colour, (level, pieces) in zip(COLOURS, facts.inference.belt["intervals"].items(), strict=False):
+    for colour, (level, pieces) in zip(COLOURS, found.intervals.items(), strict=False):
         raw, raw_error, critical, error = (
-            np.array([p[name][level] for p in points])
+            np.array([getattr(p, name)[level] for p in points])
             for name in ("critical_raw", "critical_raw_error", "critical", "critical_error")
         )
         axes.errorbar(grid, raw, raw_error, fmt="o", color=colour, markersize=4, capsize=2,
                       label=f"critical at {100 * float(level):g} %, toys")  # fmt: skip
         axes.plot(grid, critical, color=colour, linewidth=1.5)
         axes.fill_between(grid, critical - error, critical + error, color=colour, alpha=0.25, linewidth=0)
-        axes.axhline(facts.inference.belt["asymptotic"][level], color=colour, linestyle=":", linewidth=1)
+        axes.axhline(found.asymptotic[level], color=colour, linestyle=":", linewidth=1)
         for low, high in pieces:
             axes.axvspan(low, high, color=colour, alpha=0.08)
         top = max(top, float(np.max(raw + raw_error, where=np.isfinite(raw + raw_error), initial=0.0)))

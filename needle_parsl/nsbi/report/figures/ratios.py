@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, Floats, each, finite, panels, split_panels
 from needle_parsl.nsbi.report.gathering import Facts
+from needle_parsl.nsbi.training.closure import HistogramComparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,14 +86,14 @@ def _by_process(axes: Axes, facts: Facts, values: Floats, window: tuple[float, .
     axes.legend(frameon=False, fontsize=8)
 
 
-def compared(facts: Facts) -> list[tuple[float, str, str, dict[str, Any]]]:
+def compared(facts: Facts) -> list[tuple[float, str, str, HistogramComparison]]:
     """List p-value, ratio, column and numbers of every comparison, the worst first."""
     return sorted(
         (
-            (numbers["p_value"], ratio, column, numbers)
+            (numbers.p_value, ratio, column, numbers)
             for ratio, found in facts.diagnostics.items()
-            for column, numbers in found["closure"].items()
-            if numbers["p_value"] is not None
+            for column, numbers in found.closure.items()
+            if numbers.p_value is not None
         ),
         key=lambda entry: entry[:3],
     )
@@ -103,12 +104,12 @@ def closure(facts: Facts) -> Figure:
     worst = compared(facts)[:MOST]
     figure, pairs = split_panels(len(worst))
 
-    def draw(pair: tuple[Axes, Axes], entry: tuple[float, str, str, dict[str, Any]]) -> None:
+    def draw(pair: tuple[Axes, Axes], entry: tuple[float, str, str, HistogramComparison]) -> None:
         (upper, lower), (p_value, ratio, column, numbers) = pair, entry
-        edges = np.array(numbers["edges"])
+        edges = np.array(numbers.edges)
         width, middle = np.diff(edges), (edges[1:] + edges[:-1]) / 2
         target, weighted, errors, weighted_errors = (
-            np.array(numbers[name]) for name in ("target", "reweighted", "target_error", "reweighted_error")
+            np.array(getattr(numbers, name)) for name in ("target", "reweighted", "target_error", "reweighted_error")
         )
         upper.stairs(target / width, edges, color=COLOURS[0], label="numerator")
         upper.errorbar(middle, weighted / width, weighted_errors / width, fmt=".", color=COLOURS[2], markersize=4,
@@ -133,13 +134,13 @@ def _around_one(values: Floats, errors: Floats) -> tuple[float, float]:
 
 def calibration(facts: Facts) -> Figure:
     """Draw the fraction of numerator events above the score, for the ratios that are calibrated worst."""
-    worst = sorted(facts.diagnostics, key=lambda name: facts.diagnostics[name]["calibration"]["p_value"])[:MOST]
+    worst = sorted(facts.diagnostics, key=lambda name: facts.diagnostics[name].calibration.p_value)[:MOST]
     figure, axes = panels(len(worst))
     for ax, name in zip(axes, worst, strict=True):
-        numbers = facts.diagnostics[name]["calibration"]
-        score, fraction, error = (np.array(numbers[key]) for key in ("score", "fraction", "error"))
+        numbers = facts.diagnostics[name].calibration
+        score, fraction, error = (np.array(getattr(numbers, key)) for key in ("score", "fraction", "error"))
         ax.axhline(0, color=COLOURS[0], linewidth=1)
         ax.errorbar(score, 100 * (fraction - score), 100 * error, fmt=".", color=COLOURS[2], markersize=4)
-        ax.set_title(f"{name}: p = {numbers['p_value']:.2g}", fontsize=9)
+        ax.set_title(f"{name}: p = {numbers.p_value:.2g}", fontsize=9)
         ax.set(xlabel="score s", ylabel="numerator's fraction minus s, %")
     return figure

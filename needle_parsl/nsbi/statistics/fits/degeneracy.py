@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ def flat(hessian: Floats, names: Sequence[str]) -> dict[str, float]:
     return {n: float(x) for n, x, v in zip(names, direction, vectors[:, 0], strict=True) if abs(v) > PART}
 
 
-def sentence(direction: dict[str, float]) -> str:
+def sentence(direction: Mapping[str, float]) -> str:
     """Say it."""
     if len(direction) == 1:
         return f"{next(iter(direction))} has no effect on the likelihood"

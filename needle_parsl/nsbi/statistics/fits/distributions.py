@@ -18,7 +18,9 @@ from scipy.stats import chi2
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
-from needle_parsl.nsbi.statistics.model.reweighting import predicted
+from needle_parsl.nsbi.statistics.model.reweighting import Predicted, predicted
+from needle_parsl.nsbi.statistics.model.rows import Table
+from needle_parsl.nsbi.statistics.results import Distribution, Distributions, Goodness, Prediction
 
 Floats = npt.NDArray[np.float64]
 BINS = 20
@@ -29,7 +31,7 @@ FEWEST = 10.0
 
 def describe(
     likelihood: Likelihood, best: Result, simulation: Dataset, data: Dataset | None, names: tuple[str, ...]
-) -> dict[str, Any]:
+) -> Distributions:
     """Compare data with the model before and after the fit.
 
     Args:
@@ -38,10 +40,6 @@ def describe(
         simulation: Events of all processes, which are behind Z_j.
         data: Observed events; None leaves them out.
         names: Of the features.
-
-    Returns:
-        By feature and log ratio: edges, and for `prefit` and `postfit` the expectation by process, in all, and its error from
-        the parameters; observed counts; the deviance with its degrees of freedom and p-value. By region the same.
     """
     columns: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any] | None]] = {
         name: (simulation.x[:, k], None if data is None else data.x[:, k]) for k, name in enumerate(names)
@@ -51,7 +49,7 @@ def describe(
         columns[f"ln r of {name}"] = simulation.ratios[name], None if data is None else data.ratios[name]
     stages = {"prefit": (best.rates.start, _prior(best)), "postfit": (best.theta, best.theta_covariance)}
     found = {name: _column(likelihood, stages, simulation, *pair, data) for name, pair in columns.items()}
-    return {"columns": found, "regions": _regions(likelihood, best, observed=data is not None)}
+    return Distributions(found, _regions(likelihood, best, observed=data is not None))
 
 
 def _prior(best: Result) -> Floats:
@@ -67,22 +65,30 @@ def _column(
     values: npt.NDArray[Any],
     seen: npt.NDArray[Any] | None,
     data: Dataset | None,
-) -> dict[str, Any]:
-    parts = {stage: predicted(likelihood, theta, simulation.sample) for stage, (theta, _) in stages.items()}
-    edges = _edges(values.astype(np.float64), np.maximum(parts["prefit"].weight, 0.0))
+) -> Distribution:
+    weighted = {stage: predicted(likelihood, theta, simulation.sample) for stage, (theta, _) in stages.items()}
+    edges = _edges(values.astype(np.float64), np.maximum(weighted["prefit"].weight, 0.0))
     size, bins = len(edges) - 1, np.searchsorted(edges[1:-1], values, side="right").astype(np.int64)
-    found: dict[str, Any] = {"edges": edges.tolist()}
-    for stage, (_, covariance) in stages.items():
-        total, error = parts[stage].counts(bins, size, covariance)
-        by = {
-            name: np.bincount(bins[simulation.sample == j], parts[stage].weight[simulation.sample == j], size).tolist()
-            for j, name in enumerate(simulation.samples)
-        }
-        found[stage] = {"processes": by, "total": total.tolist(), "error": error.tolist()}
-    if seen is not None and data is not None:
-        counted = np.bincount(np.searchsorted(edges[1:-1], seen, side="right"), data.weight, size).astype(np.float64)
-        found |= {"observed": counted.tolist(), **deviance(counted, np.array(found["postfit"]["total"]), 1)}
-    return found
+    prefit, postfit = (
+        _filled(weighted[stage], simulation, bins, size, covariance) for stage, (_, covariance) in stages.items()
+    )
+    if seen is None or data is None:
+        return Distribution(prefit, postfit, edges.tolist())
+    counted = np.bincount(np.searchsorted(edges[1:-1], seen, side="right"), data.weight, size).astype(np.float64)
+    judged = deviance(counted, np.array(postfit.total), 1)
+    return Distribution(prefit, postfit, edges.tolist(), counted.tolist(), judged)
+
+
+def _filled(
+    weighted: Predicted, simulation: Dataset, bins: npt.NDArray[np.int64], size: int, covariance: Floats
+) -> Prediction:
+    """Fill weighted events into bins, process by process."""
+    total, error = weighted.counts(bins, size, covariance)
+    processes = {
+        name: np.bincount(bins[simulation.sample == j], weighted.weight[simulation.sample == j], size).tolist()
+        for j, name in enumerate(simulation.samples)
+    }
+    return Prediction(processes, total.tolist(), error.tolist())
 
 
 def _edges(values: Floats, weight: Floats) -> Floats:
@@ -95,7 +101,7 @@ def _edges(values: Floats, weight: Floats) -> Floats:
     return np.unique([min(low, inner[0]), *inner, max(high, inner[-1])])
 
 
-def deviance(observed: Floats, expected: Floats, lost: int) -> dict[str, Any]:
+def deviance(observed: Floats, expected: Floats, lost: int) -> Goodness:
     """Give the saturated deviance of counts, its degrees of freedom and its p-value.
 
     Args:
@@ -106,29 +112,26 @@ def deviance(observed: Floats, expected: Floats, lost: int) -> dict[str, Any]:
     safe = np.maximum(expected, 1e-300)
     logs = np.where(observed > 0, observed * np.log(np.where(observed > 0, observed, 1.0) / safe), 0.0)
     value, ndf = 2 * float((expected - observed + logs).sum()), max(len(observed) - lost, 1)
-    return {"deviance": value, "ndf": ndf, "p_value": float(chi2.sf(value, ndf))}
+    return Goodness(value, ndf, float(chi2.sf(value, ndf)))
 
 
-def _regions(likelihood: Likelihood, best: Result, *, observed: bool) -> dict[str, Any]:
+def _regions(likelihood: Likelihood, best: Result, *, observed: bool) -> dict[str, Distribution]:
     found = {}
-    start = best.rates.start
     for table in likelihood.of_kind("bins"):
-        at = {}
-        for stage, theta, covariance in (
-            ("prefit", start, _prior(best)),
-            ("postfit", best.theta, best.theta_covariance),
-        ):
-            point = table.point(likelihood.rates.multiply(theta, second=False), likelihood.alpha(theta))
-            error = np.sqrt(np.maximum(np.einsum("pb,pq,qb->b", point.slopes, covariance, point.slopes), 0.0))
-            by = dict(zip(likelihood.rates.processes, point.components.tolist(), strict=True))
-            at[stage] = {"processes": by, "total": point.density.tolist(), "error": error.tolist()}
-        found[table.name] = at
-        if observed:
-            found[table.name] |= {
-                "observed": table.count.tolist(),
-                **deviance(table.count, np.array(at["postfit"]["total"]), 0),
-            }
+        prefit = _counted(likelihood, table, best.rates.start, _prior(best))
+        postfit = _counted(likelihood, table, best.theta, best.theta_covariance)
+        seen = table.count.tolist() if observed else None
+        judged = deviance(table.count, np.array(postfit.total), 0) if observed else None
+        found[table.name] = Distribution(prefit, postfit, None, seen, judged)
     return found
+
+
+def _counted(likelihood: Likelihood, table: Table, theta: Floats, covariance: Floats) -> Prediction:
+    """Expect the counts of a region."""
+    point = table.point(likelihood.rates.multiply(theta, second=False), likelihood.alpha(theta))
+    error = np.sqrt(np.maximum(np.einsum("pb,pq,qb->b", point.slopes, covariance, point.slopes), 0.0))
+    processes = dict(zip(likelihood.rates.processes, point.components.tolist(), strict=True))
+    return Prediction(processes, point.density.tolist(), error.tolist())
 
 
 UNLIKELY = 1e-3

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +19,14 @@ import numpy.typing as npt
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.results import Impacts, NuisanceImpact
 
 Floats = npt.NDArray[np.float64]
 METHODS = ("covariance", "observable", "refit")
 
 
-def impacts(likelihood: Likelihood, best: Result, poi: str, methods: Sequence[str]) -> dict[str, Any]:
-    """Compute impacts, as in `fits/impacts.json`.
+def impacts(likelihood: Likelihood, best: Result, poi: str, methods: Sequence[str]) -> Impacts:
+    """Compute impacts.
 
     Args:
         likelihood: Of the data.
@@ -39,32 +39,32 @@ def impacts(likelihood: Likelihood, best: Result, poi: str, methods: Sequence[st
     """
     names = best.parameters[best.rates.physics :]
     entries = [_entry(likelihood, best, poi, name, methods) for name in names]
-    return {"parameter": poi, "methods": list(methods), "nuisances": sorted(entries, key=_size, reverse=True)}
+    return Impacts(poi, tuple(methods), tuple(sorted(entries, key=_size, reverse=True)))
 
 
-def _entry(likelihood: Likelihood, best: Result, poi: str, name: str, methods: Sequence[str]) -> dict[str, Any]:
+def _entry(likelihood: Likelihood, best: Result, poi: str, name: str, methods: Sequence[str]) -> NuisanceImpact:
     error, place = best.error(name), best.parameters.index(name)
     moved = {
         "covariance": _by_covariance, "observable": _by_observable, "refit": _by_refit,
     }  # fmt: skip
-    return {
-        "name": name,
-        "value": best.value(name),
-        "error": None if np.isnan(error) else error,
-        "nominal": float(best.rates.outward(best.rates.start)[place]),
-        "pull": float(best.theta[place] - best.rates.start[place]),
-        "pull_error": None if np.isnan(error) else error / float(best.rates.stretch(best.theta)[place]),
-        "impacts": {method: moved[method](likelihood, best, poi, name) for method in methods},
-    }
+    return NuisanceImpact(
+        name=name,
+        value=best.value(name),
+        error=None if np.isnan(error) else error,
+        nominal=float(best.rates.outward(best.rates.start)[place]),
+        pull=float(best.theta[place] - best.rates.start[place]),
+        pull_error=None if np.isnan(error) else error / float(best.rates.stretch(best.theta)[place]),
+        impacts={method: moved[method](likelihood, best, poi, name) for method in methods},
+    )
 
 
-def _size(entry: dict[str, Any]) -> float:
+def _size(entry: NuisanceImpact) -> float:
     """Rank by the last definition that was asked for."""
-    shifts = [x for pair in entry["impacts"].values() if pair for x in pair if x is not None]
+    shifts = [x for pair in entry.impacts.values() for x in pair if x is not None]
     return max(map(abs, shifts), default=0.0)
 
 
-Pair = list[float | None]
+Pair = tuple[float | None, float | None]
 """Shifts of the parameter of interest with the nuisance parameter down and up."""
 
 
@@ -72,24 +72,23 @@ def _by_covariance(likelihood: Likelihood, best: Result, poi: str, name: str) ->
     k = best.parameters.index(name)
     covariance, error = best.covariance, best.error(name)
     shift = covariance[best.parameters.index(poi), k] / error
-    return [-float(shift), float(shift)] if np.isfinite(shift) else [None, None]
+    return (-float(shift), float(shift)) if np.isfinite(shift) else (None, None)
 
 
 def _by_observable(likelihood: Likelihood, best: Result, poi: str, name: str) -> Pair:
     place = best.parameters.index(name) - best.rates.physics
-    shifts: Pair = []
-    for side in (-1.0, 1.0):
-        constraints = likelihood.constraints.shifted(place, side)
-        shifts.append(_shift(replace(likelihood, constraints=constraints), best, poi, {}))
-    return shifts
+    constraints = (likelihood.constraints.shifted(place, side) for side in (-1.0, 1.0))
+    down, up = (_shift(replace(likelihood, constraints=moved), best, poi, {}) for moved in constraints)
+    return down, up
 
 
 def _by_refit(likelihood: Likelihood, best: Result, poi: str, name: str) -> Pair:
     error, (low, high) = best.error(name), best.rates.bounds[best.parameters.index(name)]
     if np.isnan(error):
-        return [None, None]
-    held = [min(max(best.value(name) + side * error, low), high) for side in (-1.0, 1.0)]
-    return [_shift(likelihood, best, poi, {name: value}) for value in held]
+        return None, None
+    held = (min(max(best.value(name) + side * error, low), high) for side in (-1.0, 1.0))
+    down, up = (_shift(likelihood, best, poi, {name: value}) for value in held)
+    return down, up
 
 
 def _shift(likelihood: Likelihood, best: Result, poi: str, held: dict[str, float]) -> float | None:

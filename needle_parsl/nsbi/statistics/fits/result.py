@@ -1,15 +1,15 @@
-"""What a fit says, and its record in `fits/*.json`."""
+"""What a fit says, in its own coordinates, and as the result that is written."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.statistics.model import Rates
+from needle_parsl.nsbi.statistics.results import FitResult, FittedParameter, MeanResponse
 
 Floats = npt.NDArray[np.float64]
 
@@ -95,14 +95,14 @@ class Result:
     def record(
         self,
         floored: int,
-        normalisations: Mapping[str, Mapping[str, float]],
+        normalisations: Mapping[str, MeanResponse],
         simulation_errors: Floats | None = None,
         ensemble_errors: Floats | None = None,
         inflation: Floats | None = None,
         *,
         finite: bool = False,
-    ) -> dict[str, Any]:
-        """Write the fit as in `fits/*.json`; at a bound the symmetric error has no meaning and is null.
+    ) -> FitResult:
+        """Give the fit in the parameters; at a bound the symmetric error has no meaning and is None.
 
         Args:
             floored: Events without positive density.
@@ -118,42 +118,50 @@ class Result:
             strict=True,
         )
         statistical = self.statistical_errors()
-        return {
-            "converged": self.converged,
-            "nll": self.nll if np.isfinite(self.nll) else None,
-            "parameters": {
-                name: {**self._parameter(name, *own, finite=finite), "statistical_error": statistical.get(name)}
+        return FitResult(
+            converged=self.converged,
+            nll=self.nll if np.isfinite(self.nll) else None,
+            parameters={
+                name: self._parameter(name, *own, finite=finite, statistical=statistical.get(name))
                 for name, *own in numbers
             },
-            "covariance": self.covariance.tolist(),
-            "at_bound": list(self.at_bound),
-            "on_wall": list(self.on_wall),
-            "on_kink": list(self.on_kink),
-            "minima": len(self.minima),
-            "next_minimum": self.next_minimum,
-            "minos_failed": list(self.minos_failed),
-            "degenerate": dict(self.degenerate),
-            "floored_events": floored,
-            "normalisation": {process: dict(values) for process, values in normalisations.items()},
-        }
+            covariance=self.covariance.tolist(),
+            at_bound=self.at_bound,
+            on_wall=self.on_wall,
+            on_kink=self.on_kink,
+            minima=len(self.minima),
+            next_minimum=self.next_minimum,
+            minos_failed=self.minos_failed,
+            degenerate=self.degenerate,
+            floored_events=floored,
+            normalisation=normalisations,
+        )
 
     def _or_unknown(self, given: Floats | None) -> Floats:
         return np.full(len(self.values), np.nan) if given is None else given
 
     def _parameter(
-        self, name: str, simulation: float, ensemble: float, inflation: float, *, finite: bool
-    ) -> dict[str, Any]:
-        """Write the numbers of a parameter; without a symmetric error there is nothing to compare the others with."""
+        self,
+        name: str,
+        simulation: float,
+        ensemble: float,
+        inflation: float,
+        *,
+        finite: bool,
+        statistical: float | None,
+    ) -> FittedParameter:
+        """Give the numbers of a parameter; without a symmetric error there is nothing to compare the others with."""
         error = self.error(name)
         other = np.hypot(ensemble, simulation) if finite else ensemble
         known = not np.isnan(error)
-        return {
-            "value": self.value(name),
-            "nominal": self.rates.out(name, float(self.rates.start[self.parameters.index(name)])),
-            "error": error if known else None,
-            "minos": list(self.minos[name]) if name in self.minos else None,
-            "ensemble_error": float(ensemble) if known and not np.isnan(ensemble) else None,
-            "total_error": float(np.hypot(error, other)) if known and not np.isnan(ensemble) else None,
-            "ensemble_inflation": None if np.isnan(inflation) else float(inflation),
-            "simulation_error": float(simulation) if known and not np.isnan(simulation) else None,
-        }
+        return FittedParameter(
+            value=self.value(name),
+            nominal=self.rates.out(name, float(self.rates.start[self.parameters.index(name)])),
+            error=error if known else None,
+            minos=self.minos.get(name),
+            ensemble_error=float(ensemble) if known and not np.isnan(ensemble) else None,
+            total_error=float(np.hypot(error, other)) if known and not np.isnan(ensemble) else None,
+            ensemble_inflation=None if np.isnan(inflation) else float(inflation),
+            simulation_error=float(simulation) if known and not np.isnan(simulation) else None,
+            statistical_error=statistical,
+        )

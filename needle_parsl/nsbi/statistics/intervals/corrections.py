@@ -6,19 +6,19 @@ Far from 0 the product of responses is far from a density, and what is fitted re
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.results import Correction
 from needle_parsl.nsbi.statistics.toys.block import Block
 
 Floats = npt.NDArray[np.float64]
 
 
-def largest(likelihood: Likelihood, best: Floats, toys: Sequence[Block]) -> dict[str, Any]:
-    """Find the largest correction, as in `intervals/neyman.json`.
+def largest(likelihood: Likelihood, best: Floats, toys: Sequence[Block]) -> Correction | None:
+    """Find the largest correction.
 
     It is sought at the best fit of the data, at the truths of the toys, which profile the data, and in each block at the best fit
     whose nuisance parameters are farthest out. As many simulated events stand behind Z_j as toys need.
@@ -29,24 +29,23 @@ def largest(likelihood: Likelihood, best: Floats, toys: Sequence[Block]) -> dict
         toys: One block per truth.
 
     Returns:
-        |ln Z_j| as `log_z`, the process, the parameters there, and whose they are: `data`, `truth` or `toy`. Without responses |ln Z_j| is 0.
-        Empty without unbinned events, of which alone there is a Z_j.
+        Without responses |ln Z_j| is 0; None without unbinned events, of which alone there is a Z_j.
     """
     rates = likelihood.rates
     if likelihood.binned:
-        return {}
+        return None
     own = likelihood.thinned(best)
     places = [("data", rates.outward(best)), *(("truth", block.truth) for block in toys)]
     places += [("toy", _farthest(block, rates.physics)) for block in toys]
     found = [
-        (abs(float(np.log(z["z"]))), process, whose, dict(zip(rates.parameters, values.tolist(), strict=True)))
+        (abs(float(np.log(z.z))), process, whose, dict(zip(rates.parameters, values.tolist(), strict=True)))
         for whose, values in places
         for process, z in own.normalisations(
             rates.at(dict(zip(rates.parameters, values.tolist(), strict=True)))
         ).items()
     ]
     log_z, process, whose, values = max(found, key=lambda one: one[0])
-    return {"log_z": log_z, "process": process, "of": whose, "parameters": values}
+    return Correction(log_z, process, whose, values)
 
 
 def _farthest(block: Block, physics: int) -> Floats:

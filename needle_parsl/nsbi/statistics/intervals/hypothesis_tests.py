@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.stats import chi2, norm
 
+from needle_parsl.nsbi.statistics.results import AsymptoticTest, ClsLimits, ClsPoint, ToyDiscovery
 from needle_parsl.nsbi.statistics.toys.block import Block
 
 Floats = npt.NDArray[np.float64]
@@ -55,8 +55,8 @@ def too_small(t: Floats, best: Floats, without: float) -> Floats:
     return np.where(best > without, t, 0.0)
 
 
-def discovery(background: Block, parameter: str, observed: float) -> dict[str, Any]:
-    """Say how rarely toys without a signal look as much like one as the data do, as in `intervals/neyman.json`.
+def discovery(background: Block, parameter: str, observed: float) -> ToyDiscovery:
+    """Say how rarely toys without a signal look as much like one as the data do.
 
     Args:
         background: Toys thrown without a signal.
@@ -72,17 +72,17 @@ def discovery(background: Block, parameter: str, observed: float) -> dict[str, A
     if extrapolated:
         share, error = tail(q, observed)
     asymptotic = float(chi2.sf(observed, 1) / 2)
-    return {
-        "q_0": observed,
-        "toys": len(q),
-        "failed": int((~good).sum()),
-        "beyond": beyond,
-        "p_value": share,
-        "error": error,
-        "significance": float(norm.isf(share)) if 0 < share < 1 else None,
-        "extrapolated": bool(extrapolated),
-        "asymptotic": {"p_value": asymptotic, "significance": float(norm.isf(asymptotic))},
-    }
+    return ToyDiscovery(
+        q_0=observed,
+        toys=len(q),
+        failed=int((~good).sum()),
+        beyond=beyond,
+        p_value=share,
+        error=error,
+        significance=float(norm.isf(share)) if 0 < share < 1 else None,
+        extrapolated=bool(extrapolated),
+        asymptotic=AsymptoticTest(asymptotic, float(norm.isf(asymptotic))),
+    )
 
 
 def tail(q: Floats, observed: float) -> tuple[float, float]:
@@ -121,8 +121,8 @@ def limits(
     observed: Floats,
     best: float,
     levels: Sequence[float],
-) -> dict[str, Any]:
-    """Give CLs along the grid and the upper limits, as in `intervals/neyman.json`.
+) -> ClsLimits:
+    """Give CLs along the grid and the upper limits.
 
     Args:
         parameter: The parameter of interest.
@@ -134,12 +134,12 @@ def limits(
         levels: Confidence levels.
     """
     _, values, _ = background.column(parameter)
-    points: list[dict[str, Any]] = []
+    points: list[ClsPoint] = []
     for place, (tested, block) in enumerate(zip(grid, toys, strict=True)):
         _, own, _ = block.column(parameter)
         seen = float(observed[place]) if best <= tested else 0.0
         if np.isnan(seen):
-            points.append({parameter: float(tested), "cls": None})
+            points.append(ClsPoint(value=float(tested)))
             continue
         good = background.converged & np.isfinite(background.others[:, place])
         with_signal = too_large(block.t[block.converged], own[block.converged], tested)
@@ -148,28 +148,31 @@ def limits(
         alone, alone_error = p_value(without, seen)
         cls = both / alone if alone else None
         relative = np.hypot(both_error / max(both, 1e-12), alone_error / max(alone, 1e-12))
-        points.append({
-            parameter: float(tested), "q": seen, "p_signal": both, "p_background": alone, "cls": cls,
-            "cls_error": None if cls is None else float(max(cls, both_error) * min(relative, 1.0)),
-            "expected": _expected(with_signal, without),
-        })  # fmt: skip
-    return {
-        "points": points,
-        "upper": {f"{level:g}": _crossing(parameter, points, best, 1 - level) for level in levels},
-    }
+        points.append(
+            ClsPoint(
+                value=float(tested),
+                q=seen,
+                p_signal=both,
+                p_background=alone,
+                cls=cls,
+                cls_error=None if cls is None else float(max(cls, both_error) * min(relative, 1.0)),
+                expected=_expected(with_signal, without),
+            )
+        )
+    return ClsLimits(tuple(points), {f"{level:g}": _crossing(points, best, 1 - level) for level in levels})
 
 
-def _expected(with_signal: Floats, without: Floats) -> list[float] | None:
+def _expected(with_signal: Floats, without: Floats) -> tuple[float, ...] | None:
     """Give CLs that toys without a signal see: in `BANDS` of their own spread, from the smallest; None without such toys."""
     if not len(without):
         return None
     seen = np.quantile(without, norm.cdf(BANDS)[::-1])
-    return [p_value(with_signal, float(q))[0] / p_value(without, float(q))[0] for q in seen]
+    return tuple(p_value(with_signal, float(q))[0] / p_value(without, float(q))[0] for q in seen)
 
 
-def _crossing(parameter: str, points: Sequence[dict[str, Any]], best: float, height: float) -> float | None:
+def _crossing(points: Sequence[ClsPoint], best: float, height: float) -> float | None:
     """Find where CLs, which is 1 up to the best value, falls below a height, on straight lines; None where it does not."""
-    known = [(p[parameter], p["cls"]) for p in points if p["cls"] is not None]
+    known = [(p.value, p.cls) for p in points if p.cls is not None]
     for (low, above), (high, below) in pairwise(known):
         if high > best and above >= height > below:
             return float(low + (high - low) * (above - height) / (above - below))

@@ -18,6 +18,7 @@ from scipy.stats import norm
 from needle_parsl.nsbi.statistics.fits.fitting import DEEPER, minimise
 from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.results import AsymptoticDiscovery, LimitInflation, Limits
 
 Floats = npt.NDArray[np.float64]
 BANDS = (-2, -1, 0, 1, 2)
@@ -109,8 +110,8 @@ def band(expected: float, deviation: float, level: float) -> float:
     return float(np.sqrt(expected) - norm.isf((1 - level) * norm.cdf(deviation)) - deviation)
 
 
-def limits(observed: Test, asimov: Test, background: float, level: float, *, blind: bool) -> dict[str, Any]:
-    """Find upper limits and the discovery significance, as in `fits/limits.json`.
+def limits(observed: Test, asimov: Test, background: float, level: float, *, blind: bool) -> Limits:
+    """Find upper limits and the discovery significance.
 
     Args:
         observed: The test on the data; on nominal Asimov data it says what is expected of a discovery.
@@ -118,9 +119,6 @@ def limits(observed: Test, asimov: Test, background: float, level: float, *, bli
         background: The value of the parameter without a signal.
         level: Confidence level of the limits.
         blind: Leaves out what comes from `observed` but the discovery.
-
-    Returns:
-        Also `reasons`: why a limit is null, by its name.
     """
     q0 = observed.discovery(background)
 
@@ -132,22 +130,25 @@ def limits(observed: Test, asimov: Test, background: float, level: float, *, bli
         sought["observed"] = _root(
             lambda x: (1 - level) - cls(observed.q(x, background), asimov.t(x)), (observed, asimov), background
         )
-    found = {name: limit for name, (limit, _) in sought.items()}
-    return {
-        "parameter": asimov.poi,
-        "level": level,
-        "background": background,
-        "inflation": {"observed": observed.inflation, "expected": asimov.inflation},
-        "converged": asimov.best.converged and observed.best.converged,
-        "observed": found.pop("observed", None),
-        "expected": found,
-        "reasons": {name: reason for name, (_, reason) in sought.items() if reason},
-        "discovery": {
-            "q0": None if np.isnan(q0) else q0,
-            "significance": None if np.isnan(q0) else float(np.sqrt(q0)),
-            "p_value": None if np.isnan(q0) else float(norm.sf(np.sqrt(q0))),
-        },
-    }
+    limit = {name: value for name, (value, _) in sought.items()}
+    return Limits(
+        parameter=asimov.poi,
+        level=level,
+        background=background,
+        inflation=LimitInflation(observed.inflation, asimov.inflation),
+        converged=asimov.best.converged and observed.best.converged,
+        observed=limit.pop("observed", None),
+        expected=limit,
+        reasons={name: reason for name, (_, reason) in sought.items() if reason},
+        discovery=_significance(q0),
+    )
+
+
+def _significance(q0: float) -> AsymptoticDiscovery:
+    """Give the significance and the p-value of q_0; None where a fit failed."""
+    if np.isnan(q0):
+        return AsymptoticDiscovery(None, None, None)
+    return AsymptoticDiscovery(q0, float(np.sqrt(q0)), float(norm.sf(np.sqrt(q0))))
 
 
 def _root(excess: Callable[[float], float], tests: Sequence[Test], background: float) -> tuple[float | None, str]:

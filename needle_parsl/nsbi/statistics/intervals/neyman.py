@@ -10,9 +10,9 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.statistics.intervals.hypothesis_tests import TIE, p_value, too_large
 from needle_parsl.nsbi.statistics.intervals.smoothing import smooth
 from needle_parsl.nsbi.statistics.model import Rates
+from needle_parsl.nsbi.statistics.results import Belt, BeltPoint, CurveQuality, Pieces
 from needle_parsl.nsbi.statistics.toys.block import Block
 
 Floats = npt.NDArray[np.float64]
@@ -32,8 +33,6 @@ RESOLVED = 2.0
 """Errors of a p-value by which a value must be rejected to part an interval."""
 FINE = 2000
 """Points between which the edges of intervals are sought."""
-PER_POINT = ("critical", "critical_error", "critical_raw", "critical_raw_error", "accepted")
-"""What a point of the grid has at each level."""
 
 
 def critical(t: Floats, level: float) -> tuple[float, float]:
@@ -63,8 +62,8 @@ def belt(
     *,
     smoothed: bool = True,
     best: float | None = None,
-) -> dict[str, Any]:
-    """Construct the confidence belt and read the intervals off, as in `intervals/neyman.json`.
+) -> Belt:
+    """Construct the confidence belt and read the intervals off.
 
     Args:
         parameter: Its name.
@@ -88,28 +87,55 @@ def belt(
     levelled = {
         f"{level:g}": _at_level(parameter, grid, statistics, data, level, rates, smoothed=smoothed) for level in levels
     }
-    points = [
-        {
-            parameter: float(grid[place]),
-            "t": None if np.isnan(data.ordered[place]) else float(data.ordered[place]),
-            "toys": len(t),
-            "failed": len(block.t) - len(t),
-            "pool_effective": block.effective if np.isfinite(block.effective) else None,
-            "vetoed": block.vetoed / max(float(block.events.mean()), 1.0),
-            **_extreme(t, float(data.ordered[place]), one_sided=one_sided),
-            **{key: {name: found[key][place] for name, found in levelled.items()} for key in PER_POINT},
-        }
-        for place, (t, block) in enumerate(zip(statistics, toys, strict=True))
-    ]
-    return {
-        "parameter": parameter,
-        "statistic": "q_mu" if one_sided else "t_mu",
-        "points": points,
-        "intervals": {name: found["intervals"] for name, found in levelled.items()},
-        "curves": {name: found["curve"] for name, found in levelled.items()},
-        "open": [name for name, found in levelled.items() if _open(parameter, found["intervals"], grid, data, rates)],
-        "asymptotic": {f"{level:g}": _asymptotic(level, one_sided=one_sided) for level in levels},
-    }
+    return Belt(
+        parameter=parameter,
+        statistic="q_mu" if one_sided else "t_mu",
+        points=tuple(
+            _point(float(grid[place]), float(data.ordered[place]), (t, block), (levelled, place), one_sided=one_sided)
+            for place, (t, block) in enumerate(zip(statistics, toys, strict=True))
+        ),
+        intervals={name: found.intervals for name, found in levelled.items()},
+        curves={name: found.curve for name, found in levelled.items()},
+        open=tuple(name for name, found in levelled.items() if _open(parameter, found.intervals, grid, data, rates)),
+        asymptotic={f"{level:g}": _asymptotic(level, one_sided=one_sided) for level in levels},
+    )
+
+
+def _point(
+    value: float,
+    observed: float,
+    toys: tuple[Floats, Block],
+    levelled: tuple[Mapping[str, _Level], int],
+    *,
+    one_sided: bool,
+) -> BeltPoint:
+    """Sum up one value of the grid.
+
+    Args:
+        value: Of the parameter.
+        observed: The ordering statistic of the data; NaN where their fit did not converge.
+        toys: Statistic of the toys that converged, and all of them.
+        levelled: What is known by level, and the place of the value.
+        one_sided: Whether q_mu orders.
+    """
+    (t, block), (levels, place) = toys, levelled
+    share, error, asymptotic = _extreme(t, observed, one_sided=one_sided)
+    return BeltPoint(
+        value=value,
+        t=None if np.isnan(observed) else observed,
+        toys=len(t),
+        failed=len(block.t) - len(t),
+        pool_effective=block.effective if np.isfinite(block.effective) else None,
+        vetoed=block.vetoed / max(float(block.events.mean()), 1.0),
+        p_value=share,
+        p_value_error=error,
+        p_value_asymptotic=asymptotic,
+        critical={name: float(found.critical[place]) for name, found in levels.items()},
+        critical_error={name: float(found.critical_error[place]) for name, found in levels.items()},
+        critical_raw={name: float(found.raw[place]) for name, found in levels.items()},
+        critical_raw_error={name: float(found.raw_error[place]) for name, found in levels.items()},
+        accepted={name: bool(found.accepted[place]) for name, found in levels.items()},
+    )
 
 
 class _Data(NamedTuple):
@@ -128,13 +154,13 @@ def _asymptotic(level: float, *, one_sided: bool) -> float:
     return float(norm.ppf(max(level, 0.5)) ** 2 if one_sided else chi2.ppf(level, 1))
 
 
-def _extreme(t: Floats, observed: float, *, one_sided: bool) -> dict[str, float | None]:
+def _extreme(t: Floats, observed: float, *, one_sided: bool) -> tuple[float | None, float | None, float | None]:
     """Give the p-value with its error, and what chi-squared would give."""
     if np.isnan(observed):
-        return {"p_value": None, "p_value_error": None, "p_value_asymptotic": None}
+        return None, None, None
     share, error = p_value(t, observed)
     half = 0.5 if one_sided and observed > TIE else 1.0
-    return {"p_value": share, "p_value_error": error, "p_value_asymptotic": float(half * chi2.sf(observed, 1))}
+    return share, error, float(half * chi2.sf(observed, 1))
 
 
 def uncertain(t: Floats, observed: float, levels: Sequence[float]) -> bool:
@@ -163,8 +189,21 @@ class _Critical(NamedTuple):
     values: Floats
     errors: Floats
     between: Callable[[Floats], Floats]
-    curve: dict[str, float] | None
+    curve: CurveQuality | None
     """How a smooth curve agrees with what toys give; None where there is none."""
+
+
+class _Level(NamedTuple):
+    """What is known at one level, on the grid, each of shape (G,), and the interval."""
+
+    critical: Floats
+    critical_error: Floats
+    raw: Floats
+    """Of the toys at each value alone."""
+    raw_error: Floats
+    accepted: npt.NDArray[np.bool_]
+    intervals: Pieces
+    curve: CurveQuality | None
 
 
 def _critical(s: Floats, statistics: Sequence[Floats], raw: Floats, errors: Floats, *, smoothed: bool) -> _Critical:
@@ -179,7 +218,7 @@ def _critical(s: Floats, statistics: Sequence[Floats], raw: Floats, errors: Floa
         values,
         np.append(errors[:first], curve.error(s[first:])),
         lambda x: np.where(x < s[first], np.interp(x, s, values), curve(np.maximum(x, s[first]))),
-        curve.record(),
+        curve.quality(),
     )
 
 
@@ -192,7 +231,7 @@ def _at_level(
     rates: Rates,
     *,
     smoothed: bool,
-) -> dict[str, Any]:
+) -> _Level:
     s = np.array([rates.inward(parameter, value) for value in grid])
     raw, raw_errors = np.array([critical(t, level) for t in statistics]).T
     used = _critical(s, statistics, raw, raw_errors, smoothed=smoothed)
@@ -208,15 +247,11 @@ def _at_level(
     if used.curve is None:  # critical values scatter, or jump as those of counts do
         found = resolved(found, s, _doubted(statistics, data.ordered, level), int(np.nanargmin(data.t)))
     ends = dict(zip(s, grid, strict=True))
-    return {
-        "critical": used.values.tolist(),
-        "critical_error": used.errors.tolist(),
-        "critical_raw": raw.tolist(),
-        "critical_raw_error": raw_errors.tolist(),
-        "accepted": accepted.tolist(),
-        "intervals": [[float(ends.get(x, rates.out(parameter, x))) for x in piece] for piece in found],
-        "curve": used.curve,
-    }
+    intervals = tuple(
+        (float(ends.get(low, rates.out(parameter, low))), float(ends.get(high, rates.out(parameter, high))))
+        for low, high in found
+    )
+    return _Level(used.values, used.errors, raw, raw_errors, accepted, intervals, used.curve)
 
 
 def pieces(

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import chi2
 
-from needle_parsl.analysis import Plane
+from needle_parsl.analysis import Plane as PlaneTable
 from needle_parsl.nsbi.statistics.fits.descent import Objective
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.intervals.profile import Point
+from needle_parsl.nsbi.statistics.results import Plane, PlanePoint, PlaneStrip, StripPoint
 
 Floats = npt.NDArray[np.float64]
 WIDTH = 3.0
 """Standard errors to each side of the best fit that are scanned where the user left it open."""
 
 
-def strip(objective: Objective, best: Result, where: Plane, rows: tuple[int, int]) -> dict[str, Any]:
+def strip(objective: Objective, best: Result, where: PlaneTable, rows: tuple[int, int]) -> PlaneStrip:
     """Scan some rows of a plane.
 
     Args:
@@ -33,37 +33,36 @@ def strip(objective: Objective, best: Result, where: Plane, rows: tuple[int, int
     ranges = where.ranges or (_range(best, x), _range(best, y))
     first, second = (np.linspace(low, high, where.points) for low, high in ranges)
     scanned = [(float(value), _row(objective, best, (x, float(value)), (y, second))) for value in first[slice(*rows)]]
-    return {
-        "parameters": [x, y],
-        "best": {name: best.value(name) for name in (x, y)},
-        "nll": best.nll if np.isfinite(best.nll) else None,
-        "points": [
-            {x: a, y: p.value, "nll": p.nll if np.isfinite(p.nll) else None, "converged": p.converged}
+    return PlaneStrip(
+        (x, y),
+        {name: best.value(name) for name in (x, y)},
+        best.nll if np.isfinite(best.nll) else None,
+        tuple(
+            StripPoint(a, p.value, p.nll if np.isfinite(p.nll) else None, p.converged)
             for a, row in scanned
             for p in row
-        ],
-    }
+        ),
+    )
 
 
-def join(strips: Sequence[Mapping[str, Any]], levels: Sequence[float]) -> dict[str, Any]:
-    """Join the strips of a plane, as in `fits/plane.json`.
+def join(strips: Sequence[PlaneStrip], levels: Sequence[float], *, dataset: str = "") -> Plane:
+    """Join the strips of a plane.
 
     Args:
         strips: In the order of their rows.
         levels: Confidence levels of the contours, at chi-squared quantiles of two degrees of freedom.
+        dataset: The name of the data.
     """
-    points = [point for one in strips for point in one["points"]]
-    known = [strips[0]["nll"], *(point["nll"] for point in points if point["converged"])]
+    points = [point for one in strips for point in one.points]
+    known = [strips[0].nll, *(point.nll for point in points if point.converged)]
     lowest = min((nll for nll in known if nll is not None), default=0.0)  # without any, no point has a t
-    return {
-        "parameters": strips[0]["parameters"],
-        "best": strips[0]["best"],
-        "points": [
-            {**{k: v for k, v in p.items() if k != "nll"}, "t": None if p["nll"] is None else 2 * (p["nll"] - lowest)}
-            for p in points
-        ],
-        "heights": {f"{level:g}": float(chi2.ppf(level, 2)) for level in levels},
-    }
+    return Plane(
+        strips[0].parameters,
+        strips[0].best,
+        tuple(PlanePoint(p.x, p.y, p.converged, None if p.nll is None else 2 * (p.nll - lowest)) for p in points),
+        {f"{level:g}": float(chi2.ppf(level, 2)) for level in levels},
+        dataset,
+    )
 
 
 def _range(best: Result, name: str) -> tuple[float, float]:

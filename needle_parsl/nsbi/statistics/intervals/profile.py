@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,8 @@ from needle_parsl.nsbi.statistics.fits.descent import Objective
 from needle_parsl.nsbi.statistics.fits.fitting import AGAIN, DEEPER, minimise
 from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model import Rates
+from needle_parsl.nsbi.statistics.results import Pieces, ScanPoint
+from needle_parsl.nsbi.statistics.results import Scan as ScanResult
 
 Floats = npt.NDArray[np.float64]
 AUTOMATIC = 25
@@ -122,8 +123,8 @@ def scan(
     levels: Sequence[float],
     held: Mapping[str, float] | None = None,
     inflation: float = 1.0,
-) -> dict[str, Any]:
-    """Scan a parameter and read its confidence intervals off, as in `fits/scan.json`.
+) -> ScanResult:
+    """Scan a parameter and read its confidence intervals off.
 
     Where ensemble weights have an error, the intervals are where t / k, not t, is below the quantile of a level, to first order
     (`ensemble_error`); beside them stand those at fixed weights.
@@ -196,27 +197,27 @@ class _Scanned:
         return min([self.best.nll, *(point.nll for point in self.points if point.converged)])
 
 
-def _record(found: _Scanned, levels: Sequence[float], inflation: float) -> dict[str, Any]:
-    """Read the intervals off, as in `fits/scan.json`; of a fit that did not converge there are none."""
+def _record(found: _Scanned, levels: Sequence[float], inflation: float) -> ScanResult:
+    """Read the intervals off; of a fit that did not converge there are none."""
     best, name, lowest = found.best, found.parameter, found.lowest
     limits = best.rates.bounds[best.rates.parameters.index(name)]
     heights = {f"{level:g}": float(chi2.ppf(level, 1)) for level in levels}
-    at: dict[float, dict[str, list[list[float]]]] = {}
+    at: dict[float, dict[str, Pieces]] = {}
     for factor in dict.fromkeys((inflation, 1.0)):
         wanted = [factor * height for height in heights.values()]
-        cuts = _cut(found, lowest, wanted) if best.converged else [[] for _ in wanted]
+        cuts = _cut(found, lowest, wanted) if best.converged else [() for _ in wanted]
         at[factor] = dict(zip(heights, cuts, strict=True))
-    return {
-        "parameter": name,
-        "points": [{name: p.value, "t": _t(p, lowest), "converged": p.converged} for p in found.points],
-        "best": best.value(name),
-        "converged": best.converged,
-        "minima": len(best.minima),
-        "inflation": inflation,
-        "intervals": at[inflation],
-        "intervals_at_fixed_weights": at[1.0],
-        "open": [level for level, pieces in at[inflation].items() if _is_open(pieces, found.points, limits)],
-    }
+    return ScanResult(
+        parameter=name,
+        points=tuple(ScanPoint(p.value, _t(p, lowest), p.converged) for p in found.points),
+        best=best.value(name),
+        converged=best.converged,
+        minima=len(best.minima),
+        inflation=inflation,
+        intervals=at[inflation],
+        intervals_at_fixed_weights=at[1.0],
+        open=tuple(level for level, pieces in at[inflation].items() if _is_open(pieces, found.points, limits)),
+    )
 
 
 def _around(best: Result, parameter: str) -> list[Floats]:
@@ -260,7 +261,7 @@ def _t(point: Point, lowest: float) -> float | None:
     return 2 * (point.nll - lowest) if np.isfinite(point.nll) else None
 
 
-def _is_open(pieces: list[list[float]], points: Sequence[Point], limits: tuple[float, float]) -> bool:
+def _is_open(pieces: Pieces, points: Sequence[Point], limits: tuple[float, float]) -> bool:
     """Whether an interval ends where the scan does, spans a point that did not converge, or was missed by the scan."""
     if not pieces:
         return True
@@ -272,7 +273,7 @@ def _is_open(pieces: list[list[float]], points: Sequence[Point], limits: tuple[f
     )
 
 
-def _cut(found: _Scanned, lowest: float, heights: Sequence[float]) -> list[list[list[float]]]:
+def _cut(found: _Scanned, lowest: float, heights: Sequence[float]) -> list[Pieces]:
     """Cut one curve of t at all heights, so that intervals are nested; fit again at the edges until t there is the height.
 
     The curve is drawn in the coordinate of the fit, in which t is smooth, and goes through every point without overshooting.
@@ -281,16 +282,17 @@ def _cut(found: _Scanned, lowest: float, heights: Sequence[float]) -> list[list[
     own = Point(found.best.value(name), found.best.nll, found.best.converged, found.best.theta)
     inside = found.points[0].value <= own.value <= found.points[-1].value
     known = {point.value: point for point in (*found.points, *([own] if inside else [])) if point.converged}
-    pieces: list[list[list[float]]] = [[] for _ in heights]
+    pieces: list[Pieces] = [() for _ in heights]
     for _ in range(REFINEMENTS):
         if len(known) < FEWEST:
-            return [[] for _ in heights]
+            return [() for _ in heights]
         grid = np.array(sorted(known))
         smooth = np.array([rates.inward(name, x) for x in grid])
         t = 2 * (np.array([known[x].nll for x in grid]) - lowest)
         ends = dict(zip(smooth, grid, strict=True))  # an end of the scan has its own value
         cuts = [below(smooth, t, height) for height in heights]
-        pieces = [[[float(ends.get(x, rates.out(name, x))) for x in piece] for piece in own] for own in cuts]
+        out = {x: float(ends.get(x, rates.out(name, x))) for own in cuts for piece in own for x in piece}
+        pieces = [tuple((out[low], out[high]) for low, high in own) for own in cuts]
         wanted = {
             edge: h
             for h, own in zip(heights, pieces, strict=True)

@@ -19,6 +19,8 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize_scalar
 from scipy.stats import chi2
 
+from needle_parsl.nsbi.statistics.results import CurveQuality
+
 Floats = npt.NDArray[np.float64]
 FEWEST = 5
 """Values that a curve is drawn through, at least."""
@@ -58,15 +60,11 @@ class Curve:
         found: Floats = np.sqrt(np.maximum(spread, 0.0))
         return found
 
-    def record(self) -> dict[str, float]:
-        """Say how it agrees with the values, as in `intervals/neyman.json`."""
+    def quality(self) -> CurveQuality:
+        """Say how it agrees with the values."""
         hat = self._weights(self.grid)
         left = (self.values - hat @ self.values) / self.sigma
-        return {
-            "parameters": float(np.trace(hat)),
-            "chi2": float(left @ left),
-            "ndof": float(len(left) - np.trace(hat)),
-        }
+        return CurveQuality(float(np.trace(hat)), float(left @ left), float(len(left) - np.trace(hat)))
 
     def criterion(self) -> float:
         """Give -2 ln of the restricted likelihood of tau, up to a constant."""
@@ -122,9 +120,9 @@ def smooth(s: Floats, values: Floats, errors: Floats, toys: Floats) -> Curve | N
 
     found = minimize_scalar(lambda log_tau: curve(log_tau).criterion(), bounds=BENDS, method="bounded")
     best = curve(float(found.x))
-    judged = best.record()
-    spared = judged["parameters"] < MOST * len(s)
-    return best if spared and chi2.sf(judged["chi2"], judged["ndof"]) > LEAST else None
+    quality = best.quality()
+    spared = quality.parameters < MOST * len(s)
+    return best if spared and chi2.sf(quality.chi2, quality.ndof) > LEAST else None
 
 
 def _smooth_errors(grid: Floats, errors: Floats, toys: Floats) -> Floats:

@@ -21,6 +21,7 @@ from needle_parsl.nsbi.statistics.model.constraints import Constraints
 from needle_parsl.nsbi.statistics.model.rates import Rates
 from needle_parsl.nsbi.statistics.model.responses import Rows
 from needle_parsl.nsbi.statistics.model.rows import Sums, Table
+from needle_parsl.nsbi.statistics.results import MeanResponse
 
 Floats = npt.NDArray[np.float64]
 LOOKED = np.arange(-3.0, 3.1, 0.5)
@@ -184,7 +185,7 @@ class Likelihood:
             ),
         )
 
-    def normalisations(self, theta: Floats) -> dict[str, dict[str, float]]:
+    def normalisations(self, theta: Floats) -> dict[str, MeanResponse]:
         """Report Z_j and its statistical error by process; f_j nu_j G_j times the error is the yield in doubt."""
         found = {}
         for table in self.of_kind("events"):
@@ -192,5 +193,5 @@ class Likelihood:
                 z = simulation(self.alpha(theta))
                 process = self.rates.processes[simulation.process]
                 several = len(self.of_kind("events")) > 1
-                found[f"{table.name}: {process}" if several else process] = {"z": z.value, "error": z.error}
+                found[f"{table.name}: {process}" if several else process] = MeanResponse(z.value, z.error)
         return found

@@ -6,13 +6,13 @@ E_ref[R(mu)] = sum_e w_e R_e / sum_e w_e,   R = sum_j f_j(mu) nu_j r_j / sum_j f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.analysis import Parameter
 from needle_parsl.nsbi.statistics.model import Rates
+from needle_parsl.nsbi.statistics.results import Mixture, MixturePoint
 
 Floats = npt.NDArray[np.float64]
 BETWEEN = 4
@@ -31,7 +31,7 @@ def normalisations(
     ratios: Mapping[str, Floats],
     weight: Floats,
     where: tuple[str, Sequence[float]],
-) -> list[dict[str, Any]]:
+) -> Mixture:
     """Give E_ref[R] along a parameter, the others at their nominal values.
 
     Args:
@@ -40,9 +40,6 @@ def normalisations(
         ratios: ln r_j of reference events by process, each of shape (N,); a process without is the reference itself.
         weight: Of these events, shape (N,).
         where: A parameter, and its values; one at which no event is expected is left out.
-
-    Returns:
-        For each value `value` and `error` of the mean, and `negative`, the share of the weight where R is not positive.
     """
     name, points = where
     nu = np.array([yields[process] for process in rates.processes])
@@ -55,5 +52,5 @@ def normalisations(
             mean = float(np.average(mixture, weights=weight))
             error = float(np.sqrt((weight**2 * (mixture - mean) ** 2).sum()) / weight.sum())
             negative = float(weight[mixture <= 0].sum() / weight.sum())
-            found.append({name: float(point), "value": mean, "error": error, "negative": negative})
-    return found
+            found.append(MixturePoint(float(point), mean, error, negative))
+    return Mixture(name, tuple(found))

@@ -1,4 +1,4 @@
-"""Binned regions: what is expected and observed in their bins, as in `regions/NAME.json`."""
+"""Binned regions: what is expected and observed in their bins."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.statistics.model.builder import Counts
+from needle_parsl.nsbi.statistics.results import RegionCounts
 
 Floats = npt.NDArray[np.float64]
 Histogram = tuple[Floats, Floats]
@@ -28,14 +29,14 @@ def histogram(values: npt.NDArray[np.floating[Any]], weight: Floats, edges: Sequ
     return sums.astype(np.float64), squares.astype(np.float64)
 
 
-def record(
+def count(
     region: str,
     edges: Sequence[float],
     expected: Mapping[str, Histogram],
     observed: Histogram | None,
     overlap: Mapping[str, Mapping[str, int]],
-) -> dict[str, Any]:
-    """Judge the counts of a region, and write them down.
+) -> RegionCounts:
+    """Judge the counts of a region.
 
     Args:
         region: Its name.
@@ -64,13 +65,13 @@ def record(
                 f"{edges[place + 1]:g}, from negative weights; merge bins"
             )
     _simulated(key, edges, expected, observed)
-    return {
-        "region": region,
-        "edges": list(edges),
-        "expected": {name: sums.tolist() for name, (sums, _) in expected.items()},
-        "errors": {name: np.sqrt(squares).tolist() for name, (_, squares) in expected.items()},
-        "observed": None if observed is None else observed[0].tolist(),
-    }
+    return RegionCounts(
+        region,
+        tuple(edges),
+        {name: sums.tolist() for name, (sums, _) in expected.items()},
+        {name: np.sqrt(squares).tolist() for name, (_, squares) in expected.items()},
+        None if observed is None else observed[0].tolist(),
+    )
 
 
 def _simulated(key: str, edges: Sequence[float], expected: Mapping[str, Histogram], observed: Histogram | None) -> None:
@@ -85,25 +86,21 @@ def _simulated(key: str, edges: Sequence[float], expected: Mapping[str, Histogra
         )
 
 
-def yields(regions: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Add up what is expected in some regions, by process and varied process.
+def yields(regions: Sequence[RegionCounts]) -> dict[str, float]:
+    """Add up what is expected in some regions, by process and varied process."""
+    names = dict.fromkeys(name for region in regions for name in region.expected)
+    return {name: float(sum(sum(region.expected[name]) for region in regions)) for name in names}
+
+
+def counts(region: RegionCounts, *, observed: bool, staterror: bool = True) -> Counts:
+    """Give the counts of a region to a likelihood.
 
     Args:
-        regions: As `record` wrote them.
-    """
-    names = dict.fromkeys(name for found in regions for name in found["expected"])
-    return {name: float(sum(sum(found["expected"][name]) for found in regions)) for name in names}
-
-
-def read(found: Mapping[str, Any], *, observed: bool, staterror: bool = True) -> Counts:
-    """Read the counts of a region.
-
-    Args:
-        found: As `record` wrote it.
+        region: Its counts.
         observed: Whether what was observed is wanted; else it is what the nominal parameters expect.
         staterror: Whether the statistics of the simulation is part of the fit.
     """
-    expected = {name: np.array(sums) for name, sums in found["expected"].items()}
-    seen = np.array(found["observed"]) if observed and found["observed"] is not None else None
-    errors = {name: np.array(own) for name, own in found["errors"].items()} if staterror else {}
-    return Counts(found["region"], expected, seen, errors)
+    expected = {name: np.array(sums) for name, sums in region.expected.items()}
+    seen = np.array(region.observed) if observed and region.observed is not None else None
+    errors = {name: np.array(own) for name, own in region.errors.items()} if staterror else {}
+    return Counts(region.region, expected, seen, errors)

@@ -18,7 +18,7 @@ BETWEEN = 4
 
 
 @dataclass(frozen=True)
-class Priors:
+class ReferenceYields:
     """What the yields of the processes are multiplied with."""
 
     multipliers: Floats
@@ -27,7 +27,7 @@ class Priors:
     """The parameters at which they are the mean of |f_j|; the nominal ones, or several where a process vanishes or is negative there."""
 
     @staticmethod
-    def of(table: ModelTable) -> Priors:
+    def of(table: ModelTable) -> ReferenceYields:
         """Choose them for a model, whose nuisance parameters do not matter.
 
         With interference a multiplier may be 0 or negative at the nominal parameters, and no class of a cross-entropy has such a weight.
@@ -36,13 +36,13 @@ class Priors:
         nominal = {name: parameter.nominal for name, parameter in table.parameters.items()}
         found = _multipliers(rates, nominal)
         if (found > SMALLEST * np.abs(found).max()).all():
-            return Priors(found, (nominal,))
+            return ReferenceYields(found, (nominal,))
         points = [nominal]
         for name, parameter in table.parameters.items():
             points += [{**nominal, name: float(value)} for value in np.linspace(*parameter.bounds, BETWEEN + 1)]
         unique = tuple({tuple(point.values()): point for point in points}.values())
         mean = np.mean([np.abs(_multipliers(rates, point)) for point in unique], axis=0)
-        return Priors(np.maximum(mean, SMALLEST * mean.max()), unique)
+        return ReferenceYields(np.maximum(mean, SMALLEST * mean.max()), unique)
 
 
 def _multipliers(rates: Rates, point: dict[str, float]) -> Floats:

@@ -11,8 +11,7 @@ All but the toys are weighted simulation, without statistical scatter: what is o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,13 @@ from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.network_error import renormalised
+from needle_parsl.nsbi.statistics.results import (
+    GroupNormalisation,
+    Injection,
+    InjectionTests,
+    ReturnedParameter,
+    ToyScatter,
+)
 from needle_parsl.nsbi.statistics.toys import pool as toys
 
 Floats = npt.NDArray[np.float64]
@@ -34,27 +40,6 @@ SCALES = (0.0, 0.5, 2.0, 3.0)
 """Of the nominal parameter of interest, at which signals are injected."""
 TOYS = 50
 """Whose scatter is compared with their error: it is then known to 10 %."""
-
-
-@dataclass(frozen=True)
-class Returned:
-    """What a fit has returned of a parameter."""
-
-    parameter: str
-    true: float
-    value: float
-    error: float | None
-    """Of the data set that was fitted; null where the fit has none."""
-
-
-@dataclass(frozen=True)
-class Injection:
-    """A fit of data whose truth is known."""
-
-    name: str
-    """`jes.up`, `mu=2`, or `half 1`."""
-    converged: bool
-    parameters: tuple[Returned, ...]
 
 
 def variations(
@@ -132,9 +117,9 @@ def expected(likelihood: Likelihood, theta: Floats) -> Likelihood:
     return replace(likelihood, tables=tables, constraints=constraints)
 
 
-def _returned(best: Result, truth: Floats) -> tuple[Returned, ...]:
+def _returned(best: Result, truth: Floats) -> tuple[ReturnedParameter, ...]:
     return tuple(
-        Returned(name, float(true), best.value(name), None if np.isnan(best.error(name)) else best.error(name))
+        ReturnedParameter(name, float(true), best.value(name), None if np.isnan(best.error(name)) else best.error(name))
         for name, true in zip(best.parameters, truth, strict=True)
     )
 
@@ -175,7 +160,7 @@ def _half(simulation: Dataset, kept: npt.NDArray[np.bool_]) -> Dataset:
     )
 
 
-def scatter(build: Build, simulation: Dataset, poi: str, salt: int) -> dict[str, Any]:
+def scatter(build: Build, simulation: Dataset, poi: str, salt: int) -> ToyScatter:
     """Compare the scatter of fits of thrown events, auxiliary observations included, with the error of the nominal fit.
 
     Args:
@@ -183,10 +168,6 @@ def scatter(build: Build, simulation: Dataset, poi: str, salt: int) -> dict[str,
         simulation: All simulated events, from which toys are drawn.
         poi: The parameter of interest.
         salt: Of the toys.
-
-    Returns:
-        `toys` that converged, their `values`, the `spread` of these, its `spread_error`, the `error` of the Asimov fit; `reason` where none can
-        be drawn.
     """
     learned = build(simulation, simulation)
     theta = learned.rates.start
@@ -194,22 +175,55 @@ def scatter(build: Build, simulation: Dataset, poi: str, salt: int) -> dict[str,
     try:
         pool = toys.simulation_pool(learned, simulation, theta)
     except InputError as refused:
-        return {"toys": 0, "reason": str(refused)}
+        return ToyScatter(toys=0, reason=str(refused))
     seeds = [salts.key(salt, number) for number in range(TOYS)]
     fits = [
         minimise(pool.likelihood.take(*draw), learned.rates, errors=False) for draw in toys.drawn(pool, theta, seeds)
     ]
     values = np.array([fit.value(poi) for fit in fits if fit.converged])
     if len(values) < TOYS // 2:
-        return {"toys": len(values), "reason": f"{TOYS - len(values)} of {TOYS} fits did not converge"}
+        return ToyScatter(toys=len(values), reason=f"{TOYS - len(values)} of {TOYS} fits did not converge")
     spread = float(values.std(ddof=1))
     error = asimov.error(poi)
-    return {
-        "toys": len(values), "spread": spread, "spread_error": spread / np.sqrt(2 * (len(values) - 1)),
-        "mean": float(values.mean()), "error": None if np.isnan(error) else error, "values": values.tolist(), "reason": None,
-    }  # fmt: skip
+    return ToyScatter(
+        toys=len(values),
+        spread=spread,
+        spread_error=spread / np.sqrt(2 * (len(values) - 1)),
+        mean=float(values.mean()),
+        error=None if np.isnan(error) else error,
+        values=tuple(values.tolist()),
+    )
 
 
-def record(injections: Sequence[Injection]) -> list[dict[str, Any]]:
-    """Give injections as they stand in `fits/closure.json`."""
-    return [asdict(injection) for injection in injections]
+def inject(
+    build: Build,
+    simulation: Dataset,
+    varied: Mapping[str, Dataset],
+    nuisances: Mapping[str, Sequence[str]],
+    poi: str,
+    salt: int,
+    *,
+    normalisation: Mapping[str, GroupNormalisation],
+    points: Sequence[Mapping[str, float]],
+) -> InjectionTests:
+    """Inject variations and signals, normalise on halves, and throw toys.
+
+    Args:
+        build: Makes likelihoods.
+        simulation: All simulated events, with ratios that are normalised at the yields.
+        varied: See `variations`.
+        nuisances: Likewise.
+        poi: The parameter of interest.
+        salt: Of halves and toys.
+        normalisation: How ratios were normalised, by group.
+        points: At which parameters.
+    """
+    return InjectionTests(
+        points=tuple(points),
+        yields=simulation.priors,
+        normalisation=normalisation,
+        variations=tuple(variations(build, simulation, varied, nuisances)),
+        signals=tuple(signals(build, simulation, poi)),
+        halves=tuple(halves(build, simulation, salt)),
+        toys=scatter(build, simulation, poi, salt),
+    )

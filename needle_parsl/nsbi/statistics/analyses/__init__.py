@@ -1,0 +1,64 @@
+"""What is asked of a likelihood and of toys, each by one function of arrays that returns a record of `results`.
+
+Tasks call these, and so may a notebook (docs/library.md).
+"""
+
+from needle_parsl.nsbi.statistics.analyses.fits import (
+    CrossFitted,
+    MovesOf,
+    ObservedEvents,
+    Simulated,
+    WeightMoves,
+    describe_distributions,
+    find_impacts,
+    find_limits,
+    fit_dataset,
+    fit_exactly,
+    inflation_of,
+    inflations_at,
+    scan_dataset,
+    scan_strip,
+)
+from needle_parsl.nsbi.statistics.analyses.toys import (
+    OwnEvents,
+    ToyBatch,
+    UnfittedError,
+    build_belt,
+    fit_toys,
+    is_settled,
+    make_toys,
+    measure_coverage,
+    throw_block,
+    throw_toys,
+    truth_of,
+)
+from needle_parsl.nsbi.statistics.intervals.planes import join as join_plane
+
+__all__ = [
+    "CrossFitted",
+    "MovesOf",
+    "ObservedEvents",
+    "OwnEvents",
+    "Simulated",
+    "ToyBatch",
+    "UnfittedError",
+    "WeightMoves",
+    "build_belt",
+    "describe_distributions",
+    "find_impacts",
+    "find_limits",
+    "fit_dataset",
+    "fit_exactly",
+    "fit_toys",
+    "inflation_of",
+    "inflations_at",
+    "is_settled",
+    "join_plane",
+    "make_toys",
+    "measure_coverage",
+    "scan_dataset",
+    "scan_strip",
+    "throw_block",
+    "throw_toys",
+    "truth_of",
+]

@@ -1,0 +1,266 @@
+"""Fits of datasets, with all errors that are known, and what is done with the profile likelihood beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from needle_parsl.analysis import Plane as PlaneTable
+from needle_parsl.analysis import Scan as ScanTable
+from needle_parsl.nsbi.statistics import network_error, outside
+from needle_parsl.nsbi.statistics.dataset import Dataset
+from needle_parsl.nsbi.statistics.fits import distributions, ensemble_error, weighted_data
+from needle_parsl.nsbi.statistics.fits import impacts as moving
+from needle_parsl.nsbi.statistics.fits.descent import Objective
+from needle_parsl.nsbi.statistics.fits.ensemble_error import Shifted, propagate, simulation_errors
+from needle_parsl.nsbi.statistics.fits.fitting import minimise
+from needle_parsl.nsbi.statistics.fits.result import Result
+from needle_parsl.nsbi.statistics.intervals import limits, planes, profile
+from needle_parsl.nsbi.statistics.model import Rates
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.model.reweighting import asimov
+from needle_parsl.nsbi.statistics.network_error import Networks
+from needle_parsl.nsbi.statistics.results import (
+    Distributions,
+    FitResult,
+    Impacts,
+    Limits,
+    OutsideEvents,
+    PlaneStrip,
+    Scan,
+)
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Build = Callable[[Dataset, Dataset], Likelihood]
+"""Makes the likelihood of events, with others behind Z_j; with the binned regions of the model."""
+
+
+class Simulated(NamedTuple):
+    """Asimov data, for what the finite number of simulated events is worth."""
+
+    likelihood: Likelihood
+    sample: Ints
+    """The process of each event, shape (N,)."""
+    normalised: bool = False
+    """Whether ratios are normalised at the yields, so that the total error holds it."""
+
+
+class WeightMoves(NamedTuple):
+    """How a likelihood moves with the fitted weights of wifi ensembles."""
+
+    covariance: Floats
+    """Of all weights of all ratios, shape (W, W)."""
+    shifted: Shifted
+    """Gives the likelihood with the weights moved."""
+
+
+MovesOf = Callable[[Floats], WeightMoves | None]
+"""Gives the moves of Asimov data whose events have other weights, shape (N,); None without wifi ensembles."""
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """The networks of cross-fitted ratios, one by one."""
+
+    networks: Networks
+    simulation: Dataset
+    """All simulated events."""
+    build: Build
+
+
+@dataclass(frozen=True)
+class ObservedEvents:
+    """Observed events, and the simulated ones whose range they may leave."""
+
+    data: Dataset
+    simulation: Dataset
+    features: Sequence[str]
+    build: Build
+
+
+def fit_dataset(
+    likelihood: Likelihood,
+    *,
+    minos: Sequence[str] = (),
+    expected: bool = False,
+    simulated: Simulated | None = None,
+    moves: WeightMoves | None = None,
+    networks: CrossFitted | None = None,
+    observed: ObservedEvents | None = None,
+) -> FitResult:
+    """Minimise -ln L, and estimate every error that is known.
+
+    Args:
+        likelihood: Of the data.
+        minos: Parameters whose MINOS interval is wanted.
+        expected: Whether the data are expectations, as Asimov data; the weights of observed events widen the errors.
+        simulated: For the error of the finite simulation; None leaves it out.
+        moves: For the error of ensemble weights, in the place of that of networks.
+        networks: For the error of cross-fitted networks.
+        observed: For the events where nothing was simulated; None does not look for them.
+    """
+    best = minimise(likelihood, likelihood.rates, minos=minos)
+    if not expected and not all((table.count == 1).all() for table in likelihood.of_kind("events")):
+        best = weighted_data.weighted(likelihood, best)
+    finite = _finite(simulated, best) if simulated else None
+    errors, inflation = _ensemble(best, moves, networks) if best.converged else (None, None)
+    floored, normalisations = likelihood.floored(best.theta), likelihood.normalisations(best.theta)
+    normalised = simulated is not None and simulated.normalised
+    found = best.record(floored, normalisations, finite, errors, inflation, finite=normalised)
+    return replace(found, outside=_outside(observed, best)) if observed else found
+
+
+def fit_exactly(objective: Objective, rates: Rates) -> FitResult:
+    """Minimise -ln L of exact densities."""
+    return minimise(objective, rates).record(0, {})
+
+
+def _finite(simulated: Simulated, best: Result) -> Floats:
+    """Estimate what the finite number of simulated events is worth for each parameter, shape (P,)."""
+    return simulation_errors(simulated.likelihood, best.theta, best.theta_covariance, simulated.sample)
+
+
+def _ensemble(
+    best: Result, moves: WeightMoves | None, crossed: CrossFitted | None
+) -> tuple[Floats | None, Floats | None]:
+    """Give the errors of parameters that weights or networks add, and what t is divided by for those of weights."""
+    if moves is not None:
+        found = propagate(moves.shifted, best, moves.covariance)
+        return np.array([found.error(name) for name in best.parameters]), found.inflation
+    if crossed is None:
+        return None, None
+    added = network_error.covariance(crossed.networks, crossed.simulation, best, crossed.build)
+    return np.sqrt(np.maximum(np.diag(added), 0.0)), None
+
+
+def _outside(observed: ObservedEvents, best: Result) -> OutsideEvents:
+    """Count the observed events where nothing was simulated, and fit the others alone."""
+    data = observed.data
+
+    def fitted(kept: npt.NDArray[np.bool_]) -> dict[str, float]:
+        ratios = {name: values[kept] for name, values in data.ratios.items()}
+        some = replace(data, x=data.x[kept], weight=data.weight[kept], sample=data.sample[kept], ratios=ratios)
+        likelihood = observed.build(some, observed.simulation)
+        other = minimise(likelihood, likelihood.rates)
+        return {name: other.value(name) for name in other.parameters}
+
+    known = {name: best.value(name) for name in best.parameters}
+    return outside.count(data.x, observed.simulation.x, observed.features, fitted, known)
+
+
+def scan_dataset(
+    objective: Objective,
+    rates: Rates,
+    parameter: str,
+    where: ScanTable | None = None,
+    levels: Sequence[float] = (0.68, 0.95),
+    *,
+    statistical: bool = False,
+    inflation: float = 1.0,
+    dataset: str = "",
+) -> Scan:
+    """Scan one parameter, and read its confidence intervals off.
+
+    Args:
+        objective: Gives -ln L and its gradient.
+        rates: Names, starting values and bounds.
+        parameter: What is scanned.
+        where: The grid; None chooses one.
+        levels: Confidence levels.
+        statistical: Whether the nuisance parameters are held at their best fit.
+        inflation: k, for the error of ensemble weights.
+        dataset: Its name.
+    """
+    best = minimise(objective, rates)
+    held = best.nuisances() if statistical else None
+    return replace(profile.scan(objective, best, parameter, where, levels, held, inflation), dataset=dataset)
+
+
+def scan_strip(likelihood: Likelihood, where: PlaneTable, rows: tuple[int, int]) -> PlaneStrip:
+    """Scan some rows of a plane; see `planes.strip`, and `planes.join`, which puts strips together."""
+    return planes.strip(likelihood, minimise(likelihood, likelihood.rates), where, rows)
+
+
+def find_impacts(
+    likelihood: Likelihood, parameter: str, methods: Sequence[str] = moving.METHODS, *, dataset: str = ""
+) -> Impacts:
+    """Move every nuisance parameter, and look at the parameter of interest; see `fits.impacts`."""
+    best = minimise(likelihood, likelihood.rates)
+    return replace(moving.impacts(likelihood, best, parameter, methods), dataset=dataset)
+
+
+def find_limits(
+    likelihood: Likelihood,
+    simulated: Simulated,
+    parameter: str,
+    *,
+    background: float = 0.0,
+    level: float = 0.95,
+    inflation: float = 1.0,
+    moves_of: MovesOf | None = None,
+    blind: bool = False,
+    dataset: str = "",
+) -> Limits:
+    """Find upper limits by asymptotic CLs; what is expected of them comes from Asimov data without a signal.
+
+    Args:
+        likelihood: Of the data.
+        simulated: Over all simulated events, with the auxiliary observations and regions of Asimov data.
+        parameter: The parameter of interest.
+        background: Its value without a signal.
+        level: Confidence level.
+        inflation: k of the data, for the error of ensemble weights.
+        moves_of: For that of the Asimov data.
+        blind: Leaves out the observed limit.
+        dataset: Its name.
+    """
+    held = minimise(likelihood, likelihood.rates, fixed={parameter: background}, errors=False)
+    without = asimov(simulated.likelihood, held.theta, simulated.sample, likelihood.gammas(held.theta))
+    seen = limits.Test.of(likelihood, parameter, inflation)
+    expected = limits.Test.of(without, parameter, inflation_of(without, held.theta, parameter, moves_of) or 1.0)
+    found = limits.limits(seen, expected, background, level, blind=blind)
+    return replace(found, converged=found.converged and held.converged, dataset=dataset)
+
+
+def inflation_of(thrown: Likelihood, theta: Floats, parameter: str, moves_of: MovesOf | None) -> float | None:
+    """Find what t of Asimov data of some truth is divided by; None where weights have no error, or none that is known.
+
+    Args:
+        thrown: The Asimov data.
+        theta: Their truth, shape (P,).
+        parameter: That t tests.
+        moves_of: How their likelihood moves with ensemble weights.
+    """
+    moves = moves_of(thrown.of_kind("events")[0].count) if moves_of else None
+    if moves is None:
+        return None
+    found = ensemble_error.inflation(thrown, moves.shifted, theta, moves.covariance)
+    k = float(found[thrown.rates.parameters.index(parameter)])
+    return None if np.isnan(k) else k
+
+
+def inflations_at(
+    simulated: Simulated, truths: Sequence[Mapping[str, float]], parameter: str, moves_of: MovesOf | None
+) -> list[float | None]:
+    """Find what t is divided by at each truth; see `inflation_of`."""
+    likelihood, sample = simulated.likelihood, simulated.sample
+    where = [likelihood.rates.at(truth) for truth in truths]
+    return [inflation_of(asimov(likelihood, theta, sample), theta, parameter, moves_of) for theta in where]
+
+
+def describe_distributions(
+    likelihood: Likelihood,
+    simulation: Dataset,
+    data: Dataset | None,
+    features: tuple[str, ...],
+    *,
+    dataset: str = "",
+) -> Distributions:
+    """Compare data with the model before and after the fit; see `distributions.describe`."""
+    best = minimise(likelihood, likelihood.rates)
+    return replace(distributions.describe(likelihood, best, simulation, data, features), dataset=dataset)

@@ -1,0 +1,216 @@
+"""Results of toys: the confidence belt, and what toys say of bias, pulls and coverage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from needle_parsl.json_records import Json, JsonRecord, encode
+from needle_parsl.nsbi.statistics.results.limits import ClsLimits, ToyDiscovery
+from needle_parsl.nsbi.statistics.results.scans import Pieces
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeltPoint(JsonRecord):
+    """One value of the grid of a belt."""
+
+    value: float
+    """Of the parameter."""
+    t: float | None
+    """The ordering statistic of the data; None where their fit did not converge."""
+    toys: int
+    """Whose fits converged."""
+    failed: int
+    pool_effective: float | None
+    """Effective events of the pool; None where every toy has events of its own."""
+    vetoed: float
+    """Share of the expected events that cannot be drawn."""
+    p_value: float | None
+    p_value_error: float | None
+    p_value_asymptotic: float | None
+    """By chi-squared."""
+    critical: Mapping[str, float]
+    """By level; on the smooth curve, where there is one."""
+    critical_error: Mapping[str, float]
+    critical_raw: Mapping[str, float]
+    """Of the toys at this value alone."""
+    critical_raw_error: Mapping[str, float]
+    accepted: Mapping[str, bool]
+
+    def at(self, parameter: str) -> Json:
+        """Give the object, with the value by the name of the parameter."""
+        written = self.to_json()
+        return {parameter: written.pop("value"), **written}
+
+
+@dataclass(frozen=True)
+class CurveQuality(JsonRecord):
+    """How a smooth curve agrees with the critical values that it was drawn through."""
+
+    parameters: float
+    """Effective ones."""
+    chi2: float
+    ndof: float
+
+
+@dataclass(frozen=True)
+class Correction(JsonRecord):
+    """The largest correction by Z_j where fits have ended."""
+
+    log_z: float
+    """|ln Z_j|."""
+    process: str
+    of: str
+    """`data`, `truth` or `toy`."""
+    parameters: Mapping[str, float]
+    """Where."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Belt(JsonRecord):
+    """`intervals/neyman.json`: the Neyman construction, and what the data accept."""
+
+    parameter: str
+    statistic: str
+    """`t_mu` or `q_mu`."""
+    points: tuple[BeltPoint, ...]
+    intervals: Mapping[str, Pieces]
+    """By level."""
+    curves: Mapping[str, CurveQuality | None]
+    """By level; None where critical values are joined by straight lines."""
+    open: tuple[str, ...]
+    """Levels whose interval ends with the grid."""
+    asymptotic: Mapping[str, float]
+    """Critical values of chi-squared, by level."""
+    normalisation: Correction | None = None
+    """None without unbinned events."""
+    discovery: ToyDiscovery | None = None
+    """Against no signal, where toys of it were asked for; None where a fit failed, too."""
+    limits: ClsLimits | None = None
+    """Where toys without a signal were asked for."""
+    dataset: str = ""
+
+    def to_json(self) -> Json:
+        """Give the object; the tests against no signal are in it only where they were asked for."""
+        written = {field.name: encode(getattr(self, field.name)) for field in fields(self) if field.name != "limits"}
+        written |= {
+            "points": [p.at(self.parameter) for p in self.points],
+            "normalisation": written["normalisation"] or {},
+        }
+        discovery, dataset = written.pop("discovery"), written.pop("dataset")
+        tests = {} if self.limits is None else {"discovery": discovery, "limits": self.limits.to_json(self.parameter)}
+        return {**written, **tests, "dataset": dataset}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Self:
+        """Read it again."""
+        name, tests = found["parameter"], found.get("limits")
+        points = tuple(BeltPoint.from_json({**point, "value": point[name]}) for point in found["points"])
+        limits = ClsLimits.from_json(tests, name) if tests else None
+        correction = found.get("normalisation") or None
+        return super().from_json({**found, "points": points, "limits": limits, "normalisation": correction})
+
+
+@dataclass(frozen=True)
+class NoBelt(JsonRecord):
+    """`intervals/neyman.json` where there is no construction."""
+
+    parameter: str
+    reason: str
+    dataset: str
+
+
+def read_belt(found: Mapping[str, Any]) -> Belt | NoBelt:
+    """Read `intervals/neyman.json`."""
+    return NoBelt.from_json(found) if "reason" in found else Belt.from_json(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyEstimates(JsonRecord):
+    """What the fits of toys of one truth say of the parameter of interest; None where there are not enough."""
+
+    bias: float | None
+    """Mean best value minus truth."""
+    bias_error: float | None
+    spread: float | None
+    """Standard deviation of best values."""
+    mean_error: float | None
+    """Mean standard error."""
+    at_bound: int
+    """Toys that have no error."""
+    pull_mean: float | None
+    """In the coordinate of the fit."""
+    pull_mean_error: float | None
+    pull_width: float | None
+    pull_width_error: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoveragePoint(ToyEstimates):
+    """How often the intervals of one method and level hold one truth."""
+
+    truth: Mapping[str, float]
+    """All parameters."""
+    toys: int
+    """Whose fits converged."""
+    failed: int
+    events: float
+    """Mean number in a toy."""
+    pool_effective: float | None
+    vetoed: float
+    method: str
+    """`profile`, `neyman`, `profile_ensemble`, `profile_refitted` or `profile_retrained`."""
+    level: float
+    inflation: float | None = None
+    """k at the truth, of `profile_ensemble`."""
+    coverage: float | None
+    """None without toys."""
+    error: float | None
+    """Binomial; of the mean over replicas where there are such."""
+    replicas: int | None = None
+    """Of ratios that were made again."""
+
+    def at(self, parameter: str) -> Json:
+        """Give the object, which begins with the true value of the parameter."""
+        truth, own = dict(self.truth), self.to_json()
+        written = {parameter: truth[parameter], "truth": truth, **{name: own[name] for name in COVERAGE_KEYS}}
+        return {
+            name: value for name, value in written.items() if value is not None or name not in ("inflation", "replicas")
+        }
+
+
+COVERAGE_KEYS = (
+    "toys", "failed", "events", *ToyEstimates.__dataclass_fields__, "pool_effective", "vetoed", "method", "level",
+    "inflation", "coverage", "error", "replicas",
+)  # fmt: skip
+"""In the order of the file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linearity(JsonRecord):
+    """A straight line through mean best values against the truth."""
+
+    slope: float
+    slope_error: float
+    offset: float
+    """At the mean truth."""
+    offset_error: float
+    at: float
+    """The mean truth."""
+    chi2: float
+    truths: int
+
+
+@dataclass(frozen=True)
+class Coverage(JsonRecord):
+    """`intervals/coverage.json`: what toys of known truth say of a measurement."""
+
+    parameter: str
+    points: tuple[CoveragePoint, ...]
+    linearity: Linearity | None
+    """None for fewer than three truths."""
+
+    def to_json(self) -> Json:
+        """Give the object."""
+        return {**super().to_json(), "points": [point.at(self.parameter) for point in self.points]}
