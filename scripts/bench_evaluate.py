@@ -34,13 +34,22 @@ def estimators(ratios: int, members: int) -> dict[str, Estimator]:
     from needle_parsl.nsbi.training import networks
     from needle_parsl.nsbi.transforms.transform import Column, Transform
 
-    shape = networks.NetworkShape("mlp", FEATURES, LAYERS, NODES)
+    shape = networks.NetworkShape(network="mlp", features=FEATURES, layers=LAYERS, nodes=NODES)
     features = tuple(f"x{k}" for k in range(FEATURES))
     transform = Transform(tuple(Column(name=name, kind="robust") for name in features))
 
     def one(ratio: int) -> Estimator:
         weights = [networks.vector(networks.build(shape, 1000 * ratio + m)).numpy() for m in range(members)]
-        return Estimator(f"r{ratio}", features, shape, transform, np.stack(weights), "mean_ratio", 0.0, equal(members))
+        return Estimator(
+            ratio=f"r{ratio}",
+            features=features,
+            shape=shape,
+            transform=transform,
+            weights=np.stack(weights),
+            combine="mean_ratio",
+            log_norm=0.0,
+            coefficients=equal(members),
+        )
 
     return {f"r{ratio}": one(ratio) for ratio in range(ratios)}
 

@@ -84,15 +84,22 @@ def problem(events: int, seed: int = 1) -> tuple[Likelihood, dict[str, Floats], 
             expected[f"p{j}.n{k}.{side}"] = float(yields[j] * np.exp(sign * gains[j, k]))
     x = drawn(rng.poisson(yields))
     simulated = drawn(yields.astype(np.int64))
-    data = Dataset(x[:, None].astype(np.float32), np.ones(len(x)), np.full(len(x), -1), (), log_ratios(x), {})
+    data = Dataset(
+        x=x[:, None].astype(np.float32),
+        weight=np.ones(len(x)),
+        sample=np.full(len(x), -1),
+        samples=(),
+        ratios=log_ratios(x),
+        yields={},
+    )
     sample = np.repeat(np.arange(PROCESSES), yields.astype(np.int64))
     simulation = Dataset(
-        simulated[:, None].astype(np.float32),
-        np.ones(len(simulated)),
-        sample,
-        tuple(names),
-        log_ratios(simulated),
-        expected,
+        x=simulated[:, None].astype(np.float32),
+        weight=np.ones(len(simulated)),
+        sample=sample,
+        samples=tuple(names),
+        ratios=log_ratios(simulated),
+        yields=expected,
     )
     return Builder.of(table, shapes).likelihood(data, simulation), dict(data.ratios), yields
 

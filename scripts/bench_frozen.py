@@ -57,7 +57,17 @@ def run(arm: str, members: int, epochs: int, events: int) -> dict[str, Any]:
         path = Path(folder, "weights.pt")
         torch.save(networks.build(how.shape, 1).state_dict(), path)
         how = Settings(**{**vars(how), "initial": initial.read([str(path)])})
-    pack = [Member(k, 0, k, ratio_events.MemberView(0, 1, 5, 0.2, 6, None)) for k in range(members)]
+    pack = [
+        Member(
+            member=k,
+            fold=0,
+            seed=k,
+            view=ratio_events.MemberView(
+                fold=0, folds=1, fold_salt=5, validation=0.2, validation_salt=6, bootstrap_salt=None
+            ),
+        )
+        for k in range(members)
+    ]
     begun = () if arm == "once" else tuple({"name": m.name, "engine": "sequential"} for m in pack)
     train.train_pack(data, pack[:1], Settings(**{**vars(how), "epochs": 1}), state.State((), begun[:1]), state.never)
     started = time.process_time()

@@ -128,8 +128,19 @@ def job(work: Work, seed: int, classes: int = 1, dropout: float = 0.0) -> Any:
     from needle_parsl.nsbi.training.ratio_events import Batchable
 
     head, loss = ("", "carl") if classes == 1 else (heads.of_classes([str(k) for k in range(classes)]), "multiclass")
-    shape = NetworkShape("mlp", FEATURES, work.layers, work.nodes, head=head)
-    settings = Settings(shape, loss, "adam", RATE, "constant", 0.0, work.batch_size, work.epochs, 50, dropout=dropout)
+    shape = NetworkShape(network="mlp", features=FEATURES, layers=work.layers, nodes=work.nodes, head=head)
+    settings = Settings(
+        shape=shape,
+        loss=loss,
+        optimizer="adam",
+        learning_rate=RATE,
+        schedule="constant",
+        weight_decay=0.0,
+        batch_size=work.batch_size,
+        epochs=work.epochs,
+        patience=50,
+        dropout=dropout,
+    )
     fitting, validation = (Batchable(*table(events, number)) for events, number in ((work.events, 1), (VALIDATION, 2)))
     if classes > 1:
         label = torch.randint(classes, (work.events,), generator=torch.Generator().manual_seed(3)).float()
@@ -143,7 +154,12 @@ def by_engine(make: Callable[[list[Any]], Any], trained: Any) -> Any:
     from needle_parsl.nsbi.training.members import Member
     from needle_parsl.nsbi.training.ratio_events import MemberView
 
-    member = Member(0, 0, trained.seed, MemberView(0, 1, 0, 0.1, 0, None))
+    member = Member(
+        member=0,
+        fold=0,
+        seed=trained.seed,
+        view=MemberView(fold=0, folds=1, fold_salt=0, validation=0.1, validation_salt=0, bootstrap_salt=None),
+    )
     done = loop.MemberTraining(member, 0, trained)
     loop.run([done], make([trained]), lambda _left: None)
     return done

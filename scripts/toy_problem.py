@@ -112,9 +112,16 @@ class Problem:
                     ratios[label] = np.log(v.rates[j] / v.yields[j] / density)
                     yields[label], bins[label] = float(v.yields[j]), v.bins[j]
         n = len(self.x)
-        data = Dataset(self.x, np.ones(n), np.full(n, -1), (), ratios, {})
+        data = Dataset(x=self.x, weight=np.ones(n), sample=np.full(n, -1), samples=(), ratios=ratios, yields={})
         few = {name: np.tile(values[:1], 3) for name, values in ratios.items()}  # its Z_j is put in place below
-        one = Dataset(self.x[[0, 0, 0]], np.ones(3), np.arange(3), tuple(PROCESSES), few, yields)
+        one = Dataset(
+            x=self.x[[0, 0, 0]],
+            weight=np.ones(3),
+            sample=np.arange(3),
+            samples=tuple(PROCESSES),
+            ratios=few,
+            yields=yields,
+        )
         nuisances = {f"n{k}": Nuisance() for k in range(self.nuisances)}
         shapes = [Shape(p, k, f"{p}.{k}.up", f"{p}.{k}.down", "") for k in nuisances for p in PROCESSES]
         table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, dict(PROCESSES), nuisances)

@@ -61,7 +61,14 @@ def compose(root: str, task: Task, *_before: Record) -> Record:
         joined = joint.read(inputs.path(root, "covariance", "covariance")) if spec.covariance else None
         facts, interpolations = spec.facts, dict(spec.interpolations)
         model = pseudomodel.PseudoModel(
-            facts.name, facts.features, dict(facts.units), spec.processes, ratios, spec.shapes, interpolations, joined
+            name=facts.name,
+            features=facts.features,
+            units=dict(facts.units),
+            processes=spec.processes,
+            ratios=ratios,
+            shapes=spec.shapes,
+            interpolations=interpolations,
+            covariance=joined,
         )
         pseudomodel.write(out.path, model)
     return out.record(root)

@@ -63,7 +63,17 @@ def _subject(root: str, spec: specs.Report, before: tuple[Record, ...]) -> Subje
     said = (*spec.warnings, *warnings(before))
     lost = {name: inputs.lost(root, name) for name in spec.stores}
     features = () if spec.binned else inputs.features(root, spec.stores[0])
-    return Subject(spec.name, spec.seed, spec.headline, spec.poi, spec.blinded, said, lost, features, spec.thresholds)
+    return Subject(
+        name=spec.name,
+        seed=spec.seed,
+        headline=spec.headline,
+        poi=spec.poi,
+        blinded=spec.blinded,
+        warnings=said,
+        lost=lost,
+        features=features,
+        thresholds=spec.thresholds,
+    )
 
 
 def _inference(root: str, spec: specs.Report) -> Inference:
@@ -74,17 +84,17 @@ def _inference(root: str, spec: specs.Report) -> Inference:
 
     belt = read_belt(read_json(inputs.path(root, "neyman", "neyman"))) if spec.belt else None
     return Inference(
-        {name: FitResult.from_json(read_json(inputs.path(root, "fit", name))) for name in spec.fits},
-        {name: Scan.from_json(read_json(inputs.path(root, "interval", name))) for name in spec.scans},
-        one(Plane, "interval", "plane", there=spec.plane),
-        one(Impacts, "interval", "impacts", there=spec.impacts),
-        one(Limits, "interval", "limits", there=spec.limits),
-        Distributions.from_json(read_json(inputs.path(root, "interval", "distributions"))),
-        belt if isinstance(belt, Belt) else None,
-        one(Coverage, "coverage", "coverage", there=bool(spec.toys)),
-        [inputs.blocks(root, names) for names in spec.toys],
-        one(Replicas, "bootstrap", "bootstrap", there=spec.bootstrap),
-        one(Mixture, "diagnose", "mixture", there=spec.mixture),
-        one(InjectionTests, "interval", "closure", there=spec.closure),
-        belt.reason if isinstance(belt, NoBelt) else "",
+        fits={name: FitResult.from_json(read_json(inputs.path(root, "fit", name))) for name in spec.fits},
+        scans={name: Scan.from_json(read_json(inputs.path(root, "interval", name))) for name in spec.scans},
+        plane=one(Plane, "interval", "plane", there=spec.plane),
+        impacts=one(Impacts, "interval", "impacts", there=spec.impacts),
+        limits=one(Limits, "interval", "limits", there=spec.limits),
+        distributions=Distributions.from_json(read_json(inputs.path(root, "interval", "distributions"))),
+        belt=belt if isinstance(belt, Belt) else None,
+        coverage=one(Coverage, "coverage", "coverage", there=bool(spec.toys)),
+        toys=[inputs.blocks(root, names) for names in spec.toys],
+        bootstrap=one(Replicas, "bootstrap", "bootstrap", there=spec.bootstrap),
+        mixture=one(Mixture, "diagnose", "mixture", there=spec.mixture),
+        closure=one(InjectionTests, "interval", "closure", there=spec.closure),
+        no_belt=belt.reason if isinstance(belt, NoBelt) else "",
     )

@@ -128,13 +128,15 @@ def _suited(spec: specs.Train, counts: list[int]) -> tuple[Training, tuple[int, 
 def _member(spec: specs.Train, member: specs.Member, own: float) -> Member:
 
     view = MemberView(
-        member.fold,
-        spec.training.folds or 1,
-        spec.fold_salt,
-        spec.training.validation,
-        spec.validation_salt,
-        member.bootstrap,
-        spec.replica,
-        own,
+        fold=member.fold,
+        folds=spec.training.folds or 1,
+        fold_salt=spec.fold_salt,
+        validation=spec.training.validation,
+        validation_salt=spec.validation_salt,
+        bootstrap_salt=member.bootstrap,
+        replica=spec.replica,
+        own=own,
     )
-    return Member(member.member, member.fold, member.seed, view, member.own, member.settings)
+    return Member(
+        member=member.member, fold=member.fold, seed=member.seed, view=view, own=member.own, said=member.settings
+    )

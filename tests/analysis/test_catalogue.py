@@ -111,7 +111,9 @@ def test_every_network_is_built_and_gives_what_its_facts_say(name: str, classes:
         pytest.skip("of one ratio alone")
     assert networks.asks_for_particles(name) == known.particles
     head = heads.of_classes(classes) if classes else ""
-    shape = networks.NetworkShape(name, 3, 2, 8, particles=2 if known.particles else 0, head=head)
+    shape = networks.NetworkShape(
+        network=name, features=3, layers=2, nodes=8, particles=2 if known.particles else 0, head=head
+    )
     network = networks.build(shape, 1)
     with torch.no_grad():
         found = network(*networks._blank(network, shape))

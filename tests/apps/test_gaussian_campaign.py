@@ -36,10 +36,31 @@ def drawn(process: str, n: int, seed: int) -> Events:
 def mean_square_errors(seed: int, members: int) -> tuple[float, float]:
     """Of ln r of the first member, and of all."""
     events = RatioEvents.build(drawn("signal", 30_000, 10 * seed), drawn("background", 30_000, 10 * seed + 1))
-    settings = Settings(networks.NetworkShape("mlp", 4, 2, 32), "carl", "adamw", 4e-3, "cosine", 1e-4, 1024, 10, 5)
-    views = [MemberView(0, 1, 1, 0.1, seed, salts.key("bootstrap", seed, m)) for m in range(members)]
+    settings = Settings(
+        shape=networks.NetworkShape(network="mlp", features=4, layers=2, nodes=32),
+        loss="carl",
+        optimizer="adamw",
+        learning_rate=4e-3,
+        schedule="cosine",
+        weight_decay=1e-4,
+        batch_size=1024,
+        epochs=10,
+        patience=5,
+    )
+    views = [
+        MemberView(
+            fold=0,
+            folds=1,
+            fold_salt=1,
+            validation=0.1,
+            validation_salt=seed,
+            bootstrap_salt=salts.key("bootstrap", seed, m),
+        )
+        for m in range(members)
+    ]
     trained = tuple(
-        train.train(events, Member(m, 0, salts.key(seed, m), view), settings) for m, view in enumerate(views)
+        train.train(events, Member(member=m, fold=0, seed=salts.key(seed, m), view=view), settings)
+        for m, view in enumerate(views)
     )
     tests = drawn("signal", 20_000, 5), drawn("background", 20_000, 6)
     found = []

@@ -90,9 +90,16 @@ def replica(app: ModuleType, events: int, scale: float, rng: np.random.Generator
     values = members(app, x)
     log_ratio = weights.values[0] + weights.values[1:] @ values
     yields = {process: scale * expected * accepted(app, process) for process, expected in app.YIELD.items()}
-    data = Dataset(x.astype(np.float32), np.ones(len(x)), np.full(len(x), -1), (), {"signal": log_ratio}, {})
+    data = Dataset(
+        x=x.astype(np.float32),
+        weight=np.ones(len(x)),
+        sample=np.full(len(x), -1),
+        samples=(),
+        ratios={"signal": log_ratio},
+        yields={},
+    )
     simulation = Dataset(
-        np.zeros((2, 4), np.float32), np.ones(2), np.array([0, 1]), ("signal", "background"), {"signal": np.zeros(2)}, yields
+        x=np.zeros((2, 4), np.float32), weight=np.ones(2), sample=np.array([0, 1]), samples=("signal", "background"), ratios={"signal": np.zeros(2)}, yields=yields
     )  # fmt: skip
     covariance = joint.Covariance(("signal",), (len(weights.spread),), weights.spread)
     moves = Directions(covariance, {"signal": weights.coordinates(values).astype(np.float32)})

@@ -89,10 +89,10 @@ class Problem:
                 below = nu[j] * self.q if k is None else nu[j] * nominal[0][j] / nominal[1][j]
                 ratios[label], yields[label], bins[label] = np.log(rates[j] / below), nu[j], counts[j]
         share = np.array([np.exp(ratios[name]) for name in names])
-        simulation = Dataset(np.tile(self.x, (3, 1)), share.ravel(), np.repeat(range(3), self.size), names,
-                             {name: np.tile(values, 3) for name, values in ratios.items()}, yields)  # fmt: skip
+        simulation = Dataset(x=np.tile(self.x, (3, 1)), weight=share.ravel(), sample=np.repeat(range(3), self.size), samples=names,
+                             ratios={name: np.tile(values, 3) for name, values in ratios.items()}, yields=yields)  # fmt: skip
         counted = np.ones(self.size) if weight is None else weight
-        data = Dataset(self.x, counted, np.full(self.size, -1), (), ratios, {})
+        data = Dataset(x=self.x, weight=counted, sample=np.full(self.size, -1), samples=(), ratios=ratios, yields={})
         shapes = [Shape(name, f"n{k}", f"{name}.n{k}.up", f"{name}.n{k}.down", "") for k in range(self.nuisances) for name in names]  # fmt: skip
         return Builder.of(self.table(), shapes).likelihood(data, simulation, [Counts("control", bins, observed)])
 

@@ -30,7 +30,14 @@ def simulated(n: int = 600) -> dataset.Dataset:
     names = [name for name in YIELDS if "." in name]
     ratios = {"s": RNG.normal(0, 0.5, n), "i": RNG.normal(0, 0.3, n)} | {name: RNG.normal(0, 0.1, n) for name in names}
     weight = RNG.uniform(0.5, 1.5, n)
-    return dataset.Dataset(np.zeros((n, 1), np.float32), weight, np.arange(n) % 3, ("s", "b", "i"), ratios, YIELDS)
+    return dataset.Dataset(
+        x=np.zeros((n, 1), np.float32),
+        weight=weight,
+        sample=np.arange(n) % 3,
+        samples=("s", "b", "i"),
+        ratios=ratios,
+        yields=YIELDS,
+    )
 
 
 def build(data: dataset.Dataset | None = None) -> Likelihood:
@@ -44,8 +51,13 @@ def counting(
     nuisances = {"bkg": Nuisance(rate={"b": (1 + sigma, 1 / (1 + sigma))})} if sigma else {}
     table = Model({"mu": Parameter(1.0, bounds)}, {"s": "mu", "b": "1"}, nuisances)
     events = dataset.Dataset(
-        np.zeros((1, 1), np.float32), np.array([float(n)]), np.array([-1]), (), {"s": np.zeros(1)}, {}
+        x=np.zeros((1, 1), np.float32),
+        weight=np.array([float(n)]),
+        sample=np.array([-1]),
+        samples=(),
+        ratios={"s": np.zeros(1)},
+        yields={},
     )
-    simulation = dataset.Dataset(np.zeros((2, 1), np.float32), np.ones(2), np.array([0, 1]), ("s", "b"), {"s": np.zeros(2)},
-                                 {"s": s, "b": b})  # fmt: skip
+    simulation = dataset.Dataset(x=np.zeros((2, 1), np.float32), weight=np.ones(2), sample=np.array([0, 1]), samples=("s", "b"), ratios={"s": np.zeros(2)},
+                                 yields={"s": s, "b": b})  # fmt: skip
     return Builder.of(table, ()).likelihood(events, simulation)

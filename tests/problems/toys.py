@@ -22,15 +22,27 @@ def thrown(truth: float, tested: np.ndarray, toys: int, seed: int) -> Block:
         return np.asarray(((x[:, None] - mu) ** 2 - (x - best)[:, None] ** 2) / SIGMA**2)
 
     whole, yes = best[:, None], np.ones(toys, bool)
-    return Block(("mu",), np.array([truth]), math.inf, 0.0, np.ones(toys, int), whole, 0 * whole + SIGMA, whole,
-                 t(truth)[:, 0], whole[:, 0], yes, tested, t(tested), np.zeros(toys, int), ~yes)  # fmt: skip
+    return Block(parameters=("mu",), truth=np.array([truth]), effective=math.inf, vetoed=0.0, events=np.ones(toys, int), values=whole, errors=0 * whole + SIGMA, pulls=whole,
+                 t=t(truth)[:, 0], nll=whole[:, 0], converged=yes, tested=tested, others=t(tested), code=np.zeros(toys, int), retried=~yes)  # fmt: skip
 
 
 def block(t: np.ndarray, converged: np.ndarray | None = None) -> Block:
     n = len(t)
     good = np.ones(n, bool) if converged is None else converged
     zeros = np.zeros((n, 1))
-    return Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), zeros, 1 + zeros, zeros, t, t, good)
+    return Block(
+        parameters=("mu",),
+        truth=np.zeros(1),
+        effective=math.inf,
+        vetoed=0.0,
+        events=np.ones(n),
+        values=zeros,
+        errors=1 + zeros,
+        pulls=zeros,
+        t=t,
+        nll=t,
+        converged=good,
+    )
 
 
 def belt(grid: np.ndarray, toys: list[Block], observed: np.ndarray, bounds: tuple[float, float] = (0.0, 5.0)) -> dict:

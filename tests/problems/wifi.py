@@ -10,10 +10,19 @@ from needle_parsl.nsbi.training import networks, packs
 from needle_parsl.nsbi.transforms.transform import Transform
 
 RNG = np.random.default_rng(8)
-SHAPE = networks.NetworkShape("mlp", features=1, layers=1, nodes=4)
+SHAPE = networks.NetworkShape(network="mlp", features=1, layers=1, nodes=4)
 P = 4 + 4 + 4 + 1
 MEMBERS = tuple(
-    packs.Trained(m, 0, m, RNG.normal(0, 0.6, P).astype(np.float32), np.ones((1, 2)), 0, "") for m in range(2)
+    packs.Trained(
+        member=m,
+        fold=0,
+        seed=m,
+        weights=RNG.normal(0, 0.6, P).astype(np.float32),
+        history=np.ones((1, 2)),
+        best_epoch=0,
+        reason="",
+    )
+    for m in range(2)
 )
 PACK = packs.Pack(SHAPE, Transform.none("a"), MEMBERS)
 HOW = composing.How("wifi", 1.0)

@@ -50,11 +50,18 @@ processes.background = "1"
 
 def estimator(shape: networks.NetworkShape | None = None, members: int = 2) -> Estimator:
     """One with weights that nobody has trained."""
-    shape = shape or networks.NetworkShape("mlp", 2, 1, 4)
+    shape = shape or networks.NetworkShape(network="mlp", features=2, layers=1, nodes=4)
     made = [networks.vector(networks.build(shape, seed)).numpy() for seed in range(members)]
     transform = Transform.none(("x1", "x2"))
     return Estimator(
-        "signal", ("x1", "x2"), shape, transform, np.stack(made), "mean_ratio", 0.0, np.full(members, 1 / members)
+        ratio="signal",
+        features=("x1", "x2"),
+        shape=shape,
+        transform=transform,
+        weights=np.stack(made),
+        combine="mean_ratio",
+        log_norm=0.0,
+        coefficients=np.full(members, 1 / members),
     )
 
 

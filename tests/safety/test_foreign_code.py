@@ -140,9 +140,11 @@ def test_an_estimator_holds_its_own_data(how: str, tmp_path: Path) -> None:
 
 
 def test_a_pack_names_no_code(tmp_path: Path) -> None:
-    shape = networks.NetworkShape("mlp", 2, 1, 4)
+    shape = networks.NetworkShape(network="mlp", features=2, layers=1, nodes=4)
     made = planting.estimator(shape)
-    member = Trained(0, 0, 1, made.weights[0], np.zeros((1, 2)), 0, "")
+    member = Trained(
+        member=0, fold=0, seed=1, weights=made.weights[0], history=np.zeros((1, 2)), best_epoch=0, reason=""
+    )
     packs.write(tmp_path / "p.h5", Pack(shape, made.transform, (member,)))
     planting.attribute(tmp_path / "p.h5", "shape", lambda shape: {**shape, "network": "os:getcwd"})
     with pytest.raises(InputError, match="which is code"):
@@ -155,7 +157,7 @@ def own(folder: Path) -> Path:
     source.mkdir()
     (source / "physics.py").write_text(NETWORK)
     name = refs.located("physics.py:Net", NETWORK, str(source / "physics.py"))
-    made = planting.estimator(networks.NetworkShape(name, 2, 1, 4))
+    made = planting.estimator(networks.NetworkShape(network=name, features=2, layers=1, nodes=4))
     refs._GRANTED.clear()
     return planting.run(folder, made, NETWORK, top='physics = "physics.py"', training='network = "physics.py:Net"')
 

@@ -108,7 +108,9 @@ class Audit:
 
 @pytest.fixture(scope="module")
 def watch() -> Audit:
-    networks.empty(networks.NetworkShape("mlp", 2, 1, 4))  # what is loaded on first use is loaded
+    networks.empty(
+        networks.NetworkShape(network="mlp", features=2, layers=1, nodes=4)
+    )  # what is loaded on first use is loaded
     return Audit()
 
 
@@ -209,14 +211,26 @@ def _mutate(path: Path, chance: random.Random) -> None:
 
 
 def write_pack(path: Path) -> None:
-    shape = networks.NetworkShape("mlp", 2, 1, 4)
+    shape = networks.NetworkShape(network="mlp", features=2, layers=1, nodes=4)
     made = planting.estimator(shape)
     packs.write(
         path,
         Pack(
             shape,
             made.transform,
-            (Trained(0, 0, 1, made.weights[0], np.zeros((2, 2)), 0, "", "sequential", {"ece": np.zeros(2)}),),
+            (
+                Trained(
+                    member=0,
+                    fold=0,
+                    seed=1,
+                    weights=made.weights[0],
+                    history=np.zeros((2, 2)),
+                    best_epoch=0,
+                    reason="",
+                    engine="sequential",
+                    metrics={"ece": np.zeros(2)},
+                ),
+            ),
         ),
     )
 

@@ -91,7 +91,7 @@ def combined(ratio: str, pack: Pack, features: tuple[str, ...], how: How) -> Est
     crossed = Crossed(*how.crossed, np.array([m.fold for m in trained])) if how.crossed else None
     coefficients = _by_loss(ratio, trained) if catalogue.combiner(how.combine).by_loss else equal(len(trained))
     return Estimator(
-        ratio, features, shapes[0], pack.transform, weights, how.combine, 0.0, coefficients, crossed=crossed,
+        ratio=ratio, features=features, shape=shapes[0], transform=pack.transform, weights=weights, combine=how.combine, log_norm=0.0, coefficients=coefficients, crossed=crossed,
         shapes=shapes if len(set(shapes)) > 1 else (),
     )  # fmt: skip
 

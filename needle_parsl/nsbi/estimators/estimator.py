@@ -38,7 +38,7 @@ class Crossed:
         return hashing.fold(events.id, self.folds, self.salt)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Estimator:
     """ln r(x) of one ratio."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -64,11 +65,11 @@ def _write_fitted(group: h5py.Group, fitted: wifi.Weights) -> None:
 
 def _read_fitted(group: h5py.Group) -> wifi.Weights:
     dropped = tuple(int(k) for k in group["dropped"][...])
-    conditions = float(group.attrs["condition"]), float(group.attrs["design_condition"])
-    values, directions, spread, means, sums = (group[name][...] for name in ARRAYS)
-    found = wifi.Weights(values, directions, spread, means, sums, dropped, *conditions)
+    arrays: dict[str, Any] = {name: group[name][...] for name in ARRAYS}
+    conditions: dict[str, Any] = {name: float(group.attrs[name]) for name in ("condition", "design_condition")}
+    found = wifi.Weights(dropped=dropped, **arrays, **conditions)
     if "ridge" not in group.attrs:  # a file of an earlier version
-        return replace(found, freedom=float(len(spread)))
+        return replace(found, freedom=float(len(found.spread)))
     fitted, equal = (float(loss) for loss in group.attrs["held_out"])
     return replace(
         found, ridge=float(group.attrs["ridge"]), freedom=float(group.attrs["freedom"]), held_out=(fitted, equal)
@@ -128,18 +129,18 @@ def _judge_transform(found: Estimator) -> None:
 
 def _taken(group: h5py.Group) -> Estimator:
     return Estimator(
-        str(group.attrs["ratio"]),
-        tuple(json.loads(group.attrs["features"])),
-        networks.described(group.attrs["shape"]),
-        Transform.from_json(group["transform"].asstr()[()]),
-        group["weights"][...],
-        str(group.attrs["combine"]),
-        float(group.attrs["log_norm"]),
-        group["coefficients"][...],
-        _read_fitted(group["wifi"]) if "wifi" in group else None,
-        _read_calibration(group["calibration"]) if "calibration" in group else None,
-        float(group.attrs.get("slope", 1.0)),
-        _read_crossed(group["crossed"]) if "crossed" in group else None,
+        ratio=str(group.attrs["ratio"]),
+        features=tuple(json.loads(group.attrs["features"])),
+        shape=networks.described(group.attrs["shape"]),
+        transform=Transform.from_json(group["transform"].asstr()[()]),
+        weights=group["weights"][...],
+        combine=str(group.attrs["combine"]),
+        log_norm=float(group.attrs["log_norm"]),
+        coefficients=group["coefficients"][...],
+        fitted=_read_fitted(group["wifi"]) if "wifi" in group else None,
+        calibration=_read_calibration(group["calibration"]) if "calibration" in group else None,
+        slope=float(group.attrs.get("slope", 1.0)),
+        crossed=_read_crossed(group["crossed"]) if "crossed" in group else None,
         fallback=str(group.attrs.get("fallback", "")),
         shapes=_read_shapes(group["shapes"].asstr()[()]) if "shapes" in group else (),
     )

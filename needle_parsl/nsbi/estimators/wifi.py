@@ -30,7 +30,7 @@ __all__ = ["NoWeightsError", "Sample", "Weights", "fit"]
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Weights:
     """Fitted weights, and what their covariance is made of: Cov(w) = L D L^T with C^-1 = L L^T.
 
@@ -121,17 +121,17 @@ def _weights(
     lower = linalg.cholesky(moments.hessian * np.outer(unit, unit), lower=True)
     inverse = unit[:, None] * linalg.solve_triangular(lower, np.eye(len(at)), trans="T", lower=True)
     found = Weights(
-        design.basis @ at,
-        design.basis @ inverse,
-        np.empty((0, 0)),
-        moments.gradients @ inverse,
-        np.array([sample.weight.sum() for sample in samples]),
-        design.dropped,
-        float(np.linalg.cond(moments.hessian * np.outer(unit, unit))),
-        design.condition,
-        ridge,
-        design.freedom(ridge),
-        (chosen.loss, chosen.of_equal),
+        values=design.basis @ at,
+        directions=design.basis @ inverse,
+        spread=np.empty((0, 0)),
+        means=moments.gradients @ inverse,
+        sums=np.array([sample.weight.sum() for sample in samples]),
+        dropped=design.dropped,
+        condition=float(np.linalg.cond(moments.hessian * np.outer(unit, unit))),
+        design_condition=design.condition,
+        ridge=ridge,
+        freedom=design.freedom(ridge),
+        held_out=(chosen.loss, chosen.of_equal),
     )
     return replace(found, spread=_spread(found, samples))
 

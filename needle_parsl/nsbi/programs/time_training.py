@@ -49,7 +49,17 @@ def seconds(table: Training, features: int, particles: int, physics: tuple[str, 
     settings = Settings.of(short, features, particles, *physics)
     half = min(max(BATCHES * (short.batch_size or 1), FEWEST), MOST) // 2
     events = RatioEvents.build(_events(half, 0, features, particles), _events(half, half, features, particles))
-    members = [Member(n, 0, n, MemberView(0, 1, 1, table.validation, 2, None)) for n in range(MEMBERS)]
+    members = [
+        Member(
+            member=n,
+            fold=0,
+            seed=n,
+            view=MemberView(
+                fold=0, folds=1, fold_salt=1, validation=table.validation, validation_salt=2, bootstrap_salt=None
+            ),
+        )
+        for n in range(MEMBERS)
+    ]
 
     def once() -> float:
         began = time.perf_counter()

@@ -162,7 +162,12 @@ def _tried(settings: Settings, events: RatioEvents) -> dict[str, Any]:
         InputError: The network cannot be trained.
         TaskError: Its training has failed.
     """
-    member = Member(0, 0, 1, MemberView(0, 1, 1, 0.5, 2, None))
+    member = Member(
+        member=0,
+        fold=0,
+        seed=1,
+        view=MemberView(fold=0, folds=1, fold_salt=1, validation=0.5, validation_salt=2, bootstrap_salt=None),
+    )
     short = replace(settings, epochs=EPOCHS, lengths=(), patience=EPOCHS, batch_size=min(settings.batch_size, BATCH))
     choice = trained_part.prepare(events, member, settings).choice
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), warnings.catch_warnings():

@@ -55,7 +55,7 @@ class Folds(NamedTuple):
         return hashing.fold(events.id, self.number, self.salt)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """One line of the table of events."""
 
@@ -71,7 +71,7 @@ class Sample:
     """Fraction of the test events, or of those of a fold, whose content is that of another one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Subject:
     """What the report is about."""
 
@@ -106,7 +106,7 @@ class Provenance:
     """Who has looked at the data, and when."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inference:
     """What the fits have given."""
 
@@ -141,7 +141,7 @@ CONTENT = re.compile(r" \([0-9a-f]{8}\)")
 """What stands in the settings of a member for the content of its weights to start from, which is another for each ratio."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Kind:
     """The members of a mixed ensemble that have the same settings, in all ratios and folds."""
 
@@ -160,7 +160,9 @@ class Kind:
         """Say what a member is."""
         ours, name = shape.network in catalogue.NETWORKS, refs.own_name(shape.network)
         said = CONTENT.sub("", member.settings)
-        return Kind(name, shape.layers if ours else None, shape.nodes if ours else None, said)
+        return Kind(
+            network=name, layers=shape.layers if ours else None, nodes=shape.nodes if ours else None, settings=said
+        )
 
     def __add__(self, member: Trained) -> Kind:
         """Count one more."""
@@ -169,7 +171,7 @@ class Kind:
         return replace(self, learning_rate=rate, count=self.count + 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """Everything that the page and its figures need."""
 
@@ -265,20 +267,20 @@ def gather(
     histories, failed, transforms, kinds = _histories(packs)
     stages = dict.fromkeys(stage for stage, _ in seconds)
     return Facts(
-        subject,
-        observed,
-        subject.features,
-        list(samples),
-        histories,
-        failed,
-        diagnostics,
-        inference,
-        dataset,
-        exact,
-        {stage: _work([s for other, s in seconds if other == stage]) for stage in stages},
-        provenance,
-        transforms,
-        kinds,
+        subject=subject,
+        observed=observed,
+        feature_names=subject.features,
+        samples=list(samples),
+        histories=histories,
+        failed=failed,
+        diagnostics=diagnostics,
+        inference=inference,
+        dataset=dataset,
+        exact=exact,
+        seconds={stage: _work([s for other, s in seconds if other == stage]) for stage in stages},
+        provenance=provenance,
+        transforms=transforms,
+        kinds=kinds,
     )
 
 
@@ -294,7 +296,13 @@ def sample(name: str, path: Path, fractions: Fractions, folds: Folds | None = No
     total = sum(part.weight for part in sums.values())
     events, negative = (sum(getattr(part, what) for part in sums.values()) for what in ("events", "negative"))
     return Sample(
-        name, events, total, negative, {part: found.effective() for part, found in sums.items()}, leaked, repeated
+        name=name,
+        events=events,
+        sum_of_weights=total,
+        negative=negative,
+        effective={part: found.effective() for part, found in sums.items()},
+        leaked=leaked,
+        repeated=repeated,
     )
 
 

@@ -26,7 +26,7 @@ LARGEST = 700.0
 """ln r beyond which r is no number of double precision."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
     """Events of an Asimov data set, or observed ones."""
 
@@ -67,12 +67,12 @@ class Dataset:
         sample = np.repeat(np.arange(len(numbers)), numbers) if samples else np.full(size, -1)
         counted = np.ones(size) if weight is None else weight
         return Dataset(
-            features.reshape(size, math.prod(features.shape[1:])),
-            counted,
-            sample,
-            tuple(samples or ()),
-            ratios,
-            yields or {},
+            x=features.reshape(size, math.prod(features.shape[1:])),
+            weight=counted,
+            sample=sample,
+            samples=tuple(samples or ()),
+            ratios=ratios,
+            yields=yields or {},
         )
 
 
@@ -82,7 +82,14 @@ def nothing(yields: Mapping[str, float] | None = None) -> Dataset:
     Args:
         yields: What is expected in the regions, by sample and varied sample.
     """
-    return Dataset(np.empty((0, 0), np.float32), np.empty(0), np.empty(0, np.int64), (), {}, yields or {})
+    return Dataset(
+        x=np.empty((0, 0), np.float32),
+        weight=np.empty(0),
+        sample=np.empty(0, np.int64),
+        samples=(),
+        ratios={},
+        yields=yields or {},
+    )
 
 
 def simulated(
@@ -106,7 +113,15 @@ def simulated(
     weight = [events.weight * (yields[name] / events.weight.sum()) for name, events in parts.items()]
     sample = np.repeat(np.arange(len(parts)), [len(events) for events in parts.values()])
     log_ratios = {name: _judged(name, estimator.of(joined), "simulated") for name, estimator in ratios.items()}
-    return Dataset(joined.x, np.concatenate(weight), sample, tuple(parts), log_ratios, yields, priors or {})
+    return Dataset(
+        x=joined.x,
+        weight=np.concatenate(weight),
+        sample=sample,
+        samples=tuple(parts),
+        ratios=log_ratios,
+        yields=yields,
+        priors=priors or {},
+    )
 
 
 def at(simulation: Dataset, multipliers: Mapping[str, float]) -> Dataset:
@@ -128,7 +143,9 @@ def observed(events: Events, ratios: Mapping[str, Estimator]) -> Dataset:
             raise InputError(f"sample observed: {unknown_categories(feature, values, f'training event of {name}')}")
     inputs = events.inputs
     log_ratios = {name: _judged(name, estimator.log_ratio(inputs), "observed") for name, estimator in ratios.items()}
-    return Dataset(events.x, events.weight, np.full(len(events), -1), (), log_ratios, {})
+    return Dataset(
+        x=events.x, weight=events.weight, sample=np.full(len(events), -1), samples=(), ratios=log_ratios, yields={}
+    )
 
 
 def _judged(name: str, log_ratio: Floats, kind: str) -> Floats:
@@ -163,11 +180,11 @@ def read(path: Path) -> Dataset:
     with hdf5.opened(path, "dataset of ratios") as file:
         group = file.get("log_ratio", {})
         return Dataset(
-            file["x"][...],
-            file["weight"][...],
-            file["sample"][...],
-            tuple(json.loads(file.attrs["samples"])),
-            {name: values[...] for name, values in group.items()},
-            json.loads(file.attrs["yields"]),
-            json.loads(file.attrs.get("priors", "{}")),
+            x=file["x"][...],
+            weight=file["weight"][...],
+            sample=file["sample"][...],
+            samples=tuple(json.loads(file.attrs["samples"])),
+            ratios={name: values[...] for name, values in group.items()},
+            yields=json.loads(file.attrs["yields"]),
+            priors=json.loads(file.attrs.get("priors", "{}")),
         )

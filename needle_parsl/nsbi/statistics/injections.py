@@ -106,7 +106,14 @@ def _replaced(simulation: Dataset, moved: Mapping[str, Dataset], totals: Mapping
     ]
     weight = np.concatenate([part[1] for part in parts])
     ratios = {name: np.concatenate([part[2][name] for part in parts]) for name in simulation.ratios}
-    return Dataset(np.concatenate([part[0] for part in parts]), weight, np.full(len(weight), -1), (), ratios, {})
+    return Dataset(
+        x=np.concatenate([part[0] for part in parts]),
+        weight=weight,
+        sample=np.full(len(weight), -1),
+        samples=(),
+        ratios=ratios,
+        yields={},
+    )
 
 
 def expected(likelihood: Likelihood, theta: Floats) -> Likelihood:

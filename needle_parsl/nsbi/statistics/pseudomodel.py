@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 Columns = Mapping[str, npt.ArrayLike]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PseudoModel:
     """All learned ratios, and how they make up the processes of a model."""
 
@@ -160,12 +160,12 @@ def read(path: Path | str) -> PseudoModel:
     with hdf5.opened(path, "set of estimators") as file:
         facts = json.loads(file.attrs["model"])
         return PseudoModel(
-            str(file.attrs["name"]),
-            tuple(json.loads(file.attrs["features"])),
-            json.loads(file.attrs["units"]),
-            tuple(facts["processes"]),
-            {name: files.take(group) for name, group in file.get("ratios", {}).items()},
-            tuple(Shape(**shape) for shape in facts["shapes"]),
-            facts["interpolations"],
-            joint.take(file["covariance"]) if "covariance" in file else None,
+            name=str(file.attrs["name"]),
+            features=tuple(json.loads(file.attrs["features"])),
+            units=json.loads(file.attrs["units"]),
+            processes=tuple(facts["processes"]),
+            ratios={name: files.take(group) for name, group in file.get("ratios", {}).items()},
+            shapes=tuple(Shape(**shape) for shape in facts["shapes"]),
+            interpolations=facts["interpolations"],
+            covariance=joint.take(file["covariance"]) if "covariance" in file else None,
         )

@@ -26,7 +26,7 @@ class Column(NamedTuple):
     """`x` or `particles`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Embedding:
     """Parts that an event goes through before all else, and what they give."""
 

@@ -155,8 +155,8 @@ class MemberTraining:
         history = np.array(self.history).reshape(-1, 2)
         member, fold = self.member.name
         return Trained(
-            member, fold, self.job.seed, best.numpy(), history, self.best_epoch, self.reason or reason, engine, self.curves(),
-            {epochs: whole(own).numpy() for epochs, own in zip(self.job.settings.lengths, self.kept, strict=False)}, self.member.said,
+            member=member, fold=fold, seed=self.job.seed, weights=best.numpy(), history=history, best_epoch=self.best_epoch, reason=self.reason or reason, engine=engine, metrics=self.curves(),
+            kept={epochs: whole(own).numpy() for epochs, own in zip(self.job.settings.lengths, self.kept, strict=False)}, settings=self.member.said,
         )  # fmt: skip
 
     def curves(self) -> dict[str, npt.NDArray[np.float64]]:

@@ -21,7 +21,7 @@ OFFERED = ("learning_rate", "weight_decay", "batch_size", "epochs", "label_smoot
 """Settings that the constructor of a user's module is given, if it asks for them by these names."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """How a member is trained."""
 
@@ -98,18 +98,18 @@ class Settings:
         loss = loss if loss in catalogue.LOSSES else refs.located(loss, source, path)
         particles = particles if asks_for_particles(name) else 0
         shape = NetworkShape(
-            name,
-            features,
-            own.layers,
-            own.nodes,
-            arguments,
-            particles,
-            heads.of_classes(classes) if classes else "",
-            table.output,
+            network=name,
+            features=features,
+            layers=own.layers,
+            nodes=own.nodes,
+            arguments=arguments,
+            particles=particles,
+            head=heads.of_classes(classes) if classes else "",
+            output=table.output,
         )
         return Settings(
-            shape, loss, table.optimizer, own.learning_rate, table.schedule, own.weight_decay, own.batch_size,
-            epochs, table.patient(epochs), table.label_smoothing, table.metrics, lengths, dropout=own.dropout,
+            shape=shape, loss=loss, optimizer=table.optimizer, learning_rate=own.learning_rate, schedule=table.schedule, weight_decay=own.weight_decay, batch_size=own.batch_size,
+            epochs=epochs, patience=table.patient(epochs), label_smoothing=table.label_smoothing, metrics=table.metrics, lengths=lengths, dropout=own.dropout,
             batch=table.batch, trainer=json.dumps(dict(table.trainer), sort_keys=True), frozen=tuple(table.frozen),
         )  # fmt: skip
 
@@ -126,7 +126,7 @@ def _located(value: Any, source: str, path: str) -> Any:
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Member:
     """One network to train."""
 

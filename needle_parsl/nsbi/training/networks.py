@@ -33,7 +33,7 @@ HYDRA = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")
 """Words of a nested table that are no arguments."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NetworkShape:
     """What fixes the parameters of a network."""
 

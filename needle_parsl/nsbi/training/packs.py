@@ -18,7 +18,7 @@ from needle_parsl.nsbi.training.networks import NetworkShape
 from needle_parsl.nsbi.transforms.transform import Transform
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trained:
     """A member after training."""
 
@@ -113,17 +113,17 @@ def take(group: h5py.Group) -> tuple[Trained, ...]:
     reached, weights = (group["reached"][...], group["kept"][...]) if lengths else (np.empty(0), np.empty(0))
     return tuple(
         Trained(
-            int(columns["member"][k]),
-            int(columns["fold"][k]),
-            int(columns["seed"][k]),
-            columns["weights"][k],
-            columns["history"][k][: columns["epochs"][k]],
-            int(columns["best_epoch"][k]),
-            reason.decode(errors="replace"),
-            engine.decode(),
-            {name: curves[k][: columns["epochs"][k]] for name, curves in metrics.items()},
-            {epochs: weights[k, n] for n, epochs in enumerate(lengths) if reached[k, n]},
-            str(settings[k]),
+            member=int(columns["member"][k]),
+            fold=int(columns["fold"][k]),
+            seed=int(columns["seed"][k]),
+            weights=columns["weights"][k],
+            history=columns["history"][k][: columns["epochs"][k]],
+            best_epoch=int(columns["best_epoch"][k]),
+            reason=reason.decode(errors="replace"),
+            engine=engine.decode(),
+            metrics={name: curves[k][: columns["epochs"][k]] for name, curves in metrics.items()},
+            kept={epochs: weights[k, n] for n, epochs in enumerate(lengths) if reached[k, n]},
+            settings=str(settings[k]),
         )
         for k, (reason, engine) in enumerate(zip(group["reason"][...], group["engine"][...], strict=True))
     )

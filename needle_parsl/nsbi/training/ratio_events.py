@@ -30,7 +30,7 @@ BOTH: Mapping[float, str] = {1.0: "numerator", **BELOW}
 """What labels mean."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RatioEvents:
     """Training events of one ratio, numerator and denominator together."""
 
@@ -111,7 +111,9 @@ class RatioEvents:
 
 
 def _transformed(events: Events, label: npt.NDArray[np.generic], transform: Transform) -> RatioEvents:
-    found = RatioEvents(transform, torch.from_numpy(transform(events.x)), label, events.weight, events.id)
+    found = RatioEvents(
+        transform=transform, x=torch.from_numpy(transform(events.x)), label=label, weight=events.weight, id=events.id
+    )
     if events.particles is None or transform.particles is None:
         return found
     return replace(found, particles=Jagged(transform.particles(events.particles.values), events.particles.offsets))
@@ -156,7 +158,7 @@ class Batchable:
         return (self.batch(range(start, min(start + size, len(self)))) for start in range(0, len(self), size))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MemberView:
     """Which events a member trains on, and with what weights; all salts come from the analysis' seed."""
 

@@ -342,4 +342,13 @@ def train(events: RatioEvents | StoredEvents, member: Member, settings: Settings
 def untrained(member: Member, shape: networks.NetworkShape, reason: str) -> Trained:
     """Record a member that could not be trained, with its initial weights."""
     start = _initial(shape, member.seed_of(0)).numpy()
-    return Trained(member.member, member.fold, member.seed, start, np.empty((0, 2)), 0, reason, settings=member.said)
+    return Trained(
+        member=member.member,
+        fold=member.fold,
+        seed=member.seed,
+        weights=start,
+        history=np.empty((0, 2)),
+        best_epoch=0,
+        reason=reason,
+        settings=member.said,
+    )

@@ -115,9 +115,21 @@ def test_an_epoch_goes_on_where_it_was_interrupted(both: tuple[RatioEvents, Stor
 @pytest.mark.parametrize(("network", "particles"), [("mlp", 0), ("deepset", 2)])
 def test_training_from_stores_is_as_good(both: tuple[RatioEvents, StoredEvents], network: str, particles: int) -> None:
     """Shuffled otherwise, the two networks differ by their own noise: the loss is of second order in it."""
-    shape = networks.NetworkShape(network, 2, 1, 8, particles=particles)
-    settings = Settings(shape, "carl", "adamw", 1e-2, "cosine", 1e-4, 256, 3, 10)
-    losses = [train.train(source, Member(0, 0, 7, VIEW), settings).history[-1, 1] for source in both]
+    shape = networks.NetworkShape(network=network, features=2, layers=1, nodes=8, particles=particles)
+    settings = Settings(
+        shape=shape,
+        loss="carl",
+        optimizer="adamw",
+        learning_rate=1e-2,
+        schedule="cosine",
+        weight_decay=1e-4,
+        batch_size=256,
+        epochs=3,
+        patience=10,
+    )
+    losses = [
+        train.train(source, Member(member=0, fold=0, seed=7, view=VIEW), settings).history[-1, 1] for source in both
+    ]
     assert losses[0] == pytest.approx(losses[1], abs=2e-3)
     assert losses[1] < 0.69  # ln 2, of a network that knows nothing
 

@@ -113,9 +113,13 @@ def test_support() -> None:
 
 def test_overtraining_is_seen_in_events_that_the_ratio_knows() -> None:
     rng = np.random.default_rng(6)
-    shape = networks.NetworkShape("mlp", features=2, layers=1, nodes=4)
+    shape = networks.NetworkShape(network="mlp", features=2, layers=1, nodes=4)
     weights = rng.normal(0, 0.4, 17).astype(np.float32)
-    pack = packs.Pack(shape, Transform.none("ab"), (packs.Trained(0, 0, 0, weights, np.ones((1, 2)), 0, ""),))
+    pack = packs.Pack(
+        shape,
+        Transform.none("ab"),
+        (packs.Trained(member=0, fold=0, seed=0, weights=weights, history=np.ones((1, 2)), best_epoch=0, reason=""),),
+    )
     one = composing.compose("r", pack, (drawn(rng, 0.4), drawn(rng, 0.0)), composing.How("mean_log", 1.0))
     fresh = drawn(rng, 0.4), drawn(rng, 0.0)
     same = health.overtraining(one, (drawn(rng, 0.4), drawn(rng, 0.0)), fresh)

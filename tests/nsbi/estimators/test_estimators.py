@@ -19,13 +19,22 @@ from needle_parsl.nsbi.estimators.exact import log_mixture
 from needle_parsl.nsbi.training import networks, packs
 from needle_parsl.nsbi.transforms.transform import Transform
 
-SHAPE = networks.NetworkShape("mlp", features=2, layers=1, nodes=4)
+SHAPE = networks.NetworkShape(network="mlp", features=2, layers=1, nodes=4)
 P = 4 * 2 + 4 + 4 + 1
 RNG = np.random.default_rng(3)
 EVENTS = Events(names=("a", "b"), x=RNG.normal(size=(5000, 2)).astype(np.float32), weight=RNG.uniform(0.5, 1.5, 5000), id=np.arange(5000, dtype=np.uint64))  # fmt: skip
 SIGNAL = replace(EVENTS, x=EVENTS.x[::-1] + np.float32(0.3), id=EVENTS.id + np.uint64(5000))
 MEMBERS = tuple(
-    packs.Trained(m, 0, m, RNG.normal(0, 0.4, P).astype(np.float32), np.ones((1, 2)), 0, "") for m in range(5)
+    packs.Trained(
+        member=m,
+        fold=0,
+        seed=m,
+        weights=RNG.normal(0, 0.4, P).astype(np.float32),
+        history=np.ones((1, 2)),
+        best_epoch=0,
+        reason="",
+    )
+    for m in range(5)
 )
 PACK = packs.Pack(SHAPE, Transform.none("ab"), MEMBERS)
 

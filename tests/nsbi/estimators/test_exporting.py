@@ -30,7 +30,7 @@ layers = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.layers")
 runtime = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.runtime")
 
 RNG = np.random.default_rng(21)
-SHAPE = networks.NetworkShape("mlp", features=3, layers=2, nodes=8)
+SHAPE = networks.NetworkShape(network="mlp", features=3, layers=2, nodes=8)
 FACTS = onnx_file.Facts("test", {"pt": "GeV"})
 
 
@@ -47,7 +47,15 @@ SIZE = sum(p.numel() for p in networks.empty(SHAPE).parameters())
 
 def made(combine: str, calibration: str = "none", members: int = 5) -> Estimator:
     trained = tuple(
-        packs.Trained(m, 0, m, np.random.default_rng(m).normal(0, 0.5, SIZE).astype(np.float32), np.ones((1, 2)), 0, "")
+        packs.Trained(
+            member=m,
+            fold=0,
+            seed=m,
+            weights=np.random.default_rng(m).normal(0, 0.5, SIZE).astype(np.float32),
+            history=np.ones((1, 2)),
+            best_epoch=0,
+            reason="",
+        )
         for m in range(members)
     )
     found = composing.compose(
@@ -126,9 +134,18 @@ def transformed(combine: str = "mean_log") -> tuple[Estimator, np.ndarray]:
     x[::3, [0, 3]], x[::5, 7] = -25, np.nan
     both = Events(names=tuple("abcdefgh"), x=x, weight=np.ones(3000), id=np.arange(3000, dtype=np.uint64))
     transform = fitted([both], Wanted.of((-25.0, "nan"), KINDS))
-    shape = networks.NetworkShape("mlp", transform.outputs, 2, 8)
+    shape = networks.NetworkShape(network="mlp", features=transform.outputs, layers=2, nodes=8)
     weights = [networks.vector(networks.build(shape, m)).numpy() for m in range(3)]
-    one = Estimator("signal", both.names, shape, transform, np.stack(weights), combine, 0.1, np.full(3, 1 / 3))
+    one = Estimator(
+        ratio="signal",
+        features=both.names,
+        shape=shape,
+        transform=transform,
+        weights=np.stack(weights),
+        combine=combine,
+        log_norm=0.1,
+        coefficients=np.full(3, 1 / 3),
+    )
     return one, np.concatenate([x, trial(transform, rng, 500)])
 
 

@@ -18,7 +18,10 @@ from needle_parsl.nsbi.training.networks import NetworkShape
 from needle_parsl.nsbi.transforms.transform import Transform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-WIDE, DEEP = NetworkShape("mlp", 3, 1, 16), NetworkShape("mlp", 3, 3, 4)
+WIDE, DEEP = (
+    NetworkShape(network="mlp", features=3, layers=1, nodes=16),
+    NetworkShape(network="mlp", features=3, layers=3, nodes=4),
+)
 HOW = composing.How("mean_log", 0.5, normalise="none")
 X = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
 
@@ -28,7 +31,15 @@ def pack(shape: NetworkShape, members: range, settings: str = "", *, lengths: bo
         own = networks.vector(networks.build(shape, member)).numpy()
         history = np.array([[0.7, 0.6], [0.6, 0.5]])
         return packs.Trained(
-            member, 0, member, own, history, 1, "", kept={1: own, 2: own + 1} if lengths else {}, settings=settings
+            member=member,
+            fold=0,
+            seed=member,
+            weights=own,
+            history=history,
+            best_epoch=1,
+            reason="",
+            kept={1: own, 2: own + 1} if lengths else {},
+            settings=settings,
         )
 
     return packs.Pack(shape, Transform.none("abc"), tuple(map(trained, members)))
@@ -94,10 +105,15 @@ def test_members_with_their_own_step_size_are_those_of_a_pack_of_their_own() -> 
         )
 
     data = ratio_events.RatioEvents.build(gaussian(0.4, 1), gaussian(0.0, 2))
-    view = ratio_events.MemberView(0, 1, 5, 0.2, 6, None)
+    view = ratio_events.MemberView(fold=0, folds=1, fold_salt=5, validation=0.2, validation_salt=6, bootstrap_salt=None)
     common = Settings.of(Training(layers=1, nodes=4, epochs=2, batch_size=64, dropout=0.0), 3)
-    members = [Member(0, 0, 7, view), Member(1, 0, 8, view, (("learning_rate", 0.1), ("weight_decay", 0.0)))]
+    members = [
+        Member(member=0, fold=0, seed=7, view=view),
+        Member(member=1, fold=0, seed=8, view=view, own=(("learning_rate", 0.1), ("weight_decay", 0.0))),
+    ]
     together = train.train_pack(data, members, common, state.State(), state.never)
-    alone = train.train(data, Member(1, 0, 8, view), replace(common, learning_rate=0.1, weight_decay=0.0))
+    alone = train.train(
+        data, Member(member=1, fold=0, seed=8, view=view), replace(common, learning_rate=0.1, weight_decay=0.0)
+    )
     np.testing.assert_array_equal(together[1].weights, alone.weights)
     assert not np.array_equal(together[0].weights, together[1].weights)

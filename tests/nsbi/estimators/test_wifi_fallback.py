@@ -80,7 +80,16 @@ def test_what_stands_behind_it_works(others: bool, tmp_path: Path) -> None:
         assert (moves.moved(data, shift).ratios["a"] != data.ratios["a"]).any()
     else:
         assert moves is None
-    model = pseudomodel.PseudoModel("m", ("x",), {}, ("few",), ratios, (), {}, covariance)
+    model = pseudomodel.PseudoModel(
+        name="m",
+        features=("x",),
+        units={},
+        processes=("few",),
+        ratios=ratios,
+        shapes=(),
+        interpolations={},
+        covariance=covariance,
+    )
     pseudomodel.write(tmp_path / "all.h5", model)
     back = pseudomodel.read(tmp_path / "all.h5")
     np.testing.assert_allclose(back.log_ratio(BELOW.x)["few"], data.ratios["few"])

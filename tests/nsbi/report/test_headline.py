@@ -41,12 +41,36 @@ def facts(scale: float = 1.0, shift: float = 0.0, converged: bool = True, leaked
     scan = replace(profile.scan(likelihood, best, "mu", None, [0.68, 0.95]), dataset="asimov")
     described = distributions.describe(likelihood, best, simulation, None, ("x",))
     effective = {"train": 5000.0, "combine": 3000.0, "test": 4000.0}
-    samples = [Sample(name, 12_000, events, 0, effective, leaked) for name, events in names.items()]
+    samples = [
+        Sample(name=name, events=12_000, sum_of_weights=events, negative=0, effective=effective, leaked=leaked)
+        for name, events in names.items()
+    ]
     moved = impacts.impacts(likelihood, best, "mu", ["refit"])
-    inference = Inference({"asimov": fit}, {"scan": scan}, None, moved, None, described, None, None, [])
-    subject = Subject("small", 1, "asimov", "mu", blinded=False, features=("x",))
+    inference = Inference(
+        fits={"asimov": fit},
+        scans={"scan": scan},
+        plane=None,
+        impacts=moved,
+        limits=None,
+        distributions=described,
+        belt=None,
+        coverage=None,
+        toys=[],
+    )
+    subject = Subject(name="small", seed=1, headline="asimov", poi="mu", blinded=False, features=("x",))
     return Facts(
-        subject, None, ("x",), samples, {}, [], {}, inference, simulation, {}, {"fit": (1, 0.1)}, Provenance({}, {}, "")
+        subject=subject,
+        observed=None,
+        feature_names=("x",),
+        samples=samples,
+        histories={},
+        failed=[],
+        diagnostics={},
+        inference=inference,
+        dataset=simulation,
+        exact={},
+        seconds={"fit": (1, 0.1)},
+        provenance=Provenance({}, {}, ""),
     )
 
 

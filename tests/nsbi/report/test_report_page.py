@@ -80,33 +80,43 @@ def whole() -> Facts:
         composing.compose("s", pack, (above, below), HOW), (above, below), (above, below), None
     )
     inference = Inference(
-        {"asimov": fit},
-        {"scan": scan},
-        Plane.from_json(plane),
-        replace(impacts.impacts(likelihood, best, "mu", ["covariance", "refit"]), dataset="asimov"),
-        Limits.from_json({"level": 0.95, "background": 0.0, "reasons": {}, "observed": 2.0, "expected": {str(n): 2.0 + n / 4 for n in range(-2, 3)}, "discovery": {"significance": 2.0, "p_value": 0.02}}),
-        distributions.describe(likelihood, best, data, replace(data, weight=np.ones(300), sample=np.full(300, -1)), ("x",)),
-        replace(line, limits=ClsLimits.from_json(cls, "mu"), normalisation=Correction(0.1, "s", "data", {"mu": 1.0})),
-        Coverage("mu", tuple(coverage.points(toys, "mu", LEVELS, None, None)), None),
-        [toys],
-        Replicas.from_json(replicas),
-        Mixture("mu", tuple(MixturePoint(x, 1.0 + x / 50, 0.01, 0.0) for x in grid.tolist())),
-        InjectionTests.from_json(GOOD),
+        fits={"asimov": fit},
+        scans={"scan": scan},
+        plane=Plane.from_json(plane),
+        impacts=replace(impacts.impacts(likelihood, best, "mu", ["covariance", "refit"]), dataset="asimov"),
+        limits=Limits.from_json({"level": 0.95, "background": 0.0, "reasons": {}, "observed": 2.0, "expected": {str(n): 2.0 + n / 4 for n in range(-2, 3)}, "discovery": {"significance": 2.0, "p_value": 0.02}}),
+        distributions=distributions.describe(likelihood, best, data, replace(data, weight=np.ones(300), sample=np.full(300, -1)), ("x",)),
+        belt=replace(line, limits=ClsLimits.from_json(cls, "mu"), normalisation=Correction(0.1, "s", "data", {"mu": 1.0})),
+        coverage=Coverage("mu", tuple(coverage.points(toys, "mu", LEVELS, None, None)), None),
+        toys=[toys],
+        bootstrap=Replicas.from_json(replicas),
+        mixture=Mixture("mu", tuple(MixturePoint(x, 1.0 + x / 50, 0.01, 0.0) for x in grid.tolist())),
+        closure=InjectionTests.from_json(GOOD),
     )  # fmt: skip
     return Facts(
-        Subject("fuzz", 1, "asimov", "mu", blinded=False, features=("x",), thresholds=Diagnostics()),
-        None,
-        ("x",),
-        [Sample("s", 300, 80.0, 3, {"train": 100.0, "combine": 100.0, "test": 100.0})],
-        {"s": [np.array([[0.7, 0.7], [0.6, 0.65]])]},
-        [],
-        {"s": replace(measured, training=diagnostics.training(pack))},
-        inference,
-        replace(data, x=rng.normal(size=(300, 1)).astype(np.float32)),
-        {},
-        {"train": (4, 2.0)},
-        Provenance({"numpy": "2"}, {}, "name = 1"),
-        {"s": PACK.transform},
+        subject=Subject(
+            name="fuzz", seed=1, headline="asimov", poi="mu", blinded=False, features=("x",), thresholds=Diagnostics()
+        ),
+        observed=None,
+        feature_names=("x",),
+        samples=[
+            Sample(
+                name="s",
+                events=300,
+                sum_of_weights=80.0,
+                negative=3,
+                effective={"train": 100.0, "combine": 100.0, "test": 100.0},
+            )
+        ],
+        histories={"s": [np.array([[0.7, 0.7], [0.6, 0.65]])]},
+        failed=[],
+        diagnostics={"s": replace(measured, training=diagnostics.training(pack))},
+        inference=inference,
+        dataset=replace(data, x=rng.normal(size=(300, 1)).astype(np.float32)),
+        exact={},
+        seconds={"train": (4, 2.0)},
+        provenance=Provenance({"numpy": "2"}, {}, "name = 1"),
+        transforms={"s": PACK.transform},
     )
 
 

@@ -47,7 +47,14 @@ def fit() -> FitResult:
 
 def sample(name: str, weights: float, **more: Any) -> Sample:
     effective = {"train": 5000.0, "combine": 3000.0, "test": 4000.0 + weights}
-    return Sample(name, 12_000, weights, more.pop("negative", 0), more.pop("effective", effective), **more)
+    return Sample(
+        name=name,
+        events=12_000,
+        sum_of_weights=weights,
+        negative=more.pop("negative", 0),
+        effective=more.pop("effective", effective),
+        **more,
+    )
 
 
 def good() -> Any:

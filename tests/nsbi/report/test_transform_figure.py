@@ -23,7 +23,14 @@ def facts(x: np.ndarray, wanted: Wanted, **others: Transform) -> Facts:
     names = [f"f{k}" for k in range(x.shape[1])]
     transform = fitting.fit([fitting.Portion(x, np.ones(N))], names, wanted)
     nothing = dict.fromkeys(field.name for field in fields(Facts))
-    dataset = Dataset(x, np.where(np.arange(N) % 9, 1.0, -1.0), np.zeros(N, np.int64), ("s",), {}, {})
+    dataset = Dataset(
+        x=x,
+        weight=np.where(np.arange(N) % 9, 1.0, -1.0),
+        sample=np.zeros(N, np.int64),
+        samples=("s",),
+        ratios={},
+        yields={},
+    )
     return Facts(**{**nothing, "dataset": dataset, "transforms": {"signal": transform, **others}})
 
 

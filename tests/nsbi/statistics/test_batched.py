@@ -83,7 +83,14 @@ def everything(interpolation: str) -> Likelihood:
             "lumi": Nuisance(rate={"s": (1.1, 0.9)}, constraint="lognormal", sigma=0.5),
         },
     )  # fmt: skip
-    data = Dataset(np.zeros((n, 1), np.float32), np.ones(n), np.arange(n) % 2, ("s", "b"), ratios, yields)
+    data = Dataset(
+        x=np.zeros((n, 1), np.float32),
+        weight=np.ones(n),
+        sample=np.arange(n) % 2,
+        samples=("s", "b"),
+        ratios=ratios,
+        yields=yields,
+    )
     shapes = [Shape(name, "jes", f"{name}.jes.up", f"{name}.jes.down", "") for name in "sb"]
     return Builder.of(table, shapes).likelihood(data, data, [Counts("control", bins)])
 
@@ -122,7 +129,14 @@ def below_zero(errors: bool) -> Likelihood:
     }
     ratios = {p: rng.normal(0, 0.1, n) for p in ("s", "sbi", "b", "b.jes.up", "b.jes.down")}
     yields = {"s": 4.0, "sbi": 30.0, "b": 20.0, "b.jes.up": 21.0, "b.jes.down": 19.0}
-    data = Dataset(np.zeros((n, 1), np.float32), np.ones(n), np.arange(n) % 3, ("s", "sbi", "b"), ratios, yields)
+    data = Dataset(
+        x=np.zeros((n, 1), np.float32),
+        weight=np.ones(n),
+        sample=np.arange(n) % 3,
+        samples=("s", "sbi", "b"),
+        ratios=ratios,
+        yields=yields,
+    )
     spread = {p: 0.1 * y for p, y in bins.items() if "." not in p} if errors else {}
     shapes = [Shape("b", "jes", "b.jes.up", "b.jes.down", "")]
     return Builder.of(table, shapes).likelihood(data, data, [Counts("control", bins, errors=spread)])

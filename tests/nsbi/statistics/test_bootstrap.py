@@ -29,7 +29,17 @@ NAMES = ("x", "y")
 MEAN = {"signal": 0.8, "background": 0.0}
 YIELDS = {"signal": 100.0, "background": 300.0}
 TRAIN, COMBINE, FITTED, MEMBERS = 1000, 500, 1000, 2
-SETTINGS = Settings(networks.NetworkShape("mlp", 2, 1, 6), "carl", "adamw", 2e-2, "cosine", 1e-4, 250, 8, 8)
+SETTINGS = Settings(
+    shape=networks.NetworkShape(network="mlp", features=2, layers=1, nodes=6),
+    loss="carl",
+    optimizer="adamw",
+    learning_rate=2e-2,
+    schedule="cosine",
+    weight_decay=1e-4,
+    batch_size=250,
+    epochs=8,
+    patience=8,
+)
 MODEL = Builder.of(Model({"mu": Parameter(1.0, (0.0, 10.0))}, {"signal": "mu", "background": "1"}, {}), ())
 POINTS = np.random.default_rng(5).normal(0.4, 1.0, (200, 2)).astype(np.float32)
 
@@ -59,7 +69,24 @@ class Simulation:
         events = RatioEvents.build(*self.train)
         salts = [key("own", seed, m) if own else salt for m in range(members)]
         trained = tuple(
-            engine.train(events, Member(m, 0, key(seed, m), MemberView(0, 1, 1, 0.1, 3, salts[m], not own)), SETTINGS)
+            engine.train(
+                events,
+                Member(
+                    member=m,
+                    fold=0,
+                    seed=key(seed, m),
+                    view=MemberView(
+                        fold=0,
+                        folds=1,
+                        fold_salt=1,
+                        validation=0.1,
+                        validation_salt=3,
+                        bootstrap_salt=salts[m],
+                        replica=not own,
+                    ),
+                ),
+                SETTINGS,
+            )
             for m in range(members)
         )
         above, below = (e if salt is None else e.resampled(salt) for e in self.combine)
@@ -175,7 +202,10 @@ def test_replicas_without_ratios_or_fit_are_counted_and_left_out(tmp_path: Path)
 
 
 def test_a_replica_takes_as_many_steps_and_resamples_what_decides_when_to_stop() -> None:
-    events, view = RatioEvents.build(*Simulation.made(4).train), MemberView(0, 1, 1, 0.1, 3, 9)
+    events, view = (
+        RatioEvents.build(*Simulation.made(4).train),
+        MemberView(fold=0, folds=1, fold_salt=1, validation=0.1, validation_salt=3, bootstrap_salt=9),
+    )
     plain, (own, _), (whole, judged) = (
         events.look(v) for v in (replace(view, bootstrap_salt=None), view, replace(view, replica=True))
     )

@@ -19,7 +19,19 @@ def block(truth: tuple[float, ...], values: list[tuple[float, ...]]) -> Block:
     n, whole = len(values), np.array(values)
     each, good = np.zeros(n), np.arange(n) < n - 1
     names = build().rates.parameters
-    return Block(names, np.array(truth), math.inf, 0.0, np.ones(n, int), whole, whole, whole, each, each, good)
+    return Block(
+        parameters=names,
+        truth=np.array(truth),
+        effective=math.inf,
+        vetoed=0.0,
+        events=np.ones(n, int),
+        values=whole,
+        errors=whole,
+        pulls=whole,
+        t=each,
+        nll=each,
+        converged=good,
+    )
 
 
 @pytest.mark.parametrize(

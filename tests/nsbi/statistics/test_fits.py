@@ -150,8 +150,17 @@ def mixture(x: np.ndarray, weight: np.ndarray) -> Likelihood:
     """A signal one standard deviation above the background, with exact ratios."""
     table = Model({"mu": Parameter(1.0, (-5.0, 10.0))}, {"s": "mu", "b": "1"}, {})
     yields = {"s": 100.0, "b": 500.0}
-    simulation = Dataset(np.zeros((2, 1)), np.ones(2), np.arange(2), ("s", "b"), {"s": np.zeros(2)}, yields)
-    data = Dataset(x[:, None], weight, np.full(len(x), -1), (), {"s": x - 0.5}, {})
+    simulation = Dataset(
+        x=np.zeros((2, 1)),
+        weight=np.ones(2),
+        sample=np.arange(2),
+        samples=("s", "b"),
+        ratios={"s": np.zeros(2)},
+        yields=yields,
+    )
+    data = Dataset(
+        x=x[:, None], weight=weight, sample=np.full(len(x), -1), samples=(), ratios={"s": x - 0.5}, yields={}
+    )
     return Builder.of(table, ()).likelihood(data, simulation)
 
 
@@ -330,7 +339,14 @@ def responding(n: int = 3000) -> tuple[Likelihood, Dataset]:
     x = np.concatenate([rng.normal(1, 1, n), rng.normal(0, 1, n)])
     ratios = {"s": x - 0.5, "b.up": 0.2 * x - 0.02, "b.down": -0.2 * x - 0.02}
     yields = {"s": 100.0, "b": 500.0, "b.up": 520.0, "b.down": 480.0}
-    data = Dataset(x[:, None], np.repeat([100 / n, 500 / n], n), np.repeat([0, 1], n), ("s", "b"), ratios, yields)
+    data = Dataset(
+        x=x[:, None],
+        weight=np.repeat([100 / n, 500 / n], n),
+        sample=np.repeat([0, 1], n),
+        samples=("s", "b"),
+        ratios=ratios,
+        yields=yields,
+    )
     table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu", "b": "1"}, {"jes": Nuisance()})
     counts = {"s": SIGNAL, "b": BACKGROUND, "b.up": UP, "b.down": DOWN}
     builder = Builder.of(table, [Shape("b", "jes", "b.up", "b.down", "")])
@@ -364,7 +380,9 @@ def test_distribution_after_the_fit_describes_data_that_the_model_has_made() -> 
     rng = np.random.default_rng(8)
     x = np.concatenate([rng.normal(1, 1, rng.poisson(100)), rng.normal(0, 1, rng.poisson(500))])
     ratios = {"s": x - 0.5, "b.up": 0.2 * x - 0.02, "b.down": -0.2 * x - 0.02}
-    data = Dataset(x[:, None], np.ones(len(x)), np.full(len(x), -1), (), ratios, {})
+    data = Dataset(
+        x=x[:, None], weight=np.ones(len(x)), sample=np.full(len(x), -1), samples=(), ratios=ratios, yields={}
+    )
     table, total, control = likelihood.tables
     kept = np.array([100 * np.exp(ratios["s"]), np.full(len(x), 500.0)])
     logs = [np.array([ratios[name]]) for name in ("b.up", "b.down")]

@@ -75,7 +75,13 @@ def run(seed: int, members: int = 2, noisy: bool = False) -> Run:
     slope, offset = float(found.slope[0]), float(found.offset[0])
     ratios = {"signal": slope * raw + offset}
     simulation = Dataset(
-        x[:, None].astype(np.float32), weight, sample, ("signal", "background"), ratios, YIELDS, YIELDS
+        x=x[:, None].astype(np.float32),
+        weight=weight,
+        sample=sample,
+        samples=("signal", "background"),
+        ratios=ratios,
+        yields=YIELDS,
+        priors=YIELDS,
     )
     each = slope * np.einsum("np,kmp->kmn", powers(x), weights)
     stacked = np.concatenate([each.mean(axis=1, keepdims=True), each], axis=1).astype(np.float32)

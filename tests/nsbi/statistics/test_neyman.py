@@ -57,7 +57,7 @@ def construction() -> tuple[np.ndarray, list[Block]]:
         toys = drawn(pool, truth, [1000 * place + toy for toy in range(TOYS)])
         rows = [fitted(len(toy.rows)) for toy in toys]
         columns = dict(zip(blocks.COLUMNS, map(np.array, zip(*rows, strict=True)), strict=True))
-        made.append(Block(("mu",), truth, math.inf, 0.0, **columns))
+        made.append(Block(parameters=("mu",), truth=truth, effective=math.inf, vetoed=0.0, **columns))
     return grid, made
 
 

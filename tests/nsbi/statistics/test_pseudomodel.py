@@ -15,7 +15,7 @@ from needle_parsl.nsbi.statistics import pseudomodel
 from needle_parsl.nsbi.training import networks, packs
 from needle_parsl.nsbi.transforms.transform import Transform
 
-SHAPE = networks.NetworkShape("mlp", features=2, layers=1, nodes=4)
+SHAPE = networks.NetworkShape(network="mlp", features=2, layers=1, nodes=4)
 RNG = np.random.default_rng(5)
 P = 4 * 2 + 4 + 4 + 1
 X = RNG.normal(size=(900, 2)).astype(np.float32)
@@ -26,7 +26,16 @@ def pseudo(combine: str) -> pseudomodel.PseudoModel:
     for k, name in enumerate(("signal", "signal.jes.up", "background.jes.up")):
         rng = np.random.default_rng(k)
         members = tuple(
-            packs.Trained(m, 0, m, rng.normal(0, 0.4, P).astype(np.float32), np.ones((1, 2)), 0, "") for m in range(3)
+            packs.Trained(
+                member=m,
+                fold=0,
+                seed=m,
+                weights=rng.normal(0, 0.4, P).astype(np.float32),
+                history=np.ones((1, 2)),
+                best_epoch=0,
+                reason="",
+            )
+            for m in range(3)
         )
         above, below = (
             Events(
@@ -45,8 +54,8 @@ def pseudo(combine: str) -> pseudomodel.PseudoModel:
     )
     sizes = (2,)
     return pseudomodel.PseudoModel(
-        "test", ("m", "pt"), {"pt": "GeV"}, ("signal", "background"), ratios, shapes, {"jes": "poly6_exp"},
-        joint.Covariance(("signal",), sizes, np.eye(2)),
+        name="test", features=("m", "pt"), units={"pt": "GeV"}, processes=("signal", "background"), ratios=ratios, shapes=shapes, interpolations={"jes": "poly6_exp"},
+        covariance=joint.Covariance(("signal",), sizes, np.eye(2)),
     )  # fmt: skip
 
 

@@ -136,7 +136,12 @@ def test_compiled_toys_have_the_same_likelihood() -> None:
     rng = np.random.default_rng(5)
     ratios = {"s": rng.normal(0, 0.5, 300)}
     data = Dataset(
-        np.zeros((300, 1), np.float32), np.ones(300), np.arange(300) % 2, ("s", "b"), ratios, {"s": 80.0, "b": 400.0}
+        x=np.zeros((300, 1), np.float32),
+        weight=np.ones(300),
+        sample=np.arange(300) % 2,
+        samples=("s", "b"),
+        ratios=ratios,
+        yields={"s": 80.0, "b": 400.0},
     )
     model = Model(
         {"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu", "b": "1"}, {"norm": Nuisance(rate={"b": (1.1, 0.92)})}

@@ -132,7 +132,7 @@ def test_renormalisation_keeps_the_density_normalised(alpha: tuple[float, float]
     shapes = tuple(shape for shape in SHAPES if shape.process == "s")
     data = simulated()
     own = data.sample == 0
-    events = dataset.Dataset(data.x[own], data.weight[own], np.zeros(own.sum(), int), ("s",), {k: v[own] for k, v in data.ratios.items()} | {"s": np.zeros(own.sum())}, YIELDS)  # fmt: skip
+    events = dataset.Dataset(x=data.x[own], weight=data.weight[own], sample=np.zeros(own.sum(), int), samples=("s",), ratios={k: v[own] for k, v in data.ratios.items()} | {"s": np.zeros(own.sum())}, yields=YIELDS)  # fmt: skip
     likelihood = Builder.of(table, shapes).likelihood(events, events)
     theta = np.array([1.0, *alpha])
     density = likelihood.densities(theta)
@@ -254,7 +254,14 @@ def test_asimov_fit_returns_its_truth() -> None:
     yields = {"s": 100.0, "b": 500.0, "b.up": 520.0, "b.down": 480.0}
     # weights that make the sample's own moments agree with the densities are not there: a tolerance of its statistics
     weight = np.repeat([100 / n, 500 / n], n)
-    data = dataset.Dataset(x[:, None].astype(np.float32), weight, np.repeat([0, 1], n), ("s", "b"), ratios, yields)
+    data = dataset.Dataset(
+        x=x[:, None].astype(np.float32),
+        weight=weight,
+        sample=np.repeat([0, 1], n),
+        samples=("s", "b"),
+        ratios=ratios,
+        yields=yields,
+    )
     table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu", "b": "1"}, {"jes": Nuisance()})
     shapes = (Shape("b", "jes", "b.up", "b.down", ""),)
     found = fit(Builder.of(table, shapes).likelihood(data, data))
@@ -285,7 +292,14 @@ def test_finite_simulation_scatters_as_estimated(nuisances: dict[str, Nuisance])
         x = np.random.default_rng(replica).normal(np.repeat([1.0, 0.0], 400), 1)
         sample = np.repeat([0, 1], 400)
         ratios = {"s": x - 0.5, "b.up": 0.3 * x - 0.045, "b.down": -0.3 * x - 0.045}
-        data = dataset.Dataset(x[:, None], np.repeat([100 / 400, 500 / 400], 400), sample, ("s", "b"), ratios, yields)
+        data = dataset.Dataset(
+            x=x[:, None],
+            weight=np.repeat([100 / 400, 500 / 400], 400),
+            sample=sample,
+            samples=("s", "b"),
+            ratios=ratios,
+            yields=yields,
+        )
         likelihood = Builder.of(table, shapes).likelihood(data, data)
         found = fit(likelihood)
         values.append(found.values)
@@ -301,7 +315,7 @@ def test_asimov_data_is_made_at_the_nominal_parameters(nominal: float, multiplie
     x = np.concatenate([np.random.default_rng(1).normal(1, 1, n), np.random.default_rng(2).normal(0, 1, n)])
     table = Model({"mu": Parameter(nominal, (0.0, 8.0))}, {"s": multiplier, "b": "1"}, {})
     yields = {"s": 100.0, "b": 500.0}
-    simulation = dataset.Dataset(x[:, None], np.repeat([100 / n, 500 / n], n), np.repeat([0, 1], n), ("s", "b"), {"s": x - 0.5}, yields)  # fmt: skip
+    simulation = dataset.Dataset(x=x[:, None], weight=np.repeat([100 / n, 500 / n], n), sample=np.repeat([0, 1], n), samples=("s", "b"), ratios={"s": x - 0.5}, yields=yields)  # fmt: skip
     rates = Rates.build(table)
     data = dataset.at(simulation, dict(zip(rates.processes, rates.factors(rates.start)[0], strict=True)))
     likelihood = Builder.of(table, ()).likelihood(data, simulation)
@@ -324,7 +338,7 @@ def test_a_coarse_scan_gives_the_same_interval(points: int) -> None:
 def test_interval_that_ends_at_a_lost_point_is_open() -> None:
     points = [profile.Point(x, (x - 1) ** 2, x < 1.3, np.array([x])) for x in np.linspace(0, 2, 21)]
     scan = {p.value: p for p in points}
-    best = Result(counting(80).rates, True, 0.0, np.ones(1), np.eye(1))
+    best = Result(rates=counting(80).rates, converged=True, nll=0.0, theta=np.ones(1), theta_covariance=np.eye(1))
     found = profile.scan(
         lambda t: (float((t[0] - 1) ** 2) if t[0] < 1.3 else math.nan, np.array([2 * (t[0] - 1)])),
         best, "mu", Scan(0.0, 2.0, 21), [0.95],
@@ -398,9 +412,11 @@ def interfering(mu: float, mean: float = 1.0, n: int = 20_000) -> tuple[Likeliho
     ratios = {"s": np.log(s / 60 / (b / 300)), "sbi": np.log(sbi / yields["sbi"] / (b / 300))}
     root = math.sqrt(mu)
     density = (mu - root) * s + root * sbi + (1 - root) * b
-    data = dataset.Dataset(x[:, None], density * step, np.full(n, -1), (), ratios, yields)
-    simulation = dataset.Dataset(np.zeros((3, 1)), np.ones(3), np.arange(3), ("s", "sbi", "b"),
-                                 {"s": np.zeros(3), "sbi": np.zeros(3)}, yields)  # fmt: skip
+    data = dataset.Dataset(
+        x=x[:, None], weight=density * step, sample=np.full(n, -1), samples=(), ratios=ratios, yields=yields
+    )
+    simulation = dataset.Dataset(x=np.zeros((3, 1)), weight=np.ones(3), sample=np.arange(3), samples=("s", "sbi", "b"),
+                                 ratios={"s": np.zeros(3), "sbi": np.zeros(3)}, yields=yields)  # fmt: skip
     table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu - sqrt(mu)", "sbi": "sqrt(mu)", "b": "1 - sqrt(mu)"})
     return Builder.of(table, ()).likelihood(data, simulation), density
 
@@ -442,7 +458,12 @@ def test_interval_does_not_depend_on_the_unit_of_the_parameter(unit: float) -> N
     ratios = {"s": x - 0.5, "s.up": 0.3 * x - 0.345, "s.down": -0.3 * x + 0.255}
     yields = {"s": 100.0, "b": 500.0, "s.up": 115.0, "s.down": 87.0}
     data = dataset.Dataset(
-        x[:, None], np.repeat([100 / n, 500 / n], n), np.repeat([0, 1], n), ("s", "b"), ratios, yields
+        x=x[:, None],
+        weight=np.repeat([100 / n, 500 / n], n),
+        sample=np.repeat([0, 1], n),
+        samples=("s", "b"),
+        ratios=ratios,
+        yields=yields,
     )
     table = Model({"c": Parameter(0.0, (-1 / unit, 2 / unit))}, {"s": f"1 + {unit} * c", "b": "1"}, {"jes": Nuisance()})
     shapes = (Shape("s", "jes", "s.up", "s.down", ""),)

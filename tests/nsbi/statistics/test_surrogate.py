@@ -43,9 +43,28 @@ def drawn(nu: tuple[float, float], events: int, seed: int) -> Events:
 @pytest.fixture(scope="module")
 def learned() -> Surrogate:
     grid = [(dict(zip(NAMES, map(float, nu), strict=True)), drawn(nu, 10_000, k)) for k, nu in enumerate(GRID)]
-    settings = Settings(networks.NetworkShape("mlp", 1, 1, 16), "carl", "adamw", 4e-3, "cosine", 1e-4, 1024, 6, 6)
+    settings = Settings(
+        shape=networks.NetworkShape(network="mlp", features=1, layers=1, nodes=16),
+        loss="carl",
+        optimizer="adamw",
+        learning_rate=4e-3,
+        schedule="cosine",
+        weight_decay=1e-4,
+        batch_size=1024,
+        epochs=6,
+        patience=6,
+    )
     return train(
-        "background", drawn((0, 0), 10_000, 99), grid, Member(0, 0, 7, MemberView(0, 1, 1, 0.1, 5, None)), settings
+        "background",
+        drawn((0, 0), 10_000, 99),
+        grid,
+        Member(
+            member=0,
+            fold=0,
+            seed=7,
+            view=MemberView(fold=0, folds=1, fold_salt=1, validation=0.1, validation_salt=5, bootstrap_salt=None),
+        ),
+        settings,
     )
 
 

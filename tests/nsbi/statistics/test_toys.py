@@ -76,8 +76,8 @@ def gaussians(n: int, multipliers: dict[str, str]) -> tuple[Likelihood, dataset.
     """A signal one standard deviation above the background, with exact ratios, and its simulation."""
     generator = np.random.default_rng(7)
     x = np.concatenate([generator.normal(1, 1, n), generator.normal(0, 1, n)])
-    data = dataset.Dataset(x[:, None].astype(np.float32), np.repeat([100 / n, 500 / n], n), np.repeat([0, 1], n),
-                           ("s", "b"), {"s": x - 0.5}, {"s": 100.0, "b": 500.0})  # fmt: skip
+    data = dataset.Dataset(x=x[:, None].astype(np.float32), weight=np.repeat([100 / n, 500 / n], n), sample=np.repeat([0, 1], n),
+                           samples=("s", "b"), ratios={"s": x - 0.5}, yields={"s": 100.0, "b": 500.0})  # fmt: skip
     table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, multipliers, {})
     return Builder.of(table, ()).likelihood(data, data), data
 
@@ -154,7 +154,19 @@ def test_coverage_counts_failures_and_knows_the_belt() -> None:
     t = np.linspace(0, 4, n)
     values = np.linspace(-1, 1, n)[:, None]
     good = np.arange(n) < 90
-    block = Block(("mu",), np.array([0.5]), math.inf, 0.0, np.full(n, 7), values, np.ones((n, 1)), values, t, t, good)
+    block = Block(
+        parameters=("mu",),
+        truth=np.array([0.5]),
+        effective=math.inf,
+        vetoed=0.0,
+        events=np.full(n, 7),
+        values=values,
+        errors=np.ones((n, 1)),
+        pulls=values,
+        t=t,
+        nll=t,
+        converged=good,
+    )
     grid = [{"mu": 0.0, "critical": {"0.9": 1.0}}, {"mu": 1.0, "critical": {"0.9": 3.0}}]
     belt = Belt.from_json({"parameter": "mu", "points": grid, "statistic": "t_mu", "intervals": {"0.9": []}})
     profile, neyman = coverage.points(block, "mu", [0.9], belt)
@@ -171,7 +183,19 @@ def test_intervals_with_the_ensemble_error_cover_over_ensembles() -> None:
     n, k = 20_000, 1.8
     shift, x = np.random.default_rng(3).normal(0, [[math.sqrt(k - 1)], [1.0]], (2, n))
     t, one, yes = (x + shift) ** 2, np.ones((n, 1)), np.ones(n, bool)
-    block = Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), one, one, one, t, t, yes)
+    block = Block(
+        parameters=("mu",),
+        truth=np.zeros(1),
+        effective=math.inf,
+        vetoed=0.0,
+        events=np.ones(n),
+        values=one,
+        errors=one,
+        pulls=one,
+        t=t,
+        nll=t,
+        converged=yes,
+    )
     found = {(p.method, p.level): p for p in coverage.points(block, "mu", [0.68, 0.95], inflation=k)}
     for level in (0.68, 0.95):
         own, fixed = found["profile_ensemble", level], found["profile", level]
@@ -191,7 +215,21 @@ def test_coverage_over_replicas_has_the_error_of_replicas() -> None:
         for shift in generator.normal(0, math.sqrt(k - 1), replicas):
             x = generator.normal(shift, 1.0, toys_each)
             values, one, yes = x[:, None], np.ones((toys_each, 1)), np.ones(toys_each, bool)
-            made.append(Block(("mu",), np.zeros(1), math.inf, 0.0, one[:, 0], values, one, values, x**2, x**2, yes))
+            made.append(
+                Block(
+                    parameters=("mu",),
+                    truth=np.zeros(1),
+                    effective=math.inf,
+                    vetoed=0.0,
+                    events=one[:, 0],
+                    values=values,
+                    errors=one,
+                    pulls=values,
+                    t=x**2,
+                    nll=x**2,
+                    converged=yes,
+                )
+            )
         (found,) = coverage.repeated(made, "mu", [level], "retrained")
         assert (found.method, found.replicas, found.toys) == (
             "profile_retrained",
@@ -213,7 +251,7 @@ def test_coverage_over_replicas_has_the_error_of_replicas() -> None:
 
 def test_replica_with_too_few_members_is_left_out_of_coverage() -> None:
     n = 20
-    block = Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), np.zeros((n, 1)), np.ones((n, 1)), np.zeros((n, 1)), np.zeros(n), np.zeros(n), np.ones(n, bool))  # fmt: skip
+    block = Block(parameters=("mu",), truth=np.zeros(1), effective=math.inf, vetoed=0.0, events=np.ones(n), values=np.zeros((n, 1)), errors=np.ones((n, 1)), pulls=np.zeros((n, 1)), t=np.zeros(n), nll=np.zeros(n), converged=np.ones(n, bool))  # fmt: skip
     none = Block.empty(("mu",), np.zeros(1), (math.inf, 0.0))
     (found,) = coverage.repeated([block, none, block], "mu", [0.9], "retrained")
     assert (found.replicas, found.toys, found.coverage) == (2, 2 * n, 1.0)
@@ -222,7 +260,7 @@ def test_replica_with_too_few_members_is_left_out_of_coverage() -> None:
 
 def test_full_coverage_still_has_an_error() -> None:
     n = 50
-    block = Block(("mu",), np.zeros(1), math.inf, 0.0, np.ones(n), np.zeros((n, 1)), np.ones((n, 1)), np.zeros((n, 1)), np.zeros(n), np.zeros(n), np.ones(n, bool))  # fmt: skip
+    block = Block(parameters=("mu",), truth=np.zeros(1), effective=math.inf, vetoed=0.0, events=np.ones(n), values=np.zeros((n, 1)), errors=np.ones((n, 1)), pulls=np.zeros((n, 1)), t=np.zeros(n), nll=np.zeros(n), converged=np.ones(n, bool))  # fmt: skip
     assert coverage.points(block, "mu", [0.9])[0].error > 0
 
 
@@ -244,7 +282,14 @@ def test_normalisation_of_a_pool_of_two_samples_is_that_of_all_its_events() -> N
     mixture = np.log((100 * np.exp(x - 0.5) + 500) / 600)
     ratios = {"s": x - 0.5 - mixture, "b": -mixture, "s.up": 0.2 * x - 0.22, "s.down": -0.2 * x + 0.18}
     yields = {"s": 100.0, "b": 500.0, "s.up": 100.0, "s.down": 100.0}
-    data = dataset.Dataset(x[:, None].astype(np.float32), weight, np.repeat([0, 1], n), ("s", "b"), ratios, yields)
+    data = dataset.Dataset(
+        x=x[:, None].astype(np.float32),
+        weight=weight,
+        sample=np.repeat([0, 1], n),
+        samples=("s", "b"),
+        ratios=ratios,
+        yields=yields,
+    )
     table = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"s": "mu", "b": "1"}, {"jes": Nuisance()})
     shapes = (Shape("s", "jes", "s.up", "s.down", ""),)
     events = Builder.of(table, shapes).likelihood(data, data)

@@ -19,7 +19,7 @@ from needle_parsl.nsbi.training.ratio_events import MemberView, chosen
 from needle_parsl.nsbi.transforms.transform import Transform
 
 FOLDS, SALT = 5, salts.key("fold")
-SHAPE = networks.NetworkShape("mlp", 2, 1, 3)
+SHAPE = networks.NetworkShape(network="mlp", features=2, layers=1, nodes=3)
 
 
 def events(count: int, seed: int = 1) -> Events:
@@ -34,7 +34,7 @@ def estimator(fold: list[int]) -> Estimator:
     weights = np.stack([networks.vector(networks.build(SHAPE, seed)).numpy() for seed in range(len(fold))])
     crossed = Crossed(FOLDS, SALT, np.array(fold))
     equal = np.full(len(fold), 1 / len(fold))
-    return Estimator("s", ("a", "b"), SHAPE, Transform.none(("a", "b")), weights, "mean_log", 0.1, equal, slope=0.9, crossed=crossed)  # fmt: skip
+    return Estimator(ratio="s", features=("a", "b"), shape=SHAPE, transform=Transform.none(("a", "b")), weights=weights, combine="mean_log", log_norm=0.1, coefficients=equal, slope=0.9, crossed=crossed)  # fmt: skip
 
 
 def test_an_event_is_judged_by_members_that_did_not_see_it() -> None:
@@ -52,10 +52,20 @@ def test_training_and_judging_agree_on_folds() -> None:
     """What a member trains on is what it must not judge, event by event."""
     ids = events(1000).id
     for fold in range(FOLDS):
-        training, validation = chosen(ids, MemberView(fold, FOLDS, SALT, 0.1, 3, None, own=1.0))
+        training, validation = chosen(
+            ids,
+            MemberView(
+                fold=fold, folds=FOLDS, fold_salt=SALT, validation=0.1, validation_salt=3, bootstrap_salt=None, own=1.0
+            ),
+        )
         assert (training == (hashing.fold(ids, FOLDS, SALT) != fold)).all()
         assert (validation == ~training).all()
-        some = chosen(ids, MemberView(fold, FOLDS, SALT, 0.1, 3, None, own=0.5))[1]
+        some = chosen(
+            ids,
+            MemberView(
+                fold=fold, folds=FOLDS, fold_salt=SALT, validation=0.1, validation_salt=3, bootstrap_salt=None, own=0.5
+            ),
+        )[1]
         assert 0.3 < some.sum() / validation.sum() < 0.7
         assert not (some & ~validation).any()
 
@@ -70,7 +80,16 @@ def trained(member: int, losses: list[float], lengths: tuple[int, ...] = (2, 4, 
     for epochs, loss in zip(lengths, losses, strict=True):
         history[epochs - 1, 1] = loss
     kept = {epochs: np.full(3, epochs, np.float32) for epochs in lengths}
-    return Trained(member, 0, member, np.zeros(3, np.float32), history, 0, reason, kept=kept)
+    return Trained(
+        member=member,
+        fold=0,
+        seed=member,
+        weights=np.zeros(3, np.float32),
+        history=history,
+        best_epoch=0,
+        reason=reason,
+        kept=kept,
+    )
 
 
 def test_all_members_get_the_length_that_is_best_for_all() -> None:

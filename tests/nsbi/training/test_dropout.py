@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
 ]
 needs_numba = pytest.mark.skipif(not compilation.AVAILABLE, reason="numba is not installed")
-VIEW = MemberView(0, 1, 5, 0.2, 6, 11)
+VIEW = MemberView(fold=0, folds=1, fold_salt=5, validation=0.2, validation_salt=6, bootstrap_salt=11)
 
 
 def gaussian(n: int, mean: float, seed: int) -> Events:
@@ -47,12 +47,21 @@ def gaussian(n: int, mean: float, seed: int) -> Events:
 WITH_JETS = RatioEvents.build(gaussian(1500, 0.4, 1), gaussian(1500, 0.0, 2))
 DATA = replace(WITH_JETS, particles=None)
 SETTINGS = Settings(
-    networks.NetworkShape("mlp", 3, 2, 20), "carl", "adamw", 1e-2, "cosine", 1e-4, 101, 3, 3, dropout=0.3
+    shape=networks.NetworkShape(network="mlp", features=3, layers=2, nodes=20),
+    loss="carl",
+    optimizer="adamw",
+    learning_rate=1e-2,
+    schedule="cosine",
+    weight_decay=1e-4,
+    batch_size=101,
+    epochs=3,
+    patience=3,
+    dropout=0.3,
 )  # an odd batch, whose last pair has one row
 
 
 def member(number: int = 0) -> Member:
-    return Member(number, 0, 2**63 + 100 + number, VIEW)
+    return Member(member=number, fold=0, seed=2**63 + 100 + number, view=VIEW)
 
 
 def mask(share: float, layer: int, seed: int, step: int, shape: tuple[int, int] = (400, 50)) -> torch.Tensor:
@@ -97,7 +106,9 @@ def test_compiled_masks_have_the_bits_of_torch(outputs: int, nodes: int, share: 
     from needle_parsl.nsbi.training.kernels.trainer import Goal, Trainer
     from needle_parsl.nsbi.training.kernels.updates import Rule
 
-    shape = networks.NetworkShape("mlp", 3, 2, nodes, head=heads.of_classes("abc") if outputs > 1 else "")
+    shape = networks.NetworkShape(
+        network="mlp", features=3, layers=2, nodes=nodes, head=heads.of_classes("abc") if outputs > 1 else ""
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         module = networks.make(shape, share).double()
@@ -199,7 +210,7 @@ def test_lightning_drops_what_rows_drop(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize(("network", "drops"), [("deepset", 3), ("transformer", 4)])
 def test_networks_of_particles_drop_in_training_only(network: str, drops: int) -> None:
-    shape = networks.NetworkShape(network, 3, 2, 8, particles=2)
+    shape = networks.NetworkShape(network=network, features=3, layers=2, nodes=8, particles=2)
     settings = replace(SETTINGS, shape=shape, epochs=1)
     parts = dropout.parts(networks.make(shape, 0.3))
     assert [part.layer for part in parts] == list(range(drops))

@@ -57,12 +57,36 @@ WITH_JETS = ratio_events.RatioEvents.build(jets(1500, 0.4, 1), jets(1500, 0.0, 2
 
 def settings(network: str, epochs: int = 4, **arguments: object) -> Settings:
     name = network if network in catalogue.NETWORKS else refs.located(f"lightning_modules:{network}")
-    shape = networks.NetworkShape(name, FEATURES, 1, 8, json.dumps(arguments), 3 if network == "Jets" else 0)
-    return Settings(shape, "carl", "adamw", 3e-3, "constant", 1e-4, 128, epochs, 10)
+    shape = networks.NetworkShape(
+        network=name,
+        features=FEATURES,
+        layers=1,
+        nodes=8,
+        arguments=json.dumps(arguments),
+        particles=3 if network == "Jets" else 0,
+    )
+    return Settings(
+        shape=shape,
+        loss="carl",
+        optimizer="adamw",
+        learning_rate=3e-3,
+        schedule="constant",
+        weight_decay=1e-4,
+        batch_size=128,
+        epochs=epochs,
+        patience=10,
+    )
 
 
 def member(number: int = 0) -> Member:
-    return Member(number, 0, 100 + number, ratio_events.MemberView(0, 1, 5, 0.2, 6, 11))
+    return Member(
+        member=number,
+        fold=0,
+        seed=100 + number,
+        view=ratio_events.MemberView(
+            fold=0, folds=1, fold_salt=5, validation=0.2, validation_salt=6, bootstrap_salt=11
+        ),
+    )
 
 
 def job(how: Settings, number: int = 0) -> Job:

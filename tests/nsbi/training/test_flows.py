@@ -32,7 +32,14 @@ def test_densities_and_their_ratio_are_the_exact_ones() -> None:
     network = {"_target_": "flow", "transforms": 1, "bins": 4}
     table = Training(network=network, layers=1, nodes=8, epochs=8, learning_rate=2e-2, batch_size=500)
     settings = Settings.of(table, 2)
-    member = Member(0, 0, 7, ratio_events.MemberView(0, 1, 5, 0.1, 6, None))
+    member = Member(
+        member=0,
+        fold=0,
+        seed=7,
+        view=ratio_events.MemberView(
+            fold=0, folds=1, fold_salt=5, validation=0.1, validation_salt=6, bootstrap_salt=None
+        ),
+    )
     trained = train.train_pack(data, [member], settings, state.State(), state.never)
     assert trained[0].reason == ""
     pack = packs.Pack(settings.shape, data.transform, trained)
@@ -57,7 +64,9 @@ def test_densities_and_their_ratio_are_the_exact_ones() -> None:
 
 def test_masks_and_orders_that_follow_from_the_seed_come_with_the_weights() -> None:
     arguments = '{"transforms": 2, "randperm": true}'
-    shape = networks.NetworkShape(refs.located("zuko.flows:NSF"), 3, 1, 8, arguments)
+    shape = networks.NetworkShape(
+        network=refs.located("zuko.flows:NSF"), features=3, layers=1, nodes=8, arguments=arguments
+    )
     made = networks.build(shape, 5)
     before = torch.random.get_rng_state()
     filled = networks.empty(shape)

@@ -29,9 +29,17 @@ MEANS = {"s": (0.6, 0.0), "b": (0.0, 0.0), "t": (0.0, -0.5)}
 """Of unit Gaussians: ln p_j is linear in x but for what the classes share."""
 HEAD = heads.of_classes(list(MEANS))
 SETTINGS = Settings(
-    networks.NetworkShape("mlp", 2, 1, 8, head=HEAD), "multiclass", "adamw", 1e-2, "cosine", 1e-4, 256, 12, 12
+    shape=networks.NetworkShape(network="mlp", features=2, layers=1, nodes=8, head=HEAD),
+    loss="multiclass",
+    optimizer="adamw",
+    learning_rate=1e-2,
+    schedule="cosine",
+    weight_decay=1e-4,
+    batch_size=256,
+    epochs=12,
+    patience=12,
 )
-VIEW = MemberView(0, 1, 5, 0.2, 6, None)
+VIEW = MemberView(fold=0, folds=1, fold_salt=5, validation=0.2, validation_salt=6, bootstrap_salt=None)
 
 
 def gaussian(name: str, n: int, first: int) -> Events:
@@ -55,7 +63,7 @@ def log_ratio(numerator: str, shares: dict[str, float], x: np.ndarray) -> np.nda
 
 
 def member(number: int = 0) -> Member:
-    return Member(number, 0, 100 + number, VIEW)
+    return Member(member=number, fold=0, seed=100 + number, view=VIEW)
 
 
 def test_minimum_is_at_all_true_ratios() -> None:
@@ -151,7 +159,9 @@ def test_a_network_without_outputs_is_refused() -> None:
 
 
 def test_a_head_goes_onto_networks_of_particles() -> None:
-    shape = networks.NetworkShape("deepset", 2, 1, 4, particles=3, head=heads.of_ratio(HEAD, "s", {"b": 1.0}))
+    shape = networks.NetworkShape(
+        network="deepset", features=2, layers=1, nodes=4, particles=3, head=heads.of_ratio(HEAD, "s", {"b": 1.0})
+    )
     inputs = np.concatenate([X[:5], np.ones((5, 6)), np.full((5, 1), 2)], axis=1).astype(np.float32)
     transform = replace(Transform.none("ab"), particles=Transform.none("cde"))
     assert networks.empty(shape)(*networks.separated(shape, transform, inputs)).shape == (5,)
@@ -166,7 +176,12 @@ def test_a_ratio_of_a_network_of_classes_is_exported(tmp_path: Path, yields: dic
     size = sum(p.numel() for p in networks.empty(shape).parameters())
     weights = [np.random.default_rng(m).normal(0, 1, size).astype(np.float32) for m in range(3)]
     pack = packs.Pack(
-        shape, DATA.transform, tuple(packs.Trained(m, 0, m, w, np.ones((1, 2)), 0, "") for m, w in enumerate(weights))
+        shape,
+        DATA.transform,
+        tuple(
+            packs.Trained(member=m, fold=0, seed=m, weights=w, history=np.ones((1, 2)), best_epoch=0, reason="")
+            for m, w in enumerate(weights)
+        ),
     )
     estimator = composing.compose("t", pack, (SAMPLES["t"], SAMPLES["b"]), composing.How("mean_ratio", 1.0))
     assert onnx_file.write(tmp_path / "t.onnx", {"t": estimator}, X, onnx_file.Facts("test", {})) < 1e-5

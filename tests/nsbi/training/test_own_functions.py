@@ -147,7 +147,12 @@ def gaussian(n: int, mean: float, seed: int, start: int = 0) -> Events:
 
 
 DATA = ratio_events.RatioEvents.build(gaussian(4000, 0.5, 1), gaussian(4000, 0.0, 2, start=10_000))
-MEMBER = Member(0, 0, 100, ratio_events.MemberView(0, 1, 5, 0.2, 6, None))
+MEMBER = Member(
+    member=0,
+    fold=0,
+    seed=100,
+    view=ratio_events.MemberView(fold=0, folds=1, fold_salt=5, validation=0.2, validation_salt=6, bootstrap_salt=None),
+)
 
 
 def settings(loss: str, **table: Any) -> Settings:
@@ -205,9 +210,18 @@ def test_a_combiner_that_can_be_used_has_no_problem() -> None:
 
 
 RNG = np.random.default_rng(3)
-SHAPE = networks.NetworkShape("mlp", features=2, layers=1, nodes=4)
+SHAPE = networks.NetworkShape(network="mlp", features=2, layers=1, nodes=4)
 MEMBERS = tuple(
-    packs.Trained(m, m % 2, m, RNG.normal(0, 0.4, 17).astype(np.float32), np.ones((1, 2)), 0, "") for m in range(6)
+    packs.Trained(
+        member=m,
+        fold=m % 2,
+        seed=m,
+        weights=RNG.normal(0, 0.4, 17).astype(np.float32),
+        history=np.ones((1, 2)),
+        best_epoch=0,
+        reason="",
+    )
+    for m in range(6)
 )
 PACK = packs.Pack(SHAPE, Transform.none("ab"), MEMBERS)
 ABOVE, BELOW = gaussian(1000, 0.5, 3), gaussian(1000, 0.0, 4, start=1000)

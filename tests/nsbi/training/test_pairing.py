@@ -42,7 +42,14 @@ def assert_together(ids: np.ndarray) -> None:
     assert len(begun) == len(np.unique(ids)) < len(ids)
 
 
-@pytest.mark.parametrize("view", [VIEW, replace(VIEW, replica=True), MemberView(0, 1, 5, 0.1, 6, None)])
+@pytest.mark.parametrize(
+    "view",
+    [
+        VIEW,
+        replace(VIEW, replica=True),
+        MemberView(fold=0, folds=1, fold_salt=5, validation=0.1, validation_salt=6, bootstrap_salt=None),
+    ],
+)
 def test_versions_of_an_event_follow_each_other(view: MemberView) -> None:
     fitting, validation = CLASSES.look(view)
     assert fitting.id is not None
@@ -70,7 +77,9 @@ def test_a_batch_shares_an_event_with_the_next_one_at_most() -> None:
 
 def test_groups_are_shuffled_fairly() -> None:
     """Where an event comes does not depend on its row, nor on how many versions it has."""
-    fitting, _ = CLASSES.look(MemberView(0, 1, 5, 0.1, 6, None))
+    fitting, _ = CLASSES.look(
+        MemberView(fold=0, folds=1, fold_salt=5, validation=0.1, validation_salt=6, bootstrap_salt=None)
+    )
     generator, n = torch.Generator().manual_seed(3), len(fitting)
     places = np.mean([np.argsort(fitting.order(generator).numpy()) for _ in range(100)], axis=0) / n - 0.5
     for kind in range(3):
@@ -103,9 +112,21 @@ def _seen(events: RatioEvents, salt: int) -> np.ndarray:
 
 
 def test_neither_pack_nor_engine_changes_what_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = networks.NetworkShape("mlp", 2, 1, 8, head=heads.of_classes(["nominal", "up", "down"]))
-    settings = Settings(shape, "multiclass", "adamw", 1e-2, "cosine", 1e-4, 256, 3, 3)
-    members = [Member(k, 0, 100 + k, VIEW) for k in range(2)]
+    shape = networks.NetworkShape(
+        network="mlp", features=2, layers=1, nodes=8, head=heads.of_classes(["nominal", "up", "down"])
+    )
+    settings = Settings(
+        shape=shape,
+        loss="multiclass",
+        optimizer="adamw",
+        learning_rate=1e-2,
+        schedule="cosine",
+        weight_decay=1e-4,
+        batch_size=256,
+        epochs=3,
+        patience=3,
+    )
+    members = [Member(member=k, fold=0, seed=100 + k, view=VIEW) for k in range(2)]
     together_ = train.train_pack(CLASSES, members, settings, state.State(), state.never)
     alone = [train.train(CLASSES, member, settings) for member in members]
     monkeypatch.setattr("needle_parsl.nsbi.compilation.AVAILABLE", False)

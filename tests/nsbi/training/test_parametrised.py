@@ -67,8 +67,26 @@ def test_a_draw_is_the_events_own() -> None:
 
 @pytest.fixture(scope="module")
 def learned() -> Estimator:
-    how = Settings(networks.NetworkShape("mlp", 2, 2, 24), "carl", "adamw", 5e-3, "cosine", 1e-4, 512, 15, 15)
-    members = [Member(k, 0, 100 + k, MemberView(0, 1, 5, 0.1, 6, None)) for k in range(3)]
+    how = Settings(
+        shape=networks.NetworkShape(network="mlp", features=2, layers=2, nodes=24),
+        loss="carl",
+        optimizer="adamw",
+        learning_rate=5e-3,
+        schedule="cosine",
+        weight_decay=1e-4,
+        batch_size=512,
+        epochs=15,
+        patience=15,
+    )
+    members = [
+        Member(
+            member=k,
+            fold=0,
+            seed=100 + k,
+            view=MemberView(fold=0, folds=1, fold_salt=5, validation=0.1, validation_salt=6, bootstrap_salt=None),
+        )
+        for k in range(3)
+    ]
     data = RatioEvents.build(*pair(30_000, 10))
     trained = train.train_pack(data, members, how, state.State(), state.never)
     return composing.compose(

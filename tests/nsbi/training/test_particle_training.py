@@ -38,7 +38,17 @@ def test_ratio_of_particles_is_learned_and_evaluated(name: str) -> None:
     table = Training(network=name, layers=1, nodes=8, epochs=5, learning_rate=2e-2, schedule="constant", batch_size=128)
     assert DATA.transform.particles is not None
     settings = Settings.of(table, 1, 2)
-    members = [Member(k, 0, 7 + k, ratio_events.MemberView(0, 1, 5, 0.1, 6, None)) for k in range(1)]
+    members = [
+        Member(
+            member=k,
+            fold=0,
+            seed=7 + k,
+            view=ratio_events.MemberView(
+                fold=0, folds=1, fold_salt=5, validation=0.1, validation_salt=6, bootstrap_salt=None
+            ),
+        )
+        for k in range(1)
+    ]
     trained = train.train_pack(DATA, members, settings, state.State(), state.never)
     pack = packs.Pack(settings.shape, DATA.transform, trained)
     made = composing.compose("r", pack, (ABOVE, BELOW), composing.How("mean_ratio", 1.0, "none"))
@@ -68,11 +78,22 @@ def test_ratio_of_particles_is_learned_and_evaluated(name: str) -> None:
 def test_network_of_features_sees_no_particles() -> None:
     settings = Settings.of(Training(layers=1, nodes=4, epochs=1), 1, 2)
     assert settings.shape.particles == 0
-    found = train.train(DATA, Member(0, 0, 7, ratio_events.MemberView(0, 1, 5, 0.1, 6, None)), settings)
+    found = train.train(
+        DATA,
+        Member(
+            member=0,
+            fold=0,
+            seed=7,
+            view=ratio_events.MemberView(
+                fold=0, folds=1, fold_salt=5, validation=0.1, validation_salt=6, bootstrap_salt=None
+            ),
+        ),
+        settings,
+    )
     assert found.reason == ""
 
 
 @pytest.mark.parametrize("name", [name for name, known in catalogue.NETWORKS.items() if known.particles])
 def test_a_network_of_particles_alone_is_made_without_a_warning(name: str) -> None:
-    made = networks.empty(networks.NetworkShape(name, 0, 1, 4, particles=3))
+    made = networks.empty(networks.NetworkShape(network=name, features=0, layers=1, nodes=4, particles=3))
     assert networks.sees_particles(made)

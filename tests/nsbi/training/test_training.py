@@ -222,7 +222,15 @@ def test_a_class_without_weight_is_a_record_with_a_reason() -> None:
 
 
 def test_history_of_nan_survives_the_file(tmp_path: Path) -> None:
-    broken = packs.Trained(0, 0, 1, np.zeros(33, np.float32), np.full((1, 2), np.nan), 0, "diverged in epoch 1")
+    broken = packs.Trained(
+        member=0,
+        fold=0,
+        seed=1,
+        weights=np.zeros(33, np.float32),
+        history=np.full((1, 2), np.nan),
+        best_epoch=0,
+        reason="diverged in epoch 1",
+    )
     good = train.train(DATA, member(1), replace(SETTINGS, epochs=2))
     packs.write(tmp_path / "p.h5", packs.Pack(SHAPE, DATA.transform, (broken, good)))
     assert [m.history.shape for m in packs.read(tmp_path / "p.h5").members] == [(1, 2), (2, 2)]

@@ -57,7 +57,14 @@ def minimise(
     theta[list(held)] = list(held.values())
     if not free.any():  # a scan of the only parameter: there is nothing to minimise
         value = float(objective(theta)[0])
-        return Result(rates, bool(np.isfinite(value)), value, theta, np.zeros((len(theta),) * 2), (theta,))
+        return Result(
+            rates=rates,
+            converged=bool(np.isfinite(value)),
+            nll=value,
+            theta=theta,
+            theta_covariance=np.zeros((len(theta),) * 2),
+            minima=(theta,),
+        )
     descents = _descents(
         objective,
         rates,
@@ -67,7 +74,9 @@ def minimise(
         thorough=start is None or bool(also) if thorough is None else thorough,
     )
     if not descents:
-        return Result(rates, converged=False, nll=np.nan, theta=theta, theta_covariance=np.zeros((len(theta),) * 2))
+        return Result(
+            rates=rates, converged=False, nll=np.nan, theta=theta, theta_covariance=np.zeros((len(theta),) * 2)
+        )
     best = min(descents, key=Descent.rank)
     minima = starts.distinct(descents, rates)
     second = 2 * (float(objective(minima[1])[0]) - best.nll) if len(minima) > 1 else None
@@ -137,7 +146,18 @@ def _result(found: Descent, rates: Rates, *, errors: bool) -> Result:
     covariance = np.zeros((len(theta),) * 2)
     if inner is not None:
         covariance[np.ix_(problem.free, problem.free)] = inner
-    return Result(rates, good, value, theta, covariance, (theta,), at_bound, on_wall, on_kink, flat)
+    return Result(
+        rates=rates,
+        converged=good,
+        nll=value,
+        theta=theta,
+        theta_covariance=covariance,
+        minima=(theta,),
+        at_bound=at_bound,
+        on_wall=on_wall,
+        on_kink=on_kink,
+        degenerate=flat,
+    )
 
 
 def _settled(found: Descent, near: npt.NDArray[np.bool_]) -> bool:

@@ -14,7 +14,7 @@ from needle_parsl.nsbi.statistics.results import FitResult, FittedParameter, Mea
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """A fit."""
 

@@ -41,7 +41,7 @@ class Counts:
     """Statistical error of `expected` by process, from the simulation; shape (B,). None where it is left out of the fit."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Builder:
     """What the tables of one model have in common."""
 
@@ -63,7 +63,14 @@ class Builder:
             crosses: Learned cross terms of two nuisances, each of which has a response of its own.
         """
         places = {name: place for place, name in enumerate(table.nuisances)}
-        return Builder(table, shapes, Rates.build(table), Constraints.build(table), places, crosses)
+        return Builder(
+            table=table,
+            shapes=shapes,
+            rates=Rates.build(table),
+            constraints=Constraints.build(table),
+            places=places,
+            crosses=crosses,
+        )
 
     def likelihood(self, data: Dataset, simulation: Dataset, counts: Sequence[Counts] = ()) -> Likelihood:
         """Prepare the likelihood of a dataset.
@@ -92,7 +99,15 @@ class Builder:
             counts: The binned regions.
         """
         processes, none = len(self.rates.processes), Responses.of((), 0)
-        nothing = Table("", "events", np.empty((processes, 0)), none, Responses.of((), 1), np.empty(0), np.empty(0))
+        nothing = Table(
+            name="",
+            kind="events",
+            y=np.empty((processes, 0)),
+            responses=none,
+            gains=Responses.of((), 1),
+            rate=np.empty(0),
+            count=np.empty(0),
+        )
         return Likelihood(self.rates, (nothing, *(self.binned(region) for region in counts)), self.constraints)
 
     def unbinned(self, name: str, data: Dataset, simulation: Dataset) -> tuple[Table, Table]:
@@ -105,8 +120,19 @@ class Builder:
         responses = self._responses(data.ratios, size)
         simulations = tuple(self._simulation(j, simulation) for j in range(len(processes)))
         none = Responses.of((), 1)
-        events = Table(name, "events", y, responses, gains, np.zeros(size), data.weight, simulations)
-        return events, Table(name, "total", yields[:, None], none, gains, np.ones(1), np.zeros(1))
+        events = Table(
+            name=name,
+            kind="events",
+            y=y,
+            responses=responses,
+            gains=gains,
+            rate=np.zeros(size),
+            count=data.weight,
+            simulation=simulations,
+        )
+        return events, Table(
+            name=name, kind="total", y=yields[:, None], responses=none, gains=gains, rate=np.ones(1), count=np.zeros(1)
+        )
 
     def binned(self, region: Counts) -> Table:
         """Make the table of a binned region."""
@@ -119,7 +145,13 @@ class Builder:
             for process, (up, down) in entry.rate.items():
                 gains.append(self._entry(process, nuisance, np.array([up]), np.array([down])))
         table = Table(
-            region.name, "bins", y, Responses.of(entries, bins), Responses.of(gains, 1), np.ones(bins), np.zeros(bins)
+            name=region.name,
+            kind="bins",
+            y=y,
+            responses=Responses.of(entries, bins),
+            gains=Responses.of(gains, 1),
+            rate=np.ones(bins),
+            count=np.zeros(bins),
         )
         start, f = self.rates.start, self.rates.factors(self.rates.start)[0]
         asimov = table.densities(f, start[self.rates.physics :])

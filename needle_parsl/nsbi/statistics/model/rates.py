@@ -33,7 +33,7 @@ class Multipliers(NamedTuple):
     """Shape (J, physics, physics)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rates:
     """How often each process occurs, f_j(mu), and where parameters may be.
 

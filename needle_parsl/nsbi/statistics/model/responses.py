@@ -72,7 +72,7 @@ class Entry(NamedTuple):
     """Shape (N,)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Responses:
     """L responses over N rows; those of one process stand together."""
 
@@ -105,13 +105,13 @@ class Responses:
         """
         order = sorted(entries, key=lambda entry: (entry.process, entry.nuisance))
         return Responses(
-            np.array([entry.process for entry in order], dtype=np.intp),
-            np.array([entry.nuisance for entry in order], dtype=np.intp),
-            np.array([CODES.index(entry.interpolation) for entry in order], dtype=np.intp),
-            np.array([entry.log_up for entry in order]).reshape(len(order), rows),
-            np.array([entry.log_down for entry in order]).reshape(len(order), rows),
-            np.array(crossed, dtype=np.intp).reshape(-1, 3),
-            np.empty((0, rows)) if cross is None else cross,
+            process=np.array([entry.process for entry in order], dtype=np.intp),
+            nuisance=np.array([entry.nuisance for entry in order], dtype=np.intp),
+            code=np.array([CODES.index(entry.interpolation) for entry in order], dtype=np.intp),
+            log_up=np.array([entry.log_up for entry in order]).reshape(len(order), rows),
+            log_down=np.array([entry.log_down for entry in order]).reshape(len(order), rows),
+            pairs=np.array(crossed, dtype=np.intp).reshape(-1, 3),
+            cross=np.empty((0, rows)) if cross is None else cross,
         )
 
     def take(self, rows: Rows) -> Responses:
@@ -123,16 +123,16 @@ class Responses:
         """Keep the responses of one process."""
         own, crossed = self.process == process, self.pairs[:, 0] == process
         return Responses(
-            self.process[own], self.nuisance[own], self.code[own], self.log_up[own], self.log_down[own],
-            self.pairs[crossed], self.cross[crossed],
+            process=self.process[own], nuisance=self.nuisance[own], code=self.code[own], log_up=self.log_up[own], log_down=self.log_down[own],
+            pairs=self.pairs[crossed], cross=self.cross[crossed],
         )  # fmt: skip
 
     def of_nuisance(self, place: int) -> Responses:
         """Keep the responses to one nuisance parameter, without cross terms; -1 keeps none."""
         own = self.nuisance == place
         return Responses(
-            self.process[own], self.nuisance[own], self.code[own], self.log_up[own], self.log_down[own],
-            self.pairs[:0], self.cross[:0],
+            process=self.process[own], nuisance=self.nuisance[own], code=self.code[own], log_up=self.log_up[own], log_down=self.log_down[own],
+            pairs=self.pairs[:0], cross=self.cross[:0],
         )  # fmt: skip
 
     def products(self, alpha: Floats, processes: int) -> Floats:

@@ -85,7 +85,7 @@ class Point(NamedTuple):
     """The processes' parts of lambda, shape (J, N)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """Rows that share one structure, as plain arrays."""
 

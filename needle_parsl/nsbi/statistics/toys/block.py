@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 COLUMNS = Fitted._fields
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Block:
     """Fitted toys of one truth."""
 
@@ -79,18 +79,35 @@ class Block:
         if not rows:
             return Block.empty(rates.parameters, rates.outward(truth), pool, tested)
         columns: dict[str, Any] = dict(zip(COLUMNS, map(np.array, zip(*rows, strict=True)), strict=True))
-        return Block(rates.parameters, rates.outward(truth), *pool, **columns, tested=np.array(tested, np.float64))
+        return Block(
+            parameters=rates.parameters,
+            truth=rates.outward(truth),
+            effective=pool[0],
+            vetoed=pool[1],
+            **columns,
+            tested=np.array(tested, np.float64),
+        )
 
     @staticmethod
     def empty(
         parameters: tuple[str, ...], truth: Floats, pool: tuple[float, float], tested: Sequence[float] = ()
     ) -> Block:
         """Make a block without toys, where no more were needed."""
-        each, whole = np.empty(0), np.empty((0, len(parameters)))
-        yes, none = np.empty(0, np.bool_), np.empty(0, np.int64)
-        others = np.empty((0, len(tested)))
+        whole = np.empty((0, len(parameters)))
         return Block(
-            parameters, truth, *pool, none, whole, whole, whole, each, each, yes, np.array(tested), others, none, yes
+            parameters=parameters,
+            truth=truth,
+            effective=pool[0],
+            vetoed=pool[1],
+            events=np.empty(0, np.int64),
+            values=whole,
+            errors=whole,
+            pulls=whole,
+            t=np.empty(0),
+            nll=np.empty(0),
+            converged=np.empty(0, np.bool_),
+            tested=np.array(tested),
+            others=np.empty((0, len(tested))),
         )
 
     @staticmethod
@@ -117,6 +134,10 @@ def write(path: Path, block: Block) -> None:
 def read(path: Path) -> Block:
     """Read a block."""
     with hdf5.opened(path, "block of toys") as file:
-        pool = float(file.attrs["effective_events"]), float(file.attrs["vetoed_events"])
-        columns = {name: file[name][...] for name in ("tested", *COLUMNS)}
-        return Block(tuple(json.loads(file.attrs["parameters"])), file["truth"][...], *pool, **columns)
+        columns = {name: file[name][...] for name in ("truth", "tested", *COLUMNS)}
+        return Block(
+            parameters=tuple(json.loads(file.attrs["parameters"])),
+            effective=float(file.attrs["effective_events"]),
+            vetoed=float(file.attrs["vetoed_events"]),
+            **columns,
+        )

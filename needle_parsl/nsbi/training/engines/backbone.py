@@ -73,12 +73,12 @@ def _found(host: TrainerStub, job: Job, batch: Batch | ParticleBatch) -> Embeddi
     first = chain[0]
     leaves, form = pytree.tree_flatten(chain[-1].found)
     return Embedding(
-        tuple(call.part for call in chain),
-        tuple(_said(value, batch) for value in first.given),
-        {name: _said(value, batch) for name, value in first.named.items()},
-        shapes(leaves, len(batch.x)),
-        form,
-        isinstance(batch, ParticleBatch),
+        parts=tuple(call.part for call in chain),
+        arguments=tuple(_said(value, batch) for value in first.given),
+        named={name: _said(value, batch) for name, value in first.named.items()},
+        shapes=shapes(leaves, len(batch.x)),
+        form=form,
+        particles=isinstance(batch, ParticleBatch),
     )
 
 

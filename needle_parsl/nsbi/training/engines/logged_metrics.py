@@ -31,7 +31,7 @@ UNLOGGED = ("on_fit_start",)
 """Hooks in which Lightning forbids `self.log`."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Entry:
     """One name that a function logs, in one epoch."""
 
@@ -115,7 +115,9 @@ class Logs:
         reduction = {"avg": "mean"}.get(reduction, reduction)
         if reduction not in STARTS or self.function in UNLOGGED or (by_step and not self.function.endswith("_step")):
             raise NotPackedError(f"it logs {name} in a way of its own")
-        entries[key] = Entry(name, by_step, by_epoch, reduction, torch.tensor(STARTS[reduction]))
+        entries[key] = Entry(
+            name=name, on_step=by_step, on_epoch=by_epoch, reduction=reduction, total=torch.tensor(STARTS[reduction])
+        )
         return entries[key]
 
     def log_dict(self, values: Mapping[str, Any], *arguments: Any, **options: Any) -> None:
@@ -183,7 +185,16 @@ class Logs:
         self.known = dict(state["known"])
         for function, name, by_step, by_epoch, reduction, total, count, last, held in state["training"]:
             computed = parts[held] if held else None
-            self.training[function, name] = Entry(name, by_step, by_epoch, reduction, total, count, last, computed)
+            self.training[function, name] = Entry(
+                name=name,
+                on_step=by_step,
+                on_epoch=by_epoch,
+                reduction=reduction,
+                total=total,
+                count=count,
+                last=last,
+                metric=computed,
+            )
         for name, own in state["metrics"].items():
             metric: Any = parts[name]
             metric._update_count, metric._computed = own["updates"], None  # noqa: SLF001  torchmetrics has no other way

@@ -67,7 +67,7 @@ for _name in re.findall(r"\w+", NAMES):
     setattr(Number, f"__{_name}__", _forwarded(f"__{_name}__"))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Seen:
     """What one call has shown."""
 

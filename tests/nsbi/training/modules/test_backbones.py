@@ -42,7 +42,17 @@ def gaussian(n: int, mean: float, seed: int) -> Events:
 
 WITH_JETS = ratio_events.RatioEvents.build(gaussian(300, 0.5, 1), gaussian(300, 0.0, 2))
 DATA = replace(WITH_JETS, particles=None)
-MEMBERS = [Member(k, 0, 7 + k, ratio_events.MemberView(0, 1, 5, 0.2, 6, 11 + k)) for k in range(2)]
+MEMBERS = [
+    Member(
+        member=k,
+        fold=0,
+        seed=7 + k,
+        view=ratio_events.MemberView(
+            fold=0, folds=1, fold_salt=5, validation=0.2, validation_salt=6, bootstrap_salt=11 + k
+        ),
+    )
+    for k in range(2)
+]
 
 
 def settings(body: str, folder: Path, frozen: Sequence[str] = ("backbone",), particles: int = 0) -> Settings:

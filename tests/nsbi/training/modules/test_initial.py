@@ -23,7 +23,7 @@ from needle_parsl.nsbi.training.members import Member, Settings
 from needle_parsl.nsbi.transforms.transform import Transform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-SHAPE = networks.NetworkShape("mlp", 3, 2, 8)
+SHAPE = networks.NetworkShape(network="mlp", features=3, layers=2, nodes=8)
 
 
 class Ours(nn.Module):
@@ -218,7 +218,9 @@ def test_broken_safetensors_are_refused(tmp_path: Path) -> None:
 
 def trained(member: int, fold: int, seed: int) -> packs.Trained:
     own = networks.vector(networks.build(SHAPE, seed)).numpy()
-    return packs.Trained(member, fold, seed, own, np.ones((1, 2)), 0, "")
+    return packs.Trained(
+        member=member, fold=fold, seed=seed, weights=own, history=np.ones((1, 2)), best_epoch=0, reason=""
+    )
 
 
 def packed(path: Path, names: tuple[str, ...] = ("a", "b", "c")) -> dict[tuple[int, int], packs.Trained]:
@@ -243,14 +245,14 @@ def test_packs_of_another_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"p\.h5: the network has \d+ weights, and the file 113; its networks are others"
     ):
-        put(tmp_path / "p.h5", networks.make(networks.NetworkShape("mlp", 3, 3, 8)))
+        put(tmp_path / "p.h5", networks.make(networks.NetworkShape(network="mlp", features=3, layers=3, nodes=8)))
 
 
 def test_as_many_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     """Those of a pack have no names: a network with the same classes in another order has as many."""
     there, here = (replace(SHAPE, head=heads.of_classes(names)) for names in (["a", "b"], ["b", "a"]))
     own = networks.vector(networks.build(there, 1)).numpy()
-    member = packs.Trained(0, 0, 1, own, np.ones((1, 2)), 0, "")
+    member = packs.Trained(member=0, fold=0, seed=1, weights=own, history=np.ones((1, 2)), best_epoch=0, reason="")
     packs.write(tmp_path / "p.h5", packs.Pack(there, Transform.none(("a", "b", "c")), (member,)))
     found = initial.read([str(tmp_path / "p.h5")]).only(0, 0)
     found.put(networks.make(there), there)
@@ -271,7 +273,12 @@ def gaussian(n: int, mean: float, seed: int) -> Events:
 
 
 DATA = ratio_events.RatioEvents.build(gaussian(300, 0.4, 1), gaussian(300, 0.0, 2))
-MEMBER = Member(0, 0, 7, ratio_events.MemberView(0, 1, 5, 0.2, 6, None))
+MEMBER = Member(
+    member=0,
+    fold=0,
+    seed=7,
+    view=ratio_events.MemberView(fold=0, folds=1, fold_salt=5, validation=0.2, validation_salt=6, bootstrap_salt=None),
+)
 OWN = """import lightning, torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
@@ -306,7 +313,9 @@ def settings(source: str, **table: object) -> Settings:
 @pytest.mark.parametrize("network", ["mlp", "deepset", "transformer"])
 def test_names_are_the_same_with_dropout(network: str) -> None:
     """A file of one fits the other."""
-    shape = networks.NetworkShape(network, 3, 2, 8, particles=0 if network == "mlp" else 2)
+    shape = networks.NetworkShape(
+        network=network, features=3, layers=2, nodes=8, particles=0 if network == "mlp" else 2
+    )
     plain, dropping = (networks.make(shape, dropout).state_dict() for dropout in (0.0, 0.1))
     assert list(plain) == list(dropping)
 
@@ -389,9 +398,9 @@ def test_check_refuses_to_freeze_everything() -> None:
 def test_members_of_a_mixed_run_are_held_against_those_of_their_number(tmp_path: Path) -> None:
     """Members 0 and 1 have another shape than member 2, which starts from member 2."""
     packed(tmp_path / "a.h5")
-    deep = networks.NetworkShape("mlp", 3, 3, 8)
+    deep = networks.NetworkShape(network="mlp", features=3, layers=3, nodes=8)
     own = networks.vector(networks.build(deep, 5)).numpy()
-    member = packs.Trained(2, 0, 5, own, np.ones((1, 2)), 0, "")
+    member = packs.Trained(member=2, fold=0, seed=5, weights=own, history=np.ones((1, 2)), best_epoch=0, reason="")
     packs.write(tmp_path / "b.h5", packs.Pack(deep, Transform.none(("a", "b", "c")), (member,)))
     files = {"signal": [str(tmp_path / "a.h5"), str(tmp_path / "b.h5")]}
 
@@ -406,7 +415,7 @@ def test_members_of_a_mixed_run_are_held_against_those_of_their_number(tmp_path:
 
 def test_layers_that_depend_on_the_events_are_those_of_the_weights(tmp_path: Path) -> None:
     """Nobody knows at check how many events there are, and so how many layers where nothing is said of them."""
-    deep = networks.make(networks.NetworkShape("mlp", 3, 3, 8))
+    deep = networks.make(networks.NetworkShape(network="mlp", features=3, layers=3, nodes=8))
     torch.save(deep.state_dict(), tmp_path / "w.pt")
     table = Training(nodes=8, frozen=("stack.0",))
     assert try_network.look(table, 3, 0, ("", ""), start(tmp_path / "w.pt"))["problems"] == []

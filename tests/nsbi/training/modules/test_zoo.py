@@ -41,16 +41,27 @@ DATA = ratio_events.RatioEvents.build(gaussian(500, 0.4, 1), gaussian(500, 0.0, 
 
 
 def member(number: int = 0) -> Member:
-    return Member(number, 0, 100 + number, ratio_events.MemberView(0, 1, 5, 0.2, 6, 11 + number))
+    return Member(
+        member=number,
+        fold=0,
+        seed=100 + number,
+        view=ratio_events.MemberView(
+            fold=0, folds=1, fold_salt=5, validation=0.2, validation_salt=6, bootstrap_salt=11 + number
+        ),
+    )
 
 
 def settings(name: str) -> Settings:
     kind = getattr(zoo, name)
     shape = networks.NetworkShape(
-        refs.located(f"zoo:{name}"), zoo.FEATURES, 1, 8, output=getattr(kind, "OUTPUT", "logit")
+        network=refs.located(f"zoo:{name}"),
+        features=zoo.FEATURES,
+        layers=1,
+        nodes=8,
+        output=getattr(kind, "OUTPUT", "logit"),
     )
     return Settings(
-        shape, "carl", "adamw", 3e-3, "constant", 1e-4, zoo.BATCH, zoo.EPOCHS, zoo.EPOCHS + 1,
+        shape=shape, loss="carl", optimizer="adamw", learning_rate=3e-3, schedule="constant", weight_decay=1e-4, batch_size=zoo.BATCH, epochs=zoo.EPOCHS, patience=zoo.EPOCHS + 1,
         batch=getattr(kind, "BATCH_FORM", "tuple"),
     )  # fmt: skip
 

@@ -46,7 +46,7 @@ VECTOR = 16
 """Rows of a block are looked at in multiples of this."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
     """A pool of events, ready for compiled fits."""
 
@@ -90,12 +90,12 @@ def prepare(likelihood: Likelihood) -> Prepared:
         if table.kind == "bins"
     )
     return Prepared(
-        _model(likelihood, tables),
-        rows,
-        reference,
-        bins,
-        _events(events, references[-1]),
-        _normalising(likelihood, events.simulation, len(f)),
+        model=_model(likelihood, tables),
+        rows=rows,
+        reference=reference,
+        bins=bins,
+        events=_events(events, references[-1]),
+        normalising=_normalising(likelihood, events.simulation, len(f)),
     )
 
 
