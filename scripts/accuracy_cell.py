@@ -302,8 +302,10 @@ def finite(problem: Problem, truth: Truth, simulation: Dataset) -> tuple[dict[st
         Ratios in the data, and the simulated events with theirs.
     """
     own = replace(simulation, ratios=exact.log_ratios(problem, simulation.x))
-    ratios = network_error.renormalised(own, truth.ratios)
-    return ratios, replace(own, ratios=network_error.renormalised(own, own.ratios))
+    joined = {name: np.concatenate([truth.ratios[name], values]) for name, values in own.ratios.items()}
+    found, size = network_error.renormalised(own, joined), len(truth.data.x)
+    behind = replace(own, ratios={name: values[size:] for name, values in found.items()})
+    return {name: values[:size] for name, values in found.items()}, behind
 
 
 def checks(path: Path, asimov: Mapping[str, Any]) -> dict[str, Any] | None:
