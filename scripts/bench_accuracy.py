@@ -5,8 +5,9 @@
     bench_accuracy.py --problems student,peak --sizes 200000 --seeds 1,2 --set ensemble.combine=mean_log
 
 Every problem is written as an analysis with nothing but what has no default, run in-process at the site `local` up to the
-Asimov fit, and its estimators are applied to data sets thrown from the exact densities. Each data set is fitted twice, with
-learned ratios and the yields and Z of the run, and with exact ratios, yields and Z. Two problems run side by side, one thread each.
+Asimov fit and what is injected beside it, and its estimators are applied to data sets thrown from the exact densities. Each data
+set is fitted with learned ratios and the yields and Z of the run, with exact ratios, yields and Z, and, for what the finite simulation
+does, with exact ratios that are normalised on the events of the run. Two problems run side by side, one thread each.
 Into the folder `--out` go `accuracy.md`, the table, and `accuracy.json`, every number; the last line is one of JSON.
 """
 
