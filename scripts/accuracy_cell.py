@@ -22,7 +22,7 @@ from needle_parsl import analysis, site
 from needle_parsl.errors import NeedleError
 from needle_parsl.files import read_json
 from needle_parsl.nsbi.estimators import files
-from needle_parsl.nsbi.statistics import dataset
+from needle_parsl.nsbi.statistics import dataset, network_error
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.fits.result import Result
@@ -30,7 +30,7 @@ from needle_parsl.nsbi.statistics.model.builder import Builder
 from needle_parsl.nsbi.statistics.model.constraints import Constraints
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model.normalisation import Simulation
-from needle_parsl.plan import stages
+from needle_parsl.plan import specs, stages
 from needle_parsl.workflow import prepared_run
 from needle_parsl.workflow import run as running
 
@@ -109,7 +109,7 @@ def description(problem: Problem, events: int) -> dict[str, Any]:
 
 
 def run(path: Path, settings: Sequence[str]) -> tuple[prepared_run.Prepared, dict[str, float]]:
-    """Run up to the Asimov fit, without what it does not need.
+    """Run up to the Asimov fit and what is injected beside it, without what these do not need.
 
     Returns:
         The run, and processor seconds by stage; those before the first task, as of looking at files, are `start`.
@@ -119,8 +119,8 @@ def run(path: Path, settings: Sequence[str]) -> tuple[prepared_run.Prepared, dic
     """
     began = cpu()
     place = replace(site.load("local"), workers_per_node=1)
-    prepared = prepared_run.prepare(path.parent / "run", analysis.load(path, list(settings)), place, "fit")
-    needed = {task.key for task in prepared.plan.tasks if task.stage.name == "fit"}
+    prepared = prepared_run.prepare(path.parent / "run", analysis.load(path, list(settings)), place, "interval")
+    needed = {task.key for task in prepared.plan.tasks if isinstance(task.spec, specs.Fit | specs.Closing)}
     for task in reversed(prepared.plan.tasks):
         needed |= set(task.after) if task.key in needed else set()
     tasks = tuple(task for task in prepared.plan.tasks if task.key in needed)
@@ -281,15 +281,67 @@ def compared(problem: Problem, builder: Builder, truth: Truth, root: Path, used:
     learned = {path.parent.name: files.read(path).log_ratio(x) for path in paths}
     used["evaluate data"], began = cpu() - began, cpu()
     simulation = dataset.read(root / stages.place("evaluate", "asimov"))
-    fits = truth.data.fit(builder, learned, simulation)
-    used["fits"] = cpu() - began
+    fits = {"learned": truth.data.fit(builder, learned, simulation), "exact": truth.fits}
+    used["fits"], began = cpu() - began, cpu()
+    if simulation.priors:
+        fits["finite"] = truth.data.fit(builder, *finite(problem, truth, simulation))
+    used["finite"] = cpu() - began
     asimov = read_json(root / stages.place("fit", "asimov"))
-    pairs = zip(fits, truth.fits, strict=True)
+    rows = zip(*fits.values(), strict=True)
     return {
-        "data": [{"learned": numbers(one), "exact": numbers(other)} for one, other in pairs],
+        "data": [{arm: numbers(fit) for arm, fit in zip(fits, row, strict=True)} for row in rows],
         "ratios": deviations(problem, truth.ratios, learned),
         "asimov": {"converged": asimov["converged"], **asimov["parameters"]},
+        "checks": checks(root / stages.place("interval", "closure"), asimov["parameters"]),
     }
+
+
+def finite(problem: Problem, truth: Truth, simulation: Dataset) -> tuple[dict[str, Floats], Dataset]:
+    """Normalise exact ratios as the run does learned ones: what they are off by then is its finite simulation.
+
+    Returns:
+        Ratios in the data, and the simulated events with theirs.
+    """
+    own = replace(simulation, ratios=exact.log_ratios(problem, simulation.x))
+    joined = {name: np.concatenate([truth.ratios[name], values]) for name, values in own.ratios.items()}
+    found, size = network_error.renormalised(own, joined), len(truth.data.x)
+    behind = replace(own, ratios={name: values[size:] for name, values in found.items()})
+    return {name: values[:size] for name, values in found.items()}, behind
+
+
+def checks(path: Path, asimov: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read what has come back of injections; None where a run makes none, as without `normalise = "yields"`.
+
+    Returns:
+        Slopes and offsets; by kind and name of an injection, `value - true` of each parameter in errors of the Asimov fit, null where there
+        is none; `back`, the nuisance parameter over what was injected; `lost`, the fits that did not converge.
+    """
+    if not path.exists():
+        return None
+    closure = read_json(path)
+    kinds = {kind: {one["name"]: one for one in closure[kind]} for kind in ("variations", "signals", "halves")}
+    good = {kind: {name: one for name, one in own.items() if one["converged"]} for kind, own in kinds.items()}
+    return {
+        "normalisation": closure["normalisation"],
+        **{kind: {name: pulls(one, asimov) for name, one in own.items()} for kind, own in good.items()},
+        "back": {name: back(one) for name, one in good["variations"].items()},
+        "lost": [name for kind, own in kinds.items() for name in own if name not in good[kind]],
+    }
+
+
+def pulls(injection: Mapping[str, Any], asimov: Mapping[str, Any]) -> dict[str, float | None]:
+    """Give the distance of each parameter from what was injected."""
+    errors = {name: one["error"] for name, one in asimov.items()}
+    return {
+        (name := one["parameter"]): (one["value"] - one["true"]) / errors[name] if errors[name] else None
+        for one in injection["parameters"]
+    }
+
+
+def back(injection: Mapping[str, Any]) -> float:
+    """Give the nuisance parameter over what was injected."""
+    (one,) = (one for one in injection["parameters"] if one["parameter"] == SHAPE)
+    return float(one["value"] / one["true"])
 
 
 def fewer(likelihood: Likelihood) -> Likelihood:
@@ -324,9 +376,10 @@ def said(cell: Mapping[str, Any]) -> str:
     return f"{what}{middle}, Asimov mu {cell['asimov']['mu']['value']:.2f}{seconds}"
 
 
-def moved(cell: Mapping[str, Any]) -> Floats:
-    """Give learned - exact mu in exact errors, of the data sets in which both fits converged."""
-    return np.array([(d["learned"]["mu"] - d["exact"]["mu"]) / d["exact"]["error"] for d in both(cell)])
+def moved(cell: Mapping[str, Any], arm: str = "learned") -> Floats:
+    """Give learned - exact mu in exact errors, of the data sets in which both fits converged; or that of the arm `finite`."""
+    known = [d for d in both(cell) if d.get(arm, {}).get("mu") is not None]
+    return np.array([(d[arm]["mu"] - d["exact"]["mu"]) / d["exact"]["error"] for d in known])
 
 
 def both(cell: Mapping[str, Any]) -> list[dict[str, Any]]:

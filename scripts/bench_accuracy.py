@@ -5,8 +5,9 @@
     bench_accuracy.py --problems student,peak --sizes 200000 --seeds 1,2 --set ensemble.combine=mean_log
 
 Every problem is written as an analysis with nothing but what has no default, run in-process at the site `local` up to the
-Asimov fit, and its estimators are applied to data sets thrown from the exact densities. Each data set is fitted twice, with
-learned ratios and the yields and Z of the run, and with exact ratios, yields and Z. Two problems run side by side, one thread each.
+Asimov fit and what is injected beside it, and its estimators are applied to data sets thrown from the exact densities. Each data
+set is fitted with learned ratios and the yields and Z of the run, with exact ratios, yields and Z, and, for what the finite simulation
+does, with exact ratios that are normalised on the events of the run. Two problems run side by side, one thread each.
 Into the folder `--out` go `accuracy.md`, the table, and `accuracy.json`, every number; the last line is one of JSON.
 """
 
@@ -30,8 +31,9 @@ import numpy as np
 from accuracy_cell import EXTRA, PROBLEMS, SHAPE, Task, both, moved  # type: ignore[import-not-found]
 
 HEADER = (
-    "problem", "events", "mean shift [seeds]", "spread", "worst", "error / exact", "shape: mean, worst", "sd of ln r",
-    "sd of ln g", "stated, covers", "Asimov mu", "failed", "CPU s: training, all",
+    "problem", "events", "mean shift [seeds]", "of it finite", "spread", "worst", "error / exact", "total / exact",
+    "shape: mean, worst", "sd of ln r", "sd of ln g", "stated, covers", "halves", "injected", "Asimov mu", "failed",
+    "CPU s: training, all",
 )  # fmt: skip
 TRAINING = ("train", "combine", "covariance")
 """Stages that make estimators."""
@@ -79,10 +81,11 @@ def summary(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return found | {
         "means": means, "mean": np.mean(means), "spread": np.mean([shift.std() for shift in shifts]),
         "worst": max(np.abs(shift).max() for shift in shifts),
+        "finite": [float(moved(cell, "finite").mean()) for cell in good if len(moved(cell, "finite"))],
         "error": np.mean(errors), "error_range": (min(errors), max(errors)),
         "shape": shapes.mean(), "shape_worst": np.abs(shapes).max(),
         "sd_r": _largest(good, varied=False), "sd_g": _largest(good, varied=True),
-        "asimov": [cell["asimov"]["mu"]["value"] for cell in good], **stated(good),
+        "asimov": [cell["asimov"]["mu"]["value"] for cell in good], **stated(good), **returned(good),
     }  # fmt: skip
 
 
@@ -94,15 +97,50 @@ def _largest(cells: Sequence[Mapping[str, Any]], *, varied: bool) -> tuple[str, 
     return name, spreads[name]
 
 
-def stated(cells: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Compare what runs state for networks and finite simulation with what learned - exact is."""
-    sizes, covered = [], []
+def stated(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Compare what runs state for networks and finite simulation with what learned - exact is.
+
+    Returns:
+        `stated`, the mean of it in exact errors; `covers`, how often it covers the shift; `pulls`, the mean shift over it by seed; `total`, the
+        smallest error of a fit with it, in exact errors.
+    """
+    sizes, covered, pulls, totals = [], [], [], []
     for cell in cells:
-        size = float(np.linalg.norm([cell["asimov"]["mu"].get(name) or 0.0 for name in EXTRA]))
+        size = extra(cell)
         for d in both(cell):
             sizes.append(size / d["exact"]["error"])
             covered.append(abs(d["learned"]["mu"] - d["exact"]["mu"]) < size)
-    return {"stated": float(np.mean(sizes)), "covers": float(np.mean(covered))}
+            totals += [np.hypot(d["learned"]["error"], size) / d["exact"]["error"]] if d["learned"]["error"] else []
+        pulls.append(np.mean([d["learned"]["mu"] - d["exact"]["mu"] for d in both(cell)]) / size)
+    return {
+        "stated": float(np.mean(sizes)), "covers": float(np.mean(covered)), "pulls": pulls,
+        "total": float(min(totals, default=np.nan)),
+    }  # fmt: skip
+
+
+def extra(cell: Mapping[str, Any]) -> float:
+    """Give what a run states for networks and finite simulation, in units of mu."""
+    return float(np.linalg.norm([cell["asimov"]["mu"].get(name) or 0.0 for name in EXTRA]))
+
+
+def returned(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sum up what has come back of injections; nothing where runs make none.
+
+    Returns:
+        `halves`, the largest distance of a parameter from its nominal value in the mean of both halves, in errors of the Asimov fit, and
+        `single`, that of a half; `back`, the smallest and the largest value of a nuisance parameter over what was injected.
+    """
+    halves, single, back = [], [], []
+    for cell in cells:
+        made = cell.get("checks") or {"halves": {}, "back": {}}
+        known = [{k: v for k, v in half.items() if v is not None} for half in made["halves"].values()]
+        single += [abs(value) for half in known for value in half.values()]
+        halves += [abs(np.mean([half[k] for half in known])) for k in known[0]] if len(known) == 2 else []
+        back += made["back"].values()
+    return {
+        "halves": max(halves, default=np.nan), "single": max(single, default=np.nan),
+        "back": (min(back, default=np.nan), max(back, default=np.nan)),
+    }  # fmt: skip
 
 
 def cells_of(row: Mapping[str, Any]) -> list[str]:
@@ -113,10 +151,12 @@ def cells_of(row: Mapping[str, Any]) -> list[str]:
     seeds = ", ".join(f"{mean:+.2f}" for mean in row["means"])
     low, high = row["error_range"]
     return [
-        row["problem"], f"{row['events']:,}", f"{row['mean']:+.2f} [{seeds}]", f"{row['spread']:.2f}", f"{row['worst']:.2f}",
-        f"{row['error']:.3f} ({low:.2f} to {high:.2f})", f"{row['shape']:+.2f}, {row['shape_worst']:.2f}",
-        f"{row['sd_r'][1]:.3f}", f"{row['sd_g'][1]:.3f}", f"{row['stated']:.2f}, {100 * row['covers']:.0f} %",
-        ", ".join(f"{mu:.2f}" for mu in row["asimov"]), *ends,
+        row["problem"], f"{row['events']:,}", f"{row['mean']:+.2f} [{seeds}]",
+        ", ".join(f"{mean:+.2f}" for mean in row["finite"]) or "-", f"{row['spread']:.2f}", f"{row['worst']:.2f}",
+        f"{row['error']:.3f} ({low:.2f} to {high:.2f})", f"{row['total']:.2f}",
+        f"{row['shape']:+.2f}, {row['shape_worst']:.2f}", f"{row['sd_r'][1]:.3f}", f"{row['sd_g'][1]:.3f}",
+        f"{row['stated']:.2f}, {100 * row['covers']:.0f} %", f"{row['halves']:.2f}, {row['single']:.1f}",
+        f"{row['back'][0]:.2f} to {row['back'][1]:.2f}", ", ".join(f"{mu:.2f}" for mu in row["asimov"]), *ends,
     ]  # fmt: skip
 
 
@@ -124,9 +164,11 @@ def markdown(rows: Sequence[Mapping[str, Any]], settings: Sequence[str], data: i
     """Write the table."""
     how = "default settings" if not settings else f"`{'`, `'.join(settings)}`"
     said = (
-        f"Learned minus exact, {data} data sets, {how}. Shifts of mu in exact errors, those of the shape nuisance in its "
-        "sigma; the largest sd of a ratio about the exact one; the error stated for networks and simulation, in exact "
-        "errors, and how often it covers the shift."
+        f"Learned minus exact, {data} data sets, {how}. Shifts of mu in exact errors, and those of exact ratios with the "
+        "run's finite simulation; the smallest error with what is stated for networks and simulation; shifts of the shape "
+        "nuisance in its sigma; the largest sd of a ratio about the exact one; the error stated for networks and "
+        "simulation, in exact errors, and how often it covers the shift; the largest distance of a parameter in the mean of "
+        "both halves, and in one; what has come back of one sigma."
     )
     lines = [said, "", "| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
     return "\n".join([*lines, *("| " + " | ".join(cells_of(row)) + " |" for row in rows), ""])
@@ -149,6 +191,11 @@ def limits(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float, s
             found[f"error_{events}"] = (
                 round(float(wrong["error"]), 3), 1.0, f"exact error, 0.95 to 1.10, {wrong['problem']}",
             )  # fmt: skip
+            pulls = np.array([pull for row in known for pull in row["pulls"]])
+            covers = 100 * float((np.abs(pulls) < 1).mean())
+            scatter = np.sqrt(68 * 32 / len(pulls))
+            found[f"covers_{events}"] = (round(covers), 68.0, f"% of {len(pulls)} runs, +- {scatter:.0f}")
+            found[f"pull_{events}"] = (round(float(np.sqrt((pulls**2).mean())), 2), 1.0, "root mean square")
     return found
 
 

@@ -50,6 +50,13 @@ def test_learned_ratios_are_near_exact_ones(tmp_path: Path) -> None:
     assert 0.01 < row["spread"] < 0.6  # equal arms would have none
     assert 0.85 < row["error"] < 1.15
     assert 0.01 < row["sd_r"][1] < 0.8
+    assert abs(row["finite"][0]) < 3 * unit
+    assert abs(row["pulls"][0]) == pytest.approx(
+        abs(row["mean"]) / row["stated"], rel=0.2
+    )  # exact errors are nearly equal
+    assert row["total"] > row["error_range"][0]
+    assert 0 < row["halves"] <= row["single"]
+    assert 0.5 < row["back"][0] < row["back"][1] < 1.5
     assert line["ratios"]["without_result_10000"]["value"] == 0
     cells = json.loads((tmp_path / "accuracy.json").read_text())[0]
     assert [len(cell["data"]) for cell in cells] == [8]
@@ -105,6 +112,50 @@ def test_exact_arm_agrees_with_itself(cell: Any) -> None:
     assert set(off) == set(truth.ratios) - {"background"}
     assert all(one["sd"] == one["mean"] == 0 for name, one in off.items() if name != "signal")
     assert replace(simulation, ratios={}).yields == exact.yields(problem)
+
+
+def test_finite_arm_is_normalised_as_runs_are(cell: Any) -> None:
+    """Exact ratios change by a slope and an offset at most, after which the processes add up to their yields."""
+    problem = PROBLEMS["threshold"]
+    builder = Builder.of(modelled(problem), exact.shapes(problem))
+    truth = cell.Truth.make(problem, builder, 2)
+    yields = {name: process.events for name, process in problem.processes.items()}
+    simulation = replace(exact.simulation(problem, np.random.default_rng(5), 3000), ratios={}, priors=yields)
+    ratios, behind = cell.finite(problem, truth, simulation)
+    signal, background = (yields[name] * np.exp(behind.ratios[name]) for name in ("signal", "background"))
+    share = signal / (signal + background)
+    assert behind.weight @ share == pytest.approx(yields["signal"], rel=1e-3)
+    slope, offset = np.polyfit(truth.ratios["signal"], ratios["signal"], 1)
+    assert 0 < abs(offset) < 0.1
+    assert 0 < abs(slope - 1) < 0.1
+    np.testing.assert_allclose(ratios["signal"], slope * truth.ratios["signal"] + offset, atol=1e-6)
+
+
+def test_checks_are_read_and_summed_up(cell: Any, tmp_path: Path) -> None:
+    import bench_accuracy
+
+    def injection(name: str, *, converged: bool = True, **found: tuple[float, float]) -> dict[str, Any]:
+        parameters = [
+            {"parameter": n, "true": true, "value": value, "error": 9.0} for n, (true, value) in found.items()
+        ]
+        return {"name": name, "converged": converged, "parameters": parameters}
+
+    closure = {
+        "normalisation": {},
+        "variations": [injection("shape.up", mu=(1, 1.1), shape=(1, 0.9)), injection("shape.down", mu=(1, 1), shape=(-1, -1.2))],
+        "signals": [injection("mu=0", converged=False, mu=(0, 0.5), shape=(0, 0))],
+        "halves": [injection("half 1", mu=(1, 1.3), shape=(0, 0.4)), injection("half 2", mu=(1, 0.8), shape=(0, 0))],
+    }  # fmt: skip
+    path = tmp_path / "closure.json"
+    path.write_text(json.dumps(closure))
+    found = cell.checks(path, {"mu": {"error": 0.2}, "shape": {"error": None}})
+    assert found["variations"]["shape.up"] == {"mu": pytest.approx(0.5), "shape": None}
+    assert found["back"] == {"shape.up": 0.9, "shape.down": 1.2}
+    assert found["signals"] == {}
+    assert found["lost"] == ["mu=0"]
+    assert cell.checks(tmp_path / "none.json", {}) is None
+    row = bench_accuracy.returned([{"checks": found}, {"checks": None}])
+    assert row == {"halves": pytest.approx(0.25), "single": pytest.approx(1.5), "back": (0.9, 1.2)}
 
 
 @pytest.mark.parametrize("signed", [False, True])
