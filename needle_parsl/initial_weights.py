@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from needle_parsl.nsbi.training.initial import Initial
 
 
-def found(path: Path) -> dict[str, specs.Initial]:
+def found(path: Path) -> dict[str, specs.InitialSpec]:
     """Find the files behind a path: one of weights, by the empty name, or the packs of a run by what they have learned.
 
     Raises:
@@ -31,7 +31,7 @@ def found(path: Path) -> dict[str, specs.Initial]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _found(path: Path) -> dict[str, specs.Initial]:
+def _found(path: Path) -> dict[str, specs.InitialSpec]:
     if path.is_file():
         return {"": _fingerprinted([path])}
     if not path.is_dir():
@@ -75,9 +75,9 @@ def path(loaded: Loaded, said: str) -> Path:
         raise InputError(f"{printable(said[:200])}: is no path of a file") from error
 
 
-def _fingerprinted(files: Iterable[Path]) -> specs.Initial:
+def _fingerprinted(files: Iterable[Path]) -> specs.InitialSpec:
     paths = tuple(str(file.resolve()) for file in files)
-    return specs.Initial(_digest(paths), paths)
+    return specs.InitialSpec(_digest(paths), paths)
 
 
 def _digest(paths: Iterable[str]) -> str:
@@ -85,7 +85,7 @@ def _digest(paths: Iterable[str]) -> str:
     return hashlib.blake2b(digests.encode(), digest_size=16).hexdigest()
 
 
-def read(spec: specs.Initial) -> Initial:
+def read(spec: specs.InitialSpec) -> Initial:
     """Read weights.
 
     Raises:

@@ -120,7 +120,7 @@ def run(path: Path, settings: Sequence[str]) -> tuple[prepared_run.Prepared, dic
     began = cpu()
     place = replace(site.load("local"), workers_per_node=1)
     prepared = prepared_run.prepare(path.parent / "run", analysis.load(path, list(settings)), place, "interval")
-    needed = {task.key for task in prepared.plan.tasks if isinstance(task.spec, specs.Fit | specs.Closing)}
+    needed = {task.key for task in prepared.plan.tasks if isinstance(task.spec, specs.FitSpec | specs.Closing)}
     for task in reversed(prepared.plan.tasks):
         needed |= set(task.after) if task.key in needed else set()
     tasks = tuple(task for task in prepared.plan.tasks if task.key in needed)

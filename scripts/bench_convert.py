@@ -106,7 +106,7 @@ def converted(folder: str, kind: str) -> Numbers:
 
     from needle_parsl.nsbi.data import conversion, readers, store
     from needle_parsl.nsbi.data.events import Events
-    from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
+    from needle_parsl.nsbi.data.recipes import FileRange, InputFile, Recipe
     from needle_parsl.nsbi.data.store import Schema
     from needle_parsl.plan.events import SHARE, cut
     from needle_parsl.plan.specs import File
@@ -140,7 +140,7 @@ def converted(folder: str, kind: str) -> Numbers:
         parts = []
         for number, group in enumerate(made_by.groups):
             a, order = clock(), spent["order"]
-            pieces = [Piece(InputFile(path=p.file.path, tree="", label=""), p.start, p.stop) for p in group]
+            pieces = [FileRange(InputFile(path=p.file.path, tree="", label=""), p.start, p.stop) for p in group]
             events = Events.join([conversion.convert(p, recipe) for p in pieces], recipe.features)
             parts.append(Path(scratch) / f"{number}.h5")
             store.write(parts[-1], events, schema, made_by.bits)

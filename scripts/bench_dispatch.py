@@ -88,7 +88,7 @@ def flow(tasks: int) -> float:
     from needle_parsl.plan.stages import STAGES
     from needle_parsl.workflow import flow, ledger
 
-    spec = specs.Coverage(poi="mu", blocks=(), levels=(0.68,), belt=False)
+    spec = specs.CoverageSpec(poi="mu", blocks=(), levels=(0.68,), belt=False)
     todo = [
         Task(stage=STAGES["coverage"], name=f"{i:06d}", key=f"{i:032x}", spec=spec, after=()) for i in range(tasks + 2)
     ]

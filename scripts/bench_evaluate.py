@@ -64,7 +64,7 @@ def exported(folder: Path, ratios: int, members: int) -> Path:
     from needle_parsl.nsbi.estimators.exporting import onnx_file
 
     path = folder / "all.onnx"
-    onnx_file.write(path, estimators(ratios, members), events(512), onnx_file.Facts("bench", {}))
+    onnx_file.write(path, estimators(ratios, members), events(512), onnx_file.FileFacts("bench", {}))
     return path
 
 
@@ -134,7 +134,7 @@ def memory_arm(count: int) -> dict[str, Any]:
     import pyarrow as pa
     from pyarrow import parquet
 
-    from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
+    from needle_parsl.nsbi.data.recipes import FileRange, InputFile, Recipe
     from needle_parsl.nsbi.estimators import application
 
     with tempfile.TemporaryDirectory() as name:
@@ -144,11 +144,11 @@ def memory_arm(count: int) -> dict[str, Any]:
         with parquet.ParquetWriter(file, pa.table(columns).schema) as writer:
             for _ in range(max(count // len(x), 1)):
                 writer.write_table(pa.table(columns))
-        source = application.Source(str(exported(folder, 1, 5)), {}, ("r0",))
+        source = application.RatioSource(str(exported(folder, 1, 5)), {}, ("r0",))
         recipe = Recipe(sample="events", features=tuple(columns), weight=1.0, selections=(), id=())
         before, parts = measuring.resident_mb(), []
         for number, start in enumerate(range(0, count, 100_000)):
-            piece = Piece(InputFile(path=str(file), tree="", label=str(file)), start, min(start + 100_000, count))
+            piece = FileRange(InputFile(path=str(file), tree="", label=str(file)), start, min(start + 100_000, count))
             parts.append(str(folder / f"{number}.parquet"))
             application.apply(source, piece, recipe, parts[-1])
         application.join(parts, str(folder / "out.parquet"), ("r0",), {})
@@ -170,7 +170,7 @@ def wifi_arm(count: int) -> dict[str, Any]:
             f = np.empty((members, count), np.float32 if wiggle else np.float64)
             for m in range(members):
                 f[m] = x @ slope[m] + (x**2 - 1) @ bend[m] + wiggle * np.tanh(x @ own[m])
-            classes.append(wifi.Sample(f, np.ones(count), np.arange(key, key + count, dtype=np.uint64)))
+            classes.append(wifi.ClassEvents(f, np.ones(count), np.arange(key, key + count, dtype=np.uint64)))
             key += count
         before, start = measuring.resident_mb(), time.process_time()
         fitted = wifi.fit(*classes)

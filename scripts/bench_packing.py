@@ -51,7 +51,7 @@ def native(trained: Any) -> Callable[[list[Any]], Any]:
 def engines(work: Work) -> dict[str, Callable[[], Any]]:
     """Give the arms: each trains one network."""
     from needle_parsl.nsbi.training import modules
-    from needle_parsl.nsbi.training.engines.sequential import Rows
+    from needle_parsl.nsbi.training.engines.sequential import MemberEngine
 
     trained = job(work, 1)
     compiled = native(trained)
@@ -60,7 +60,7 @@ def engines(work: Work) -> dict[str, Callable[[], Any]]:
     def users(jobs: list[Any]) -> Any:
         modules.build = lambda *_: network(work)
         try:
-            return Rows(jobs)
+            return MemberEngine(jobs)
         finally:
             modules.build = build
 

@@ -123,7 +123,7 @@ def by_lightning(work: Work, seed: int, whole: bool) -> None:
 def job(work: Work, seed: int, classes: int = 1, dropout: float = 0.0) -> Any:
     """Describe the training to needle's engines; with many classes, labels are drawn among them."""
     from needle_parsl.nsbi.training import heads
-    from needle_parsl.nsbi.training.members import Job, Settings
+    from needle_parsl.nsbi.training.members import Settings, TrainingJob
     from needle_parsl.nsbi.training.networks import NetworkShape
     from needle_parsl.nsbi.training.ratio_events import Batchable
 
@@ -145,7 +145,7 @@ def job(work: Work, seed: int, classes: int = 1, dropout: float = 0.0) -> Any:
     if classes > 1:
         label = torch.randint(classes, (work.events,), generator=torch.Generator().manual_seed(3)).float()
         fitting = replace(fitting, label=label)
-    return Job(settings, seed, fitting, validation)
+    return TrainingJob(settings, seed, fitting, validation)
 
 
 def by_engine(make: Callable[[list[Any]], Any], trained: Any) -> Any:

@@ -44,7 +44,7 @@ numbers and operators, and {DEEPEST} levels of brackets. A multiplier must have 
 CATALOGUE = """From `needle_parsl/analysis/catalogue.py`. `training.loss` and `ensemble.combine` may be functions of yours, `training.network` a class, by
 reference: [training.md](training.md), [estimators.md](estimators.md).
 """
-NAMED: tuple[tuple[str, str, Mapping[str, catalogue.Entry]], ...] = (
+NAMED: tuple[tuple[str, str, Mapping[str, catalogue.CatalogueEntry]], ...] = (
     ("Losses", "training.loss", catalogue.LOSSES),
     ("Networks", "training.network", catalogue.NETWORKS),
     ("Optimisers", "training.optimizer", catalogue.OPTIMIZERS),

@@ -89,7 +89,7 @@ def tables(draw: st.DrawFn) -> dict[str, Any]:
 @SCALE
 def test_any_table_as_an_analysis(times: int) -> None:
     def check(table: dict[str, Any]) -> None:
-        reader = reading.Reader(reading.Places("a.toml"))
+        reader = reading.TableReader(reading.Places("a.toml"))
         found = reader.table(Analysis, table)
         assert isinstance(found, Analysis)
         if reader.problems:

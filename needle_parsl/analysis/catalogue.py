@@ -26,7 +26,7 @@ def found(reference: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """What a name stands for."""
 
     reference: str
@@ -40,7 +40,7 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loss(Entry):
+class Loss(CatalogueEntry):
     """What is minimised. A function of logits, labels and weights of shape (N,), that gives one number."""
 
     joint: str = ""
@@ -59,7 +59,7 @@ class Loss(Entry):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Network(Entry):
+class Network(CatalogueEntry):
     """An architecture. A class that is given `features`, `layers` and `nodes`, and gives logits of shape (N,)."""
 
     classifier: bool = False
@@ -75,7 +75,7 @@ class Network(Entry):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule(Entry):
+class Schedule(CatalogueEntry):
     """How the learning rate changes over the epochs. Takes the optimiser, and the epochs after which a training may end."""
 
     vanishing: bool = False
@@ -83,7 +83,7 @@ class Schedule(Entry):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Combiner(Entry):
+class Combiner(CatalogueEntry):
     """How members become one ratio. Takes their log ratios (M, N) and coefficients (M,), and gives ln r, (N,)."""
 
     by_loss: bool = False
@@ -102,7 +102,7 @@ class Combiner(Entry):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration(Entry):
+class Calibration(CatalogueEntry):
     """A map of ln r of the combined members. Takes ln r, labels and weights of both classes, each (N,)."""
 
     straight: bool = False
@@ -112,7 +112,7 @@ class Calibration(Entry):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Engine(Entry):
+class KnownEngine(CatalogueEntry):
     """What does the arithmetic of a training; chosen by needle."""
 
     compiled: bool = False
@@ -170,11 +170,11 @@ NETWORKS: Mapping[str, Network] = {
         extra="flows",
     ),
 }
-OPTIMIZERS: Mapping[str, Entry] = {
-    "adamw": Entry(f"{_TRAINING}.optimizers:adamw", "Adam with decoupled weight decay (arXiv:1711.05101)"),
-    "adam": Entry(f"{_TRAINING}.optimizers:adam", "Adam (arXiv:1412.6980)"),
-    "nadam": Entry(f"{_TRAINING}.optimizers:nadam", "Adam with Nesterov's momentum"),
-    "sgd": Entry(f"{_TRAINING}.optimizers:sgd", "gradient descent with momentum 0.9"),
+OPTIMIZERS: Mapping[str, CatalogueEntry] = {
+    "adamw": CatalogueEntry(f"{_TRAINING}.optimizers:adamw", "Adam with decoupled weight decay (arXiv:1711.05101)"),
+    "adam": CatalogueEntry(f"{_TRAINING}.optimizers:adam", "Adam (arXiv:1412.6980)"),
+    "nadam": CatalogueEntry(f"{_TRAINING}.optimizers:nadam", "Adam with Nesterov's momentum"),
+    "sgd": CatalogueEntry(f"{_TRAINING}.optimizers:sgd", "gradient descent with momentum 0.9"),
 }
 """Each takes parameters, learning rate and weight decay."""
 SCHEDULES: Mapping[str, Schedule] = {
@@ -186,11 +186,13 @@ SCHEDULES: Mapping[str, Schedule] = {
         f"{_TRAINING}.optimizers:plateau", "times 0.3 after two epochs without a better validation loss"
     ),
 }
-METRICS: Mapping[str, Entry] = {
-    "closure_chi2": Entry(f"{_TRAINING}.metrics:closure_chi2", "chi2 / ndf of the reweighted features"),
-    "wasserstein": Entry(f"{_TRAINING}.metrics:wasserstein", "Wasserstein distance of the reweighted features"),
-    "ece": Entry(f"{_TRAINING}.metrics:ece", "expected calibration error"),
-    "mce": Entry(f"{_TRAINING}.metrics:mce", "maximum calibration error"),
+METRICS: Mapping[str, CatalogueEntry] = {
+    "closure_chi2": CatalogueEntry(f"{_TRAINING}.metrics:closure_chi2", "chi2 / ndf of the reweighted features"),
+    "wasserstein": CatalogueEntry(
+        f"{_TRAINING}.metrics:wasserstein", "Wasserstein distance of the reweighted features"
+    ),
+    "ece": CatalogueEntry(f"{_TRAINING}.metrics:ece", "expected calibration error"),
+    "mce": CatalogueEntry(f"{_TRAINING}.metrics:mce", "maximum calibration error"),
 }
 """Each takes validation events with the log ratio of a member, and gives a number."""
 _ONNX, _TORCH, _ENSEMBLES = f"{_EXPORTING}.aggregation", f"{_EXPORTING}.torch_file", f"{_ESTIMATORS}.ensembles"
@@ -244,22 +246,22 @@ CALIBRATIONS: Mapping[str, Calibration] = {
 }
 NO_CALIBRATION = "none"
 """Stands where a calibration could."""
-ENGINES: Mapping[str, Engine] = {
-    "native": Engine(
+ENGINES: Mapping[str, KnownEngine] = {
+    "native": KnownEngine(
         f"{_TRAINING}.engines.native:Native",
         "compiled code, one member at a time",
         compiled=True,
         speed=((64, 12.0), (128, 5.0), (256, 2.0)),
     ),
-    "sequential": Engine(
+    "sequential": KnownEngine(
         f"{_TRAINING}.engines.sequential:Rows",
         "torch, one member after the other",
         speed=((64, 6.0), (128, 3.0), (256, 1.5)),
     ),
-    "stacked": Engine(
+    "stacked": KnownEngine(
         f"{_TRAINING}.engines.stacked:Stacked", "torch.func, all members of a pack at once", together=True
     ),
-    "lightning": Engine(
+    "lightning": KnownEngine(
         f"{_TRAINING}.engines.lightning_trainer:run", "lightning.Trainer in the same worker", foreign=True
     ),
 }

@@ -11,7 +11,7 @@ from needle_parsl.addresses import is_remote
 from needle_parsl.analysis import recommended, rules, unused
 from needle_parsl.analysis.tables import Analysis
 from needle_parsl.errors import InputError, Problem
-from needle_parsl.reading import Places, Reader
+from needle_parsl.reading import Places, TableReader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ def read(path: Path, settings: list[str] | None = None) -> Loaded:
     """
     path = path / "analysis.toml" if path.is_dir() else path
     table = reading.load(path)
-    reader = Reader(Places(path, settings or []))
+    reader = TableReader(Places(path, settings or []))
     reading.override(table, settings or [], Analysis, reader)
     analysis = reader.table(Analysis, table)
     rules.check(analysis, reader.complain)
@@ -127,7 +127,7 @@ def _readable(path: Path) -> str:
         return str(path.resolve())
 
 
-def _files_exist(analysis: Analysis, path: Path, reader: Reader) -> None:
+def _files_exist(analysis: Analysis, path: Path, reader: TableReader) -> None:
     for key, patterns in _patterns(analysis):
         for pattern in patterns:
             try:
@@ -149,7 +149,7 @@ def _patterns(analysis: Analysis) -> list[tuple[str, tuple[str, ...]]]:
     return found
 
 
-def _physics(analysis: Analysis, path: Path, reader: Reader) -> str:
+def _physics(analysis: Analysis, path: Path, reader: TableReader) -> str:
     if not analysis.physics:
         return ""
     place = path.parent / analysis.physics

@@ -26,7 +26,7 @@ class Inputs:
     """Whether `physics.py` knows the densities."""
     exports: bool = False
     """Whether ONNX files can be made and checked here."""
-    initial: Mapping[str, Mapping[str, specs.Initial]] = field(default_factory=dict)
+    initial: Mapping[str, Mapping[str, specs.InitialSpec]] = field(default_factory=dict)
     """Weights that trainings start from: by what the analysis calls them, and by what is learned, "" for anything."""
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Features by whose values the events of a sample are found in its variations, which are made of them."""

@@ -15,7 +15,7 @@ from needle_parsl.plan.graph import completed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class WantedColumns:
     """What is read from the files of a sample, a varied sample or observed data."""
 
     store: str
@@ -37,7 +37,7 @@ class Wanted:
     """Bad files are left out."""
 
 
-def wanted(analysis: Analysis) -> Iterator[Wanted]:
+def wanted(analysis: Analysis) -> Iterator[WantedColumns]:
     """List what is read from files; what cannot be told, because of a mistake, is left out."""
     used = dict.fromkeys((*analysis.model.processes, *analysis.ratios.targets, *analysis.ratios.reference))
     for name in [name for name in used if name in analysis.samples]:
@@ -56,7 +56,7 @@ def wanted(analysis: Analysis) -> Iterator[Wanted]:
         yield _wanted(analysis, OBSERVED, "fit.data", data, ("fit.data.tree", "fit.data.weight"))
 
 
-def _wanted(analysis: Analysis, store: str, key: str, source: Sample | Data, own: tuple[str, str]) -> Wanted:
+def _wanted(analysis: Analysis, store: str, key: str, source: Sample | Data, own: tuple[str, str]) -> WantedColumns:
     """Gather what a source needs; `own` are the keys that name its tree and its weight."""
     features = analysis.features
     found = {name: f"features.names[{i}]" for i, name in enumerate(features.names)}
@@ -87,7 +87,7 @@ def _wanted(analysis: Analysis, store: str, key: str, source: Sample | Data, own
         prefix = f"{particles.collection}_" if particles.collection else ""
         lists |= {f"{prefix}{name}": "features.particles.names" for name in particles.names}
     skip = source.on_bad_file == "skip"
-    return Wanted(
+    return WantedColumns(
         store=store,
         key=key,
         files=source.files,

@@ -46,7 +46,7 @@ class Datasets:
 
 
 @dataclass(frozen=True)
-class Thrower:
+class ThrowerTasks:
     """A user's function that makes the events of toys."""
 
     spec: specs.Thrower

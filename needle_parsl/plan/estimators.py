@@ -135,7 +135,7 @@ def covariance(
     if not (catalogue.combiner(graph.analysis.ensemble.combine).fitted and fitted):
         return None
     read = dict.fromkeys(store for ratio in fitted for store in needed(ratio, stores))
-    spec = specs.Covariance(fitted, replace(graph.splitting, test=0.0))
+    spec = specs.CovarianceSpec(fitted, replace(graph.splitting, test=0.0))
     return graph.add("covariance", "covariance", spec, *(estimators[ratio.name] for ratio in fitted), *read)
 
 

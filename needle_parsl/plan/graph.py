@@ -15,7 +15,7 @@ from needle_parsl.errors import InputError, closest
 from needle_parsl.plan import estimators as estimating
 from needle_parsl.plan import events, inference, packing, replicas, specs, toys, training
 from needle_parsl.plan.builder import Graph, Inputs
-from needle_parsl.plan.datasets import ASIMOV, OBSERVED, Datasets, ReplicaSpec, Thrower
+from needle_parsl.plan.datasets import ASIMOV, OBSERVED, Datasets, ReplicaSpec, ThrowerTasks
 from needle_parsl.plan.specs import Share, Task
 from needle_parsl.plan.stages import ALL, Stage
 from needle_parsl.site import Site
@@ -230,7 +230,7 @@ def _mixture(
     samples = tuple(graph.share(name) for name in analysis.model.processes)
     reference, names = learned[0].denominator, tuple(ratio.name for ratio in learned)
     model = replace(analysis.model, nuisances={}, regions={})
-    spec = specs.Mixture(
+    spec = specs.MixtureSpec(
         model=model, poi=analysis.poi(), reference=reference, splitting=graph.splitting, samples=samples, ratios=names
     )
     read = dict.fromkeys(share.density.name for share in (*reference, *samples))
@@ -271,7 +271,7 @@ def _closing(graph: Graph, asimov: Task, estimators: Mapping[str, Task], stores:
     """Check what a fit of Asimov data cannot, where ratios are normalised at the expected yields."""
     if not asimov.of(specs.Evaluate).normalised:
         return []
-    fit = specs.Fit(dataset=ASIMOV, model=graph.analysis.model, shapes=inference.learned_shapes(graph.analysis))
+    fit = specs.FitSpec(dataset=ASIMOV, model=graph.analysis.model, shapes=inference.learned_shapes(graph.analysis))
     known = {one.key: one for one in graph.tasks if one.stage.name == "normalise"}
     spec = specs.Closing(
         fit=fit,
@@ -311,7 +311,7 @@ def _count(graph: Graph, region: str, stores: Mapping[str, Task]) -> Task:
     return graph.add("count", region, spec, *own, *(stores[name] for name in read if name in stores), *others)
 
 
-def _thrower(graph: Graph, estimators: Mapping[str, Task]) -> Thrower | None:
+def _thrower(graph: Graph, estimators: Mapping[str, Task]) -> ThrowerTasks | None:
     """Say how toys get events of their own, if the user has a function for that."""
     own = graph.analysis.toys
     if own is None or not own.generate:
@@ -319,7 +319,7 @@ def _thrower(graph: Graph, estimators: Mapping[str, Task]) -> Thrower | None:
     ratios = estimating.of_model(graph.analysis, estimators)
     kept = replace(events.conversion(graph, "toys", Data(generate=own.generate), ()), id=())
     spec = specs.Thrower(own.generate, graph.inputs.physics, kept, tuple(ratios))
-    return Thrower(spec, tuple(ratios.values()))
+    return ThrowerTasks(spec, tuple(ratios.values()))
 
 
 def _listed(analysis: Analysis, store: str) -> bool:
@@ -334,7 +334,7 @@ def _report(
     ratios: list[specs.Ratio],
     packs: Mapping[str, list[Task]],
     checks: list[Task],
-    measured: inference.Measured,
+    measured: inference.InferenceTasks,
     again: Task | None,
 ) -> None:
     analysis = graph.analysis
@@ -351,7 +351,7 @@ def _report(
         impacts=measured.impacts is not None,
         limits=measured.limits is not None,
         bootstrap=again is not None,
-        mixture=any(isinstance(task.spec, specs.Mixture) for task in checks),
+        mixture=any(isinstance(task.spec, specs.MixtureSpec) for task in checks),
         closure=any(isinstance(task.spec, specs.Closing) for task in checks),
         toys=toys.names(measured.toys),
         belt=measured.belt is not None,

@@ -9,7 +9,7 @@ from needle_parsl.analysis import Analysis, catalogue
 from needle_parsl.densities import Density, Shape
 from needle_parsl.plan import specs, toys
 from needle_parsl.plan.builder import Graph
-from needle_parsl.plan.datasets import ASIMOV, Datasets, ReplicaSpec, Thrower
+from needle_parsl.plan.datasets import ASIMOV, Datasets, ReplicaSpec, ThrowerTasks
 from needle_parsl.plan.specs import Task
 
 ROWS = 3
@@ -17,7 +17,7 @@ ROWS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class InferenceTasks:
     """What the report shows of the inference."""
 
     fits: list[Task]
@@ -37,9 +37,9 @@ class Measured:
     def _single(self) -> tuple[Task | None, ...]:
         return self.plane, self.distributions, self.impacts, self.limits, self.belt, self.coverage
 
-    def learned(self) -> list[specs.Fit]:
+    def learned(self) -> list[specs.FitSpec]:
         """Say what is fitted with learned ratios."""
-        return [replace(task.spec, minos=()) for task in self.fits if isinstance(task.spec, specs.Fit)]
+        return [replace(task.spec, minos=()) for task in self.fits if isinstance(task.spec, specs.FitSpec)]
 
     def tasks(self) -> list[Task]:
         """List the tasks that the report waits for."""
@@ -53,12 +53,12 @@ def uses_reference(analysis: Analysis) -> bool:
 
 
 def measure(
-    graph: Graph, datasets: Datasets, thrower: Thrower | None, redone: Mapping[str, Sequence[ReplicaSpec]]
-) -> Measured:
+    graph: Graph, datasets: Datasets, thrower: ThrowerTasks | None, redone: Mapping[str, Sequence[ReplicaSpec]]
+) -> InferenceTasks:
     """Plan everything that follows the evaluation of the ratios."""
     poi, shapes = graph.analysis.poi(), learned_shapes(graph.analysis)
     minos = (poi,) if graph.analysis.fit.minos else ()
-    fit = specs.Fit(
+    fit = specs.FitSpec(
         dataset=datasets.name,
         model=graph.analysis.model,
         shapes=shapes,
@@ -69,12 +69,12 @@ def measure(
     fits, scans = _fits(graph, fit, needs, datasets, minos)
     area = _plane(graph, fit, needs)
     features = () if datasets.binned else graph.analysis.features.names
-    distributions = graph.add("interval", "distributions", specs.Distributions(fit, features), *needs)
+    distributions = graph.add("interval", "distributions", specs.DistributionsSpec(fit, features), *needs)
     impacts = _impacts(graph, fit, needs)
     limits = _limits(graph, fit, [*needs, *fits[: _fitted(graph.analysis)]])
     belt, belt_toys = toys.belt(graph, fit, needs, datasets)
     coverage, thrown = toys.coverage(graph, replace(fit, dataset=ASIMOV), datasets, thrower, belt, redone)
-    return Measured(
+    return InferenceTasks(
         fits=fits,
         scans=scans,
         plane=area,
@@ -89,7 +89,7 @@ def measure(
 
 
 def _fits(
-    graph: Graph, fit: specs.Fit, needs: list[Task], datasets: Datasets, minos: tuple[str, ...]
+    graph: Graph, fit: specs.FitSpec, needs: list[Task], datasets: Datasets, minos: tuple[str, ...]
 ) -> tuple[list[Task], list[Task]]:
     """Fit and scan: `scan` is the headline's; beside it those of statistics alone, of Asimov data, and of exact densities."""
     analysis, simulated = graph.analysis, datasets.simulated()
@@ -122,7 +122,7 @@ def _fitted(analysis: Analysis) -> bool:
     return catalogue.combiner(analysis.ensemble.combine).fitted
 
 
-def _plane(graph: Graph, fit: specs.Fit, needs: list[Task]) -> Task | None:
+def _plane(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> Task | None:
     """Scan a plane in strips, each a task of its own."""
     plane = graph.analysis.fit.plane
     if plane is None:
@@ -135,19 +135,19 @@ def _plane(graph: Graph, fit: specs.Fit, needs: list[Task]) -> Task | None:
     return graph.add("interval", "plane", joined, *strips)
 
 
-def _impacts(graph: Graph, fit: specs.Fit, needs: list[Task]) -> Task | None:
+def _impacts(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> Task | None:
     methods = graph.analysis.fit.impacts
     if not (methods and graph.analysis.model.nuisances):
         return None
-    return graph.add("interval", "impacts", specs.Impacts(fit, graph.analysis.poi(), methods), *needs)
+    return graph.add("interval", "impacts", specs.ImpactsSpec(fit, graph.analysis.poi(), methods), *needs)
 
 
-def _limits(graph: Graph, fit: specs.Fit, needs: list[Task]) -> Task | None:
+def _limits(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> Task | None:
     level, poi = graph.analysis.fit.limit, graph.analysis.poi()
     if level is None:
         return None
     background = graph.analysis.model.parameters[poi].background or 0.0
-    spec = specs.Limits(fit, poi, level, background, inflated=_fitted(graph.analysis))
+    spec = specs.LimitsSpec(fit, poi, level, background, inflated=_fitted(graph.analysis))
     return graph.add("interval", "limits", spec, *needs)
 
 

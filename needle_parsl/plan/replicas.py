@@ -97,7 +97,7 @@ def refitted(graph: Graph, made: ReplicaInputs, packs: Mapping[str, Sequence[Tas
 
 
 def replicas(
-    graph: Graph, resampled: Sequence[ReplicaSpec], repeated: Sequence[ReplicaSpec], fits: Sequence[specs.Fit]
+    graph: Graph, resampled: Sequence[ReplicaSpec], repeated: Sequence[ReplicaSpec], fits: Sequence[specs.FitSpec]
 ) -> Task | None:
     """Plan the fits of all replicas, if there are any, and what their scatter says.
 
@@ -112,13 +112,13 @@ def replicas(
     own = graph.analysis.training
     series = {
         kind: [
-            graph.add("replica", f"{kind}-{number:04d}", specs.Replica(one.spec, tuple(fits)), *one.before)
+            graph.add("replica", f"{kind}-{number:04d}", specs.ReplicaFit(one.spec, tuple(fits)), *one.before)
             for number, one in enumerate(redone)
         ]
         for kind, redone in (("replica", resampled), ("repeat", repeated))
     }
     first, second = (tuple(task.name for task in tasks) for tasks in series.values())
-    summed = specs.Bootstrap(first, second, _size(graph), own.count(), bool(own.bootstrap))
+    summed = specs.BootstrapSpec(first, second, _size(graph), own.count(), bool(own.bootstrap))
     return graph.add("bootstrap", "bootstrap", summed, *(task for tasks in series.values() for task in tasks))
 
 
@@ -144,11 +144,11 @@ def _redone(
     )
 
 
-def _members(graph: Graph, size: int, names: tuple[str, str], salts: Sequence[int | None]) -> list[specs.Member]:
+def _members(graph: Graph, size: int, names: tuple[str, str], salts: Sequence[int | None]) -> list[specs.MemberSpec]:
     """List the networks of a ratio in all replicas; a replica draws the same weight for an event in every ratio."""
     folds, own = range(graph.analysis.training.folds or 1), training.entered(graph, names[1])
     return [
-        specs.Member(
+        specs.MemberSpec(
             member=number * size + member,
             fold=fold,
             seed=graph.salt(*names, number, member, fold),

@@ -9,17 +9,19 @@ from dataclasses import replace
 from needle_parsl.analysis import Analysis, Toys, catalogue
 from needle_parsl.plan import specs
 from needle_parsl.plan.builder import Graph
-from needle_parsl.plan.datasets import Datasets, ReplicaSpec, Thrower
+from needle_parsl.plan.datasets import Datasets, ReplicaSpec, ThrowerTasks
 from needle_parsl.plan.specs import Task
 
 
-def belt(graph: Graph, fit: specs.Fit, needs: list[Task], datasets: Datasets) -> tuple[Task | None, list[list[Task]]]:
+def belt(
+    graph: Graph, fit: specs.FitSpec, needs: list[Task], datasets: Datasets
+) -> tuple[Task | None, list[list[Task]]]:
     """Throw toys of the model at each value of the grid, with nuisance parameters as the data has them there."""
     intervals, poi, grid = graph.analysis.intervals, graph.analysis.poi(), graph.analysis.grid()
     if not grid or not (datasets.reference or datasets.binned):
         return None, []
     toys = graph.analysis.toys or Toys()
-    spec = specs.Toys(
+    spec = specs.ToysSpec(
         fit=fit,
         poi=poi,
         truth=(),
@@ -51,7 +53,9 @@ def belt(graph: Graph, fit: specs.Fit, needs: list[Task], datasets: Datasets) ->
     return graph.add("neyman", "neyman", made, *needs, *every), [*blocks, *([alone] if alone else [])]
 
 
-def _rounds(graph: Graph, spec: specs.Toys, truth: Mapping[str, float], size: int, before: list[Task]) -> list[Task]:
+def _rounds(
+    graph: Graph, spec: specs.ToysSpec, truth: Mapping[str, float], size: int, before: list[Task]
+) -> list[Task]:
     """Plan the toys at one value of the grid; further rounds look at all earlier ones, and throw only what is needed."""
     intervals = graph.analysis.intervals
     name, each = f"neyman/{_label(truth)}", intervals.toys_per_point
@@ -68,9 +72,9 @@ def _rounds(graph: Graph, spec: specs.Toys, truth: Mapping[str, float], size: in
 
 def coverage(
     graph: Graph,
-    fit: specs.Fit,
+    fit: specs.FitSpec,
     datasets: Datasets,
-    thrower: Thrower | None,
+    thrower: ThrowerTasks | None,
     belt: Task | None,
     redone: Mapping[str, Sequence[ReplicaSpec]],
 ) -> tuple[Task | None, list[list[Task]]]:
@@ -91,7 +95,7 @@ def coverage(
     if toys is None:
         return None, []
     kind, made = toys.source, thrower.spec if thrower else None
-    spec = specs.Toys(
+    spec = specs.ToysSpec(
         fit=fit,
         poi=graph.analysis.poi(),
         truth=(),
@@ -113,7 +117,7 @@ def coverage(
         what: [_shares(graph, f"{name}/{what}", spec, truth, made, before) for name, truth in truths.items()]
         for what, made in redone.items()
     }
-    summed = specs.Coverage(
+    summed = specs.CoverageSpec(
         poi=graph.analysis.poi(),
         blocks=names(blocks),
         levels=graph.analysis.intervals.level,
@@ -128,7 +132,7 @@ def coverage(
 def _shares(
     graph: Graph,
     name: str,
-    spec: specs.Toys,
+    spec: specs.ToysSpec,
     truth: Mapping[str, float],
     redone: Sequence[ReplicaSpec],
     before: list[Task],
@@ -153,7 +157,7 @@ def names(blocks: list[list[Task]]) -> tuple[tuple[str, ...], ...]:
 def _blocks(
     graph: Graph,
     name: str,
-    spec: specs.Toys,
+    spec: specs.ToysSpec,
     truth: Mapping[str, float],
     sizes: tuple[int, int],
     before: list[Task],

@@ -18,7 +18,7 @@ from needle_parsl.plan.specs import Task
 def of_ratios(
     graph: Graph,
     ratios: Sequence[specs.Ratio],
-    members: Callable[[specs.Ratio | specs.Classes], Sequence[specs.Member]],
+    members: Callable[[specs.Ratio | specs.Classes], Sequence[specs.MemberSpec]],
     stores: Mapping[str, Task],
     folder: str = "",
 ) -> dict[str, list[Task]]:
@@ -66,12 +66,12 @@ def classes(ratios: Sequence[specs.Ratio]) -> specs.Classes:
     return specs.Classes(tuple(dict.fromkeys([*below, *(ratio.numerator for ratio in ratios)])))
 
 
-def members(graph: Graph, ratio: specs.Ratio | specs.Classes) -> list[specs.Member]:
+def members(graph: Graph, ratio: specs.Ratio | specs.Classes) -> list[specs.MemberSpec]:
     """List the networks of a ratio."""
     training = graph.analysis.training
     own = entered(graph, ratio.name)
     return [
-        specs.Member(
+        specs.MemberSpec(
             member=member,
             fold=fold,
             seed=graph.salt("member", ratio.name, member, fold),
@@ -108,7 +108,7 @@ def _placeless(graph: Graph, ratio: str, said: MemberSettings) -> MemberSettings
     return replace(said, initial=f"{PurePath(said.initial).name}{content}")
 
 
-def _given(graph: Graph, initial: str, ratio: str) -> specs.Initial | None:
+def _given(graph: Graph, initial: str, ratio: str) -> specs.InitialSpec | None:
     """Give the weights that networks of a ratio start from."""
     found = graph.inputs.initial.get(initial, {})
     return found.get("") or found.get(ratio)
@@ -119,7 +119,7 @@ def _shared(training: Training, entry: int) -> bool:
     return not training.each()[entry][1].own_networks()
 
 
-def _alike(training: Training, members: Sequence[specs.Member]) -> list[tuple[Training, list[specs.Member]]]:
+def _alike(training: Training, members: Sequence[specs.MemberSpec]) -> list[tuple[Training, list[specs.MemberSpec]]]:
     """Group members whose networks have one shape, and that train alike but for their own numbers."""
     common = {name: getattr(training, name) for name in NUMBERS}
     tables = [replace(own, **common) if _shared(training, k) else own for k, (_, own) in enumerate(training.each())]
@@ -131,7 +131,7 @@ def _alike(training: Training, members: Sequence[specs.Member]) -> list[tuple[Tr
 def packs(
     graph: Graph,
     ratio: specs.Ratio | specs.Classes,
-    members: Sequence[specs.Member],
+    members: Sequence[specs.MemberSpec],
     stores: Mapping[str, Task],
     folder: str = "",
 ) -> list[Task]:
@@ -153,7 +153,7 @@ def packs(
 
 
 def _packed(
-    graph: Graph, ratio: Subject, splitting: specs.Splitting, table: Training, members: Sequence[specs.Member],
+    graph: Graph, ratio: Subject, splitting: specs.Splitting, table: Training, members: Sequence[specs.MemberSpec],
     stores: Mapping[str, Task], name: str, first: int,
 ) -> list[Task]:  # fmt: skip
     """Cut members that train alike into packs.

@@ -10,7 +10,7 @@ import os
 import sys
 
 from needle_parsl.errors import TaskError
-from needle_parsl.site import Shape
+from needle_parsl.site import NodeShape
 
 VISIBLE = {"cuda": "CUDA_VISIBLE_DEVICES", "rocm": "ROCR_VISIBLE_DEVICES", "xpu": "ZE_AFFINITY_MASK"}
 """The variable that hides all other devices from a process."""
@@ -19,7 +19,7 @@ ALSO = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 GPUS, EACH, KIND, OWN = "NEEDLE_GPUS", "NEEDLE_WORKERS_PER_GPU", "NEEDLE_DEVICE", "NEEDLE_GPU"
 
 
-def variables(shape: Shape) -> dict[str, str]:
+def variables(shape: NodeShape) -> dict[str, str]:
     """Give what the workers of a node must know."""
     return {GPUS: str(shape.gpus_per_node), EACH: str(shape.workers_per_gpu), KIND: shape.device}
 

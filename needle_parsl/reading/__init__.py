@@ -2,7 +2,7 @@
 
 from needle_parsl.reading.positions import Places
 from needle_parsl.reading.schema import LATER, Key, among, key_of, keys, within
-from needle_parsl.reading.strict import Reader
+from needle_parsl.reading.strict import TableReader
 from needle_parsl.reading.toml import dump, load, override
 
-__all__ = ["LATER", "Key", "Places", "Reader", "among", "dump", "key_of", "keys", "load", "override", "within"]
+__all__ = ["LATER", "Key", "Places", "TableReader", "among", "dump", "key_of", "keys", "load", "override", "within"]

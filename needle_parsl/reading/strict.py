@@ -32,7 +32,7 @@ MISSING = object()
 LARGEST = 1e308
 
 
-class Reader:
+class TableReader:
     """Reads one file's tables and collects what is wrong with them."""
 
     def __init__(self, places: Places) -> None:

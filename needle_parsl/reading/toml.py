@@ -15,7 +15,7 @@ from needle_parsl.errors import InputError, Problem, near, printable
 from needle_parsl.reading.schema import kind_at
 
 if TYPE_CHECKING:
-    from needle_parsl.reading.strict import Reader
+    from needle_parsl.reading.strict import TableReader
 
 LARGEST_FILE = 10_000_000
 """Bytes of a config file; anything larger is some other file."""
@@ -75,7 +75,7 @@ def _broken(path: Path, text: str, message: str) -> Problem:
     return Problem(printable(f"is not valid TOML: {reason}{shown}{hint}"), str(path), number)
 
 
-def override(table: dict[str, Any], settings: list[str], kind: type, reader: Reader) -> None:
+def override(table: dict[str, Any], settings: list[str], kind: type, reader: TableReader) -> None:
     """Put `--set training.members=50` into a table, typed like the file.
 
     Args:

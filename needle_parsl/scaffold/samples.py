@@ -19,7 +19,7 @@ BACKGROUND = re.compile(r"back|bkg|^b$", re.IGNORECASE)
 
 
 @dataclass
-class Sample:
+class SampleDraft:
     """A sample that is to be written."""
 
     surveys: list[Survey]
@@ -28,23 +28,23 @@ class Sample:
     variations: dict[str, dict[str, Survey]] = field(default_factory=dict)
 
 
-def samples(surveys: Sequence[Survey]) -> dict[str, Sample]:
+def samples(surveys: Sequence[Survey]) -> dict[str, SampleDraft]:
     """Make samples of files by their names; of a single file, by the column that tells its processes apart."""
     stems = {item.path: name_of(re.sub(r"[_.-]?\d+$", "", Path(item.path).stem)) for item in surveys}
-    found: dict[str, Sample] = {}
+    found: dict[str, SampleDraft] = {}
     for item in surveys:
         varied = VARIED.fullmatch(stems[item.path])
         if varied and varied["sample"] in stems.values():
-            sample = found.setdefault(varied["sample"], Sample([]))
+            sample = found.setdefault(varied["sample"], SampleDraft([]))
             sample.variations.setdefault(varied["nuisance"], {})[varied["side"].lower()] = item
         else:
-            found.setdefault(stems[item.path], Sample([])).surveys.append(item)
+            found.setdefault(stems[item.path], SampleDraft([])).surveys.append(item)
     for sample in found.values():
         sample.effective = sum(item.effective for item in sample.surveys)
     return found if len(found) > 1 else _by_label(found)
 
 
-def _by_label(found: dict[str, Sample]) -> dict[str, Sample]:
+def _by_label(found: dict[str, SampleDraft]) -> dict[str, SampleDraft]:
     (sample,) = found.values()
     labels = [item.labels for item in sample.surveys]
     # A column with more values says more: "htautau" rather than 1.
@@ -55,7 +55,7 @@ def _by_label(found: dict[str, Sample]) -> dict[str, Sample]:
     counts = labels[0][column]
     total = sum(counts.values())
     return {
-        name_of(value): Sample(sample.surveys, f"{column} == {_literal(value)}", sample.effective * count / total)
+        name_of(value): SampleDraft(sample.surveys, f"{column} == {_literal(value)}", sample.effective * count / total)
         for value, count in list(counts.items())[:2]
     }
 
@@ -70,7 +70,7 @@ def name_of(text: str) -> str:
     return f"{name}_sample" if name == OBSERVED else name
 
 
-def roles(made: Mapping[str, Sample]) -> tuple[str, str]:
+def roles(made: Mapping[str, SampleDraft]) -> tuple[str, str]:
     """Guess which sample is the signal, and which is the reference."""
     names = sorted(made, key=lambda name: -made[name].effective)
     reference = next((name for name in names if BACKGROUND.search(name)), names[0])

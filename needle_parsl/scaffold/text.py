@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from needle_parsl.errors import InputError
-from needle_parsl.scaffold.samples import Sample, name_of, roles
+from needle_parsl.scaffold.samples import SampleDraft, name_of, roles
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.programs.survey import Survey
@@ -23,7 +23,7 @@ LEAST = 1000
 """Default of `split.min_events`."""
 
 
-def write(folder: Path, made: Mapping[str, Sample], surveys: Sequence[Survey]) -> str:
+def write(folder: Path, made: Mapping[str, SampleDraft], surveys: Sequence[Survey]) -> str:
     """Write an analysis.
 
     Args:
@@ -88,7 +88,7 @@ def _comment(what: str, names: Sequence[str]) -> list[str]:
     return [f"# {line.rstrip()}" for line in lines]
 
 
-def _sample(folder: Path, name: str, sample: Sample) -> list[str]:
+def _sample(folder: Path, name: str, sample: SampleDraft) -> list[str]:
     item = sample.surveys[0]
     files = _listed([_path(folder, other.path) for other in sample.surveys])
     lines = [f"[samples.{name}]    # about {sample.effective:.0f} effective events", f"files = {files}"]
@@ -106,7 +106,7 @@ def _sample(folder: Path, name: str, sample: Sample) -> list[str]:
     return [*lines, ""]
 
 
-def _split(made: Mapping[str, Sample], surveys: Sequence[Survey]) -> list[str]:
+def _split(made: Mapping[str, SampleDraft], surveys: Sequence[Survey]) -> list[str]:
     """Choose parts that are large enough; few events are said to be few."""
     fewest = min(sample.effective for sample in made.values())
     small = 0.15 * fewest < 1.3 * LEAST
@@ -120,7 +120,7 @@ def _split(made: Mapping[str, Sample], surveys: Sequence[Survey]) -> list[str]:
     return [*lines, ""]
 
 
-def _model(made: Mapping[str, Sample], signal: str) -> list[str]:
+def _model(made: Mapping[str, SampleDraft], signal: str) -> list[str]:
     nuisances = sorted({nuisance for sample in made.values() for nuisance in sample.variations})
     lines = ["[model]", "# The parameter of interest, and by what each process' expected events are multiplied."]
     lines += ["parameters.mu = { nominal = 1.0, bounds = [0.0, 5.0] }"]

@@ -1,13 +1,13 @@
 """What the machine offers: one TOML file per site, found by name."""
 
 from needle_parsl.site.lookup import described, endpoint, folders, known, load, origin
-from needle_parsl.site.tables import NEEDS, Environment, Remote, Shape, Site
+from needle_parsl.site.tables import NEEDS, Environment, NodeShape, Remote, Site
 
 __all__ = [
     "NEEDS",
     "Environment",
+    "NodeShape",
     "Remote",
-    "Shape",
     "Site",
     "described",
     "endpoint",

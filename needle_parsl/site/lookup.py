@@ -12,7 +12,7 @@ from typing import Any
 from needle_parsl import reading, shipped
 from needle_parsl.errors import InputError, closest
 from needle_parsl.site import rules
-from needle_parsl.site.tables import NEEDS, Shape, Site
+from needle_parsl.site.tables import NEEDS, NodeShape, Site
 
 VARIABLE = re.compile(r"\$(?:\{(\w+)(:-[^}]*)?\}|(\w+))")
 """`$NAME`, `${NAME}`, or `${NAME:-what stands there if it is not set}`."""
@@ -44,7 +44,7 @@ def load(name: str) -> Site:
     path = _located(name)
     if path is None:
         raise InputError(f'there is no site "{name}"{closest(name, known())}; "needle sites" lists them')
-    reader = reading.Reader(reading.Places(path))
+    reader = reading.TableReader(reading.Places(path))
     table = reading.load(path)
     kept = ("remote",) if _is_laptops(table) else ()
     used = {key: value if key in kept else _expand(value, reader, key) for key, value in table.items()}
@@ -85,10 +85,10 @@ def _is_laptops(table: Mapping[str, Any]) -> bool:
     return table.get("executor") != "globus-compute"
 
 
-def _shape(reader: reading.Reader, table: Mapping[str, Any], need: str) -> Shape:
+def _shape(reader: reading.TableReader, table: Mapping[str, Any], need: str) -> NodeShape:
     """Read the table of a shape; what is not said there is said at the top."""
-    top = {reading.key_of(field) for field in fields(Shape)} & table.keys()
-    return reader.table(Shape, {**{key: table[key] for key in top}, **table[need]}, need)
+    top = {reading.key_of(field) for field in fields(NodeShape)} & table.keys()
+    return reader.table(NodeShape, {**{key: table[key] for key in top}, **table[need]}, need)
 
 
 def described(path: Path) -> str:
@@ -122,17 +122,17 @@ def endpoint(name: str) -> str:
         raise InputError(
             f'the site "{name}" names no endpoint here; say --endpoint UUID, or write [remote] endpoint in its file'
         )
-    reader = reading.Reader(reading.Places(path))
+    reader = reading.TableReader(reading.Places(path))
     found: str = _expand(table["endpoint"], reader, "remote.endpoint")
     reader.finish()
     return found
 
 
-def _expanded(table: Mapping[str, Any], reader: reading.Reader, key: str = "") -> dict[str, Any]:
+def _expanded(table: Mapping[str, Any], reader: reading.TableReader, key: str = "") -> dict[str, Any]:
     return {name: _expand(value, reader, f"{key}.{name}" if key else name) for name, value in table.items()}
 
 
-def _expand(value: Any, reader: reading.Reader, key: str) -> Any:
+def _expand(value: Any, reader: reading.TableReader, key: str) -> Any:
     if key.rpartition(".")[2] in SHELL:
         return value
     if isinstance(value, Mapping):
@@ -142,7 +142,7 @@ def _expand(value: Any, reader: reading.Reader, key: str) -> Any:
     return VARIABLE.sub(lambda m: _variable(m, reader, key), value) if isinstance(value, str) else value
 
 
-def _variable(found: re.Match[str], reader: reading.Reader, key: str) -> str:
+def _variable(found: re.Match[str], reader: reading.TableReader, key: str) -> str:
     name, default = found[1] or found[3], found[2]
     if not os.environ.get(name) and default is None:
         reader.complain(key, f"needs the environment variable {name}, which is not set; export {name}=... first")

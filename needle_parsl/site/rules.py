@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from needle_parsl.reading import Reader
-from needle_parsl.site.tables import Shape, Site
+from needle_parsl.reading import TableReader
+from needle_parsl.site.tables import NodeShape, Site
 
 WALLTIME = re.compile(r"\d{1,3}:[0-5]\d:[0-5]\d")
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -18,7 +18,7 @@ OF_OTHERS = {"slurm": ("select",), "pbs": ("qos", "constraint"), "local": ("queu
 """Keys that a scheduler does not know."""
 
 
-def check(reader: Reader, site: Site, table: Mapping[str, Any]) -> None:
+def check(reader: TableReader, site: Site, table: Mapping[str, Any]) -> None:
     """Complain about what contradicts itself.
 
     Args:
@@ -64,7 +64,7 @@ def _whole(site: Site) -> Iterator[tuple[str, str]]:
         )
 
 
-def _shape(site: Site, shape: Shape) -> Iterator[tuple[str, str]]:
+def _shape(site: Site, shape: NodeShape) -> Iterator[tuple[str, str]]:
     yield from _texts(site, shape)
     yield from _workers(site, shape)
     if site.scheduler == "local":
@@ -80,7 +80,7 @@ def _shape(site: Site, shape: Shape) -> Iterator[tuple[str, str]]:
     yield from _walltime(shape)
 
 
-def _texts(site: Site, shape: Shape) -> Iterator[tuple[str, str]]:
+def _texts(site: Site, shape: NodeShape) -> Iterator[tuple[str, str]]:
     for name in ONE_LINE:
         if not getattr(shape, name).isprintable():
             yield name, "must be one line"
@@ -91,7 +91,7 @@ def _texts(site: Site, shape: Shape) -> Iterator[tuple[str, str]]:
         yield "options", 'each must be one option of the job, such as "--mail-type=FAIL"'
 
 
-def _walltime(shape: Shape) -> Iterator[tuple[str, str]]:
+def _walltime(shape: NodeShape) -> Iterator[tuple[str, str]]:
     if not WALLTIME.fullmatch(shape.walltime):
         yield "walltime", f'found "{shape.walltime}", expected HH:MM:SS, such as "02:30:00"'
     elif shape.seconds() < 60:
@@ -100,7 +100,7 @@ def _walltime(shape: Shape) -> Iterator[tuple[str, str]]:
         yield "drain", f"{shape.drain} s before the end of a walltime of {shape.seconds()} s leave no time for work"
 
 
-def _workers(site: Site, shape: Shape) -> Iterator[tuple[str, str]]:
+def _workers(site: Site, shape: NodeShape) -> Iterator[tuple[str, str]]:
     gpus, each, workers = shape.gpus_per_node, shape.workers_per_gpu, shape.workers_per_node
     if each > 1 and not gpus:
         yield "workers_per_gpu", f"is {each}, but gpus_per_node is 0"

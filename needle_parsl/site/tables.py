@@ -40,7 +40,7 @@ class Environment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shape:
+class NodeShape:
     """One kind of node: what is asked for, and what runs there."""
 
     account: str = ""
@@ -106,7 +106,7 @@ class Shape:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Site(Shape):
+class Site(NodeShape):
     """A whole site file."""
 
     description: str
@@ -141,17 +141,17 @@ class Site(Shape):
     """How often the scheduler is asked how the jobs are. Unit: s."""
     factory: str = ""
     """A function of no arguments that returns a `parsl.Config`, for machines that this file cannot describe. Example: `"mysite.py:config"`."""
-    gpu: Shape | None = None
+    gpu: NodeShape | None = None
     """Nodes for trainings. What is not said in this table is as at the top."""
-    cpu: Shape | None = None
+    cpu: NodeShape | None = None
     """Nodes for fits, toys and everything small. What is not said in this table is as at the top."""
-    io: Shape | None = None
+    io: NodeShape | None = None
     """Nodes for reading and converting files. What is not said in this table is as at the top."""
-    mpi: Shape | None = None
+    mpi: NodeShape | None = None
     """Nodes for programs that run on several nodes by MPI. What is not said in this table is as at the top."""
     remote: Remote = Remote()
 
-    def shapes(self) -> dict[str, Shape]:
+    def shapes(self) -> dict[str, NodeShape]:
         """Map the names of the kinds of nodes to them; a site without such tables has one, `tasks`."""
         found = {name: getattr(self, name) for name in NEEDS if getattr(self, name) is not None}
         return found or {"tasks": self}

@@ -44,7 +44,7 @@ def combine(root: str, task: Task, *_before: Record) -> Record:
 
 def covariance(root: str, task: Task, *_before: Record) -> Record:
     """Compute the joint covariance of all wifi ratios, which share simulated events; those with a fallback have none."""
-    spec = task.of(specs.Covariance)
+    spec = task.of(specs.CovarianceSpec)
     with writing(root, task) as out:
         made = {ratio.name: files.read(inputs.path(root, "combine", ratio.name)) for ratio in spec.ratios}
         weighted = {name: estimator for name, estimator in made.items() if estimator.fitted is not None}
@@ -87,7 +87,7 @@ def export(root: str, task: Task, *_before: Record) -> Record:
     with writing(root, task) as out:
         ratios = {name: files.read(inputs.path(root, "combine", name)) for name in spec.ratios}
         x = np.concatenate([inputs.first(root, name, PARITY).x for name in spec.stores])
-        facts = onnx_file.Facts(spec.facts.name, dict(spec.facts.units))
+        facts = onnx_file.FileFacts(spec.facts.name, dict(spec.facts.units))
         note: dict[str, Any] = {"file": str(target.relative_to(root)), "exported": True, "reason": ""}
         try:
             _refuse_particles(ratios)
@@ -105,8 +105,8 @@ def diagnose(root: str, task: Task, *_before: Record) -> Record:
     """Measure an estimator, or the mixture of all processes, on test events."""
     with writing(root, task) as out:
         spec = task.spec
-        mixed = isinstance(spec, specs.Mixture)
-        found = _mixture(root, task.of(specs.Mixture)) if mixed else _ratio(root, task.of(specs.Diagnose))
+        mixed = isinstance(spec, specs.MixtureSpec)
+        found = _mixture(root, task.of(specs.MixtureSpec)) if mixed else _ratio(root, task.of(specs.Diagnose))
         write_json(out.path, found.to_json())
     return out.record(root)
 
@@ -126,7 +126,7 @@ def _ratio(root: str, spec: specs.Diagnose) -> RatioDiagnostics:
     return replace(diagnostics.diagnose(made, (above, below), trained, exact), training=diagnostics.training(pack))
 
 
-def _mixture(root: str, spec: specs.Mixture) -> Mixture:
+def _mixture(root: str, spec: specs.MixtureSpec) -> Mixture:
     """Look at the mixture of all processes along the parameter of interest."""
     reference = inputs.mixed(root, spec.reference, spec.splitting, "test")
     x, made = reference.inputs, {name: files.read(inputs.path(root, "combine", name)) for name in spec.ratios}

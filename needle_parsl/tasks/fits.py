@@ -10,7 +10,7 @@ from typing import Any
 from needle_parsl import files
 from needle_parsl.json_records import JsonRecord
 from needle_parsl.nsbi.statistics import analyses, injections, network_error
-from needle_parsl.nsbi.statistics.analyses import CrossFitted, ObservedEvents, Simulated, WeightMoves
+from needle_parsl.nsbi.statistics.analyses import CrossFitted, ObservedEvents, SimulatedData, WeightMoves
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits import ensemble_shifts
 from needle_parsl.nsbi.statistics.fits.result import Floats
@@ -36,7 +36,9 @@ from needle_parsl.tasks import inputs
 def fit(root: str, task: Task, *_before: Record) -> Record:
     """Fit a dataset, with learned ratios or with exact densities."""
     with writing(root, task) as out:
-        found = _exact(root, task.spec) if isinstance(task.spec, specs.Exact) else _learned(root, task.of(specs.Fit))
+        found = (
+            _exact(root, task.spec) if isinstance(task.spec, specs.Exact) else _learned(root, task.of(specs.FitSpec))
+        )
         files.write_json(out.path, found.to_json())
     return out.record(root)
 
@@ -46,7 +48,7 @@ def _exact(root: str, spec: specs.Exact) -> FitResult:
     return analyses.fit_exactly(inputs.exact_likelihood(root, spec, learned), learned.rates)
 
 
-def _learned(root: str, spec: specs.Fit) -> FitResult:
+def _learned(root: str, spec: specs.FitSpec) -> FitResult:
     learned, expected = inputs.likelihood(root, spec), spec.dataset == "asimov"
     if spec.binned:
         return analyses.fit_dataset(learned, minos=spec.minos, expected=expected)
@@ -62,23 +64,23 @@ def _learned(root: str, spec: specs.Fit) -> FitResult:
     )
 
 
-def _observed(root: str, spec: specs.Fit) -> ObservedEvents:
+def _observed(root: str, spec: specs.FitSpec) -> ObservedEvents:
     """Read the observed events, and those that say where anything was simulated."""
     build = partial(inputs.likelihood_of, spec, regions=inputs.regions(root, spec))
     data, simulation = inputs.dataset(root, spec.dataset), inputs.simulation(root, spec)
     return ObservedEvents(data, simulation, inputs.features(root, spec.dataset), build)
 
 
-def _simulated(root: str, spec: specs.Fit, learned: Likelihood) -> Simulated | None:
+def _simulated(root: str, spec: specs.FitSpec, learned: Likelihood) -> SimulatedData | None:
     """Read what the finite simulation is worth on: Asimov data alone, or, where it normalises the ratios, all."""
     simulation = inputs.simulation(root, spec)
     if spec.dataset != "asimov" and not simulation.priors:
         return None
     asimov = learned if spec.dataset == "asimov" else inputs.likelihood(root, inputs.expected(spec))
-    return Simulated(asimov, simulation.sample, bool(simulation.priors))
+    return SimulatedData(asimov, simulation.sample, bool(simulation.priors))
 
 
-def _networks(root: str, spec: specs.Fit) -> CrossFitted | None:
+def _networks(root: str, spec: specs.FitSpec) -> CrossFitted | None:
     """Read the networks of cross-fitted ratios; None where ratios are made otherwise."""
     found = network_error.read(inputs.path(root, "evaluate", "asimov"))
     if found is None:
@@ -86,7 +88,7 @@ def _networks(root: str, spec: specs.Fit) -> CrossFitted | None:
     return CrossFitted(found, inputs.dataset(root, "asimov"), partial(inputs.likelihood_of, spec))
 
 
-def _moves(root: str, spec: specs.Fit, data: Dataset) -> WeightMoves | None:
+def _moves(root: str, spec: specs.FitSpec, data: Dataset) -> WeightMoves | None:
     """Read how the likelihood moves with the weights of wifi ratios; None without such."""
     behind = ensemble_shifts.read(inputs.path(root, "evaluate", "asimov"))
     moves = behind if spec.dataset == "asimov" else ensemble_shifts.read(inputs.path(root, "evaluate", spec.dataset))
@@ -97,7 +99,7 @@ def _moves(root: str, spec: specs.Fit, data: Dataset) -> WeightMoves | None:
     return WeightMoves(moves.covariance.values, shifted)
 
 
-def _known_inflation(root: str, spec: specs.Interval | specs.Limits) -> float:
+def _known_inflation(root: str, spec: specs.Interval | specs.LimitsSpec) -> float:
     """Read from the fit what t of a parameter is divided by; 1 where weights have no error, or none that is known."""
     if not spec.inflated:
         return 1.0
@@ -139,12 +141,12 @@ def _plane(root: str, spec: specs.Area) -> Plane:
     return analyses.join_plane(strips, spec.levels, dataset=spec.fit.dataset)
 
 
-def _impacts(root: str, spec: specs.Impacts) -> Impacts:
+def _impacts(root: str, spec: specs.ImpactsSpec) -> Impacts:
     """Move every nuisance parameter, and look at the parameter of interest."""
     return analyses.find_impacts(inputs.likelihood(root, spec.fit), spec.poi, spec.methods, dataset=spec.fit.dataset)
 
 
-def _limits(root: str, spec: specs.Limits) -> Limits:
+def _limits(root: str, spec: specs.LimitsSpec) -> Limits:
     """Find upper limits; what is expected of them comes from Asimov data without a signal."""
     return analyses.find_limits(
         inputs.likelihood(root, spec.fit),
@@ -159,27 +161,27 @@ def _limits(root: str, spec: specs.Limits) -> Limits:
     )
 
 
-def _asimov(root: str, spec: specs.Fit) -> Simulated:
+def _asimov(root: str, spec: specs.FitSpec) -> SimulatedData:
     """Read the nominal Asimov data."""
-    return Simulated(inputs.likelihood(root, inputs.expected(spec)), inputs.simulation(root, spec).sample)
+    return SimulatedData(inputs.likelihood(root, inputs.expected(spec)), inputs.simulation(root, spec).sample)
 
 
-def _moves_of(root: str, spec: specs.Fit, weight: Floats) -> WeightMoves | None:
+def _moves_of(root: str, spec: specs.FitSpec, weight: Floats) -> WeightMoves | None:
     """Read how Asimov data with other weights moves with those of wifi ratios, shape (N,)."""
     return _moves(root, inputs.expected(spec), replace(inputs.dataset(root, "asimov"), weight=weight))
 
 
-def inflations(root: str, spec: specs.Coverage, truths: Sequence[Mapping[str, float]]) -> list[float | None]:
+def inflations(root: str, spec: specs.CoverageSpec, truths: Sequence[Mapping[str, float]]) -> list[float | None]:
     """Find what t is divided by at each truth for the error of ensemble weights; None where there is none."""
     fit = spec.inflated
     if fit is None:
         return [None] * len(truths)
     moves_of = None if fit.binned else partial(_moves_of, root, fit)
-    simulated = Simulated(inputs.likelihood(root, fit), inputs.simulation(root, fit).sample)
+    simulated = SimulatedData(inputs.likelihood(root, fit), inputs.simulation(root, fit).sample)
     return analyses.inflations_at(simulated, truths, spec.poi, moves_of)
 
 
-def _distributions(root: str, spec: specs.Distributions) -> Distributions:
+def _distributions(root: str, spec: specs.DistributionsSpec) -> Distributions:
     """Compare data with the model before and after the fit; Asimov data shows the model alone."""
     return analyses.describe_distributions(
         inputs.likelihood(root, spec.fit),
@@ -224,9 +226,9 @@ WORK: dict[type, Any] = {
     specs.Interval: _scan,
     specs.PlaneRows: _strip,
     specs.Area: _plane,
-    specs.Impacts: _impacts,
-    specs.Limits: _limits,
-    specs.Distributions: _distributions,
+    specs.ImpactsSpec: _impacts,
+    specs.LimitsSpec: _limits,
+    specs.DistributionsSpec: _distributions,
 }
 """What is done for each kind of spec of the stage `interval`."""
 

@@ -12,7 +12,7 @@ from needle_parsl.analysis import catalogue
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import composing, yield_scales
 from needle_parsl.nsbi.estimators.estimator import Estimator
-from needle_parsl.nsbi.estimators.yield_scales import Normalisation, Simulated
+from needle_parsl.nsbi.estimators.yield_scales import Simulated, YieldScales
 from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training.packs import Pack
 from needle_parsl.plan import Task, specs
@@ -60,9 +60,9 @@ def normalised(
     root: str,
     spec: specs.Normalise,
     raw: Mapping[str, Estimator],
-    nominal: Normalisation | None,
+    nominal: YieldScales | None,
     resampled: int | None = None,
-) -> Normalisation:
+) -> YieldScales:
     """Normalise ratios.
 
     Args:

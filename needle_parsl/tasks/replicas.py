@@ -20,7 +20,7 @@ from needle_parsl.tasks import inputs, normalisation
 
 def replica(root: str, task: Task, *_before: Record) -> Record:
     """Combine the members of one replica, and fit the data with its ratios; too few members are its reason, and no failure."""
-    spec = task.of(specs.Replica)
+    spec = task.of(specs.ReplicaFit)
     with writing(root, task) as out:
         try:
             made = remade(root, spec.again)
@@ -59,11 +59,11 @@ def _estimator(root: str, again: specs.Resampling, combine: specs.Combine) -> Es
     return normalisation.made(root, combine, own, again.resampled)
 
 
-def _fits(root: str, spec: specs.Replica, ratios: Mapping[str, Estimator]) -> Replica:
+def _fits(root: str, spec: specs.ReplicaFit, ratios: Mapping[str, Estimator]) -> Replica:
     """Fit the data with the ratios of a replica."""
     simulation = inputs.simulated(root, spec.again.simulation, ratios)
 
-    def likelihood(fit: specs.Fit) -> Likelihood:
+    def likelihood(fit: specs.FitSpec) -> Likelihood:
         data = (
             inputs.weighted(fit, simulation)
             if fit.dataset == spec.again.simulation.dataset
@@ -76,12 +76,12 @@ def _fits(root: str, spec: specs.Replica, ratios: Mapping[str, Estimator]) -> Re
 
 def bootstrap(root: str, task: Task, *_before: Record) -> Record:
     """Split the scatter of all replicas."""
-    spec = task.of(specs.Bootstrap)
+    spec = task.of(specs.BootstrapSpec)
     with writing(root, task) as out:
         resampled, repeated = (
             [resampling.read(inputs.path(root, "replica", name)) for name in names]
             for names in (spec.replicas, spec.repeats)
         )
-        counts = resampling.Counts(spec.members, spec.whole, spec.own)
+        counts = resampling.NetworkCounts(spec.members, spec.whole, spec.own)
         files.write_json(out.path, resampling.summarise(resampled, repeated, counts).to_json())
     return out.record(root)

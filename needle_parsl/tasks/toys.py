@@ -35,11 +35,11 @@ class QuorumError(TaskError):
 def toys(root: str, task: Task, *_before: Record) -> Record:
     """Throw and fit a block of toys."""
     with writing(root, task) as out:
-        blocks.write(out.path, block(root, task.of(specs.Toys)))
+        blocks.write(out.path, block(root, task.of(specs.ToysSpec)))
     return out.record(root)
 
 
-def block(root: str, spec: specs.Toys) -> Block:
+def block(root: str, spec: specs.ToysSpec) -> Block:
     """Throw and fit the toys of a block.
 
     There are none where earlier rounds decide, where a replica has too few members, or where no fit of the data says what to throw.
@@ -59,7 +59,7 @@ def block(root: str, spec: specs.Toys) -> Block:
         return Block.empty(rates.parameters, truth, (float("inf"), 0.0), spec.tested)
 
 
-def decided(root: str, spec: specs.Toys) -> bool:
+def decided(root: str, spec: specs.ToysSpec) -> bool:
     """Whether the toys of earlier rounds leave no doubt of what is accepted at this value; they are whole rounds."""
     if not spec.earlier:
         return False
@@ -67,7 +67,7 @@ def decided(root: str, spec: specs.Toys) -> bool:
     return analyses.is_settled(learned, spec.poi, dict(spec.truth)[spec.poi], before, spec.levels, spec.statistic)
 
 
-def throw(root: str, spec: specs.Toys) -> ToyBatch:
+def throw(root: str, spec: specs.ToysSpec) -> ToyBatch:
     """Throw the toys of a block.
 
     Raises:
@@ -88,7 +88,7 @@ def throw(root: str, spec: specs.Toys) -> ToyBatch:
     return analyses.throw_toys(_pool(root, spec, simulation, truth), truth, seeds, spec.least)
 
 
-def _ratios(root: str, spec: specs.Toys) -> Mapping[str, Estimator]:
+def _ratios(root: str, spec: specs.ToysSpec) -> Mapping[str, Estimator]:
     """Give the ratios that are evaluated here: those that are made again, or those that a user's events need."""
     if not spec.again and spec.thrower is None:
         return {}
@@ -104,7 +104,7 @@ def _ratios(root: str, spec: specs.Toys) -> Mapping[str, Estimator]:
     return {name: files.read(inputs.path(root, "combine", name)) for name in spec.thrower.ratios}
 
 
-def _pool(root: str, spec: specs.Toys, simulation: Dataset, truth: Floats) -> Pool:
+def _pool(root: str, spec: specs.ToysSpec, simulation: Dataset, truth: Floats) -> Pool:
     """Read the events that toys are drawn from."""
     if spec.fit.binned:
         return no_pool(inputs.likelihood(root, spec.fit))
@@ -121,7 +121,7 @@ def _parameters(learned: Likelihood, truth: Floats) -> dict[str, float]:
 
 def _own_events(
     root: str,
-    spec: specs.Toys,
+    spec: specs.ToysSpec,
     thrower: specs.Thrower,
     parameters: Mapping[str, float],
     ratios: Mapping[str, Estimator],
@@ -174,7 +174,7 @@ def _belt(root: str, spec: specs.Neyman) -> Belt:
 
 def coverage(root: str, task: Task, *_before: Record) -> Record:
     """Sum up toys of known truth."""
-    spec = task.of(specs.Coverage)
+    spec = task.of(specs.CoverageSpec)
     with writing(root, task) as out:
         belt = read_belt(read_json(inputs.path(root, "neyman", "neyman"))) if spec.belt else None
         toys = [inputs.blocks(root, names) for names in spec.blocks]

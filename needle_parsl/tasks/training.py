@@ -125,7 +125,7 @@ def _suited(spec: specs.Train, counts: list[int]) -> tuple[Training, tuple[int, 
     return recommended.suited(spec.training, counts, varied=bool(varied), part=part, crossed=crossed)
 
 
-def _member(spec: specs.Train, member: specs.Member, own: float) -> Member:
+def _member(spec: specs.Train, member: specs.MemberSpec, own: float) -> Member:
 
     view = MemberView(
         fold=member.fold,

@@ -83,7 +83,13 @@ def units(tasks: Iterable[Task]) -> dict[str, int]:
     found: dict[str, int] = {}
     for task in tasks:
         spec = task.spec
-        own = len(spec.members) if isinstance(spec, specs.Train) else spec.count if isinstance(spec, specs.Toys) else 1
+        own = (
+            len(spec.members)
+            if isinstance(spec, specs.Train)
+            else spec.count
+            if isinstance(spec, specs.ToysSpec)
+            else 1
+        )
         found[task.stage.name] = found.get(task.stage.name, 0) + own
     return found
 

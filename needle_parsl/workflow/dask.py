@@ -23,7 +23,7 @@ from needle_parsl.workflow.executors import config
 
 
 @dataclass(frozen=True)
-class Pool:
+class WorkerPool:
     """The Parsl workers of a run."""
 
     kernel: Any
@@ -84,7 +84,7 @@ def _filled(keys: Any, done: Mapping[Hashable, Any]) -> Any:
 
 
 @contextmanager
-def workers(site: Site) -> Iterator[Pool]:
+def workers(site: Site) -> Iterator[WorkerPool]:
     """Start Parsl for a while; a run has its own kernel, of which `Pool(kernel)` makes the same."""
     with ownership.temporary() as logs, executors.started(site, logs) as machine:
-        yield Pool(machine.kernel, machine.labels["io"])
+        yield WorkerPool(machine.kernel, machine.labels["io"])

@@ -20,7 +20,7 @@ from needle_parsl.errors import NeedleError, TaskError
 from needle_parsl.handover import FOLDER
 from needle_parsl.plan import Task, task_json
 from needle_parsl.processes import python, supervised, threads
-from needle_parsl.site import Shape
+from needle_parsl.site import NodeShape
 from needle_parsl.workflow import worker
 
 STAGE = "toys"
@@ -45,7 +45,7 @@ def batches(todo: Sequence[Task], most: int) -> list[list[Task]]:
     return found
 
 
-def specification(shape: Shape) -> dict[str, Any]:
+def specification(shape: NodeShape) -> dict[str, Any]:
     """Say in Parsl's words on how many nodes and processes a program runs: all of a block."""
     return {
         "num_nodes": shape.nodes,

@@ -95,7 +95,7 @@ def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[
     ), looked
 
 
-Starts = Mapping[str, Mapping[str, plan.Initial]]
+Starts = Mapping[str, Mapping[str, plan.InitialSpec]]
 """Weights that trainings start from, by what the analysis calls them and by what is learned."""
 
 
@@ -291,7 +291,7 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
     analysis, physics = loaded.analysis, _physics(loaded)
     analysis = replace(analysis, training=replace(analysis.training, members=1, folds=None))
     tasks = plan.build(analysis, plan.Inputs(files=_unread(paths), physics=physics, exact=False), pack=1).tasks
-    throwers = {t.spec.thrower for t in tasks if isinstance(t.spec, plan.Toys) and t.spec.thrower}
+    throwers = {t.spec.thrower for t in tasks if isinstance(t.spec, plan.ToysSpec) and t.spec.thrower}
     generators = {task.name: task.spec for task in tasks if isinstance(task.spec, plan.Generate)}
     split = analysis.split
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from needle_parsl.analysis import catalogue
-from needle_parsl.analysis.catalogue import Entry
+from needle_parsl.analysis.catalogue import CatalogueEntry
 from needle_parsl.nsbi import compilation
 from needle_parsl.nsbi.estimators import ensembles
 from needle_parsl.nsbi.training import heads, networks
@@ -51,7 +51,7 @@ def test_it_is_read_without_science() -> None:
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_what_an_entry_refers_to_is_there(entry: Entry) -> None:
+def test_what_an_entry_refers_to_is_there(entry: CatalogueEntry) -> None:
     if getattr(entry, "compiled", False) and not compilation.AVAILABLE:
         pytest.skip("needs numba")
     assert callable(entry.load())

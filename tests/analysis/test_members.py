@@ -21,7 +21,7 @@ NETWORKS = "training.members=[{{ count = {}, layers = 1 }}, {{ count = 2, learni
 
 
 def build(
-    folder: Path, *settings: str, pack: int = 8, initial: dict[str, dict[str, specs.Initial]] | None = None
+    folder: Path, *settings: str, pack: int = 8, initial: dict[str, dict[str, specs.InitialSpec]] | None = None
 ) -> plan.Plan:
     loaded = load(folder, list(settings))
     files = {name: (plan.File(path="f", digest=name, borders=(0, 100)),) for name in plan.sources(loaded.analysis)}
@@ -88,14 +88,14 @@ def test_keys_that_came_later_change_no_key_where_they_are_not_said(small_inputs
     spec = trained(build(small_inputs))[0]
     assert "initial" not in plan.content(spec)
     assert not {"initial", "frozen"} & set(plan.content(spec.training))
-    assert digest(specs.Member(member=0, fold=0, seed=1, bootstrap=None)) == digest(
+    assert digest(specs.MemberSpec(member=0, fold=0, seed=1, bootstrap=None)) == digest(
         {"bootstrap": None, "fold": 0, "member": 0, "seed": 1}
     )
 
 
 def test_another_content_of_the_weights_trains_again_and_another_place_does_not(small_inputs: Path) -> None:
     def keys(content: str, path: str) -> list[str]:
-        initial = {"w.pt": {"": specs.Initial(content, (path,))}}
+        initial = {"w.pt": {"": specs.InitialSpec(content, (path,))}}
         made = build(small_inputs, 'training.initial="w.pt"', initial=initial)
         return [task.key for task in made.tasks if task.stage.name == "train"]
 
@@ -107,7 +107,7 @@ def test_members_with_weights_of_their_own_do_not_depend_on_their_folder(small_i
     """What they have of their own is named by the file and its content."""
 
     def made(content: str, said: str) -> list[specs.Train]:
-        initial = {said: {"": specs.Initial(content, (f"/{said}",))}}
+        initial = {said: {"": specs.InitialSpec(content, (f"/{said}",))}}
         return trained(build(small_inputs, f"training.members=[{{}}, {{ initial = '{said}' }}]", initial=initial))
 
     first, second = made("1", "here/w.pt"), made("1", "there/w.pt")
@@ -118,7 +118,7 @@ def test_members_with_weights_of_their_own_do_not_depend_on_their_folder(small_i
 
 
 def test_a_ratio_that_an_earlier_run_lacks_starts_at_random(small_inputs: Path) -> None:
-    initial = {"run": {"signal": specs.Initial("1", ("run/packs/signal.0000.h5",))}}
+    initial = {"run": {"signal": specs.InitialSpec("1", ("run/packs/signal.0000.h5",))}}
     made = build(small_inputs, 'training.initial="run"', initial=initial)
     assert {spec.initial.digest if spec.initial else None for spec in trained(made)} == {"1"}
     assert {spec.initial for spec in trained(made, "background.jes.up")} == {None}

@@ -51,7 +51,7 @@ def test_example_of_a_key_is_one(script: ModuleType, key: Key) -> None:
     text = script.example(key)
     if not text:
         return  # a table with a section of its own
-    reader = reading.Reader(reading.Places("page"))
+    reader = reading.TableReader(reading.Places("page"))
     value = reader.value(key.kind, tomllib.loads(f"x = {text}")["x"], key.path)
     if "low" in key.field.metadata:
         reader.bounds(value, key.field.metadata, key.path)

@@ -53,7 +53,7 @@ class Line:
         loaded = load(analysis)
         tasks = plan.build(loaded.analysis, probe.probe(loaded)[0], 8).tasks
         self.root = str(root)
-        self.spec = next(t.of(specs.Toys) for t in tasks if t.stage.name == "toys" and t.of(specs.Toys).thrower)
+        self.spec = next(t.of(specs.ToysSpec) for t in tasks if t.stage.name == "toys" and t.of(specs.ToysSpec).thrower)
         self.exact = next(t.spec for t in tasks if isinstance(t.spec, specs.Exact))
         self.simulation = inputs.dataset(self.root, "asimov")
         self.asimov = inputs.likelihood(self.root, inputs.expected(self.spec.fit))

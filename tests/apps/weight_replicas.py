@@ -61,9 +61,9 @@ def members(app: ModuleType, x: np.ndarray) -> np.ndarray:
     return (truth(app, x) + mix @ errors).astype(np.float32)
 
 
-def sample(app: ModuleType, process: str, events: int, rng: np.random.Generator, start: int) -> wifi.Sample:
+def sample(app: ModuleType, process: str, events: int, rng: np.random.Generator, start: int) -> wifi.ClassEvents:
     x = columns(app, process, events, rng)
-    return wifi.Sample(
+    return wifi.ClassEvents(
         members(app, x), rng.uniform(0.5, 1.5, len(x)), np.arange(start, start + len(x), dtype=np.uint64)
     )
 

@@ -30,7 +30,7 @@ class Outer:
 
 
 def read(table: dict[str, object]) -> Outer:
-    reader = reading.Reader(reading.Places("a.toml"))
+    reader = reading.TableReader(reading.Places("a.toml"))
     found = reader.table(Outer, table)
     reader.finish()
     return found
@@ -117,7 +117,7 @@ class Named:
     ],
 )
 def test_a_text_is_one_of_some_names_or_of_the_users(table: dict[str, object], said: list[str]) -> None:
-    reader = reading.Reader(reading.Places("a.toml"))
+    reader = reading.TableReader(reading.Places("a.toml"))
     found = reader.table(Named, table)
     assert [f"{problem.key}: {problem.message}" for problem in reader.problems] == said
     if not said:
@@ -170,7 +170,7 @@ def test_misspelt_file_is_recognised(tmp_path: Path) -> None:
 
 
 def overridden(table: dict[str, object], *settings: str) -> dict[str, object]:
-    reader = reading.Reader(reading.Places("a.toml", settings))
+    reader = reading.TableReader(reading.Places("a.toml", settings))
     reading.override(table, list(settings), Outer, reader)
     reader.finish()
     return table
@@ -194,7 +194,7 @@ def test_override_that_cannot_be_meant(setting: str) -> None:
 
 def test_problem_has_file_line_key_and_message(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('# first\nname = 3\n[inner]\nwidth = "x"\n')
-    reader = reading.Reader(reading.Places(tmp_path / "a.toml", ["count=x"]))
+    reader = reading.TableReader(reading.Places(tmp_path / "a.toml", ["count=x"]))
     table = reading.load(tmp_path / "a.toml")
     reading.override(table, ["count=x"], Outer, reader)
     reader.table(Outer, table)

@@ -16,7 +16,7 @@ from pyarrow import csv, parquet
 
 from needle_parsl.analysis.file import match
 from needle_parsl.nsbi.data import conversion, readers
-from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
+from needle_parsl.nsbi.data.recipes import FileRange, InputFile, Recipe
 
 Needle = Callable[..., Any]
 
@@ -80,7 +80,7 @@ def test_names_that_are_not_utf_8(ending: str, tmp_path: Path) -> None:
     path.rename(os.fsdecode(strange))
     (name,) = match(tmp_path / "analysis.toml", (f"sig*.{ending}",))
     events = conversion.convert(
-        Piece(InputFile(path=name, tree="", label="l")),
+        FileRange(InputFile(path=name, tree="", label="l")),
         Recipe(sample="s", features=("x1",), weight=1.0, selections=(), id=()),
     )
     assert len(events) == 50

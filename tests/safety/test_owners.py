@@ -20,7 +20,7 @@ from needle_parsl import files, ownership, refs, rundir
 from needle_parsl.cli import drivers, preparation
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.readers import source
-from needle_parsl.site import Shape, Site
+from needle_parsl.site import NodeShape, Site
 from needle_parsl.workflow import driver, lock, worker
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user: needs root")
@@ -274,7 +274,7 @@ def test_what_a_detached_driver_is_told_is_for_its_user_alone(tmp_path: Path, mo
     before = os.umask(0o022)
     try:
         drivers.detach(
-            tmp_path / "run", Site(description="s", scheduler="slurm", driver="job", cpu=Shape(walltime="01:00:00"))
+            tmp_path / "run", Site(description="s", scheduler="slurm", driver="job", cpu=NodeShape(walltime="01:00:00"))
         )
     finally:
         os.umask(before)

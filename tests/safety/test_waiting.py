@@ -21,7 +21,7 @@ import pytest
 from tblib import pickling_support
 
 from needle_parsl import site
-from needle_parsl.analysis.tables.limits import Limits
+from needle_parsl.analysis.tables.limits import TimeLimits
 from needle_parsl.errors import CrashError, InputError, NeedleError, TaskError, said
 from needle_parsl.plan import specs
 from needle_parsl.plan.stages import STAGES
@@ -319,7 +319,7 @@ def test_messages_are_bounded() -> None:
 
 
 def test_limits_are_read() -> None:
-    found = Limits(train="2h", toys="1.5 min", output="3kB")
+    found = TimeLimits(train="2h", toys="1.5 min", output="3kB")
     assert (found.of("train"), found.of("toys"), found.of("neyman")) == (7200.0, 90.0, math.inf)
 
 

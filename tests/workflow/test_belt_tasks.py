@@ -22,12 +22,12 @@ from needle_parsl.plan.stages import STAGES
 from needle_parsl.tasks import inputs
 from needle_parsl.tasks import toys as throwing
 
-FIT = specs.Fit(dataset="asimov", model=Model({}, {}), shapes=())
+FIT = specs.FitSpec(dataset="asimov", model=Model({}, {}), shapes=())
 GRID = (0.5, 1.0, 1.5, 2.0)
 
 
-def toys(truth: float, **own: object) -> specs.Toys:
-    return specs.Toys(
+def toys(truth: float, **own: object) -> specs.ToysSpec:
+    return specs.ToysSpec(
         fit=FIT,
         poi="mu",
         truth=(("mu", truth),),

@@ -84,7 +84,7 @@ def _a_replica_below_its_quorum_throws_nothing(
 
     loaded = load(inputs, words[1::2])
     tasks = plan.build(loaded.analysis, probe.probe(loaded)[0], 8).tasks
-    spec = next(t.of(plan.Toys) for t in tasks if isinstance(t.spec, plan.Toys) and t.spec.again)
+    spec = next(t.of(plan.ToysSpec) for t in tasks if isinstance(t.spec, plan.ToysSpec) and t.spec.again)
     assert len(throwing.block(str(root), spec).t) == spec.count
     monkeypatch.setattr(replicas, "remade", too_few)
     assert len(throwing.block(str(root), spec).t) == 0

@@ -70,7 +70,9 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     path = tmp_path_factory.mktemp("reference")
     write(path / "s.root", 0, N)
     recipe = recipes.Recipe(sample="s", features=("x", "y", "z"), weight="w", selections=("x > -1",), id=("event",))
-    events = conversion.convert(recipes.Piece(recipes.InputFile(path=str(path / "s.root"), tree="", label="")), recipe)
+    events = conversion.convert(
+        recipes.FileRange(recipes.InputFile(path=str(path / "s.root"), tree="", label="")), recipe
+    )
     store.write(path / "s.h5", events, store.Schema(("x", "y", "z"), (), key(1, "split")))
     return payload(path / "s.h5")
 

@@ -13,10 +13,10 @@ from needle_parsl.errors import InputError
 from needle_parsl.plan import Task, specs
 from needle_parsl.plan.stages import STAGES
 from needle_parsl.records import Record
-from needle_parsl.site import Shape, Site
+from needle_parsl.site import NodeShape, Site
 from needle_parsl.workflow import cost, ledger
 
-SITE = Site(description="t", gpu=Shape(gpus_per_node=4), cpu=Shape(workers_per_node=10))
+SITE = Site(description="t", gpu=NodeShape(gpus_per_node=4), cpu=NodeShape(workers_per_node=10))
 
 
 def train(members: int) -> Task:
@@ -39,7 +39,7 @@ def test_rates_of_the_pilot_give_the_hours_of_the_whole(tmp_path: Path) -> None:
         tmp_path / "a-pilot",
         Record(key="0", stage="train", what="a", worker="here", seconds=72.0, output="packs/a.0000.h5", digest=""),
     )
-    fit = Task(stage=STAGES["fit"], name="asimov", key="1", spec=object.__new__(specs.Coverage), after=())
+    fit = Task(stage=STAGES["fit"], name="asimov", key="1", spec=object.__new__(specs.CoverageSpec), after=())
     found = cost.stages([train(200), train(200), fit], tmp_path / "a", SITE)
     assert found["train"].node_hours() == pytest.approx(400 * 18 / 4 / 3600)  # 18 s a network, 4 workers a node
     assert found["train"].bytes == 100
@@ -49,7 +49,7 @@ def test_rates_of_the_pilot_give_the_hours_of_the_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_has_its_nodes(stage: str, tmp_path: Path) -> None:
-    task = Task(stage=STAGES[stage], name="a", key="0", spec=object.__new__(specs.Coverage), after=())
+    task = Task(stage=STAGES[stage], name="a", key="0", spec=object.__new__(specs.CoverageSpec), after=())
     assert cost.stages([task], tmp_path, SITE)[stage].units == 1
 
 
@@ -57,7 +57,7 @@ def test_a_probe_stands_for_trainings_that_were_not_measured(tmp_path: Path) -> 
     """500,000 events of one sample, 100,000 of another; two folds, so that half of what is left is trained on."""
     training = Training(epochs=10, validation=0.1, folds=2)
     ratio = specs.Ratio(Density("s"), (specs.Share(Density("b"), 1.0),))
-    members = tuple(specs.Member(member=0, fold=fold, seed=0, bootstrap=None) for fold in range(2))
+    members = tuple(specs.MemberSpec(member=0, fold=fold, seed=0, bootstrap=None) for fold in range(2))
     pack = specs.Train(
         ratio=ratio,
         splitting=specs.Splitting(train=0.5, combine=0.25, test=0.25, salt=0),

@@ -86,8 +86,8 @@ def test_mpi_programs_have_one_thread_before_numpy_is_there() -> None:
 
 
 def task(name: str, *after: str, stage: str = "toys") -> Task:
-    fit = specs.Fit(dataset="asimov", model=None, shapes=())  # type: ignore[arg-type]  not looked at
-    spec = specs.Toys(
+    fit = specs.FitSpec(dataset="asimov", model=None, shapes=())  # type: ignore[arg-type]  not looked at
+    spec = specs.ToysSpec(
         fit=fit,
         poi="mu",
         truth=(("mu", 1.0),),

@@ -46,7 +46,7 @@ from needle_parsl.workflow.executors.patches.idle_blocks import PatchedHtex
 from needle_parsl.workflow.executors.patches.local_blocks import LocalBlocks
 from needle_parsl.workflow.executors.patches.mpi_executor import PatchedMpiExecutor
 from needle_parsl.workflow.executors.patches.polling import Polling
-from needle_parsl.workflow.executors.patches.refusals import Refusals, RefusedError
+from needle_parsl.workflow.executors.patches.refusals import Refusals, RefusedJobError
 
 both = pytest.mark.parametrize("plain", [True, False], ids=["plain Parsl", "patched"])
 FOLDER = Path(__file__).parent.parent.parent / "needle_parsl" / "workflow" / "executors" / "patches"
@@ -234,7 +234,7 @@ def test_plain_parsl_submits_at_once_again_what_was_refused(plain: bool, schedul
     scheduler.answers["sbatch"] = (1, "", "sbatch: error: Invalid account\n")
     made = slurm(SlurmProvider if plain else Refusals, {}, tmp_path)
     for _ in range(3):
-        with pytest.raises((SubmitException, RefusedError)) as refusal:
+        with pytest.raises((SubmitException, RefusedJobError)) as refusal:
             made.submit("true", 1, "a job")
         assert (str(refusal.value) == "Invalid account") is not plain
     assert scheduler.asked.count("sbatch") == (3 if plain else 1)

@@ -13,7 +13,7 @@ from needle_parsl.site import Site
 from needle_parsl.workflow.executors import providers
 from needle_parsl.workflow.executors.block_errors import BlockErrorHandler
 from needle_parsl.workflow.executors.jobs import Jobs, SpentError
-from needle_parsl.workflow.executors.patches.refusals import RefusedError
+from needle_parsl.workflow.executors.patches.refusals import RefusedJobError
 
 SITE = Site(
     description="t",
@@ -77,7 +77,7 @@ def test_a_cancelled_job_is_none_that_ended_by_itself(slurm: Any, scheduler: Any
 
 def test_a_refusal_is_a_verdict_and_a_spent_budget_another(slurm: Any, scheduler: Any, tmp_path: Path) -> None:
     scheduler.answers["sbatch"] = (1, "", "sbatch: error: Invalid account\n")
-    with pytest.raises(RefusedError, match="Invalid account"):
+    with pytest.raises(RefusedJobError, match="Invalid account"):
         slurm.submit("true", 1)
     handler, executor = BlockErrorHandler(tmp_path), Executor(slurm)
     assert handler._refused(executor, {}) == "the scheduler refuses the job: Invalid account"

@@ -15,8 +15,8 @@ from needle_parsl.analysis.tables.data import (
     Split,
     Variation,
 )
-from needle_parsl.analysis.tables.fits import Fit, Grid, Intervals, Plane, Scan, Toys
-from needle_parsl.analysis.tables.limits import Limits
+from needle_parsl.analysis.tables.fits import Fit, Grid, Intervals, PlaneGrid, ScanGrid, Toys
+from needle_parsl.analysis.tables.limits import TimeLimits
 from needle_parsl.analysis.tables.model import WALL, Binning, Model, Nuisance, Parameter, Region
 from needle_parsl.analysis.tables.training import (
     TRAINER,
@@ -42,19 +42,19 @@ __all__ = [
     "Fit",
     "Grid",
     "Intervals",
-    "Limits",
     "MemberSettings",
     "Model",
     "Nuisance",
     "Parameter",
     "Particles",
-    "Plane",
+    "PlaneGrid",
     "Ratios",
     "Region",
     "Sample",
-    "Scan",
+    "ScanGrid",
     "Source",
     "Split",
+    "TimeLimits",
     "Toys",
     "Training",
     "Variation",
@@ -89,7 +89,7 @@ class Analysis:
     fit: Fit = field(default_factory=Fit)
     toys: Toys | None = None
     intervals: Intervals = field(default_factory=Intervals)
-    limits: Limits = field(default_factory=Limits)
+    limits: TimeLimits = field(default_factory=TimeLimits)
 
     @property
     def binned(self) -> bool:

@@ -23,7 +23,7 @@ def size(text: str) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class TimeLimits:
     """How long a task that calls code of yours may take before it is ended, by stage, and how much a generator may print."""
 
     check: str = "1h"

@@ -13,7 +13,7 @@ from needle_parsl.nsbi.data.readers.names import hint as meant
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class SampleFiles:
     """The files of one sample, and what is needed of them."""
 
     store: str
@@ -40,7 +40,7 @@ class Source:
         return [p for name in self.files for p in (addresses.expand(name) if addresses.is_remote(name) else [name])]
 
 
-def problems(sources: Sequence[Source]) -> list[tuple[str, str]]:
+def problems(sources: Sequence[SampleFiles]) -> list[tuple[str, str]]:
     """Look for columns that are missing or not flat, and for files that cannot be opened.
 
     Returns:
@@ -64,7 +64,7 @@ def _said(what: str, where: str, hint: str, *paths: str) -> str:
     return f"{where}{more}: {what}{hint}"
 
 
-def _of_file(source: Source, path: str) -> Iterator[tuple[str, str, str]]:
+def _of_file(source: SampleFiles, path: str) -> Iterator[tuple[str, str, str]]:
     """Give key, what is wrong, and a hint, for each mistake that shows in a file."""
     try:
         with readers.open_file(path, source.tree, source.links) as reader:

@@ -13,7 +13,7 @@ from needle_parsl.nsbi.data import formulas, hashing, particles, readers, values
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.readers import Columns, Reader
 from needle_parsl.nsbi.data.readers.columns import length, plain
-from needle_parsl.nsbi.data.recipes import InputFile, Joint, Piece, Recipe
+from needle_parsl.nsbi.data.recipes import FileRange, InputFile, JointColumns, Recipe
 
 STEP = 100_000
 """Rows read at a time, at most."""
@@ -21,7 +21,7 @@ CHUNK = 16 * 2**20
 """Bytes read at a time, about: the columns of a chunk stay in the processor's cache."""
 
 
-def convert(piece: Piece, recipe: Recipe) -> Events:
+def convert(piece: FileRange, recipe: Recipe) -> Events:
     """Read a piece into memory.
 
     Args:
@@ -140,7 +140,7 @@ def _chunk(
     return Events(names=recipe.features, x=x, weight=weight.astype(np.float64), id=ids, particles=jets, joint=joint)
 
 
-def _joint(columns: Columns, rows: int, known: Joint, where: str) -> np.typing.NDArray[np.float32]:
+def _joint(columns: Columns, rows: int, known: JointColumns, where: str) -> np.typing.NDArray[np.float32]:
     """Evaluate what is known of the events of a ratio; a score is a probability."""
     what = f"ratios.joint of {known.ratio}"
     found = np.broadcast_to(plain(formulas.evaluate(known.text, columns, where)), (rows,))

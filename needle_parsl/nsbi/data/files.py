@@ -24,7 +24,7 @@ B = TypeVar("B")
 
 
 @dataclass(frozen=True)
-class State:
+class FileState:
     """The bytes of an input file."""
 
     digest: str
@@ -47,7 +47,7 @@ class Header:
 
 def states(
     paths: Sequence[str], known: Mapping[str, Any], allowed: Collection[str] = ()
-) -> dict[str, State | InputError]:
+) -> dict[str, FileState | InputError]:
     """Fingerprint files.
 
     Args:
@@ -62,13 +62,13 @@ def states(
     return dict(zip(unique, side_by_side(lambda path: _state(path, known.get(path), allowed), unique), strict=True))
 
 
-def _state(path: str, known: Mapping[str, Any] | None, allowed: Collection[str]) -> State:
+def _state(path: str, known: Mapping[str, Any] | None, allowed: Collection[str]) -> FileState:
     size = source.locate(path).size if source.is_remote(path) else Path(path).stat().st_size
     reached = _reached(path, allowed) if allowed and not source.is_remote(path) else ()
     stamp = source.stamp(path, reached)
     if known and known["stamp"] == stamp and tuple(known.get("links", ())) == reached:
-        return State(**{**known, "links": reached})
-    return State(source.digest(path, reached), stamp, size, reached)
+        return FileState(**{**known, "links": reached})
+    return FileState(source.digest(path, reached), stamp, size, reached)
 
 
 def _reached(path: str, allowed: Collection[str]) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import conversion
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.readers import source
-from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
-from needle_parsl.nsbi.data.store import Lost, Source
+from needle_parsl.nsbi.data.recipes import FileRange, InputFile, Recipe
+from needle_parsl.nsbi.data.store import Lost, StoredSource
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Gathered:
     """Events of some pieces."""
 
     events: Events
-    sources: tuple[Source, ...]
+    sources: tuple[StoredSource, ...]
     lost: tuple[Lost, ...]
 
 
-def gather(pieces: Sequence[Piece], recipe: Recipe, *, skip: bool = False) -> Gathered:
+def gather(pieces: Sequence[FileRange], recipe: Recipe, *, skip: bool = False) -> Gathered:
     """Read pieces of a sample.
 
     Args:
@@ -35,7 +35,7 @@ def gather(pieces: Sequence[Piece], recipe: Recipe, *, skip: bool = False) -> Ga
     Raises:
         InputError: A file is bad, or has changed since it was looked at.
     """
-    found: dict[str, list[tuple[Piece, Events]]] = {}
+    found: dict[str, list[tuple[FileRange, Events]]] = {}
     lost: dict[str, Lost] = {}
     for piece in pieces:
         try:
@@ -46,7 +46,7 @@ def gather(pieces: Sequence[Piece], recipe: Recipe, *, skip: bool = False) -> Ga
                 raise
             lost[piece.file.path] = Lost(addresses.shown(piece.file.path), str(error).splitlines()[0], piece.file.share)
     kept = [pair for path, pairs in found.items() if path not in lost for pair in pairs]
-    sources = dict.fromkeys(Source(addresses.shown(piece.file.path), piece.file.label) for piece, _ in kept)
+    sources = dict.fromkeys(StoredSource(addresses.shown(piece.file.path), piece.file.label) for piece, _ in kept)
     events = Events.join([events for _, events in kept], recipe.features)
     return Gathered(events, tuple(sources), tuple(lost.values()))
 

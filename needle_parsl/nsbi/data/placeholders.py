@@ -27,7 +27,7 @@ STRICT = ("log", "cyclic", "onehot")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class FeatureFacts:
     """What the features of a sample are."""
 
     sample: str
@@ -53,7 +53,7 @@ class Seen:
         return "." in self.sample
 
 
-def see(sample: str, events: Events, wanted: Wanted, *, complete: bool, particles: Sequence[str] = ()) -> Seen:
+def see(sample: str, events: Events, wanted: Wanted, *, complete: bool, particles: Sequence[str] = ()) -> FeatureFacts:
     """Look at the features of a sample.
 
     Args:
@@ -72,7 +72,7 @@ def see(sample: str, events: Events, wanted: Wanted, *, complete: bool, particle
             values, counts = np.unique(events.x[~absent[:, k], k], return_counts=True)
             categories[name] = dict(zip(values.tolist(), counts.tolist(), strict=True))
     jets = some.particles
-    return Seen(
+    return FeatureFacts(
         sample=sample, names=events.names, portion=Portion(some.x, some.weight), complete=complete,
         missing=absent.mean(axis=0) if len(events) else np.zeros(len(events.names)),
         least=with_inf[0].min(axis=0, initial=np.inf), most=with_inf[1].max(axis=0, initial=-np.inf), categories=categories,
@@ -84,12 +84,12 @@ def _nothing(wanted: Wanted) -> Transform:
     return Transform((), (), tuple(float(np.float32(value)) for value in wanted.placeholders), wanted.nan)
 
 
-def problems(seen: Sequence[Seen], wanted: Wanted) -> list[tuple[str, str]]:
+def problems(seen: Sequence[FeatureFacts], wanted: Wanted) -> list[tuple[str, str]]:
     """List what features cannot bear: the key that has to be mended, and a message."""
     return [*_unbearable(seen, wanted), *_of_data_alone(seen), *_nothing_varies(seen)]
 
 
-def _nothing_varies(seen: Sequence[Seen]) -> Iterable[tuple[str, str]]:
+def _nothing_varies(seen: Sequence[FeatureFacts]) -> Iterable[tuple[str, str]]:
     """Complain where no feature varies, so that all events are alike."""
     simulated = [one for one in seen if not one.varied and one.sample != OBSERVED and len(one.portion.x)]
     names = simulated[0].names if simulated and not any(one.particles for one in simulated) else ()
@@ -103,7 +103,7 @@ def _nothing_varies(seen: Sequence[Seen]) -> Iterable[tuple[str, str]]:
         )
 
 
-def _unbearable(seen: Sequence[Seen], wanted: Wanted) -> Iterable[tuple[str, str]]:
+def _unbearable(seen: Sequence[FeatureFacts], wanted: Wanted) -> Iterable[tuple[str, str]]:
     """Try the transforms that not every column can bear; of a logarithm, all events count."""
     found: dict[str, list[str]] = {}
     for one in seen:
@@ -117,7 +117,7 @@ def _unbearable(seen: Sequence[Seen], wanted: Wanted) -> Iterable[tuple[str, str
         yield key, messages[0] + others
 
 
-def _strict(one: Seen, wanted: Wanted) -> Iterable[tuple[str, str, str, npt.NDArray[np.float32]]]:
+def _strict(one: FeatureFacts, wanted: Wanted) -> Iterable[tuple[str, str, str, npt.NDArray[np.float32]]]:
     """List key, kind, name and values of the columns for which a transform was chosen that not all can bear."""
     nothing = _nothing(wanted)
     tables = [("features.transform", wanted.features, one.names, one.portion)]
@@ -135,7 +135,7 @@ def _strict(one: Seen, wanted: Wanted) -> Iterable[tuple[str, str, str, npt.NDAr
                 yield f"{key}.{name}", kind, name, values
 
 
-def _of_data_alone(seen: Sequence[Seen]) -> Iterable[tuple[str, str]]:
+def _of_data_alone(seen: Sequence[FeatureFacts]) -> Iterable[tuple[str, str]]:
     """Complain of categories that observed events have and no simulated one."""
     data, simulated = [s for s in seen if s.sample == OBSERVED], [s for s in seen if s.sample != OBSERVED]
     if not simulated or not all(one.complete for one in simulated):
@@ -167,14 +167,14 @@ def unknown_categories(name: str, values: Mapping[float, int], known: str) -> st
     )
 
 
-def notes(seen: Sequence[Seen], wanted: Wanted) -> list[str]:
+def notes(seen: Sequence[FeatureFacts], wanted: Wanted) -> list[str]:
     """List what is no mistake, and may be one: placeholders that are not listed, or not alike, and columns that never vary."""
     nominal = [one for one in seen if not one.varied and len(one.portion.x)]
     simulated = [one for one in nominal if one.sample != OBSERVED]
     return [*_offers(nominal, wanted), *_alone(simulated), *_still(simulated)]
 
 
-def _offers(seen: Sequence[Seen], wanted: Wanted) -> Iterable[str]:
+def _offers(seen: Sequence[FeatureFacts], wanted: Wanted) -> Iterable[str]:
     """Offer values that repeat far away from all others."""
     found: dict[float, dict[str, dict[str, float]]] = {}
     for one in seen:
@@ -191,7 +191,7 @@ def _offers(seen: Sequence[Seen], wanted: Wanted) -> Iterable[str]:
         )
 
 
-def _atoms(one: Seen, wanted: Wanted) -> Iterable[tuple[str, float, float]]:
+def _atoms(one: FeatureFacts, wanted: Wanted) -> Iterable[tuple[str, float, float]]:
     """List values at an end of a column that many events share, farther from all others than these are wide."""
     x = one.portion.x
     absent = _nothing(wanted).absent(x)
@@ -209,7 +209,7 @@ def _atoms(one: Seen, wanted: Wanted) -> Iterable[tuple[str, float, float]]:
                 yield name, atom, count / len(x)
 
 
-def _alone(seen: Sequence[Seen]) -> Iterable[str]:
+def _alone(seen: Sequence[FeatureFacts]) -> Iterable[str]:
     """Warn of what is missing in one sample alone."""
     if len(seen) < 2:
         return
@@ -227,7 +227,7 @@ def _alone(seen: Sequence[Seen]) -> Iterable[str]:
         )
 
 
-def _still(seen: Sequence[Seen]) -> Iterable[str]:
+def _still(seen: Sequence[FeatureFacts]) -> Iterable[str]:
     """Warn of features that are the same in all events."""
     for name in seen[0].names if seen else ():
         own = [(one.least[k], one.most[k]) for one in seen if name in one.names for k in [one.names.index(name)]]
@@ -247,7 +247,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
-def columns(seen: Sequence[Seen], wanted: Wanted) -> tuple[int, int]:
+def columns(seen: Sequence[FeatureFacts], wanted: Wanted) -> tuple[int, int]:
     """Count the columns that networks get of features and of particles, as far as the events that were looked at tell."""
     nominal = [one for one in seen if not one.varied and one.sample != OBSERVED and len(one.portion.x)]
     if not nominal:

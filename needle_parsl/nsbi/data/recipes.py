@@ -30,7 +30,7 @@ class InputFile:
 
 
 @dataclass(frozen=True)
-class Piece:
+class FileRange:
     """A range of rows of a file."""
 
     file: InputFile
@@ -40,7 +40,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Computed:
+class ComputedColumn:
     """A column that a function of the user makes."""
 
     name: str
@@ -51,7 +51,7 @@ class Computed:
 
 
 @dataclass(frozen=True)
-class Joint:
+class JointColumns:
     """What is known of an event beyond what can be observed: its joint score or joint ratio."""
 
     ratio: str
@@ -75,12 +75,12 @@ class Recipe:
     """Columns that name an event; empty: content of the file and row."""
     derived: tuple[tuple[str, str], ...] = ()
     """Names and expressions of derived columns, each after those it uses."""
-    computed: tuple[Computed, ...] = ()
+    computed: tuple[ComputedColumn, ...] = ()
     """Columns that functions of the user make; derived ones may use them."""
     particles: ParticleRecipe | None = None
     physics: tuple[str, str] = ("", "")
     """Text and path of the file that the functions are in."""
-    joint: tuple[Joint, ...] = ()
+    joint: tuple[JointColumns, ...] = ()
     """What is known jointly of each event."""
     content: tuple[str, ...] = ()
     """Features by whose values an event is known, where no column names it; empty for the content of the file and the row."""
@@ -103,10 +103,12 @@ class Recipe:
             selections=tuple(spec["selections"]),
             id=tuple(spec["id"]),
             derived=tuple((name, text) for name, text in spec["derived"]),
-            computed=tuple(Computed(name, how["function"], tuple(how["columns"])) for name, how in spec["computed"]),
+            computed=tuple(
+                ComputedColumn(name, how["function"], tuple(how["columns"])) for name, how in spec["computed"]
+            ),
             particles=chosen,
             physics=physics,
-            joint=tuple(Joint(**known) for known in spec["joint"]),
+            joint=tuple(JointColumns(**known) for known in spec["joint"]),
             content=tuple(spec["content"]),
             nan=spec["nan"],
         )

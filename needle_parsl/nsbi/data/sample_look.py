@@ -11,7 +11,7 @@ from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import acceptance, conversion, files, placeholders, shared_events, user_functions
 from needle_parsl.nsbi.data.events import Events, Fractions
 from needle_parsl.nsbi.data.files import Header
-from needle_parsl.nsbi.data.placeholders import Seen
+from needle_parsl.nsbi.data.placeholders import FeatureFacts
 from needle_parsl.nsbi.data.readers import source
 from needle_parsl.nsbi.data.recipes import OBSERVED, InputFile, Recipe
 from needle_parsl.nsbi.transforms.wanted import Wanted
@@ -48,7 +48,7 @@ class Held:
 
     counts: dict[str, int]
     """Events of each sample that was read to its end."""
-    features: list[Seen]
+    features: list[FeatureFacts]
     wanted: Wanted
     events: dict[str, Events]
     """Those of each sample that were read, without their particles."""

@@ -20,7 +20,7 @@ from needle_parsl.nsbi.data import conversion, hashing
 from needle_parsl.nsbi.data import files as headers
 from needle_parsl.nsbi.data.placeholders import unknown_categories
 from needle_parsl.nsbi.data.readers import source
-from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
+from needle_parsl.nsbi.data.recipes import FileRange, InputFile, Recipe
 from needle_parsl.nsbi.estimators import files
 from needle_parsl.nsbi.estimators.estimator import CHUNK, chunks
 from needle_parsl.nsbi.transforms.transform import Transform
@@ -62,7 +62,7 @@ class Torch:
 
 
 @dataclass(frozen=True)
-class Source:
+class RatioSource:
     """Where the ratios come from."""
 
     onnx: str
@@ -108,7 +108,7 @@ def look(paths: Sequence[str], tree: str, recipe: Recipe) -> dict[str, list[int]
     return {p: h.borders for p, h in zip(paths, found, strict=True) if not isinstance(h, InputError)}
 
 
-def apply(ratios: Source, piece: Piece, recipe: Recipe, output: str) -> int:
+def apply(ratios: RatioSource, piece: FileRange, recipe: Recipe, output: str) -> int:
     """Evaluate the selected events of a piece and write them; give their number.
 
     Args:
@@ -149,7 +149,7 @@ def _know(evaluator: Evaluator, x: npt.NDArray[np.float32], path: str) -> None:
             raise InputError(f"{path}: {unknown_categories(feature, values, f'training event of {name}')}")
 
 
-def _rows(piece: Piece, ids: hashing.Hashes) -> npt.NDArray[np.int64]:
+def _rows(piece: FileRange, ids: hashing.Hashes) -> npt.NDArray[np.int64]:
     """Find the rows of events whose ids are hashes of them; most are all rows of the piece."""
     stop = piece.stop if piece.stop is not None else piece.start + len(ids)
     every = np.arange(piece.start, stop, dtype=np.uint64)

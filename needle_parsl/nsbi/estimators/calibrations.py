@@ -23,7 +23,7 @@ NEEDS = f'calibration = "isotonic" {extras.remedy("calibration")}, or say "histo
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibrationMap:
     """ln r to calibrated ln r: steps, or straight lines between points."""
 
     kind: str
@@ -41,7 +41,7 @@ class Calibration:
         return found
 
 
-def histogram(log_ratio: Floats, label: npt.NDArray[np.bool_], weight: Floats) -> Calibration:
+def histogram(log_ratio: Floats, label: npt.NDArray[np.bool_], weight: Floats) -> CalibrationMap:
     """Take the numerator's fraction in bins of the score that hold equal weights.
 
     Args:
@@ -58,10 +58,10 @@ def histogram(log_ratio: Floats, label: npt.NDArray[np.bool_], weight: Floats) -
     place = np.searchsorted(edges, log_ratio, side="right")
     above, both = (np.bincount(place, w, len(edges) + 1) for w in (weight * label, weight))
     fraction = np.divide(above, both, out=np.full(len(both), 0.5), where=both > 0)
-    return Calibration("histogram", edges, _logit(fraction, weight))
+    return CalibrationMap("histogram", edges, _logit(fraction, weight))
 
 
-def isotonic(log_ratio: Floats, label: npt.NDArray[np.bool_], weight: Floats) -> Calibration:
+def isotonic(log_ratio: Floats, label: npt.NDArray[np.bool_], weight: Floats) -> CalibrationMap:
     """Fit the fraction by the nearest function that never falls (pool adjacent violators), straight between its points.
 
     Raises:
@@ -78,7 +78,7 @@ def isotonic(log_ratio: Floats, label: npt.NDArray[np.bool_], weight: Floats) ->
         raise TaskError(NEEDS) from error
     weight = _balanced(label, weight)
     found = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(log_ratio, label, weight)
-    return Calibration("isotonic", found.X_thresholds_, _logit(found.y_thresholds_, weight))
+    return CalibrationMap("isotonic", found.X_thresholds_, _logit(found.y_thresholds_, weight))
 
 
 def _balanced(label: npt.NDArray[np.bool_], weight: Floats) -> Floats:

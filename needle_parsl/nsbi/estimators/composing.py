@@ -12,7 +12,7 @@ from needle_parsl.analysis import catalogue
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import wifi
-from needle_parsl.nsbi.estimators.calibrations import Calibration
+from needle_parsl.nsbi.estimators.calibrations import CalibrationMap
 from needle_parsl.nsbi.estimators.ensembles import equal, inverse_loss
 from needle_parsl.nsbi.estimators.estimator import CHUNK, Crossed, Estimator, Floats, chunks, normalisation
 from needle_parsl.nsbi.training import packs
@@ -96,12 +96,12 @@ def combined(ratio: str, pack: Pack, features: tuple[str, ...], how: How) -> Est
     )  # fmt: skip
 
 
-def _calibrated(raw: Estimator, samples: tuple[Events, Events], method: str) -> Calibration:
+def _calibrated(raw: Estimator, samples: tuple[Events, Events], method: str) -> CalibrationMap:
     log_ratio = np.concatenate([raw.of(events) for events in samples])
     label = np.arange(len(log_ratio)) < len(samples[0])
     try:
         weight = np.concatenate([events.weight for events in samples])
-        found: Calibration = catalogue.CALIBRATIONS[method].load()(log_ratio, label, weight)
+        found: CalibrationMap = catalogue.CALIBRATIONS[method].load()(log_ratio, label, weight)
     except TaskError as error:
         raise TaskError(f"ratio {raw.ratio}: {error}") from error
     return found
@@ -147,7 +147,7 @@ def _fitted(raw: Estimator, samples: tuple[Events, Events]) -> Estimator | str:
                 f"{side} in the part 'combine'; look for features with values far from all others"
             )
     try:
-        found = wifi.fit(*(wifi.Sample(d, some.weight, some.id) for d, some in zip(designs, samples, strict=True)))
+        found = wifi.fit(*(wifi.ClassEvents(d, some.weight, some.id) for d, some in zip(designs, samples, strict=True)))
     except wifi.NoWeightsError as error:
         return str(error)
     return replace(raw, coefficients=found.values[1:], log_norm=-float(found.values[0]), fitted=found)

@@ -18,13 +18,13 @@ from needle_parsl.nsbi.estimators.results import (
     EffectiveEvents,
     HeldOutLoss,
     Mean,
-    MemberTraining,
     RatioDiagnostics,
+    TrainingSummary,
     Truth,
     WifiWeights,
 )
 from needle_parsl.nsbi.training import packs
-from needle_parsl.nsbi.training.closure import Calibration, calibration, closure
+from needle_parsl.nsbi.training.closure import CalibrationCurve, calibration, closure
 from needle_parsl.nsbi.training.packs import Pack
 
 Floats = npt.NDArray[np.float64]
@@ -90,10 +90,10 @@ def _weights(fitted: wifi.Weights) -> WifiWeights:
     )
 
 
-def training(pack: Pack) -> tuple[MemberTraining, ...]:
+def training(pack: Pack) -> tuple[TrainingSummary, ...]:
     """List the training of each member: its curves by epoch, where it was best, and why it failed, if it did."""
     return tuple(
-        MemberTraining(
+        TrainingSummary(
             member=m.member,
             fold=m.fold,
             best_epoch=m.best_epoch,
@@ -121,7 +121,7 @@ def _columns(
     return {**features, "ln r": learned}
 
 
-def _calibration(learned: tuple[Floats, Floats], numerator: Events, denominator: Events) -> Calibration:
+def _calibration(learned: tuple[Floats, Floats], numerator: Events, denominator: Events) -> CalibrationCurve:
     weights = [events.weight / events.weight.sum() for events in (numerator, denominator)]
     label = np.arange(len(numerator) + len(denominator)) < len(numerator)
     return calibration(expit(np.concatenate(learned)), label, np.concatenate(weights))

@@ -14,7 +14,7 @@ from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import ensembles, wifi
-from needle_parsl.nsbi.estimators.calibrations import Calibration
+from needle_parsl.nsbi.estimators.calibrations import CalibrationMap
 from needle_parsl.nsbi.training import networks
 from needle_parsl.nsbi.transforms.transform import Transform
 
@@ -56,7 +56,7 @@ class Estimator:
     """Of the members, shape (M,)."""
     fitted: wifi.Weights | None = None
     """With their covariance, of a wifi ensemble."""
-    calibration: Calibration | None = None
+    calibration: CalibrationMap | None = None
     """Of ln r of the combined members."""
     slope: float = 1.0
     """What ln r of the combined members is multiplied with, before `log_norm` is taken away."""

@@ -14,7 +14,7 @@ from needle_parsl.analysis import catalogue
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.estimators import wifi
-from needle_parsl.nsbi.estimators.calibrations import Calibration
+from needle_parsl.nsbi.estimators.calibrations import CalibrationMap
 from needle_parsl.nsbi.estimators.estimator import Crossed, Estimator
 from needle_parsl.nsbi.training import networks
 from needle_parsl.nsbi.transforms.transform import Transform
@@ -84,8 +84,8 @@ def _read_shapes(text: str) -> tuple[networks.NetworkShape, ...]:
     return tuple(networks.described(json.dumps(shape)) for shape in json.loads(text))
 
 
-def _read_calibration(group: h5py.Group) -> Calibration:
-    return Calibration(str(group.attrs["kind"]), group["knots"][...], group["values"][...])
+def _read_calibration(group: h5py.Group) -> CalibrationMap:
+    return CalibrationMap(str(group.attrs["kind"]), group["knots"][...], group["values"][...])
 
 
 def read(path: Path) -> Estimator:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from needle_parsl.json_records import Json, JsonRecord
-from needle_parsl.nsbi.training.closure import Calibration, HistogramComparison
+from needle_parsl.nsbi.training.closure import CalibrationCurve, HistogramComparison
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Truth(JsonRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemberTraining(JsonRecord):
+class TrainingSummary(JsonRecord):
     """The training of one network."""
 
     member: int
@@ -183,7 +183,7 @@ class RatioDiagnostics(JsonRecord):
     distances: Mapping[str, Distance]
     """Likewise."""
     two_sample: TwoSample
-    calibration: Calibration
+    calibration: CalibrationCurve
     """Of the score."""
     ensemble: Agreement
     support: float
@@ -191,4 +191,4 @@ class RatioDiagnostics(JsonRecord):
     overtraining: Overtraining
     exact: Truth | None
     """None where the truth is not known."""
-    training: tuple[MemberTraining, ...] = ()
+    training: tuple[TrainingSummary, ...] = ()

@@ -21,11 +21,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
-from needle_parsl.nsbi.estimators.wifi_choice import Choice, NoWeightsError, choose
+from needle_parsl.nsbi.estimators.wifi_choice import HeldOutChoice, NoWeightsError, choose
 from needle_parsl.nsbi.estimators.wifi_design import Design
-from needle_parsl.nsbi.estimators.wifi_loss import CHUNK, Moments, Sample, growth
+from needle_parsl.nsbi.estimators.wifi_loss import CHUNK, ClassEvents, LossDerivatives, growth
 
-__all__ = ["NoWeightsError", "Sample", "Weights", "fit"]
+__all__ = ["ClassEvents", "NoWeightsError", "Weights", "fit"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -94,7 +94,7 @@ class Weights:
         return eta
 
 
-def fit(numerator: Sample, denominator: Sample) -> Weights:
+def fit(numerator: ClassEvents, denominator: ClassEvents) -> Weights:
     """Fit the weights and estimate their covariance, H^-1 D H^-1.
 
     H is the Hessian of L, ridge and all; D sums the squared influence of each event over the classes it is in.
@@ -114,7 +114,12 @@ def fit(numerator: Sample, denominator: Sample) -> Weights:
 
 
 def _weights(
-    samples: tuple[Sample, Sample], design: Design, ridge: float, chosen: Choice, at: Floats, moments: Moments
+    samples: tuple[ClassEvents, ClassEvents],
+    design: Design,
+    ridge: float,
+    chosen: HeldOutChoice,
+    at: Floats,
+    moments: LossDerivatives,
 ) -> Weights:
     """Make the record of a minimum."""
     unit = 1 / np.sqrt(np.diag(moments.hessian))
@@ -136,7 +141,7 @@ def _weights(
     return replace(found, spread=_spread(found, samples))
 
 
-def _spread(weights: Weights, samples: tuple[Sample, Sample]) -> Floats:
+def _spread(weights: Weights, samples: tuple[ClassEvents, ClassEvents]) -> Floats:
     """Compute D: squared influence of every event, and the product for those that are in both classes."""
     total = np.zeros((len(weights.directions.T),) * 2)
     for side, sample in enumerate(samples):
@@ -154,5 +159,5 @@ def _spread(weights: Weights, samples: tuple[Sample, Sample]) -> Floats:
     return total
 
 
-def _influence(weights: Weights, sample: Sample, rows: npt.NDArray[np.intp] | slice, side: int) -> Floats:
+def _influence(weights: Weights, sample: ClassEvents, rows: npt.NDArray[np.intp] | slice, side: int) -> Floats:
     return weights.influence(sample.members[:, rows], sample.weight[rows], side)

@@ -25,7 +25,7 @@ from needle_parsl import salts
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.estimators.wifi_design import SIGNS, Design
-from needle_parsl.nsbi.estimators.wifi_loss import Sample, Side
+from needle_parsl.nsbi.estimators.wifi_loss import ClassEvents, Side
 
 Floats = npt.NDArray[np.float64]
 MOST = 100_000
@@ -50,7 +50,7 @@ class NoWeightsError(TaskError):
 
 
 @dataclass(frozen=True)
-class Choice:
+class HeldOutChoice:
     """What held-out events say."""
 
     ridges: tuple[float, ...]
@@ -76,7 +76,7 @@ class _Tried:
     """Where the halves have come to, for the next ridge."""
 
 
-def choose(samples: tuple[Sample, Sample], design: Design) -> Choice:
+def choose(samples: tuple[ClassEvents, ClassEvents], design: Design) -> HeldOutChoice:
     """Choose a ridge.
 
     Raises:
@@ -107,19 +107,19 @@ def choose(samples: tuple[Sample, Sample], design: Design) -> Choice:
         raise NoWeightsError("no fitted weights do as well as equal ones on held-out events")
     first = next(one for one in tried if one.ridge == ridges[0])
     share = sum(len(sample.weight) for sample in few) / (2 * sum(len(sample.weight) for sample in samples))
-    return Choice(tuple(share * ridge for ridge in ridges), first.loss, of_equal)
+    return HeldOutChoice(tuple(share * ridge for ridge in ridges), first.loss, of_equal)
 
 
-def _some(sample: Sample) -> Sample:
+def _some(sample: ClassEvents) -> ClassEvents:
     share = MOST / max(len(sample.weight), 1)
     return sample if share >= 1 else sample.take(hashing.uniform(sample.key, salts.key("wifi", "some")) < share)
 
 
-def _half(sample: Sample, half: int) -> Sample:
+def _half(sample: ClassEvents, half: int) -> ClassEvents:
     return sample.take(hashing.fold(sample.key, 2, salts.key("wifi", "halves")) == half)
 
 
-def _ladder(halves: Sequence[tuple[Sample, ...]], design: Design) -> list[_Tried]:
+def _ladder(halves: Sequence[tuple[ClassEvents, ...]], design: Design) -> list[_Tried]:
     """Try ridges from the strongest on, where each fit starts from the one before it; give the weakest first."""
     strongest = STRONGEST * float(design.widths[0]) ** 2
     weakest = max(WEAKEST * float(design.widths[-1]) ** 2, LEAST * strongest)
@@ -131,7 +131,7 @@ def _ladder(halves: Sequence[tuple[Sample, ...]], design: Design) -> list[_Tried
     return tried
 
 
-def _try(halves: Sequence[tuple[Sample, ...]], design: Design, ridge: float, starts: Sequence[Floats]) -> _Tried:
+def _try(halves: Sequence[tuple[ClassEvents, ...]], design: Design, ridge: float, starts: Sequence[Floats]) -> _Tried:
     """Fit each half, and judge it by the other one."""
     losses = [design.loss(half, ridge) for half in halves]
     nothing = np.zeros_like(design.equal)
@@ -145,7 +145,7 @@ def _try(halves: Sequence[tuple[Sample, ...]], design: Design, ridge: float, sta
     return _Tried(ridge, *_held_out(halves, [design.basis @ at for at in ends]), fitted, ends)
 
 
-def _held_out(halves: Sequence[tuple[Sample, ...]], weights: Sequence[Floats]) -> tuple[float, float]:
+def _held_out(halves: Sequence[tuple[ClassEvents, ...]], weights: Sequence[Floats]) -> tuple[float, float]:
     """Give the mean loss of the weights of each half on the other one, and its upper end; infinite if it is no number."""
     total, variance = 0.0, 0.0
     for other, own in zip(halves[::-1], weights, strict=True):

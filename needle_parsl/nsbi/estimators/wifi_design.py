@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
-from needle_parsl.nsbi.estimators.wifi_loss import Loss, Sample, Side
+from needle_parsl.nsbi.estimators.wifi_loss import ClassEvents, PenalisedLoss, Side
 
 Floats = npt.NDArray[np.float64]
 SIGNS = (-1, +1)
@@ -41,7 +41,7 @@ class Design:
     """Of the members and the constant, as they came."""
 
     @staticmethod
-    def of(numerator: Sample, denominator: Sample) -> Design:
+    def of(numerator: ClassEvents, denominator: ClassEvents) -> Design:
         """Decompose it, by a QR with pivots."""
         sides = _sides((numerator, denominator))
         r, pivot = linalg.qr(np.vstack([part for c in sides for part in c.triangles()]), mode="r", pivoting=True)
@@ -56,14 +56,14 @@ class Design:
         condition = float(diagonal[0] / diagonal[-1]) if len(diagonal) == size and diagonal[-1] else float("inf")
         return Design(basis, widths, widths * (rows @ equal), dropped, condition)
 
-    def loss(self, samples: Sequence[Sample], ridge: float) -> Loss:
+    def loss(self, samples: Sequence[ClassEvents], ridge: float) -> PenalisedLoss:
         """Give the loss over some of the events."""
-        return Loss(_sides(samples), self.basis, ridge / self.widths**2, self.equal)
+        return PenalisedLoss(_sides(samples), self.basis, ridge / self.widths**2, self.equal)
 
     def freedom(self, ridge: float) -> float:
         """Count the directions that a ridge leaves free, sum_k 1 / (1 + ridge / width_k^2)."""
         return float((1 / (1 + ridge / self.widths**2)).sum())
 
 
-def _sides(samples: Sequence[Sample]) -> list[Side]:
+def _sides(samples: Sequence[ClassEvents]) -> list[Side]:
     return [Side(sample, sign) for sample, sign in zip(samples, SIGNS, strict=True)]

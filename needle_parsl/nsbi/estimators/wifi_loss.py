@@ -33,7 +33,7 @@ STIFFEST = 1e-10
 """Least curvature along which a step goes, and that a minimum has, relative to the largest."""
 
 
-class Sample(NamedTuple):
+class ClassEvents(NamedTuple):
     """Events of one class, which trained no member."""
 
     members: npt.NDArray[np.floating[Any]]
@@ -43,9 +43,9 @@ class Sample(NamedTuple):
     key: npt.NDArray[np.uint64]
     """What makes an event unique, shape (N,): it may be in both classes, and is correlated with itself."""
 
-    def take(self, rows: npt.NDArray[np.bool_]) -> Sample:
+    def take(self, rows: npt.NDArray[np.bool_]) -> ClassEvents:
         """Keep some events."""
-        return Sample(self.members[:, rows], self.weight[rows], self.key[rows])
+        return ClassEvents(self.members[:, rows], self.weight[rows], self.key[rows])
 
     def effective(self) -> float:
         """Count the effective events, (sum w)^2 / sum w^2."""
@@ -59,7 +59,7 @@ def growth(exponent: Floats) -> tuple[Floats, Floats, Floats]:
     return slope * (1 + beyond), slope, np.where(beyond > 0, 0.0, slope)
 
 
-class Moments(NamedTuple):
+class LossDerivatives(NamedTuple):
     """The loss at some weights, with its derivatives along the basis."""
 
     loss: float
@@ -74,7 +74,7 @@ class Moments(NamedTuple):
 class Side:
     """A class as rows of the design, chunk by chunk."""
 
-    def __init__(self, sample: Sample, sign: int) -> None:
+    def __init__(self, sample: ClassEvents, sign: int) -> None:
         self.sample, self.sign, self.weight = sample, sign, sample.weight / sample.weight.sum()
 
     def chunks(self) -> Iterator[tuple[Floats, Floats]]:
@@ -114,7 +114,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Loss:
+class PenalisedLoss:
     """The penalised loss along a basis in which the ridge is diagonal."""
 
     sides: Sequence[Side]
@@ -125,11 +125,11 @@ class Loss:
     middle: Floats
     """Equal weights, shape (K,)."""
 
-    def __call__(self, at: Floats) -> Moments:
+    def __call__(self, at: Floats) -> LossDerivatives:
         """Evaluate it."""
         parts = [side.moments(self.basis, at) for side in self.sides]
         ridge = self.ridge(at)
-        return Moments(
+        return LossDerivatives(
             sum(part[0] for part in parts) + ridge,
             np.array([part[1] for part in parts]),
             sum((part[2] for part in parts), np.diag(self.stiffness)),
@@ -140,12 +140,12 @@ class Loss:
         """Give what the ridge adds."""
         return float(self.stiffness @ (at - self.middle) ** 2) / 2
 
-    def slope(self, at: Floats, found: Moments) -> Floats:
+    def slope(self, at: Floats, found: LossDerivatives) -> Floats:
         """Give the gradient, ridge and all."""
         whole: Floats = found.gradients.sum(axis=0) + self.stiffness * (at - self.middle)
         return whole
 
-    def minimum(self, *starts: Floats, enough: float = CONVERGED) -> tuple[Floats, Moments] | None:
+    def minimum(self, *starts: Floats, enough: float = CONVERGED) -> tuple[Floats, LossDerivatives] | None:
         """Go down from the calmest of some starts, until no step gains enough; None where that leads to no minimum.
 
         Negative weights have minima, the lowest ones, far away, where some events have run off; the one near ln r = 0 is meant.
@@ -169,7 +169,9 @@ class Loss:
             return None
         return (at, found) if np.linalg.eigvalsh(_scaled(found.hessian)[0])[0] > STIFFEST else None
 
-    def _lower(self, at: Floats, found: Moments, step: Floats, promise: float) -> tuple[Floats, Moments] | None:
+    def _lower(
+        self, at: Floats, found: LossDerivatives, step: Floats, promise: float
+    ) -> tuple[Floats, LossDerivatives] | None:
         """Go along a step until the loss has fallen by a part of what it promised."""
         for halving in range(HALVINGS):
             part = 0.5**halving

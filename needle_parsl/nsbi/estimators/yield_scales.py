@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Scale:
+class YieldScale:
     """What ln r of one ratio is multiplied with, and what is added then."""
 
     slope: float
@@ -37,10 +37,10 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class YieldScales:
     """Of ratios that belong together."""
 
-    scales: Mapping[str, Scale]
+    scales: Mapping[str, YieldScale]
     """By ratio."""
     loss: tuple[float, float]
     """Mean cross-entropy of events that did not train, at the yields: before and after."""
@@ -73,7 +73,7 @@ class Simulated:
 
 def processes(
     simulated: Simulated, raw: Mapping[str, Estimator], shares: Mapping[str, float], *, shared: bool
-) -> Normalisation:
+) -> YieldScales:
     """Normalise the nominal ratios together.
 
     Args:
@@ -94,17 +94,17 @@ def processes(
     found = yields.fit(events, slopes)
     offset = yields.gauge(found.offset, np.array([shares.get(name, 0.0) for name in names]))
     scales = {
-        name: Scale(*map(float, (found.slope[j], offset[j], found.slope_error[j], found.offset_error[j])))
+        name: YieldScale(*map(float, (found.slope[j], offset[j], found.slope_error[j], found.offset_error[j])))
         for j, name in enumerate(names)
         if name in raw
     }
     share = yields.posterior(found.slope[:, None] * log_ratio + offset[:, None], simulated.yields)
-    return Normalisation(scales, found.loss, share * joined.weight)
+    return YieldScales(scales, found.loss, share * joined.weight)
 
 
 def variations(
     joined: Events, weight: Floats, own: Mapping[str, Events], nominal: Events, raw: Mapping[str, Estimator]
-) -> Normalisation:
+) -> YieldScales:
     """Normalise the variations of a process: a slope for each, and a centre over all events, each as far as it is of this process.
 
     Args:
@@ -126,8 +126,8 @@ def variations(
     for place, (name, estimator) in enumerate(raw.items(), 1):
         slope = float(found.slope[place])
         offset = yields.centre(slope * estimator.of(joined), weight)
-        scales[name] = Scale(slope, offset, float(found.slope_error[place]), 0.0)
-    return Normalisation(scales, found.loss, np.empty((0, 0)))
+        scales[name] = YieldScale(slope, offset, float(found.slope_error[place]), 0.0)
+    return YieldScales(scales, found.loss, np.empty((0, 0)))
 
 
 def _finite(log_ratio: Floats, names: tuple[str, ...]) -> None:
@@ -137,7 +137,7 @@ def _finite(log_ratio: Floats, names: tuple[str, ...]) -> None:
             raise TaskError(f"ratio {name}: ln r is no number for {bad} of {len(row)} simulated events")
 
 
-def write(path: Path, found: Normalisation) -> None:
+def write(path: Path, found: YieldScales) -> None:
     """Write a normalisation as HDF5."""
     with h5py.File(path, "w") as file:
         file.attrs["scales"] = json.dumps({name: asdict(scale) for name, scale in found.scales.items()})
@@ -145,9 +145,9 @@ def write(path: Path, found: Normalisation) -> None:
         file["weight"] = found.weight
 
 
-def read(path: Path) -> Normalisation:
+def read(path: Path) -> YieldScales:
     """Read a normalisation."""
     with hdf5.opened(path, "normalisation of ratios") as file:
-        scales = {name: Scale(**table) for name, table in json.loads(file.attrs["scales"]).items()}
+        scales = {name: YieldScale(**table) for name, table in json.loads(file.attrs["scales"]).items()}
         before, after = file.attrs["loss"]
-        return Normalisation(scales, (float(before), float(after)), file["weight"][...])
+        return YieldScales(scales, (float(before), float(after)), file["weight"][...])

@@ -17,8 +17,8 @@ from needle_parsl import refs
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import columns, files, own_code, placeholders, sample_look, shared_events, user_functions
 from needle_parsl.nsbi.data.events import Events, Fractions
-from needle_parsl.nsbi.data.files import State
-from needle_parsl.nsbi.data.placeholders import Seen
+from needle_parsl.nsbi.data.files import FileState
+from needle_parsl.nsbi.data.placeholders import FeatureFacts
 from needle_parsl.nsbi.data.recipes import InputFile, Recipe
 from needle_parsl.nsbi.data.sample_look import Held, Look, guard
 from needle_parsl.nsbi.data.user_functions import Throw
@@ -85,13 +85,13 @@ def _look(
     exact = guard(problems, "physics", lambda: _has_density(*physics)) if physics[0] else False
     samples = {item.recipe.sample: guard(problems, item.recipe.sample, item.paths) or [] for item in looks}
     looked = files.states([path for paths in samples.values() for path in paths], known or {}, links)
-    states = {path: found for path, found in looked.items() if isinstance(found, State)}
+    states = {path: found for path, found in looked.items() if isinstance(found, FileState)}
     for item in looks:
         guard(problems, item.recipe.sample, partial(_distinct, item, samples[item.recipe.sample], looked))
     borders: dict[str, dict[str, list[int]]] = {}
     seen: dict[str, int] = {}
     kept: dict[str, Events] = {}
-    features: list[Seen] = []
+    features: list[FeatureFacts] = []
     wanted = wanted or Wanted()
     held = Held(seen, features, wanted, kept)
     for item in looks:
@@ -147,7 +147,7 @@ def digests(imported: set[str], named: set[str], opened: Iterable[str] = ()) -> 
     return {path: own_code.digest(path) for path in [*own_code.modules(imported, named), *sorted(opened)]}
 
 
-def _distinct(item: Look, paths: Sequence[str], states: Mapping[str, State | InputError]) -> None:
+def _distinct(item: Look, paths: Sequence[str], states: Mapping[str, FileState | InputError]) -> None:
     """Refuse files that are not there, or that are the same."""
     seen: dict[str, str] = {}
     wrong = []
@@ -189,7 +189,7 @@ def main(output: str) -> None:
     """
     request = json.load(sys.stdin)
     refs.note_calls(output)
-    wrong = columns.problems([columns.Source(**source) for source in request["columns"]])
+    wrong = columns.problems([columns.SampleFiles(**source) for source in request["columns"]])
     answer = {"columns": wrong} if wrong or not request["looks"] else {"columns": [], **_looked(request)}
     Path(output).write_text(json.dumps(answer), encoding="utf-8")
 

@@ -56,7 +56,7 @@ class Folds(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class SampleRow:
     """One line of the table of events."""
 
     name: str
@@ -179,7 +179,7 @@ class Facts:
     observed: int | None
     """Observed events; None without them."""
     feature_names: tuple[str, ...]
-    samples: list[Sample]
+    samples: list[SampleRow]
     histories: dict[str, list[Floats]]
     """By ratio, for each network the training and validation loss by epoch, shape (E, 2)."""
     failed: list[str]
@@ -241,7 +241,7 @@ def gather(
     subject: Subject,
     *,
     observed: int | None,
-    samples: Sequence[Sample],
+    samples: Sequence[SampleRow],
     packs: Mapping[str, Path],
     diagnostics: Mapping[str, RatioDiagnostics],
     inference: Inference,
@@ -288,14 +288,14 @@ def _work(seconds: Sequence[float]) -> tuple[int, float]:
     return len(seconds), sum(seconds)
 
 
-def sample(name: str, path: Path, fractions: Fractions, folds: Folds | None = None) -> Sample:
+def sample(name: str, path: Path, fractions: Fractions, folds: Folds | None = None) -> SampleRow:
     """Make a line of the table of events from a store; with cross-fitting, folds say which networks see an event."""
     with Store(path) as store:
         sums = {part: store.sums(*store.rows_of(part, fractions)) for part in PARTS}
         leaked, repeated = crossed_leaks(store, fractions, folds) if folds else leaks(store, fractions)
     total = sum(part.weight for part in sums.values())
     events, negative = (sum(getattr(part, what) for part in sums.values()) for what in ("events", "negative"))
-    return Sample(
+    return SampleRow(
         name=name,
         events=events,
         sum_of_weights=total,

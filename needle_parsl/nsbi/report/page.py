@@ -29,7 +29,7 @@ from needle_parsl.nsbi.report.gathering import Facts
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from needle_parsl.nsbi.report.figures import Entry
+    from needle_parsl.nsbi.report.figures import FigureEntry
 
 PART = "{# part #}"
 """Stands between the parts of the page: the head, what all parts use, and the parts."""
@@ -105,7 +105,7 @@ def _figures(folder: Path, facts: Facts) -> list[dict[str, Any]]:
     return [picture for picture in found if picture is not None]
 
 
-def _picture(folder: Path, name: str, entry: Entry, facts: Facts) -> dict[str, Any] | None:
+def _picture(folder: Path, name: str, entry: FigureEntry, facts: Facts) -> dict[str, Any] | None:
     """Draw one figure; None where there is nothing of its kind."""
     picture = {"section": entry.section, "name": name, "caption": entry.caption, "data": "", "reason": ""}
     try:

@@ -47,7 +47,7 @@ BINS = 8
 
 
 @dataclass(frozen=True)
-class Fitted:
+class ReplicaValues:
     """What one replica has fitted to a dataset."""
 
     parameters: tuple[str, ...]
@@ -57,9 +57,9 @@ class Fitted:
     at_bound: tuple[str, ...]
 
     @staticmethod
-    def of(best: Result) -> Fitted:
+    def of(best: Result) -> ReplicaValues:
         """Keep what is needed of a fit."""
-        return Fitted(best.parameters, best.values, best.converged, best.at_bound)
+        return ReplicaValues(best.parameters, best.values, best.converged, best.at_bound)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Replica:
 
     reason: str
     """Why it has no ratios; empty if it has."""
-    fits: Mapping[str, Fitted]
+    fits: Mapping[str, ReplicaValues]
     """By dataset."""
     ratios: Mapping[str, Floats]
     """ln r at the same points in every replica, each of shape (K,)."""
@@ -81,12 +81,12 @@ def fit_replica(likelihoods: Iterable[tuple[str, Likelihood]], simulation: Datas
         likelihoods: By dataset, one after the other.
         simulation: All simulated events, with these ratios.
     """
-    fits = {name: Fitted.of(minimise(own, own.rates, errors=False)) for name, own in likelihoods}
+    fits = {name: ReplicaValues.of(minimise(own, own.rates, errors=False)) for name, own in likelihoods}
     return Replica("", fits, points(simulation))
 
 
 @dataclass(frozen=True)
-class Counts:
+class NetworkCounts:
     """How many networks are behind one result."""
 
     replica: int
@@ -97,7 +97,7 @@ class Counts:
     """b: whether each of these has a bootstrap of its own."""
 
 
-def split(resampled: Floats, repeated: Floats, counts: Counts) -> Scatter:
+def split(resampled: Floats, repeated: Floats, counts: NetworkCounts) -> Scatter:
     """Split a scatter; where repeats scatter more than replicas do, the simulation's part is 0.
 
     Args:
@@ -131,7 +131,7 @@ def points(simulation: Dataset) -> dict[str, Floats]:
     return {name: values[rows] for name, values in simulation.ratios.items()}
 
 
-def summarise(resampled: Sequence[Replica], repeated: Sequence[Replica], counts: Counts) -> Replicas:
+def summarise(resampled: Sequence[Replica], repeated: Sequence[Replica], counts: NetworkCounts) -> Replicas:
     """Sum replicas up.
 
     Args:
@@ -164,7 +164,9 @@ def _stacked(replicas: Sequence[Replica], name: str) -> Floats:
     return np.array([one.ratios[name] for one in replicas])
 
 
-def _parameters(resampled: Sequence[Fitted], repeated: Sequence[Fitted], counts: Counts) -> dict[str, ParameterScatter]:
+def _parameters(
+    resampled: Sequence[ReplicaValues], repeated: Sequence[ReplicaValues], counts: NetworkCounts
+) -> dict[str, ParameterScatter]:
     """Split the scatter of each parameter over the fits that converged; None where fewer than two have."""
     good, again = ([fit for fit in fits if fit.converged] for fits in (resampled, repeated))
     lost = len(resampled) + len(repeated) - len(good) - len(again)
@@ -182,7 +184,7 @@ def _parameters(resampled: Sequence[Fitted], repeated: Sequence[Fitted], counts:
     return found
 
 
-def _log_ratio(resampled: Floats, repeated: Floats, counts: Counts) -> LogRatioScatter:
+def _log_ratio(resampled: Floats, repeated: Floats, counts: NetworkCounts) -> LogRatioScatter:
     """Split the scatter of ln r over all points, and in bins of ln r."""
     middle = repeated.mean(axis=0)
     groups = np.array_split(np.argsort(middle), BINS)
@@ -210,7 +212,7 @@ def read(path: Path) -> Replica:
     """Read a replica."""
     with hdf5.opened(path, "replica") as file:
         fits = {
-            name: Fitted(
+            name: ReplicaValues(
                 tuple(json.loads(group.attrs["parameters"])),
                 group["values"][...],
                 bool(group.attrs["converged"]),

@@ -39,7 +39,7 @@ class HistogramComparison(JsonRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration(JsonRecord):
+class CalibrationCurve(JsonRecord):
     """The score of a classifier beside the fraction of numerator events that have it, by bins; each of shape (B,)."""
 
     score: Sequence[float]
@@ -145,7 +145,7 @@ def _effective(values: Floats, weight: Floats, edges: Floats) -> Floats:
     return np.divide(total**2, squares, out=np.zeros_like(total), where=squares > 0)
 
 
-def calibration(score: Floats, label: npt.NDArray[np.bool_], weight: Floats) -> Calibration:
+def calibration(score: Floats, label: npt.NDArray[np.bool_], weight: Floats) -> CalibrationCurve:
     """Compare the score of a classifier with the fraction of numerator events that have it.
 
         chi2 = sum_b (fraction_b - score_b)^2 / sigma_b^2,  ndf = bins
@@ -168,7 +168,7 @@ def calibration(score: Floats, label: npt.NDArray[np.bool_], weight: Floats) -> 
     gap = np.abs(fraction - mean)
     log_ratio = np.bincount(place, weight * np.clip(logit(score), -FARTHEST, FARTHEST)) / total
     known = (fraction > 0) & (fraction < 1)
-    return Calibration(
+    return CalibrationCurve(
         score=mean.tolist(),
         fraction=fraction.tolist(),
         error=error.tolist(),

@@ -25,7 +25,7 @@ from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
 from needle_parsl.nsbi.data.loading.particles import Packed
 from needle_parsl.nsbi.training import user_errors
 from needle_parsl.nsbi.training.frozen import Embedding
-from needle_parsl.nsbi.training.members import Job, Settings
+from needle_parsl.nsbi.training.members import Settings, TrainingJob
 from needle_parsl.nsbi.training.ratio_events import RatioEvents
 from needle_parsl.nsbi.training.refusals import NotEmbeddedError
 
@@ -128,7 +128,7 @@ def computed(
     events: RatioEvents,
     network: nn.Module,
     embedding: Embedding,
-    job: Job,
+    job: TrainingJob,
     shelf: Shelf | None,
     between: Callable[[], None],
 ) -> Floats:

@@ -19,7 +19,7 @@ from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch
 from needle_parsl.nsbi.training.refusals import NotEmbeddedError, UnlikeError
 
 
-class Column(NamedTuple):
+class BatchColumn(NamedTuple):
     """An argument that is a column of the batch."""
 
     name: str
@@ -106,7 +106,7 @@ def shapes(leaves: list[Any], events: int) -> tuple[tuple[int, ...] | None, ...]
 
 
 def _given(value: Any, columns: Mapping[str, Any]) -> Any:
-    return columns[value.name] if isinstance(value, Column) else value
+    return columns[value.name] if isinstance(value, BatchColumn) else value
 
 
 class Known(nn.Module):

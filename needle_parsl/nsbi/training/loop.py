@@ -13,7 +13,7 @@ import torch
 
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.training.engine_protocol import Engine
-from needle_parsl.nsbi.training.members import Job, Member
+from needle_parsl.nsbi.training.members import Member, TrainingJob
 from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.training.ratio_events import Places
 from needle_parsl.nsbi.training.stopping import EarlyStopping
@@ -26,7 +26,7 @@ noise for one member, and what many events could still gain is nothing that a fi
 class MemberTraining:
     """One attempt to train one member."""
 
-    def __init__(self, member: Member, attempt: int, job: Job) -> None:
+    def __init__(self, member: Member, attempt: int, job: TrainingJob) -> None:
         self.member, self.attempt, self.job = member, attempt, job
         self.generator = torch.Generator().manual_seed(job.seed % 2**63)
         self.shuffled = self.generator.get_state()

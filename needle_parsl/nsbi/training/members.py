@@ -160,7 +160,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """All that a training is a function of."""
 
     settings: Settings
@@ -170,7 +170,7 @@ class Job:
     validation: Batchable | StoredView
 
     @staticmethod
-    def of(events: RatioEvents | StoredEvents, member: Member, settings: Settings, attempt: int) -> Job:
+    def of(events: RatioEvents | StoredEvents, member: Member, settings: Settings, attempt: int) -> TrainingJob:
         """Say what an attempt to train a member is.
 
         Args:
@@ -182,4 +182,4 @@ class Job:
         Raises:
             TaskError: The weights of a class do not add up to more than 0.
         """
-        return Job(member.settings(settings), member.seed_of(attempt), *events.look(member.view))
+        return TrainingJob(member.settings(settings), member.seed_of(attempt), *events.look(member.view))

@@ -7,7 +7,7 @@ class NotPackedError(Exception):
     """A module wants something that only lightning.Trainer gives; the message says what."""
 
 
-class RefusedError(Exception):
+class RefusedModuleError(Exception):
     """lightning.Trainer would refuse what a module has configured; the message says why."""
 
 

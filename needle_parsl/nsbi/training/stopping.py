@@ -19,7 +19,7 @@ KNOWN = ("EarlyStopping", "ModelCheckpoint", "LearningRateMonitor")
 
 
 @dataclass(frozen=True)
-class Rule:
+class ImprovementRule:
     """When a value is better than another."""
 
     monitor: str = MONITORED
@@ -45,8 +45,8 @@ class Rule:
 class EarlyStopping:
     """The rules of a pack."""
 
-    stop: Rule = field(default_factory=Rule)
-    best: Rule = field(default_factory=Rule)
+    stop: ImprovementRule = field(default_factory=ImprovementRule)
+    best: ImprovementRule = field(default_factory=ImprovementRule)
     patience: int | None = None
     """Epochs; None: as `[training]` says."""
     loss: str = MONITORED
@@ -103,5 +103,5 @@ def _written(callback: Any) -> str:
     return "its ModelCheckpoint writes files" if callback.dirpath or callback.save_last else ""
 
 
-def _rule(callback: Any, min_delta: float) -> Rule:
-    return Rule(callback.monitor or MONITORED, -1.0 if callback.mode == "max" else 1.0, min_delta)
+def _rule(callback: Any, min_delta: float) -> ImprovementRule:
+    return ImprovementRule(callback.monitor or MONITORED, -1.0 if callback.mode == "max" else 1.0, min_delta)

@@ -19,7 +19,7 @@ from needle_parsl.nsbi.data.loading import stretches
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch, Streamed, cut, tensors
 from needle_parsl.nsbi.data.loading.stretches import Stretch
 from needle_parsl.nsbi.data.loading.transforming import fitted_to_stores
-from needle_parsl.nsbi.data.loading.windows import Loading, Rows, joined
+from needle_parsl.nsbi.data.loading.windows import Loading, WindowRows, joined
 from needle_parsl.nsbi.data.store import Store
 from needle_parsl.nsbi.training.ratio_events import BOTH, MemberView, Places, balance, chosen
 from needle_parsl.nsbi.transforms.transform import Transform
@@ -153,9 +153,9 @@ class StoredView:
 class _Left:
     """What is left of an epoch."""
 
-    def __init__(self, pieces: Iterator[Rows]) -> None:
+    def __init__(self, pieces: Iterator[WindowRows]) -> None:
         self.pieces = pieces
-        self.rows: Rows | None = None
+        self.rows: WindowRows | None = None
         self.first = 0
         """Place of the first of the rows."""
 

@@ -21,7 +21,7 @@ from needle_parsl.nsbi.training.engine_protocol import Engine
 from needle_parsl.nsbi.training.engines.choosing import Choice
 from needle_parsl.nsbi.training.engines.sequential import chunk, witness
 from needle_parsl.nsbi.training.loop import MemberTraining
-from needle_parsl.nsbi.training.members import Job, Member, Settings
+from needle_parsl.nsbi.training.members import Member, Settings, TrainingJob
 from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.training.ratio_events import RatioEvents
 from needle_parsl.nsbi.training.refusals import NotPackedError, UnlikeError
@@ -223,7 +223,7 @@ class _Pack:
             return ""
         own = ended.job
         known = own.settings.embedding
-        job = Job.of(self.events, ended.member, self.settings, ended.attempt) if known else own
+        job = TrainingJob.of(self.events, ended.member, self.settings, ended.attempt) if known else own
         return _incomplete(job, trained_part.completed(own.settings, own.seed, ended.best), ended.seen)
 
     def trained(self, courses: list[MemberTraining], engine: str = "") -> None:
@@ -283,7 +283,7 @@ ROUNDED = 0.1
 """The same for a Trainer that computes with fewer bits."""
 
 
-def _incomplete(job: Job, best: torch.Tensor, seen: torch.Tensor) -> str:
+def _incomplete(job: TrainingJob, best: torch.Tensor, seen: torch.Tensor) -> str:
     """Say that a network is more than its weights: what they make gives another ln r than in the best epoch.
 
     So it is with a plain number that `forward` uses and training moves, or an average that was swapped back.
@@ -314,7 +314,7 @@ def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
-def _arithmetic(choice: Choice, jobs: Sequence[Job]) -> Engine:
+def _arithmetic(choice: Choice, jobs: Sequence[TrainingJob]) -> Engine:
     engine = catalogue.ENGINES[choice.engine]
     made: Engine = engine.load()(jobs, choice.plan) if engine.compiled else engine.load()(jobs)
     return made
@@ -326,7 +326,7 @@ def prepared(events: RatioEvents | StoredEvents, member: Member, settings: Setti
     Raises:
         TaskError: The weights of a class do not add up to more than 0.
     """
-    return MemberTraining(member, attempt, Job.of(events, member, settings, attempt))
+    return MemberTraining(member, attempt, TrainingJob.of(events, member, settings, attempt))
 
 
 def _initial(shape: networks.NetworkShape, seed: int) -> torch.Tensor:

@@ -17,7 +17,7 @@ from needle_parsl.nsbi.training.embeddings import Shelf
 from needle_parsl.nsbi.training.engines import backbone, choosing
 from needle_parsl.nsbi.training.engines.choosing import Choice
 from needle_parsl.nsbi.training.frozen import Embedding
-from needle_parsl.nsbi.training.members import Job, Member, Settings
+from needle_parsl.nsbi.training.members import Member, Settings, TrainingJob
 from needle_parsl.nsbi.training.ratio_events import RatioEvents
 from needle_parsl.nsbi.training.refusals import NotEmbeddedError
 from needle_parsl.nsbi.training.stored_events import StoredEvents
@@ -27,7 +27,7 @@ MEMORY = 2**30
 
 
 @dataclass(frozen=True)
-class Prepared:
+class TrainedPart:
     """What is trained, and by which engine."""
 
     events: RatioEvents | StoredEvents
@@ -42,7 +42,7 @@ def prepare(
     attempt: int = 0,
     shelf: Shelf | None = None,
     between: Callable[[], None] = lambda: None,
-) -> Prepared:
+) -> TrainedPart:
     """Choose the engine by a member, and compute the outputs of a frozen part where these can stand for the features.
 
     Args:
@@ -57,15 +57,15 @@ def prepare(
         InputError: The network or its loss cannot be used.
         TaskError: The weights of a class do not add up to more than 0.
     """
-    job = Job.of(events, member, settings, attempt)
-    whole = Prepared(events, settings, choosing.choose(job))
+    job = TrainingJob.of(events, member, settings, attempt)
+    whole = TrainedPart(events, settings, choosing.choose(job))
     if not settings.frozen or catalogue.ENGINES[whole.choice.engine].foreign:
         return whole
     try:
         found = _recognised(events, settings, job)
         known = _computed(found, job, shelf, between)
         own = replace(settings, embedding=found.embedding)
-        return Prepared(known, own, _chosen(job, Job.of(known, member, own, attempt), found.embedding))
+        return TrainedPart(known, own, _chosen(job, TrainingJob.of(known, member, own, attempt), found.embedding))
     except NotEmbeddedError as error:
         return replace(whole, choice=replace(whole.choice, reason=f"frozen parts are computed in every step: {error}"))
 
@@ -77,7 +77,7 @@ class _Found(NamedTuple):
     embedding: Embedding
 
 
-def _recognised(events: RatioEvents | StoredEvents, settings: Settings, job: Job) -> _Found:
+def _recognised(events: RatioEvents | StoredEvents, settings: Settings, job: TrainingJob) -> _Found:
     if isinstance(events, StoredEvents):
         raise NotEmbeddedError("the events stay in their stores; a larger [training] memory_mib would hold them")
     if settings.initial and len(settings.initial.weights) > 1:
@@ -97,7 +97,7 @@ def _failing(what: str) -> Iterator[None]:
         raise NotEmbeddedError(f"{what} ({type(error).__name__}: {printable(str(error))[:200]})") from error
 
 
-def _computed(found: _Found, job: Job, shelf: Shelf | None, between: Callable[[], None]) -> RatioEvents:
+def _computed(found: _Found, job: TrainingJob, shelf: Shelf | None, between: Callable[[], None]) -> RatioEvents:
     """Put the outputs in the place of the features.
 
     Raises:
@@ -114,7 +114,7 @@ def _computed(found: _Found, job: Job, shelf: Shelf | None, between: Callable[[]
     return replace(events, x=torch.from_numpy(x), particles=None)
 
 
-def _chosen(whole: Job, head: Job, embedding: Embedding) -> Choice:
+def _chosen(whole: TrainingJob, head: TrainingJob, embedding: Embedding) -> Choice:
     """Choose the engine for what is behind the frozen parts."""
     with _failing("with known outputs it fails"):
         backbone.agree(whole, head)

@@ -19,7 +19,7 @@ LIMIT = 10.0
 """Widths up to which a transform is as linear as its kind."""
 
 
-class Table(NamedTuple):
+class ColumnTable(NamedTuple):
     """Columns of one kind, side by side."""
 
     kind: str
@@ -33,7 +33,7 @@ class Table(NamedTuple):
 class Tables(NamedTuple):
     """A transform, ready to be evaluated."""
 
-    parts: Sequence[Table]
+    parts: Sequence[ColumnTable]
     """Kind by kind."""
     order: Any
     """For each output its place behind each other, shape (F',)."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from needle_parsl.nsbi.transforms.formulas import FORMULAS, Table, Tables, evaluate
+from needle_parsl.nsbi.transforms.formulas import FORMULAS, ColumnTable, Tables, evaluate
 
 CHUNK = 4096
 """Events at a time, so that what is computed of them stays in a near cache."""
@@ -211,7 +211,7 @@ def _column(plain: Mapping[str, Any]) -> Column:
     return Column(**values)
 
 
-def _tables(columns: Sequence[Column]) -> Iterator[Table]:
+def _tables(columns: Sequence[Column]) -> Iterator[ColumnTable]:
     """Put columns of one kind side by side; within a feature, columns of the output keep their order."""
     found: dict[str, list[tuple[int, Column, float]]] = {}
     for place, column in enumerate(columns):
@@ -221,11 +221,13 @@ def _tables(columns: Sequence[Column]) -> Iterator[Table]:
         own = [column for _, column, _ in found[kind]]
         places = np.array([place for place, _, _ in found[kind]], np.int64)
         if kind == "onehot":
-            yield Table(kind, places, (np.array([category for *_, category in found[kind]]),))
+            yield ColumnTable(kind, places, (np.array([category for *_, category in found[kind]]),))
         elif kind == "quantile":
-            yield Table(kind, places, _ramps(own))
+            yield ColumnTable(kind, places, _ramps(own))
         else:
-            yield Table(kind, places, tuple(np.array([getattr(c, name) for c in own]) for name in PARAMETERS[kind]))
+            yield ColumnTable(
+                kind, places, tuple(np.array([getattr(c, name) for c in own]) for name in PARAMETERS[kind])
+            )
 
 
 def _made(column: Column) -> list[tuple[str, float]]:

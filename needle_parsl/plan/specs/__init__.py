@@ -8,30 +8,30 @@ from typing import TypeVar
 from needle_parsl.plan.specs.application import Application
 from needle_parsl.plan.specs.fits import (
     Area,
-    Bootstrap,
+    BootstrapSpec,
     Closing,
     Count,
-    Distributions,
+    DistributionsSpec,
     Evaluate,
     Exact,
-    Fit,
-    Impacts,
+    FitSpec,
+    ImpactsSpec,
     Interval,
-    Limits,
-    Mixture,
+    LimitsSpec,
+    MixtureSpec,
     PlaneRows,
-    Replica,
+    ReplicaFit,
     Resampling,
 )
 from needle_parsl.plan.specs.networks import (
     Classes,
     Combine,
     Compose,
-    Covariance,
+    CovarianceSpec,
     Diagnose,
     Export,
-    Initial,
-    Member,
+    InitialSpec,
+    MemberSpec,
     Named,
     Normalise,
     Ratio,
@@ -40,12 +40,23 @@ from needle_parsl.plan.specs.networks import (
 )
 from needle_parsl.plan.specs.report import Report
 from needle_parsl.plan.specs.stores import Convert, File, Generate, Joint, Merge, Physics, Piece, Read, Share
-from needle_parsl.plan.specs.toys import Coverage, Neyman, RepeatedToys, Thrower, Toys
+from needle_parsl.plan.specs.toys import CoverageSpec, Neyman, RepeatedToys, Thrower, ToysSpec
 from needle_parsl.plan.stages import Stage
 
 S = TypeVar("S")
 Inference = (
-    Fit | Exact | Interval | PlaneRows | Area | Closing | Distributions | Impacts | Limits | Toys | Neyman | Coverage
+    FitSpec
+    | Exact
+    | Interval
+    | PlaneRows
+    | Area
+    | Closing
+    | DistributionsSpec
+    | ImpactsSpec
+    | LimitsSpec
+    | ToysSpec
+    | Neyman
+    | CoverageSpec
 )
 Spec = (
     Generate
@@ -55,16 +66,16 @@ Spec = (
     | Train
     | Normalise
     | Combine
-    | Covariance
+    | CovarianceSpec
     | Compose
     | Export
     | Diagnose
-    | Mixture
+    | MixtureSpec
     | Evaluate
     | Count
     | Inference
-    | Replica
-    | Bootstrap
+    | ReplicaFit
+    | BootstrapSpec
     | Report
 )
 
@@ -120,32 +131,32 @@ def _holds_code(spec: object) -> bool:
 __all__ = [
     "Application",
     "Area",
-    "Bootstrap",
+    "BootstrapSpec",
     "Classes",
     "Closing",
     "Combine",
     "Compose",
     "Convert",
     "Count",
-    "Covariance",
-    "Coverage",
+    "CovarianceSpec",
+    "CoverageSpec",
     "Diagnose",
-    "Distributions",
+    "DistributionsSpec",
     "Evaluate",
     "Exact",
     "Export",
     "File",
-    "Fit",
+    "FitSpec",
     "Generate",
-    "Impacts",
+    "ImpactsSpec",
     "Inference",
-    "Initial",
+    "InitialSpec",
     "Interval",
     "Joint",
-    "Limits",
-    "Member",
+    "LimitsSpec",
+    "MemberSpec",
     "Merge",
-    "Mixture",
+    "MixtureSpec",
     "Named",
     "Neyman",
     "Normalise",
@@ -155,7 +166,7 @@ __all__ = [
     "Ratio",
     "Read",
     "RepeatedToys",
-    "Replica",
+    "ReplicaFit",
     "Report",
     "Resampling",
     "Share",
@@ -163,7 +174,7 @@ __all__ = [
     "Splitting",
     "Task",
     "Thrower",
-    "Toys",
+    "ToysSpec",
     "Train",
     "own_code",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from needle_parsl.analysis import Model, Plane, Scan
+from needle_parsl.analysis import Model, PlaneGrid, ScanGrid
 from needle_parsl.densities import Density, Shape
 from needle_parsl.plan.keys import IF_SAID
 from needle_parsl.plan.specs.networks import Combine, Normalise, Splitting
@@ -12,7 +12,7 @@ from needle_parsl.plan.specs.stores import Physics, Share
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixture:
+class MixtureSpec:
     """Measure the mixture of all processes along a parameter."""
 
     model: Model
@@ -61,7 +61,7 @@ class Count:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit:
+class FitSpec:
     """Fit a dataset."""
 
     dataset: str
@@ -80,7 +80,7 @@ class Fit:
 class Exact:
     """Fit a dataset with the exact densities."""
 
-    fit: Fit
+    fit: FitSpec
     physics: Physics
     reference: tuple[Share, ...]
 
@@ -89,9 +89,9 @@ class Exact:
 class Interval:
     """Scan a parameter over a dataset."""
 
-    fit: Fit
+    fit: FitSpec
     poi: str
-    scan: Scan | None
+    scan: ScanGrid | None
     levels: tuple[float, ...]
     statistical: bool = False
     """Whether nuisance parameters stay at their best fit."""
@@ -105,8 +105,8 @@ class Interval:
 class PlaneRows:
     """Scan two parameters over a dataset, some rows of them."""
 
-    fit: Fit
-    plane: Plane
+    fit: FitSpec
+    plane: PlaneGrid
     rows: tuple[int, int]
     """First and last, the latter not included."""
 
@@ -115,25 +115,25 @@ class PlaneRows:
 class Area:
     """Join the strips of a scan of two parameters."""
 
-    fit: Fit
+    fit: FitSpec
     strips: tuple[str, ...]
     """Their names."""
     levels: tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Distributions:
+class DistributionsSpec:
     """Compare data with the model before and after the fit."""
 
-    fit: Fit
+    fit: FitSpec
     features: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Impacts:
+class ImpactsSpec:
     """Find how far nuisance parameters move the parameter of interest."""
 
-    fit: Fit
+    fit: FitSpec
     poi: str
     methods: tuple[str, ...]
 
@@ -142,7 +142,7 @@ class Impacts:
 class Closing:
     """Check that what is injected into the simulation comes back."""
 
-    fit: Fit
+    fit: FitSpec
     """Of Asimov data."""
     poi: str
     simulation: Evaluate
@@ -155,10 +155,10 @@ class Closing:
 
 
 @dataclass(frozen=True)
-class Limits:
+class LimitsSpec:
     """Find upper limits and the discovery significance of a dataset."""
 
-    fit: Fit
+    fit: FitSpec
     poi: str
     level: float
     background: float
@@ -184,15 +184,15 @@ class Resampling:
 
 
 @dataclass(frozen=True)
-class Replica:
+class ReplicaFit:
     """Fit again, with ratios that were trained on resampled events or with other seeds."""
 
     again: Resampling
-    fits: tuple[Fit, ...]
+    fits: tuple[FitSpec, ...]
 
 
 @dataclass(frozen=True)
-class Bootstrap:
+class BootstrapSpec:
     """Split the scatter of replicas into the noise of training and the statistics of the simulation."""
 
     replicas: tuple[str, ...]

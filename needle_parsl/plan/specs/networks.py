@@ -66,7 +66,7 @@ class Splitting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class MemberSpec:
     """One network to train."""
 
     member: int
@@ -83,7 +83,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Initial:
+class InitialSpec:
     """Weights that a training starts from."""
 
     digest: str
@@ -102,14 +102,14 @@ class Train:
     """With `members` set to 1, since the number of the others changes nothing here."""
     fold_salt: int
     validation_salt: int
-    members: tuple[Member, ...]
+    members: tuple[MemberSpec, ...]
     replica: bool = False
     """Whether bootstraps are those of replicas, in which all is resampled."""
     yields: tuple[Share, ...] = ()
     """Of the classes, at which the length of a training is chosen; none where all count the same."""
     transform: Wanted = field(default_factory=Wanted)
     """What is done to features before networks see them."""
-    initial: Initial | None = field(default=None, metadata=IF_SAID)
+    initial: InitialSpec | None = field(default=None, metadata=IF_SAID)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +145,7 @@ class Normalise:
 
 
 @dataclass(frozen=True)
-class Covariance:
+class CovarianceSpec:
     """Compute the joint covariance of wifi ratios."""
 
     ratios: tuple[Ratio, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from needle_parsl.plan.keys import NOT_IN_KEY
-from needle_parsl.plan.specs.fits import Fit, Resampling
+from needle_parsl.plan.specs.fits import FitSpec, Resampling
 from needle_parsl.plan.specs.stores import Convert, Physics
 
 
@@ -22,10 +22,10 @@ class Thrower:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Toys:
+class ToysSpec:
     """Throw and fit a block of toys."""
 
-    fit: Fit
+    fit: FitSpec
     """The model; and the data that decide where nuisance parameters are, if they are profiled."""
     poi: str
     truth: tuple[tuple[str, float], ...]
@@ -59,7 +59,7 @@ class Toys:
 class Neyman:
     """Construct a confidence belt."""
 
-    fit: Fit
+    fit: FitSpec
     poi: str
     grid: tuple[float, ...]
     blocks: tuple[tuple[str, ...], ...]
@@ -86,7 +86,7 @@ class RepeatedToys:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Coverage:
+class CoverageSpec:
     """Sum up toys of known truth."""
 
     poi: str
@@ -95,6 +95,6 @@ class Coverage:
     levels: tuple[float, ...]
     belt: bool
     """Whether there is a confidence belt."""
-    inflated: Fit | None = None
+    inflated: FitSpec | None = None
     """Given where ensemble weights are fitted: the model, in which their error is propagated."""
     repeated: tuple[RepeatedToys, ...] = ()

@@ -37,7 +37,7 @@ def dataset(root: str, name: str) -> Dataset:
     return datasets.read(path(root, "evaluate", name))
 
 
-def simulation(root: str, spec: specs.Fit) -> Dataset:
+def simulation(root: str, spec: specs.FitSpec) -> Dataset:
     """Read the simulated events behind a fit; there are none behind one of binned regions alone."""
     return nothing() if spec.binned else dataset(root, "asimov")
 
@@ -99,13 +99,13 @@ def yields(root: str, spec: specs.Evaluate) -> dict[str, float]:
     return nominal | varied
 
 
-def fitted(root: str, spec: specs.Fit) -> Dataset:
+def fitted(root: str, spec: specs.FitSpec) -> Dataset:
     """Read the events of a fit; Asimov events are weighted to the nominal parameters."""
     found = simulation(root, spec) if spec.binned else dataset(root, spec.dataset)
     return found if spec.binned or spec.dataset != "asimov" else weighted(spec, found)
 
 
-def weighted(spec: specs.Fit, found: Dataset) -> Dataset:
+def weighted(spec: specs.FitSpec, found: Dataset) -> Dataset:
     """Weight simulated events to the nominal parameters: Asimov data."""
     rates = Rates.build(spec.model)
     factors = dict(zip(rates.processes, rates.factors(rates.start)[0].tolist(), strict=True))
@@ -117,23 +117,25 @@ def weighted(spec: specs.Fit, found: Dataset) -> Dataset:
     return at(found, factors)
 
 
-def expected(spec: specs.Fit) -> specs.Fit:
+def expected(spec: specs.FitSpec) -> specs.FitSpec:
     """Say that Asimov data is fitted."""
     return replace(spec, dataset="asimov")
 
 
-def likelihood(root: str, spec: specs.Fit) -> Likelihood:
+def likelihood(root: str, spec: specs.FitSpec) -> Likelihood:
     """Build the likelihood of a dataset; the simulated test events are behind Z_j, too."""
     return likelihood_of(spec, fitted(root, spec), simulation(root, spec), regions(root, spec))
 
 
-def likelihood_of(spec: specs.Fit, data: Dataset, simulation: Dataset, regions: Sequence[Counts] = ()) -> Likelihood:
+def likelihood_of(
+    spec: specs.FitSpec, data: Dataset, simulation: Dataset, regions: Sequence[Counts] = ()
+) -> Likelihood:
     """Build the likelihood of events that are in memory, and of counts in binned regions."""
     made = Builder.of(spec.model, spec.shapes)
     return made.counting(regions) if spec.binned else made.likelihood(data, simulation, regions)
 
 
-def regions(root: str, spec: specs.Fit) -> list[Counts]:
+def regions(root: str, spec: specs.FitSpec) -> list[Counts]:
     """Read the binned regions of a fit; with Asimov data nothing was observed in them."""
     found = [_region(root, name) for name in spec.model.regions]
     observed = spec.dataset != "asimov"

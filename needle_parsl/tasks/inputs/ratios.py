@@ -71,7 +71,7 @@ def pair(
     return numerator, Events.join(below, numerator.names)
 
 
-def roles(root: str, spec: specs.Covariance) -> Iterator[list[Role]]:
+def roles(root: str, spec: specs.CovarianceSpec) -> Iterator[list[Role]]:
     """Read sample by sample what its events, varied or not, have done to the weights of each ratio."""
     parts = [(r, 0, r.numerator, 1.0) for r in spec.ratios] + [
         (ratio, 1, density, expected / total(root, density.name))

@@ -11,7 +11,7 @@ from needle_parsl.densities import Density
 from needle_parsl.nsbi.data import store as stores
 from needle_parsl.nsbi.data.events import Events, Fractions, Part
 from needle_parsl.nsbi.data.generation import TREE
-from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
+from needle_parsl.nsbi.data.recipes import FileRange, InputFile, Recipe
 from needle_parsl.nsbi.data.store import Lost, Schema, Store
 from needle_parsl.plan import specs, stages
 
@@ -35,7 +35,7 @@ def schema(spec: specs.Convert) -> Schema:
     return Schema(spec.features, spec.particles.names if spec.particles else (), spec.salt, joint)
 
 
-def pieces(root: str, spec: specs.Convert, wanted: tuple[specs.Piece, ...]) -> list[Piece]:
+def pieces(root: str, spec: specs.Convert, wanted: tuple[specs.Piece, ...]) -> list[FileRange]:
     """Locate pieces of a sample's files; one without a path is what the sample's generator wrote."""
     own = str(path(root, "generate", spec.sample))
     found = []
@@ -49,7 +49,7 @@ def pieces(root: str, spec: specs.Convert, wanted: tuple[specs.Piece, ...]) -> l
             share=piece.share,
             links=f.links,
         )
-        found.append(Piece(file, piece.start, piece.stop))
+        found.append(FileRange(file, piece.start, piece.stop))
     return found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from needle_parsl import rundir
 from needle_parsl.processes import python
-from needle_parsl.site import Shape, Site
+from needle_parsl.site import NodeShape, Site
 from needle_parsl.workflow.executors import job_options
 
 LOG, SCRIPT = "driver.log", "driver.sh"
@@ -59,7 +59,7 @@ def script(arguments: list[str], cwd: Path, root: Path, site: Site, submit: str,
     )
 
 
-def _asked(shape: Shape, scheduler: str, name: str, log: Path) -> list[str]:
+def _asked(shape: NodeShape, scheduler: str, name: str, log: Path) -> list[str]:
     named = job_options.named(shape, scheduler)
     if scheduler == "pbs":
         own = [

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from needle_parsl.site import Shape
+from needle_parsl.site import NodeShape
 
 SIGNS = {"slurm": "#SBATCH", "pbs": "#PBS"}
 """What lines with options begin with."""
 
 
-def named(shape: Shape, scheduler: str) -> dict[str, str]:
+def named(shape: NodeShape, scheduler: str) -> dict[str, str]:
     """Give the options that have a name of their own, as Parsl's providers call them; none that the site leaves open."""
     asked = {"account": shape.account, "partition": shape.queue, "qos": shape.qos, "constraint": shape.constraint}
     if scheduler == "pbs":

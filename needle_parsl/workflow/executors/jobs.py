@@ -12,7 +12,7 @@ from typing import Any
 
 from needle_parsl import files, rundir
 from needle_parsl.errors import InputError, TaskError
-from needle_parsl.site import Shape
+from needle_parsl.site import NodeShape
 from needle_parsl.workflow import forms
 
 FORM = {
@@ -33,7 +33,7 @@ class SpentError(TaskError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class SchedulerJob:
     """A job of the scheduler, which is a block of Parsl."""
 
     shape: str
@@ -60,10 +60,10 @@ class Jobs:
 
     def __init__(self, root: Path, budget: float = 0.0, say: Callable[[str], None] = lambda _: None) -> None:
         self.path, self.budget, self.say, self.writing = root / rundir.JOBS, budget, say, threading.Lock()
-        self.jobs: dict[str, Job] = {}
+        self.jobs: dict[str, SchedulerJob] = {}
         with suppress(InputError, TypeError, AttributeError):  # damaged, or none yet: it costs only its history
             found: dict[str, Any] = files.read_json(self.path)
-            self.jobs = {job: Job(**facts) for job, facts in found.items() if forms.fits(facts, FORM)}
+            self.jobs = {job: SchedulerJob(**facts) for job, facts in found.items() if forms.fits(facts, FORM)}
         self._leave_behind()
 
     def _leave_behind(self) -> None:
@@ -78,7 +78,7 @@ class Jobs:
         now = time.time()
         return sum(job.node_hours(now, at_most=at_most) for job in self.jobs.values())
 
-    def make_room(self, shape: Shape) -> None:
+    def make_room(self, shape: NodeShape) -> None:
         """Refuse one more job that the budget may not cover.
 
         Raises:
@@ -91,9 +91,9 @@ class Jobs:
                 f"({self.node_hours():.3g} are spent); raise budget in the site file, and the same command goes on from here"
             )
 
-    def add(self, name: str, label: str, shape: Shape) -> None:
+    def add(self, name: str, label: str, shape: NodeShape) -> None:
         """Write down a job that was submitted."""
-        self._set(name, Job(shape=label, nodes=shape.nodes, walltime=shape.seconds(), submitted=time.time()))
+        self._set(name, SchedulerJob(shape=label, nodes=shape.nodes, walltime=shape.seconds(), submitted=time.time()))
 
     def see(self, name: str, state: str, *, ended: bool, asked: bool = False) -> None:
         """Write down how a job is, if that has changed.
@@ -113,7 +113,7 @@ class Jobs:
         if state in UNASKED and not asked:
             self.say(f"job {name} has ended ({state.lower()}); the next one goes on from what was kept")
 
-    def _set(self, name: str, job: Job) -> None:
+    def _set(self, name: str, job: SchedulerJob) -> None:
         with self.writing:
             self.jobs[name] = job
             files.write_json(self.path, {name: asdict(job) for name, job in self.jobs.items()})

@@ -23,7 +23,7 @@ from parsl.launchers import (
 from parsl.providers import PBSProProvider
 from parsl.providers.cluster_provider import ClusterProvider
 
-from needle_parsl.site import Shape, Site
+from needle_parsl.site import NodeShape, Site
 from needle_parsl.workflow.executors import job_options
 from needle_parsl.workflow.executors.jobs import Jobs, SpentError
 from needle_parsl.workflow.executors.patches.ended_jobs import EndedJobs
@@ -41,7 +41,7 @@ WAITING = 20.0
 class BatchProvider(Polling, Refusals, EndedJobs, ClusterProvider):
     """What the providers of all schedulers have in common; mixed into one of Parsl's."""
 
-    def watch(self, site: Site, label: str, shape: Shape, name: str, jobs: Jobs) -> None:
+    def watch(self, site: Site, label: str, shape: NodeShape, name: str, jobs: Jobs) -> None:
         """Take note of the run.
 
         Args:
@@ -189,7 +189,7 @@ def provider(site: Site, label: str, name: str, jobs: Jobs) -> Any:
     return made
 
 
-def _setup(shape: Shape) -> str:
+def _setup(shape: NodeShape) -> str:
     """Give the lines of the job before its workers start: when it ends, and what the site wants there."""
     ends = f"export NEEDLE_JOB_END=$(( $(date +%s) + {shape.seconds()} ))\n{SLURMS_END}"
     if not shape.setup:
@@ -197,7 +197,7 @@ def _setup(shape: Shape) -> str:
     return f"{ends}\nset -e\n{shape.setup.rstrip()}\nset +e"
 
 
-def _slurm(shape: Shape, common: dict[str, Any]) -> Slurm:
+def _slurm(shape: NodeShape, common: dict[str, Any]) -> Slurm:
     return Slurm(
         gpus_per_node=shape.gpus_per_node or None,
         cores_per_node=shape.cores_per_node or None,
@@ -207,7 +207,7 @@ def _slurm(shape: Shape, common: dict[str, Any]) -> Slurm:
     )
 
 
-def _pbs(shape: Shape, common: dict[str, Any]) -> Pbs:
+def _pbs(shape: NodeShape, common: dict[str, Any]) -> Pbs:
     return Pbs(
         select_options=shape.select,
         cpus_per_node=shape.cores_per_node or 1,

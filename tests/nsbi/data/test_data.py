@@ -15,7 +15,7 @@ from pyarrow import parquet
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import acceptance, conversion, generation, readers, sample_look, store
 from needle_parsl.nsbi.data.events import Events, Fractions
-from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
+from needle_parsl.nsbi.data.recipes import FileRange, InputFile, Recipe
 from needle_parsl.nsbi.data.store import Schema
 from needle_parsl.nsbi.programs import inspect_inputs
 
@@ -51,7 +51,7 @@ def convert(*paths: Path, **changes: object) -> Events:
 
 def converted(files: list[InputFile], wanted: Recipe) -> Events:
     """Convert files whole, and judge the sample, as the task does."""
-    found = Events.join([conversion.convert(Piece(file), wanted) for file in files], wanted.features)
+    found = Events.join([conversion.convert(FileRange(file), wanted) for file in files], wanted.features)
     acceptance.judge(found, [file.path for file in files], wanted)
     return found
 

@@ -17,7 +17,7 @@ from pyarrow import parquet
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import conversion
 from needle_parsl.nsbi.data.particles import ParticleRecipe
-from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
+from needle_parsl.nsbi.data.recipes import FileRange, InputFile, Recipe
 
 N = 60
 GENERATOR = np.random.default_rng(8)
@@ -80,7 +80,7 @@ def convert(path: Path, names: Sequence[str], selection: str = "", jets: tuple[s
         computed=(),
         particles=particles,
     )
-    return conversion.convert(Piece(InputFile(path=str(path), tree="", label="label")), recipe)
+    return conversion.convert(FileRange(InputFile(path=str(path), tree="", label="label")), recipe)
 
 
 NULLS = pa.array([None if i % 2 else 1.0 for i in range(N)])

@@ -14,7 +14,7 @@ import pytest
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import columns, conversion, files, gathering, readers
 from needle_parsl.nsbi.data.readers import links
-from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
+from needle_parsl.nsbi.data.recipes import FileRange, InputFile, Recipe
 from needle_parsl.nsbi.programs import survey
 
 N = 400
@@ -66,9 +66,9 @@ def plant(how: str, folder: Path) -> Path:
 def test_data_that_lies_elsewhere_is_refused(how: str, why: str, tmp_path: Path) -> None:
     path = plant(how, tmp_path)
     with pytest.raises(InputError) as raised:
-        conversion.convert(Piece(InputFile(path=str(path), tree="", label="l")), RECIPE)
+        conversion.convert(FileRange(InputFile(path=str(path), tree="", label="l")), RECIPE)
     assert str(raised.value).startswith(f'{path}: sample s: column "x1" has a type that cannot be used ({why}')
-    source = columns.Source(
+    source = columns.SampleFiles(
         store="s",
         key="samples.s",
         files=[str(path)],
@@ -85,7 +85,7 @@ def test_data_that_lies_elsewhere_is_refused(how: str, why: str, tmp_path: Path)
     assert (
         len(
             conversion.convert(
-                Piece(InputFile(path=str(path), tree="", label="l")),
+                FileRange(InputFile(path=str(path), tree="", label="l")),
                 Recipe(sample="s", features=("x2",), weight=1.0, selections=(), id=()),
             )
         )
@@ -135,9 +135,11 @@ def test_links_within_a_file_are_followed(tmp_path: Path) -> None:
 def test_files_that_the_user_names_are_read_and_count(how: str, tmp_path: Path) -> None:
     path, other = plant(how, tmp_path), str(tmp_path / ("secret.txt" if how == "raw" else "other.h5"))
     found = files.states([str(path)], {}, [other, str(tmp_path / "not.h5")])[str(path)]
-    assert isinstance(found, files.State)
+    assert isinstance(found, files.FileState)
     assert found.links == (other,)
-    piece = Piece(InputFile(path=str(path), tree="", label=found.digest, stamp=tuple(found.stamp), links=found.links))
+    piece = FileRange(
+        InputFile(path=str(path), tree="", label=found.digest, stamp=tuple(found.stamp), links=found.links)
+    )
     events = gathering.gather([piece], RECIPE).events
     np.testing.assert_array_equal(events.x[:, 0], np.full(N, ord("s") if how == "raw" else 0.0, np.float32))
     assert files.states([str(path)], {str(path): asdict(found)}, [other])[str(path)].digest == found.digest  # type: ignore[union-attr]

@@ -18,7 +18,7 @@ from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.data import conversion, formulas, hashing, values
 from needle_parsl.nsbi.data.jagged import Jagged
 from needle_parsl.nsbi.data.particles import ParticleRecipe, gather
-from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
+from needle_parsl.nsbi.data.recipes import FileRange, InputFile, Recipe
 from needle_parsl.nsbi.report.checks import outside
 from needle_parsl.nsbi.statistics import outside as beyond
 from needle_parsl.nsbi.statistics.results import FitResult, OutsideEvents
@@ -54,9 +54,9 @@ def recipe(**changed: Any) -> Recipe:
     return Recipe(**{**whole, **changed})
 
 
-def written(path: Path, columns: dict[str, Any]) -> Piece:
+def written(path: Path, columns: dict[str, Any]) -> FileRange:
     (csv.write_csv if path.suffix == ".csv" else parquet.write_table)(pa.table(columns), path)
-    return Piece(InputFile(path=str(path), tree="", label="l"))
+    return FileRange(InputFile(path=str(path), tree="", label="l"))
 
 
 @pytest.mark.parametrize(

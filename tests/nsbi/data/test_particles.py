@@ -16,7 +16,7 @@ from needle_parsl.nsbi.data import conversion, store
 from needle_parsl.nsbi.data.jagged import Jagged, ends
 from needle_parsl.nsbi.data.loading.particles import Packed, Padded
 from needle_parsl.nsbi.data.particles import ParticleRecipe, gather
-from needle_parsl.nsbi.data.recipes import Computed, InputFile, Piece, Recipe
+from needle_parsl.nsbi.data.recipes import ComputedColumn, FileRange, InputFile, Recipe
 from needle_parsl.nsbi.data.store import Schema
 from needle_parsl.nsbi.training import networks
 from needle_parsl.nsbi.training.particles import packed
@@ -158,14 +158,14 @@ def fails(events): return events.Jet_Pq
 """
 
 
-def hzz(sample_data: Path, function: str = "ht", **changes: object) -> tuple[Piece, Recipe]:
-    computed = (Computed("ht", f"physics.py:{function}", ("Jet_Px", "NJet")),)
+def hzz(sample_data: Path, function: str = "ht", **changes: object) -> tuple[FileRange, Recipe]:
+    computed = (ComputedColumn("ht", f"physics.py:{function}", ("Jet_Px", "NJet")),)
     fields = {
         "sample": "s", "features": ("ht", "MET_px"), "weight": "EventWeight", "selections": ("NJet >= 1",), "id": (),
         "derived": (), "computed": computed, "particles": ParticleRecipe(("Px", "E"), "Jet", 2, "E"), "physics": (SOURCE, "physics.py"),
     }  # fmt: skip
     path = sample_data / "cms_open_data" / "uproot-HZZ.root"
-    return Piece(InputFile(path=str(path), tree="", label="d")), Recipe(**{**fields, **changes})
+    return FileRange(InputFile(path=str(path), tree="", label="d")), Recipe(**{**fields, **changes})
 
 
 def test_real_jets_and_a_function_of_them(sample_data: Path, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import conversion, placeholders
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.particles import ParticleRecipe
-from needle_parsl.nsbi.data.placeholders import Seen
-from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
+from needle_parsl.nsbi.data.placeholders import FeatureFacts
+from needle_parsl.nsbi.data.recipes import FileRange, InputFile, Recipe
 from needle_parsl.nsbi.transforms.wanted import STORED, Wanted
 
 N = 4000
@@ -27,7 +27,7 @@ def features(share: float = 0.4, value: float = -25.0, n: int = N) -> np.ndarray
     return np.column_stack([20 + RANDOM.exponential(30, n), *pair, RANDOM.poisson(2, n)]).astype(np.float32)
 
 
-def seen(sample: str, x: np.ndarray, wanted: Wanted | None = None, complete: bool = True) -> Seen:
+def seen(sample: str, x: np.ndarray, wanted: Wanted | None = None, complete: bool = True) -> FeatureFacts:
     events = Events(names=NAMES[: x.shape[1]], x=x, weight=np.ones(len(x)), id=np.arange(len(x), dtype=np.uint64))
     return placeholders.see(sample, events, wanted or Wanted(), complete=complete)
 
@@ -133,9 +133,9 @@ def test_one_bad_event_among_very_many_is_found() -> None:
     assert "has values down to -3, 0 or less in 1 of" in message
 
 
-def written(path: Path, **columns: np.ndarray) -> Piece:
+def written(path: Path, **columns: np.ndarray) -> FileRange:
     parquet.write_table(pa.table(columns), path)
-    return Piece(InputFile(path=str(path), tree="", label="label"))
+    return FileRange(InputFile(path=str(path), tree="", label="label"))
 
 
 @pytest.mark.parametrize(("missing", "stored"), [((-25.0, "nan"), -25.0), (("nan",), STORED), (("nan", -7.0), -7.0)])

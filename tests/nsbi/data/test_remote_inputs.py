@@ -23,7 +23,7 @@ from needle_parsl.nsbi.data.conversion import convert
 from needle_parsl.nsbi.data.events import Fractions
 from needle_parsl.nsbi.data.gathering import gather
 from needle_parsl.nsbi.data.readers import source
-from needle_parsl.nsbi.data.recipes import InputFile, Piece, Recipe
+from needle_parsl.nsbi.data.recipes import FileRange, InputFile, Recipe
 from needle_parsl.nsbi.programs import inspect_inputs
 
 COLUMNS = {"x": np.linspace(0, 1, 5000), "w": np.ones(5000), "event": np.arange(5000)}
@@ -104,7 +104,7 @@ RECIPE = Recipe(sample="s", features=("x",), weight="w", selections=(), id=("eve
 
 
 def numbers(url: str) -> list[int]:
-    return [int(i) for i in convert(Piece(InputFile(path=url, tree="", label="")), RECIPE).id]
+    return [int(i) for i in convert(FileRange(InputFile(path=url, tree="", label="")), RECIPE).id]
 
 
 @pytest.mark.parametrize("name", ["part0.root", "all.parquet", "all.csv"])
@@ -148,7 +148,7 @@ def test_look_and_read_notice_a_replaced_file(server: Server, tmp_path: Path) ->
     assert found["problems"] == []
     assert list(found["samples"]["s"]) == [f"{server.url}/part{i}.root" for i in (0, 1)]
     state = found["files"][f"{server.url}/part0.root"]
-    piece = Piece(
+    piece = FileRange(
         InputFile(path=f"{server.url}/part0.root", tree="", label=state["digest"], stamp=tuple(state["stamp"]))
     )
     assert len(gather([piece], RECIPE).events) == 3000

@@ -13,7 +13,7 @@ from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import store
 from needle_parsl.nsbi.data.events import Events, Fractions
 from needle_parsl.nsbi.data.jagged import Jagged, ends
-from needle_parsl.nsbi.data.store import Lost, Schema, Source, Store
+from needle_parsl.nsbi.data.store import Lost, Schema, Store, StoredSource
 from needle_parsl.nsbi.data.store.layout import CELL, bits_for, pooled, runs
 
 N = 60_000
@@ -174,7 +174,7 @@ def test_repeated_ids_are_counted_across_parts(tmp_path: Path) -> None:
 
 def test_every_part_of_a_bad_file_is_left_out(tmp_path: Path) -> None:
     whole = events(3000)
-    bad, good = Source("bad.root", "1"), Source("good.root", "2")
+    bad, good = StoredSource("bad.root", "1"), StoredSource("good.root", "2")
     lost = Lost("bad.root", "bad.root: is damaged", 0.4)
     store.write(tmp_path / "a.h5", whole.take(slice(0, 1000)), SCHEMA, 1, [bad])
     store.write(tmp_path / "b.h5", whole.take(slice(0, 0)), SCHEMA, 1, [], [lost])

@@ -242,10 +242,10 @@ def test_networks_of_known_layers(network: type[nn.Module], monkeypatch: pytest.
     ],
 )
 def test_other_networks_say_why_not(network: type[nn.Module], message: str) -> None:
-    from needle_parsl.nsbi.estimators.exporting.graph import Graph
+    from needle_parsl.nsbi.estimators.exporting.graph import OnnxGraph
 
     with pytest.raises(TaskError, match=message):
-        layers.emit(Graph(), layers.traced(network()), "features")
+        layers.emit(OnnxGraph(), layers.traced(network()), "features")
 
 
 @pytest.mark.parametrize(

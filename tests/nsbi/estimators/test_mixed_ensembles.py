@@ -92,7 +92,9 @@ def test_exported_files_hold_all_shapes(tmp_path: Path) -> None:
         HOW,
     )
     assert onnx_file.write(tmp_path / "e.onnx", {"signal": found}, X, onnx_file.Facts("mixed", {})) < 1e-5
-    np.testing.assert_allclose(torch_file.Ensemble(found)(torch.from_numpy(X)).numpy(), found.log_ratio(X), atol=1e-6)
+    np.testing.assert_allclose(
+        torch_file.EnsembleModule(found)(torch.from_numpy(X)).numpy(), found.log_ratio(X), atol=1e-6
+    )
 
 
 def test_members_with_their_own_step_size_are_those_of_a_pack_of_their_own() -> None:

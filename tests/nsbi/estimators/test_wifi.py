@@ -13,9 +13,11 @@ from needle_parsl.nsbi.estimators.wifi_design import Design
 from needle_parsl.nsbi.training import losses
 
 
-def sample(members: np.ndarray, start: int, weight: np.ndarray | None = None) -> wifi.Sample:
+def sample(members: np.ndarray, start: int, weight: np.ndarray | None = None) -> wifi.ClassEvents:
     n = members.shape[1]
-    return wifi.Sample(members, np.ones(n) if weight is None else weight, np.arange(start, start + n, dtype=np.uint64))
+    return wifi.ClassEvents(
+        members, np.ones(n) if weight is None else weight, np.arange(start, start + n, dtype=np.uint64)
+    )
 
 
 def gaussians(rng: np.random.Generator, above: int = 3000, below: int = 5000) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +155,7 @@ ZOO = {
 }
 
 
-def drawn(case: dict[str, Any], rng: np.random.Generator, events: int) -> tuple[wifi.Sample, wifi.Sample]:
+def drawn(case: dict[str, Any], rng: np.random.Generator, events: int) -> tuple[wifi.ClassEvents, wifi.ClassEvents]:
     """Draw both classes of a case; its members are those of the case, whatever the events."""
     errors = np.repeat(member_errors(np.random.default_rng(2), case.get("members", 6)), case.get("copies", 1), axis=0)
     made = []
@@ -168,7 +170,7 @@ def drawn(case: dict[str, Any], rng: np.random.Generator, events: int) -> tuple[
     return made[0], made[1]
 
 
-def judged(samples: tuple[wifi.Sample, wifi.Sample], weights: np.ndarray) -> float:
+def judged(samples: tuple[wifi.ClassEvents, wifi.ClassEvents], weights: np.ndarray) -> float:
     """Give the loss of weights, its exponent cut where that of the fit is."""
     total = 0.0
     for sign, one in zip((-1, 1), samples, strict=True):

@@ -14,7 +14,7 @@ from scipy.stats import norm
 from needle_parsl.analysis import Model, Nuisance, Parameter, extras
 from needle_parsl.cli import terminal
 from needle_parsl.nsbi.report import headline, page
-from needle_parsl.nsbi.report.gathering import Facts, Inference, Provenance, Sample, Subject
+from needle_parsl.nsbi.report.gathering import Facts, Inference, Provenance, SampleRow, Subject
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits import distributions, fitting, impacts
 from needle_parsl.nsbi.statistics.intervals import profile
@@ -42,7 +42,7 @@ def facts(scale: float = 1.0, shift: float = 0.0, converged: bool = True, leaked
     described = distributions.describe(likelihood, best, simulation, None, ("x",))
     effective = {"train": 5000.0, "combine": 3000.0, "test": 4000.0}
     samples = [
-        Sample(name=name, events=12_000, sum_of_weights=events, negative=0, effective=effective, leaked=leaked)
+        SampleRow(name=name, events=12_000, sum_of_weights=events, negative=0, effective=effective, leaked=leaked)
         for name, events in names.items()
     ]
     moved = impacts.impacts(likelihood, best, "mu", ["refit"])

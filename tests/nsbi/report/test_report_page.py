@@ -24,7 +24,7 @@ from needle_parsl.json_records import JsonRecord
 from needle_parsl.nsbi.estimators import composing, diagnostics
 from needle_parsl.nsbi.report import gathering, page
 from needle_parsl.nsbi.report.figures import FIGURES, closure
-from needle_parsl.nsbi.report.gathering import Facts, Inference, Provenance, Sample, Subject
+from needle_parsl.nsbi.report.gathering import Facts, Inference, Provenance, SampleRow, Subject
 from needle_parsl.nsbi.statistics.fits import distributions, impacts
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.intervals import coverage, neyman, profile
@@ -100,7 +100,7 @@ def whole() -> Facts:
         observed=None,
         feature_names=("x",),
         samples=[
-            Sample(
+            SampleRow(
                 name="s",
                 events=300,
                 sum_of_weights=80.0,

@@ -16,7 +16,7 @@ from needle_parsl.nsbi.report.checks import fits, run
 from needle_parsl.nsbi.report.checks import ratios as ratio_checks
 from needle_parsl.nsbi.report.checks import samples as sample_checks
 from needle_parsl.nsbi.report.checks.states import resolved, worst
-from needle_parsl.nsbi.report.gathering import Sample
+from needle_parsl.nsbi.report.gathering import SampleRow
 from needle_parsl.nsbi.statistics.results import (
     FitResult,
     FittedParameter,
@@ -45,9 +45,9 @@ def fit() -> FitResult:
     )  # fmt: skip
 
 
-def sample(name: str, weights: float, **more: Any) -> Sample:
+def sample(name: str, weights: float, **more: Any) -> SampleRow:
     effective = {"train": 5000.0, "combine": 3000.0, "test": 4000.0 + weights}
-    return Sample(
+    return SampleRow(
         name=name,
         events=12_000,
         sum_of_weights=weights,

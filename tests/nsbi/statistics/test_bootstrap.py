@@ -102,7 +102,7 @@ def replica(estimator: Estimator) -> bootstrap.Replica:
         x, {"signal": estimator.log_ratio(x)}, weight=weight, samples=dict.fromkeys(MEAN, FITTED), yields=YIELDS
     )
     likelihood = MODEL.likelihood(data, data)
-    fit = bootstrap.Fitted.of(minimise(likelihood, likelihood.rates, errors=False))
+    fit = bootstrap.ReplicaValues.of(minimise(likelihood, likelihood.rates, errors=False))
     return bootstrap.Replica("", {"asimov": fit}, {"signal": estimator.log_ratio(POINTS)})
 
 
@@ -127,7 +127,7 @@ def test_replicas_scatter_as_independent_simulations_do(count: int, simulations:
         events, size = Simulation.made(50_000 + 10 * s), count // simulations
         again = [replica(events.estimator(7000 + k, None)) for k in range(size)]
         resampled = [replica(events.estimator(9000 + k, key("replica", s, k))) for k in range(size)]
-        found.append(bootstrap.summarise(resampled, again, bootstrap.Counts(MEMBERS, MEMBERS, own)))
+        found.append(bootstrap.summarise(resampled, again, bootstrap.NetworkCounts(MEMBERS, MEMBERS, own)))
     one, other = (
         np.var([value(t) for t in truth], ddof=1),
         np.mean([f.fits["asimov"]["mu"].total ** 2 for f in found]),
@@ -163,17 +163,17 @@ def scattered(variance: float, count: int) -> np.ndarray:
 
 
 def test_split_has_the_parts_that_were_put_in() -> None:
-    plain = bootstrap.split(scattered(5.0, 30), scattered(2.0, 20), bootstrap.Counts(2, 2, own=False))
+    plain = bootstrap.split(scattered(5.0, 30), scattered(2.0, 20), bootstrap.NetworkCounts(2, 2, own=False))
     assert (plain.total**2, plain.training**2, plain.simulation**2) == pytest.approx((5.0, 2.0, 3.0))
-    larger = bootstrap.split(scattered(5.0, 30), scattered(2.0, 20), bootstrap.Counts(2, 10, own=True))
+    larger = bootstrap.split(scattered(5.0, 30), scattered(2.0, 20), bootstrap.NetworkCounts(2, 10, own=True))
     assert (larger.total**2, larger.training**2, larger.simulation**2) == pytest.approx((3.7, 0.7, 3.0))
-    none = bootstrap.split(scattered(1.0, 30), scattered(2.0, 20), bootstrap.Counts(2, 2, own=True))
+    none = bootstrap.split(scattered(1.0, 30), scattered(2.0, 20), bootstrap.NetworkCounts(2, 2, own=True))
     assert (none.total**2, none.training**2, none.simulation) == pytest.approx((2.0, 2.0, 0.0))
     assert min(vars(none.uncertainty).values()) > 0
 
 
 def test_uncertainties_of_the_split_are_the_scatter_of_its_parts() -> None:
-    rng, counts = np.random.default_rng(9), bootstrap.Counts(1, 4, own=True)
+    rng, counts = np.random.default_rng(9), bootstrap.NetworkCounts(1, 4, own=True)
     found = [bootstrap.split(rng.normal(0, 3, 60), rng.normal(0, 1, 40), counts) for _ in range(2000)]
     parts = np.array([(one.total, one.training, one.simulation) for one in found])
     said = np.mean([list(vars(one.uncertainty).values()) for one in found], axis=0)
@@ -183,7 +183,7 @@ def test_uncertainties_of_the_split_are_the_scatter_of_its_parts() -> None:
 
 def test_replicas_without_ratios_or_fit_are_counted_and_left_out(tmp_path: Path) -> None:
     def one(number: int, *, converged: bool = True) -> bootstrap.Replica:
-        fit = bootstrap.Fitted(("mu",), np.array([float(number)]), converged, ("mu",) if number == 0 else ())
+        fit = bootstrap.ReplicaValues(("mu",), np.array([float(number)]), converged, ("mu",) if number == 0 else ())
         return bootstrap.Replica("", {"asimov": fit}, {"signal": np.array([0.0, 1.0]) + number})
 
     failed = bootstrap.Replica("ratio signal: 0 of 2 members have trained", {}, {})
@@ -191,7 +191,7 @@ def test_replicas_without_ratios_or_fit_are_counted_and_left_out(tmp_path: Path)
     for number, replica_ in enumerate(kept):
         bootstrap.write(tmp_path / f"{number}.h5", replica_)
     kept = [bootstrap.read(tmp_path / f"{number}.h5") for number in range(3)]
-    counts = bootstrap.Counts(1, 1, own=False)
+    counts = bootstrap.NetworkCounts(1, 1, own=False)
     found = bootstrap.summarise(kept, [one(1), one(2), one(50, converged=False)], counts)
     assert (found.failed, found.reasons) == (1, (failed.reason,))
     numbers = found.fits["asimov"]["mu"]

@@ -16,7 +16,7 @@ from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.intervals import limits, profile
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model.normalisation import NOTHING, Simulation
-from needle_parsl.nsbi.statistics.model.responses import Entry, Responses
+from needle_parsl.nsbi.statistics.model.responses import ResponseEntry, Responses
 
 STARTS = 24
 """Random starts of the search, shared by the sides of the kinks."""
@@ -166,7 +166,7 @@ def test_scan_follows_the_deepest_minimum_back_from_far_away() -> None:
 
 def test_where_simulated_responses_add_up_to_nothing_a_process_has_no_density() -> None:
     """Polynomials through responses of e^8 go down to -4000 between 0 and one sigma; 1 / Z_j would be a deep minimum there."""
-    responses = Responses.of([Entry(0, 0, "poly6_exp", np.full(50, -1.5), np.full(50, 8.0))], 50)
+    responses = Responses.of([ResponseEntry(0, 0, "poly6_exp", np.full(50, -1.5), np.full(50, 8.0))], 50)
     simulation = Simulation(0, np.full(50, 0.02), responses)
     found = simulation(np.array([0.5]), second=True)
     assert found.value == NOTHING

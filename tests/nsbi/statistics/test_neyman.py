@@ -51,7 +51,7 @@ def construction() -> tuple[np.ndarray, list[Block]]:
         truth = events.rates.at({"mu": mu})
 
         @cache
-        def fitted(n: int, truth=truth) -> fitting.Fitted:
+        def fitted(n: int, truth=truth) -> fitting.ToyFit:
             return fitting.fit(counting(n, b=BACKGROUND, s=1.0, bounds=(0.0, 60.0)), "mu", truth)
 
         toys = drawn(pool, truth, [1000 * place + toy for toy in range(TOYS)])

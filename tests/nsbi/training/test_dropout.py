@@ -102,9 +102,9 @@ def test_compiled_masks_have_the_bits_of_torch(outputs: int, nodes: int, share: 
     from needle_parsl.nsbi.training.engines import recognition
     from needle_parsl.nsbi.training.kernels import passes, updates
     from needle_parsl.nsbi.training.kernels.layout import HERE, PADDED_OUT, TILE
-    from needle_parsl.nsbi.training.kernels.passes import Table
-    from needle_parsl.nsbi.training.kernels.trainer import Goal, Trainer
-    from needle_parsl.nsbi.training.kernels.updates import Rule
+    from needle_parsl.nsbi.training.kernels.passes import EventTable
+    from needle_parsl.nsbi.training.kernels.trainer import CompiledTrainer, Goal
+    from needle_parsl.nsbi.training.kernels.updates import UpdateRule
 
     shape = networks.NetworkShape(
         network="mlp", features=3, layers=2, nodes=nodes, head=heads.of_classes("abc") if outputs > 1 else ""
@@ -116,10 +116,10 @@ def test_compiled_masks_have_the_bits_of_torch(outputs: int, nodes: int, share: 
     rows, seed, step = 2 * TILE - 5, 2**64 - 17, 12_345
     x = generator.normal(0, 1, (rows, 3)).astype(np.float32)
     label = generator.integers(max(2, outputs), size=rows).astype(np.float32)
-    table = Table(x, label, generator.uniform(-0.2, 2, rows).astype(np.float32))
+    table = EventTable(x, label, generator.uniform(-0.2, 2, rows).astype(np.float32))
     (structure,) = recognition.structures(module)
     goal = Goal(passes.SOFTMAX if outputs > 1 else passes.BCE)
-    trainer = Trainer(structure, goal, Rule(updates.ADAM), seed)
+    trainer = CompiledTrainer(structure, goal, UpdateRule(updates.ADAM), seed)
     loss, gradient = trainer.differentiate(networks.vector(module).numpy(), table, np.arange(rows), step)
 
     dropout.begin(dropout.parts(module), dropout_hash.keyed(seed, step))

@@ -24,8 +24,8 @@ from needle_parsl.nsbi.data.loading.batches import Batch
 from needle_parsl.nsbi.training import metrics, modules, networks, ratio_events, state, train
 from needle_parsl.nsbi.training.engines import choosing
 from needle_parsl.nsbi.training.engines import lightning_trainer as alone
-from needle_parsl.nsbi.training.engines.sequential import Rows
-from needle_parsl.nsbi.training.members import Job, Member, Settings
+from needle_parsl.nsbi.training.engines.sequential import MemberEngine
+from needle_parsl.nsbi.training.members import Member, Settings, TrainingJob
 from needle_parsl.nsbi.training.packs import Trained
 
 pytestmark = [
@@ -89,13 +89,13 @@ def member(number: int = 0) -> Member:
     )
 
 
-def job(how: Settings, number: int = 0) -> Job:
-    return Job(how, member(number).seed, *DATA.look(member(number).view))
+def job(how: Settings, number: int = 0) -> TrainingJob:
+    return TrainingJob(how, member(number).seed, *DATA.look(member(number).view))
 
 
 def by_lightning(how: Settings, data: ratio_events.RatioEvents = DATA) -> tuple[torch.Tensor, list[float]]:
     """Train a module with a Trainer alone: best weights, and validation loss by epoch."""
-    own = Job(how, member().seed, *data.look(member().view))
+    own = TrainingJob(how, member().seed, *data.look(member().view))
     order = torch.Generator().manual_seed(own.seed)
     losses: list[float] = []
     best: list[torch.Tensor] = []
@@ -448,7 +448,7 @@ def test_a_stack_that_does_not_fit_into_memory_is_halved(monkeypatch: pytest.Mon
     def crowded(jobs):
         if len(jobs) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
-        return Rows(jobs)
+        return MemberEngine(jobs)
 
     monkeypatch.setattr(train, "_arithmetic", lambda _, jobs: crowded(jobs))
     with pytest.warns(UserWarning, match="3 members do not fit into memory together; 1 are tried"):

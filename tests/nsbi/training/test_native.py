@@ -23,25 +23,25 @@ from needle_parsl.nsbi import compilation
 from needle_parsl.nsbi.training import losses
 from needle_parsl.nsbi.training.engines import recognition
 from needle_parsl.nsbi.training.kernels import passes, updates
-from needle_parsl.nsbi.training.kernels.passes import Table
-from needle_parsl.nsbi.training.kernels.trainer import Goal, Structure, Trainer
-from needle_parsl.nsbi.training.kernels.updates import Rule
+from needle_parsl.nsbi.training.kernels.passes import EventTable
+from needle_parsl.nsbi.training.kernels.trainer import CompiledTrainer, Goal, Structure
+from needle_parsl.nsbi.training.kernels.updates import UpdateRule
 
 ACTIVATIONS = {passes.SILU: nn.SiLU, passes.RELU: nn.ReLU, passes.TANH: nn.Tanh}
-RULES: dict[str, tuple[Rule, Callable[..., torch.optim.Optimizer]]] = {
-    "adam": (Rule(updates.ADAM, weight_decay=0.02), lambda p: torch.optim.Adam(p, lr=0.002, weight_decay=0.02)),
+RULES: dict[str, tuple[UpdateRule, Callable[..., torch.optim.Optimizer]]] = {
+    "adam": (UpdateRule(updates.ADAM, weight_decay=0.02), lambda p: torch.optim.Adam(p, lr=0.002, weight_decay=0.02)),
     "adamw": (
-        Rule(updates.ADAM, 0.8, 0.99, 1e-6, 0.05, decoupled=True),
+        UpdateRule(updates.ADAM, 0.8, 0.99, 1e-6, 0.05, decoupled=True),
         lambda p: torch.optim.AdamW(p, lr=0.002, betas=(0.8, 0.99), eps=1e-6, weight_decay=0.05),
     ),
-    "nadam": (Rule(updates.NADAM), lambda p: torch.optim.NAdam(p, lr=0.002)),
-    "sgd": (Rule(updates.SGD, 0.0), lambda p: torch.optim.SGD(p, lr=0.002)),
+    "nadam": (UpdateRule(updates.NADAM), lambda p: torch.optim.NAdam(p, lr=0.002)),
+    "sgd": (UpdateRule(updates.SGD, 0.0), lambda p: torch.optim.SGD(p, lr=0.002)),
     "momentum": (
-        Rule(updates.SGD, 0.9, weight_decay=0.01, dampening=0.1),
+        UpdateRule(updates.SGD, 0.9, weight_decay=0.01, dampening=0.1),
         lambda p: torch.optim.SGD(p, lr=0.002, momentum=0.9, weight_decay=0.01, dampening=0.1),
     ),
     "nesterov": (
-        Rule(updates.SGD, 0.9, nesterov=True),
+        UpdateRule(updates.SGD, 0.9, nesterov=True),
         lambda p: torch.optim.SGD(p, lr=0.002, momentum=0.9, nesterov=True),
     ),
 }
@@ -58,15 +58,15 @@ def flat(module: nn.Module) -> Any:
     return nn.utils.parameters_to_vector(module.parameters()).detach().numpy().copy()
 
 
-def events(count: int, features: int, seed: int = 2) -> Table:
+def events(count: int, features: int, seed: int = 2) -> EventTable:
     random = np.random.default_rng(seed)
     x = random.standard_normal((count, features), dtype=np.float32)
     label = (random.random(count) < 1 / (1 + np.exp(-x[:, 0]))).astype(np.float32)
     weight = random.poisson(1.0, count) * random.uniform(-0.2, 2.0, count)  # zeros, and some below zero
-    return Table(x, label, weight.astype(np.float32))
+    return EventTable(x, label, weight.astype(np.float32))
 
 
-def loss(goal: Goal, module: nn.Module, table: Table, rows: Any) -> torch.Tensor:
+def loss(goal: Goal, module: nn.Module, table: EventTable, rows: Any) -> torch.Tensor:
     kind = next(module.parameters()).dtype
     x, label, weight = (torch.from_numpy(column[rows]).to(kind) for column in table)
     label = label * (1 - goal.smoothing) + goal.smoothing / 2
@@ -96,7 +96,7 @@ SHAPES = [(4, 32, 32), (16, 64, 64, 64), (5, 7, 13, 9), (1, 1), (3, 17), (33, 48
 )
 def test_loss_and_gradient_are_those_of_autograd(widths: tuple[int, ...], activation: int, goal: Goal) -> None:
     module, table = network(widths, activation), events(301, widths[0])
-    trainer = Trainer(Structure(widths, activation), goal, Rule(updates.ADAM))
+    trainer = CompiledTrainer(Structure(widths, activation), goal, UpdateRule(updates.ADAM))
     for count in (3, 128, 300):
         rows = np.random.default_rng(count).permutation(301)[:count]
         single, exact = gradient(goal, module, table, rows), gradient(goal, deepcopy(module).double(), table, rows)
@@ -112,7 +112,7 @@ def test_loss_and_gradient_are_those_of_autograd(widths: tuple[int, ...], activa
 def test_softmax_has_the_loss_and_gradient_of_autograd(widths: tuple[int, ...], by_weight: bool, outputs: int) -> None:
     goal, module = Goal(passes.SOFTMAX, by_weight=by_weight), network(widths, passes.SILU, outputs=outputs)
     table = classes(301, widths[0], outputs)
-    trainer = Trainer(Structure(widths, passes.SILU, outputs), goal, Rule(updates.ADAM))
+    trainer = CompiledTrainer(Structure(widths, passes.SILU, outputs), goal, UpdateRule(updates.ADAM))
     for count in (3, 128, 300):
         rows = np.random.default_rng(count).permutation(301)[:count]
         single, exact = gradient(goal, module, table, rows), gradient(goal, deepcopy(module).double(), table, rows)
@@ -122,20 +122,20 @@ def test_softmax_has_the_loss_and_gradient_of_autograd(widths: tuple[int, ...], 
         assert np.abs(found - exact[1]).max() <= 5 * rounding
 
 
-def classes(count: int, features: int, outputs: int) -> Table:
+def classes(count: int, features: int, outputs: int) -> EventTable:
     table = events(count, features)
     label = np.random.default_rng(3).integers(outputs, size=count) * (table.x[:, 0] > -0.5)
     return table._replace(label=label.astype(np.float32))
 
 
-def gradient(goal: Goal, module: nn.Module, table: Table, rows: Any) -> tuple[float, Any]:
+def gradient(goal: Goal, module: nn.Module, table: EventTable, rows: Any) -> tuple[float, Any]:
     module.zero_grad()
     value = loss(goal, module, table, rows)
     torch.autograd.backward(value)
     return float(value.detach()), nn.utils.parameters_to_vector([p.grad for p in module.parameters()]).numpy()
 
 
-def by_torch(module: nn.Module, make: Any, goal: Goal, table: Table, order: Any, batch: int) -> list[float]:
+def by_torch(module: nn.Module, make: Any, goal: Goal, table: EventTable, order: Any, batch: int) -> list[float]:
     optimizer, found = make(module.parameters()), []
     for rows in np.split(order, range(batch, len(order), batch)):
         optimizer.zero_grad()
@@ -156,14 +156,14 @@ def test_a_thousand_steps_of_classes_end_where_those_of_torch_end() -> None:
     compare_a_thousand_steps("adamw", passes.SILU, Goal(passes.SOFTMAX), classes(1500, 6, 3), 3)
 
 
-def compare_a_thousand_steps(name: str, activation: int, goal: Goal, table: Table, outputs: int) -> None:
+def compare_a_thousand_steps(name: str, activation: int, goal: Goal, table: EventTable, outputs: int) -> None:
     rule, make = RULES[name]
     widths, batch = (6, 24, 20), 70
     order = np.concatenate([np.random.default_rng(n).permutation(1500) for n in range(47)])[: 70 * 1000 - 33]
     module = network(widths, activation, outputs=outputs)
     start = flat(module)
     expected = by_torch(module, make, goal, table, order, batch)
-    trainer, found = Trainer(Structure(widths, activation, outputs), goal, rule), start.copy()
+    trainer, found = CompiledTrainer(Structure(widths, activation, outputs), goal, rule), start.copy()
     moments = trainer.begin()
     told = [
         trainer.train_batches(found, moments, table, part, batch, 0.002)
@@ -176,11 +176,11 @@ def compare_a_thousand_steps(name: str, activation: int, goal: Goal, table: Tabl
 
 def test_a_training_cut_in_pieces_has_the_same_bits() -> None:
     table, order = events(900, 6), np.random.default_rng(4).permutation(900)
-    trainer = Trainer(Structure((6, 24, 20), passes.SILU), Goal(passes.BCE), RULES["nadam"][0])
+    trainer = CompiledTrainer(Structure((6, 24, 20), passes.SILU), Goal(passes.BCE), RULES["nadam"][0])
     whole = flat(network((6, 24, 20), passes.SILU))
     pieces, moments, kept = whole.copy(), trainer.begin(), trainer.begin()
     trainer.train_batches(whole, moments, table, order, 64, 0.01)
-    other = Trainer(Structure((6, 24, 20), passes.SILU), Goal(passes.BCE), RULES["nadam"][0])
+    other = CompiledTrainer(Structure((6, 24, 20), passes.SILU), Goal(passes.BCE), RULES["nadam"][0])
     for part in np.split(order, [64 * 3, 64 * 4, 64 * 11]):
         other.train_batches(pieces, kept, table, part, 64, 0.01)
         other.differentiate(pieces, table, order)
@@ -190,7 +190,7 @@ def test_a_training_cut_in_pieces_has_the_same_bits() -> None:
 
 @pytest.mark.parametrize("broken", [0, 7, -1, -4])
 def test_nan_in_any_logit_shows(broken: int) -> None:
-    trainer = Trainer(Structure((2, 3), passes.SILU, 3), Goal(passes.SOFTMAX), Rule(updates.ADAM))
+    trainer = CompiledTrainer(Structure((2, 3), passes.SILU, 3), Goal(passes.SOFTMAX), UpdateRule(updates.ADAM))
     parameters, table = flat(network((2, 3), passes.SILU, outputs=3)), classes(40, 2, 3)
     parameters[broken] = np.nan
     loss, found = trainer.differentiate(parameters, table, np.arange(40))
@@ -201,13 +201,13 @@ def test_nan_in_any_logit_shows(broken: int) -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_nan_shows_and_stays_with_its_member(activation: int) -> None:
     widths, table = (6, 24, 20), events(300, 6)
-    trainer, order = Trainer(Structure(widths, activation), Goal(passes.BCE), RULES["adam"][0]), np.arange(300)
+    trainer, order = CompiledTrainer(Structure(widths, activation), Goal(passes.BCE), RULES["adam"][0]), np.arange(300)
     broken = flat(network(widths, activation))
     broken[3] = np.nan
     assert np.isnan(trainer.train_batches(broken, trainer.begin(), table, order, 100, 0.01)).all()
     assert np.isnan(trainer.differentiate(broken, table, order)[0])
     sound, moments = flat(network(widths, activation)), trainer.begin()
-    fresh = Trainer(Structure(widths, activation), Goal(passes.BCE), RULES["adam"][0])
+    fresh = CompiledTrainer(Structure(widths, activation), Goal(passes.BCE), RULES["adam"][0])
     alone = sound.copy()
     fresh.train_batches(alone, fresh.begin(), table, order, 100, 0.01)
     trainer.train_batches(sound, moments, table, order, 100, 0.01)
@@ -216,11 +216,11 @@ def test_nan_shows_and_stays_with_its_member(activation: int) -> None:
 
 def test_extreme_logits_give_torchs_losses() -> None:
     x = np.array([[-1e4], [-90.0], [-30.0], [-1e-6], [0.0], [20.0], [88.0], [3e4]], np.float32)
-    table = Table(x, np.tile(np.float32([0, 1]), 4), np.ones(8, np.float32))
+    table = EventTable(x, np.tile(np.float32([0, 1]), 4), np.ones(8, np.float32))
     module = network((1, 1), passes.RELU)
     parameters = np.float32([1.0, 1e5, 1.0, -1e5])  # the logit is x, as exactly as float32 allows
     nn.utils.vector_to_parameters(torch.from_numpy(parameters), module.parameters())
-    trainer = Trainer(Structure((1, 1), passes.RELU), Goal(passes.BCE), Rule(updates.ADAM))
+    trainer = CompiledTrainer(Structure((1, 1), passes.RELU), Goal(passes.BCE), UpdateRule(updates.ADAM))
     expected = loss(Goal(passes.BCE), module, table, np.arange(8))
     assert trainer.differentiate(parameters, table, np.arange(8))[0] == pytest.approx(
         float(expected.detach()), rel=1e-6
@@ -230,11 +230,13 @@ def test_extreme_logits_give_torchs_losses() -> None:
 def test_extreme_logits_of_classes_give_torchs_losses_and_gradients() -> None:
     """One class's logit is x, the others' are 0 and -x: from 1e4 to -3e4, where exponentials are no numbers."""
     x = np.repeat(np.array([-1e4, -90.0, -1e-6, 0.0, 20.0, 88.0, 3e4], np.float32), 3)
-    table = Table(x[:, None], np.tile(np.arange(3, dtype=np.float32), 7), np.linspace(-0.5, 2, 21, dtype=np.float32))
+    table = EventTable(
+        x[:, None], np.tile(np.arange(3, dtype=np.float32), 7), np.linspace(-0.5, 2, 21, dtype=np.float32)
+    )
     module, goal = network((1, 1), passes.RELU, outputs=3), Goal(passes.SOFTMAX)
     parameters = np.float32([1.0, 1e5, 1.0, 0.0, -1.0, -1e5, 0.0, 1e5])
     nn.utils.vector_to_parameters(torch.from_numpy(parameters), module.parameters())
-    trainer = Trainer(Structure((1, 1), passes.RELU, 3), goal, Rule(updates.ADAM))
+    trainer = CompiledTrainer(Structure((1, 1), passes.RELU, 3), goal, UpdateRule(updates.ADAM))
     for row in np.arange(21)[:, None]:
         expected = gradient(goal, module, table, row)
         value, found = trainer.differentiate(parameters, table, row)
@@ -245,7 +247,9 @@ def test_extreme_logits_of_classes_give_torchs_losses_and_gradients() -> None:
 def test_events_without_weight_change_nothing() -> None:
     widths, table = (6, 24), events(256, 6)
     table.weight[::2] = 0.0
-    trainer = Trainer(Structure(widths, passes.SILU), Goal(passes.BCE, by_weight=True), Rule(updates.ADAM))
+    trainer = CompiledTrainer(
+        Structure(widths, passes.SILU), Goal(passes.BCE, by_weight=True), UpdateRule(updates.ADAM)
+    )
     parameters = flat(network(widths, passes.SILU))
     all_of_them = trainer.differentiate(parameters, table, np.arange(256))
     some = trainer.differentiate(parameters, table, np.arange(1, 256, 2))
@@ -257,14 +261,14 @@ def test_classes_that_are_the_same_do_not_hide_that_the_arithmetic_is() -> None:
     """Each event is there with both labels: gradients cancel, and what is left is little more than rounding."""
     widths, goal, once = (4, 32, 32), Goal(passes.BCE), events(1000, 4)
     labels = np.repeat(np.array([0, 1], np.float32), 1000)
-    twice = Table(np.tile(once.x, (2, 1)), labels, np.ones(2000, np.float32))
+    twice = EventTable(np.tile(once.x, (2, 1)), labels, np.ones(2000, np.float32))
     for seed in range(20):
         module = network(widths, passes.SILU, seed)
         with torch.no_grad():
             module[-1].weight *= 0.01  # logits near 0
             module[-1].bias.zero_()
         value, expected = gradient(goal, module, twice, np.arange(2000))
-        sample = recognition.Sample(twice, value, torch.from_numpy(expected))
+        sample = recognition.ObservedBatch(twice, value, torch.from_numpy(expected))
         wrong = Goal(passes.MSE)
         assert (
             recognition.plan(recognition.structures(module), [goal], torch.from_numpy(flat(module)), [sample])

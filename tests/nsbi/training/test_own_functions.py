@@ -21,7 +21,7 @@ from needle_parsl.nsbi.estimators.composing import How
 from needle_parsl.nsbi.programs import try_combiner, try_network
 from needle_parsl.nsbi.training import losses, networks, packs, ratio_events, train
 from needle_parsl.nsbi.training.engines import choosing, stacked
-from needle_parsl.nsbi.training.members import Job, Member, Settings
+from needle_parsl.nsbi.training.members import Member, Settings, TrainingJob
 from needle_parsl.nsbi.transforms.transform import Transform
 
 SOURCE = """
@@ -180,7 +180,7 @@ def test_a_loss_of_the_users_learns_the_ratio() -> None:
 
 
 def test_a_loss_of_the_users_can_be_stacked() -> None:
-    job = Job(settings("physics.py:steep"), MEMBER.seed, *DATA.look(MEMBER.view))
+    job = TrainingJob(settings("physics.py:steep"), MEMBER.seed, *DATA.look(MEMBER.view))
     assert choosing.choose(job).engine == "sequential"
     assert stacked.faithful(job)
 

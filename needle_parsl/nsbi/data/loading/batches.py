@@ -14,8 +14,8 @@ import torch
 
 from needle_parsl.nsbi.data.loading import windows
 from needle_parsl.nsbi.data.loading.particles import Packed
-from needle_parsl.nsbi.data.loading.stretches import Block, Stretch, blocks, together
-from needle_parsl.nsbi.data.loading.windows import Loading, Room, Rows
+from needle_parsl.nsbi.data.loading.stretches import CellRows, Stretch, blocks, together
+from needle_parsl.nsbi.data.loading.windows import Loading, Room, WindowRows
 from needle_parsl.nsbi.data.store import Store
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class Streamed:
         """Count the batches of an epoch."""
         return math.ceil(self.rows / self.batch_size)
 
-    def plan(self) -> Iterator[tuple[int, list[Block]]]:
+    def plan(self) -> Iterator[tuple[int, list[CellRows]]]:
         """Give the windows of the next epoch."""
         number, self.number = self.number, self.number + 1
         return windows.epoch(self.blocks, self.loading, number, self.most)
@@ -83,7 +83,7 @@ class Streamed:
         """Go through an epoch."""
         return cut(self.pieces(), self.batch_size)
 
-    def pieces(self) -> Iterator[Rows]:
+    def pieces(self) -> Iterator[WindowRows]:
         """Go through an epoch, one piece of a window after the other."""
         plan, rooms = self.plan(), cycle([Room(), Room()] if self.prefetch else [Room()])
         with ExitStack() as stack:
@@ -104,9 +104,9 @@ def _ahead(read: Iterator[T], stack: ExitStack) -> Iterator[T]:
         yield found
 
 
-def cut(read: Iterable[Rows], batch_size: int) -> Iterator[Batch | ParticleBatch]:
+def cut(read: Iterable[WindowRows], batch_size: int) -> Iterator[Batch | ParticleBatch]:
     """Cut windows into batches of one size; what is left of a window begins the next."""
-    left: Rows | None = None
+    left: WindowRows | None = None
     for rows in read:
         start = 0
         if left is not None:
@@ -122,7 +122,7 @@ def cut(read: Iterable[Rows], batch_size: int) -> Iterator[Batch | ParticleBatch
         yield from tensors(left, batch_size)
 
 
-def tensors(rows: Rows, batch_size: int) -> Iterator[Batch | ParticleBatch]:
+def tensors(rows: WindowRows, batch_size: int) -> Iterator[Batch | ParticleBatch]:
     """Cut rows into batches; the tensors are views."""
     if len(rows) == 0:
         return

@@ -15,8 +15,8 @@ import numpy as np
 from needle_parsl.nsbi.data.jagged import Jagged
 from needle_parsl.nsbi.data.loading import windows
 from needle_parsl.nsbi.data.loading.batches import Batch, ParticleBatch, Streamed, cut
-from needle_parsl.nsbi.data.loading.stretches import Block, Stretch
-from needle_parsl.nsbi.data.loading.windows import Loading, Rows
+from needle_parsl.nsbi.data.loading.stretches import CellRows, Stretch
+from needle_parsl.nsbi.data.loading.windows import Loading, WindowRows
 from needle_parsl.nsbi.data.store import Store
 
 Submit = Callable[..., Any]
@@ -51,7 +51,7 @@ class Parallel:
         """Go through an epoch."""
         yield from cut(self._read(self.plain.plan()), self.plain.batch_size)
 
-    def _read(self, plan: Iterator[tuple[int, list[Block]]]) -> Iterator[Rows]:
+    def _read(self, plan: Iterator[tuple[int, list[CellRows]]]) -> Iterator[WindowRows]:
         with TemporaryDirectory(dir=self.scratch) as folder:
             coming: deque[Any] = deque()
             for seed, window in plan:
@@ -62,7 +62,7 @@ class Parallel:
                 yield _taken(coming.popleft().result())
 
 
-def read_apart(window: Sequence[Block], seed: int, loading: Loading, folder: str) -> str:
+def read_apart(window: Sequence[CellRows], seed: int, loading: Loading, folder: str) -> str:
     """Read a window on a worker, and leave it in a file; give its path."""
     with ExitStack() as stack:
         stores = {path: stack.enter_context(Store(path)) for path in {block.stretch.path for block in window}}
@@ -75,10 +75,10 @@ def read_apart(window: Sequence[Block], seed: int, loading: Loading, folder: str
     return str(path)
 
 
-def _taken(path: str) -> Rows:
+def _taken(path: str) -> WindowRows:
     """Read a window that a worker has left, and remove its file."""
     with np.load(path, allow_pickle=False) as file:
         particles = Jagged(file["values"], file["offsets"]) if "values" in file else None
-        rows = Rows(file["x"], file["label"], file["weight"], file["id"], particles)
+        rows = WindowRows(file["x"], file["label"], file["weight"], file["id"], particles)
     Path(path).unlink()
     return rows

@@ -35,7 +35,7 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Block:
+class CellRows:
     """Rows of a stretch that lie in one cell of its store: the unit of reading."""
 
     stretch: Stretch
@@ -106,7 +106,7 @@ def held(found: Sequence[Stretch]) -> int:
     return total
 
 
-def blocks(found: Sequence[Stretch]) -> list[Block]:
+def blocks(found: Sequence[Stretch]) -> list[CellRows]:
     """Cut stretches at the cells of their stores."""
     cut = []
     for stretch in found:
@@ -117,7 +117,7 @@ def blocks(found: Sequence[Stretch]) -> list[Block]:
             for cell in range(first, last):
                 start, stop = max(int(edges[cell]), stretch.start), min(int(edges[cell + 1]), stretch.stop)
                 if stop > start:
-                    cut.append(Block(stretch, cell, start, stop, store.bits))
+                    cut.append(CellRows(stretch, cell, start, stop, store.bits))
     return cut
 
 
@@ -134,7 +134,7 @@ def shared(found: Sequence[Stretch]) -> bool:
     return len(np.unique(ids)) < len(ids)
 
 
-def together(cut: Sequence[Block], most: int) -> list[list[Block]]:
+def together(cut: Sequence[CellRows], most: int) -> list[list[CellRows]]:
     """Put blocks of the same hash range together, where versions of an event are.
 
     Args:
@@ -144,7 +144,7 @@ def together(cut: Sequence[Block], most: int) -> list[list[Block]]:
     """
     bits = {block.bits for block in cut}
     for leading in range(min(bits), max(bits) + 1):
-        found: dict[int, list[Block]] = {}
+        found: dict[int, list[CellRows]] = {}
         for block in cut:
             found.setdefault(block.within(leading), []).append(block)
         if max(sum(block.stop - block.start for block in range_) for range_ in found.values()) <= most:

@@ -23,7 +23,7 @@ from needle_parsl import salts
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.jagged import Jagged, join
-from needle_parsl.nsbi.data.loading.stretches import Block
+from needle_parsl.nsbi.data.loading.stretches import CellRows
 from needle_parsl.nsbi.data.store import Store
 from needle_parsl.nsbi.transforms.transform import Transform
 
@@ -34,7 +34,7 @@ COPIES = 3
 
 
 @dataclass(frozen=True)
-class Rows:
+class WindowRows:
     """Events of a window."""
 
     x: npt.NDArray[np.float32]
@@ -47,12 +47,12 @@ class Rows:
         """Count the events."""
         return len(self.label)
 
-    def __getitem__(self, rows: Any) -> Rows:
+    def __getitem__(self, rows: Any) -> WindowRows:
         """Keep a range of rows, or put them into an order."""
         particles = None if self.particles is None else self.particles[rows]
         # ndarray.take is four times as fast as indexing with an array
         x = self.x[rows] if isinstance(rows, slice) else self.x.take(rows, axis=0)
-        return Rows(x, self.label[rows], self.weight[rows], self.id[rows], particles)
+        return WindowRows(x, self.label[rows], self.weight[rows], self.id[rows], particles)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +73,10 @@ class Loading:
     """Whether an event of an id is used; None for all."""
 
 
-def joined(parts: Sequence[Rows]) -> Rows:
+def joined(parts: Sequence[WindowRows]) -> WindowRows:
     """Copy rows behind each other."""
     packed = [part.particles for part in parts if part.particles is not None]
-    return Rows(
+    return WindowRows(
         np.concatenate([part.x for part in parts]),
         np.concatenate([part.label for part in parts]),
         np.concatenate([part.weight for part in parts]),
@@ -96,8 +96,8 @@ def largest(loading: Loading, row_bytes: int) -> int:
 
 
 def epoch(
-    cut: Sequence[Sequence[Block]], loading: Loading, number: int, most: int
-) -> Iterator[tuple[int, list[Block]]]:
+    cut: Sequence[Sequence[CellRows]], loading: Loading, number: int, most: int
+) -> Iterator[tuple[int, list[CellRows]]]:
     """Group the blocks of an epoch into windows.
 
     Args:
@@ -111,7 +111,7 @@ def epoch(
     """
     generator = np.random.default_rng([loading.seed, number])
     order = generator.permutation(len(cut)) if loading.shuffle else np.arange(len(cut))
-    window: list[Block] = []
+    window: list[CellRows] = []
     rows = 0
     for place in order.tolist():
         added = sum(block.stop - block.start for block in cut[place])
@@ -128,23 +128,23 @@ class Room:
     """Memory that one window after the other is read into; what has been used costs a third of new memory."""
 
     def __init__(self) -> None:
-        self.held: Rows | None = None
+        self.held: WindowRows | None = None
 
-    def take(self, rows: int, features: int) -> Rows:
+    def take(self, rows: int, features: int) -> WindowRows:
         """Give room for some events; what it gave before is void."""
         if self.held is None or len(self.held) < rows:
             label, weight = np.empty((2, rows), np.float32)
-            self.held = Rows(np.empty((rows, features), np.float32), label, weight, np.empty(rows, np.uint64))
+            self.held = WindowRows(np.empty((rows, features), np.float32), label, weight, np.empty(rows, np.uint64))
         return self.held[:rows]
 
 
-def read(window: Sequence[Block], seed: int, loading: Loading, stores: Mapping[str, Store]) -> Rows:
+def read(window: Sequence[CellRows], seed: int, loading: Loading, stores: Mapping[str, Store]) -> WindowRows:
     """Read a window, and make it ready; the arguments are those of `filled` and `pieces`."""
     (rows,) = pieces(filled(window, stores), seed, loading, None)
     return rows
 
 
-def pieces(rows: Rows, seed: int, loading: Loading, size: int | None = GATHER) -> Iterator[Rows]:
+def pieces(rows: WindowRows, seed: int, loading: Loading, size: int | None = GATHER) -> Iterator[WindowRows]:
     """Make the events of a window ready: permuted, transformed, with the weights of their labels.
 
     Args:
@@ -174,7 +174,7 @@ def permuted(ids: hashing.Hashes, seed: int | list[int], *, paired: bool) -> npt
     return np.random.default_rng(seed).permutation(len(ids))
 
 
-def _ready(rows: Rows, loading: Loading) -> Rows:
+def _ready(rows: WindowRows, loading: Loading) -> WindowRows:
     if loading.transform is not None:
         rows = replace(rows, x=loading.transform(rows.x))
         jets = loading.transform.particles
@@ -186,7 +186,7 @@ def _ready(rows: Rows, loading: Loading) -> Rows:
     return rows
 
 
-def filled(window: Sequence[Block], stores: Mapping[str, Store], room: Room | None = None) -> Rows:
+def filled(window: Sequence[CellRows], stores: Mapping[str, Store], room: Room | None = None) -> WindowRows:
     """Read the blocks of a window behind each other.
 
     Args:
@@ -210,10 +210,10 @@ def filled(window: Sequence[Block], stores: Mapping[str, Store], room: Room | No
         weight[rows] = events.weight * block.stretch.factor
         particles += [] if events.particles is None else [events.particles]
         filled = rows.stop
-    return Rows(x, label, weight, ids, join(particles) if particles else None)
+    return WindowRows(x, label, weight, ids, join(particles) if particles else None)
 
 
-def _block(block: Block, store: Store, x: npt.NDArray[np.float32], ids: hashing.Hashes) -> Events:
+def _block(block: CellRows, store: Store, x: npt.NDArray[np.float32], ids: hashing.Hashes) -> Events:
     """Read and verify one block; a whole cell goes straight to its place."""
     start, stop = int(store.edges[block.cell]), int(store.edges[block.cell + 1])
     if store.schema.particles or store.schema.joint or (start, stop) != (block.start, block.stop):

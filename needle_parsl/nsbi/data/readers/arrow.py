@@ -37,7 +37,7 @@ class Place:
         return (f"{self.field}_{self.members[0]}", path) if len(self.members) == 1 else (path,)
 
 
-class Table:
+class ArrowColumns:
     """The columns of a schema. What is in records has a column of its own: `Jet_pt`, of records `Jet` with a member `pt`."""
 
     def __init__(self, path: str, schema: Any) -> None:

@@ -14,13 +14,13 @@ from needle_parsl.nsbi.data.jagged import Jagged, ends
 from needle_parsl.nsbi.data.readers import links, storage
 from needle_parsl.nsbi.data.readers.columns import JAGGED, TEXT, Array, Columns
 from needle_parsl.nsbi.data.readers.protocol import guarded
-from needle_parsl.nsbi.data.readers.source import Source
+from needle_parsl.nsbi.data.readers.source import InputSource
 
 
 class Hdf5File:
     """Columns in an HDF5 file."""
 
-    def __init__(self, source: Source, tree: str) -> None:
+    def __init__(self, source: InputSource, tree: str) -> None:
         self.path = source.name
         self.file = guarded(self.path, "no readable HDF5 file", lambda: h5py.File(source.file, "r"))
         self.table = self._find(tree, source.links)

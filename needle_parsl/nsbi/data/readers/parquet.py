@@ -10,16 +10,16 @@ from pyarrow import parquet
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.jagged import ends
-from needle_parsl.nsbi.data.readers.arrow import Table
+from needle_parsl.nsbi.data.readers.arrow import ArrowColumns
 from needle_parsl.nsbi.data.readers.columns import Columns
 from needle_parsl.nsbi.data.readers.protocol import guarded
-from needle_parsl.nsbi.data.readers.source import Source
+from needle_parsl.nsbi.data.readers.source import InputSource
 
 
 class ParquetFile:
     """A Parquet file of columns and lists."""
 
-    def __init__(self, source: Source, tree: str) -> None:
+    def __init__(self, source: InputSource, tree: str) -> None:
         self.path = source.name
         if tree:
             raise InputError(f'{self.path}: is a Parquet file and has no tree "{tree}"; leave the key tree out')
@@ -35,7 +35,7 @@ class ParquetFile:
             ),
         )
         self.entries = int(self.file.metadata.num_rows)
-        self.table = Table(self.path, self.file.schema_arrow)
+        self.table = ArrowColumns(self.path, self.file.schema_arrow)
         self.names = self.table.names
         # Not from `file.schema`: it and the metadata would hold each other, megabytes for many row groups.
         metadata = self.file.metadata

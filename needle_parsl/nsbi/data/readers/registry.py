@@ -12,7 +12,7 @@ from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.readers.columns import flat, jagged, refusal
 from needle_parsl.nsbi.data.readers.names import hint
 from needle_parsl.nsbi.data.readers.protocol import Reader
-from needle_parsl.nsbi.data.readers.source import Source, locate
+from needle_parsl.nsbi.data.readers.source import InputSource, locate
 
 READERS = {
     ".root": "root:RootFile",
@@ -39,7 +39,7 @@ def open_file(path: str | Path, tree: str = "", links: Sequence[str] = ()) -> Re
     ending = PurePosixPath(addresses.name(str(path))).suffix
     if ending not in READERS:
         raise InputError(f'{path}: "{ending}" files are not read; expected {" or ".join(READERS)}')
-    kind: Callable[[Source, str], Reader] = pkgutil.resolve_name(f"{__package__}.{READERS[ending]}")
+    kind: Callable[[InputSource, str], Reader] = pkgutil.resolve_name(f"{__package__}.{READERS[ending]}")
     return kind(replace(locate(str(path)), links=tuple(links)), tree)
 
 

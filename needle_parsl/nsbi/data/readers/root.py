@@ -14,7 +14,7 @@ from needle_parsl.nsbi.data.readers.awkward_columns import from_awkward
 from needle_parsl.nsbi.data.readers.columns import JAGGED, TEXT, Columns, flat
 from needle_parsl.nsbi.data.readers.names import Names
 from needle_parsl.nsbi.data.readers.protocol import guarded
-from needle_parsl.nsbi.data.readers.source import Source
+from needle_parsl.nsbi.data.readers.source import InputSource
 
 BESIDE = "+"
 """Between the names of trees whose rows belong together, as with friends: `tree = "events + weights"`."""
@@ -31,7 +31,7 @@ class Branch(NamedTuple):
 class RootFile:
     """A TTree or RNTuple in a ROOT file, or TTrees side by side."""
 
-    def __init__(self, source: Source, tree: str) -> None:
+    def __init__(self, source: InputSource, tree: str) -> None:
         self.path = source.name
         options = {} if isinstance(source.file, str) else {"handler": uproot.source.object.ObjectSource}
         self.file = guarded(self.path, "no readable ROOT file", lambda: uproot.open(source.file, **options))

@@ -31,7 +31,7 @@ PROTOCOLS = {"root": "xrootd", "http": "urls", "https": "urls"}
 
 
 @dataclass(frozen=True)
-class Source:
+class InputSource:
     """An input file that can be opened."""
 
     name: str
@@ -50,7 +50,7 @@ class Source:
         return self.file
 
 
-def locate(path: str) -> Source:
+def locate(path: str) -> InputSource:
     """Find an input file.
 
     Raises:
@@ -59,7 +59,7 @@ def locate(path: str) -> Source:
     return _remote(path) if is_remote(path) else _local(path, path)
 
 
-def _local(name: str, path: str) -> Source:
+def _local(name: str, path: str) -> InputSource:
     if wrong := kinds.unreadable(Path(path)):
         raise InputError(f"{name}: {wrong}")
     size = Path(path).stat().st_size
@@ -68,11 +68,11 @@ def _local(name: str, path: str) -> Source:
     try:
         path.encode()
     except UnicodeEncodeError:  # a name that is not UTF-8, which libraries do not take; an open file they do
-        return Source(legible(name), BufferedReader(_Local(path, size)), size)
-    return Source(name, path, size)
+        return InputSource(legible(name), BufferedReader(_Local(path, size)), size)
+    return InputSource(name, path, size)
 
 
-def _remote(url: str) -> Source:
+def _remote(url: str) -> InputSource:
     if folder := os.environ.get(CACHE):
         return _local(addresses.shown(url), _copied(url, folder))
     filesystem, path = _filesystem(url)
@@ -82,7 +82,7 @@ def _remote(url: str) -> Source:
             f"{addresses.shown(url)}: its server does not say how large it is; set {CACHE} to a folder for a copy"
         )
     file = patiently(url, lambda: filesystem.open(path, "rb", block_size=PAGE, size=size))
-    return Source(addresses.shown(url), BufferedReader(_Patient(url, file), PAGE), size)
+    return InputSource(addresses.shown(url), BufferedReader(_Patient(url, file), PAGE), size)
 
 
 def expand(pattern: str) -> list[str]:

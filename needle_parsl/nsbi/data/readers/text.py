@@ -10,10 +10,10 @@ from typing import Any, Self
 from pyarrow import csv
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data.readers.arrow import Table
+from needle_parsl.nsbi.data.readers.arrow import ArrowColumns
 from needle_parsl.nsbi.data.readers.columns import Columns
 from needle_parsl.nsbi.data.readers.protocol import guarded
-from needle_parsl.nsbi.data.readers.source import Source
+from needle_parsl.nsbi.data.readers.source import InputSource
 
 BLOCK = 2**22
 """Bytes that are parsed at a time; the types of the columns follow from the first of them."""
@@ -24,11 +24,11 @@ CHANGED = "damaged, or a column is something else further down"
 class CsvFile:
     """A table of text."""
 
-    def __init__(self, source: Source, tree: str) -> None:
+    def __init__(self, source: InputSource, tree: str) -> None:
         self.path, self.source = source.name, source
         if tree:
             raise InputError(f'{self.path}: is a CSV file and has no tree "{tree}"; leave the key tree out')
-        self.table = Table(self.path, self._open().schema)
+        self.table = ArrowColumns(self.path, self._open().schema)
         self.names = self.table.names
         self._judge()
 

@@ -3,6 +3,6 @@
 from needle_parsl.nsbi.data.store.layout import Schema
 from needle_parsl.nsbi.data.store.merger import merge
 from needle_parsl.nsbi.data.store.reader import Store, read
-from needle_parsl.nsbi.data.store.writer import Lost, Source, Writer, write
+from needle_parsl.nsbi.data.store.writer import Lost, StoredSource, Writer, write
 
-__all__ = ["Lost", "Schema", "Source", "Store", "Writer", "merge", "read", "write"]
+__all__ = ["Lost", "Schema", "Store", "StoredSource", "Writer", "merge", "read", "write"]

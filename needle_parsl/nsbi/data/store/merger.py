@@ -11,7 +11,7 @@ import numpy as np
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.store.layout import Schema, bits_for, runs
 from needle_parsl.nsbi.data.store.reader import Store
-from needle_parsl.nsbi.data.store.writer import Lost, Source, Writer
+from needle_parsl.nsbi.data.store.writer import Lost, StoredSource, Writer
 
 WHOLE = (0, 1)
 
@@ -64,7 +64,7 @@ def _whole(stores: Sequence[Store]) -> tuple[list[Store], list[Lost]]:
     return kept, sorted(lost.values(), key=lambda item: item.path)
 
 
-def _sources(stores: Sequence[Store]) -> list[Source]:
+def _sources(stores: Sequence[Store]) -> list[StoredSource]:
     found = {source for store in stores for source in store.sources}
     return sorted(found, key=lambda source: source.path)
 

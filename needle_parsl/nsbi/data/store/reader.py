@@ -17,7 +17,7 @@ from needle_parsl.nsbi.data import hashing, hdf5
 from needle_parsl.nsbi.data.events import Events, Fractions, Part
 from needle_parsl.nsbi.data.jagged import Jagged
 from needle_parsl.nsbi.data.store.layout import JOINT, SCHEMA, Floats, Schema, cell_of, checksum, pooled, runs
-from needle_parsl.nsbi.data.store.writer import Lost, Source
+from needle_parsl.nsbi.data.store.writer import Lost, StoredSource
 
 MAPPED = 256 * 2**20
 """Bytes of events from which on their features stay in the file: whoever evaluates networks on them, chunk by chunk, then
@@ -28,7 +28,7 @@ SCAN = 1_000_000
 """Weights that are added up at a time."""
 
 
-class Sums(NamedTuple):
+class WeightSums(NamedTuple):
     """What the weights of some events add up to."""
 
     events: int
@@ -76,7 +76,7 @@ class Store:
             for name, value in file.attrs.items()
             if np.ndim(value) == 0 and not isinstance(value, str)
         }
-        self.sources = [Source(**item) for item in json.loads(file["sources"][()])]
+        self.sources = [StoredSource(**item) for item in json.loads(file["sources"][()])]
         self.lost = [Lost(**item) for item in json.loads(file["lost"][()])]
         names = ("x", "weight", "id", *(("particles", "offsets") if particles else ()), *(JOINT + n for n in joint))
         self.places = {name: (file[name].id.get_offset(), file[name].dtype, file[name].shape[1:]) for name in names}
@@ -192,12 +192,12 @@ class Store:
         assert fractions.salt == self.schema.salt
         return self.between(*fractions.between(part))
 
-    def sums(self, start: int, stop: int) -> Sums:
+    def sums(self, start: int, stop: int) -> WeightSums:
         """Add up the weights of a range of rows, in bounded memory; their checksums are not looked at."""
-        found = Sums(0, 0.0, 0.0, 0)
+        found = WeightSums(0, 0.0, 0.0, 0)
         for first in range(start, stop, SCAN):
             w = self.raw("weight", first, min(first + SCAN, stop))
-            found = Sums(
+            found = WeightSums(
                 found.events + len(w),
                 found.weight + float(w.sum()),
                 found.square + float((w**2).sum()),

@@ -23,7 +23,7 @@ ROWS = 32_768
 
 
 @dataclass(frozen=True)
-class Source:
+class StoredSource:
     """An input file whose events are in a store."""
 
     path: str
@@ -123,7 +123,7 @@ class Writer:
             self.particles += len(values)
         self.rows = rows.stop
 
-    def close(self, sources: Sequence[Source] = (), lost: Sequence[Lost] = ()) -> None:
+    def close(self, sources: Sequence[StoredSource] = (), lost: Sequence[Lost] = ()) -> None:
         """Write what is known of the store as a whole."""
         schema, file = self.schema, self.file
         for name, table in (("edges", self.edges), ("checksum", self.checksums)):
@@ -166,7 +166,7 @@ class Writer:
 
 
 def write(
-    path: Path, events: Events, schema: Schema, bits: int | None = None, sources: Sequence[Source] = (), lost: Sequence[Lost] = ()
+    path: Path, events: Events, schema: Schema, bits: int | None = None, sources: Sequence[StoredSource] = (), lost: Sequence[Lost] = ()
 ) -> None:  # fmt: skip
     """Write events that are in memory.
 

@@ -10,16 +10,16 @@ import numpy.typing as npt
 from needle_parsl import refs
 from needle_parsl.analysis import catalogue
 from needle_parsl.errors import TaskError
-from needle_parsl.nsbi.estimators.calibrations import Calibration
+from needle_parsl.nsbi.estimators.calibrations import CalibrationMap
 from needle_parsl.nsbi.estimators.estimator import Estimator
-from needle_parsl.nsbi.estimators.exporting.graph import Graph
+from needle_parsl.nsbi.estimators.exporting.graph import OnnxGraph
 
 Floats = npt.NDArray[np.float64]
 ROW = [1]
 """Members stand side by side: (N, M)."""
 
 
-def combined(graph: Graph, estimator: Estimator, members: str) -> str:
+def combined(graph: OnnxGraph, estimator: Estimator, members: str) -> str:
     """Add ln r of the ensemble.
 
     Args:
@@ -38,7 +38,7 @@ def combined(graph: Graph, estimator: Estimator, members: str) -> str:
     return graph.add("Sub", found, graph.constant(estimator.log_norm))
 
 
-def error(graph: Graph, estimator: Estimator, members: str) -> str | None:
+def error(graph: OnnxGraph, estimator: Estimator, members: str) -> str | None:
     """Add sigma of ln r, a column (N, 1); None where there is none, with one member."""
     count = len(estimator.weights)
     if estimator.fitted is not None:
@@ -55,7 +55,7 @@ def error(graph: Graph, estimator: Estimator, members: str) -> str | None:
     )
 
 
-def _adding(estimator: Estimator) -> Callable[[Graph, Floats, str], str]:
+def _adding(estimator: Estimator) -> Callable[[OnnxGraph, Floats, str], str]:
     """Find what adds its combiner.
 
     Raises:
@@ -66,22 +66,22 @@ def _adding(estimator: Estimator) -> Callable[[Graph, Floats, str], str]:
         raise TaskError(
             f"its members are combined by {refs.own_name(estimator.combine)}, code of yours that ONNX cannot hold; estimator.h5 has it"
         )
-    found: Callable[[Graph, Floats, str], str] = catalogue.found(reference)
+    found: Callable[[OnnxGraph, Floats, str], str] = catalogue.found(reference)
     return found
 
 
-def mean_ratio(graph: Graph, coefficients: Floats, members: str) -> str:
+def mean_ratio(graph: OnnxGraph, coefficients: Floats, members: str) -> str:
     """Add ln of the mean ratio."""
     shifted = graph.add("Add", members, graph.constant(np.log(coefficients)))
     return graph.add("ReduceLogSumExp", shifted, axes=ROW)
 
 
-def mean_log(graph: Graph, coefficients: Floats, members: str) -> str:
+def mean_log(graph: OnnxGraph, coefficients: Floats, members: str) -> str:
     """Add the mean of the logarithms."""
     return graph.add("MatMul", members, graph.constant(coefficients[:, None]))
 
 
-def mean_score(graph: Graph, coefficients: Floats, members: str) -> str:
+def mean_score(graph: OnnxGraph, coefficients: Floats, members: str) -> str:
     """Add ln of the odds of the mean score."""
     column = graph.constant(coefficients[:, None])
     sides = (members, graph.add("Neg", members))
@@ -91,7 +91,7 @@ def mean_score(graph: Graph, coefficients: Floats, members: str) -> str:
     return graph.add("Sub", above, below)
 
 
-def median_ratio(graph: Graph, coefficients: Floats, members: str) -> str:
+def median_ratio(graph: OnnxGraph, coefficients: Floats, members: str) -> str:
     """Add ln of the median ratio."""
     count = len(coefficients)
     places = graph.constant([(count - 1) // 2, count // 2], np.int64)
@@ -99,7 +99,7 @@ def median_ratio(graph: Graph, coefficients: Floats, members: str) -> str:
     return graph.add("Sub", graph.add("ReduceLogSumExp", middle, axes=ROW), graph.constant(np.log(2)))
 
 
-def _calibrated(graph: Graph, calibration: Calibration, log_ratio: str) -> str:
+def _calibrated(graph: OnnxGraph, calibration: CalibrationMap, log_ratio: str) -> str:
     """Add steps, or ramps that end where the next one begins."""
     knots, values = calibration.knots, calibration.values
     if len(values) == 1:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 
-class Graph:
+class OnnxGraph:
     """Nodes in the order in which they are computed."""
 
     FLOAT, DOUBLE = TensorProto.FLOAT, TensorProto.DOUBLE

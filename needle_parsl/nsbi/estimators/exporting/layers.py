@@ -18,9 +18,9 @@ from torch import fx, nn
 from torch.nn import functional
 
 from needle_parsl.errors import TaskError
-from needle_parsl.nsbi.estimators.exporting.graph import Graph
+from needle_parsl.nsbi.estimators.exporting.graph import OnnxGraph
 
-Layer = Callable[[Graph, Any, str], str]
+Layer = Callable[[OnnxGraph, Any, str], str]
 """Takes the graph, the layer and the name of its input; gives the name of its output."""
 
 
@@ -63,7 +63,7 @@ def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def emit(graph: Graph, network: fx.GraphModule, features: str) -> str:
+def emit(graph: OnnxGraph, network: fx.GraphModule, features: str) -> str:
     """Add the nodes of one network with the weights that it holds.
 
     Args:
@@ -88,7 +88,7 @@ def emit(graph: Graph, network: fx.GraphModule, features: str) -> str:
     raise TaskError("the network cannot be exported: it gives nothing")
 
 
-def _node(graph: Graph, network: fx.GraphModule, node: fx.Node, values: dict[fx.Node, str]) -> str:
+def _node(graph: OnnxGraph, network: fx.GraphModule, node: fx.Node, values: dict[fx.Node, str]) -> str:
     given: list[Any] = [values[a] if isinstance(a, fx.Node) else a for a in node.args]
     if node.op == "call_module":
         layer = network.get_submodule(str(node.target))
@@ -108,18 +108,18 @@ def _unknown(what: str) -> TaskError:
     return TaskError(f"the network cannot be exported: {what} is not known; estimator.h5 and the torch files have it")
 
 
-def _linear(graph: Graph, layer: nn.Linear, x: str) -> str:
+def _linear(graph: OnnxGraph, layer: nn.Linear, x: str) -> str:
     weight = graph.constant(layer.weight.detach().numpy().T, np.float32)
     bias: torch.Tensor | None = layer.bias
     added = () if bias is None else (graph.constant(bias.detach().numpy(), np.float32),)
     return graph.add("Gemm", x, weight, *added)
 
 
-def _silu(graph: Graph, _: object, x: str) -> str:
+def _silu(graph: OnnxGraph, _: object, x: str) -> str:
     return graph.add("Mul", x, graph.add("Sigmoid", x))
 
 
-def _gelu(graph: Graph, layer: Any, x: str) -> str:
+def _gelu(graph: OnnxGraph, layer: Any, x: str) -> str:
     if getattr(layer, "approximate", "none") != "none":
         raise _unknown("an approximate GELU")
     scaled = graph.add("Mul", x, graph.constant(1 / math.sqrt(2), np.float32))
@@ -127,7 +127,7 @@ def _gelu(graph: Graph, layer: Any, x: str) -> str:
     return graph.add("Mul", graph.add("Mul", x, cumulative), graph.constant(0.5, np.float32))
 
 
-def _layer_norm(graph: Graph, layer: nn.LayerNorm, x: str) -> str:
+def _layer_norm(graph: OnnxGraph, layer: nn.LayerNorm, x: str) -> str:
     own: tuple[torch.Tensor | None, ...] = (layer.weight, layer.bias)
     plain = (np.ones(layer.normalized_shape), np.zeros(layer.normalized_shape))
     constants = [
@@ -137,7 +137,7 @@ def _layer_norm(graph: Graph, layer: nn.LayerNorm, x: str) -> str:
     return graph.add("LayerNormalization", x, *constants, axis=-len(layer.normalized_shape), epsilon=layer.eps)
 
 
-def _batch_norm(graph: Graph, layer: nn.BatchNorm1d, x: str) -> str:
+def _batch_norm(graph: OnnxGraph, layer: nn.BatchNorm1d, x: str) -> str:
     if layer.running_mean is None or layer.running_var is None or not layer.affine:
         raise _unknown("BatchNorm1d without running means or weights")
     parts = (layer.weight, layer.bias, layer.running_mean, layer.running_var)
@@ -148,14 +148,14 @@ def _batch_norm(graph: Graph, layer: nn.BatchNorm1d, x: str) -> str:
 def _plain(name: str, **attributes: str) -> Layer:
     """Make an operator of the same meaning; `attributes` are named by the layer's own."""
 
-    def made(graph: Graph, layer: object, x: str) -> str:
+    def made(graph: OnnxGraph, layer: object, x: str) -> str:
         own: dict[str, Any] = {key: float(getattr(layer, value)) for key, value in attributes.items()}
         return graph.add(name, x, **own)
 
     return made
 
 
-def _same(_: Graph, __: object, x: str) -> str:
+def _same(_: OnnxGraph, __: object, x: str) -> str:
     return x
 
 
@@ -176,19 +176,19 @@ LAYERS: dict[type[nn.Module], Layer] = {
 """By the type of the layer; a class derived from one of them may do something else, and is not meant."""
 
 
-def _squeezed(graph: Graph, given: list[Any], _: object, node: fx.Node) -> str:
+def _squeezed(graph: OnnxGraph, given: list[Any], _: object, node: fx.Node) -> str:
     axis = given[1] if len(given) > 1 else node.kwargs.get("dim")
     if not isinstance(axis, int):
         raise _unknown("squeeze without a dimension")
     return graph.add("Squeeze", given[0], graph.constant([axis], np.int64))
 
 
-def _joined(graph: Graph, given: list[Any], values: dict[fx.Node, str], node: fx.Node) -> str:
+def _joined(graph: OnnxGraph, given: list[Any], values: dict[fx.Node, str], node: fx.Node) -> str:
     axis: Any = given[1] if len(given) > 1 else node.kwargs.get("dim", 0)
     return graph.add("Concat", *(values[part] for part in given[0]), axis=int(axis))
 
 
-def _taken(graph: Graph, given: list[Any], _: object, __: fx.Node) -> str:
+def _taken(graph: OnnxGraph, given: list[Any], _: object, __: fx.Node) -> str:
     """One column: x[:, k] or x[..., k]."""
     index = given[1] if isinstance(given[1], tuple) else (given[1],)
     if len(index) != 2 or index[0] not in (Ellipsis, slice(None)) or not isinstance(index[1], int):
@@ -196,19 +196,19 @@ def _taken(graph: Graph, given: list[Any], _: object, __: fx.Node) -> str:
     return graph.add("Gather", given[0], graph.constant(index[1], np.int64), axis=1)
 
 
-def _clamped(graph: Graph, given: list[Any], _: object, node: fx.Node) -> str:
+def _clamped(graph: OnnxGraph, given: list[Any], _: object, node: fx.Node) -> str:
     low, high = (given[n] if len(given) > n else node.kwargs.get(key) for n, key in ((1, "min"), (2, "max")))
     if not isinstance(low, (int, float)) or not isinstance(high, (int, float)):
         raise _unknown("clamp with one bound")
     return graph.add("Clip", given[0], graph.constant(low, np.float32), graph.constant(high, np.float32))
 
 
-def _logit(graph: Graph, given: list[Any], _: object, __: fx.Node) -> str:
+def _logit(graph: OnnxGraph, given: list[Any], _: object, __: fx.Node) -> str:
     below = graph.add("Sub", graph.constant(1, np.float32), given[0])
     return graph.add("Sub", graph.add("Log", given[0]), graph.add("Log", below))
 
 
-def _logaddexp(graph: Graph, given: list[Any], _: object, __: fx.Node) -> str:
+def _logaddexp(graph: OnnxGraph, given: list[Any], _: object, __: fx.Node) -> str:
     """ln(exp a + exp b) = max + ln(1 + exp(-|a - b|)), which overflows nowhere."""
     first, second = given[:2]
     near = graph.add("Exp", graph.add("Neg", graph.add("Abs", graph.add("Sub", first, second))))
@@ -217,7 +217,7 @@ def _logaddexp(graph: Graph, given: list[Any], _: object, __: fx.Node) -> str:
 
 
 def _binary(name: str) -> Callable[..., str]:
-    def made(graph: Graph, given: list[Any], _: object, __: fx.Node) -> str:
+    def made(graph: OnnxGraph, given: list[Any], _: object, __: fx.Node) -> str:
         first, second = (a if isinstance(a, str) else graph.constant(a, np.float32) for a in given[:2])
         return graph.add(name, first, second)
 

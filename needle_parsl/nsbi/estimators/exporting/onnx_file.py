@@ -18,7 +18,7 @@ from needle_parsl import __version__
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.estimators.exporting import aggregation, layers, runtime, transform_nodes
-from needle_parsl.nsbi.estimators.exporting.graph import Graph
+from needle_parsl.nsbi.estimators.exporting.graph import OnnxGraph
 from needle_parsl.nsbi.training.networks import NetworkShape
 from needle_parsl.nsbi.transforms.transform import with_missing
 
@@ -32,7 +32,7 @@ INPUT = runtime.INPUT
 
 
 @dataclass(frozen=True)
-class Facts:
+class FileFacts:
     """What the file says about itself."""
 
     name: str
@@ -41,7 +41,7 @@ class Facts:
     """Of features, where they are known."""
 
 
-def build(estimators: Mapping[str, Estimator], facts: Facts) -> onnx.ModelProto:
+def build(estimators: Mapping[str, Estimator], facts: FileFacts) -> onnx.ModelProto:
     """Make the graph: for each ratio a chain of Gemms per member, transform before and aggregation behind.
 
     Args:
@@ -51,7 +51,7 @@ def build(estimators: Mapping[str, Estimator], facts: Facts) -> onnx.ModelProto:
     Raises:
         TaskError: A network cannot be exported.
     """
-    graph, outputs = Graph(), []
+    graph, outputs = OnnxGraph(), []
     one = len(estimators) == 1
     for name, estimator in estimators.items():
         members = _members(graph, estimator)
@@ -63,9 +63,9 @@ def build(estimators: Mapping[str, Estimator], facts: Facts) -> onnx.ModelProto:
             if value is not None:
                 output = kind if one else f"{name}.{kind}"
                 graph.add("Squeeze", value, graph.constant([1], np.int64), output=output)
-                outputs.append(helper.make_tensor_value_info(output, Graph.DOUBLE, ["N"]))
+                outputs.append(helper.make_tensor_value_info(output, OnnxGraph.DOUBLE, ["N"]))
     features = next(iter(estimators.values())).features
-    given = helper.make_tensor_value_info(INPUT, Graph.FLOAT, ["N", len(features)])
+    given = helper.make_tensor_value_info(INPUT, OnnxGraph.FLOAT, ["N", len(features)])
     body = helper.make_graph(graph.nodes, "needle", [given], outputs, list(graph.constants.values()))
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
     model.producer_name, model.producer_version = "needle", __version__
@@ -73,7 +73,7 @@ def build(estimators: Mapping[str, Estimator], facts: Facts) -> onnx.ModelProto:
     return model
 
 
-def _members(graph: Graph, estimator: Estimator) -> str:
+def _members(graph: OnnxGraph, estimator: Estimator) -> str:
     """Add all members; give the name of their log ratios, (N, M), in double precision."""
     made = transform_nodes.transformed(graph, estimator.transform, INPUT)
     traced: dict[NetworkShape, Any] = {}
@@ -82,10 +82,10 @@ def _members(graph: Graph, estimator: Estimator) -> str:
         if shape not in traced:
             traced[shape] = layers.traced(network)
         columns.append(layers.emit(graph, traced[shape], made))
-    return graph.cast(graph.add("Concat", *columns, axis=1), Graph.DOUBLE)
+    return graph.cast(graph.add("Concat", *columns, axis=1), OnnxGraph.DOUBLE)
 
 
-def _properties(estimators: Mapping[str, Estimator], features: tuple[str, ...], facts: Facts) -> dict[str, str]:
+def _properties(estimators: Mapping[str, Estimator], features: tuple[str, ...], facts: FileFacts) -> dict[str, str]:
     ratios = {
         name: {
             "members": len(e.weights),
@@ -106,7 +106,7 @@ def _properties(estimators: Mapping[str, Estimator], features: tuple[str, ...], 
     }
 
 
-def write(path: Path, estimators: Mapping[str, Estimator], x: npt.NDArray[np.float32], facts: Facts) -> float:
+def write(path: Path, estimators: Mapping[str, Estimator], x: npt.NDArray[np.float32], facts: FileFacts) -> float:
     """Write the file if ONNX Runtime gives with it what needle gives.
 
     Args:

@@ -15,7 +15,7 @@ from torch import nn
 from needle_parsl import __version__, refs
 from needle_parsl.analysis import catalogue
 from needle_parsl.errors import TaskError
-from needle_parsl.nsbi.estimators.calibrations import Calibration
+from needle_parsl.nsbi.estimators.calibrations import CalibrationMap
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.estimators.exporting.transformed import Transformed
 from needle_parsl.nsbi.transforms.transform import trial
@@ -24,7 +24,7 @@ TOLERANCE = 1e-5
 """Largest difference of ln r from needle's own."""
 
 
-class Ensemble(nn.Module):
+class EnsembleModule(nn.Module):
     """All members of an estimator, with what stands before and behind them: features (N, F) to ln r (N,)."""
 
     def __init__(self, estimator: Estimator) -> None:
@@ -52,7 +52,7 @@ class Ensemble(nn.Module):
 class Calibrated(nn.Module):
     """A calibration of ln r."""
 
-    def __init__(self, calibration: Calibration) -> None:
+    def __init__(self, calibration: CalibrationMap) -> None:
         super().__init__()
         self.straight = catalogue.CALIBRATIONS[calibration.kind].straight
         self.knots, self.values = (
@@ -98,7 +98,7 @@ def write_program(path: Path, estimator: Estimator) -> None:
     Raises:
         TaskError: torch cannot export the network, or the program gives something else than needle.
     """
-    module, x = Ensemble(estimator), _trial(estimator)
+    module, x = EnsembleModule(estimator), _trial(estimator)
     if module.combine is None:
         how = refs.own_name(estimator.combine)
         raise TaskError(
@@ -144,5 +144,5 @@ def write_weights(path: Path, estimator: Estimator) -> None:
     """
     from safetensors.torch import save_file  # noqa: PLC0415  an extra
 
-    module = Ensemble(estimator)
+    module = EnsembleModule(estimator)
     save_file({name: value.contiguous() for name, value in module.state_dict().items()}, path, _facts(estimator))

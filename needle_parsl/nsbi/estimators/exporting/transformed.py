@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from needle_parsl.nsbi.transforms import formulas
-from needle_parsl.nsbi.transforms.formulas import Table, Tables
+from needle_parsl.nsbi.transforms.formulas import ColumnTable, Tables
 from needle_parsl.nsbi.transforms.transform import Transform
 
 
@@ -29,7 +29,7 @@ class Transformed(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Transform features."""
         parts = [
-            Table(kind, getattr(self, f"{kind}_0"), tuple(getattr(self, f"{kind}_{k + 1}") for k in range(count)))
+            ColumnTable(kind, getattr(self, f"{kind}_0"), tuple(getattr(self, f"{kind}_{k + 1}") for k in range(count)))
             for kind, count in self.kinds
         ]
         tables = Tables(parts, self.order, self.sources, self.missing, self.nan, self.groups)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from needle_parsl.nsbi.report.checks.states import Found, above, below, limits
-from needle_parsl.nsbi.report.gathering import Facts, Sample
+from needle_parsl.nsbi.report.gathering import Facts, SampleRow
 from needle_parsl.nsbi.statistics.results import InjectionTests
 from needle_parsl.summary import State
 
@@ -45,7 +45,7 @@ def events(facts: Facts) -> Found:
             )
 
 
-def _sample(sample: Sample, *, counted: bool) -> Found:
+def _sample(sample: SampleRow, *, counted: bool) -> Found:
     part, effective = min(sample.effective.items(), key=lambda item: item[1])
     if not counted:  # what few events are worth in bins is part of the fit
         yield (
@@ -99,7 +99,7 @@ def _varied(facts: Facts) -> Iterator[tuple[str, str, dict[str, float]]]:
     yield from ((*key, sides) for key, sides in found.items())
 
 
-def _identical(one: Sample, other: Sample) -> bool:
+def _identical(one: SampleRow, other: SampleRow) -> bool:
     return (one.events, one.sum_of_weights, one.effective) == (other.events, other.sum_of_weights, other.effective)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Entry:
+class FigureEntry:
     """A figure's place in the report."""
 
     section: str
@@ -25,80 +25,80 @@ class Entry:
 
 
 FIGURES = {
-    "likelihood": Entry(
+    "likelihood": FigureEntry(
         "likelihood", "Profile likelihood ratio, with the confidence intervals of the headline scan, at quantiles of chi-squared times "
         "what the error of ensemble weights inflates t by.", likelihoods.likelihood
     ),
-    "plane": Entry(
+    "plane": FigureEntry(
         "likelihood", "Profile likelihood ratio of two parameters; contours at chi-squared quantiles of two degrees of freedom.",
         likelihoods.plane, lambda f: f.inference.plane is not None,
     ),
-    "impacts": Entry(
+    "impacts": FigureEntry(
         "fits", "Pulls of the nuisance parameters, and how far each moves the parameter of interest; the largest on top, above "
         "them, in red, those that are at a bound.",
         fits.impacts, lambda f: bool(f.inference.impacts),
     ),
-    "correlations": Entry(
+    "correlations": FigureEntry(
         "fits", "Correlations of the parameters in the headline fit.", fits.correlations,
         fits.correlated,
     ),
-    "bootstrap": Entry(
+    "bootstrap": FigureEntry(
         "fits", "Replicas of everything: best values with simulated events resampled, and with other seeds alone; and the scatter of "
         "ln r between them, as it is worth for this run's ensembles, by its sources.",
         replicas.bootstrap, lambda f: f.inference.bootstrap is not None,
     ),
-    "distributions": Entry(
+    "distributions": FigureEntry(
         "fits", "Regions, features and log ratios: the processes after the headline fit, their sum before it (dashed), and data "
         "where it may be shown. Below: data and the sum before the fit over the sum after it; grey, its error from the parameters.",
         fits.distributions,
     ),
-    "belt": Entry(
+    "belt": FigureEntry(
         "interval", "Test statistic of the data, and the critical values of the Neyman construction: of toys, and the curve, with its "
         "error, that intervals are read from. Shaded: the intervals.",
         likelihoods.belt, lambda f: f.inference.belt is not None,
     ),
-    "limits": Entry(
+    "limits": FigureEntry(
         "interval", "CLs from toys, and what toys without a signal lead to expect; upper limits are where it crosses a line.",
         likelihoods.limits, likelihoods.limited,
     ),
-    "statistic": Entry(
+    "statistic": FigureEntry(
         "toys", "Test statistic at the truth over toys. Where it follows chi-squared, profile intervals cover.",
         toys.statistic, lambda f: bool(f.inference.toys),
     ),
-    "pulls": Entry("toys", "Pulls over toys: best value minus truth, over its error.", toys.pulls, lambda f: bool(f.inference.toys)),
-    "mixture": Entry(
+    "pulls": FigureEntry("toys", "Pulls over toys: best value minus truth, over its error.", toys.pulls, lambda f: bool(f.inference.toys)),
+    "mixture": FigureEntry(
         "ratios", "Mean of the learned mixture of all processes over the reference's test events, along the parameter of interest; "
         "neighbouring points have nearly the same events. A density has 1.", health.mixture, lambda f: bool(f.inference.mixture and f.inference.mixture.points),
     ),
-    **{name: Entry(*entry) for name, entry in closure.FIGURES.items()},
-    "closure": Entry(
+    **{name: FigureEntry(*entry) for name, entry in closure.FIGURES.items()},
+    "closure": FigureEntry(
         "ratios", "Reweighting closure on test events, the columns that agree worst: numerator, and reference weighted with r.",
         ratios.closure, lambda f: bool(ratios.compared(f)),
     ),
-    "calibration": Entry(
+    "calibration": FigureEntry(
         "ratios", "Calibration on test events, the ratios that are calibrated worst: points above 0, and r is too small there.",
         ratios.calibration, lambda f: bool(f.diagnostics),
     ),
-    "log_calibration": Entry(
+    "log_calibration": FigureEntry(
         "ratios", "The same in ln r: points above 0, and r is too small there.", health.log_calibration, lambda f: bool(f.diagnostics),
     ),
-    "overtraining": Entry(
+    "overtraining": FigureEntry(
         "ratios", "ln r of events that trained and of test events, the ratios in which they differ most.", health.overtraining,
         lambda f: bool(f.diagnostics),
     ),
-    "spread": Entry(
+    "spread": FigureEntry(
         "ratios", "Spread of ln r between groups of members, by the size of the groups; dotted: 1 / sqrt(size), if they had nothing in common.",
         health.spread, health.shows_spread,
     ),
-    "ratios": Entry("ratios", "Density ratios of the test events.", ratios.ratios, lambda f: bool(f.dataset.ratios)),
-    "training": Entry(
+    "ratios": FigureEntry("ratios", "Density ratios of the test events.", ratios.ratios, lambda f: bool(f.dataset.ratios)),
+    "training": FigureEntry(
         "training", "Validation loss of every network, relative to the best network of its ratio.", ratios.training,
         lambda f: bool(f.histories),
     ),
-    "features": Entry("data", "Features of the test events by process, each process normalised to one.", ratios.features,
+    "features": FigureEntry("data", "Features of the test events by process, each process normalised to one.", ratios.features,
         lambda f: f.dataset.x.shape[1] > 0,
     ),
-    "transforms": Entry(
+    "transforms": FigureEntry(
         "data", "Features of the Asimov events (above) and what networks get of them (below; dashed: sine of an angle). Where a feature "
         "is missing networks get 0, and 1 in an indicator.", transforms.transforms, lambda f: f.transform() is not None,
     ),

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from needle_parsl.analysis import Plane as PlaneTable
-from needle_parsl.analysis import Scan as ScanTable
+from needle_parsl.analysis import PlaneGrid as PlaneTable
+from needle_parsl.analysis import ScanGrid as ScanTable
 from needle_parsl.nsbi.statistics import network_error, outside
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits import distributions, ensemble_error, weighted_data
@@ -40,7 +40,7 @@ Build = Callable[[Dataset, Dataset], Likelihood]
 """Makes the likelihood of events, with others behind Z_j; with the binned regions of the model."""
 
 
-class Simulated(NamedTuple):
+class SimulatedData(NamedTuple):
     """Asimov data, for what the finite number of simulated events is worth."""
 
     likelihood: Likelihood
@@ -88,7 +88,7 @@ def fit_dataset(
     *,
     minos: Sequence[str] = (),
     expected: bool = False,
-    simulated: Simulated | None = None,
+    simulated: SimulatedData | None = None,
     moves: WeightMoves | None = None,
     networks: CrossFitted | None = None,
     observed: ObservedEvents | None = None,
@@ -120,7 +120,7 @@ def fit_exactly(objective: Objective, rates: Rates) -> FitResult:
     return minimise(objective, rates).record(0, {})
 
 
-def _finite(simulated: Simulated, best: Result) -> Floats:
+def _finite(simulated: SimulatedData, best: Result) -> Floats:
     """Estimate what the finite number of simulated events is worth for each parameter, shape (P,)."""
     return simulation_errors(simulated.likelihood, best.theta, best.theta_covariance, simulated.sample)
 
@@ -196,7 +196,7 @@ def find_impacts(
 
 def find_limits(
     likelihood: Likelihood,
-    simulated: Simulated,
+    simulated: SimulatedData,
     parameter: str,
     *,
     background: float = 0.0,
@@ -245,7 +245,7 @@ def inflation_of(thrown: Likelihood, theta: Floats, parameter: str, moves_of: Mo
 
 
 def inflations_at(
-    simulated: Simulated, truths: Sequence[Mapping[str, float]], parameter: str, moves_of: MovesOf | None
+    simulated: SimulatedData, truths: Sequence[Mapping[str, float]], parameter: str, moves_of: MovesOf | None
 ) -> list[float | None]:
     """Find what t is divided by at each truth; see `inflation_of`."""
     likelihood, sample = simulated.likelihood, simulated.sample

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
-from needle_parsl.nsbi.statistics.model.rows import FLOOR, Point, Table
+from needle_parsl.nsbi.statistics.model.rows import FLOOR, RowValues, Table
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -144,7 +144,7 @@ def simulation_errors(likelihood: Likelihood, theta: Floats, covariance: Floats,
     return errors * likelihood.rates.stretch(theta)
 
 
-def _scatter(table: Table, at: Point, sample: Ints, alpha: Floats) -> Floats:
+def _scatter(table: Table, at: RowValues, sample: Ints, alpha: Floats) -> Floats:
     """Give S of the events of a region, shape (P, P)."""
     density, physics = np.maximum(at.density, FLOOR), len(at.slopes) - len(alpha)
     scores = at.slopes / density

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import chi2
 
-from needle_parsl.analysis import Plane as PlaneTable
+from needle_parsl.analysis import PlaneGrid as PlaneTable
 from needle_parsl.nsbi.statistics.fits.descent import Objective
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.fits.result import Result
-from needle_parsl.nsbi.statistics.intervals.profile import Point
+from needle_parsl.nsbi.statistics.intervals.profile import ProfiledPoint
 from needle_parsl.nsbi.statistics.results import Plane, PlanePoint, PlaneStrip, StripPoint
 
 Floats = npt.NDArray[np.float64]
@@ -71,12 +71,12 @@ def _range(best: Result, name: str) -> tuple[float, float]:
     return max(low, middle - width), min(high, middle + width)
 
 
-def _row(objective: Objective, best: Result, x: tuple[str, float], y: tuple[str, Floats]) -> list[Point]:
+def _row(objective: Objective, best: Result, x: tuple[str, float], y: tuple[str, Floats]) -> list[ProfiledPoint]:
     """Minimise over all other parameters along one row; each fit starts from its neighbour's solution."""
     points, start = [], best.theta
     for value in y[1]:
         held = {x[0]: x[1], y[0]: float(value)}
         fit = minimise(objective, best.rates, start=start, fixed=held, errors=False, also=best.others)
         start = fit.theta if fit.converged else start
-        points.append(Point(float(value), fit.nll, fit.converged, fit.theta))
+        points.append(ProfiledPoint(float(value), fit.nll, fit.converged, fit.theta))
     return points

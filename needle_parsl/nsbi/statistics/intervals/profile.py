@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.interpolate import PchipInterpolator
 from scipy.stats import chi2
 
-from needle_parsl.analysis import Scan
+from needle_parsl.analysis import ScanGrid
 from needle_parsl.nsbi.statistics.fits.descent import Objective
 from needle_parsl.nsbi.statistics.fits.fitting import AGAIN, DEEPER, minimise
 from needle_parsl.nsbi.statistics.fits.result import Result
@@ -37,7 +37,7 @@ REFINEMENTS, TOLERANCE = 12, 1e-3
 
 
 @dataclass(frozen=True)
-class Point:
+class ProfiledPoint:
     """One point of a scan."""
 
     value: float
@@ -53,7 +53,7 @@ def profile(
     parameter: str,
     grid: Floats,
     held: Mapping[str, float] | None = None,
-) -> list[Point]:
+) -> list[ProfiledPoint]:
     """Minimise over all other parameters at each value of one: outward from the best fit, each from its neighbour's solution, and back.
 
     Args:
@@ -67,12 +67,12 @@ def profile(
         One point per value.
     """
 
-    def fit(value: float, start: Floats, *, thorough: bool | None = None) -> Point:
+    def fit(value: float, start: Floats, *, thorough: bool | None = None) -> ProfiledPoint:
         fixed = {**(held or {}), parameter: value}
         found = minimise(
             objective, best.rates, start=start, fixed=fixed, errors=False, also=best.others, thorough=thorough
         )
-        return Point(value, found.nll, found.converged, found.theta)
+        return ProfiledPoint(value, found.nll, found.converged, found.theta)
 
     values = [float(x) for x in grid]
     middle = int(np.searchsorted(grid, best.value(parameter)))
@@ -81,7 +81,7 @@ def profile(
     return [*below[::-1], *above]
 
 
-def _outward(fit: Callable[..., Point], best: Result, values: Sequence[float]) -> list[Point]:
+def _outward(fit: Callable[..., ProfiledPoint], best: Result, values: Sequence[float]) -> list[ProfiledPoint]:
     """Fit at values that lead away from the best fit."""
     found, start = [], best.theta
     for value in values:
@@ -90,7 +90,7 @@ def _outward(fit: Callable[..., Point], best: Result, values: Sequence[float]) -
     return found
 
 
-def _inward(fit: Callable[..., Point], best: Result, points: list[Point]) -> list[Point]:
+def _inward(fit: Callable[..., ProfiledPoint], best: Result, points: list[ProfiledPoint]) -> list[ProfiledPoint]:
     """Look for further minima at the last of the points, and follow a deeper one back as far as it is the deepest.
 
     The minimum that is followed outward from the best fit need not be the deepest any more where t is large.
@@ -119,7 +119,7 @@ def scan(
     objective: Objective,
     best: Result,
     parameter: str,
-    where: Scan | None,
+    where: ScanGrid | None,
     levels: Sequence[float],
     held: Mapping[str, float] | None = None,
     inflation: float = 1.0,
@@ -148,7 +148,7 @@ def scan(
     return _record(found, levels, inflation)
 
 
-def _deeper(objective: Objective, best: Result, point: Point, held: Mapping[str, float] | None) -> Result:
+def _deeper(objective: Objective, best: Result, point: ProfiledPoint, held: Mapping[str, float] | None) -> Result:
     """Fit again from a point that is deeper than the best fit."""
     again = minimise(objective, best.rates, start=point.theta, fixed=held, errors=False, also=best.others)
     return replace(
@@ -160,23 +160,23 @@ def _deeper(objective: Objective, best: Result, point: Point, held: Mapping[str,
 class _Scanned:
     """The points of a scan, and what further points are made by."""
 
-    evaluate: Callable[[Floats], list[Point]]
+    evaluate: Callable[[Floats], list[ProfiledPoint]]
     best: Result
     parameter: str
-    points: list[Point]
+    points: list[ProfiledPoint]
 
     @staticmethod
     def of(
         objective: Objective,
         best: Result,
         parameter: str,
-        where: Scan | None,
+        where: ScanGrid | None,
         need: float,
         held: Mapping[str, float] | None,
     ) -> _Scanned:
         """Evaluate t where the user says, or over all values, or around the best fit; and on, as far as it has to be known."""
 
-        def evaluate(grid: Floats) -> list[Point]:
+        def evaluate(grid: Floats) -> list[ProfiledPoint]:
             return profile(objective, best, parameter, grid, held)
 
         place = best.rates.parameters.index(parameter)
@@ -230,8 +230,12 @@ def _around(best: Result, parameter: str) -> list[Floats]:
 
 
 def _extended(
-    evaluate: Callable[[Floats], list[Point]], points: list[Point], best: Result, parameter: str, need: float
-) -> list[Point]:
+    evaluate: Callable[[Floats], list[ProfiledPoint]],
+    points: list[ProfiledPoint],
+    best: Result,
+    parameter: str,
+    need: float,
+) -> list[ProfiledPoint]:
     """Go on beyond the ends of a scan, up to the bounds, until t there is what the widest interval needs."""
     bounds = best.rates.bounds[best.rates.parameters.index(parameter)]
     for _ in range(REFINEMENTS):
@@ -257,11 +261,11 @@ def _everywhere(rates: Rates, parameter: str) -> Floats:
     return np.array([first, *(rates.out(parameter, s) for s in np.linspace(low, high, CURVED)[1:-1]), last])
 
 
-def _t(point: Point, lowest: float) -> float | None:
+def _t(point: ProfiledPoint, lowest: float) -> float | None:
     return 2 * (point.nll - lowest) if np.isfinite(point.nll) else None
 
 
-def _is_open(pieces: Pieces, points: Sequence[Point], limits: tuple[float, float]) -> bool:
+def _is_open(pieces: Pieces, points: Sequence[ProfiledPoint], limits: tuple[float, float]) -> bool:
     """Whether an interval ends where the scan does, spans a point that did not converge, or was missed by the scan."""
     if not pieces:
         return True
@@ -279,7 +283,7 @@ def _cut(found: _Scanned, lowest: float, heights: Sequence[float]) -> list[Piece
     The curve is drawn in the coordinate of the fit, in which t is smooth, and goes through every point without overshooting.
     """
     rates, name = found.best.rates, found.parameter
-    own = Point(found.best.value(name), found.best.nll, found.best.converged, found.best.theta)
+    own = ProfiledPoint(found.best.value(name), found.best.nll, found.best.converged, found.best.theta)
     inside = found.points[0].value <= own.value <= found.points[-1].value
     known = {point.value: point for point in (*found.points, *([own] if inside else [])) if point.converged}
     pieces: list[Pieces] = [() for _ in heights]

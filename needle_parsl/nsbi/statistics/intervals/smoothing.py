@@ -33,7 +33,7 @@ BENDS = (-4.0, 4.0)
 
 
 @dataclass(frozen=True)
-class Curve:
+class SmoothedCurve:
     """The curve, and how it came from the values."""
 
     grid: Floats
@@ -93,7 +93,7 @@ class Curve:
         return found
 
 
-def smooth(s: Floats, values: Floats, errors: Floats, toys: Floats) -> Curve | None:
+def smooth(s: Floats, values: Floats, errors: Floats, toys: Floats) -> SmoothedCurve | None:
     """Draw a curve through critical values.
 
     The error of a single one comes from few toys around it, and is large where the value has fluctuated upwards, so that it
@@ -115,8 +115,8 @@ def smooth(s: Floats, values: Floats, errors: Floats, toys: Floats) -> Curve | N
     grid = (s - ends[0]) / (ends[1] - ends[0])
     sigma = _smooth_errors(grid, errors, toys)
 
-    def curve(log_tau: float) -> Curve:
-        return Curve(grid, ends, values, sigma, 10**log_tau * float(np.median(sigma)))
+    def curve(log_tau: float) -> SmoothedCurve:
+        return SmoothedCurve(grid, ends, values, sigma, 10**log_tau * float(np.median(sigma)))
 
     found = minimize_scalar(lambda log_tau: curve(log_tau).criterion(), bounds=BENDS, method="bounded")
     best = curve(float(found.x))

@@ -17,7 +17,7 @@ from needle_parsl.nsbi.statistics.model.interpolation import logarithm
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model.normalisation import Simulation
 from needle_parsl.nsbi.statistics.model.rates import Rates
-from needle_parsl.nsbi.statistics.model.responses import Entry, Responses
+from needle_parsl.nsbi.statistics.model.responses import ResponseEntry, Responses
 from needle_parsl.nsbi.statistics.model.rows import Table
 from needle_parsl.nsbi.statistics.model.shapes import Cross
 from needle_parsl.nsbi.statistics.model.staterror import Staterror
@@ -159,11 +159,11 @@ class Builder:
         scatter = Staterror.of(asimov, np.sum(squares, axis=0)) if squares else None
         return replace(table, count=asimov if region.observed is None else region.observed, staterror=scatter)
 
-    def _entry(self, process: str, nuisance: str, up: Floats, down: Floats) -> Entry:
+    def _entry(self, process: str, nuisance: str, up: Floats, down: Floats) -> ResponseEntry:
         place, kind = self.rates.processes.index(process), self.table.nuisances[nuisance].interpolation
-        return Entry(place, self.places[nuisance], kind, logarithm(up), logarithm(down))
+        return ResponseEntry(place, self.places[nuisance], kind, logarithm(up), logarithm(down))
 
-    def _bins(self, shape: Shape, expected: Mapping[str, Floats]) -> list[Entry]:
+    def _bins(self, shape: Shape, expected: Mapping[str, Floats]) -> list[ResponseEntry]:
         """Respond bin by bin as the varied samples do; of a stated rate only the shape is theirs."""
         nominal = expected[shape.process]
         stated = shape.process in self.table.nuisances[shape.nuisance].rate

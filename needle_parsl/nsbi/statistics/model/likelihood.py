@@ -20,7 +20,7 @@ import numpy.typing as npt
 from needle_parsl.nsbi.statistics.model.constraints import Constraints
 from needle_parsl.nsbi.statistics.model.rates import Rates
 from needle_parsl.nsbi.statistics.model.responses import Rows
-from needle_parsl.nsbi.statistics.model.rows import Sums, Table
+from needle_parsl.nsbi.statistics.model.rows import Table, TableSums
 from needle_parsl.nsbi.statistics.results import MeanResponse
 
 Floats = npt.NDArray[np.float64]
@@ -114,7 +114,7 @@ class Likelihood:
         """Count the events and filled bins whose expectation is not positive, and where that of empty bins or of all events is negative."""
         return self._sums(theta, second=False).floored
 
-    def _sums(self, theta: Floats, *, second: bool) -> Sums:
+    def _sums(self, theta: Floats, *, second: bool) -> TableSums:
         f, alpha, size = self.rates.multiply(theta, second=second), self.alpha(theta), len(theta)
         value, first, bends = self.constraints(alpha)
         gradient, hessian = np.zeros(size), np.zeros((size, size))
@@ -125,7 +125,7 @@ class Likelihood:
             value, floored = value + own.value, floored + own.floored
             gradient += own.gradient
             hessian += own.hessian
-        return Sums(value, gradient, hessian, floored)
+        return TableSums(value, gradient, hessian, floored)
 
     def expected(self, theta: Floats) -> Floats:
         """Give nu_j f_j G_j, the expected events of each process in the unbinned regions; shape (J,)."""

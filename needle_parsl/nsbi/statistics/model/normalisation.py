@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from needle_parsl.nsbi.statistics.model.responses import CHUNK, Local, Moments, Responses, moments
+from needle_parsl.nsbi.statistics.model.responses import CHUNK, Local, ResponseMoments, Responses, moments
 
 Floats = npt.NDArray[np.float64]
 FEWEST = 4096
@@ -60,7 +60,7 @@ class Simulation:
     def __call__(self, alpha: Floats, *, second: bool = False) -> Normalisation:
         """Give Z_j, the derivatives of its logarithm, and its statistical error."""
         size, squares = len(alpha), np.zeros(3)
-        total = Moments.zero(size)
+        total = ResponseMoments.zero(size)
         if not len(self.responses.process):
             return Normalisation(float(self.weight.sum()), total.first, total.second, 0.0)
         for start in range(0, len(self.weight), CHUNK):

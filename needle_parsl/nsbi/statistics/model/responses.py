@@ -40,7 +40,7 @@ class Local(NamedTuple):
     """d2 ln g_j / d alpha_k d alpha_l for pairs of places (k, l) in `nuisance`, shape (N,)."""
 
 
-class Moments(NamedTuple):
+class ResponseMoments(NamedTuple):
     """Weighted sums over rows of the derivatives of g_j, divided by g_j."""
 
     total: float
@@ -51,16 +51,16 @@ class Moments(NamedTuple):
     """sum_i s_i (l_ki l_mi + d2 ln g / d alpha_k d alpha_m), shape (K, K)."""
 
     @staticmethod
-    def zero(nuisances: int) -> Moments:
+    def zero(nuisances: int) -> ResponseMoments:
         """Begin a sum."""
-        return Moments(0.0, np.zeros(nuisances), np.zeros((nuisances, nuisances)))
+        return ResponseMoments(0.0, np.zeros(nuisances), np.zeros((nuisances, nuisances)))
 
-    def plus(self, other: Moments) -> Moments:
+    def plus(self, other: ResponseMoments) -> ResponseMoments:
         """Add those of other rows."""
-        return Moments(self.total + other.total, self.first + other.first, self.second + other.second)
+        return ResponseMoments(self.total + other.total, self.first + other.first, self.second + other.second)
 
 
-class Entry(NamedTuple):
+class ResponseEntry(NamedTuple):
     """The response of one process to one nuisance."""
 
     process: int
@@ -93,7 +93,10 @@ class Responses:
 
     @staticmethod
     def of(
-        entries: Sequence[Entry], rows: int, crossed: Sequence[tuple[int, int, int]] = (), cross: Floats | None = None
+        entries: Sequence[ResponseEntry],
+        rows: int,
+        crossed: Sequence[tuple[int, int, int]] = (),
+        cross: Floats | None = None,
     ) -> Responses:
         """Put responses together.
 
@@ -214,7 +217,7 @@ class Responses:
         return local._replace(product=local.product * np.exp(exponent), mixed=tuple(mixed)) if mixed else local
 
 
-def moments(local: Local, weight: Floats, nuisances: int, *, second: bool) -> Moments:
+def moments(local: Local, weight: Floats, nuisances: int, *, second: bool) -> ResponseMoments:
     """Add up the derivatives of a response.
 
     Args:
@@ -229,4 +232,4 @@ def moments(local: Local, weight: Floats, nuisances: int, *, second: bool) -> Mo
         bends[np.ix_(k, k)] = (local.first * weight) @ local.first.T + np.diag(local.second @ weight)
         for a, b, c in local.mixed:
             bends[[k[a], k[b]], [k[b], k[a]]] += c @ weight
-    return Moments(float(weight.sum()), first, bends)
+    return ResponseMoments(float(weight.sum()), first, bends)

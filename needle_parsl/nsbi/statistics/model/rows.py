@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from needle_parsl.nsbi.statistics.model.normalisation import Simulation
 from needle_parsl.nsbi.statistics.model.rates import Multipliers
-from needle_parsl.nsbi.statistics.model.responses import CHUNK, Local, Moments, Responses, Rows, moments
+from needle_parsl.nsbi.statistics.model.responses import CHUNK, Local, ResponseMoments, Responses, Rows, moments
 from needle_parsl.nsbi.statistics.model.staterror import Staterror
 
 Floats = npt.NDArray[np.float64]
@@ -27,7 +27,7 @@ WALL = 1e4
 """What keeps expectations from being negative: rate lambda alone would reward them where little or nothing was observed."""
 
 
-class Scale(NamedTuple):
+class TableScale(NamedTuple):
     """G_j / Z_j, what all rows of a table have in common, with the derivatives of its logarithm."""
 
     value: Floats
@@ -38,7 +38,7 @@ class Scale(NamedTuple):
     """Shape (J, K, K)."""
 
 
-class Stretch(NamedTuple):
+class RowRange(NamedTuple):
     """A range of rows at some theta."""
 
     rows: slice
@@ -50,7 +50,7 @@ class Stretch(NamedTuple):
     """By process."""
 
 
-class Sums(NamedTuple):
+class TableSums(NamedTuple):
     """A table's part of -ln L at some theta, with its derivatives."""
 
     value: float
@@ -62,7 +62,7 @@ class Sums(NamedTuple):
     """Rows that count and whose lambda is not positive, and bins and totals of which it is negative."""
 
 
-class Loss(NamedTuple):
+class RowsLikelihood(NamedTuple):
     """The part of -ln L of some rows, with its derivatives by their lambda."""
 
     value: float
@@ -74,7 +74,7 @@ class Loss(NamedTuple):
     """Rows that count and whose lambda is not positive, and bins and totals of which it is negative."""
 
 
-class Point(NamedTuple):
+class RowValues(NamedTuple):
     """All rows at some theta."""
 
     density: Floats
@@ -155,7 +155,7 @@ class Table:
 
         return line
 
-    def scale(self, alpha: Floats, *, second: bool = False) -> Scale:
+    def scale(self, alpha: Floats, *, second: bool = False) -> TableScale:
         """Evaluate G_j / Z_j."""
         processes, nuisances = len(self.y), len(alpha)
         value, first = np.ones(processes), np.zeros((processes, nuisances))
@@ -170,17 +170,17 @@ class Table:
             value[place] /= z.value
             first[place] -= z.first
             bends[place] -= z.second
-        return Scale(value, first, bends)
+        return TableScale(value, first, bends)
 
-    def stretches(self, f: Floats, alpha: Floats, scale: Scale, size: int = CHUNK) -> Iterator[Stretch]:
+    def stretches(self, f: Floats, alpha: Floats, scale: TableScale, size: int = CHUNK) -> Iterator[RowRange]:
         """Evaluate the rows, some at a time."""
         for start in range(0, max(self.y.shape[1], 1), size):  # once for no rows, too
             rows = slice(start, start + size)
             found = [self.responses.at(j, alpha, rows) for j in range(len(f))]
             parts = scale.value[:, None] * self.y[:, rows] * np.array([local.product for local in found])
-            yield Stretch(rows, parts, f @ parts, found)
+            yield RowRange(rows, parts, f @ parts, found)
 
-    def sums(self, f: Multipliers, alpha: Floats, *, second: bool = False) -> Sums:
+    def sums(self, f: Multipliers, alpha: Floats, *, second: bool = False) -> TableSums:
         """Evaluate the table's part of -ln L with its exact derivatives.
 
         Args:
@@ -190,7 +190,7 @@ class Table:
         """
         scale, size = self.scale(alpha, second=second), len(f.slopes) + len(alpha)
         value, floored, outer = 0.0, 0, np.zeros((size, size))
-        seen = [Moments.zero(len(alpha)) for _ in f.value]
+        seen = [ResponseMoments.zero(len(alpha)) for _ in f.value]
         for at in self.stretches(f.value, alpha, scale):
             loss = self.loss(at.density, at.rows)
             value, floored = value + loss.value, floored + loss.floored
@@ -200,9 +200,11 @@ class Table:
             if second:
                 slopes = _slopes(at, f, scale)
                 outer += (slopes * loss.second) @ slopes.T
-        return Sums(value, _gradient(f, scale, seen), outer + _curvature(f, scale, seen) if second else outer, floored)
+        return TableSums(
+            value, _gradient(f, scale, seen), outer + _curvature(f, scale, seen) if second else outer, floored
+        )
 
-    def loss(self, density: Floats, rows: slice = slice(None)) -> Loss:
+    def loss(self, density: Floats, rows: slice = slice(None)) -> RowsLikelihood:
         """Give the part of -ln L of some rows, as a function of their lambda.
 
         Args:
@@ -216,9 +218,9 @@ class Table:
             profiled = self.staterror.profile(safe, count)
             first, second = np.where(good, profiled.first, 1.0), np.where(good, profiled.second, 0.0)
             value = float(profiled.value.sum() + np.minimum(density - FLOOR, 0.0).sum())
-            return _walled(Loss(value, first, second, floored), rate, density)
+            return _walled(RowsLikelihood(value, first, second, floored), rate, density)
         share = np.where(good, count / safe, 0.0)
-        found = Loss(float(rate @ density - count @ np.log(safe)), rate - share, share / safe, floored)
+        found = RowsLikelihood(float(rate @ density - count @ np.log(safe)), rate - share, share / safe, floored)
         return found if self.kind == "events" else _walled(found, rate, density)
 
     def densities(self, f: Floats, alpha: Floats) -> Floats:
@@ -226,11 +228,11 @@ class Table:
         found = [at.density for at in self.stretches(f, alpha, self.scale(alpha))]
         return np.concatenate(found) if found else np.empty(0)
 
-    def point(self, f: Multipliers, alpha: Floats) -> Point:
+    def point(self, f: Multipliers, alpha: Floats) -> RowValues:
         """Give lambda of all rows with its slopes and parts, at once."""
         scale = self.scale(alpha)
         at = next(self.stretches(f.value, alpha, scale, max(self.y.shape[1], 1)))
-        return Point(at.density, _slopes(at, f, scale), f.value[:, None] * at.parts)
+        return RowValues(at.density, _slopes(at, f, scale), f.value[:, None] * at.parts)
 
 
 def _both_signs(slopes: Floats, values: Floats, steep: float) -> npt.NDArray[np.bool_]:
@@ -240,14 +242,14 @@ def _both_signs(slopes: Floats, values: Floats, steep: float) -> npt.NDArray[np.
     return found
 
 
-def _walled(loss: Loss, rate: Floats, density: Floats) -> Loss:
+def _walled(loss: RowsLikelihood, rate: Floats, density: Floats) -> RowsLikelihood:
     """Add what keeps expectations from being negative."""
     low = np.minimum(density, 0.0)
     first, second = loss.first + 2 * WALL * rate * low, loss.second + 2 * WALL * rate * (low < 0)
-    return Loss(loss.value + float(WALL * rate @ low**2), first, second, loss.floored)
+    return RowsLikelihood(loss.value + float(WALL * rate @ low**2), first, second, loss.floored)
 
 
-def _slopes(at: Stretch, f: Multipliers, scale: Scale) -> Floats:
+def _slopes(at: RowRange, f: Multipliers, scale: TableScale) -> Floats:
     """Give d lambda / d theta, shape (P, N)."""
     found = np.zeros((scale.first.shape[1], len(at.density)))
     for j, local in enumerate(at.locals):
@@ -258,13 +260,13 @@ def _slopes(at: Stretch, f: Multipliers, scale: Scale) -> Floats:
     return np.concatenate([f.slopes @ at.parts, found])
 
 
-def _gradient(f: Multipliers, scale: Scale, seen: list[Moments]) -> Floats:
+def _gradient(f: Multipliers, scale: TableScale, seen: list[ResponseMoments]) -> Floats:
     totals = np.array([own.total for own in seen])
     first = np.array([own.first for own in seen]).reshape(scale.first.shape)
     return np.concatenate([f.slopes @ totals, f.value @ (first + scale.first * totals[:, None])])
 
 
-def _curvature(f: Multipliers, scale: Scale, seen: list[Moments]) -> Floats:
+def _curvature(f: Multipliers, scale: TableScale, seen: list[ResponseMoments]) -> Floats:
     """Give sum_i (rate_i - count_i / lambda_i) d2 lambda_i: what differs by row is in the moments."""
     physics = len(f.slopes)
     size = physics + scale.first.shape[1]

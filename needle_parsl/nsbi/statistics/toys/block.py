@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
-from needle_parsl.nsbi.statistics.toys.fitting import Fitted, fitted
+from needle_parsl.nsbi.statistics.toys.fitting import ToyFit, fitted
 from needle_parsl.nsbi.statistics.toys.pool import Draw
 
 Floats = npt.NDArray[np.float64]
-COLUMNS = Fitted._fields
+COLUMNS = ToyFit._fields
 
 
 @dataclass(frozen=True, kw_only=True)

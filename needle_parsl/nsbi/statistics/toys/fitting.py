@@ -23,7 +23,7 @@ CODES = ("converged", "higher", "wall", "limit", "stuck", "broken")
 """How a compiled fit has ended, as in `compiled.newton`; one that has not converged is done again by iminuit."""
 
 
-class Fitted(NamedTuple):
+class ToyFit(NamedTuple):
     """What the fits of one toy say."""
 
     events: int
@@ -46,7 +46,7 @@ class Fitted(NamedTuple):
     """Whether iminuit has fitted this toy."""
 
 
-def fit(toy: Likelihood, parameter: str, truth: Floats, tested: Sequence[float] = (), code: int = 0) -> Fitted:
+def fit(toy: Likelihood, parameter: str, truth: Floats, tested: Sequence[float] = (), code: int = 0) -> ToyFit:
     """Fit a toy with NumPy and iminuit: with the parameter of interest at its true value, and freely from there.
 
     Args:
@@ -68,7 +68,7 @@ def fit(toy: Likelihood, parameter: str, truth: Floats, tested: Sequence[float] 
     events = round(sum(float(table.count.sum()) for table in toy.of_kind(kind)))
     good = held[0].converged and free.converged and not (held[0].on_wall or free.on_wall)
     own = t[0] if good else max(2 * (held[0].nll - free.nll), 0.0)
-    return Fitted(
+    return ToyFit(
         events=events, values=free.values, errors=errors, pulls=pulls, t=own, nll=free.nll, converged=good,
         others=np.array(t[1:]), code=code, retried=True,
     )  # fmt: skip
@@ -76,7 +76,7 @@ def fit(toy: Likelihood, parameter: str, truth: Floats, tested: Sequence[float] 
 
 def fitted(
     events: Likelihood, toys: Iterable[Draw], parameter: str, truth: Floats, tested: Sequence[float] = ()
-) -> Iterator[Fitted]:
+) -> Iterator[ToyFit]:
     """Fit toys, in compiled code where numba is installed and knows the model.
 
     Args:
@@ -111,7 +111,7 @@ def slow(events: Likelihood) -> str:
 
 def _compiled(
     events: Likelihood, toys: Iterable[Draw], parameter: str, truth: Floats, tested: Sequence[float]
-) -> Iterator[Fitted]:
+) -> Iterator[ToyFit]:
     from needle_parsl.nsbi.statistics.toys.compiled.engine import CompiledFits  # noqa: PLC0415  with numba, an extra, or iminuit: a worker loads the one that it uses
 
     engine, rates, source = CompiledFits.of(events), events.rates, iter(toys)
@@ -129,7 +129,7 @@ def _compiled(
             if code or deeper:
                 yield fit(events.take(*draw), parameter, truth, tested, code)
                 continue
-            yield Fitted(
+            yield ToyFit(
                 events=_events(events, draw), values=rates.outward(found.theta[place]), errors=stretch[place] * sigma[place],
                 pulls=pulls[place], t=float(t[place, 0]), nll=float(found.nll[place]), converged=True, others=t[place, 1:],
                 code=0, retried=False,

@@ -21,9 +21,9 @@ from needle_parsl.nsbi.training.engines import tracing
 from needle_parsl.nsbi.training.engines.module_host import TrainerStub
 from needle_parsl.nsbi.training.engines.paths import Call, Outside, noted
 from needle_parsl.nsbi.training.engines.sequential import loss_of
-from needle_parsl.nsbi.training.frozen import Column, Embedding, shapes
+from needle_parsl.nsbi.training.frozen import BatchColumn, Embedding, shapes
 from needle_parsl.nsbi.training.kernels import dropout_hash
-from needle_parsl.nsbi.training.members import Job
+from needle_parsl.nsbi.training.members import TrainingJob
 from needle_parsl.nsbi.training.refusals import NotEmbeddedError
 
 NEAR = 1e-5
@@ -32,7 +32,7 @@ CONSTANTS = (type(None), bool, str)
 """Kinds of arguments that say how a part is called, and nothing of an event."""
 
 
-def recognised(job: Job) -> Embedding:
+def recognised(job: TrainingJob) -> Embedding:
     """Find the frozen parts that all events of a member go through first.
 
     Raises:
@@ -48,7 +48,7 @@ def recognised(job: Job) -> Embedding:
         return embedding
 
 
-def _hosted(job: Job) -> TrainerStub:
+def _hosted(job: TrainingJob) -> TrainerStub:
     module = modules.build(job.settings, job.seed)
     host = TrainerStub(module, job.settings.epochs, -(-len(job.fitting) // job.settings.batch_size))
     if host.hooks:
@@ -59,7 +59,7 @@ def _hosted(job: Job) -> TrainerStub:
     return host
 
 
-def _found(host: TrainerStub, job: Job, batch: Batch | ParticleBatch) -> Embedding:
+def _found(host: TrainerStub, job: TrainingJob, batch: Batch | ParticleBatch) -> Embedding:
     """Find parts of which the first is given the batch, and each other what the one before it has given."""
     network = modules.network(host.module)
     inner = dict(network.named_modules())
@@ -99,19 +99,19 @@ def _given(call: Call, batch: Batch | ParticleBatch) -> bool:
     """Whether a part is called with columns of a batch, and with nothing else that could differ."""
     values = [*call.given, *call.named.values()]
     said = [_said(value, batch) for value in values]
-    known = all(isinstance(value, (Column, *CONSTANTS)) for value in said)
-    return known and any(isinstance(value, Column) for value in said)
+    known = all(isinstance(value, (BatchColumn, *CONSTANTS)) for value in said)
+    return known and any(isinstance(value, BatchColumn) for value in said)
 
 
 def _said(value: Any, batch: Batch | ParticleBatch) -> Any:
     """Name a column of a batch."""
     for name in ("x", "particles"):
         if value is getattr(batch, name, batch):
-            return Column(name)
+            return BatchColumn(name)
     return value
 
 
-def _alone(host: TrainerStub, job: Job, batch: Batch | ParticleBatch, embedding: Embedding) -> None:
+def _alone(host: TrainerStub, job: TrainingJob, batch: Batch | ParticleBatch, embedding: Embedding) -> None:
     """Insist that nothing but what the parts give is used of the features, in all that a training calls.
 
     Raises:
@@ -153,7 +153,7 @@ def _alike(calls: Sequence[Call], batch: Batch | ParticleBatch, embedding: Embed
     return True
 
 
-def _calls(host: TrainerStub, job: Job, batch: Batch | ParticleBatch) -> list[Callable[[Any], Any]]:
+def _calls(host: TrainerStub, job: TrainingJob, batch: Batch | ParticleBatch) -> list[Callable[[Any], Any]]:
     """Give the calls of a training: its step, that of validation, and `forward` alone."""
     given, size = modules.given(batch, job.settings), len(batch.x)
 
@@ -211,7 +211,7 @@ def first_of(batch: Batch | ParticleBatch, events: int) -> Batch | ParticleBatch
     return ParticleBatch(*few, packed)
 
 
-def _common(job: Job, embedding: Embedding) -> None:
+def _common(job: TrainingJob, embedding: Embedding) -> None:
     """Insist that the parts are the same whatever the seed, as those are that are read from a file.
 
     Raises:
@@ -224,7 +224,7 @@ def _common(job: Job, embedding: Embedding) -> None:
             raise NotEmbeddedError(f"{part} begins with random numbers, other ones for each member")
 
 
-def agree(whole: Job, head: Job) -> None:
+def agree(whole: TrainingJob, head: TrainingJob) -> None:
     """Hold loss and gradient of two batches, and ln r, beside those of what is trained with known outputs.
 
     Raises:
@@ -240,7 +240,7 @@ def agree(whole: Job, head: Job) -> None:
             raise NotEmbeddedError("its training_step gives another loss or gradient with known outputs")
 
 
-def _measured(job: Job) -> list[torch.Tensor]:
+def _measured(job: TrainingJob) -> list[torch.Tensor]:
     """Give loss and gradient of two batches, and ln r of one."""
     found: list[torch.Tensor] = []
     with randomness.forked():

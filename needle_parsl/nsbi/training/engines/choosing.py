@@ -17,8 +17,8 @@ from needle_parsl.nsbi.training.engines import module_host
 from needle_parsl.nsbi.training.engines import optimizer as optimizing
 from needle_parsl.nsbi.training.engines.sequential import loss_of
 from needle_parsl.nsbi.training.engines.stacked import device, faithful
-from needle_parsl.nsbi.training.members import Job
-from needle_parsl.nsbi.training.refusals import NotPackedError, RefusedError
+from needle_parsl.nsbi.training.members import TrainingJob
+from needle_parsl.nsbi.training.refusals import NotPackedError, RefusedModuleError
 from needle_parsl.nsbi.training.stopping import EarlyStopping
 
 
@@ -36,7 +36,7 @@ class Choice:
     """What `native` has found."""
 
 
-def choose(job: Job) -> Choice:
+def choose(job: TrainingJob) -> Choice:
     """Try the first batch of a member, and leave no trace of it.
 
     Raises:
@@ -60,7 +60,7 @@ def choose(job: Job) -> Choice:
     return Choice(catalogue.NATIVE if plan else catalogue.SEQUENTIAL, watch=watch, plan=plan)
 
 
-def _made(job: Job) -> Any:
+def _made(job: TrainingJob) -> Any:
     """Build what is trained.
 
     Raises:
@@ -70,13 +70,13 @@ def _made(job: Job) -> Any:
         return modules.build(job.settings, job.seed)
 
 
-def _asked(job: Job) -> str:
+def _asked(job: TrainingJob) -> str:
     """Say what arguments of a Trainer the user wants."""
     given = ", ".join(json.loads(job.settings.trainer))
     return f"[training.trainer] has {given}" if given else ""
 
 
-def _plan(job: Job, monitored: set[str]) -> Any:
+def _plan(job: TrainingJob, monitored: set[str]) -> Any:
     """Find out how compiled code trains like the module, if numba is there and the module is a perceptron."""
     if not compilation.AVAILABLE:
         return None
@@ -90,14 +90,14 @@ def accelerated() -> bool:
     return device().type != "cpu"
 
 
-def _unoptimised(module: Any, job: Job) -> str:
+def _unoptimised(module: Any, job: TrainingJob) -> str:
     """Say what optimiser only Lightning can step."""
     host = module_host.TrainerStub(module, job.settings.epochs, 1)
     try:
         with user_errors.blamed(job.settings.shape.network, "configure_optimizers", passed=(NotPackedError,)):
             configured = module.configure_optimizers()
         optimizer, schedulers = optimizing.unpack(configured)
-    except RefusedError as error:
+    except RefusedModuleError as error:
         raise InputError(f"{job.settings.shape.network}: configure_optimizers: {error}") from error
     except (ValueError, KeyError, TypeError):
         return "it has not one optimiser"
@@ -125,7 +125,7 @@ def _early(host: module_host.TrainerStub) -> str:
     return "it asks for self.trainer.num_training_batches before training begins" if asked else ""
 
 
-def _tried(module: Any, job: Job, watch: EarlyStopping) -> tuple[str, EarlyStopping]:
+def _tried(module: Any, job: TrainingJob, watch: EarlyStopping) -> tuple[str, EarlyStopping]:
     """Compute the loss of the first batch; say what only Lightning can do of it, and what it is called on validation events."""
     batch = next(iter(job.fitting.batches(job.settings.batch_size)))
     host = module_host.TrainerStub(module, job.settings.epochs, 1)
@@ -170,14 +170,14 @@ def _tried(module: Any, job: Job, watch: EarlyStopping) -> tuple[str, EarlyStopp
     return "", watch
 
 
-def _hint(job: Job) -> str:
+def _hint(job: TrainingJob) -> str:
     """Say what a batch is, for steps that take it for something else."""
     if job.settings.batch == "dict":
         return "a batch is a table of x, label and weight"
     return 'a batch is (x, label, weight), and particles if there are any; [training] batch = "dict" makes it a table'
 
 
-def _shaped(ratio: Any, job: Job, events: int) -> None:
+def _shaped(ratio: Any, job: TrainingJob, events: int) -> None:
     """Refuse a network that does not give ln r."""
     name, count = job.settings.shape.network, heads.outputs(job.settings.shape.head)
     shape = tuple(ratio.shape) if isinstance(ratio, torch.Tensor) else type(ratio).__name__
@@ -195,7 +195,7 @@ def _judge(loss: Any, name: str) -> None:
         )
 
 
-def _mismatch(module: nn.Module, job: Job, error: RuntimeError) -> str:
+def _mismatch(module: nn.Module, job: TrainingJob, error: RuntimeError) -> str:
     """Say that a network does not take the features, if that is it."""
     features, name = job.settings.shape.features, job.settings.shape.network
     widths = [m.in_features for m in module.modules() if isinstance(m, nn.Linear)]

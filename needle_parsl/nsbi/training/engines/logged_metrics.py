@@ -32,7 +32,7 @@ UNLOGGED = ("on_fit_start",)
 
 
 @dataclass(kw_only=True)
-class Entry:
+class LoggedValue:
     """One name that a function logs, in one epoch."""
 
     name: str
@@ -78,8 +78,8 @@ class Logs:
         self.validating = False
         self.known: dict[str, torch.Tensor] = {}
         """What can be monitored now."""
-        self.training: dict[tuple[str, str], Entry] = {}
-        self.validation: dict[tuple[str, str], Entry] = {}
+        self.training: dict[tuple[str, str], LoggedValue] = {}
+        self.validation: dict[tuple[str, str], LoggedValue] = {}
         module.log, module.log_dict = self.log, self.log_dict
 
     def log(
@@ -104,7 +104,7 @@ class Logs:
             tensor = tensor.to(torch.get_default_dtype())
         entry.add(tensor.squeeze() if tensor.ndim else tensor, batch_size or self.size)
 
-    def _entry(self, name: str, on_step: bool | None, on_epoch: bool | None, reduce_fx: Any) -> Entry:  # noqa: FBT001  Lightning's signature
+    def _entry(self, name: str, on_step: bool | None, on_epoch: bool | None, reduce_fx: Any) -> LoggedValue:  # noqa: FBT001  Lightning's signature
         """Find where a name is collected, or begin it."""
         entries, key = self.validation if self.validating else self.training, (self.function, name)
         if found := entries.get(key):
@@ -115,7 +115,7 @@ class Logs:
         reduction = {"avg": "mean"}.get(reduction, reduction)
         if reduction not in STARTS or self.function in UNLOGGED or (by_step and not self.function.endswith("_step")):
             raise NotPackedError(f"it logs {name} in a way of its own")
-        entries[key] = Entry(
+        entries[key] = LoggedValue(
             name=name, on_step=by_step, on_epoch=by_epoch, reduction=reduction, total=torch.tensor(STARTS[reduction])
         )
         return entries[key]
@@ -141,7 +141,7 @@ class Logs:
         """Make what training has logged known, reduced over the epoch, and begin anew."""
         self.training = self._reduced(self.training)
 
-    def _reduced(self, entries: Mapping[tuple[str, str], Entry]) -> dict[tuple[str, str], Entry]:
+    def _reduced(self, entries: Mapping[tuple[str, str], LoggedValue]) -> dict[tuple[str, str], LoggedValue]:
         for entry in entries.values():
             if entry.on_epoch:
                 self.known[entry.name] = entry.whole().detach()
@@ -185,7 +185,7 @@ class Logs:
         self.known = dict(state["known"])
         for function, name, by_step, by_epoch, reduction, total, count, last, held in state["training"]:
             computed = parts[held] if held else None
-            self.training[function, name] = Entry(
+            self.training[function, name] = LoggedValue(
                 name=name,
                 on_step=by_step,
                 on_epoch=by_epoch,

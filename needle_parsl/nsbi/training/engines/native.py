@@ -20,13 +20,13 @@ from needle_parsl.nsbi.training import dropout, modules, randomness
 from needle_parsl.nsbi.training.engines import recognition, tracing
 from needle_parsl.nsbi.training.engines.module_host import TrainerStub
 from needle_parsl.nsbi.training.engines.optimizer import Optimizing
-from needle_parsl.nsbi.training.engines.recognition import Plan, Sample
-from needle_parsl.nsbi.training.engines.sequential import Rows, loss_of
+from needle_parsl.nsbi.training.engines.recognition import ObservedBatch, TrainerPlan
+from needle_parsl.nsbi.training.engines.sequential import MemberEngine, loss_of
 from needle_parsl.nsbi.training.kernels import dropout_hash
-from needle_parsl.nsbi.training.kernels.passes import Table
-from needle_parsl.nsbi.training.kernels.trainer import Goal, Structure, Trainer
+from needle_parsl.nsbi.training.kernels.passes import EventTable
+from needle_parsl.nsbi.training.kernels.trainer import CompiledTrainer, Goal, Structure
 from needle_parsl.nsbi.training.kernels.updates import NADAM, SGD, Moments
-from needle_parsl.nsbi.training.members import Job
+from needle_parsl.nsbi.training.members import TrainingJob
 from needle_parsl.nsbi.training.modules import Classifier
 from needle_parsl.nsbi.training.ratio_events import Batchable, Places
 from needle_parsl.nsbi.training.refusals import UnlikeError
@@ -40,14 +40,14 @@ WORK = 2e9
 class Native:
     """One member."""
 
-    def __init__(self, jobs: Sequence[Job], plan: Plan) -> None:
+    def __init__(self, jobs: Sequence[TrainingJob], plan: TrainerPlan) -> None:
         """Begin.
 
         Args:
             jobs: One.
             plan: From `proven`, for it or for another of the same pack.
         """
-        self.rows = Rows(jobs)
+        self.rows = MemberEngine(jobs)
         self.optimizer = self.rows.optimizing.optimizer
         rule = recognition.rule(self.optimizer)
         assert rule
@@ -55,11 +55,11 @@ class Native:
         self.row = self.rows.optimizing.flat.row
         goals = _goals(self.rows.module)  # a member may have its own smoothing of labels, and its own dropout
         structure = plan.structure._replace(threshold=max((d.threshold for d in self.rows.dropouts), default=0))
-        self.trainer = Trainer(structure, goals[0] if len(goals) == 1 else plan.goal, rule, self.rows.job.seed)
+        self.trainer = CompiledTrainer(structure, goals[0] if len(goals) == 1 else plan.goal, rule, self.rows.job.seed)
         self.stride = max(1, int(WORK / (6 * len(self.row) * self.rows.job.settings.batch_size)))
         self.row.grad = None
         self.users = not _trusted(self.rows.module)
-        self.latest: tuple[Table, npt.NDArray[np.int64], int] | None = None
+        self.latest: tuple[EventTable, npt.NDArray[np.int64], int] | None = None
         """Events of the newest batches, in their order, and the number of the first batch."""
         # Schedulers want to have seen a step; torch's own would import its compiler.
         vars(self.optimizer)["_opt_called"] = True
@@ -104,7 +104,7 @@ class Native:
             self._compare(*self.latest)
         return self.rows.validate()
 
-    def _compare(self, table: Table, order: npt.NDArray[np.int64], first: int) -> None:
+    def _compare(self, table: EventTable, order: npt.NDArray[np.int64], first: int) -> None:
         """Hold the module's own step beside the compiled one.
 
         Raises:
@@ -116,7 +116,7 @@ class Native:
         number = epoch % -(-len(order) // size)
         places = order[number * size : (number + 1) * size][:COMPARED]
         sample = _gradient(
-            Table(*(column[places] for column in table)), rows.host, rows.optimizing, first + number, rows.job
+            EventTable(*(column[places] for column in table)), rows.host, rows.optimizing, first + number, rows.job
         )
         if not recognition.agrees(self.trainer, self.row.data, sample):
             raise UnlikeError(f"in epoch {epoch + 1} its training_step gives another gradient than compiled code")
@@ -146,16 +146,16 @@ class Native:
         self._take(self.optimizer.state[self.row])
 
 
-def _table(job: Job, places: Places) -> tuple[Table, npt.NDArray[np.int64]]:
+def _table(job: TrainingJob, places: Places) -> tuple[EventTable, npt.NDArray[np.int64]]:
     """Give events, and the order in which they come."""
     events = job.fitting
     if isinstance(events, Batchable) and isinstance(places, torch.Tensor):
-        return Table(events.x.numpy(), events.label.numpy(), events.weight.numpy()), places.numpy()
+        return EventTable(events.x.numpy(), events.label.numpy(), events.weight.numpy()), places.numpy()
     batch = events.batch(places)
-    return Table(batch.x.numpy(), batch.label.numpy(), batch.weight.numpy()), np.arange(len(places))
+    return EventTable(batch.x.numpy(), batch.label.numpy(), batch.weight.numpy()), np.arange(len(places))
 
 
-def proven(job: Job, monitored: Collection[str] = ()) -> Plan | None:
+def proven(job: TrainingJob, monitored: Collection[str] = ()) -> TrainerPlan | None:
     """Find out how compiled code trains like a member's own module; None if it cannot.
 
     What a module of the user's does in a step must be recognised, operation by operation; then loss and gradient are compared
@@ -204,7 +204,7 @@ def _goals(module: nn.Module) -> tuple[Goal, ...]:
     return (Goal(catalogue.found(loss.compiled), smoothing),)
 
 
-def _recognised(job: Job, host: TrainerStub, structure: Structure, looked_at: Collection[str]) -> bool:
+def _recognised(job: TrainingJob, host: TrainerStub, structure: Structure, looked_at: Collection[str]) -> bool:
     """Whether what the user has written does the operations of a perceptron and its loss, and nothing else."""
     module = host.module
     for number, events in enumerate(_two(job)):
@@ -227,7 +227,7 @@ def _recognised(job: Job, host: TrainerStub, structure: Structure, looked_at: Co
     return True
 
 
-def _two(job: Job) -> Iterator[Batch]:
+def _two(job: TrainingJob) -> Iterator[Batch]:
     """Give two batches."""
     size = job.settings.batch_size
     order = job.fitting.order(torch.Generator().manual_seed(0))
@@ -237,16 +237,18 @@ def _two(job: Job) -> Iterator[Batch]:
             yield Batch(*job.fitting.batch(places)[:3])
 
 
-def _samples(job: Job, host: TrainerStub, optimizing: Optimizing) -> Iterator[Sample]:
+def _samples(job: TrainingJob, host: TrainerStub, optimizing: Optimizing) -> Iterator[ObservedBatch]:
     """Compute loss and gradient of two batches, one as in the first epoch, one as in the last."""
     for number, batch in enumerate(_two(job)):
         epoch = number * (job.settings.epochs - 1)
         host.facts["current_epoch"] = epoch
         host.facts["global_step"] = epoch * host.facts["num_training_batches"] + number
-        yield _gradient(Table(*(column.numpy() for column in batch)), host, optimizing, number, job)
+        yield _gradient(EventTable(*(column.numpy() for column in batch)), host, optimizing, number, job)
 
 
-def _gradient(table: Table, host: TrainerStub, optimizing: Optimizing, number: int, job: Job) -> Sample:
+def _gradient(
+    table: EventTable, host: TrainerStub, optimizing: Optimizing, number: int, job: TrainingJob
+) -> ObservedBatch:
     """Compute loss and gradient of a batch by the module's own step."""
     assert optimizing.flat
     batch, step = Batch(*map(torch.from_numpy, table)), int(host.facts["global_step"])
@@ -259,4 +261,4 @@ def _gradient(table: Table, host: TrainerStub, optimizing: Optimizing, number: i
     complete = loss is not None and optimizing.flat.take()
     gradient = optimizing.flat.gradients.clone() if complete else torch.full_like(optimizing.flat.gradients, torch.nan)
     optimizing.zero()
-    return Sample(table, float(loss.detach()) if loss is not None else float("nan"), gradient, step)
+    return ObservedBatch(table, float(loss.detach()) if loss is not None else float("nan"), gradient, step)

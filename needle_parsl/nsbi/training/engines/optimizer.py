@@ -11,7 +11,7 @@ from torch.optim import lr_scheduler
 
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.training import networks
-from needle_parsl.nsbi.training.refusals import RefusedError
+from needle_parsl.nsbi.training.refusals import RefusedModuleError
 
 ELEMENTWISE = (optim.Adam, optim.AdamW, optim.SGD, optim.NAdam, optim.RAdam, optim.RMSprop, optim.Adamax)
 """Optimisers that treat each parameter alone, and keep no state before the first step."""
@@ -138,7 +138,7 @@ def unpack(configured: Any) -> tuple[optim.Optimizer, list[dict[str, Any]]]:
     """
     if isinstance(configured, Mapping):
         if "optimizer" not in configured:
-            raise RefusedError('gives a table without "optimizer"')
+            raise RefusedModuleError('gives a table without "optimizer"')
         found = configured.get("lr_scheduler")
         return configured["optimizer"], [_entry(found, configured.get("monitor"))] if found is not None else []
     if isinstance(configured, (list, tuple)):
@@ -156,13 +156,13 @@ def unpack(configured: Any) -> tuple[optim.Optimizer, list[dict[str, Any]]]:
 def _entry(found: Any, monitor: str | None = None) -> dict[str, Any]:
     given = dict(found) if isinstance(found, Mapping) else {"scheduler": found, "monitor": monitor}
     if "scheduler" not in given:
-        raise RefusedError('a scheduler is a table without "scheduler"')
+        raise RefusedModuleError('a scheduler is a table without "scheduler"')
     plateau = isinstance(given["scheduler"], lr_scheduler.ReduceLROnPlateau)
     entry = {"interval": "epoch", "frequency": 1, "strict": True, "reduce_on_plateau": plateau, **given}
     if entry["interval"] not in ("step", "epoch"):
-        raise RefusedError(f'a scheduler has the interval "{entry["interval"]}"; expected "step" or "epoch"')
+        raise RefusedModuleError(f'a scheduler has the interval "{entry["interval"]}"; expected "step" or "epoch"')
     if entry["reduce_on_plateau"] and not entry.get("monitor"):
-        raise RefusedError('ReduceLROnPlateau has no "monitor", such as "val_loss"')
+        raise RefusedModuleError('ReduceLROnPlateau has no "monitor", such as "val_loss"')
     entry["monitor"] = entry.get("monitor") or "val_loss"
     return entry
 

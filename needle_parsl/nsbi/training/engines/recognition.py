@@ -13,9 +13,9 @@ from torch import nn, optim
 from needle_parsl.nsbi.training.dropout import Dropout
 from needle_parsl.nsbi.training.frozen import Known
 from needle_parsl.nsbi.training.kernels import passes, updates
-from needle_parsl.nsbi.training.kernels.passes import Table
-from needle_parsl.nsbi.training.kernels.trainer import Goal, Structure, Trainer
-from needle_parsl.nsbi.training.kernels.updates import Rule
+from needle_parsl.nsbi.training.kernels.passes import EventTable
+from needle_parsl.nsbi.training.kernels.trainer import CompiledTrainer, Goal, Structure
+from needle_parsl.nsbi.training.kernels.updates import UpdateRule
 
 VIEWS = {
     "t",
@@ -49,7 +49,7 @@ AGREED = 1e-5
 """Largest difference of loss and gradient, relative to the loss and to the largest part of the gradient."""
 
 
-class Plan(NamedTuple):
+class TrainerPlan(NamedTuple):
     """What a trainer is made of, but for the optimiser."""
 
     structure: Structure
@@ -111,7 +111,7 @@ def knows(
     return known and few and all(n == events for n in numbers)
 
 
-def rule(optimizer: optim.Optimizer) -> Rule | None:
+def rule(optimizer: optim.Optimizer) -> UpdateRule | None:
     """Translate an optimiser with one group of parameters; None for any other."""
     if len(optimizer.param_groups) != 1:
         return None
@@ -122,23 +122,23 @@ def rule(optimizer: optim.Optimizer) -> Rule | None:
     return translate(group) if translate else None
 
 
-def _adam(group: dict[str, Any]) -> Rule:
+def _adam(group: dict[str, Any]) -> UpdateRule:
     beta1, beta2 = group["betas"]
     decoupled = bool(group.get("decoupled_weight_decay"))
-    return Rule(updates.ADAM, beta1, beta2, group["eps"], group["weight_decay"], decoupled)
+    return UpdateRule(updates.ADAM, beta1, beta2, group["eps"], group["weight_decay"], decoupled)
 
 
-def _nadam(group: dict[str, Any]) -> Rule:
+def _nadam(group: dict[str, Any]) -> UpdateRule:
     return _adam(group)._replace(kind=updates.NADAM, momentum_decay=group["momentum_decay"])
 
 
-def _sgd(group: dict[str, Any]) -> Rule:
-    return Rule(
+def _sgd(group: dict[str, Any]) -> UpdateRule:
+    return UpdateRule(
         updates.SGD, group["momentum"], weight_decay=group["weight_decay"], dampening=group["dampening"], nesterov=group["nesterov"]
     )  # fmt: skip
 
 
-RULES: dict[type[optim.Optimizer], Callable[[dict[str, Any]], Rule]] = {
+RULES: dict[type[optim.Optimizer], Callable[[dict[str, Any]], UpdateRule]] = {
     optim.Adam: _adam,
     optim.AdamW: lambda group: _adam(group)._replace(decoupled=True),
     optim.NAdam: _nadam,
@@ -146,10 +146,10 @@ RULES: dict[type[optim.Optimizer], Callable[[dict[str, Any]], Rule]] = {
 }
 
 
-class Sample(NamedTuple):
+class ObservedBatch(NamedTuple):
     """A batch, with what the module itself makes of it."""
 
-    table: Table
+    table: EventTable
     loss: float
     gradient: torch.Tensor
     """Shape (P,)."""
@@ -161,9 +161,9 @@ def plan(
     found: Sequence[Structure],
     goals: Sequence[Goal],
     parameters: torch.Tensor,
-    samples: Sequence[Sample],
+    samples: Sequence[ObservedBatch],
     seed: int = 0,
-) -> Plan | None:
+) -> TrainerPlan | None:
     """Find the structure and the goal whose loss and gradient agree with the module's on all samples.
 
     Args:
@@ -175,13 +175,13 @@ def plan(
     """
     for structure in found:
         for goal in (g for g in goals if g.suits(structure)):
-            trainer = Trainer(structure, goal, Rule(updates.SGD), seed)
+            trainer = CompiledTrainer(structure, goal, UpdateRule(updates.SGD), seed)
             if all(agrees(trainer, parameters, sample) for sample in samples):
-                return Plan(structure, goal)
+                return TrainerPlan(structure, goal)
     return None
 
 
-def agrees(trainer: Trainer, parameters: torch.Tensor, sample: Sample) -> bool:
+def agrees(trainer: CompiledTrainer, parameters: torch.Tensor, sample: ObservedBatch) -> bool:
     """Compare; where classes are nearly the same their gradients cancel, and rounding is small beside that of one class only."""
     rows, weights = np.arange(len(sample.table.x)), parameters.numpy()
     loss, gradient = trainer.differentiate(weights, sample.table, rows, sample.step)

@@ -18,7 +18,7 @@ from needle_parsl.nsbi.training import dropout, modules, networks, randomness
 from needle_parsl.nsbi.training.engines.module_host import TrainerStub
 from needle_parsl.nsbi.training.engines.optimizer import Optimizing
 from needle_parsl.nsbi.training.kernels import dropout_hash
-from needle_parsl.nsbi.training.members import Job
+from needle_parsl.nsbi.training.members import TrainingJob
 from needle_parsl.nsbi.training.metrics import measure
 from needle_parsl.nsbi.training.ratio_events import Places
 
@@ -30,12 +30,12 @@ PLAIN = (bool, int, float, str, torch.Tensor)
 """Kinds of attributes by which a module may remember something between two steps."""
 
 
-class Rows:
+class MemberEngine:
     """One member."""
 
     stride = 1
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[TrainingJob]) -> None:
         (self.job,) = jobs
         settings = self.job.settings
         self.module = modules.build(settings, self.job.seed)
@@ -194,13 +194,13 @@ def loss_of(returned: Any) -> torch.Tensor | None:
     return loss
 
 
-def chunk(module: nn.Module, job: Job) -> int:
+def chunk(module: nn.Module, job: TrainingJob) -> int:
     """Give the events that are validated at a time: a batch for a module of the user's, which may see how many there are."""
     size = job.settings.batch_size
     return max(size, CHUNK) if isinstance(module, modules.Classifier) else size
 
 
-def witness(module: Any, batch: Batch | ParticleBatch, job: Job) -> torch.Tensor | None:
+def witness(module: Any, batch: Batch | ParticleBatch, job: TrainingJob) -> torch.Tensor | None:
     """Give ln r of some validation events, by which it is seen later whether the weights that were kept are all there is.
 
     Networks of needle's are made of their weights alone, and nothing is computed for them.

@@ -25,7 +25,7 @@ from needle_parsl.nsbi.training.engines.optimizer import Optimizing
 from needle_parsl.nsbi.training.engines.sequential import chunk, loss_of, witness
 from needle_parsl.nsbi.training.engines.updates import Updates
 from needle_parsl.nsbi.training.kernels import dropout_hash
-from needle_parsl.nsbi.training.members import Job
+from needle_parsl.nsbi.training.members import TrainingJob
 from needle_parsl.nsbi.training.metrics import measure
 from needle_parsl.nsbi.training.ratio_events import Batchable, Places
 from needle_parsl.nsbi.training.refusals import UnlikeError
@@ -40,7 +40,7 @@ class Stacked:
 
     stride = 1
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[TrainingJob]) -> None:
         self.jobs = list(jobs)
         made = [modules.build(job.settings, job.seed) for job in jobs]
         self.module = made[0]
@@ -344,7 +344,7 @@ def _moved(batch: Any) -> Batch:
     return Batch(*(column.to(device()) for column in batch))
 
 
-def faithful(job: Job, monitored: Collection[str] = ()) -> bool:
+def faithful(job: TrainingJob, monitored: Collection[str] = ()) -> bool:
     """Whether a module does the same stacked: what a step does is recognised, and two members have the gradient of each alone.
 
     Args:
@@ -359,7 +359,7 @@ def faithful(job: Job, monitored: Collection[str] = ()) -> bool:
         return False
 
 
-def _recognised(job: Job, monitored: Collection[str]) -> bool:
+def _recognised(job: TrainingJob, monitored: Collection[str]) -> bool:
     """Whether a step neither remembers nor asks for what differs between members, and one optimiser moves all that it is made of."""
     module = modules.build(job.settings, job.seed)
     host = TrainerStub(module, job.settings.epochs, -(-len(job.fitting) // job.settings.batch_size))
@@ -382,7 +382,7 @@ def _recognised(job: Job, monitored: Collection[str]) -> bool:
     return not (unmoved or told)
 
 
-def _same(stack: Stacked, job: Job) -> bool:
+def _same(stack: Stacked, job: TrainingJob) -> bool:
     """Compare without dropout, after a step with it."""
     batch = Batch(*next(iter(job.fitting.batches(job.settings.batch_size)))[:3])
     both = _stack([batch, batch])

@@ -68,7 +68,7 @@ for _name in re.findall(r"\w+", NAMES):
 
 
 @dataclass(kw_only=True)
-class Seen:
+class TracedCall:
     """What one call has shown."""
 
     operations: list[tuple[str, tuple[float, ...]]] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Seen:
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types there
-    def __init__(self, seen: Seen) -> None:
+    def __init__(self, seen: TracedCall) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self.seen = seen
 
@@ -105,7 +105,7 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch 
 
 
 class _Methods(TorchFunctionMode):
-    def __init__(self, seen: Seen) -> None:
+    def __init__(self, seen: TracedCall) -> None:
         super().__init__()
         self.seen = seen
 
@@ -118,7 +118,7 @@ class _Methods(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def trace(host: TrainerStub, number: int, call: Callable[[Any], Any]) -> tuple[Any, Seen]:
+def trace(host: TrainerStub, number: int, call: Callable[[Any], Any]) -> tuple[Any, TracedCall]:
     """Call a step of a hosted module, and watch it.
 
     Args:
@@ -126,7 +126,7 @@ def trace(host: TrainerStub, number: int, call: Callable[[Any], Any]) -> tuple[A
         number: Of the batch.
         call: Is given the number.
     """
-    seen = Seen()
+    seen = TracedCall()
     host.trainer.read.clear()
     before = (_remembered(host.module), _drawn(), _buffers(host.module))
     with _muted(host, seen), _Methods(seen), _Operations(seen):
@@ -138,7 +138,7 @@ def trace(host: TrainerStub, number: int, call: Callable[[Any], Any]) -> tuple[A
 
 
 @contextmanager
-def _muted(host: TrainerStub, seen: Seen) -> Iterator[None]:
+def _muted(host: TrainerStub, seen: TracedCall) -> Iterator[None]:
     """Note the names that are logged, and do no arithmetic for them."""
     module = host.module
     kept = (module.log, module.log_dict)

@@ -41,7 +41,7 @@ _silu, _relu, _tanh = (functions.activate(f) for f in (functions.silu, functions
 _bce, _mse, _mlc = (functions.judge(f) for f in (functions.bce, functions.mse, functions.mlc))
 
 
-class Table(NamedTuple):
+class EventTable(NamedTuple):
     """Events."""
 
     x: Floats
@@ -106,7 +106,7 @@ def _pack(weights: Floats, inputs: int, outputs: int, columns: int, to: Floats) 
 
 
 @inlined
-def load(layout: Integers, table: Table, order: Integers, work: Work) -> int:
+def load(layout: Integers, table: EventTable, order: Integers, work: Work) -> int:
     """Bring events into the tile; give their number in whole blocks.
 
     Args:

@@ -11,8 +11,8 @@ from needle_parsl.nsbi.compilation import compiled
 from needle_parsl.nsbi.training.kernels import classes, dropout_hash, layout, passes, updates
 from needle_parsl.nsbi.training.kernels.layout import TILE, Floats, Integers, Work
 from needle_parsl.nsbi.training.kernels.masks import Masks
-from needle_parsl.nsbi.training.kernels.passes import Table
-from needle_parsl.nsbi.training.kernels.updates import Moments, Rule
+from needle_parsl.nsbi.training.kernels.passes import EventTable
+from needle_parsl.nsbi.training.kernels.updates import Moments, UpdateRule
 
 
 class Structure(NamedTuple):
@@ -43,8 +43,8 @@ class Goal(NamedTuple):
 
 @compiled
 def _train(
-    places: Integers, activation: int, goal: Goal, rule: Rule, work: Work, parameters: Floats, moments: Moments,
-    table: Table, order: Integers, batch_size: int, rate: float, masks: Masks, losses: npt.NDArray[np.float64],
+    places: Integers, activation: int, goal: Goal, rule: UpdateRule, work: Work, parameters: Floats, moments: Moments,
+    table: EventTable, order: Integers, batch_size: int, rate: float, masks: Masks, losses: npt.NDArray[np.float64],
 ) -> None:  # fmt: skip
     for b in range(len(losses)):
         batch = order[b * batch_size : (b + 1) * batch_size]
@@ -54,7 +54,7 @@ def _train(
 
 @compiled
 def _differentiate(
-    places: Integers, activation: int, goal: Goal, work: Work, parameters: Floats, table: Table, batch: Integers,
+    places: Integers, activation: int, goal: Goal, work: Work, parameters: Floats, table: EventTable, batch: Integers,
     masks: Masks, step: int,
 ) -> float:  # fmt: skip
     norm = float(len(batch))
@@ -81,10 +81,10 @@ def _differentiate(
     return total
 
 
-class Trainer:
+class CompiledTrainer:
     """A network's structure, its goal and its optimiser; holds the arrays that it works in, so one thread at a time."""
 
-    def __init__(self, structure: Structure, goal: Goal, rule: Rule, seed: int = 0) -> None:
+    def __init__(self, structure: Structure, goal: Goal, rule: UpdateRule, seed: int = 0) -> None:
         """Make it.
 
         Args:
@@ -103,7 +103,7 @@ class Trainer:
         return Moments(np.zeros(count, np.float32), np.zeros(count, np.float32), np.array([0.0, 1.0]))
 
     def train_batches(
-        self, parameters: Floats, moments: Moments, table: Table, order: Integers, batch_size: int, rate: float
+        self, parameters: Floats, moments: Moments, table: EventTable, order: Integers, batch_size: int, rate: float
     ) -> npt.NDArray[np.float64]:
         """Do a step for each batch, in place; the last batch may be smaller.
 
@@ -125,7 +125,9 @@ class Trainer:
         )  # fmt: skip
         return losses
 
-    def differentiate(self, parameters: Floats, table: Table, batch: Integers, step: int = 0) -> tuple[float, Floats]:
+    def differentiate(
+        self, parameters: Floats, table: EventTable, batch: Integers, step: int = 0
+    ) -> tuple[float, Floats]:
         """Compute the loss of a batch, and its gradient, shape (P,), with the masks of a step.
 
         Args:

@@ -13,7 +13,7 @@ from needle_parsl.nsbi.training.kernels.layout import Floats
 ADAM, NADAM, SGD = range(3)
 
 
-class Rule(NamedTuple):
+class UpdateRule(NamedTuple):
     """An optimiser's settings, as torch names them."""
 
     kind: int
@@ -43,7 +43,7 @@ class Moments(NamedTuple):
 
 
 @inlined
-def update(rule: Rule, parameters: Floats, gradient: Floats, moments: Moments, rate: float) -> None:
+def update(rule: UpdateRule, parameters: Floats, gradient: Floats, moments: Moments, rate: float) -> None:
     """Do one step, in place.
 
     Args:
@@ -65,7 +65,7 @@ def update(rule: Rule, parameters: Floats, gradient: Floats, moments: Moments, r
 
 
 @inlined
-def _decay(rule: Rule, parameters: Floats, gradient: Floats, rate: float) -> None:
+def _decay(rule: UpdateRule, parameters: Floats, gradient: Floats, rate: float) -> None:
     decay = np.float32(rule.weight_decay)
     if rule.decoupled:
         keep = np.float32(1.0 - rate * rule.weight_decay)
@@ -77,7 +77,7 @@ def _decay(rule: Rule, parameters: Floats, gradient: Floats, rate: float) -> Non
 
 
 @inlined
-def _adam(rule: Rule, parameters: Floats, gradient: Floats, moments: Moments, rate: float) -> None:
+def _adam(rule: UpdateRule, parameters: Floats, gradient: Floats, moments: Moments, rate: float) -> None:
     """Compute p -= rate / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)."""
     steps = moments.counts[0]
     size = np.float32(rate / (1.0 - rule.beta1**steps))
@@ -89,7 +89,7 @@ def _adam(rule: Rule, parameters: Floats, gradient: Floats, moments: Moments, ra
 
 
 @inlined
-def _nadam(rule: Rule, parameters: Floats, gradient: Floats, moments: Moments, rate: float) -> None:
+def _nadam(rule: UpdateRule, parameters: Floats, gradient: Floats, moments: Moments, rate: float) -> None:
     """Adam with Nesterov's momentum, which warms up.
 
     References:
@@ -111,7 +111,7 @@ def _nadam(rule: Rule, parameters: Floats, gradient: Floats, moments: Moments, r
 
 
 @inlined
-def _moments(rule: Rule, gradient: Floats, moments: Moments) -> None:
+def _moments(rule: UpdateRule, gradient: Floats, moments: Moments) -> None:
     """Move the means towards the gradient and its square."""
     move, keep, add = np.float32(1.0 - rule.beta1), np.float32(rule.beta2), np.float32(1.0 - rule.beta2)
     for n in range(len(gradient)):
@@ -120,7 +120,7 @@ def _moments(rule: Rule, gradient: Floats, moments: Moments) -> None:
 
 
 @inlined
-def _sgd(rule: Rule, parameters: Floats, gradient: Floats, moments: Moments, rate: float) -> None:
+def _sgd(rule: UpdateRule, parameters: Floats, gradient: Floats, moments: Moments, rate: float) -> None:
     """Compute p -= rate m, with m = b m + (1 - dampening) g; the first step's m is g."""
     size, keep = np.float32(rate), np.float32(rule.beta1)
     take = np.float32(1.0) if moments.counts[0] == 1.0 else np.float32(1.0 - rule.dampening)

@@ -30,7 +30,7 @@ PASSING = re.compile(
 """Words of refusals that another try may not meet again."""
 
 
-class RefusedError(TaskError):
+class RefusedJobError(TaskError):
     """The scheduler has refused a job."""
 
 
@@ -49,13 +49,13 @@ class Refusals(ClusterProvider):
             RefusedError: The scheduler does not take it, or was not asked.
         """
         if time.monotonic() < self.again:
-            raise RefusedError(self.refused[-1])
+            raise RefusedJobError(self.refused[-1])
         try:
             job = super().submit(command, tasks_per_node, job_name)
         except SubmitException as error:
             self.refused = (*self.refused, reasons(error.stderr or error.stdout or str(error)))
             self.again = time.monotonic() + PAUSE
-            raise RefusedError(self.refused[-1]) from error
+            raise RefusedJobError(self.refused[-1]) from error
         self.refused = ()
         return job
 

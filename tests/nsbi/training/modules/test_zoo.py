@@ -20,7 +20,7 @@ from needle_parsl.nsbi import compilation
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.training import modules, networks, ratio_events, state, train
 from needle_parsl.nsbi.training.engines import choosing
-from needle_parsl.nsbi.training.members import Job, Member, Settings
+from needle_parsl.nsbi.training.members import Member, Settings, TrainingJob
 from needle_parsl.nsbi.training.packs import Trained
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore")]
@@ -70,7 +70,7 @@ def settings(name: str) -> Settings:
 def alone(name: str, number: int = 0) -> tuple[torch.Tensor, np.ndarray]:
     """Train a member with a Trainer alone: the weights of its best epoch, and the validation losses."""
     how, kind = settings(name), getattr(zoo, name)
-    own = Job(how, member(number).seed, *DATA.look(member(number).view))
+    own = TrainingJob(how, member(number).seed, *DATA.look(member(number).view))
     order = torch.Generator().manual_seed(own.seed)
     monitor, sign = getattr(kind, "BEST", (getattr(kind, "LOSS", "val_loss"), 1))
     losses: list[float] = []
@@ -190,7 +190,7 @@ def test_a_module_is_trained_rightly_where_members_are_stacked(name: str, monkey
     kind = getattr(zoo, name)
     monkeypatch.setattr(choosing, "accelerated", lambda: True)
     how = settings(name)
-    choice = choosing.choose(Job(how, member().seed, *DATA.look(member().view)))
+    choice = choosing.choose(TrainingJob(how, member().seed, *DATA.look(member().view)))
     assert choice.engine == kind.STACKED
     if choice.engine != "stacked" or getattr(kind, "RANDOM", False):
         return  # the other engines are compared above; random numbers of a stack are others

@@ -71,7 +71,7 @@ class Rows(NamedTuple):
     """What says how well it is known, a of `staterror`, shape (blocks, BLOCK)."""
 
 
-class Model(NamedTuple):
+class CompiledModel(NamedTuple):
     """What all toys of a campaign have in common."""
 
     physics: int
@@ -169,7 +169,7 @@ class Normalising(NamedTuple):
     """Up to this |alpha| the few alone are good enough."""
 
 
-class Correction(NamedTuple):
+class NormalisationCorrection(NamedTuple):
     """ln Z_j minus what the few events say of it near one point, to first order."""
 
     at: Any

@@ -24,7 +24,7 @@ from needle_parsl.nsbi.statistics.toys.compiled.newton import (
     space,
 )
 from needle_parsl.nsbi.statistics.toys.compiled.normalisation import correction, total
-from needle_parsl.nsbi.statistics.toys.compiled.preparation import Prepared, enlarged, prepare
+from needle_parsl.nsbi.statistics.toys.compiled.preparation import PreparedPool, enlarged, prepare
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
@@ -157,7 +157,7 @@ def _block(
 class CompiledFits:
     """Compiled fits of toys from one pool."""
 
-    prepared: Prepared
+    prepared: PreparedPool
     likelihood: Likelihood
 
     @staticmethod

@@ -13,7 +13,7 @@ from needle_parsl.nsbi.statistics.toys.compiled.vectors import exponential
 ABOVE, BELOW, UP, DOWN = (place * PITCH for place in range(ROWS))
 
 
-class Events(NamedTuple):
+class DrawnEvents(NamedTuple):
     """Events that toys draw from, one behind the other, so that one takes a few lines of the cache."""
 
     y: Any

@@ -34,7 +34,7 @@ CAP = 2.0
 """Longest step of a nuisance parameter."""
 
 
-class Fit(NamedTuple):
+class FitSpace(NamedTuple):
     """Space for a fit, and where it is."""
 
     theta: Any
@@ -57,10 +57,10 @@ class Fit(NamedTuple):
     """Evaluations, and sums over simulated events, so far; shape (2,)."""
 
 
-def space(parameters: int) -> Fit:
+def space(parameters: int) -> FitSpace:
     """Make space for a fit of so many parameters."""
     p = parameters
-    return Fit(
+    return FitSpace(
         np.zeros(p), np.zeros(p), np.zeros((p, p)), np.zeros(p), np.zeros(p), np.zeros(p, np.bool_), np.zeros((p, p)),
         np.full(p, np.nan), np.zeros(2, np.int64),
     )  # fmt: skip

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from needle_parsl.nsbi.statistics.toys.compiled.arrays import Correction
+from needle_parsl.nsbi.statistics.toys.compiled.arrays import NormalisationCorrection
 from needle_parsl.nsbi.statistics.toys.compiled.compilation import compiled, exactly
 from needle_parsl.nsbi.statistics.toys.compiled.evaluation import PRODUCT, clear, gradients, moments, respond
 
 
-def correction(processes: int, nuisances: int) -> Correction:
+def correction(processes: int, nuisances: int) -> NormalisationCorrection:
     """Make space, without a correction so far."""
     j, k = processes, nuisances
     shapes = {
         "at": (k,), "value": (j,), "first": (j, k), "log": (j,), "up": (j, k), "bend": (j, k, k),
     }  # fmt: skip
-    return Correction(**{name: np.zeros(s) for name, s in shapes.items()})
+    return NormalisationCorrection(**{name: np.zeros(s) for name, s in shapes.items()})
 
 
 @compiled

@@ -21,13 +21,13 @@ from needle_parsl.nsbi.statistics.toys.compiled.arrays import (  # fmt: skip
     ROWS,
     SMOOTH,
     STRAIGHT,
-    Model,
+    CompiledModel,
     Normalising,
     Rows,
     aligned,
 )
 from needle_parsl.nsbi.statistics.toys.compiled.compression import few, trusted
-from needle_parsl.nsbi.statistics.toys.compiled.filling import DOWN, UP, Events, fill
+from needle_parsl.nsbi.statistics.toys.compiled.filling import DOWN, UP, DrawnEvents, fill
 from needle_parsl.nsbi.statistics.toys.compiled.scalars import OPERATIONS
 
 if TYPE_CHECKING:
@@ -47,17 +47,17 @@ VECTOR = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class PreparedPool:
     """A pool of events, ready for compiled fits."""
 
-    model: Model
+    model: CompiledModel
     rows: Rows
     """All tables but the events, which stand last and are a toy's."""
     reference: Floats
     """lambda of these rows at the reference point, shape (blocks, BLOCK); 1 where there is no row."""
     bins: tuple[slice, ...]
     """Blocks of each table of bins."""
-    events: Events
+    events: DrawnEvents
     normalising: Normalising
 
 
@@ -72,7 +72,7 @@ def unsupported(likelihood: Likelihood) -> str:
     return "" if known else "a function in a multiplier"
 
 
-def prepare(likelihood: Likelihood) -> Prepared:
+def prepare(likelihood: Likelihood) -> PreparedPool:
     """Turn a likelihood over a pool of events into arrays."""
     (events,) = likelihood.of_kind("events")
     fixed = [table for table in likelihood.tables if table.kind != "events"]
@@ -89,7 +89,7 @@ def prepare(likelihood: Likelihood) -> Prepared:
         for table, a, b in zip(fixed, rows.begin, rows.begin[1:], strict=False)
         if table.kind == "bins"
     )
-    return Prepared(
+    return PreparedPool(
         model=_model(likelihood, tables),
         rows=rows,
         reference=reference,
@@ -189,14 +189,14 @@ def _respond(rows: Rows, place: slice, responses: Responses) -> None:
             fill(row, bits)
 
 
-def _events(table: Table, reference: Floats) -> Events:
+def _events(table: Table, reference: Floats) -> DrawnEvents:
     """Lay out the events; Z_j of a process without responses is a number, and is put in here."""
     z = np.ones(len(table.y))
     for simulation in table.simulation:
         if not len(simulation.responses.process):
             z[simulation.process] = simulation(np.empty(0)).value
     sides = np.stack([table.responses.log_up, table.responses.log_down])  # (2, C, N)
-    return Events(
+    return DrawnEvents(
         np.ascontiguousarray((table.y / z[:, None] / reference).T, np.float64),
         np.ascontiguousarray(sides.transpose(2, 1, 0), np.float64).reshape(len(reference), 2 * sides.shape[1]),
         reference,
@@ -204,7 +204,7 @@ def _events(table: Table, reference: Floats) -> Events:
     )
 
 
-def _model(likelihood: Likelihood, tables: Sequence[Table]) -> Model:
+def _model(likelihood: Likelihood, tables: Sequence[Table]) -> CompiledModel:
     rates, constraints = likelihood.rates, likelihood.constraints
     code, constant, ends = _programs(rates)
     j, k = len(rates.processes), likelihood.nuisances
@@ -216,7 +216,7 @@ def _model(likelihood: Likelihood, tables: Sequence[Table]) -> Model:
             gains[r, process, nuisance] = *np.exp(logs), *logs
             kinds[r, process, nuisance] = KINDS[CODES[own.code[place]]]
     low, high = np.array(rates.limits()).T
-    return Model(
+    return CompiledModel(
         rates.physics, np.ascontiguousarray(low), np.ascontiguousarray(high), code, constant, ends, gains, kinds,
         constraints.kind.astype(np.int64), constraints.scale,
     )  # fmt: skip
