@@ -147,7 +147,8 @@ def _redone(
 
 def _ordered(graph: Graph) -> Plan:
     order = {stage.name: place for place, stage in enumerate(ALL)}
-    return Plan(tuple(sorted(graph.tasks, key=lambda task: order[task.stage.name])), graph.networks)
+    last = order["report"]
+    return Plan(tuple(sorted(graph.tasks, key=lambda task: order.get(task.stage.name, last))), graph.networks)
 
 
 def sources(analysis: Analysis) -> dict[str, Sample | Data]:
@@ -363,8 +364,10 @@ def _report(
         warnings=tuple(f"{name}: {message}" for name, message in unused.found(analysis, settled=True)),
         thresholds=analysis.diagnostics,
         binned=analysis.binned,
+        sections=tuple(task.place for task in graph.tasks if task.stage.section),
     )
     trained = {task.name: task for tasks in packs.values() for task in tasks}
     before = [*stores.values(), *trained.values(), *checks, *measured.tasks()]
     before += [again] if again else []
+    before += [task for task in graph.tasks if task.stage.section]
     graph.add("report", "report", spec, *before)

@@ -32,6 +32,8 @@ class Stage:
     """Whether it makes networks, which may be the user's."""
     temporary: bool = False
     """Whether its outputs are removed when what is made of them is there."""
+    section: bool = False
+    """Whether its outputs are sections of the report, as `nsbi.report.sections` has them."""
 
     def path(self, name: str) -> str:
         """Place an output, relative to the run directory."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from needle_parsl.files import read_json
@@ -9,6 +11,7 @@ from needle_parsl.json_records import JsonRecord
 from needle_parsl.nsbi.estimators.results import RatioDiagnostics
 from needle_parsl.nsbi.report import gathering, page
 from needle_parsl.nsbi.report.gathering import Inference, Subject
+from needle_parsl.nsbi.report.sections import Section
 from needle_parsl.nsbi.statistics.results import (
     Belt,
     Coverage,
@@ -50,7 +53,8 @@ def report(root: str, task: Task, *before: Record) -> Record:
             seconds=[(record.stage, record.seconds) for record in before],
             provenance=inputs.provenance(root),
         )
-        page.write(out.path, facts)
+        sections = [Section.from_json(read_json(Path(root) / place)) for place in spec.sections]
+        page.write(out.path, replace(facts, sections=sections))
     return out.record(root)
 
 

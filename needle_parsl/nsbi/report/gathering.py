@@ -17,6 +17,7 @@ from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.data.events import Events, Fractions, Part
 from needle_parsl.nsbi.data.store import Lost, Store
 from needle_parsl.nsbi.estimators.results import RatioDiagnostics
+from needle_parsl.nsbi.report.sections import Section
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.results import (
     Belt,
@@ -197,6 +198,8 @@ class Facts:
     """What features go through before the networks of a ratio see them."""
     kinds: Sequence[Kind] = ()
     """Of the members of a mixed ensemble; empty where all are alike."""
+    sections: Sequence[Section] = ()
+    """What stages say themselves, in their order."""
 
     @property
     def fit(self) -> FitResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from needle_parsl.analysis import Diagnostics
-from needle_parsl.plan.keys import NOT_IN_KEY
+from needle_parsl.plan.keys import IF_SAID, NOT_IN_KEY
 from needle_parsl.plan.specs.networks import Ratio, Splitting
 from needle_parsl.plan.specs.stores import Physics
 
@@ -53,3 +53,5 @@ class Report:
     thresholds: Diagnostics
     binned: bool = field(default=False, metadata=NOT_IN_KEY)
     """Whether there are binned regions alone."""
+    sections: tuple[str, ...] = field(default=(), metadata=IF_SAID)
+    """Outputs of stages that are sections, relative to the run directory."""

@@ -25,6 +25,7 @@ from needle_parsl.nsbi.estimators import composing, diagnostics
 from needle_parsl.nsbi.report import gathering, page
 from needle_parsl.nsbi.report.figures import FIGURES, closure
 from needle_parsl.nsbi.report.gathering import Facts, Inference, Provenance, SampleRow, Subject
+from needle_parsl.nsbi.report.sections import Section, SectionTable
 from needle_parsl.nsbi.statistics.fits import distributions, impacts
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.intervals import coverage, neyman, profile
@@ -263,3 +264,16 @@ def test_figures_are_those_of_matplotlibs_defaults(tmp_path: Path, monkeypatch: 
         _, said = written(tmp_path, whole(), monkeypatch)
         assert mpl.rcParams["text.usetex"]
     assert not said
+
+
+def test_page_has_the_sections_of_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = SectionTable(("sample", "mean"), (("a<b>", 0.25), ("c", None)), "Of the <first> feature.")
+    section = Section("Means of <features>", "Of all events.", (table,))
+    assert Section.from_json(json.loads(json.dumps(section.to_json()))) == section
+    text, said = written(tmp_path, replace(whole(), sections=[section]), monkeypatch)
+    assert said == []
+    assert "Means of &lt;features&gt;</h2>" in text
+    assert '<a href="#section-1">Means of &lt;features&gt;</a>' in text
+    assert "<tr><td>a&lt;b&gt;</td><td>0.25</td></tr>" in text
+    assert "<tr><td>c</td><td>–</td></tr>" in text
+    assert '<p class="quiet">Of the &lt;first&gt; feature.</p>' in text
