@@ -33,7 +33,7 @@ from needle_parsl.nsbi.statistics.model.builder import Builder
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.toys.compiled.engine import CompiledFits
 from needle_parsl.nsbi.statistics.toys.fitting import fitted
-from needle_parsl.nsbi.statistics.toys.pool import Draw, Pool, drawn
+from needle_parsl.nsbi.statistics.toys.pool import Draw, ToyPool, drawn
 
 Floats = npt.NDArray[np.float64]
 PROCESSES, NUISANCES = 5, 20
@@ -178,7 +178,7 @@ def runaway(toys: int) -> dict[str, Any]:
     for mode in ("linear", "interference"):
         events = Problem(mode, size=40_000).likelihood()
         theta, density = events.rates.start, events.densities(events.rates.start)
-        pool = Pool(events.thinned(theta), density / len(density), 0.0)
+        pool = ToyPool(events.thinned(theta), density / len(density), 0.0)
         draws = list(drawn(pool, theta, range(toys)))
         plain = replace(events, tables=tuple(replace(table, simulation=()) for table in events.tables))
         started = time.process_time()

@@ -18,7 +18,7 @@ from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.model.builder import Builder, Counts
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model.normalisation import Simulation
-from needle_parsl.nsbi.statistics.toys.pool import Pool
+from needle_parsl.nsbi.statistics.toys.pool import ToyPool
 
 Floats = npt.NDArray[np.float64]
 RHO, YIELDS, BINS = 0.35, np.array([220.0, 2000.0]), 10
@@ -140,6 +140,6 @@ class Problem:
         weights: Floats = density / density.sum(axis=1)[:, None]
         return weights
 
-    def pool(self, likelihood: Likelihood, theta: Floats) -> Pool:
+    def pool(self, likelihood: Likelihood, theta: Floats) -> ToyPool:
         """Throw from the exact rates."""
-        return Pool(likelihood, likelihood.densities(theta) / len(self.x), 0.0)
+        return ToyPool(likelihood, likelihood.densities(theta) / len(self.x), 0.0)

@@ -23,10 +23,10 @@ from needle_parsl.nsbi.statistics.results import (
     Impacts,
     InjectionTests,
     Limits,
-    Plane,
     PlaneStrip,
+    ProfilePlane,
+    ProfileScan,
     RatioScale,
-    Scan,
 )
 from needle_parsl.plan import Task, specs
 from needle_parsl.records import Record, writing
@@ -115,7 +115,7 @@ def interval(root: str, task: Task, *_before: Record) -> Record:
     return out.record(root)
 
 
-def _scan(root: str, spec: specs.Interval) -> Scan:
+def _scan(root: str, spec: specs.Interval) -> ProfileScan:
     """Scan one parameter, and read its confidence intervals off."""
     learned = inputs.likelihood(root, spec.fit)
     return analyses.scan_dataset(
@@ -135,7 +135,7 @@ def _strip(root: str, spec: specs.PlaneRows) -> PlaneStrip:
     return analyses.scan_strip(inputs.likelihood(root, spec.fit), spec.plane, spec.rows)
 
 
-def _plane(root: str, spec: specs.Area) -> Plane:
+def _plane(root: str, spec: specs.Area) -> ProfilePlane:
     """Join the rows of a plane."""
     strips = [PlaneStrip.from_json(files.read_json(inputs.path(root, "interval", name))) for name in spec.strips]
     return analyses.join_plane(strips, spec.levels, dataset=spec.fit.dataset)

@@ -22,9 +22,9 @@ from needle_parsl.nsbi.statistics.results import (
     Limits,
     Mixture,
     NoBelt,
-    Plane,
+    ProfilePlane,
+    ProfileScan,
     Replicas,
-    Scan,
     read_belt,
 )
 from needle_parsl.plan import Task, specs
@@ -89,8 +89,8 @@ def _inference(root: str, spec: specs.Report) -> Inference:
     belt = read_belt(read_json(inputs.path(root, "neyman", "neyman"))) if spec.belt else None
     return Inference(
         fits={name: FitResult.from_json(read_json(inputs.path(root, "fit", name))) for name in spec.fits},
-        scans={name: Scan.from_json(read_json(inputs.path(root, "interval", name))) for name in spec.scans},
-        plane=one(Plane, "interval", "plane", there=spec.plane),
+        scans={name: ProfileScan.from_json(read_json(inputs.path(root, "interval", name))) for name in spec.scans},
+        plane=one(ProfilePlane, "interval", "plane", there=spec.plane),
         impacts=one(Impacts, "interval", "impacts", there=spec.impacts),
         limits=one(Limits, "interval", "limits", there=spec.limits),
         distributions=Distributions.from_json(read_json(inputs.path(root, "interval", "distributions"))),

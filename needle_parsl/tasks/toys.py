@@ -18,7 +18,7 @@ from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.results import Belt, NoBelt, read_belt
 from needle_parsl.nsbi.statistics.toys import block as blocks
 from needle_parsl.nsbi.statistics.toys.block import Block
-from needle_parsl.nsbi.statistics.toys.pool import Floats, Pool, model_pool, no_pool, simulation_pool
+from needle_parsl.nsbi.statistics.toys.pool import Floats, ToyPool, model_pool, no_pool, simulation_pool
 from needle_parsl.plan import Task, specs
 from needle_parsl.records import Record, writing
 from needle_parsl.salts import key
@@ -104,7 +104,7 @@ def _ratios(root: str, spec: specs.ToysSpec) -> Mapping[str, Estimator]:
     return {name: files.read(inputs.path(root, "combine", name)) for name in spec.thrower.ratios}
 
 
-def _pool(root: str, spec: specs.ToysSpec, simulation: Dataset, truth: Floats) -> Pool:
+def _pool(root: str, spec: specs.ToysSpec, simulation: Dataset, truth: Floats) -> ToyPool:
     """Read the events that toys are drawn from."""
     if spec.fit.binned:
         return no_pool(inputs.likelihood(root, spec.fit))

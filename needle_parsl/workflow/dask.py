@@ -23,7 +23,7 @@ from needle_parsl.workflow.executors import config
 
 
 @dataclass(frozen=True)
-class WorkerPool:
+class Pool:
     """The Parsl workers of a run."""
 
     kernel: Any
@@ -84,7 +84,7 @@ def _filled(keys: Any, done: Mapping[Hashable, Any]) -> Any:
 
 
 @contextmanager
-def workers(site: Site) -> Iterator[WorkerPool]:
+def workers(site: Site) -> Iterator[Pool]:
     """Start Parsl for a while; a run has its own kernel, of which `Pool(kernel)` makes the same."""
     with ownership.temporary() as logs, executors.started(site, logs) as machine:
-        yield WorkerPool(machine.kernel, machine.labels["io"])
+        yield Pool(machine.kernel, machine.labels["io"])

@@ -114,7 +114,7 @@ def _matched(pattern: str) -> list[str]:
         raise InputError(f"--events {pattern}: {error}") from error
 
 
-def _all(pool: dask.WorkerPool, calls: Any, window: int, said: Callable[[int], None]) -> int:
+def _all(pool: dask.Pool, calls: Any, window: int, said: Callable[[int], None]) -> int:
     """Keep some tasks running until all are done; add up what they give."""
     total = done = 0
     running: set[Future[int]] = {pool.submit(*one) for one in islice(calls, window)}

@@ -9,14 +9,14 @@ from needle_parsl.nsbi.statistics.fits.starts import spread
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.toys import pool as toys
 from needle_parsl.nsbi.statistics.toys.compiled.engine import CompiledFits
-from needle_parsl.nsbi.statistics.toys.pool import Pool
+from needle_parsl.nsbi.statistics.toys.pool import ToyPool
 from problems.interference import Problem
 
 CLOSE = 1e-4
 """Standard errors of mu that fits may differ by."""
 
 
-def pool(problem: Problem, mu: float) -> tuple[Pool, np.ndarray]:
+def pool(problem: Problem, mu: float) -> tuple[ToyPool, np.ndarray]:
     """Toys of the learned model, from the events that the ratios are over."""
     events = problem.likelihood()
     truth = events.rates.at({"mu": mu})
@@ -38,7 +38,7 @@ def from_here(toy: Likelihood, theta: np.ndarray, held: bool) -> Minuit:
     return minuit
 
 
-def agree(made: Pool, truth: np.ndarray, seeds: range) -> dict[str, float]:
+def agree(made: ToyPool, truth: np.ndarray, seeds: range) -> dict[str, float]:
     """Fit toys both ways; give the largest differences."""
     value = float(made.likelihood.rates.outward(truth)[0])
     starts = spread(made.likelihood.rates, made.likelihood.bent)

@@ -16,7 +16,7 @@ from needle_parsl.nsbi.statistics.analyses import toys as asked
 from needle_parsl.nsbi.statistics.fits import fitting
 from needle_parsl.nsbi.statistics.toys import block
 from needle_parsl.nsbi.statistics.toys.compiled import compilation
-from needle_parsl.nsbi.statistics.toys.pool import Pool, drawn
+from needle_parsl.nsbi.statistics.toys.pool import ToyPool, drawn
 from needle_parsl.plan import Task, specs, stages
 from needle_parsl.plan.stages import STAGES
 from needle_parsl.tasks import inputs
@@ -104,7 +104,9 @@ def test_further_round_throws_only_where_a_critical_value_decides(run: Path, mon
     monkeypatch.setattr(compilation, "AVAILABLE", False)
     events = counting(40_000, b=39_600, s=400)
     truth = events.rates.at({"mu": 0.5})
-    made = throwing.ToyBatch(events, drawn(Pool(events, np.array([39_800.0]), 0.0), truth, range(3)), truth, (1.0, 0.0))
+    made = throwing.ToyBatch(
+        events, drawn(ToyPool(events, np.array([39_800.0]), 0.0), truth, range(3)), truth, (1.0, 0.0)
+    )
     monkeypatch.setattr(throwing, "throw", lambda _root, _spec: made)
     sure = toys(1.0, earlier=names(1.0), levels=(0.95,))
     throwing.toys(str(run), Task(stage=STAGES["toys"], name="neyman/mu=1.0001", key="a", spec=sure, after=()))

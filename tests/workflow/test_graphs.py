@@ -28,7 +28,7 @@ JETS = ak.Array([[1.0 * i] * (i % 3) for i in range(500)])
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[graphs.WorkerPool]:
+def pool() -> Iterator[graphs.Pool]:
     with graphs.workers(Site(description="t", workers_per_node=2)) as found:
         yield found
 
@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["root", "parquet"])
-def test_one_array_of_all_files(folder: Path, pool: graphs.WorkerPool, kind: str) -> None:
+def test_one_array_of_all_files(folder: Path, pool: graphs.Pool, kind: str) -> None:
     array = events(str(folder / f"*.{kind}"), rows=100)
     assert array.npartitions >= 5
     assert set(array.fields) - {"njet"} == {"x", "y", "jet"}
@@ -83,7 +83,7 @@ def test_files_that_do_not_fit_are_named(folder: Path, tmp_path: Path) -> None:
         events(str(tmp_path / "nothing_*.root"))
 
 
-def test_graphs_give_what_dask_gives(pool: graphs.WorkerPool) -> None:
+def test_graphs_give_what_dask_gives(pool: graphs.Pool) -> None:
     @dask.delayed
     def add(a: int, b: int) -> int:
         return a + b
@@ -95,12 +95,12 @@ def test_graphs_give_what_dask_gives(pool: graphs.WorkerPool) -> None:
     assert dask.compute(*several, scheduler=pool.get) == dask.compute(*several, scheduler="sync")
 
 
-def test_error_of_a_node_is_its_own(pool: graphs.WorkerPool) -> None:
+def test_error_of_a_node_is_its_own(pool: graphs.Pool) -> None:
     with pytest.raises(ZeroDivisionError):
         dask.delayed(lambda x: x + 1)(dask.delayed(lambda: 1 / 0)()).compute(scheduler=pool.get)
 
 
-def test_workers_read_windows(pool: graphs.WorkerPool, tmp_path: Path) -> None:
+def test_workers_read_windows(pool: graphs.Pool, tmp_path: Path) -> None:
     number = np.arange(30_000)
     found = Events(
         names=("a",), x=number.astype(np.float32)[:, None], weight=np.ones(30_000), id=number.astype(np.uint64)

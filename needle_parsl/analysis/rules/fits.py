@@ -16,7 +16,7 @@ from needle_parsl.analysis.rules.common import (
 
 if TYPE_CHECKING:
     from needle_parsl.analysis.rules.common import Complain
-    from needle_parsl.analysis.tables import Analysis, PlaneGrid, ScanGrid
+    from needle_parsl.analysis.tables import Analysis, Plane, Scan
 
 
 def check(analysis: Analysis, complain: Complain) -> None:
@@ -50,7 +50,7 @@ def _limit(analysis: Analysis, complain: Complain) -> None:
         )
 
 
-def _scan(analysis: Analysis, scan: ScanGrid, complain: Complain) -> None:
+def _scan(analysis: Analysis, scan: Scan, complain: Complain) -> None:
     ascends("fit.scan", scan.start, scan.stop, complain)
     if scan.parameter:
         is_parameter(analysis, scan.parameter, "fit.scan.parameter", complain)
@@ -62,7 +62,7 @@ def _scan(analysis: Analysis, scan: ScanGrid, complain: Complain) -> None:
     stays_inside(analysis, measured(analysis), (scan.start, scan.stop), "fit.scan", complain)
 
 
-def _plane(analysis: Analysis, plane: PlaneGrid, complain: Complain) -> None:
+def _plane(analysis: Analysis, plane: Plane, complain: Complain) -> None:
     known = (*analysis.model.parameters, *analysis.model.nuisances)
     for name in plane.parameters:
         known_as(name, known, "parameter of the model", "fit.plane.parameters", complain)

@@ -15,7 +15,7 @@ from needle_parsl.analysis.tables.data import (
     Split,
     Variation,
 )
-from needle_parsl.analysis.tables.fits import Fit, Grid, Intervals, PlaneGrid, ScanGrid, Toys
+from needle_parsl.analysis.tables.fits import Fit, Grid, Intervals, Plane, Scan, Toys
 from needle_parsl.analysis.tables.limits import TimeLimits
 from needle_parsl.analysis.tables.model import WALL, Binning, Model, Nuisance, Parameter, Region
 from needle_parsl.analysis.tables.training import (
@@ -47,11 +47,11 @@ __all__ = [
     "Nuisance",
     "Parameter",
     "Particles",
-    "PlaneGrid",
+    "Plane",
     "Ratios",
     "Region",
     "Sample",
-    "ScanGrid",
+    "Scan",
     "Source",
     "Split",
     "TimeLimits",

@@ -27,7 +27,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class PlaneGrid:
+class Plane:
     """`[fit] plane`: two parameters whose profile likelihood is evaluated together."""
 
     parameters: tuple[str, str]
@@ -40,7 +40,7 @@ class PlaneGrid:
 
 
 @dataclass(frozen=True)
-class ScanGrid:
+class Scan:
     """`[fit] scan`: where the profile likelihood is evaluated."""
 
     start: float
@@ -63,10 +63,10 @@ class Fit:
     """Observed events: a list of files, or a table. Example: `["data/*.root"]`."""
     blind: bool = True
     """Whether observed data is left alone; expected results only. `needle run --unblind` overrides it and records who did."""
-    scan: ScanGrid | None = None
+    scan: Scan | None = None
     """The profile scan; left out, 25 points over four standard errors to each side of the best fit.
     Example: `{ start = 0.0, stop = 3.0, points = 25 }`."""
-    plane: PlaneGrid | None = None
+    plane: Plane | None = None
     """A profile scan of two parameters. Example: `{ parameters = ["mu", "jes"] }`."""
     staterror: bool = True
     """Whether the finite number of simulated events in the bins of `[model.regions]` is part of the fit: one factor per bin for

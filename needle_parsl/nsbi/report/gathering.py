@@ -29,9 +29,9 @@ from needle_parsl.nsbi.statistics.results import (
     InjectionTests,
     Limits,
     Mixture,
-    Plane,
+    ProfilePlane,
+    ProfileScan,
     Replicas,
-    Scan,
 )
 from needle_parsl.nsbi.statistics.toys.block import Block
 from needle_parsl.nsbi.training import packs as pack_files
@@ -113,9 +113,9 @@ class Inference:
 
     fits: Mapping[str, FitResult]
     """By name."""
-    scans: Mapping[str, Scan]
+    scans: Mapping[str, ProfileScan]
     """By name."""
-    plane: Plane | None
+    plane: ProfilePlane | None
     """A scan of two parameters."""
     impacts: Impacts | None
     limits: Limits | None
@@ -207,7 +207,7 @@ class Facts:
         return self.inference.fits[self.subject.headline]
 
     @property
-    def scan(self) -> Scan:
+    def scan(self) -> ProfileScan:
         """The headline scan."""
         return self.inference.scans["scan"]
 

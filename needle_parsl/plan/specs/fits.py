@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from needle_parsl.analysis import Model, PlaneGrid, ScanGrid
+from needle_parsl.analysis import Model, Plane, Scan
 from needle_parsl.densities import Density, Shape
 from needle_parsl.plan.keys import IF_SAID
 from needle_parsl.plan.specs.networks import Combine, Normalise, Splitting
@@ -91,7 +91,7 @@ class Interval:
 
     fit: FitSpec
     poi: str
-    scan: ScanGrid | None
+    scan: Scan | None
     levels: tuple[float, ...]
     statistical: bool = False
     """Whether nuisance parameters stay at their best fit."""
@@ -106,7 +106,7 @@ class PlaneRows:
     """Scan two parameters over a dataset, some rows of them."""
 
     fit: FitSpec
-    plane: PlaneGrid
+    plane: Plane
     rows: tuple[int, int]
     """First and last, the latter not included."""
 

@@ -38,7 +38,7 @@ from needle_parsl.nsbi.statistics.results import (
     Limits,
     Mixture,
     MixturePoint,
-    Plane,
+    ProfilePlane,
     Replicas,
 )
 from needle_parsl.nsbi.training import packs
@@ -83,7 +83,7 @@ def whole() -> Facts:
     inference = Inference(
         fits={"asimov": fit},
         scans={"scan": scan},
-        plane=Plane.from_json(plane),
+        plane=ProfilePlane.from_json(plane),
         impacts=replace(impacts.impacts(likelihood, best, "mu", ["covariance", "refit"]), dataset="asimov"),
         limits=Limits.from_json({"level": 0.95, "background": 0.0, "reasons": {}, "observed": 2.0, "expected": {str(n): 2.0 + n / 4 for n in range(-2, 3)}, "discovery": {"significance": 2.0, "p_value": 0.02}}),
         distributions=distributions.describe(likelihood, best, data, replace(data, weight=np.ones(300), sample=np.full(300, -1)), ("x",)),

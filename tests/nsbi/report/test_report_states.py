@@ -22,8 +22,8 @@ from needle_parsl.nsbi.statistics.results import (
     FittedParameter,
     GroupNormalisation,
     InjectionTests,
+    ProfileScan,
     RatioScale,
-    Scan,
 )
 from needle_parsl.summary import Finding
 
@@ -71,7 +71,7 @@ def good() -> Any:
         ratios=ratios, yields=yields, samples=("signal", "background"), sample=np.arange(SIZE) % 2
     )
     scan = {"parameter": "mu", "open": [], "intervals": {"0.68": [[0.8, 1.2]]}, "best": 1.01}
-    scans = {"scan": Scan.from_json(scan)}
+    scans = {"scan": ProfileScan.from_json(scan)}
     subject = SimpleNamespace(poi="mu", headline="asimov", lost={}, thresholds=Diagnostics())
     samples = [sample(name, yields[name]) for name in names]
     inference = SimpleNamespace(fits={"asimov": fit()}, scans=scans, closure=None, belt=None, no_belt="")

@@ -25,7 +25,7 @@ from needle_parsl.nsbi.statistics.toys import pool as toys
 from needle_parsl.nsbi.statistics.toys.block import Block
 from needle_parsl.nsbi.statistics.toys.compiled import compilation, newton, vectors
 from needle_parsl.nsbi.statistics.toys.compiled.engine import CompiledFits
-from needle_parsl.nsbi.statistics.toys.pool import Draw, Pool
+from needle_parsl.nsbi.statistics.toys.pool import Draw, ToyPool
 
 
 def test_exponential_and_logarithm_are_those_of_numpy() -> None:
@@ -59,7 +59,7 @@ def test_order_of_operations_does_not_depend_on_who_is_compiled_first() -> None:
 
 
 @pytest.fixture(scope="module")
-def interference() -> tuple[Pool, np.ndarray]:
+def interference() -> tuple[ToyPool, np.ndarray]:
     return pool(Problem("interference"), 1.0)
 
 
@@ -158,7 +158,7 @@ def test_compiled_wall_at_negative_expectations_is_the_references(mu: float, k: 
     np.testing.assert_allclose(hessian, toy.hessian(theta), rtol=1e-8, atol=1e-8)
 
 
-def test_compiled_derivatives_are_differences(interference: tuple[Pool, np.ndarray]) -> None:
+def test_compiled_derivatives_are_differences(interference: tuple[ToyPool, np.ndarray]) -> None:
     made, truth = interference
     engine, (draw,) = CompiledFits.of(made.likelihood), toys.drawn(made, truth, [3])
     for scale in (0.5, 1.5):
@@ -190,7 +190,7 @@ def test_compiled_fits_find_the_deepest_minimum_that_iminuit_finds() -> None:
         assert block.t[place] > theirs.t - 1e-5
 
 
-def test_fits_are_the_same_in_any_batch(interference: tuple[Pool, np.ndarray]) -> None:
+def test_fits_are_the_same_in_any_batch(interference: tuple[ToyPool, np.ndarray]) -> None:
     made, truth = interference
     draws, engine = list(toys.drawn(made, truth, range(6))), CompiledFits.of(made.likelihood)
     whole = engine.fit(draws, truth, "mu", [1.0, 0.5], np.empty((0, 7)))
@@ -201,7 +201,7 @@ def test_fits_are_the_same_in_any_batch(interference: tuple[Pool, np.ndarray]) -
 
 
 def test_a_toy_whose_compiled_fit_failed_is_done_again_by_iminuit(
-    interference: tuple[Pool, np.ndarray], monkeypatch: pytest.MonkeyPatch
+    interference: tuple[ToyPool, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, truth = interference
     inner = CompiledFits.fit
@@ -222,7 +222,7 @@ def test_a_toy_whose_compiled_fit_failed_is_done_again_by_iminuit(
 
 
 def test_without_numba_toys_are_fitted_by_iminuit(
-    interference: tuple[Pool, np.ndarray], monkeypatch: pytest.MonkeyPatch
+    interference: tuple[ToyPool, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, truth = interference
     good = Block.of(made.likelihood, toys.drawn(made, truth, range(2)), "mu", truth, (1.0, 0.0))
@@ -247,7 +247,7 @@ def construction() -> tuple[np.ndarray, list[Block]]:
         events = counting(1, b=BACKGROUND, s=1.0, bounds=(0.0, 60.0))
         truth = events.rates.at({"mu": mu})
         thrown = toys.drawn(
-            Pool(events, np.array([mu + BACKGROUND]), 0.0), truth, range(1000 * place, 1000 * place + 1000)
+            ToyPool(events, np.array([mu + BACKGROUND]), 0.0), truth, range(1000 * place, 1000 * place + 1000)
         )
         made.append(Block.of(events, thrown, "mu", truth, (math.inf, 0.0)))
     return grid, made
@@ -276,7 +276,7 @@ def test_compiled_toys_reproduce_the_table_of_feldman_and_cousins(
 def test_t_of_compiled_gaussian_toys_follows_chi_squared() -> None:
     events = counting(1, b=5000.0, s=2000.0, sigma=0.05)
     truth = events.rates.at({"mu": 1.2})
-    thrown = toys.drawn(Pool(events, np.array([7400.0]), 0.0), truth, range(2000))
+    thrown = toys.drawn(ToyPool(events, np.array([7400.0]), 0.0), truth, range(2000))
     block = Block.of(events, thrown, "mu", truth, (1.0, 0.0))
     assert block.converged.all()
     assert stats.kstest(block.t, "chi2", (1,)).pvalue > 1e-3

@@ -12,7 +12,7 @@ from problems.random_likelihoods import drawn as drawn_model
 from scipy import stats
 from scipy.optimize import brentq
 
-from needle_parsl.analysis import Model, Nuisance, Parameter, ScanGrid
+from needle_parsl.analysis import Model, Nuisance, Parameter, Scan
 from needle_parsl.densities import Shape
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits import fitting
@@ -243,7 +243,7 @@ def test_a_scan_below_the_best_fit_starts_it_again() -> None:
     right = minimise(likelihood, likelihood.rates)
     wrong = minimise(likelihood, likelihood.rates, fixed={"c": right.minima[1][0]})
     planted = replace(right, nll=wrong.nll, theta=wrong.theta, minima=(wrong.theta,))
-    for where in (None, ScanGrid(-5.0, 5.0, 31)):
+    for where in (None, Scan(-5.0, 5.0, 31)):
         found = profile.scan(likelihood, planted, "c", where, [0.68])
         assert found.best == pytest.approx(right.value("c"), abs=1e-3)
         assert found.intervals["0.68"][0][0] < right.value("c") < found.intervals["0.68"][0][1]

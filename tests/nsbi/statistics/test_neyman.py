@@ -18,7 +18,7 @@ from needle_parsl.nsbi.statistics.intervals import neyman, profile
 from needle_parsl.nsbi.statistics.toys import block as blocks
 from needle_parsl.nsbi.statistics.toys import fitting
 from needle_parsl.nsbi.statistics.toys.block import Block
-from needle_parsl.nsbi.statistics.toys.pool import Pool, drawn
+from needle_parsl.nsbi.statistics.toys.pool import ToyPool, drawn
 
 TOYS = 1000
 
@@ -47,7 +47,7 @@ def construction() -> tuple[np.ndarray, list[Block]]:
     made = []
     for place, mu in enumerate(grid):
         events = counting(1, b=BACKGROUND, s=1.0, bounds=(0.0, 60.0))
-        pool = Pool(events, np.array([mu + BACKGROUND]), 0.0)
+        pool = ToyPool(events, np.array([mu + BACKGROUND]), 0.0)
         truth = events.rates.at({"mu": mu})
 
         @cache

@@ -17,9 +17,9 @@ STORED = Path(__file__).parent / "results"
 READERS: dict[str, Callable[[Any], Any]] = {
     "fit_asimov": results.FitResult.from_json,
     "fit_observed": results.FitResult.from_json,
-    "scan": results.Scan.from_json,
+    "scan": results.ProfileScan.from_json,
     "plane_strip": results.PlaneStrip.from_json,
-    "plane": results.Plane.from_json,
+    "plane": results.ProfilePlane.from_json,
     "impacts": results.Impacts.from_json,
     "limits": results.Limits.from_json,
     "distributions": results.Distributions.from_json,

@@ -9,7 +9,7 @@ import pytest
 from problems.likelihoods import SHAPES, TABLE, YIELDS, build, counting, simulated
 from scipy import optimize, stats
 
-from needle_parsl.analysis import WALL, Model, Nuisance, Parameter, ScanGrid
+from needle_parsl.analysis import WALL, Model, Nuisance, Parameter, Scan
 from needle_parsl.densities import Shape
 from needle_parsl.nsbi.statistics import dataset
 from needle_parsl.nsbi.statistics.fits import descent, fitting
@@ -217,7 +217,7 @@ def test_nuisance_on_its_wall_is_at_a_minimum_and_named() -> None:
 @pytest.mark.parametrize(("start", "stop"), [(1.4, 1.6), (0.1, 0.4), (3.0, 4.0)])
 def test_range_that_does_not_hold_the_interval_is_extended(start: float, stop: float) -> None:
     likelihood = counting(80)
-    scan = profile.scan(likelihood, fit(likelihood), "mu", ScanGrid(start, stop, 11), [0.68])
+    scan = profile.scan(likelihood, fit(likelihood), "mu", Scan(start, stop, 11), [0.68])
     wide = profile.scan(likelihood, fit(likelihood), "mu", None, [0.68])
     assert scan.open == ()
     np.testing.assert_allclose(scan.intervals["0.68"], wide.intervals["0.68"], atol=1e-3)
@@ -330,7 +330,7 @@ def test_a_coarse_scan_gives_the_same_interval(points: int) -> None:
     likelihood = counting(80)
     best = fit(likelihood)
     fine = profile.scan(likelihood, best, "mu", None, [0.68, 0.95]).intervals
-    coarse = profile.scan(likelihood, best, "mu", ScanGrid(0.0, 5.0, points), [0.68, 0.95]).intervals
+    coarse = profile.scan(likelihood, best, "mu", Scan(0.0, 5.0, points), [0.68, 0.95]).intervals
     for level in fine:
         np.testing.assert_allclose(coarse[level], fine[level], atol=2e-4)
 
@@ -341,7 +341,7 @@ def test_interval_that_ends_at_a_lost_point_is_open() -> None:
     best = Result(rates=counting(80).rates, converged=True, nll=0.0, theta=np.ones(1), theta_covariance=np.eye(1))
     found = profile.scan(
         lambda t: (float((t[0] - 1) ** 2) if t[0] < 1.3 else math.nan, np.array([2 * (t[0] - 1)])),
-        best, "mu", ScanGrid(0.0, 2.0, 21), [0.95],
+        best, "mu", Scan(0.0, 2.0, 21), [0.95],
     )  # fmt: skip
     assert len(scan) == 21
     assert found.open == ("0.95",)
@@ -495,12 +495,12 @@ def test_disjoint_interval_far_from_the_best_fit_is_found() -> None:
 
 def test_plane_of_two_parameters_is_the_profile() -> None:
     """Along the best value of the other parameter, t of the plane is at least that of the profile, and equal at its best."""
-    from needle_parsl.analysis import PlaneGrid
+    from needle_parsl.analysis import Plane
     from needle_parsl.nsbi.statistics.intervals import planes
 
     likelihood = counting(7000, b=5000, s=2000, sigma=0.02)
     best = fit(likelihood)
-    where = PlaneGrid(("mu", "bkg"), 15)
+    where = Plane(("mu", "bkg"), 15)
     strips = [planes.strip(likelihood, best, where, rows) for rows in ((0, 4), (4, 15))]
     found = planes.join(strips, [0.68])
     assert found == planes.join([planes.strip(likelihood, best, where, (0, 15))], [0.68])

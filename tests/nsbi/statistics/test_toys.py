@@ -31,7 +31,7 @@ def test_counts_are_poisson_event_by_event() -> None:
     weight = np.random.default_rng(1).uniform(0, 0.2, events.tables[0].y.shape[1])
     table, *rest = events.tables
     labelled = replace(table, y=np.arange(table.y.shape[1], dtype=float)[None].repeat(3, axis=0))
-    pool = toys.Pool(replace(events, tables=(labelled, *rest)), weight, 0.0)
+    pool = toys.ToyPool(replace(events, tables=(labelled, *rest)), weight, 0.0)
     counts = np.zeros((4000, len(weight)))
     for toy, thrown in enumerate(toys.drawn(pool, CENTRE, range(len(counts)))):
         np.add.at(counts[toy], pool.likelihood.take(*thrown).tables[0].y[0].astype(int), 1)
@@ -44,7 +44,7 @@ def test_counts_are_poisson_event_by_event() -> None:
 
 
 def test_auxiliary_observations_are_thrown_around_the_truth() -> None:
-    pool = toys.Pool(build(), np.full(600, 0.01), 0.0)
+    pool = toys.ToyPool(build(), np.full(600, 0.01), 0.0)
     truth = np.array([1.0, 1.0, 0.5, -1.0, 0.0])
     thrown = np.array([toy.constraints.auxiliary for toy in toys.drawn(pool, truth, range(3000))])
     assert np.abs(thrown.mean(axis=0) - truth[2:]).max() < 5 / math.sqrt(3000)
@@ -52,7 +52,7 @@ def test_auxiliary_observations_are_thrown_around_the_truth() -> None:
 
 
 def test_a_toy_is_what_its_seed_says_wherever_the_block_is_cut() -> None:
-    pool = toys.Pool(build(), np.full(600, 0.1), 0.0)
+    pool = toys.ToyPool(build(), np.full(600, 0.1), 0.0)
     seeds = list(range(100, 112))
 
     def fitted(seeds: list[int]) -> Block:
@@ -136,7 +136,7 @@ def test_estimates_of_gaussian_toys_are_unbiased_and_cover() -> None:
     """Poisson toys of a counting experiment, 400 of them: within four errors of what theory says."""
     likelihood = counting(1, b=500.0, s=200.0)
     truth = likelihood.rates.at({"mu": 1.5})
-    pool = toys.Pool(likelihood, np.array([800.0]), 0.0)
+    pool = toys.ToyPool(likelihood, np.array([800.0]), 0.0)
     block = Block.of(likelihood, toys.drawn(pool, truth, range(400)), "mu", truth, (1.0, 0.0))
     assert block.converged.all()
     points = coverage.points(block, "mu", [0.68, 0.95])
@@ -265,7 +265,7 @@ def test_full_coverage_still_has_an_error() -> None:
 
 
 def test_block_reads_back(tmp_path) -> None:
-    pool = toys.Pool(build(), np.full(600, 0.1), 0.0)
+    pool = toys.ToyPool(build(), np.full(600, 0.1), 0.0)
     made = Block.of(pool.likelihood, toys.drawn(pool, CENTRE, [1, 2]), "mu", CENTRE, (math.inf, 0.5))
     blocks.write(tmp_path / "b.h5", made)
     found = blocks.read(tmp_path / "b.h5")
@@ -307,7 +307,7 @@ def test_toys_without_an_event_are_fitted(b: float) -> None:
     """At small means many toys are empty; losing them would bias every number that follows."""
     likelihood = counting(1, b=b, s=1.0, sigma=0.1, bounds=(0.0, 20.0))
     truth = likelihood.rates.at({"mu": 0.5})
-    pool = toys.Pool(likelihood, np.array([b + 0.5]), 0.0)
+    pool = toys.ToyPool(likelihood, np.array([b + 0.5]), 0.0)
     block = Block.of(likelihood, toys.drawn(pool, truth, range(60)), "mu", truth, (1.0, 0.0))
     assert (block.events == 0).sum() >= 2
     assert block.converged.mean() > 0.97

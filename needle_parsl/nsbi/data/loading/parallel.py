@@ -35,7 +35,7 @@ class Parallel:
         Args:
             found: From `stretches`.
             batch_size: Events of a batch.
-            submit: `ThreadPoolExecutor().submit`, the `submit` of a dask client, or `workflow.graphs.Pool(kernel).submit`.
+            submit: `ThreadPoolExecutor().submit`, the `submit` of a dask client, or `workflow.dask.Pool(kernel).submit`.
             loading: How events are made ready.
             ahead: Windows that are read before they are needed.
             scratch: A folder that workers and consumer share; windows travel through it as files.

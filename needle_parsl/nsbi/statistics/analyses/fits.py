@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from needle_parsl.analysis import PlaneGrid as PlaneTable
-from needle_parsl.analysis import ScanGrid as ScanTable
+from needle_parsl.analysis import Plane as PlaneTable
+from needle_parsl.analysis import Scan as ScanTable
 from needle_parsl.nsbi.statistics import network_error, outside
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits import distributions, ensemble_error, weighted_data
@@ -31,7 +31,7 @@ from needle_parsl.nsbi.statistics.results import (
     Limits,
     OutsideEvents,
     PlaneStrip,
-    Scan,
+    ProfileScan,
 )
 
 Floats = npt.NDArray[np.float64]
@@ -163,7 +163,7 @@ def scan_dataset(
     statistical: bool = False,
     inflation: float = 1.0,
     dataset: str = "",
-) -> Scan:
+) -> ProfileScan:
     """Scan one parameter, and read its confidence intervals off.
 
     Args:

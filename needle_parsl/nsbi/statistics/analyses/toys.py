@@ -19,7 +19,7 @@ from needle_parsl.nsbi.statistics.intervals.hypothesis_tests import too_large
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.results import Belt, Coverage
 from needle_parsl.nsbi.statistics.toys.block import Block
-from needle_parsl.nsbi.statistics.toys.pool import Beside, Draw, Pool, cut, drawn, sufficient
+from needle_parsl.nsbi.statistics.toys.pool import Beside, Draw, ToyPool, cut, drawn, sufficient
 
 Floats = npt.NDArray[np.float64]
 
@@ -74,7 +74,7 @@ def truth_of(likelihood: Likelihood, values: Mapping[str, float], *, profiled: b
     return found.theta
 
 
-def throw_toys(pool: Pool, truth: Floats, seeds: Sequence[int], least: float = 0.0) -> ToyBatch:
+def throw_toys(pool: ToyPool, truth: Floats, seeds: Sequence[int], least: float = 0.0) -> ToyBatch:
     """Draw toys from a pool of events.
 
     Args:
@@ -117,7 +117,13 @@ def fit_toys(batch: ToyBatch, parameter: str, tested: Sequence[float] = ()) -> B
 
 
 def throw_block(
-    pool: Pool, parameter: str, truth: Floats, seeds: Sequence[int], *, least: float = 0.0, tested: Sequence[float] = ()
+    pool: ToyPool,
+    parameter: str,
+    truth: Floats,
+    seeds: Sequence[int],
+    *,
+    least: float = 0.0,
+    tested: Sequence[float] = (),
 ) -> Block:
     """Throw toys from a pool, and fit them: see `throw_toys` and `fit_toys`."""
     return fit_toys(throw_toys(pool, truth, seeds, least), parameter, tested)

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import chi2
 
-from needle_parsl.analysis import PlaneGrid as PlaneTable
+from needle_parsl.analysis import Plane as PlaneTable
 from needle_parsl.nsbi.statistics.fits.descent import Objective
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.intervals.profile import ProfiledPoint
-from needle_parsl.nsbi.statistics.results import Plane, PlanePoint, PlaneStrip, StripPoint
+from needle_parsl.nsbi.statistics.results import PlanePoint, PlaneStrip, ProfilePlane, StripPoint
 
 Floats = npt.NDArray[np.float64]
 WIDTH = 3.0
@@ -45,7 +45,7 @@ def strip(objective: Objective, best: Result, where: PlaneTable, rows: tuple[int
     )
 
 
-def join(strips: Sequence[PlaneStrip], levels: Sequence[float], *, dataset: str = "") -> Plane:
+def join(strips: Sequence[PlaneStrip], levels: Sequence[float], *, dataset: str = "") -> ProfilePlane:
     """Join the strips of a plane.
 
     Args:
@@ -56,7 +56,7 @@ def join(strips: Sequence[PlaneStrip], levels: Sequence[float], *, dataset: str 
     points = [point for one in strips for point in one.points]
     known = [strips[0].nll, *(point.nll for point in points if point.converged)]
     lowest = min((nll for nll in known if nll is not None), default=0.0)  # without any, no point has a t
-    return Plane(
+    return ProfilePlane(
         strips[0].parameters,
         strips[0].best,
         tuple(PlanePoint(p.x, p.y, p.converged, None if p.nll is None else 2 * (p.nll - lowest)) for p in points),

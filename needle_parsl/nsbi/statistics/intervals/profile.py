@@ -11,13 +11,13 @@ import numpy.typing as npt
 from scipy.interpolate import PchipInterpolator
 from scipy.stats import chi2
 
-from needle_parsl.analysis import ScanGrid
+from needle_parsl.analysis import Scan
 from needle_parsl.nsbi.statistics.fits.descent import Objective
 from needle_parsl.nsbi.statistics.fits.fitting import AGAIN, DEEPER, minimise
 from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model import Rates
 from needle_parsl.nsbi.statistics.results import Pieces, ScanPoint
-from needle_parsl.nsbi.statistics.results import Scan as ScanResult
+from needle_parsl.nsbi.statistics.results import ProfileScan as ScanResult
 
 Floats = npt.NDArray[np.float64]
 AUTOMATIC = 25
@@ -119,7 +119,7 @@ def scan(
     objective: Objective,
     best: Result,
     parameter: str,
-    where: ScanGrid | None,
+    where: Scan | None,
     levels: Sequence[float],
     held: Mapping[str, float] | None = None,
     inflation: float = 1.0,
@@ -170,7 +170,7 @@ class _Scanned:
         objective: Objective,
         best: Result,
         parameter: str,
-        where: ScanGrid | None,
+        where: Scan | None,
         need: float,
         held: Mapping[str, float] | None,
     ) -> _Scanned:

@@ -23,7 +23,7 @@ class ScanPoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scan(JsonRecord):
+class ProfileScan(JsonRecord):
     """`fits/scan.json` and its like: a profile scan with the confidence intervals that it gives."""
 
     parameter: str
@@ -106,7 +106,7 @@ class PlanePoint:
 
 
 @dataclass(frozen=True)
-class Plane(JsonRecord):
+class ProfilePlane(JsonRecord):
     """`fits/plane.json`: a profile scan of two parameters together."""
 
     parameters: tuple[str, str]

@@ -24,7 +24,7 @@ MOST_VETOED = 0.05
 
 
 @dataclass(frozen=True)
-class Pool:
+class ToyPool:
     """Events that toys are drawn from."""
 
     likelihood: Likelihood
@@ -47,7 +47,7 @@ class Pool:
         return self.expected**2 / float((self.weight**2).sum()) if self.expected else 0.0
 
 
-def model_pool(events: Likelihood, weight: Floats, theta: Floats) -> Pool:
+def model_pool(events: Likelihood, weight: Floats, theta: Floats) -> ToyPool:
     """Throw from the reference: each event as often as the learned model says, w_e nu R(x_e | theta).
 
     The same events stand behind Z_j, each with its ratio, so that the model is normalised on the pool wherever a fit goes; those
@@ -73,7 +73,7 @@ def model_pool(events: Likelihood, weight: Floats, theta: Floats) -> Pool:
     kept = np.where(wanted > 0, np.maximum(share, 0.0), 0.0)
     own = _on(events, kept / kept.sum())
     drawn = np.maximum(kept / kept.sum() * own.densities(theta), 0.0)
-    return Pool(own.thinned(theta), drawn * (own.expected(theta).sum() / drawn.sum()), vetoed)
+    return ToyPool(own.thinned(theta), drawn * (own.expected(theta).sum() / drawn.sum()), vetoed)
 
 
 def _on(events: Likelihood, share: Floats) -> Likelihood:
@@ -87,7 +87,7 @@ def _on(events: Likelihood, share: Floats) -> Likelihood:
     )
 
 
-def simulation_pool(events: Likelihood, simulated: Dataset, theta: Floats) -> Pool:
+def simulation_pool(events: Likelihood, simulated: Dataset, theta: Floats) -> ToyPool:
     """Throw from the simulation of each process, whatever its learned ratio says: a Poisson bootstrap.
 
     Args:
@@ -107,15 +107,15 @@ def simulation_pool(events: Likelihood, simulated: Dataset, theta: Floats) -> Po
             f"toys: {int((weight < 0).sum())} simulated events of {', '.join(names)} have negative weights there and cannot "
             'be drawn; name a function in toys.generate, or set toys.source = "model"'
         )
-    return Pool(events.thinned(theta), weight, 0.0)
+    return ToyPool(events.thinned(theta), weight, 0.0)
 
 
-def no_pool(counts: Likelihood) -> Pool:
+def no_pool(counts: Likelihood) -> ToyPool:
     """Throw from binned regions alone: there are no events to draw."""
-    return Pool(counts, np.empty(0), 0.0)
+    return ToyPool(counts, np.empty(0), 0.0)
 
 
-def sufficient(pool: Pool, least: float) -> Pool:
+def sufficient(pool: ToyPool, least: float) -> ToyPool:
     """Insist on a pool that is large against a toy.
 
     Args:
@@ -146,7 +146,7 @@ class Draw(NamedTuple):
     """What says how well the simulation of each binned region is known; none stands for the nominal."""
 
 
-def drawn(pool: Pool, theta: Floats, seeds: Sequence[int]) -> Iterator[Draw]:
+def drawn(pool: ToyPool, theta: Floats, seeds: Sequence[int]) -> Iterator[Draw]:
     """Draw toys from a pool: as many events as Poisson says, then which ones.
 
     It is the law of one Poisson number per event, without a look at every event.
