@@ -254,7 +254,7 @@ ENGINES: Mapping[str, KnownEngine] = {
         speed=((64, 12.0), (128, 5.0), (256, 2.0)),
     ),
     "sequential": KnownEngine(
-        f"{_TRAINING}.engines.sequential:Rows",
+        f"{_TRAINING}.engines.sequential:MemberEngine",
         "torch, one member after the other",
         speed=((64, 6.0), (128, 3.0), (256, 1.5)),
     ),

@@ -31,7 +31,7 @@ runtime = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.runtime")
 
 RNG = np.random.default_rng(21)
 SHAPE = networks.NetworkShape(network="mlp", features=3, layers=2, nodes=8)
-FACTS = onnx_file.Facts("test", {"pt": "GeV"})
+FACTS = onnx_file.FileFacts("test", {"pt": "GeV"})
 
 
 def events(mean: float, first: int, count: int = 3000) -> Events:
@@ -166,7 +166,7 @@ def test_every_file_carries_the_transform(tmp_path: Path) -> None:
     torch_file.write_weights(tmp_path / "e.safetensors", one)
     with safe.safe_open(tmp_path / "e.safetensors", "pt") as file:
         assert Transform.from_json(file.metadata()["transform"]) == one.transform
-        blank = torch_file.Ensemble(replace(one, weights=0 * one.weights))
+        blank = torch_file.EnsembleModule(replace(one, weights=0 * one.weights))
         blank.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  no mapping
     found["safetensors"] = blank(torch.from_numpy(x)).numpy()
     files.write(tmp_path / "e.h5", one)
@@ -255,14 +255,14 @@ def test_other_networks_say_why_not(network: type[nn.Module], message: str) -> N
 def test_torch_files_give_what_needle_gives(combine: str, calibration: str, tmp_path: Path) -> None:
     torch_file = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.torch_file")
     one = made(combine, calibration, members=2)
-    module = torch_file.Ensemble(one)
+    module = torch_file.EnsembleModule(one)
     with torch.no_grad():
         away = np.abs(module(torch.from_numpy(BELOW.x)).numpy() - one.log_ratio(BELOW.x))
     assert away.max() < 1e-9
     torch_file.write_weights(tmp_path / "e.safetensors", one)
     from safetensors.torch import load_file
 
-    again = torch_file.Ensemble(made(combine, calibration, members=2))
+    again = torch_file.EnsembleModule(made(combine, calibration, members=2))
     again.load_state_dict(load_file(tmp_path / "e.safetensors"))
     with torch.no_grad():
         np.testing.assert_array_equal(again(torch.from_numpy(BELOW.x)), module(torch.from_numpy(BELOW.x)))

@@ -91,7 +91,7 @@ def test_exported_files_hold_all_shapes(tmp_path: Path) -> None:
         ("a", "b", "c"),
         HOW,
     )
-    assert onnx_file.write(tmp_path / "e.onnx", {"signal": found}, X, onnx_file.Facts("mixed", {})) < 1e-5
+    assert onnx_file.write(tmp_path / "e.onnx", {"signal": found}, X, onnx_file.FileFacts("mixed", {})) < 1e-5
     np.testing.assert_allclose(
         torch_file.EnsembleModule(found)(torch.from_numpy(X)).numpy(), found.log_ratio(X), atol=1e-6
     )

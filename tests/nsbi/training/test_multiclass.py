@@ -184,5 +184,5 @@ def test_a_ratio_of_a_network_of_classes_is_exported(tmp_path: Path, yields: dic
         ),
     )
     estimator = composing.compose("t", pack, (SAMPLES["t"], SAMPLES["b"]), composing.How("mean_ratio", 1.0))
-    assert onnx_file.write(tmp_path / "t.onnx", {"t": estimator}, X, onnx_file.Facts("test", {})) < 1e-5
+    assert onnx_file.write(tmp_path / "t.onnx", {"t": estimator}, X, onnx_file.FileFacts("test", {})) < 1e-5
     torch_file.write_program(tmp_path / "t.pt2", estimator)  # compares with needle itself

@@ -261,7 +261,7 @@ def test_the_file_names_the_function_and_is_refused_where_the_analysis_does_not(
 
 def of_onnx(path: Path, made: Any) -> None:
     onnx_file = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.onnx_file")
-    onnx_file.write(path, {"r": made}, BELOW.x, onnx_file.Facts("test", {}))
+    onnx_file.write(path, {"r": made}, BELOW.x, onnx_file.FileFacts("test", {}))
 
 
 def of_torch(path: Path, made: Any) -> None:
