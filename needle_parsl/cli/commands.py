@@ -53,7 +53,7 @@ class Commands(TyperGroup):
         group: Any = typer.main.get_command(import_module(f"needle_parsl.cli.{COMMANDS[cmd_name][0]}").app)
         return group.get_command(ctx, cmd_name)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  nothing is imported for it
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  the context is of typer's signature
         """Write the list of commands."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items() if line])
