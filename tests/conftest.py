@@ -71,11 +71,11 @@ SERVICES = {"slurm", "remote", "triton", "mlflow", "browser", "mpi", "gpu"}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what fits no toys, then the sites, which mostly wait; the remote ones wait for the same cluster; end with short files.
 
-    Mark what is quick: what needs no service and starts no run.
+    Mark what is quick: what needs no service, starts no run and is not marked as slow.
     """
     for item in items:
         slow = WHOLE & set(getattr(item, "fixturenames", ())) or any(
-            mark.name in SERVICES for mark in item.iter_markers()
+            mark.name in {"slow", *SERVICES} for mark in item.iter_markers()
         )
         if item.path.parent.name not in SLOW_FOLDERS and not slow:
             item.add_marker("quick")

@@ -29,6 +29,7 @@ def bench(out: Path, *arguments: str) -> dict[str, Any]:
     return json.loads(ended.stdout.strip().splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_learned_ratios_are_near_exact_ones(tmp_path: Path) -> None:
     """One problem, one seed. The limit is that of a ratio that is normalised on simulated events, however well it is learned.
 
@@ -92,6 +93,7 @@ def modelled(problem: Problem) -> Model:
     return Model({"mu": Parameter(1.0, problem.bounds)}, table["processes"], nuisances)
 
 
+@pytest.mark.slow
 def test_exact_arm_agrees_with_itself(cell: Any) -> None:
     """With exact ratios in both arms, only the events behind Z differ; a factor of the signal's ratio is seen as it should."""
     problem = PROBLEMS["placeholders"]

@@ -31,6 +31,7 @@ def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
     assert not found & {*HEAVY, "numpy", "scipy"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["check", "plan"])
 def test_submitting_process_loads_neither_torch_nor_uproot_nor_parsl(
     command: str, small_inputs: Path, tmp_path: Path
@@ -55,6 +56,7 @@ def test_flow_loads_parsl_but_no_torch(tmp_path: Path) -> None:
     assert not found & {"torch", "uproot", "h5py", "lightning", "globus_compute_sdk"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not find_spec("numba"), reason="without the extra `toys` torch's own optimiser steps, and loads it")
 def test_training_and_diagnostics_load_neither_torchs_compiler_nor_scipys_statistics(tmp_path: Path) -> None:
     """Each takes most of a second of every worker's start."""
@@ -73,6 +75,7 @@ def test_training_and_diagnostics_load_neither_torchs_compiler_nor_scipys_statis
     assert done.stdout.split() == ["False"] * 2
 
 
+@pytest.mark.slow
 def test_no_eval() -> None:
     """User text is never evaluated; `exec` runs the user's own physics.py and nothing else. That nothing is unpickled: `tests/safety/test_unpickling.py`."""
     paths = [(path, ast.parse(path.read_text())) for path in (ROOT / "needle_parsl").rglob("*.py")]
@@ -81,6 +84,7 @@ def test_no_eval() -> None:
     assert named == ["refs.py"]
 
 
+@pytest.mark.slow
 def test_tests_take_nothing_from_each_other() -> None:
     """What several need stands in `tests/problems/` or beside them; pytest finds it without `sys.path`."""
     for path in (ROOT / "tests").rglob("test_*.py"):
@@ -132,6 +136,7 @@ def test_modules_that_pages_name_are_there(page: str) -> None:
     assert not [name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in ours)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "without"),
     [

@@ -122,6 +122,7 @@ def test_run_directory_that_is_somebody_elses(inside: Needle, analysis: Path) ->
     assert "holds files that are no needle run" in refused(inside, analysis, "--out", str(analysis / "thesis"))
 
 
+@pytest.mark.slow
 def test_check_gives_the_problems_as_json(inside: Needle, analysis: Path) -> None:
     ended = inside("check", analysis, "--json", "--set", "training.membrs=3", "--set", "training.epochs=x")
     assert ended.code == 2

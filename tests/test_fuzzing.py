@@ -49,6 +49,7 @@ def clean(error: InputError) -> None:
 # The TOML reader: 8,000 inputs.
 
 
+@pytest.mark.slow
 @SCALE
 def test_any_bytes_as_a_config_file(times: int, tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
@@ -86,6 +87,7 @@ def tables(draw: st.DrawFn) -> dict[str, Any]:
     return table
 
 
+@pytest.mark.slow
 @SCALE
 def test_any_table_as_an_analysis(times: int) -> None:
     def check(table: dict[str, Any]) -> None:
@@ -98,6 +100,7 @@ def test_any_table_as_an_analysis(times: int) -> None:
     fuzz(check, 2000 * times, table=tables())
 
 
+@pytest.mark.slow
 @SCALE
 def test_any_change_of_a_good_analysis(times: int, small_inputs: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(small_inputs, tmp_path / "analysis")
@@ -165,11 +168,13 @@ def read_or_refuse(text: str) -> None:
                 clean(error)
 
 
+@pytest.mark.slow
 @SCALE
 def test_any_text_as_an_expression(times: int) -> None:
     fuzz(read_or_refuse, 2500 * times, text=st.text(max_size=80) | st.text("x1.()+-*/<>=!'\", andortwhe", max_size=80))
 
 
+@pytest.mark.slow
 @SCALE
 def test_any_tokens_as_an_expression(times: int) -> None:
     fuzz(read_or_refuse, 2500 * times, text=st.lists(st.sampled_from(TOKENS), max_size=300).map(" ".join))
@@ -186,6 +191,7 @@ def python(text: str, names: dict[str, Any]) -> list[Any]:
         return []
 
 
+@pytest.mark.slow
 @SCALE
 def test_any_expression_of_the_grammar_is_evaluated_as_python_does(times: int) -> None:
     """Arrays of one element and numbers agree with Python's own arithmetic where that has an answer."""
@@ -228,6 +234,7 @@ GOOD = Record(
 )
 
 
+@pytest.mark.slow
 @SCALE
 def test_any_bytes_behind_a_ledger(times: int, tmp_path: Path) -> None:
     path = tmp_path / rundir.LEDGER
@@ -242,6 +249,7 @@ def test_any_bytes_behind_a_ledger(times: int, tmp_path: Path) -> None:
     fuzz(check, 2000 * times, lines=st.lists(st.binary(max_size=80), max_size=6))
 
 
+@pytest.mark.slow
 @SCALE
 def test_any_json_in_a_ledger(times: int, tmp_path: Path) -> None:
     path = tmp_path / rundir.LEDGER

@@ -82,6 +82,7 @@ def texts(tree: ast.AST) -> Iterator[ast.Constant]:
         )
 
 
+@pytest.mark.slow
 def test_no_other_module_compares_names() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{one.lineno}: {one.value}"

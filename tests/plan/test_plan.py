@@ -162,6 +162,7 @@ print(made.networks, time.process_time() - started, int(re.search(r"VmHWM:\\s*(\
 """
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_members_are_planned_in_5_seconds_and_a_gigabyte(small_inputs: Path) -> None:
     program = LARGE.format(folder=str(small_inputs))
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -78,6 +78,7 @@ def every_key(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
         yield from every_key(item, inner)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("multiline", [False, True])
 @settings(max_examples=1000, deadline=None)
 @given(table=st.dictionaries(NAME, VALUE, max_size=4))

@@ -207,6 +207,7 @@ NAMED = {
 """Everything on the command line or in an analysis that names a file or a folder."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("thing", ["folder", *planting.THINGS])
 @pytest.mark.parametrize("key", NAMED)
 def test_what_is_no_file_is_called_what_it_is(key: str, thing: str, tmp_path: Path, inside: Needle) -> None:

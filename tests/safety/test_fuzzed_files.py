@@ -247,6 +247,7 @@ TIMES = pytest.mark.parametrize("times", [1, pytest.param(40, marks=pytest.mark.
 """A campaign makes more than a hundred thousand mutations."""
 
 
+@pytest.mark.slow
 @TIMES
 @pytest.mark.parametrize("name", sorted(READERS))
 def test_tables(name: str, times: int, tmp_path: Path, watch: Audit, capsys: pytest.CaptureFixture[str]) -> None:
@@ -254,6 +255,7 @@ def test_tables(name: str, times: int, tmp_path: Path, watch: Audit, capsys: pyt
     assert "\x1b" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @TIMES
 @pytest.mark.parametrize(
     ("write", "read"), [(lambda path: files.write(path, planting.estimator()), read_estimator), (write_pack, read_pack)]

@@ -32,6 +32,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_mark_of_byte_order(folder: Path, inside: Needle) -> None:
     path = folder / "analysis.toml"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())

@@ -227,6 +227,7 @@ def test_what_stands_in_the_place_of_a_folder_of_an_output_is_refused(name: str,
         rundir.insist_on_places(tmp_path, ["fits/asimov.json", f"{name}/of/output.h5"])
 
 
+@pytest.mark.slow
 def test_the_places_of_all_tasks_are_looked_at(small_inputs: Path, tmp_path: Path, inside: Callable[..., Any]) -> None:
     root = planting.run(tmp_path)
     shutil.rmtree(root / "estimators" / "signal")

@@ -93,6 +93,7 @@ PASSWORDS = st.text("aZ09/?#:@+=&%!$*~,;._-|^()[]{}\\", min_size=1, max_size=12)
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     password=PASSWORDS,
@@ -236,6 +237,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace, which watches for look-ups, is not installed")
 def test_no_library_stores_or_sends_anything(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")

@@ -39,6 +39,7 @@ def closed() -> Iterator[None]:
     user_process.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "kind", "words"),
     [
@@ -144,6 +145,7 @@ ENDINGS = {
 """How it ends the process that checks it."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("key", CALLED)
 def test_code_that_ends_the_check_is_named_with_its_key(key: str, ending: str, tmp_path: Path, inside: Any) -> None:
@@ -175,6 +177,7 @@ def test_code_that_ends_the_check_is_named_with_its_key(key: str, ending: str, t
     )  # both samples
 
 
+@pytest.mark.slow
 def test_a_program_is_bounded_in_time_and_output(tmp_path: Path) -> None:
     def run(code: str, seconds: float, size: float) -> subprocess.CompletedProcess[str]:
         bounds = supervised.bounded(seconds, size, "limits.generate")
@@ -277,6 +280,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "code", "words"),
     [
@@ -429,6 +433,7 @@ def test_what_the_users_code_prints_beside_the_driver_is_bounded(
     assert "what it printed beyond 300000 bytes is left out" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "words"),
     [

@@ -26,6 +26,7 @@ REAL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_analysis_of_a_real_file_has_no_mistakes(sample_data: Path, tmp_path: Path, name: str) -> None:
     if not (sample_data / name).exists():
@@ -37,6 +38,7 @@ def test_analysis_of_a_real_file_has_no_mistakes(sample_data: Path, tmp_path: Pa
     probe.probe(loaded)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -52,6 +54,7 @@ def test_file_that_holds_no_events_is_refused(sample_data: Path, tmp_path: Path,
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_names_of_files_tell_samples_and_variations(small_inputs: Path, inside: Needle, tmp_path: Path) -> None:
     files = sorted(path for path in small_inputs.glob("*.root"))
     ended = inside("init", "new", "--data", *files, "--json")
@@ -82,6 +85,7 @@ def test_files_below_the_folder_are_named_relative_to_it(sample_data: Path, tmp_
     assert load(tmp_path).analysis.samples["a"].files == ("inputs/a.root",)
 
 
+@pytest.mark.slow
 def test_app_is_copied_and_has_no_mistakes(inside: Needle, tmp_path: Path) -> None:
     ended = inside("init", "mine", "--from", "gaussian")
     assert ended.code == 0, ended.err

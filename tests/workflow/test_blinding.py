@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from needle_parsl.analysis import load
 from needle_parsl.analysis.tables import Fit
 from needle_parsl.site import Site
@@ -21,6 +23,7 @@ def unblinded(folder: Path, root: Path, *settings: str, unblind: bool = False) -
     return list(prepared_run.prepare(root, loaded, Site(description="t"), unblind=unblind).unblinded)
 
 
+@pytest.mark.slow
 def test_analysis_is_blind_by_default_and_a_look_is_recorded(small_inputs: Path, tmp_path: Path) -> None:
     assert Fit().blind
     root = tmp_path / "run"

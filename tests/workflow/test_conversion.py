@@ -178,6 +178,7 @@ def test_bad_file_is_skipped_as_a_whole_and_reported(
     assert "s1.root: is damaged" in line
 
 
+@pytest.mark.slow
 def test_file_replaced_between_look_and_run(folder: Path, tmp_path: Path) -> None:
     from needle_parsl.analysis import load
     from needle_parsl.site import Site
@@ -207,6 +208,7 @@ def test_file_copied_between_look_and_run_is_the_same(folder: Path, tmp_path: Pa
     assert not run.run(prepared, lambda *_: None).failed
 
 
+@pytest.mark.slow
 def test_full_disk_is_a_sentence_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
     """A limit on the size of files fails like a full disk, in the middle of a write."""
 

@@ -56,6 +56,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "site",
     [Site(description="threads"), Site(description="htex", executor="htex", workers_per_node=1)],

@@ -128,6 +128,7 @@ def lives_alone(code: str, folder: Path) -> bool:
     return False
 
 
+@pytest.mark.slow
 @both
 def test_plain_parsl_leaves_its_interchange_behind(plain: bool, tmp_path: Path) -> None:
     command = [sys.executable, "-m", supervised_interchange.INTERCHANGE]
@@ -142,6 +143,7 @@ def test_plain_parsl_leaves_its_interchange_behind(plain: bool, tmp_path: Path) 
     assert lives_alone(code, tmp_path) is plain
 
 
+@pytest.mark.slow
 @both
 def test_plain_parsl_leaves_blocks_behind(plain: bool, tmp_path: Path) -> None:
     provider = "LocalProvider()" if plain else "LocalBlocks(Path())"
@@ -205,6 +207,7 @@ def test_plain_parsl_lists_its_own_executor_among_the_users(tmp_path: Path) -> N
         kernel.cleanup()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not find_spec("globus_compute_sdk"), reason="the extra `remote` is not installed")
 @both
 def test_plain_parsl_imports_the_sdk_of_globus_compute(plain: bool) -> None:

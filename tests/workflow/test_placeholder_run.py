@@ -79,6 +79,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_networks_get_what_suits_the_features(made: Path) -> None:
     pack = packs.read(next((made / "runs" / "tails" / "packs").rglob("*.h5")))
     transform = pack.transform

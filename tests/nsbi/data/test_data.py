@@ -222,6 +222,7 @@ def test_two_trees_ask_which(tmp_path: Path) -> None:
     assert readers.open_file(tmp_path / "a.root", "runs").entries == 3
 
 
+@pytest.mark.slow
 def test_the_same_events_from_ttree_rntuple_and_parquet(sample_data: Path) -> None:
     features = ("HTXS_Higgs_pt", "MET_pt", "nMuon", "PV_npvs")
     found = []

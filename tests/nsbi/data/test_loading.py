@@ -97,6 +97,7 @@ def test_every_event_once_under_its_own_label(stores: dict[str, float], pool: An
             assert weight[label == kind].sum() == pytest.approx(25_000, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_epochs_differ_and_follow_from_the_seed(stores: dict[str, float], pool: Any) -> None:
     first, second = loaders(stores, pool, 500), loaders(stores, pool, 500)
     epochs = [[collected(loader)[0][:, 0] for _ in range(2)] for loader in first]
@@ -118,6 +119,7 @@ def test_batches_are_fair_samples(stores: dict[str, float], pool: Any) -> None:
     assert abs(stats.spearmanr(first, second).statistic) < 0.02  # neighbours have nothing to do with each other
 
 
+@pytest.mark.slow
 def test_ranges_are_disjoint_and_complete(stores: dict[str, float], pool: Any) -> None:
     for index in range(4):
         inside = collected(loaders(stores, pool, 777, ranges=fold(1, 5))[index])[0][:, 0]
@@ -206,6 +208,7 @@ def same(batch: Any) -> Any:
     return batch
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore::UserWarning", "ignore::FutureWarning", "ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"
 )
@@ -245,6 +248,7 @@ print(json.dumps({"once": bool((seen == 1).all())}))
 """
 
 
+@pytest.mark.slow
 def test_store_larger_than_the_memory_allowed(tmp_path: Path) -> None:
     """320 MB of events with 200 MB of address space beyond the imports: in windows every event comes once."""
     n, wide = 2_000_000, tuple(f"f{i}" for i in range(36))

@@ -98,6 +98,7 @@ def test_events_without_particles_are_finite(name: str) -> None:
         assert torch.isfinite(network(name)(torch.zeros(4, 2), form)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARTICLE_NETWORKS)
 @pytest.mark.parametrize("form", ["packed", "padded", "nested"])
 def test_both_learn_the_sum_of_a_feature(name: str, form: str) -> None:

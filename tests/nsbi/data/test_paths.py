@@ -110,6 +110,7 @@ def test_trees_side_by_side_are_one(tmp_path: Path) -> None:
         read(path, "x", tree="events + new")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FILES, reason=f"no sample files at {SAMPLES}")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_columns_of_experiments_are_those_of_a_direct_read(path: Path) -> None:
@@ -138,6 +139,7 @@ def columns_compared(path: Path, most: int = 40) -> tuple[int, list[str]]:
     return compared, refused
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FILES, reason=f"no sample files at {SAMPLES}")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_init_passes_over_what_cannot_be_read(path: Path) -> None:

@@ -147,6 +147,7 @@ def test_real_rntuple_has_particles_and_their_counter(sample_data: Path) -> None
     np.testing.assert_array_equal(chunk["Muon_pt"].counts, chunk["nMuon"])
 
 
+@pytest.mark.slow
 def test_particles_of_the_same_events_from_ttree_rntuple_and_parquet(sample_data: Path) -> None:
     names = ["Muon_pt", "Jet_eta", "Electron_phi"]
     found = []
@@ -183,6 +184,7 @@ def test_a_thousand_fields_are_listed_at_once(sample_data: Path) -> None:
     assert time.process_time() - started < 5
 
 
+@pytest.mark.slow
 def test_a_parquet_file_leaves_nothing_behind(tmp_path: Path) -> None:
     """No cycle of references: the metadata of many row groups would stay until Python looks for such."""
     path = tmp_path / "many.parquet"

@@ -80,6 +80,7 @@ def test_equal_bits_however_the_events_were_spread(
     assert {"x", "weight", "id", "particles", "offsets", "cells/checksum", "cells/mean"} <= ours.keys()
 
 
+@pytest.mark.slow
 def test_few_events_of_many_parts(tmp_path: Path) -> None:
     """A selection may leave less than the parts were cut for."""
     whole = events(100)

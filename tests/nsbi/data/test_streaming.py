@@ -112,6 +112,7 @@ def test_an_epoch_goes_on_where_it_was_interrupted(both: tuple[RatioEvents, Stor
     assert not torch.equal(view.batch(order[:1000]).x, whole[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("network", "particles"), [("mlp", 0), ("deepset", 2)])
 def test_training_from_stores_is_as_good(both: tuple[RatioEvents, StoredEvents], network: str, particles: int) -> None:
     """Shuffled otherwise, the two networks differ by their own noise: the loss is of second order in it."""

@@ -76,6 +76,7 @@ def exact_weights(denominator: Events, wrong: float = 0.0) -> np.ndarray:
     return denominator.weight * np.exp((0.4 * x - 0.08).sum(axis=1) + wrong * x[:, 0] * x[:, 1])
 
 
+@pytest.mark.slow
 def test_classifier_sees_nothing_in_a_right_ratio_and_a_correlation_that_no_column_shows() -> None:
     found = []
     for seed in range(24):

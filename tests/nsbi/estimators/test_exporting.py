@@ -149,6 +149,7 @@ def transformed(combine: str = "mean_log") -> tuple[Estimator, np.ndarray]:
     return one, np.concatenate([x, trial(transform, rng, 500)])
 
 
+@pytest.mark.slow
 def test_every_file_carries_the_transform(tmp_path: Path) -> None:
     """ONNX, .pt2, safetensors and HDF5 give what needle gives, of missing values, too."""
     torch_file = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.torch_file")

@@ -30,6 +30,7 @@ def curved(x: np.ndarray) -> np.ndarray:
     return np.vstack([0.5 * x, 0.4 * x + 0.03 * x**2, 0.6 * x - 0.02 * x**3, 0.5 * np.tanh(x)])
 
 
+@pytest.mark.slow
 def test_scatter_of_the_weights_over_replicas() -> None:
     """arXiv:2506.00113: the sandwich covariance is that of the fitted weights, for classes of unequal size."""
     replicas, rng, found = 300, np.random.default_rng(11), []
@@ -43,6 +44,7 @@ def test_scatter_of_the_weights_over_replicas() -> None:
     assert (np.abs(w.var(axis=0, ddof=1) / predicted - 1) < 3 * np.sqrt(2 / replicas)).all()
 
 
+@pytest.mark.slow
 def test_pointwise_variance_over_replicas_of_weighted_events() -> None:
     """Events with weights from 0 to 2, four near-degenerate members that are wrong: the prediction scatters as it says."""
     replicas, rng = 400, np.random.default_rng(12)
@@ -94,6 +96,7 @@ def test_members_without_information_are_left_out_and_change_no_prediction(kind:
     )
 
 
+@pytest.mark.slow
 def test_an_event_in_both_classes_is_correlated_with_itself() -> None:
     """The reference is a mixture that holds the numerator's own events: only the shared influence predicts the scatter."""
     replicas, rng, values, said, naive = 300, np.random.default_rng(15), [], [], []

@@ -174,6 +174,7 @@ def written(folder: Path, facts: Facts, monkeypatch: pytest.MonkeyPatch) -> tupl
     return text, said
 
 
+@pytest.mark.slow
 def test_page_has_all_figures_of_good_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text, said = written(tmp_path, whole(), monkeypatch)
     assert not said
@@ -181,6 +182,7 @@ def test_page_has_all_figures_of_good_numbers(tmp_path: Path, monkeypatch: pytes
     assert text.count("<h2") == 11
 
 
+@pytest.mark.slow
 def test_page_lists_the_members_of_a_mixed_ensemble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By what they have of their own, counted in all packs; where all are alike there is no table."""
     monkeypatch.setattr(page, "_figures", lambda *_: [])
@@ -230,6 +232,7 @@ MISSING = {
 """Figures that cannot be drawn of such numbers; all others are."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_page_is_written_whatever_the_numbers_are(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,6 +259,7 @@ def test_page_is_written_whatever_the_numbers_are(way: str, tmp_path: Path, monk
     assert missing <= MISSING.get(way, set(FIGURES)), said
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_matplotlibs_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A `matplotlibrc` of the current folder is read by matplotlib, whoever has written it."""
     import matplotlib as mpl
@@ -266,6 +270,7 @@ def test_figures_are_those_of_matplotlibs_defaults(tmp_path: Path, monkeypatch: 
     assert not said
 
 
+@pytest.mark.slow
 def test_page_has_the_sections_of_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = SectionTable(("sample", "mean"), (("a<b>", 0.25), ("c", None)), "Of the <first> feature.")
     section = Section("Means of <features>", "Of all events.", (table,))

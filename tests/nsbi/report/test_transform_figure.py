@@ -57,6 +57,7 @@ def test_each_feature_is_drawn_before_and_after() -> None:
     assert found.missing(7) == pytest.approx(1 / 3, abs=0.01)
 
 
+@pytest.mark.slow
 def test_very_many_features_are_left_to_the_table() -> None:
     x = np.random.default_rng(1).normal(size=(N, 55)).astype(np.float32)
     figure = figures.transforms(facts(x, Wanted()))

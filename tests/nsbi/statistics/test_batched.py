@@ -158,6 +158,7 @@ def test_compiled_wall_at_negative_expectations_is_the_references(mu: float, k: 
     np.testing.assert_allclose(hessian, toy.hessian(theta), rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_compiled_derivatives_are_differences(interference: tuple[ToyPool, np.ndarray]) -> None:
     made, truth = interference
     engine, (draw,) = CompiledFits.of(made.likelihood), toys.drawn(made, truth, [3])
@@ -171,6 +172,7 @@ def test_compiled_derivatives_are_differences(interference: tuple[ToyPool, np.nd
         np.testing.assert_allclose(hessian, bends, rtol=1e-6, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["interference", "linear"])
 def test_compiled_fits_agree_with_iminuit(mode: str) -> None:
     worst = agree(*pool(Problem(mode), 1.0), range(6))
@@ -179,6 +181,7 @@ def test_compiled_fits_agree_with_iminuit(mode: str) -> None:
     assert worst["mu"] < CLOSE
 
 
+@pytest.mark.slow
 def test_compiled_fits_find_the_deepest_minimum_that_iminuit_finds() -> None:
     """At mu = 0.3 and below the end of the free fit depends on its start."""
     made, truth = pool(Problem("interference"), 0.2)
@@ -190,6 +193,7 @@ def test_compiled_fits_find_the_deepest_minimum_that_iminuit_finds() -> None:
         assert block.t[place] > theirs.t - 1e-5
 
 
+@pytest.mark.slow
 def test_fits_are_the_same_in_any_batch(interference: tuple[ToyPool, np.ndarray]) -> None:
     made, truth = interference
     draws, engine = list(toys.drawn(made, truth, range(6))), CompiledFits.of(made.likelihood)
@@ -200,6 +204,7 @@ def test_fits_are_the_same_in_any_batch(interference: tuple[ToyPool, np.ndarray]
             np.testing.assert_array_equal(getattr(alone, name)[0], getattr(whole, name)[place])
 
 
+@pytest.mark.slow
 def test_a_toy_whose_compiled_fit_failed_is_done_again_by_iminuit(
     interference: tuple[ToyPool, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,6 +226,7 @@ def test_a_toy_whose_compiled_fit_failed_is_done_again_by_iminuit(
     assert again.converged.all()
 
 
+@pytest.mark.slow
 def test_without_numba_toys_are_fitted_by_iminuit(
     interference: tuple[ToyPool, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,11 +259,13 @@ def construction() -> tuple[np.ndarray, list[Block]]:
     return grid, made
 
 
+@pytest.mark.slow
 def test_no_toy_of_the_counting_experiment_fails(construction: tuple[np.ndarray, list[Block]]) -> None:
     assert all(block.converged.all() for block in construction[1])
     assert sum(int(block.retried.sum()) for block in construction[1]) <= 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", TABLE)
 def test_compiled_toys_reproduce_the_table_of_feldman_and_cousins(
     construction: tuple[np.ndarray, list[Block]], n: int
@@ -273,6 +281,7 @@ def test_compiled_toys_reproduce_the_table_of_feldman_and_cousins(
         assert min(around) - 2 * error <= 1 - LEVEL <= max(around) + 2 * error
 
 
+@pytest.mark.slow
 def test_t_of_compiled_gaussian_toys_follows_chi_squared() -> None:
     events = counting(1, b=5000.0, s=2000.0, sigma=0.05)
     truth = events.rates.at({"mu": 1.2})

@@ -110,6 +110,7 @@ def value(one: bootstrap.Replica) -> float:
     return float(one.fits["asimov"].values[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "simulations", "own"),
     [

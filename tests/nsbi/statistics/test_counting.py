@@ -166,6 +166,7 @@ def test_compiled_and_plain_fits_of_counts_agree() -> None:
     assert [f.events for f in fast] == [f.events for f in slow]
 
 
+@pytest.mark.slow
 def test_exact_construction_is_the_published_one() -> None:
     grid = np.linspace(0, 14.5, 1161)
     for n, upper in list(FC.items())[1:]:
@@ -190,6 +191,7 @@ def check_belt(step: float, count: int, observed: range) -> None:
         assert narrow[1] - step <= found[0][1] <= wide[1] + step, (n, found, wide, narrow)
 
 
+@pytest.mark.slow
 def test_feldman_cousins_intervals_of_counts() -> None:
     if fitting.slow(counting(None)):
         pytest.skip("numba is not installed")

@@ -94,6 +94,7 @@ def test_fit_equals_that_of_pyhf() -> None:
         assert best.value(name) == pytest.approx(theirs[name], abs=1e-3 * best.error(name))
 
 
+@pytest.mark.slow
 @OLD
 @pytest.mark.parametrize("observed", [OBSERVED, BACKGROUND - 4], ids=["excess", "deficit"])
 def test_limits_and_significance_equal_those_of_pyhf(observed: np.ndarray) -> None:
@@ -168,6 +169,7 @@ def drawn(rng: np.random.Generator, scale: float = 1.0) -> np.ndarray:
     return np.concatenate([rng.normal(1, 1, rng.poisson(100 * scale)), rng.normal(0, 1, rng.poisson(500 * scale))])
 
 
+@pytest.mark.slow
 def test_errors_of_weighted_data_are_those_of_replicas() -> None:
     """Twice the events with weights around a half: the scatter of 300 fits is the weighted error, and not the plain one."""
     values, errors, plain = [], [], []
@@ -216,6 +218,7 @@ def test_cross_derivative_is_its_formula() -> None:
     np.testing.assert_allclose(found[0], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_planted_covariance_is_what_shifted_ratios_scatter_by() -> None:
     """400 draws of the weights on one data set: the best values scatter by the ensemble error."""
     x = drawn(np.random.default_rng(3))
@@ -278,6 +281,7 @@ def test_k_is_the_same_whether_or_not_a_bound_is_near() -> None:
     assert bounded.inflation[0] == free.inflation[0] == ensemble_error.inflation(likelihood, at, best.theta, PLANTED)[0]
 
 
+@pytest.mark.slow
 def test_limits_with_weights_are_those_of_a_larger_error() -> None:
     """t / k moves the limit of a parabola as an error larger by sqrt(k) does, and the significance down by it."""
     likelihood = binned(OBSERVED)

@@ -12,6 +12,7 @@ import pytest
 SCRIPTS = Path(__file__).parents[3] / "docs" / "library.md"
 
 
+@pytest.mark.slow
 def test_scripts_of_the_documentation_run(capsys: pytest.CaptureFixture[str]) -> None:
     parts = re.findall(r"```python\n(.*?)```", SCRIPTS.read_text(encoding="utf-8"), flags=re.DOTALL)
     names: dict[str, Any] = {}

@@ -49,6 +49,7 @@ def reference(problem: Problem, weight: np.ndarray, observed: np.ndarray, mu: fl
     return value + 0.5 * float(alpha @ alpha)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MULTIPLIERS)
 def test_likelihood_equals_an_independent_one_at_random_points(mode: str) -> None:
     problem, rng = Problem(mode), np.random.default_rng(3)
@@ -60,6 +61,7 @@ def test_likelihood_equals_an_independent_one_at_random_points(mode: str) -> Non
         assert ours == pytest.approx(reference(problem, weight, observed, mu, alpha), rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MULTIPLIERS)
 def test_derivatives_agree_with_differences_at_random_points(mode: str) -> None:
     problem, rng = Problem(mode, size=4000), np.random.default_rng(4)

@@ -198,6 +198,7 @@ def _restored() -> Iterator[None]:
     pyhf.set_backend("numpy")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [4, 7])
 def test_limits_are_those_of_pyhf(seed: int) -> None:
     assert np.abs(differences(drawn(seed))).max() < CLOSE

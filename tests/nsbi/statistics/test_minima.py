@@ -176,6 +176,7 @@ def test_likelihood_along_one_coordinate_is_the_likelihood(kind: str) -> None:
         assert slopes[k] == pytest.approx(gradient[k], rel=1e-8, abs=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["code1", "linear"])
 @pytest.mark.parametrize("rate", [(1.1, 1.1), (1.1, 1.05)])
 def test_on_a_kink_the_error_is_that_of_the_profile(kind: str, rate: tuple[float, float]) -> None:
@@ -216,6 +217,7 @@ def test_fits_with_a_parameter_held_cross_kinks(kind: str, side: float, seen: tu
     assert len(held.minima) == 2
 
 
+@pytest.mark.slow
 def test_compiled_toys_cross_kinks() -> None:
     """t of every toy is that of a search over both sides, freely and with mu held."""
     pool = no_pool(two_sided(None))

@@ -146,6 +146,7 @@ MISSED = (("one-sided", 32), ("shapes in bins", 18), ("shapes in bins", 29), ("s
 """Once missed: from a start on a bound; minima apart in several parameters; far from the best value, where another minimum is the deepest."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "seed"), [*((kind, 0) for kind in KINDS), *MISSED])
 def test_fit_is_as_deep_as_a_search(kind: str, seed: int) -> None:
     found = compare(kind, seed)
@@ -154,6 +155,7 @@ def test_fit_is_as_deep_as_a_search(kind: str, seed: int) -> None:
     assert found.held < CLOSE
 
 
+@pytest.mark.slow
 def test_scan_follows_the_deepest_minimum_back_from_far_away() -> None:
     """Outward from the best value the fits stay in a minimum that is not the deepest any more."""
     likelihood = drawn("shapes in bins", 29).likelihood()
@@ -175,6 +177,7 @@ def test_where_simulated_responses_add_up_to_nothing_a_process_has_no_density() 
     assert simulation(np.array([1.0])).value == pytest.approx(np.exp(-1.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_likelihood_is_the_one_of_the_formulae(kind: str) -> None:
     assert check_independent(drawn(kind, 1), 1, starts=1) < CLOSE

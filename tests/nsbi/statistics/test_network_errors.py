@@ -109,6 +109,7 @@ def test_asimov_data_closes_by_construction() -> None:
     assert minimise(likelihood, likelihood.rates).value("mu") == pytest.approx(1.0, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noisy", [False, True])
 def test_stated_variance_is_that_over_simulations(data: Floats, noisy: bool) -> None:
     """24 simulations know a variance to 30 %."""
@@ -123,6 +124,7 @@ def test_stated_variance_is_that_over_simulations(data: Floats, noisy: bool) -> 
     assert np.mean(stated, axis=0).min() > 0
 
 
+@pytest.mark.slow
 def test_more_noise_of_training_is_not_taken_for_simulation(data: Floats) -> None:
     """The jackknife sees noise K - 1 times too large; it is taken away."""
     quiet, loud = (np.mean([added(made := run(s, noisy=noisy), made.fitted(data)[0])[0] for s in range(6)]) for noisy in (False, True))  # fmt: skip

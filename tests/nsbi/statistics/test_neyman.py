@@ -29,6 +29,7 @@ def exact_interval(n: int, b: float = BACKGROUND) -> tuple[float, float]:
     return accepted[0], accepted[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", TABLE)
 def test_enumeration_is_the_published_table(n: int) -> None:
     assert exact_interval(n)[0] == pytest.approx(TABLE[n][0], abs=0.05)
@@ -61,6 +62,7 @@ def construction() -> tuple[np.ndarray, list[Block]]:
     return grid, made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", TABLE)
 def test_toys_accept_what_feldman_and_cousins_accept(construction: tuple[np.ndarray, list[Block]], n: int) -> None:
     """Interval ends are within two errors of the quantile; of all 61 values, none is wrong by three."""

@@ -166,6 +166,7 @@ def test_compiled_toys_have_the_same_likelihood() -> None:
             np.testing.assert_allclose(hessian, toy.hessian(theta), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_intervals_cover_with_it() -> None:
     """25 simulated events of 100: mu +- error holds 1 in 0.68 of experiments, data and simulation thrown anew; 0.37 without."""
     held = without = 0

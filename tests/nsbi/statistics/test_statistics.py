@@ -237,6 +237,7 @@ def test_disjoint_pieces_are_found() -> None:
     assert pieces[1][1] == pytest.approx(edge, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_gradient_and_differences_find_the_same_minimum() -> None:
     likelihood = build()
     exact = fitting.minimise(likelihood, likelihood.rates)
@@ -281,6 +282,7 @@ def test_dataset_reads_back(tmp_path) -> None:
         np.testing.assert_array_equal(found.ratios[name], values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nuisances", [{}, {"jes": Nuisance()}], ids=["statistics only", "with a shape"])
 def test_finite_simulation_scatters_as_estimated(nuisances: dict[str, Nuisance]) -> None:
     """Asimov data sets of 300 independent simulations scatter around the truth by the estimated errors."""
@@ -421,6 +423,7 @@ def interfering(mu: float, mean: float = 1.0, n: int = 20_000) -> tuple[Likeliho
     return Builder.of(table, ()).likelihood(data, simulation), density
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mu", [0.0, 0.1, 0.5, 1.0, 3.0])
 def test_interference_is_fitted_in_the_root_and_reported_in_mu(mu: float) -> None:
     likelihood, _ = interfering(mu)
@@ -478,6 +481,7 @@ UNITS: dict[str, list[float]] = {}
 """The interval in the first unit, times it."""
 
 
+@pytest.mark.slow
 def test_disjoint_interval_far_from_the_best_fit_is_found() -> None:
     """The scan goes on to where t comes down again, and the edges agree with those of a fine grid in s."""
     likelihood, _ = interfering(0.1, mean=0.2)

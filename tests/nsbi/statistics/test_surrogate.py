@@ -68,6 +68,7 @@ def learned() -> Surrogate:
     )
 
 
+@pytest.mark.slow
 def test_coefficients_are_those_of_the_density(learned: Surrogate) -> None:
     """D_a = m_a x and D_ab = m_ab x, up to constants; a classifier of 10,000 events a point knows them to 0.03 or so."""
     x = np.linspace(-1.5, 1.5, 13, dtype=np.float32)[:, None]

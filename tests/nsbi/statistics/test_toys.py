@@ -204,6 +204,7 @@ def test_intervals_with_the_ensemble_error_cover_over_ensembles() -> None:
         assert (own.inflation, fixed.inflation) == (k, None)
 
 
+@pytest.mark.slow
 def test_coverage_over_replicas_has_the_error_of_replicas() -> None:
     """All toys of a replica share a shift, so that coverage scatters with the replicas; over 300 studies it does as is said."""
     replicas, toys_each, k = 25, 40, 1.8

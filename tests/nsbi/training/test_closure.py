@@ -39,6 +39,7 @@ def test_p_values_of_a_right_ratio_are_uniform(p_value) -> None:
     assert stats.kstest(found, "uniform").pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_weights_far_from_equal_raise_no_false_alarm() -> None:
     """A signal 1.5 standard deviations away has a reference of few effective events, whose total fluctuates."""
     found = np.array([closure_p(seed, apart=1.5) for seed in range(300)])

@@ -142,6 +142,7 @@ def compare(ours: object, theirs: object, tolerance: float) -> None:
     np.testing.assert_allclose(ours.weights, theirs.weights, atol=10 * tolerance)  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @needs_numba
 def test_compiled_code_drops_what_rows_drop(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = replace(SETTINGS, epochs=20, patience=20)

@@ -129,6 +129,7 @@ def by_lightning(how: Settings, data: ratio_events.RatioEvents = DATA) -> tuple[
     return best[0], losses
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
     ("network", "arguments"),
@@ -154,6 +155,7 @@ def test_rows_equal_lightning_training_each_alone(network: str, arguments: dict[
         np.testing.assert_allclose(found.weights, weights, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
     ("network", "epochs"),
@@ -175,6 +177,7 @@ def test_rows_equal_lightning_over_a_thousand_steps(network: str, epochs: int) -
     np.testing.assert_allclose(found.weights, weights, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not compilation.AVAILABLE, reason="numba is not installed")
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "nadam", "sgd"])
@@ -315,6 +318,7 @@ def test_joint_losses_learn_the_ratio_of_what_is_seen(loss: str, optimizer: str)
     assert at_zero == pytest.approx(-4 * truth * 0.2, abs=5 * at)
 
 
+@pytest.mark.slow
 def test_soft_labels_have_less_noise_than_labels() -> None:
     """What `alice` is for: over replicas the slopes scatter less than those of `carl` on the same events."""
     slopes: dict[str, list[np.ndarray]] = {"carl": [], "alice": []}
@@ -342,6 +346,7 @@ class StopError(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["Dropping", "Plateau", "Cycle", "Normed"])
 @pytest.mark.parametrize("stopped_at", [1, 23, 45])
 def test_users_module_goes_on_from_its_state_to_the_same_bits(tmp_path: Path, network: str, stopped_at: int) -> None:
@@ -368,6 +373,7 @@ def stacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choosing, "accelerated", lambda: True)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.usefixtures("stacked")
 @pytest.mark.parametrize(

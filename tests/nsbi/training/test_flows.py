@@ -25,6 +25,7 @@ def gaussian(n: int, mean: float, seed: int) -> Events:
     )
 
 
+@pytest.mark.slow
 def test_densities_and_their_ratio_are_the_exact_ones() -> None:
     """ln r = 0.8 a - 0.32; both densities are normalised whatever was learned, and near the truth after training."""
     above, below = gaussian(3000, 0.8, 1), gaussian(3000, 0.0, 2)

@@ -115,6 +115,7 @@ def test_one_ensemble_learns_every_ratio() -> None:
     np.testing.assert_allclose(found["s"] / 3 + found["b"] * 2 / 3, 1, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not compilation.AVAILABLE, reason="numba is not installed")
 @pytest.mark.parametrize("optimizer", ["adamw", "nadam", "sgd"])
 def test_compiled_classes_equal_rows(monkeypatch: pytest.MonkeyPatch, optimizer: str) -> None:
@@ -167,6 +168,7 @@ def test_a_head_goes_onto_networks_of_particles() -> None:
     assert networks.empty(shape)(*networks.separated(shape, transform, inputs)).shape == (5,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("yields", [{"b": 1.0}, {"s": 1.0, "b": 2.0, "t": 0.5}])
 def test_a_ratio_of_a_network_of_classes_is_exported(tmp_path: Path, yields: dict[str, float]) -> None:
     onnx_file = pytest.importorskip("needle_parsl.nsbi.estimators.exporting.onnx_file")

@@ -146,12 +146,14 @@ def by_torch(module: nn.Module, make: Any, goal: Goal, table: EventTable, order:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("activation", [passes.SILU, passes.TANH])
 def test_a_thousand_steps_end_where_those_of_torch_end(name: str, activation: int) -> None:
     compare_a_thousand_steps(name, activation, Goal(passes.BCE), events(1500, 6), 1)
 
 
+@pytest.mark.slow
 def test_a_thousand_steps_of_classes_end_where_those_of_torch_end() -> None:
     compare_a_thousand_steps("adamw", passes.SILU, Goal(passes.SOFTMAX), classes(1500, 6, 3), 3)
 
@@ -317,6 +319,7 @@ print(sum(sums.outer.stats.cache_misses.values()))
 """
 
 
+@pytest.mark.slow
 def test_of_many_processes_one_compiles(tmp_path: Path) -> None:
     """They begin together; a function that calls another one is compiled under the same lock."""
     (tmp_path / "sums.py").write_text(SUMS)

@@ -166,6 +166,7 @@ def test_a_copy_of_the_cross_entropy_trains_as_carl_does() -> None:
     np.testing.assert_allclose(own.history, ours.history, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_loss_of_the_users_learns_the_ratio() -> None:
     """ln r of two Gaussians at 0.5 and 0 in two features is 0.5 (a + b) - 0.25."""
     trained = train.train(DATA, MEMBER, settings("physics.py:steep", batch_size=64))

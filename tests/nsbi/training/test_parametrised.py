@@ -94,6 +94,7 @@ def learned() -> Estimator:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theta", [-0.8, -0.3, 0.0, 0.4, 0.9])
 def test_ratio_is_right_at_every_theta(learned: Estimator, theta: float) -> None:
     x = np.random.default_rng(7).normal(SLOPE * theta / 2, 1, (4000, 1)).astype(np.float32)

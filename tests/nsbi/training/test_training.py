@@ -287,6 +287,7 @@ def test_state_in_the_second_attempt_is_not_taken_for_the_first(tmp_path: Path) 
     assert again.reason == "diverged in epoch 1"
 
 
+@pytest.mark.slow
 def test_state_with_a_flipped_bit_or_of_another_task_is_none(tmp_path: Path) -> None:
     steps: list[int] = []
 

@@ -77,6 +77,7 @@ def uncached(how: Settings, data: ratio_events.RatioEvents = DATA) -> Trained:
 CASES = [(by, name, body) for by, own in backbones.TAKEN.items() for name, body in own.items()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("by", "name", "body"), CASES, ids=[name for _, name, _ in CASES])
 def test_what_a_frozen_part_gives_is_computed_once(tmp_path: Path, by: str, name: str, body: str) -> None:
     how = settings(body, tmp_path)

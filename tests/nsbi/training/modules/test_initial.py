@@ -320,6 +320,7 @@ def test_names_are_the_same_with_dropout(network: str) -> None:
     assert list(plain) == list(dropping)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("how", ["needle", "sequential", "lightning"])
 def test_frozen_parts_stay_as_they_came_whatever_the_engine(tmp_path: Path, how: str) -> None:

@@ -171,6 +171,7 @@ def test_there_are_ninety() -> None:
     assert len(zoo.KINDS) >= 90
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_module_is_trained_as_by_lightning_alone(name: str) -> None:
     kind = getattr(zoo, name)
