@@ -124,6 +124,27 @@ class Summary(JsonRecord):
         return super().from_json({**found, "fits": fits})
 
 
+@dataclass(frozen=True, kw_only=True)
+class StagesSummary(JsonRecord):
+    """`report/summary.json` of an analysis of the user's stages alone."""
+
+    state: State
+    """Of the worst check."""
+    verdict: str
+    checks: Mapping[str, State]
+    """By title of the section."""
+    findings: tuple[Finding, ...]
+    """That do not pass, the worst first."""
+    sections: tuple[str, ...]
+    """Their titles."""
+    warnings: tuple[str, ...]
+
+
+def read(found: Mapping[str, Any]) -> Summary | StagesSummary:
+    """Read `report/summary.json`."""
+    return (Summary if "parameter" in found else StagesSummary).from_json(found)
+
+
 EXACT = ("exact_shift", "exact_error_ratio")
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MODULES = {
     "calibration": ("sklearn",),
     "flows": ("zuko",),
+    "hist": ("hist",),
     "onnx": ("onnx", "onnxruntime"),
     "plots": ("matplotlib",),
     "toys": ("numba",),
@@ -46,6 +47,10 @@ def remedy(extra: str) -> str:
 
 def demanded(analysis: Analysis) -> Iterator[tuple[str, str]]:
     """List what the analysis asks for and is not there: keys, and a message for each."""
+    for stage, own in analysis.stages.items():
+        for output, kind in own.outputs.items():
+            if kind == "hist" and not here("hist"):
+                yield f"stages.{stage}.outputs.{output}", f'"hist" {remedy("hist")}, or choose another format'
     calibration = catalogue.CALIBRATIONS.get(analysis.ensemble.calibration)
     if calibration and calibration.extra and not here(calibration.extra):
         yield (

@@ -10,6 +10,7 @@ from needle_parsl import kinds, reading
 from needle_parsl.addresses import is_remote
 from needle_parsl.analysis import recommended, rules, unused
 from needle_parsl.analysis.tables import Analysis
+from needle_parsl.analysis.tables.stages import MADE
 from needle_parsl.errors import InputError, Problem
 from needle_parsl.reading import Places, TableReader
 
@@ -48,6 +49,10 @@ def read(path: Path, settings: list[str] | None = None) -> Loaded:
     reader = TableReader(Places(path, settings or []))
     reading.override(table, settings or [], Analysis, reader)
     analysis = reader.table(Analysis, table)
+    if not analysis.stages or {"samples", "model"} & set(table):
+        for key in ("samples", "model"):
+            if key not in table:
+                reader.lack(key, "is missing; expected a table")
     rules.check(analysis, reader.complain)
     for key, message in unused.found(analysis):
         reader.warn(key, message)
@@ -130,6 +135,8 @@ def _readable(path: Path) -> str:
 def _files_exist(analysis: Analysis, path: Path, reader: TableReader) -> None:
     for key, patterns in _patterns(analysis):
         for pattern in patterns:
+            if pattern.startswith(MADE):
+                continue
             try:
                 match(path, (pattern,))
             except InputError as error:

@@ -10,12 +10,13 @@ from pathlib import Path
 import typer
 
 from needle_parsl import addresses, files, plan, records
+from needle_parsl import summary as summaries
 from needle_parsl.analysis import catalogue, extras
 from needle_parsl.errors import Problem
 from needle_parsl.json_records import Json, JsonRecord, encode
 from needle_parsl.plan import packing
 from needle_parsl.records import Record
-from needle_parsl.summary import Summary
+from needle_parsl.summary import StagesSummary, Summary
 from needle_parsl.workflow import cost as costing
 from needle_parsl.workflow import probe as probing
 from needle_parsl.workflow import run
@@ -95,6 +96,12 @@ class PlanAnswer(JsonRecord):
     analysis: str
     run: str
     networks: int
+    shared: int
+    """Calls of the user's stages that are made from the same as another one, and so need no task."""
+    own: tuple[str, ...]
+    """Which stages are the user's."""
+    more: bool
+    """Whether there is more to plan when these tasks are done: stages make the files of samples."""
     engine: EngineChoice
     stages: Mapping[str, StagePlan]
     warnings: tuple[Problem, ...]
@@ -140,7 +147,7 @@ class RunAnswer(JsonRecord):
     warnings: tuple[str, ...]
     failed: tuple[Failure, ...]
     conversion: Conversion | None = None
-    summary: Summary | None = None
+    summary: Summary | StagesSummary | None = None
     """Of the report, where the run has come to it."""
     report: str = ""
     """The page."""
@@ -163,6 +170,9 @@ def planned(prepared: Prepared, *, probe: bool = False) -> PlanAnswer:
         analysis=str(prepared.loaded.path),
         run=str(prepared.root),
         networks=prepared.plan.networks,
+        shared=prepared.plan.shared,
+        own=tuple(dict.fromkeys(task.stage.name for task in prepared.plan.tasks if task.stage.own)),
+        more=prepared.more,
         engine=_engine(prepared),
         stages={stage: _stage(prepared, stage, todo) for stage in prepared.plan.stages()},
         warnings=tuple(prepared.loaded.warnings),
@@ -237,7 +247,7 @@ def ended(prepared: Prepared, outcome: Outcome) -> RunAnswer:
         warnings=tuple(records.warnings([*prepared.done.values(), *outcome.done])),
         failed=tuple(_failure(prepared.root, r) for r in outcome.failed),
         conversion=Conversion.from_json(made) if made else None,
-        summary=Summary.from_json(files.read_json(folder / "summary.json")) if there else None,
+        summary=summaries.read(files.read_json(folder / "summary.json")) if there else None,
         report=str(folder / "index.html"),
     )
 

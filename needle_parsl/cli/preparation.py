@@ -9,9 +9,10 @@ from typing import TypeVar
 from needle_parsl import rundir
 from needle_parsl import site as sites
 from needle_parsl.analysis import read
+from needle_parsl.analysis.file import Loaded
 from needle_parsl.cli import terminal
 from needle_parsl.errors import InputError, Problem, closest
-from needle_parsl.workflow import cost, prepared_run, probe, trust
+from needle_parsl.workflow import cost, prepared_run, probe, stage_probe, trust
 from needle_parsl.workflow.prepared_run import Prepared
 
 T = TypeVar("T")
@@ -33,12 +34,16 @@ def prepare(
     loaded = _or_note(problems, lambda: read(analysis, opened))
     site = _or_note(problems, lambda: sites.load(site_name))
     if loaded is None or site is None or loaded.problems:
-        raise InputError.of([*(probe.mistakes(loaded) if loaded else []), *problems])
+        raise InputError.of([*(_mistakes(loaded) if loaded else []), *problems])
     root = out or Path(site.scratch).expanduser() / "runs" / loaded.analysis.name
     rundir.check(root, shared=site.shared)
     for sentence in (*sites.origin(site_name, site), *trust.foreign(loaded)):
         terminal.said(sentence)
     return prepared_run.prepare(root, loaded, site, until, afresh=afresh, unblind=unblind)
+
+
+def _mistakes(loaded: Loaded) -> list[Problem]:
+    return [*probe.mistakes(loaded), *stage_probe.mistakes(loaded)]
 
 
 def _or_note(problems: list[Problem], read: Callable[[], T]) -> T | None:

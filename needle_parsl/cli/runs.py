@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from needle_parsl import summary as summaries
 from needle_parsl.cli import answers, drivers, failures, preparation, progress, remote, terminal
 from needle_parsl.cli.options import (
     AnalysisFile,
@@ -30,9 +31,10 @@ from needle_parsl.cli.preparation import find
 from needle_parsl.errors import InputError, NeedleError
 from needle_parsl.files import read_json
 from needle_parsl.processes import interrupts
-from needle_parsl.summary import Summary
 from needle_parsl.workflow import lock, prepared_run, run_state, verdicts
 from needle_parsl.workflow import run as runs
+from needle_parsl.workflow.journal import Outcome
+from needle_parsl.workflow.prepared_run import Prepared
 from needle_parsl.workflow.remote import asking
 
 app = typer.Typer(rich_markup_mode=None)
@@ -91,20 +93,12 @@ def run(  # noqa: PLR0913, PLR0917  each is an option
         return
     for note in prepared.site.notes():
         terminal.said(note)
-    try:
-        # What users' modules print is no answer.
-        with (
-            interrupts.watched(),
-            progress.shown(prepared, quiet=as_json) as on_end,
-            contextlib.redirect_stdout(sys.stderr),
-        ):
-            outcome = runs.run(prepared, on_end, terminal.said)
-    except KeyboardInterrupt:
-        with contextlib.suppress(OSError):  # the terminal may have gone
-            typer.echo("interrupted; the same command goes on from here", err=True)
-        interrupts.leave(interrupts.CODE)
-    except (NeedleError, OSError) as error:
-        interrupts.leave(failures.tell(error))
+    outcome = _done(prepared, quiet=as_json)
+    if prepared.more and not outcome.failed:
+        terminal.said("stages have made the files of the samples; the rest is planned with them")
+        prepared = preparation.prepare(analysis, site, prepared.root, settings, until, unblind=unblind)
+        terminal.warned(prepared.loaded.warnings)
+        outcome = _done(prepared, quiet=as_json).after(outcome)
     facts = answers.ended(prepared, outcome)
     if pilot and not outcome.failed:
         members = preparation.members(prepared), preparation.members(whole)
@@ -114,6 +108,24 @@ def run(  # noqa: PLR0913, PLR0917  each is an option
         interrupts.leave(2 if outcome.wrong_input else 1)
     if strict and facts.summary is not None and facts.summary.state == "fail":
         interrupts.leave(answers.FAILING)
+
+
+def _done(prepared: Prepared, *, quiet: bool) -> Outcome:
+    """Run what is to do; an interrupt, and what keeps the run from going on, end the process."""
+    try:
+        # What users' modules print is no answer.
+        with (
+            interrupts.watched(),
+            progress.shown(prepared, quiet=quiet) as on_end,
+            contextlib.redirect_stdout(sys.stderr),
+        ):
+            return runs.run(prepared, on_end, terminal.said)
+    except KeyboardInterrupt:
+        with contextlib.suppress(OSError):  # the terminal may have gone
+            typer.echo("interrupted; the same command goes on from here", err=True)
+        interrupts.leave(interrupts.CODE)
+    except (NeedleError, OSError) as error:
+        interrupts.leave(failures.tell(error))
 
 
 def _say_of(root: Path, sentence: str, as_json: bool) -> None:
@@ -145,7 +157,7 @@ def report(run_name: RunName, strict: Strict = False, as_json: Json = False) -> 
         answers.print_json({**found, "report": page})
     else:
         try:
-            summary = Summary.from_json(found)
+            summary = summaries.read(found)
             terminal.results(summary, page)
             terminal.warned(summary.warnings)
         except (KeyError, TypeError, ValueError, AttributeError) as error:

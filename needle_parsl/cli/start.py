@@ -13,7 +13,7 @@ from needle_parsl.analysis import extras, read
 from needle_parsl.cli import answers, terminal
 from needle_parsl.cli.options import AnalysisFile, App, DataFile, Json, Settings
 from needle_parsl.errors import InputError, Problem
-from needle_parsl.workflow import probe, trust
+from needle_parsl.workflow import probe, stage_probe, trust
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -39,7 +39,9 @@ def init(
 def _mistakes(folder: Path) -> tuple[Problem, ...]:
     """Check an analysis."""
     try:
-        probe.probe(read(folder))
+        loaded = read(folder)
+        stage_probe.look(loaded)
+        probe.probe(loaded)
     except InputError as error:
         return error.listed()
     return ()
@@ -52,6 +54,7 @@ def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = Fal
         loaded = read(analysis, settings)
         for sentence in trust.foreign(loaded):
             terminal.said(sentence)
+        stage_probe.look(loaded)
         inputs, looked = probe.probe(loaded)
     except InputError as error:
         if as_json:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from needle_parsl.errors import legible
+from needle_parsl.summary import StagesSummary
 
 if TYPE_CHECKING:
     from needle_parsl.cli.answers import (
@@ -89,6 +90,13 @@ def planned(plan: PlanAnswer) -> None:
     OUT.print(table)
     if plan.networks:
         OUT.print(_trained(plan.engine))
+    if plan.shared:
+        calls = plan.shared + sum(plan.stages[name].tasks for name in plan.own)
+        OUT.print(
+            f"{calls} calls of your stages in {calls - plan.shared} tasks: {plan.shared} ({plan.shared / calls:.0%}) are made from the same as another"
+        )
+    if plan.more:
+        OUT.print("the rest is planned when these stages have made the files of the samples")
     left = f"{todo} tasks are to do" if todo else "nothing is to do"
     if todo:
         cost(plan.cost)
@@ -192,9 +200,17 @@ STYLES = {"pass": "green", "no power": "dim", "warning": "yellow", "fail": "bold
 LABELS = {"no power": "NO POWER", "warning": "WARN", "fail": "FAIL"}
 
 
-def results(found: Summary, page: str) -> None:
+def results(found: Summary | StagesSummary, page: str) -> None:
     """Print what the checks mean for the result, the result, the worst findings first, and the path of the report."""
     OUT.print(found.verdict, style=STYLES[found.state])
+    if isinstance(found, StagesSummary):
+        _findings(found.findings)
+    else:
+        _result(found)
+    OUT.print(f"report: {page}")
+
+
+def _result(found: Summary) -> None:
     kind = "observed" if found.dataset == "observed" else "expected"
     OUT.print(f"{found.result} ({kind})", style="bold")
     for level, methods in found.quoted_intervals.items():
@@ -210,7 +226,6 @@ def results(found: Summary, page: str) -> None:
         if own:
             named = "; ".join(f"{name} ({', '.join(checks)})" for name, checks in own.items())
             OUT.print(f"ratios: {len(own)} of {len(found.ratios)} {LABELS[state]}: {named}")
-    OUT.print(f"report: {page}")
 
 
 def _findings(findings: Sequence[Finding]) -> None:

@@ -1,8 +1,8 @@
 """The plan: an analysis turned into tasks with keys. Pure; knows no machine and opens no file."""
 
-from needle_parsl.plan.builder import Inputs
+from needle_parsl.plan.builder import Inputs, StageInputs
 from needle_parsl.plan.datasets import OBSERVED
-from needle_parsl.plan.graph import Plan, build, sources
+from needle_parsl.plan.graph import Plan, build, build_first, sources
 from needle_parsl.plan.keys import content, digest
 from needle_parsl.plan.specs import (
     Classes,
@@ -28,10 +28,12 @@ __all__ = [
     "Physics",
     "Piece",
     "Plan",
+    "StageInputs",
     "Task",
     "ToysSpec",
     "Train",
     "build",
+    "build_first",
     "content",
     "digest",
     "sources",

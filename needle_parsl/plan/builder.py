@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from needle_parsl.analysis import Analysis
+from needle_parsl.analysis import Analysis, OwnStage
 from needle_parsl.analysis.tables.limits import size
 from needle_parsl.densities import Density
 from needle_parsl.plan import specs
 from needle_parsl.plan.keys import digest
 from needle_parsl.plan.specs import Physics, Share, Spec, Task
-from needle_parsl.plan.stages import STAGES
+from needle_parsl.plan.stages import STAGES, Stage
 from needle_parsl.salts import key
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageInputs:
+    """What a look at the user's stages has told."""
+
+    takes: Mapping[str, tuple[str, ...] | None]
+    """Names of the arguments that the function of a stage takes; None for any."""
+    files: Mapping[str, tuple[specs.File, ...]]
+    """Files over which stages go, by pattern."""
+    physics: Physics
+    """Their code; digests are of what they import alone, so that other code of the analysis does not count."""
+    resources: Mapping[str, tuple[str, ...]]
+    """Digests of the files that the command of a stage names."""
+    folder: str
+    """That of the analysis."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +47,26 @@ class Inputs:
     """Weights that trainings start from: by what the analysis calls them, and by what is learned, "" for anything."""
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Features by whose values the events of a sample are found in its variations, which are made of them."""
+    stages: StageInputs | None = None
+    """None where the user's stages are left out of the plan."""
+
+
+Item = Mapping[str, Any]
+"""The members of the lists for which a stage is called: values, tables or files, by the name of the list."""
+
+
+@dataclass
+class Calls:
+    """The tasks of a stage."""
+
+    stage: OwnStage
+    items: list[tuple[str, Item, Task]] = field(default_factory=list)
+    """Names, members and tasks in their order; several may share a task."""
+    merged: Task | None = None
+
+    def tasks(self) -> list[Task]:
+        """List what comes out of the stage: the merge, or all calls."""
+        return [self.merged] if self.merged else list({task.key: task for _, _, task in self.items}.values())
 
 
 @dataclass(kw_only=True)
@@ -43,6 +80,12 @@ class Graph:
     """Bytes that a task of conversion may use."""
     tasks: list[Task] = field(default_factory=list)
     networks: int = 0
+    own: dict[str, Calls] = field(default_factory=dict)
+    """The user's stages that are planned."""
+    shareable: dict[str, Task] = field(default_factory=dict)
+    """Tasks of the user's stages by key."""
+    shared: int = 0
+    """Calls of the user's stages that are made from the same as another one, and so need no task."""
 
     def add(self, stage: str, name: str, spec: Spec, *after: Task) -> Task:
         """Add a task of a stage of needle's; its key says what it is and what comes before it."""
@@ -67,6 +110,19 @@ class Graph:
             output=size(limits.output),
         )
         self.tasks.append(task)
+        return task
+
+    def add_own(self, stage: Stage, name: str, spec: Spec, after: Sequence[Task], limit: float) -> Task:
+        """Add a task of the user's, or give the one that is made from the same: its name does not count."""
+        keys = tuple(task.key for task in after)
+        key = digest(["own", stage.name, stage.version, spec, keys])
+        if key in self.shareable:
+            self.shared += 1
+            return self.shareable[key]
+        output = size(self.analysis.limits.output)
+        task = Task(stage=stage, name=name, key=key, spec=spec, after=keys, limit=limit, output=output)
+        self.tasks.append(task)
+        self.shareable[key] = task
         return task
 
     def code(self) -> Physics:

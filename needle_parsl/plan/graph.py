@@ -13,11 +13,11 @@ from needle_parsl.analysis import Analysis, Data, Sample, Source, recommended, u
 from needle_parsl.densities import Density
 from needle_parsl.errors import InputError, closest
 from needle_parsl.plan import estimators as estimating
-from needle_parsl.plan import events, inference, packing, replicas, specs, toys, training
+from needle_parsl.plan import events, inference, own_stages, packing, replicas, specs, stage_rules, toys, training
 from needle_parsl.plan.builder import Graph, Inputs
 from needle_parsl.plan.datasets import ASIMOV, OBSERVED, Datasets, ReplicaSpec, ThrowerTasks
 from needle_parsl.plan.specs import Share, Task
-from needle_parsl.plan.stages import ALL, Stage
+from needle_parsl.plan.stages import ALL, STAGES, Stage
 from needle_parsl.site import Site
 
 MIXTURE = "mixture"
@@ -32,6 +32,8 @@ class Plan:
 
     tasks: tuple[Task, ...]
     networks: int
+    shared: int = 0
+    """Calls of the user's stages that are made from the same as another one, and so need no task."""
 
     def stages(self) -> dict[str, int]:
         """Count the tasks by stage, in order."""
@@ -39,8 +41,18 @@ class Plan:
         return {stage.name: counts[stage.name] for stage in self.order() if stage.name in counts}
 
     def order(self) -> tuple[Stage, ...]:
-        """List the stages: those of needle, and those that only this plan has."""
-        return tuple(dict.fromkeys([*ALL, *(task.stage for task in self.tasks)]))
+        """List the stages: those of needle, and those that only this plan has, each where its first task is."""
+        found = {stage.name: stage for stage in ALL}
+        last = ""
+        for task in self.tasks:
+            if task.stage.name not in found:
+                names = list(found)
+                place = names.index(last) + 1 if last else 0
+                found = dict(
+                    [*list(found.items())[:place], (task.stage.name, task.stage), *list(found.items())[place:]]
+                )
+            last = task.stage.name
+        return tuple(found.values())
 
     def needed(self, held: Collection[str]) -> Plan:
         """Leave out tasks whose outputs only pass on to tasks that are done.
@@ -67,8 +79,18 @@ class Plan:
         names = [known.name for known in self.order()]
         if stage not in names:
             raise InputError(f"--until {stage}: there is no such stage{closest(stage, names)}")
+        if stage not in STAGES:
+            return self._leading_to(stage)
         kept = names[: names.index(stage) + 1]
         return replace(self, tasks=tuple(task for task in self.tasks if task.stage.name in kept))
+
+    def _leading_to(self, stage: str) -> Plan:
+        """Keep a stage of the user's, and what it needs."""
+        wanted: set[str] = set()
+        for task in reversed(self.tasks):
+            if task.stage.name == stage or task.key in wanted:
+                wanted |= {task.key, *task.after}
+        return replace(self, tasks=tuple(task for task in self.tasks if task.key in wanted))
 
 
 def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.memory_mib) -> Plan:
@@ -86,17 +108,47 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     graph = Graph(
         analysis=_crossed(recommended.settle(analysis), inputs), inputs=inputs, pack=pack, memory=memory_mib * 2**20
     )
+    own_stages.before_samples(graph, analysis)
+    (_stages_alone if analysis.stages_alone else _measured)(graph)
+    own_stages.before_report(graph, analysis)
+    own_stages.after_report(graph, analysis)
+    return _ordered(graph)
+
+
+def build_first(analysis: Analysis, inputs: Inputs) -> tuple[Plan, dict[str, list[str]]]:
+    """Plan the stages that make files of samples, with those before them.
+
+    Returns:
+        Their tasks; and by key of the analysis the files that they make, relative to the run directory.
+    """
+    graph = Graph(analysis=analysis, inputs=inputs, pack=1, memory=0)
+    for name in stage_rules.first(analysis):
+        own_stages.add(graph, analysis, name)
+    return _ordered(graph), own_stages.made_files(graph)
+
+
+def _stages_alone(graph: Graph) -> None:
+    """Plan the report of an analysis of the user's stages alone."""
+    sections = own_stages.sections(graph)
+    analysis = graph.analysis
+    spec = specs.StagesReport(name=analysis.name, seed=analysis.seed, sections=tuple(place for place, _ in sections))
+    graph.add("report", "report", spec, *dict.fromkeys(task for _, task in sections))
+
+
+def _measured(graph: Graph) -> None:
+    """Plan everything from the events to the report."""
     analysis = graph.analysis
     stores = _stores(graph)
     if analysis.binned:
-        return _counted_alone(graph, stores)
+        _counted_alone(graph, stores)
+        return
     ratios = _ratios(analysis)
     packs = training.of_ratios(graph, ratios, partial(training.members, graph), stores)
     estimators = estimating.combine(graph, ratios, packs, stores)
     if analysis.features.parameters:  # what comes next is made of events at one value of the parameters
         for ratio in ratios:
             _diagnose(graph, ratio, packs[ratio.name], estimators[ratio.name], stores)
-        return _ordered(graph)
+        return
     covariance = estimating.covariance(graph, ratios, estimators, stores)
     estimating.leave(graph, ratios, estimators, covariance, stores)
     checks = [_diagnose(graph, ratio, packs[ratio.name], estimators[ratio.name], stores) for ratio in ratios]
@@ -113,15 +165,13 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     measured = inference.measure(graph, start, _thrower(graph, estimators), redone)
     again = replicas.replicas(graph, resampled, repeated, measured.learned())
     _report(graph, stores, ratios, packs, [*checks, *mixture, *closing], measured, again)
-    return _ordered(graph)
 
 
-def _counted_alone(graph: Graph, stores: Mapping[str, Task]) -> Plan:
+def _counted_alone(graph: Graph, stores: Mapping[str, Task]) -> None:
     """Plan an analysis of binned regions alone."""
     counts = [_count(graph, name, stores) for name in graph.analysis.model.regions]
     measured = inference.measure(graph, Datasets(None, None, None, counts), None, {})
     _report(graph, stores, [], {}, [], measured, None)
-    return _ordered(graph)
 
 
 def _crossed(analysis: Analysis, inputs: Inputs) -> Analysis:
@@ -146,9 +196,14 @@ def _redone(
 
 
 def _ordered(graph: Graph) -> Plan:
+    """Order tasks by stages: those of the user's stand behind the last one that they come after."""
     order = {stage.name: place for place, stage in enumerate(ALL)}
+    stages = graph.analysis.stages
+    for name in stage_rules.ordered(stages):
+        order[name] = max((order[before] for before in stage_rules.ancestors(stages, name) & order.keys()), default=-1)
     last = order["report"]
-    return Plan(tuple(sorted(graph.tasks, key=lambda task: order.get(task.stage.name, last))), graph.networks)
+    tasks = tuple(sorted(graph.tasks, key=lambda task: order.get(task.stage.name, last)))
+    return Plan(tasks, graph.networks, graph.shared)
 
 
 def sources(analysis: Analysis) -> dict[str, Sample | Data]:
@@ -339,6 +394,8 @@ def _report(
     again: Task | None,
 ) -> None:
     analysis = graph.analysis
+    own_stages.before_report(graph, analysis)
+    sections = own_stages.sections(graph)
     spec = specs.Report(
         name=analysis.name,
         seed=analysis.seed,
@@ -364,10 +421,10 @@ def _report(
         warnings=tuple(f"{name}: {message}" for name, message in unused.found(analysis, settled=True)),
         thresholds=analysis.diagnostics,
         binned=analysis.binned,
-        sections=tuple(task.place for task in graph.tasks if task.stage.section),
+        sections=tuple(place for place, _ in sections),
     )
     trained = {task.name: task for tasks in packs.values() for task in tasks}
     before = [*stores.values(), *trained.values(), *checks, *measured.tasks()]
     before += [again] if again else []
-    before += [task for task in graph.tasks if task.stage.section]
+    before += dict.fromkeys(task for _, task in sections)
     graph.add("report", "report", spec, *before)

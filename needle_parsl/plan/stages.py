@@ -28,12 +28,16 @@ class Stage:
     """Further functions of the same task, with what they need: pieces of a pack, what is done after a program has ended."""
     program: bool = False
     """Whether a task may be a command of its own."""
+    command: str = ""
+    """The function that gives the command line of a task, `module:function`, where it is always one; `work` is called when that has ended."""
     networked: bool = False
     """Whether it makes networks, which may be the user's."""
     temporary: bool = False
     """Whether its outputs are removed when what is made of them is there."""
     section: bool = False
     """Whether its outputs are sections of the report, as `nsbi.report.sections` has them."""
+    own: bool = False
+    """Whether it is one of the user's, of `[stages]`."""
 
     def path(self, name: str) -> str:
         """Place an output, relative to the run directory."""
@@ -50,6 +54,11 @@ class Stage:
             return _known, (self.name,)
         return _made, (dict(vars(self)),)
 
+    @property
+    def limit_key(self) -> str:
+        """Name the key that says how long a task may take."""
+        return f"stages.{self.name}.limit" if self.own else f"limits.{self.name}"
+
     def step(self, name: str) -> tuple[str, Needs]:
         """Give a function, with what it needs; "" is that of the stage."""
         return self.steps[name] if name else (self.work, self.needs)
@@ -64,6 +73,7 @@ ALL = (
         work=f"{_TASKS}.events:generated",
         needs="io",
         program=True,
+        command=f"{_TASKS}.events:generator",
     ),
     Stage(name="read", version=1, place="events/parts/{}.h5", work=f"{_TASKS}.events:read", needs="io", temporary=True),
     Stage(

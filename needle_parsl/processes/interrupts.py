@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 import psutil
 
@@ -62,7 +63,7 @@ def at_once() -> None:
     leave(CODE)
 
 
-def leave(code: int) -> None:
+def leave(code: int) -> NoReturn:
     """End this process although threads of Parsl may still work; every file has its final name or none."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):  # a terminal that has gone

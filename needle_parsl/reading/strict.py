@@ -129,6 +129,8 @@ class TableReader:
     def value(self, kind: Any, value: Any, key: str) -> Any:  # noqa: PLR0911  one line per kind of type
         """Read a value of a declared type; MISSING, with a complaint, if it does not fit."""
         origin, arguments = get_origin(kind), get_args(kind)
+        if kind is Any:  # what the user's own code is handed
+            return value
         if origin in (Union, types.UnionType):
             return self.either([a for a in arguments if a is not type(None)], value, key)
         if origin is Literal:

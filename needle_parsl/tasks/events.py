@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from needle_parsl import refs, rundir
 from needle_parsl.nsbi.data import acceptance, gathering, store
 from needle_parsl.plan import Task, specs
 from needle_parsl.plan.events import SHARE
+from needle_parsl.processes import python
 from needle_parsl.records import Output, Record, writing
 from needle_parsl.tasks import inputs
+
+
+def generator(root: str, task: Task) -> list[str]:
+    """Give the command line of a generator."""
+    spec = task.of(specs.Generate)
+    physics = str(Path(root) / rundir.PHYSICS) if spec.physics.source else ""
+    output = str(Path(root) / task.place)
+    told = [
+        spec.reference,
+        physics,
+        refs.digest(spec.physics.source),
+        spec.physics.path,
+        str(spec.events),
+        str(spec.seed),
+        output,
+    ]
+    return python.module("needle_parsl.nsbi.data.generation", *told)
 
 
 def generated(root: str, task: Task, started: float, _exit_code: int) -> Record:

@@ -10,7 +10,7 @@ from needle_parsl.files import read_json
 from needle_parsl.json_records import JsonRecord
 from needle_parsl.nsbi.estimators.results import RatioDiagnostics
 from needle_parsl.nsbi.report import gathering, page
-from needle_parsl.nsbi.report.gathering import Inference, Subject
+from needle_parsl.nsbi.report.gathering import Inference, StagesFacts, Subject
 from needle_parsl.nsbi.report.sections import Section
 from needle_parsl.nsbi.statistics.results import (
     Belt,
@@ -36,6 +36,8 @@ R = TypeVar("R", bound=JsonRecord)
 
 def report(root: str, task: Task, *before: Record) -> Record:
     """Write the report: a page, its figures, and the numbers it shows."""
+    if isinstance(task.spec, specs.StagesReport):
+        return _of_stages(root, task, before)
     spec = task.of(specs.Report)
     with writing(root, task) as out:
         data, own = inputs.expectation(root, spec), spec.splitting
@@ -53,9 +55,23 @@ def report(root: str, task: Task, *before: Record) -> Record:
             seconds=[(record.stage, record.seconds) for record in before],
             provenance=inputs.provenance(root),
         )
-        sections = [Section.from_json(read_json(Path(root) / place)) for place in spec.sections]
-        page.write(out.path, replace(facts, sections=sections))
+        page.write(out.path, replace(facts, sections=_sections(root, spec.sections)))
     return out.record(root)
+
+
+def _of_stages(root: str, task: Task, before: tuple[Record, ...]) -> Record:
+    """Write the report of the user's stages alone."""
+    spec = task.of(specs.StagesReport)
+    with writing(root, task) as out:
+        subject = Subject(
+            name=spec.name, seed=spec.seed, headline="", poi="", blinded=False, warnings=tuple(warnings(before))
+        )
+        page.write_stages(out.path, StagesFacts(subject, inputs.provenance(root), _sections(root, spec.sections)))
+    return out.record(root)
+
+
+def _sections(root: str, places: tuple[str, ...]) -> list[Section]:
+    return [Section.from_json(read_json(Path(root) / place)) for place in places]
 
 
 def _diagnostics(root: str, ratio: str) -> RatioDiagnostics:

@@ -12,14 +12,13 @@ from needle_parsl.records import Record
 
 LOST = f"{rundir.LOGS}/lost"
 """Where pools of workers write how a worker ended, relative to the run directory."""
-"""Stages whose tasks may be the work of a program of its own."""
 WAIT = 1.0
 """Seconds within which a pool has written how a worker ended."""
 
 
 def record(task: Task, error: BaseException | None, root: Path) -> Record:
     """Record a task that has failed."""
-    if task.stage.name == "generate":
+    if task.stage.command and (_program_failed(error) or not isinstance(error, NeedleError)):
         found = Blame(log=f"{rundir.LOGS}/{task.stage.name}.{task.name}.stderr")
         words = _last_words(root / found.log, error)
     elif _program_failed(error):
@@ -51,7 +50,7 @@ def not_run(task: Task, error: BaseException | None) -> bool:
     from parsl.dataflow.errors import DependencyError  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
     from parsl.executors.errors import BadStateException  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
 
-    own = task.stage.program and _program_failed(error)
+    own = bool(task.stage.program or task.stage.command) and _program_failed(error)
     return isinstance(error, BadStateException) or (isinstance(error, DependencyError) and not own)
 
 

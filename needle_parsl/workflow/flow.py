@@ -11,9 +11,9 @@ from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 
-from needle_parsl import refs, rundir
-from needle_parsl.plan import Task, specs
-from needle_parsl.processes import python, supervised
+from needle_parsl import rundir
+from needle_parsl.plan import Task
+from needle_parsl.processes import supervised
 from needle_parsl.records import Record
 from needle_parsl.site import Site
 from needle_parsl.workflow import executors, failure_reasons, mpi, pack_recovery, worker
@@ -75,7 +75,7 @@ def _submission(machine: executors.Machine, root: Path, site: Site) -> Submit:
     from parsl import bash_app, python_app  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
 
     kernel, labels = machine.kernel, machine.labels
-    program = bash_app(generate, data_flow_kernel=kernel, executors=[labels["io"]])
+    programs = {label: bash_app(program, data_flow_kernel=kernel, executors=[label]) for label in labels.values()}
     together = bash_app(mpi.program, data_flow_kernel=kernel, executors=[labels[MPI]])
     workers = {label: python_app(worker.call, data_flow_kernel=kernel, executors=[label]) for label in labels.values()}
 
@@ -84,13 +84,14 @@ def _submission(machine: executors.Machine, root: Path, site: Site) -> Submit:
         future: Future[Record] = workers[labels[needs]](function, str(root), task, *before)
         return future
 
-    def generated(task: Task) -> Future[Record]:
-        said = _files(root / rundir.LOGS / f"generate.{task.name}")
-        return work("", task, time.time(), program(str(root), task, **said))
+    def commanded(task: Task, *before: Record | Future[Record]) -> Future[Record]:
+        said = _files(root / rundir.LOGS / f"{task.stage.name}.{task.name}")
+        ended = programs[labels[task.stage.needs]](str(root), task, inputs=list(before), **said)
+        return work("", task, time.time(), ended)
 
     def one(task: Task, *before: Record | Future[Record]) -> Future[Record]:
-        if task.stage.name == "generate":
-            return generated(task)
+        if task.stage.command:
+            return commanded(task, *before)
         if task.stage.name == "train":
             return pack_recovery.train(work, partial(failure_reasons.reason, root=root), task, *before)
         return work("", task, *before)
@@ -172,13 +173,8 @@ class _Endings:
             raise self.error
 
 
-def generate(root: str, task: Task, stdout: object, stderr: object) -> str:  # noqa: ARG001  Parsl takes the two log files
-    """Give the command line of a generator, which is a process of its own."""
-    spec = task.of(specs.Generate)
-    physics = str(Path(root) / rundir.PHYSICS) if spec.physics.source else ""
-    digest = refs.digest(spec.physics.source)
-    output = str(Path(root) / task.place)
-    told = [spec.reference, physics, digest, spec.physics.path, str(spec.events), str(spec.seed), output]
-    program = python.module("needle_parsl.nsbi.data.generation", *told)
-    bounds = supervised.bounded(task.limit, task.output, "limits.generate")
-    return shlex.join(supervised.command(os.getpid(), supervised.INHERIT, program, bounds))
+def program(root: str, task: Task, inputs: object, stdout: object, stderr: object) -> str:  # noqa: ARG001  Parsl takes them
+    """Give the command line of a task that is one, which is a process of its own; a bash_app. Parsl waits for what is before it."""
+    bounds = supervised.bounded(task.limit, task.output, task.stage.limit_key)
+    words = worker.command(root, task)
+    return shlex.join(supervised.command(os.getpid(), supervised.INHERIT, words, bounds))

@@ -26,6 +26,10 @@ class Outcome:
     wrong_input: bool = False
     """A task found that the input is wrong."""
 
+    def after(self, earlier: Outcome) -> Outcome:
+        """Put it behind that of an earlier part of the run."""
+        return Outcome([*earlier.done, *self.done], self.failed, self.wrong_input)
+
 
 class Journal:
     """Writes down each task as it ends: a line in the ledger, and `run.json` at most once a second."""
@@ -76,6 +80,7 @@ class Journal:
             "stages": _stages(prepared.plan, [*prepared.done.values(), *outcome.done]),
             "unblinded": list(prepared.unblinded),
             "inputs": asdict(prepared.looked),
+            **({"stage_inputs": asdict(prepared.stages)} if prepared.stages else {}),
         }
         write_json(prepared.root / rundir.RUN, facts)
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from needle_parsl import addresses, plan, rundir
 from needle_parsl.analysis.file import Loaded
-from needle_parsl.plan import Plan, Task
+from needle_parsl.plan import Plan, Task, stage_rules
 from needle_parsl.records import Record, holds
 from needle_parsl.site import Site
-from needle_parsl.workflow import changes, ledger, probe, run_state
+from needle_parsl.workflow import changes, ledger, probe, run_state, stage_probe
 
 MOST = 12
 """Differences from an earlier run that are listed."""
@@ -48,6 +48,10 @@ class Prepared:
     """Records whose outputs are still what they were, by key."""
     looked: probe.Looked
     earlier: Earlier
+    stages: stage_probe.StagesLooked | None = None
+    """What a look at the user's stages has told."""
+    more: bool = False
+    """Whether there is more to plan when these tasks are done: they make the files of samples."""
     unblinded: tuple[dict[str, str], ...]
     """Who has looked at the data, when, and how they asked for it; the latest last."""
 
@@ -79,13 +83,20 @@ def prepare(
         InputError: Something about the input is wrong, or the run directory is of a newer needle.
     """
     before = run_state.earlier(root)
-    inputs, looked = probe.probe(loaded, None if afresh else before.get("inputs"))
-    planned = plan.build(loaded.analysis, inputs, site.pack, site.memory_mib)
+    own, seen = stage_probe.look(loaded, None if afresh else before.get("stage_inputs"))
+    first = _first(root, loaded, own)
+    if first and not first[1]:
+        planned, looked = first[0], probe.NOTHING
+    else:
+        whole = stage_probe.with_made(loaded, root, first[1]) if first else loaded
+        inputs, looked = probe.probe(whole, None if afresh else before.get("inputs"))
+        planned = plan.build(whole.analysis, replace(inputs, stages=own), site.pack, site.memory_mib)
     rundir.insist_on_places(root, _outputs(planned))
     stamp, lines = ledger.stamp(root), ledger.lines(root)
     records = {record.key: record for record in lines}
     known = [records[task.key] for task in planned.tasks if task.key in records]
     held = {record.key: record for record in known if holds(root, record)}
+    more = bool(first and not first[1]) and until not in {task.stage.name for task in planned.tasks}
     planned = planned.needed(held.keys())
     planned = planned if until is None else planned.until(until)
     done = {task.key: held[task.key] for task in planned.tasks if task.key in held}
@@ -100,8 +111,23 @@ def prepare(
     earlier = Earlier(before.get("analysis", ""), found, changes.redone(todo, lines), damaged, stamp)
     opened = _unblinded(loaded, before, asked=unblind)
     return Prepared(
-        root=root, loaded=loaded, site=site, plan=planned, done=done, looked=looked, earlier=earlier, unblinded=opened
-    )
+        root=root, loaded=loaded, site=site, plan=planned, done=done, looked=looked, earlier=earlier, stages=seen, more=more, unblinded=opened
+    )  # fmt: skip
+
+
+def _first(root: Path, loaded: Loaded, own: plan.StageInputs | None) -> tuple[Plan, dict[str, list[str]]] | None:
+    """Plan the stages that make files of samples; None without such.
+
+    Returns:
+        Their tasks, and what they make, as `plan.build_first` has it; nothing as long as some of them are to do.
+    """
+    if own is None or not stage_rules.made_files(loaded.analysis):
+        return None
+    physics = plan.Physics("", "")
+    planned, made = plan.build_first(loaded.analysis, plan.Inputs(files={}, physics=physics, exact=False, stages=own))
+    records = ledger.read(root)
+    done = all(task.key in records and holds(root, records[task.key]) for task in planned.tasks)
+    return planned, made if done else {}
 
 
 def _outputs(planned: Plan) -> Iterator[str]:

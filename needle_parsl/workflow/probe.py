@@ -14,6 +14,7 @@ from needle_parsl.analysis import Analysis, Training, extras
 from needle_parsl.analysis.file import Loaded, match
 from needle_parsl.analysis.tables.limits import seconds
 from needle_parsl.errors import InputError, Problem
+from needle_parsl.plan import stage_rules
 from needle_parsl.plan.columns import key_of, wanted
 from needle_parsl.salts import key
 from needle_parsl.workflow import forms, programs
@@ -59,6 +60,10 @@ FORM = {
 }
 
 
+NOTHING = Looked(signature="", files={}, samples={}, notes=[], exact=False, code={})
+"""Where there are no files of samples, or not yet, since stages of the user's make them."""
+
+
 def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[plan.Inputs, Looked]:
     """Look into the files of an analysis, unless that was done and nothing has changed.
 
@@ -72,6 +77,8 @@ def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[
     lacking = _lacking(loaded)
     if loaded.problems or lacking:
         raise InputError.of([*mistakes(loaded), *lacking])
+    if loaded.analysis.stages_alone or stage_rules.made_files(loaded.analysis):
+        return plan.Inputs(files={}, physics=_physics(loaded), exact=False), NOTHING
     starts = _starts(loaded)
     paths = {name: match(loaded.path, source.files) for name, source in plan.sources(loaded.analysis).items()}
     inputs = [path for found in paths.values() for path in found]
@@ -269,10 +276,10 @@ def _recall(remembered: Mapping[str, Any] | None) -> Looked | None:
 
 
 def _signature(request: Mapping[str, Any], paths: list[str]) -> str:
-    return plan.digest([request, [_state(path) for path in paths]])
+    return plan.digest([request, [state(path) for path in paths]])
 
 
-def _state(path: str) -> list[object]:
+def state(path: str) -> list[object]:
     """Size, times and number of a file; nothing for one that has gone."""
     try:
         stat = Path(path).stat()

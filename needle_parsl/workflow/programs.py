@@ -24,11 +24,13 @@ INSPECTION = "needle_parsl.nsbi.programs.inspect_inputs"
 TRIAL = "needle_parsl.nsbi.programs.try_network"
 TIMING = "needle_parsl.nsbi.programs.time_training"
 COMBINATION = "needle_parsl.nsbi.programs.try_combiner"
+STAGES = "needle_parsl.nsbi.programs.try_stages"
 WHAT = {
     INSPECTION: "the inspection of the input files",
     TRIAL: "the trial of the network",
     TIMING: "the timing of the network",
     COMBINATION: "the trial of what combines members",
+    STAGES: "the look at the stages",
 }
 SAID = 8192
 """Characters of what a program prints that are read at a time; the last few are kept."""

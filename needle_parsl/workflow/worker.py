@@ -39,14 +39,14 @@ def call(work: str, root: str, task: Task, *before: Any) -> Any:
     """
     own_process = multiprocessing.parent_process() is not None or user_process.here()
     if not own_process and specs.own_code(task):
-        return user_process.call(call, work, root, task, *before, limit=task.limit, said=f"limits.{task.stage.name}")
+        return user_process.call(call, work, root, task, *before, limit=task.limit, said=task.stage.limit_key)
     if own_process:
         _settle()
         _keep_private(Path(root))
     try:
         devices.choose()
         if own_process and specs.own_code(task) and not user_process.here():
-            with time_limit.limited(task.limit, f"limits.{task.stage.name}"):
+            with time_limit.limited(task.limit, task.stage.limit_key):
                 return _done(work, root, task, before)
         return _done(work, root, task, before)
     except BaseException as error:  # noqa: BLE001  raised again, as one that survives the way back
@@ -57,6 +57,12 @@ def call(work: str, root: str, task: Task, *before: Any) -> Any:
     # What it came from is in the log; here it would be pickled where a library has made such chains picklable.
     known.__cause__ = known.__context__ = None
     raise known
+
+
+def command(root: str, task: Task) -> list[str]:
+    """Give the command line of a task that is one."""
+    words: list[str] = _function(task.stage.command)(root, task)
+    return words
 
 
 def _done(work: str, root: str, task: Task, before: tuple[Any, ...]) -> Any:

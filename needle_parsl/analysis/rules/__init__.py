@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from needle_parsl.analysis.rules import data, fits, limits, model, toys, training
+from needle_parsl.analysis.rules import data, fits, limits, model, stages, toys, training
 from needle_parsl.analysis.rules.data import OBSERVED
 
 if TYPE_CHECKING:
@@ -21,5 +21,8 @@ def check(analysis: Analysis, complain: Complain) -> None:
         analysis: What was read.
         complain: Called with key and message for each mistake.
     """
-    for part in (data, training, model, fits, toys, limits):
+    learned = () if analysis.stages_alone else (data, training, model, fits, toys)
+    for part in (*learned, stages, limits):
         part.check(analysis, complain)
+    if analysis.stages_alone:
+        data.names(analysis, complain)

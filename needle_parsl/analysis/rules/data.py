@@ -25,11 +25,11 @@ TAKEN = {OBSERVED: "the data that [fit] names", "mixture": "all processes togeth
 
 def check(analysis: Analysis, complain: Complain) -> None:
     """Check what is read."""
-    for part in (_names, _features, _units, _split, _samples):
+    for part in (names, _features, _units, _split, _samples):
         part(analysis, complain)
 
 
-def _names(analysis: Analysis, complain: Complain) -> None:
+def names(analysis: Analysis, complain: Complain) -> None:
     """Names of runs and samples become folders, names of parameters stand in expressions."""
     for key, name in [("name", analysis.name), *((f"samples.{s}", s) for s in analysis.samples)]:
         if not is_name(name):

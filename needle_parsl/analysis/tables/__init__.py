@@ -18,6 +18,7 @@ from needle_parsl.analysis.tables.data import (
 from needle_parsl.analysis.tables.fits import Fit, Grid, Intervals, Plane, Scan, Toys
 from needle_parsl.analysis.tables.limits import TimeLimits
 from needle_parsl.analysis.tables.model import WALL, Binning, Model, Nuisance, Parameter, Region
+from needle_parsl.analysis.tables.stages import OwnStage
 from needle_parsl.analysis.tables.training import (
     TRAINER,
     Bootstrap,
@@ -45,6 +46,7 @@ __all__ = [
     "MemberSettings",
     "Model",
     "Nuisance",
+    "OwnStage",
     "Parameter",
     "Particles",
     "Plane",
@@ -68,9 +70,9 @@ class Analysis:
     name: str
     """The run directory is called after it. Example: `"offshell"`."""
     features: Features = field(default_factory=Features)
-    samples: dict[str, Sample]
+    samples: dict[str, Sample] = field(default_factory=dict)
     ratios: Ratios = field(default_factory=Ratios)
-    model: Model
+    model: Model = field(default_factory=lambda: Model(parameters={}, processes={}))
     seed: int = field(default=1, metadata=within(0, 2**63 - 1))
     """Everything random follows from it. Unit: none."""
     physics: str = ""
@@ -90,6 +92,13 @@ class Analysis:
     toys: Toys | None = None
     intervals: Intervals = field(default_factory=Intervals)
     limits: TimeLimits = field(default_factory=TimeLimits)
+    stages: dict[str, OwnStage] = field(default_factory=dict)
+    """Steps of your own; docs/stages.md. With stages alone, `samples` and `model` may be left out."""
+
+    @property
+    def stages_alone(self) -> bool:
+        """Whether there is nothing but stages of the user's."""
+        return bool(self.stages) and not self.samples
 
     @property
     def binned(self) -> bool:

@@ -138,6 +138,16 @@ class Inference:
     """Why there is no Neyman construction, where one was asked for."""
 
 
+@dataclass(frozen=True)
+class StagesFacts:
+    """What the report of an analysis of the user's stages alone shows."""
+
+    subject: Subject
+    provenance: Provenance
+    sections: Sequence[Section]
+    inference: None = None
+
+
 CONTENT = re.compile(r" \([0-9a-f]{8}\)")
 """What stands in the settings of a member for the content of its weights to start from, which is another for each ratio."""
 

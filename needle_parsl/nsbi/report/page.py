@@ -10,7 +10,7 @@ import io
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -24,7 +24,8 @@ from needle_parsl.analysis import extras
 from needle_parsl.nsbi.report import rounding, summary
 from needle_parsl.nsbi.report.checks import closure_numbers, run
 from needle_parsl.nsbi.report.checks.states import reason
-from needle_parsl.nsbi.report.gathering import Facts
+from needle_parsl.nsbi.report.gathering import Facts, StagesFacts
+from needle_parsl.nsbi.report.sections import Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,6 +44,7 @@ def write(folder: Path, facts: Facts) -> None:
     """Write `index.html`, `summary.json` and the figures into a new folder."""
     folder.mkdir(parents=True)
     pictures = _pictures(folder, facts) if extras.here("plots") else []
+    save_figures(folder, facts.sections)
     numbers = plain(summary.summarise(facts).to_json())
     shown: dict[str, Any] = {
         "f": facts,
@@ -53,8 +55,38 @@ def write(folder: Path, facts: Facts) -> None:
     shown |= {"shown": rounding.single, "shown_pieces": rounding.pieces}
     shown["normalised_at"] = partial(closure_numbers.points, facts)  # called by its part, which may fail alone
     text = addresses.shown(_page({**shown, "version": __version__}))
+    _save(folder, text, numbers)
+
+
+def _save(folder: Path, text: str, numbers: Any) -> None:
     (folder / "index.html").write_text(text, encoding="utf-8", errors="backslashreplace")
     (folder / "summary.json").write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_stages(folder: Path, facts: StagesFacts) -> None:
+    """Write `index.html`, `summary.json` and the figures of an analysis of the user's stages alone into a new folder."""
+    folder.mkdir(parents=True)
+    save_figures(folder, facts.sections)
+    findings = run.ranked(run.of_sections(facts.sections))
+    numbers = plain(summary.of_stages(facts, findings).to_json())
+    shown = {"f": facts, "summary": numbers, "findings": findings, "pictures": [], "version": __version__}
+    environment, (head, common, *parts) = _template()
+    own = (files("needle_parsl.nsbi.report") / "stages.html").read_text(encoding="utf-8")
+    kept = [
+        part
+        for part in parts
+        if any(f'id="{name}' in part for name in ("section-", "provenance")) and "<nav>" not in part
+    ]
+    texts = [_part(environment, common, part, shown) for part in (own, *kept, parts[-1])]
+    _save(folder, addresses.shown(environment.from_string(head).render(shown) + "".join(texts)), numbers)
+
+
+def save_figures(folder: Path, sections: Sequence[Section]) -> None:
+    """Write the figures of sections as files, numbered."""
+    for number, section in enumerate(sections, 1):
+        for place, figure in enumerate(section.figures, 1):
+            for kind in ("png", "pdf"):
+                (folder / f"section-{number}-{place}.{kind}").write_bytes(base64.b64decode(getattr(figure, kind)))
 
 
 def plain(value: Any) -> Any:
@@ -68,12 +100,16 @@ def plain(value: Any) -> Any:
 
 def _page(shown: Mapping[str, Any]) -> str:
     """Write the page part by part."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    text = (files("needle_parsl.nsbi.report") / "page.html").read_text(encoding="utf-8")
-    head, common, *parts = text.split(PART)
+    environment, (head, common, *parts) = _template()
     return environment.from_string(head).render(shown) + "".join(
         [_part(environment, common, part, shown) for part in parts]
     )
+
+
+def _template() -> tuple[jinja2.Environment, list[str]]:
+    """Give the parts of the page."""
+    text = (files("needle_parsl.nsbi.report") / "page.html").read_text(encoding="utf-8")
+    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined), text.split(PART)
 
 
 def _part(environment: jinja2.Environment, common: str, text: str, shown: Mapping[str, Any]) -> str:

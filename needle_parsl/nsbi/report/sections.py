@@ -1,11 +1,21 @@
-"""Sections of the report that stages write: text and tables, as a JSON file each."""
+"""Sections of the report that stages write: text, tables, figures and checks, as a JSON file each."""
 
 from __future__ import annotations
 
+import base64
+import io
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from needle_parsl.json_records import JsonRecord
+from needle_parsl.summary import State
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DPI = 160
+"""Of PNG files."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +29,63 @@ class SectionTable(JsonRecord):
 
 
 @dataclass(frozen=True)
+class SectionFigure(JsonRecord):
+    """A figure, as files in base64."""
+
+    png: str
+    pdf: str
+    caption: str = ""
+
+    @classmethod
+    def of(cls, figure: Figure, caption: str = "") -> SectionFigure:
+        """Draw a figure of matplotlib; axes of hist or mplhep are in one, too."""
+        return cls(_drawn(figure, "png"), _drawn(figure, "pdf"), caption)
+
+
+def _drawn(figure: Figure, kind: str) -> str:
+    buffer = io.BytesIO()
+    settings: dict[str, Any] = {"dpi": DPI} if kind == "png" else {"metadata": {"CreationDate": None}}
+    figure.savefig(buffer, format=kind, bbox_inches="tight", **settings)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+@dataclass(frozen=True)
+class SectionCheck(JsonRecord):
+    """A number that is judged."""
+
+    value: float | None
+    """None for what is no number, which fails."""
+    state: State
+    sentence: str
+
+
+def check(value: float, yellow: float, red: float, sentence: str) -> SectionCheck:
+    """Judge a number.
+
+    Args:
+        value: The number; one that is not finite fails.
+        yellow: From here on it is a warning.
+        red: From here on it fails; below `yellow` where small numbers are the bad ones.
+        sentence: What it says, and what to do where it does not pass.
+
+    Raises:
+        ValueError: The thresholds are equal.
+    """
+    if yellow == red:
+        raise ValueError(f"a check needs two different thresholds, found {yellow:g} twice")
+    number = float(value)
+    sign = 1.0 if red > yellow else -1.0
+    failed = not math.isfinite(number) or sign * number >= sign * red
+    state: State = "fail" if failed else "warning" if sign * number >= sign * yellow else "pass"
+    return SectionCheck(number if math.isfinite(number) else None, state, sentence)
+
+
+@dataclass(frozen=True)
 class Section(JsonRecord):
     """A section, under its title."""
 
     title: str
     text: str = ""
     tables: tuple[SectionTable, ...] = ()
+    figures: tuple[SectionFigure, ...] = ()
+    checks: tuple[SectionCheck, ...] = ()

@@ -6,8 +6,8 @@ import numpy as np
 
 from needle_parsl.nsbi.report import headline
 from needle_parsl.nsbi.report.checks import ratios, run
-from needle_parsl.nsbi.report.gathering import Facts
-from needle_parsl.summary import Measured, Summary
+from needle_parsl.nsbi.report.gathering import Facts, StagesFacts
+from needle_parsl.summary import Finding, Measured, StagesSummary, Summary
 
 
 def summarise(facts: Facts) -> Summary:
@@ -48,6 +48,19 @@ def summarise(facts: Facts) -> Summary:
         checks=run.states(findings),
         ratios=ratios.by_ratio(facts),
         findings=tuple(finding for finding in run.ranked(findings) if finding.state != "pass"),
+        warnings=facts.subject.warnings,
+    )
+
+
+def of_stages(facts: StagesFacts, findings: list[Finding]) -> StagesSummary:
+    """Sum up a run of the user's stages alone."""
+    state, words = run.verdict(findings)
+    return StagesSummary(
+        state=state,
+        verdict=words,
+        checks=run.states(findings),
+        findings=tuple(finding for finding in findings if finding.state != "pass"),
+        sections=tuple(section.title for section in facts.sections),
         warnings=facts.subject.warnings,
     )
 

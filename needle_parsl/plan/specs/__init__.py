@@ -38,6 +38,7 @@ from needle_parsl.plan.specs.networks import (
     Splitting,
     Train,
 )
+from needle_parsl.plan.specs.own_stages import Before, Outputs, OwnCall, OwnMerge, StagesReport
 from needle_parsl.plan.specs.report import Report
 from needle_parsl.plan.specs.stores import Convert, File, Generate, Joint, Merge, Physics, Piece, Read, Share
 from needle_parsl.plan.specs.toys import CoverageSpec, Neyman, RepeatedToys, Thrower, ToysSpec
@@ -77,6 +78,9 @@ Spec = (
     | ReplicaFit
     | BootstrapSpec
     | Report
+    | OwnCall
+    | OwnMerge
+    | StagesReport
 )
 
 
@@ -131,6 +135,7 @@ def _holds_code(spec: object) -> bool:
 __all__ = [
     "Application",
     "Area",
+    "Before",
     "BootstrapSpec",
     "Classes",
     "Closing",
@@ -160,6 +165,9 @@ __all__ = [
     "Named",
     "Neyman",
     "Normalise",
+    "Outputs",
+    "OwnCall",
+    "OwnMerge",
     "Physics",
     "Piece",
     "PlaneRows",
@@ -172,6 +180,7 @@ __all__ = [
     "Share",
     "Spec",
     "Splitting",
+    "StagesReport",
     "Task",
     "Thrower",
     "ToysSpec",

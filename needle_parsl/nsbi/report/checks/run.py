@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from needle_parsl.nsbi.report.checks import closure, outside, ratios, samples, toys
@@ -18,6 +18,7 @@ from needle_parsl.nsbi.report.checks.states import (
     reason,
 )
 from needle_parsl.nsbi.report.gathering import Facts
+from needle_parsl.nsbi.report.sections import Section
 from needle_parsl.nsbi.statistics.results import FittedParameter, Scatter
 from needle_parsl.summary import Finding, State
 
@@ -47,7 +48,12 @@ def judge(facts: Facts) -> list[Finding]:
             if own[0] != "pass"
         ]
         found += said or [Finding(check, "pass", sentence) for sentence in (good(facts),) if sentence]
-    return found
+    return found + of_sections(facts.sections)
+
+
+def of_sections(sections: Sequence[Section]) -> list[Finding]:
+    """Give the checks of sections, under their titles."""
+    return [Finding(section.title, one.state, one.sentence) for section in sections for one in section.checks]
 
 
 def _seen(look: Callable[[Facts], Found], facts: Facts) -> Found:
@@ -93,7 +99,7 @@ def verdict(findings: list[Finding]) -> tuple[State, str]:
         return "warning", f"quote with care: {count['warning']} of {len(found)} checks give a warning{blind}"
     if count["no power"]:
         return "no power", f"not proven: {count['no power']} of {len(found)} checks have no power, the others pass"
-    return "pass", f"all {len(found)} checks pass"
+    return "pass", f"all {len(found)} checks pass" if found else "no checks"
 
 
 def _ratios(subject: str, facts: Facts) -> Found:

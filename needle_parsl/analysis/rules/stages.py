@@ -1,0 +1,144 @@
+"""Stages of the user's own: functions and commands, lists, outputs and merges. What they come after is checked by `plan.stage_rules`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from needle_parsl.analysis.rules.common import NO_NAME, is_name, refers
+from needle_parsl.analysis.tables.limits import seconds
+from needle_parsl.analysis.tables.stages import FIELD, FORMATS, LISTS
+from needle_parsl.errors import closest
+
+if TYPE_CHECKING:
+    from needle_parsl.analysis.rules.common import Complain
+    from needle_parsl.analysis.tables import Analysis
+    from needle_parsl.analysis.tables.stages import OwnStage
+
+SUMS = ("sum", "concatenate")
+"""Merges of needle's own."""
+SUMMED, JOINED = ("json", "arrays", "hist"), ("arrays", "table")
+"""Formats that each of them takes."""
+
+
+def check(analysis: Analysis, complain: Complain) -> None:
+    """Check each stage by itself."""
+    for name, stage in analysis.stages.items():
+        key = f"stages.{name}"
+        if not is_name(name):
+            complain(key, f'"{name}" {NO_NAME}')
+        _work(analysis, stage, key, complain)
+        _lists(analysis, stage, key, complain)
+        _outputs(stage, key, complain)
+        _merge(analysis, stage, key, complain)
+        if not seconds(stage.limit) > 0:
+            complain(f"{key}.limit", f'found "{stage.limit}", expected a time such as "2h" (s, min, h, d)')
+
+
+def _work(analysis: Analysis, stage: OwnStage, key: str, complain: Complain) -> None:
+    if bool(stage.function) == bool(stage.command):
+        complain(
+            key,
+            "has both function and command; leave one out" if stage.function else "has neither function nor command",
+        )
+    refers(analysis, stage.function, f"{key}.function", complain)
+    if stage.command:
+        _command(stage, f"{key}.command", complain)
+
+
+def _command(stage: OwnStage, key: str, complain: Complain) -> None:
+    """Check that each placeholder stands for something, and each output is written."""
+    if left := [brace for brace in "{}" if brace in FIELD.sub("", stage.command)]:
+        complain(key, f'"{left[0]}" stands alone; write "{left[0] * 2}" for a brace, and {{name}} for a placeholder')
+    known = {**dict.fromkeys(stage.over), **stage.outputs, **stage.params, **dict.fromkeys(stage.after)}
+    fields = {name for values in stage.over.values() for value in values if isinstance(value, dict) for name in value}
+    for name in stage.named():
+        if name.partition(".")[0] not in {*known, *fields}:
+            complain(key, f"{{{name}}} stands for nothing{closest(name, {*known, *fields})}")
+    for name in stage.outputs:
+        if name not in stage.named():
+            complain(
+                key,
+                f"does not say where {{{name}}} goes, its output; write the placeholder where the program takes the file's name",
+            )
+
+
+def _lists(analysis: Analysis, stage: OwnStage, key: str, complain: Complain) -> None:
+    for name, values in stage.over.items():
+        where = f"{key}.over.{name}"
+        if not name.isidentifier():
+            complain(where, f'"{name}" is no name of an argument; use letters, digits and _')
+        elif values == () or (values in LISTS and values != "files" and not _members(analysis, str(values))):
+            complain(where, "is an empty list, so that nothing would run; name its members, or leave it out")
+        elif isinstance(values, str) and values not in LISTS and not any(mark in values for mark in "*?[./"):
+            complain(where, f'"{values}" is no list of the analysis, and no pattern of files{closest(values, LISTS)}')
+        else:
+            _distinct(values, where, complain)
+    for name, given in _twice(stage):
+        complain(f"{key}.{given}", f'"{name}" is the name of another argument, too; choose another name')
+
+
+def _members(analysis: Analysis, values: str) -> bool:
+    known = {"samples": bool(analysis.samples), "variations": True, "ratios": bool(analysis.ratios.targets)}
+    return known.get(values, bool(analysis.ratios.targets))
+
+
+def _distinct(values: object, where: str, complain: Complain) -> None:
+    """Check that the members of a list have names, each its own."""
+    names = []
+    for place, value in enumerate(values if isinstance(values, tuple) else ()):
+        if isinstance(value, dict) and not isinstance(value.get("name"), str):
+            complain(f"{where}[{place}]", 'has no name; a table in a list needs name = "..."')
+            continue
+        names.append(value["name"] if isinstance(value, dict) else value)
+    for name in sorted({str(n) for n in names if names.count(n) > 1}):
+        complain(where, f'"{name}" stands there more than once')
+
+
+def _twice(stage: OwnStage) -> Iterator[tuple[str, str]]:
+    """List names that stand for two things, with the table in which the second is."""
+    seen: set[str] = set()
+    for given, names in (
+        ("over", stage.over),
+        ("after", stage.after),
+        ("params", stage.params),
+        ("outputs", stage.outputs),
+    ):
+        yield from ((name, given) for name in names if name in seen)
+        seen.update(names)
+
+
+def _outputs(stage: OwnStage, key: str, complain: Complain) -> None:
+    if not stage.outputs:
+        complain(f"{key}.outputs", 'is empty; name an output with its format, such as { result = "json" }')
+    for name, kind in stage.outputs.items():
+        where = f"{key}.outputs.{name}"
+        if not name.isidentifier():
+            complain(where, f'"{name}" is no name of an argument; use letters, digits and _')
+        if kind not in FORMATS and not (kind.startswith(".") and is_name(kind[1:].replace(".", ""))):
+            complain(
+                where,
+                f'"{kind}" is no format{closest(kind, FORMATS)}; the ending of a file of your own begins with "."',
+            )
+
+
+def _merge(analysis: Analysis, stage: OwnStage, key: str, complain: Complain) -> None:
+    if not stage.merge:
+        return
+    if not stage.over:
+        complain(f"{key}.merge", "has nothing to merge: without over there is one output; leave it out")
+    if ":" in stage.merge:
+        refers(analysis, stage.merge, f"{key}.merge", complain)
+    elif stage.merge not in SUMS:
+        complain(
+            f"{key}.merge",
+            f'"{stage.merge}" is neither a function nor a merge of needle\'s{closest(stage.merge, SUMS)}',
+        )
+    else:
+        allowed = SUMMED if stage.merge == "sum" else JOINED
+        for name, kind in stage.outputs.items():
+            if kind not in allowed:
+                complain(
+                    f"{key}.merge",
+                    f'"{stage.merge}" takes {", ".join(allowed)}, and "{name}" is {kind}; name a function that merges',
+                )

@@ -1,0 +1,74 @@
+"""`[stages.NAME]`: steps of the user's own, before, between and after those of needle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+FORMATS: Mapping[str, str] = {
+    "json": ".json",
+    "arrays": ".h5",
+    "hist": ".json",
+    "table": ".parquet",
+    "root": ".root",
+    "rntuple": ".root",
+    "section": ".json",
+}
+"""Formats of outputs that needle writes and reads, with the ending of the file. Any other ending, such as ".pdf", is that of a file that only the
+user's code knows."""
+EVENTS = ("table", "root", "rntuple")
+"""Formats that may be the files of a sample."""
+LISTS = ("samples", "variations", "ratios", "members", "files")
+"""Lists of the analysis over which a stage may go."""
+MADE = "stage:"
+"""What names a stage in the place of files: `files = ["stage:skim"]`."""
+FIELD = re.compile(r"\{\{|\}\}|\{(\w+(?:\.\w+)?)\}")
+"""A placeholder of a command, or a brace that stands for itself."""
+Value = str | int | float | dict[str, Any]
+"""A member of a list: what the function gets by the name of the list; of a table each field by its own name, too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnStage:
+    """A step of your own: a function or a command, called once for each combination of the lists in `over`."""
+
+    function: str = ""
+    """A function of yours. It gets by name what it has parameters for: members of the lists in `over`, outputs of the stages in `after`, `params`, and
+    the path of an output that it writes itself. Example: `"physics.py:histogram"`."""
+    command: str = ""
+    """A command line instead, in which `{name}` stands for each of these, quoted for the shell. Example:
+    `"skim --in {file} --out {events}"`."""
+    over: dict[str, str | tuple[Value, ...]] = field(default_factory=dict)
+    """Lists by name: values, tables with a `name`, the pattern of some files, or `"samples"`, `"variations"`, `"ratios"`, `"members"`, `"files"` of this
+    analysis. Of several lists, all combinations. Example: `{ file = "raw/*.root", tree = ["nominal", "jes_up"] }`."""
+    after: tuple[str, ...] = ()
+    """Stages whose outputs it gets: of yours, or of needle, such as `"convert"`, `"fit"`. Example: `["histogram"]`."""
+    merge: str = ""
+    """Makes one output of all: `"sum"` (numbers, arrays and histograms; exactly rounded), `"concatenate"` (tables and arrays, in the order of
+    `over`), or a function of the list of outputs. Example: `"sum"`."""
+    outputs: dict[str, str] = field(default_factory=lambda: {"result": "json"})
+    """Outputs with their formats: `json`, `arrays`, `hist`, `table` (Parquet), `root` (TTree), `rntuple`, `section` (of the report), or an ending of your
+    own. Example: `{ spectrum = "hist", events = ".csv" }`."""
+    params: dict[str, Any] = field(default_factory=dict)
+    """Further arguments. Example: `{ bins = 60 }`."""
+    needs: Literal["cpu", "gpu", "io"] = "cpu"
+    """Where it runs: a share of a node, a worker with a GPU, or near the files."""
+    limit: str = "1d"
+    """How long one call may take. Example: `"30min"`."""
+
+    def named(self) -> list[str]:
+        """List the placeholders of the command."""
+        return [found[1] for found in FIELD.finditer(self.command) if found[1]]
+
+
+def suffix(kind: str) -> str:
+    """Give the ending of the file of an output."""
+    return FORMATS.get(kind, kind)
+
+
+def made_by(text: str) -> tuple[str, str]:
+    """Cut `stage:skim.events` into the stage and its output; the output is empty where there is but one."""
+    stage, _, output = text.removeprefix(MADE).partition(".")
+    return stage, output

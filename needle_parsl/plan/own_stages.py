@@ -1,0 +1,277 @@
+"""The user's stages: their calls, one for each combination of lists, and their merges. Calls that are made from the same are one task."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import PurePosixPath
+from typing import Any
+
+from needle_parsl import addresses
+from needle_parsl.analysis import Analysis, OwnStage
+from needle_parsl.analysis.tables.limits import seconds
+from needle_parsl.analysis.tables.stages import LISTS, MADE, made_by, suffix
+from needle_parsl.plan import stage_rules
+from needle_parsl.plan.builder import Calls, Graph, Item, StageInputs
+from needle_parsl.plan.keys import digest
+from needle_parsl.plan.specs import Before, File, OwnCall, OwnMerge, Physics, Task
+from needle_parsl.plan.specs.own_stages import Outputs
+from needle_parsl.plan.stages import STAGES, Stage
+
+MERGED, WHOLE = "merged", "all"
+"""Names of the output of a merge, and of a stage that is called once."""
+WORK = "needle_parsl.tasks.own_stages"
+LONGEST = 80
+"""Characters of the name of an item."""
+
+
+def stage_of(name: str, own: OwnStage) -> Stage:
+    """Give a stage of the user's as one of a plan."""
+    command = f"{WORK}:command_line" if own.command else ""
+    return Stage(
+        name=name,
+        version=1,
+        place=f"stages/{name}/{{}}",
+        work=f"{WORK}:work",
+        needs=own.needs,
+        command=command,
+        own=True,
+    )
+
+
+def before_samples(graph: Graph, analysis: Analysis) -> None:
+    """Plan the stages that come after none of needle's."""
+    _add(graph, analysis, lambda earlier: not earlier)
+
+
+def before_report(graph: Graph, analysis: Analysis) -> None:
+    """Plan the stages that come after some of needle's, and not after the report."""
+    _add(graph, analysis, lambda earlier: "report" not in earlier)
+
+
+def after_report(graph: Graph, analysis: Analysis) -> None:
+    """Plan what is left."""
+    _add(graph, analysis, lambda _: True)
+
+
+def _add(graph: Graph, analysis: Analysis, chosen: Callable[[set[str]], bool]) -> None:
+    for name in stage_rules.ordered(analysis.stages) if graph.inputs.stages else ():
+        earlier = stage_rules.ancestors(analysis.stages, name) & set(STAGES)
+        if name not in graph.own and chosen(earlier):
+            add(graph, analysis, name)
+
+
+def add(graph: Graph, analysis: Analysis, name: str) -> Calls:
+    """Plan a stage whose predecessors are planned."""
+    own, inputs = analysis.stages[name], graph.inputs.stages
+    assert inputs is not None
+    calls = graph.own[name] = Calls(own)
+    for label, item in _named(items(analysis, own, inputs.files)):
+        task = _call(graph, name, own, label, item, inputs)
+        calls.items.append((label, item, task))
+    if own.merge:
+        calls.merged = _merge(graph, name, own, [task for _, _, task in calls.items], inputs.physics)
+    return calls
+
+
+def items(analysis: Analysis, own: OwnStage, files: Mapping[str, Sequence[File]]) -> Iterator[Item]:
+    """List the combinations of the lists of a stage, the last list varying fastest; one without members if there are no lists."""
+    found: list[Item] = [{}]
+    for name, said in own.over.items():
+        found = [{**item, name: member} for item in found for member in _members(analysis, said, item, files)]
+    yield from found
+
+
+def _members(
+    analysis: Analysis, said: str | Sequence[Any], item: Item, files: Mapping[str, Sequence[File]]
+) -> Iterable[Any]:
+    if not isinstance(said, str):
+        return said
+    if said not in LISTS:
+        return files[said]
+    if said == "files":
+        wanted = [str(item["sample"])] if item.get("sample") in analysis.samples else list(analysis.samples)
+        patterns = dict.fromkeys(
+            text for name in wanted for text in analysis.samples[name].files if not text.startswith(MADE)
+        )
+        return dict.fromkeys(chain.from_iterable(files[text] for text in patterns))
+    varied = [f"{nuisance}.{side}" for _, nuisance, side, _ in analysis.varied()]
+    ratios = [name for name in analysis.ratios.targets if not analysis.reference_of(name)]
+    ratios += [f"{sample}.{nuisance}.{side}" for sample, nuisance, side, _ in analysis.varied()]
+    lists: dict[str, Iterable[Any]] = {
+        "samples": analysis.samples,
+        "variations": dict.fromkeys(["nominal", *varied]),
+        "ratios": ratios,
+        "members": range(analysis.training.count()),
+    }
+    return lists[said]
+
+
+def patterns(analysis: Analysis) -> list[tuple[str, str]]:
+    """List the patterns of files over which stages go, each with its key."""
+    found = [
+        (f"stages.{name}.over.{axis}", said)
+        for name, own in analysis.stages.items()
+        for axis, said in own.over.items()
+        if isinstance(said, str) and said not in LISTS
+    ]
+    if any(said == "files" for own in analysis.stages.values() for said in own.over.values()):
+        for name, sample in analysis.samples.items():
+            found += [(f"samples.{name}.files", text) for text in sample.files if not text.startswith(MADE)]
+    return found
+
+
+def offered(own: OwnStage) -> list[str]:
+    """List the names of the arguments that a call may take."""
+    fields = [
+        key
+        for said in own.over.values()
+        if not isinstance(said, str)
+        for one in said
+        if isinstance(one, dict)
+        for key in one
+    ]
+    return list(
+        dict.fromkeys([*own.over, *(key for key in fields if key != "name"), *own.after, *own.params, *own.outputs])
+    )
+
+
+def _named(found: Iterable[Item]) -> Iterator[tuple[str, Item]]:
+    """Give each item a name of its own, that of a folder."""
+    seen: dict[str, int] = {MERGED: 1}
+    for item in found:
+        name = "-".join(label(member) for member in item.values()) or WHOLE
+        if len(name) > LONGEST:
+            name = f"{name[: LONGEST - 9]}-{digest(name)[:8]}"
+        again = seen[name] = seen.get(name, 0) + 1
+        yield (name if again == 1 else f"{name}.{again}"), item
+
+
+def label(member: Any) -> str:
+    """Name a member of a list, without what a folder's name may not have."""
+    text = identity(member)
+    text = PurePosixPath(addresses.name(text)).stem if isinstance(member, File) else text
+    return re.sub(r"[^\w+.]", "_", text).lstrip(".") or "_"
+
+
+def identity(member: Any) -> str:
+    """Tell members apart: the path of a file, the name of a table, a value."""
+    if isinstance(member, File):
+        return member.path
+    return str(member["name"]) if isinstance(member, Mapping) else str(member)
+
+
+def _call(graph: Graph, name: str, own: OwnStage, label: str, item: Item, inputs: StageInputs) -> Task:
+    takes = own.named() if own.command else inputs.takes[name]
+    taken = {text.partition(".")[0] for text in takes} if takes is not None else None
+    given = {key: value for key, value in _arguments(own, item) if taken is None or key in taken}
+    before, earlier = _before(graph, own, item, taken)
+    spec = OwnCall(
+        work=own.function or own.command,
+        physics=inputs.physics if own.function else None,
+        given=tuple(given.items()),
+        before=tuple(before),
+        outputs=_outputs(own),
+        resources=inputs.resources.get(name, ()),
+        folder=inputs.folder if own.command else "",
+    )
+    return graph.add_own(stage_of(name, own), label, spec, earlier, seconds(own.limit))
+
+
+def _outputs(own: OwnStage) -> Outputs:
+    return tuple(own.outputs.items())
+
+
+def _arguments(own: OwnStage, item: Item) -> Iterator[tuple[str, Any]]:
+    """List the arguments that are no outputs; of a table each field, too."""
+    yield from own.params.items()
+    for member in item.values():
+        if isinstance(member, Mapping):
+            yield from ((key, value) for key, value in member.items() if key != "name")
+    yield from item.items()
+
+
+def _before(graph: Graph, own: OwnStage, item: Item, taken: set[str] | None) -> tuple[list[Before], list[Task]]:
+    """Say what a call gets of earlier stages, and for which tasks it waits."""
+    found, waits = [], []
+    for name in own.after:
+        earlier = graph.own.get(name)
+        tasks, argument = _aligned(earlier, item) if earlier else _needle(graph, name)
+        waits += tasks
+        if taken is None or name in taken:
+            outputs = _outputs(earlier.stage) if earlier else ()
+            found.append(
+                Before(argument=name, outputs=outputs, items=argument, places=tuple(task.place for task in tasks))
+            )
+    return found, list({task.key: task for task in waits}.values())
+
+
+def _needle(graph: Graph, stage: str) -> tuple[list[Task], tuple[str, ...]]:
+    tasks = [task for task in graph.tasks if task.stage.name == stage]
+    return tasks, tuple(task.name for task in tasks)
+
+
+def _aligned(earlier: Calls, item: Item) -> tuple[list[Task], tuple[str, ...]]:
+    """Give the calls of an earlier stage whose members agree with those of a call, in lists of the same name; and names, where there may be several."""
+    if earlier.merged:
+        return [earlier.merged], ()
+    common = [name for name in earlier.stage.over if name in item]
+    rest = [name for name in earlier.stage.over if name not in item]
+    found = [
+        (own, task)
+        for _, own, task in earlier.items
+        if all(identity(own[name]) == identity(item[name]) for name in common)
+    ]
+    names = _distinct(["-".join(label(own[name]) for name in rest) for own, _ in found]) if rest else ()
+    return [task for _, task in found], names
+
+
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        found.append(name if seen[name] == 1 else f"{name}.{seen[name]}")
+    return tuple(found)
+
+
+def _merge(graph: Graph, name: str, own: OwnStage, tasks: Sequence[Task], physics: Physics) -> Task:
+    spec = OwnMerge(
+        how=own.merge,
+        physics=physics if ":" in own.merge else None,
+        outputs=_outputs(own),
+        places=tuple(task.place for task in tasks),
+    )
+    # Each call once for each item: what several share is merged as often.
+    stage = stage_of(name, own)
+    merging = Stage(name=name, version=1, place=stage.place, work=stage.work, needs="cpu", own=True)
+    return graph.add_own(merging, MERGED, spec, tasks, seconds(own.limit))
+
+
+def sections(graph: Graph) -> list[tuple[str, Task]]:
+    """List the sections of the report that stages write: paths relative to the run directory, and tasks."""
+    found = [(task.place, task) for task in graph.tasks if task.stage.section]
+    for calls in graph.own.values():
+        names = [f"{name}{suffix(kind)}" for name, kind in calls.stage.outputs.items() if kind == "section"]
+        found += [(f"{task.place}/{name}", task) for task in calls.tasks() for name in names]
+    return found
+
+
+def made_files(graph: Graph) -> dict[str, list[str]]:
+    """List the files that stages make for samples, relative to the run directory, by the key at which the stage stands, with its place there."""
+    found = {}
+    for key, text in stage_rules.made_files(graph.analysis):
+        parts = key.split(".")
+        nuisance = f"{parts[3]}.{parts[4]}" if "variations" in parts else "nominal"
+        found[f"{key} {text}"] = _made(graph, text, {"sample": parts[1], "variation": nuisance})
+    return found
+
+
+def _made(graph: Graph, text: str, item: Item) -> list[str]:
+    name, output = made_by(text)
+    calls = graph.own[name]
+    kinds = calls.stage.outputs
+    output = output or next(one for one, kind in kinds.items() if stage_rules.holds_events(kind))
+    tasks, _ = _aligned(calls, item)
+    return list(dict.fromkeys(f"{task.place}/{output}{suffix(kinds[output])}" for task in tasks))

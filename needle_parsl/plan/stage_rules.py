@@ -1,0 +1,117 @@
+"""What is wrong with the order of the user's stages: names that are no stage's, circles, and outputs that come too late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from needle_parsl.analysis import Analysis, OwnStage
+from needle_parsl.analysis.tables.stages import EVENTS, MADE, made_by
+from needle_parsl.errors import closest
+from needle_parsl.plan.stages import STAGES
+
+Found = Iterator[tuple[str, str]]
+
+
+def problems(analysis: Analysis) -> Found:
+    """List mistakes, each as a key and a message."""
+    for name, stage in analysis.stages.items():
+        if name in STAGES:
+            yield f"stages.{name}", "is the name of a stage of needle's; choose another name"
+        yield from _after(analysis, name, stage)
+    for circle in circles(analysis.stages):
+        yield f"stages.{circle[0]}.after", f"goes round in a circle: {' after '.join([*circle, circle[0]])}"
+    yield from _files(analysis)
+
+
+def _after(analysis: Analysis, name: str, stage: OwnStage) -> Found:
+    known = {**analysis.stages, **STAGES}
+    for before in stage.after:
+        if before not in known:
+            yield f"stages.{name}.after", f'"{before}" is no stage{closest(before, known)}'
+        elif analysis.stages_alone and before not in {**analysis.stages, "report": None}:
+            yield f"stages.{name}.after", f'"{before}" has no tasks here, since the analysis has no samples'
+    if "section" in stage.outputs.values() and "report" in ancestors(analysis.stages, name):
+        yield f"stages.{name}.after", 'comes after the report, which cannot hold its section; leave "report" out'
+
+
+def ancestors(stages: Mapping[str, OwnStage], name: str) -> set[str]:
+    """List all stages, of the user's and of needle, that come before one by what is said of them."""
+    found: set[str] = set()
+    left = list(stages[name].after)
+    while left:
+        if (before := left.pop()) not in found:
+            found.add(before)
+            left += stages[before].after if before in stages else ()
+    return found
+
+
+def circles(stages: Mapping[str, OwnStage]) -> list[list[str]]:
+    """List circles of stages, each from the one that the file names first."""
+    found: list[list[str]] = []
+    for name in stages:
+        if name in ancestors(stages, name) and not any(name in circle for circle in found):
+            found.append(_circle(stages, name))
+    return found
+
+
+def _circle(stages: Mapping[str, OwnStage], name: str) -> list[str]:
+    """Follow a circle once round."""
+    path = [name]
+    while True:
+        ahead = [b for b in stages[path[-1]].after if b in stages and (b == name or name in ancestors(stages, b))]
+        if name in ahead:
+            return path
+        path.append(next(b for b in ahead if b not in path))
+
+
+def ordered(stages: Mapping[str, OwnStage]) -> list[str]:
+    """Order stages so that each comes after those it needs; else as the file has them."""
+    found: list[str] = []
+    while len(found) < len(stages):
+        found.append(
+            next(n for n in stages if n not in found and all(b in found for b in stages[n].after if b in stages))
+        )
+    return found
+
+
+def _files(analysis: Analysis) -> Found:
+    """Check what makes the files of samples."""
+    for key, text in made_files(analysis):
+        stage, output = made_by(text)
+        if stage not in analysis.stages:
+            yield key, f'"{stage}" is no stage of yours{closest(stage, analysis.stages)}'
+            continue
+        kinds = analysis.stages[stage].outputs
+        events = [name for name, kind in kinds.items() if holds_events(kind)]
+        if output and output not in kinds:
+            yield key, f'"{output}" is no output of the stage "{stage}"{closest(output, kinds)}'
+        elif not output and len(events) != 1:
+            yield key, f'"{stage}" has {len(events)} outputs with events; write "{MADE}{stage}.OUTPUT"'
+        late = sorted(before for before in {stage, *ancestors(analysis.stages, stage)} if before in STAGES)
+        if late:
+            yield key, f'the stage "{stage}" comes after "{late[0]}", and so cannot make the files of a sample'
+
+
+def holds_events(kind: str) -> bool:
+    """Whether a format may be that of a sample's files."""
+    return kind in EVENTS or kind in (".root", ".parquet", ".csv", ".h5", ".hdf5")
+
+
+def made_files(analysis: Analysis) -> list[tuple[str, str]]:
+    """List the keys at which a stage stands for files, with what stands there."""
+    found = [(f"samples.{name}.files", text) for name, sample in analysis.samples.items() for text in sample.files]
+    for name, sample in analysis.samples.items():
+        for nuisance, variation in sample.variations.items():
+            for side, source in (("up", variation.up), ("down", variation.down)):
+                place = f"samples.{name}.variations.{nuisance}.{side}.files"
+                found += [(place, text) for text in (source.files if source else ())]
+    if data := analysis.data():
+        found += [("fit.data", text) for text in data.files]
+    return [(key, text) for key, text in found if text.startswith(MADE)]
+
+
+def first(analysis: Analysis) -> list[str]:
+    """List the stages that make files of samples, with those before them, in their order."""
+    makers = {made_by(text)[0] for _, text in made_files(analysis)}
+    needed = makers.union(*(ancestors(analysis.stages, name) for name in makers if name in analysis.stages))
+    return [name for name in ordered(analysis.stages) if name in needed]
