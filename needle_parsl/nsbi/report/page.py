@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 PART = "{# part #}"
 """Stands between the parts of the page: the head, what all parts use, and the parts."""
+SECTION = 'id="section-{{ place }}"'
+"""What the part of sections has."""
 DPI = 160
 """Of the PNG files."""
 FORMATS: dict[str, dict[str, Any]] = {"png": {"dpi": DPI}, "pdf": {"metadata": {"CreationDate": None}}}
@@ -72,13 +74,9 @@ def write_stages(folder: Path, facts: StagesFacts) -> None:
     shown = {"f": facts, "summary": numbers, "findings": findings, "pictures": [], "version": __version__}
     environment, (head, common, *parts) = _template()
     own = (files("needle_parsl.nsbi.report") / "stages.html").read_text(encoding="utf-8")
-    kept = [
-        part
-        for part in parts
-        if any(f'id="{name}' in part for name in ("section-", "provenance")) and "<nav>" not in part
-    ]
-    texts = [_part(environment, common, part, shown) for part in (own, *kept, parts[-1])]
-    _save(folder, addresses.shown(environment.from_string(head).render(shown) + "".join(texts)), numbers)
+    kept = [part for part in parts if SECTION in part or '<h2 id="provenance">' in part]
+    text = environment.from_string(head).render(shown) + _parts(environment, common, [own, *kept, parts[-1]], shown)
+    _save(folder, addresses.shown(text), numbers)
 
 
 def save_figures(folder: Path, sections: Sequence[Section]) -> None:
@@ -101,9 +99,16 @@ def plain(value: Any) -> Any:
 def _page(shown: Mapping[str, Any]) -> str:
     """Write the page part by part."""
     environment, (head, common, *parts) = _template()
-    return environment.from_string(head).render(shown) + "".join(
-        [_part(environment, common, part, shown) for part in parts]
-    )
+    return environment.from_string(head).render(shown) + _parts(environment, common, parts, shown)
+
+
+def _parts(environment: jinja2.Environment, common: str, parts: Sequence[str], shown: Mapping[str, Any]) -> str:
+    """Write parts of the page; that of sections once for each section, so that one which cannot be written leaves the others."""
+    texts = []
+    for part in parts:
+        each = enumerate(shown["f"].sections, 1) if SECTION in part else [(0, None)]
+        texts += [_part(environment, common, part, {**shown, "section": own, "place": place}) for place, own in each]
+    return "".join(texts)
 
 
 def _template() -> tuple[jinja2.Environment, list[str]]:
@@ -118,7 +123,7 @@ def _part(environment: jinja2.Environment, common: str, text: str, shown: Mappin
     except Exception as error:  # noqa: BLE001  numbers that nobody has foreseen cost their part of the page, not all of it
         said = f"a part of the report cannot be written: {reason(error)}"
         warnings.warn(said, stacklevel=2)
-        heading = "".join(re.findall(r'<h2 id="\w+">[^<]*</h2>', text))
+        heading = "".join(re.findall(r'<h2 id="[^"]+">[^<]*</h2>', text))
         figures = "".join(f"{{{{ {call} }}}}" for call in re.findall(r'figures\("\w+"\)', text))
         left = f'{common}{heading}<p class="weak missing">{{{{ said }}}}</p>{figures}\n'
         return environment.from_string(left).render({**shown, "said": said[0].upper() + said[1:]})

@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from needle_parsl.json_records import JsonRecord
 from needle_parsl.summary import State
 
@@ -26,6 +28,21 @@ class SectionTable(JsonRecord):
     rows: tuple[tuple[Any, ...], ...]
     """Numbers and texts, one for each column; None where there is none."""
     caption: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what no table can show.
+
+        Raises:
+            ValueError: A row has more or fewer cells than there are columns, or a cell is neither number nor text.
+        """
+        for number, row in enumerate(self.rows, 1):
+            if len(row) != len(self.columns):
+                raise ValueError(f"row {number} of a table has {len(row)} cells for {len(self.columns)} columns")
+            for cell in row:
+                if not (cell is None or isinstance(cell, str | int | float) or np.ndim(cell) == 0):
+                    raise ValueError(
+                        f"row {number} of a table has a cell of the type {type(cell).__name__}; expected a number or a text"
+                    )
 
 
 @dataclass(frozen=True)
@@ -89,3 +106,17 @@ class Section(JsonRecord):
     tables: tuple[SectionTable, ...] = ()
     figures: tuple[SectionFigure, ...] = ()
     checks: tuple[SectionCheck, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a section without a title, and parts of another kind.
+
+        Raises:
+            ValueError: It has none.
+            TypeError: A part is of another kind.
+        """
+        if not self.title:
+            raise ValueError("a section needs a title")
+        for name, kind in (("tables", SectionTable), ("figures", SectionFigure), ("checks", SectionCheck)):
+            for one in getattr(self, name):
+                if not isinstance(one, kind):
+                    raise TypeError(f"{name} of a section hold {kind.__name__}, found {type(one).__name__}")

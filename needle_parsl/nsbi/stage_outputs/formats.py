@@ -141,6 +141,8 @@ def _write_hist(path: Path, value: Any) -> None:
 
     if not hasattr(value, "_to_uhi_") and not hasattr(value, "axes"):
         raise TypeError("no histogram")
+    if "Mean" in value.storage_type.__name__:
+        raise TypeError("this format loses the variances of means; write them as arrays")
     path.write_text(json.dumps(value, default=default) + "\n", encoding="utf-8")
 
 
@@ -160,7 +162,10 @@ def _write_table(path: Path, value: Any) -> None:
 def _records(value: Any) -> Any:
     import awkward  # noqa: PLC0415  likewise
 
-    return awkward.zip(dict(_columns(value)), depth_limit=1)
+    columns = _columns(value)
+    if len({len(column) for column in columns.values()}) > 1:  # awkward would repeat what has one row
+        raise ValueError(", ".join(f"{name}: {len(column)} rows" for name, column in columns.items()))
+    return awkward.zip(dict(columns), depth_limit=1)
 
 
 def _read_table(path: Path) -> Any:

@@ -21,7 +21,17 @@ from needle_parsl.workflow.executors.driver_job import LOG
 HOME = "NEEDLE_REMOTE"
 """Environment variable that names the folder of remote runs at a site."""
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-FETCHED = ("run.json", "analysis.toml", "site.toml", "ledger.jsonl", "report", "fits", "intervals", "estimators")
+FETCHED = (
+    "run.json",
+    "analysis.toml",
+    "site.toml",
+    "ledger.jsonl",
+    "report",
+    "fits",
+    "intervals",
+    "estimators",
+    "stages",
+)
 RUN = "run"
 SHOWN = ("name", "status", "tasks", "stages", "state", "verdict")
 """What the laptop is told of `run.json` and the report."""
