@@ -63,6 +63,8 @@ class Calls:
     items: list[tuple[str, Item, Task]] = field(default_factory=list)
     """Names, members and tasks in their order; several may share a task."""
     merged: Task | None = None
+    groups: dict[tuple[str, ...], dict[tuple[str, ...], list[tuple[Item, Task]]]] = field(default_factory=dict)
+    """Items and tasks by names of lists, and then by the members of these: filled as they are asked for."""
 
     def tasks(self) -> list[Task]:
         """List what comes out of the stage: the merge, or all calls."""

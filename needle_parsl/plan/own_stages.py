@@ -216,13 +216,13 @@ def _aligned(earlier: Calls, item: Item) -> tuple[list[Task], tuple[str, ...]]:
     """Give the calls of an earlier stage whose members agree with those of a call, in lists of the same name; and names, where there may be several."""
     if earlier.merged:
         return [earlier.merged], ()
-    common = [name for name in earlier.stage.over if name in item]
+    common = tuple(name for name in earlier.stage.over if name in item)
     rest = [name for name in earlier.stage.over if name not in item]
-    found = [
-        (own, task)
-        for _, own, task in earlier.items
-        if all(identity(own[name]) == identity(item[name]) for name in common)
-    ]
+    if common not in earlier.groups:
+        groups = earlier.groups[common] = {}
+        for _, own, task in earlier.items:
+            groups.setdefault(tuple(identity(own[name]) for name in common), []).append((own, task))
+    found = earlier.groups[common].get(tuple(identity(item[name]) for name in common), [])
     names = _distinct(["-".join(label(own[name]) for name in rest) for own, _ in found]) if rest else ()
     return [task for _, task in found], names
 

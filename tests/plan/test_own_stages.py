@@ -1,0 +1,223 @@
+"""The user's stages in a plan: what is called for which members, with which outputs of earlier stages, and what is one task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from needle_parsl import plan
+from needle_parsl.analysis import Loaded, read
+from needle_parsl.errors import InputError
+from needle_parsl.plan import own_stages, specs, stage_rules
+
+HEAD = 'name = "own"\nphysics = "physics.py"\n'
+FILES = tuple(plan.File(path=f"/raw/{name}.root", digest=name) for name in ("a", "b", "c"))
+CHAIN = """
+[stages.select]
+function = "physics.py:select"
+over = { file = "raw/*.root", variation = [
+  { name = "nominal", tree = "nominal" }, { name = "jes_up", tree = "jes" }, { name = "pdf_1", tree = "nominal", weight = 1 },
+  { name = "pdf_2", tree = "nominal", weight = 2 } ] }
+outputs = { events = "table" }
+[stages.fill]
+function = "physics.py:fill"
+over = { file = "raw/*.root", variation = ["nominal", "jes_up", "pdf_1", "pdf_2"] }
+after = ["select"]
+outputs = { spectrum = "hist" }
+[stages.total]
+function = "physics.py:total"
+over = { variation = ["nominal", "jes_up", "pdf_1", "pdf_2"] }
+after = ["fill"]
+[stages.table]
+function = "physics.py:table"
+after = ["total"]
+outputs = { page = "section" }
+"""
+TAKES = {"select": ("file", "tree"), "fill": ("select", "variation"), "total": ("fill",), "table": ("total",)}
+
+
+def loaded(folder: Path, text: str) -> Loaded:
+    (folder / "analysis.toml").write_text(HEAD + text)
+    (folder / "physics.py").write_text("")
+    return read(folder)
+
+
+def built(
+    folder: Path, text: str, takes: Mapping[str, tuple[str, ...] | None] | None = None, files: object = FILES
+) -> plan.Plan:
+    analysis = loaded(folder, text).analysis
+    return plan.build(analysis, inputs(takes or TAKES, files), 1)
+
+
+def inputs(takes: Mapping[str, tuple[str, ...] | None], files: object = FILES) -> plan.Inputs:
+    physics = plan.Physics("source", "physics.py")
+    own = plan.StageInputs(takes=takes, files={"raw/*.root": files}, physics=physics, resources={}, folder="/a")  # type: ignore[dict-item]
+    return plan.Inputs(files={}, physics=physics, exact=False, stages=own)
+
+
+def test_calls_with_equal_content_are_one_task(tmp_path: Path) -> None:
+    made = built(tmp_path, CHAIN)
+    # Weights do not reach `select`: three variations read the same tree. `fill` gets the name of the variation, and is called for each.
+    assert made.stages() == {"select": 3 * 2, "fill": 3 * 4, "total": 4, "table": 1, "report": 1}
+    assert made.shared == 3 * 2
+    assert [task.name for task in made.tasks if task.stage.name == "select"] == [
+        "a-nominal",
+        "a-jes_up",
+        "b-nominal",
+        "b-jes_up",
+        "c-nominal",
+        "c-jes_up",
+    ]
+
+
+def test_outputs_are_aligned_by_lists_of_the_same_name(tmp_path: Path) -> None:
+    tasks = {(task.stage.name, task.name): task for task in built(tmp_path, CHAIN).tasks}
+    select, fill = tasks["fill", "b-pdf_2"].of(specs.OwnCall).before, tasks["total", "jes_up"].of(specs.OwnCall).before
+    assert [(one.argument, one.items, one.places) for one in select] == [("select", (), ("stages/select/b-nominal",))]
+    assert fill[0].items == ("a", "b", "c")
+    assert fill[0].places == tuple(f"stages/fill/{name}-jes_up" for name in "abc")
+    assert tasks["table", "all"].of(specs.OwnCall).before[0].items == ("nominal", "jes_up", "pdf_1", "pdf_2")
+
+
+def test_sections_stand_in_the_report(tmp_path: Path) -> None:
+    report = next(task for task in built(tmp_path, CHAIN).tasks if task.stage.name == "report")
+    assert report.of(specs.StagesReport).sections == ("stages/table/all/page.json",)
+
+
+def test_a_function_that_takes_anything_gets_everything(tmp_path: Path) -> None:
+    made = built(tmp_path, CHAIN, {**TAKES, "select": None})
+    assert made.stages()["select"] == 3 * 4
+    given = dict(made.tasks[3].of(specs.OwnCall).given)
+    assert given["weight"] == 2
+    assert given["tree"] == "nominal"
+    assert given["variation"] == {"name": "pdf_2", "tree": "nominal", "weight": 2}
+
+
+def changed(before: plan.Plan, after: plan.Plan) -> set[tuple[str, str]]:
+    known = {task.key for task in before.tasks}
+    return {(task.stage.name, task.name) for task in after.tasks if task.key not in known}
+
+
+def test_a_changed_file_redoes_what_is_made_from_it(tmp_path: Path) -> None:
+    files = (FILES[0], replace(FILES[1], digest="new"), FILES[2])
+    found = changed(built(tmp_path, CHAIN), built(tmp_path, CHAIN, files=files))
+    assert {name for stage, name in found if stage == "select"} == {"b-nominal", "b-jes_up"}
+    assert {name.partition("-")[0] for stage, name in found if stage == "fill"} == {"b"}
+    moved = tuple(replace(file, path=file.path.replace("/raw", "/elsewhere")) for file in FILES)
+    assert not changed(built(tmp_path, CHAIN), built(tmp_path, CHAIN, files=moved))
+
+
+def test_a_longer_list_redoes_nothing_of_the_others(tmp_path: Path) -> None:
+    longer = CHAIN.replace('"pdf_2"]', '"pdf_2", "pdf_3"]').replace(
+        "weight = 2 } ]", 'weight = 2 }, { name = "pdf_3", tree = "nominal", weight = 3 } ]'
+    )
+    found = changed(built(tmp_path, CHAIN), built(tmp_path, longer))
+    assert found == {("fill", f"{name}-pdf_3") for name in "abc"} | {
+        ("total", "pdf_3"),
+        ("table", "all"),
+        ("report", "report"),
+    }
+
+
+def test_a_parameter_is_a_part_of_the_key_where_it_is_taken(tmp_path: Path) -> None:
+    text = '[stages.{}]\nfunction = "physics.py:f"\nparams = {{ bins = {} }}\n'
+    for takes, redone in ((("bins",), True), ((), False)):
+        one, two = (built(tmp_path, text.format("a", bins), {"a": takes}) for bins in (1, 2))
+        assert bool(changed(one, two)) == redone
+
+
+def test_merges_take_the_outputs_in_their_order_and_others_get_the_merge(tmp_path: Path) -> None:
+    text = CHAIN.replace('outputs = { spectrum = "hist" }', 'outputs = { spectrum = "hist" }\nmerge = "sum"')
+    made = built(tmp_path, text)
+    tasks = {(task.stage.name, task.name): task for task in made.tasks}
+    assert tasks["fill", "merged"].of(specs.OwnMerge).places[:2] == ("stages/fill/a-nominal", "stages/fill/a-jes_up")
+    assert tasks["total", "nominal"].of(specs.OwnCall).before[0].places == ("stages/fill/merged",)
+    assert made.stages()["total"] == 1  # for each variation the same merge, and nothing else, is given
+
+
+@pytest.mark.parametrize(
+    ("members", "names"),
+    [
+        ('["a/b", "a.b", "ä b", "-x"]', ["a_b", "a.b", "ä_b", "_x"]),
+        ('["a b", "a_b", "a/b"]', ["a_b", "a_b.2", "a_b.3"]),
+        ('["merged", "..", "."]', ["merged.2", "_", "_.2"]),
+        ("[1, 2.5, -3]", ["1", "2.5", "_3"]),
+    ],
+)
+def test_names_of_items_are_those_of_folders(tmp_path: Path, members: str, names: list[str]) -> None:
+    made = built(tmp_path, f'[stages.a]\nfunction = "physics.py:f"\nover = {{ x = {members} }}\n', {"a": None})
+    assert [task.name for task in made.tasks if task.stage.name == "a"] == names
+
+
+def test_long_names_stay_apart(tmp_path: Path) -> None:
+    members = [f'"{"x" * 300}{k}"' for k in range(3)]
+    made = built(
+        tmp_path, f'[stages.a]\nfunction = "physics.py:f"\nover = {{ x = [{", ".join(members)}] }}\n', {"a": None}
+    )
+    names = [task.name for task in made.tasks if task.stage.name == "a"]
+    assert len(set(names)) == 3
+    assert max(map(len, names)) <= own_stages.LONGEST
+
+
+def test_until_a_stage_keeps_what_it_needs(tmp_path: Path) -> None:
+    made = built(tmp_path, CHAIN)
+    assert made.until("fill").stages() == {"select": 6, "fill": 12}
+    assert made.until("table").stages() == {"select": 6, "fill": 12, "total": 4, "table": 1}
+    with pytest.raises(InputError, match='--until tabel: there is no such stage; did you mean "table"'):
+        made.until("tabel")
+
+
+def test_every_task_comes_after_those_it_needs(tmp_path: Path) -> None:
+    backwards = "\n".join(reversed(CHAIN.replace("\n[", "\0[").split("\0")))
+    seen: set[str] = set()
+    made = built(tmp_path, backwards)
+    for task in made.tasks:
+        assert seen.issuperset(task.after), task.name
+        seen.add(task.key)
+    assert len(made.tasks) == len(built(tmp_path, CHAIN).tasks)
+
+
+def test_ten_thousand_calls_are_planned_in_seconds(tmp_path: Path) -> None:
+    files = tuple(plan.File(path=f"/raw/{k}.root", digest=str(k)) for k in range(2500))
+    made = built(tmp_path, CHAIN, files=files)
+    assert made.stages()["fill"] == 10_000
+
+
+STAGE = '[stages.{}]\nfunction = "physics.py:f"\n{}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "message"),
+    [
+        (STAGE.format("fit", ""), "stages.fit", "is the name of a stage of needle's"),
+        (
+            STAGE.format("a", 'after = ["b"]') + STAGE.format("b", 'after = ["a"]'),
+            "stages.a.after",
+            "goes round in a circle: a after b after a",
+        ),
+        (STAGE.format("a", 'after = ["a"]'), "stages.a.after", "goes round in a circle: a after a"),
+        (
+            STAGE.format("skim", "") + STAGE.format("a", 'after = ["skin"]'),
+            "stages.a.after",
+            '"skin" is no stage; did you mean "skim"?',
+        ),
+        (STAGE.format("a", 'after = ["convrt"]'), "stages.a.after", '"convrt" is no stage; did you mean "convert"?'),
+        (
+            STAGE.format("a", 'after = ["fit"]'),
+            "stages.a.after",
+            '"fit" has no tasks here, since the analysis has no samples',
+        ),
+        (
+            STAGE.format("a", 'after = ["report"]\noutputs = { page = "section" }'),
+            "stages.a.after",
+            "comes after the report",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_order_of_stages(tmp_path: Path, text: str, key: str, message: str) -> None:
+    found = dict(stage_rules.problems(loaded(tmp_path, text).analysis))
+    assert message in found[key]
+    assert len(found) == 1
