@@ -243,7 +243,7 @@ def ended(prepared: Prepared, outcome: Outcome) -> RunAnswer:
     return RunAnswer(
         run=str(prepared.root),
         done=len(outcome.done),
-        reused=len(prepared.done),
+        reused=len(prepared.done.keys() - {record.key for record in outcome.done}),
         warnings=tuple(records.warnings([*prepared.done.values(), *outcome.done])),
         failed=tuple(_failure(prepared.root, r) for r in outcome.failed),
         conversion=Conversion.from_json(made) if made else None,
