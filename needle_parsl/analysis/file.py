@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from glob import escape, glob, has_magic
 from pathlib import Path
@@ -49,10 +50,8 @@ def read(path: Path, settings: list[str] | None = None) -> Loaded:
     reader = TableReader(Places(path, settings or []))
     reading.override(table, settings or [], Analysis, reader)
     analysis = reader.table(Analysis, table)
-    if not analysis.stages or {"samples", "model"} & set(table):
-        for key in ("samples", "model"):
-            if key not in table:
-                reader.lack(key, "is missing; expected a table")
+    for key in _missing(analysis, table):
+        reader.lack(key, "is missing; expected a table")
     rules.check(analysis, reader.complain)
     for key, message in unused.found(analysis):
         reader.warn(key, message)
@@ -68,6 +67,13 @@ def read(path: Path, settings: list[str] | None = None) -> Loaded:
         problems=tuple(reader.problems),
         warnings=tuple(reader.warnings),
     )
+
+
+def _missing(analysis: Analysis, table: Mapping[str, object]) -> list[str]:
+    """List the tables that only an analysis with stages of the user's may leave out."""
+    lacking = [key for key in ("samples", "model") if key not in table]
+    free = analysis.stages and (lacking == ["samples", "model"] or (lacking == ["model"] and "ratios" in table))
+    return [] if free else lacking
 
 
 def load(path: Path, settings: list[str] | None = None) -> Loaded:

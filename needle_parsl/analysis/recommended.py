@@ -44,7 +44,9 @@ def settle(analysis: Analysis) -> Analysis:
         members=training.members or (2 if crossed else 10),
         bootstrap=fitted if training.bootstrap is None else training.bootstrap,
     )
-    normalise = ensemble.normalise or ("none" if fitted else "reference" if analysis.features.parameters else "yields")
+    normalise = ensemble.normalise or (
+        "none" if fitted else "reference" if analysis.features.parameters or analysis.unfitted else "yields"
+    )
     return replace(
         analysis,
         split=split if crossed else replace(split, cross=0),

@@ -145,9 +145,14 @@ def _measured(graph: Graph) -> None:
     ratios = _ratios(analysis)
     packs = training.of_ratios(graph, ratios, partial(training.members, graph), stores)
     estimators = estimating.combine(graph, ratios, packs, stores)
-    if analysis.features.parameters:  # what comes next is made of events at one value of the parameters
+    if (
+        analysis.unfitted or analysis.features.parameters
+    ):  # what comes next is made of events at one value of the parameters
         for ratio in ratios:
             _diagnose(graph, ratio, packs[ratio.name], estimators[ratio.name], stores)
+        if analysis.unfitted:
+            own_stages.before_report(graph, analysis)
+            _stages_alone(graph)
         return
     covariance = estimating.covariance(graph, ratios, estimators, stores)
     estimating.leave(graph, ratios, estimators, covariance, stores)

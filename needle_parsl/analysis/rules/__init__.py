@@ -21,8 +21,9 @@ def check(analysis: Analysis, complain: Complain) -> None:
         analysis: What was read.
         complain: Called with key and message for each mistake.
     """
-    learned = () if analysis.stages_alone else (data, training, model, fits, toys)
-    for part in (*learned, stages, limits):
+    learned = [] if analysis.stages_alone else [data, training]
+    fitted = [] if analysis.stages_alone or analysis.unfitted else [model, fits, toys]
+    for part in (*learned, *fitted, stages, limits):
         part.check(analysis, complain)
     if analysis.stages_alone:
         data.names(analysis, complain)

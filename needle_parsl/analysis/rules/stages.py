@@ -23,6 +23,8 @@ SUMMED, JOINED = ("json", "arrays", "hist"), ("arrays", "table")
 
 def check(analysis: Analysis, complain: Complain) -> None:
     """Check each stage by itself."""
+    if analysis.unfitted and analysis.ensemble.normalise == "yields":
+        complain("ensemble.normalise", '"yields" needs a [model]; say "reference"')
     for name, stage in analysis.stages.items():
         key = f"stages.{name}"
         if not is_name(name):

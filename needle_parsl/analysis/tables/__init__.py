@@ -93,12 +93,17 @@ class Analysis:
     intervals: Intervals = field(default_factory=Intervals)
     limits: TimeLimits = field(default_factory=TimeLimits)
     stages: dict[str, OwnStage] = field(default_factory=dict)
-    """Steps of your own; docs/stages.md. With stages alone, `samples` and `model` may be left out."""
+    """Steps of your own; docs/stages.md. With them, `model` may be left out, where networks are trained for the stages alone; or `samples`, too."""
 
     @property
     def stages_alone(self) -> bool:
         """Whether there is nothing but stages of the user's."""
         return bool(self.stages) and not self.samples
+
+    @property
+    def unfitted(self) -> bool:
+        """Whether networks are trained for the user's stages, and nothing is fitted."""
+        return bool(self.stages and self.ratios.targets) and not self.model.processes
 
     @property
     def binned(self) -> bool:

@@ -1,0 +1,55 @@
+"""The examples of docs/stages.md, as they stand there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from needle_parsl import files
+
+PAGE = (Path(__file__).parent.parent / "docs" / "stages.md").read_text("utf-8")
+EXAMPLES = {
+    found[1]: (found[2], found[3] or "")
+    for found in re.finditer(
+        r"^## ([^\n]+)\n(?:(?!^## ).)*?```toml\n(name = .*?)```(?:(?:(?!^## |```).)*```python\n(.*?)```)?",
+        PAGE,
+        re.DOTALL | re.MULTILINE,
+    )
+}
+MADE = {
+    "One function": (2, ["spectrum/all/result.json"]),
+    "Many calls, and one output": (14, ["spectrum/part_2-0.9/spectrum.json", "spectrum/merged/spectrum.json"]),
+    "One stage after another": (8 + 12 + 2, ["shifts/all/page.json"]),
+    "Commands": (5, ["words/part_3/number.txt"]),
+}
+
+
+@pytest.mark.parametrize("title", MADE)
+def test_example_runs(title: str, needle: Callable[..., Any], tmp_path: Path) -> None:
+    toml, python = EXAMPLES[title]
+    (tmp_path / "analysis.toml").write_text(toml)
+    (tmp_path / "physics.py").write_text(python)
+    (tmp_path / "raw").mkdir()
+    for k in range(4):
+        np.savetxt(tmp_path / "raw" / f"part_{k}.txt", np.random.default_rng(k).exponential(20, 30 + k))
+    ended = needle("run", tmp_path, "--json")
+    assert ended.code == 0, ended
+    tasks, outputs = MADE[title]
+    assert ended.json()["done"] == tasks
+    for name in outputs:
+        assert (tmp_path / ended.json()["run"] / "stages" / name).is_file()
+
+
+def test_shared_calls_are_counted(needle: Callable[..., Any], tmp_path: Path) -> None:
+    test_example_runs("One stage after another", needle, tmp_path)
+    assert "25 calls of your stages in 21 tasks: 4 (16%)" in needle("plan", tmp_path).out
+    page = files.read_json(tmp_path / "runs" / "spectra" / "stages" / "shifts" / "all" / "page.json")
+    rows = dict(page["tables"][0]["rows"])
+    assert rows["nominal"] == 0
+    assert abs(rows["scale_up"]) > 0
+    assert page["checks"][0]["state"] in ("pass", "warning")
