@@ -40,7 +40,7 @@ class Record:
     warnings: str = ""
     """What was warned of while it ran: a line for each kind, "3 RuntimeWarning: ...", with how often."""
     lacks: str = ""
-    """What it had to do without, such as lost members; it is done again as soon as that is there."""
+    """Missing inputs, such as lost members; it is done again as soon as that is there."""
     log: str = ""
     """A file that says more about a failure, relative to the run directory."""
     detail: str = ""

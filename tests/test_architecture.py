@@ -1,4 +1,4 @@
-"""The house keeps its promises: what is imported where, and what a wheel holds."""
+"""The package layout: what is imported where, and what a wheel holds."""
 
 from __future__ import annotations
 

@@ -20,17 +20,17 @@ SILENT = {"ORT_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 """Libraries that would tell their makers of a run do not; workers inherit it."""
 COMMANDS = {
     "init": ("start", "Start an analysis, from an app or from data files."),
-    "check": ("start", "Look for every mistake in an analysis and its files."),
+    "check": ("start", "Validate an analysis and its input files."),
     "plan": ("runs", "Show what a run would do, and what of it is already done."),
     "run": ("runs", "Run an analysis, from events to the report."),
-    "status": ("runs", "Say how far a run is, here or at another site."),
+    "status": ("runs", "Show the progress of a run, here or at another site."),
     "report": ("runs", "Print the results of a run and the path of its report."),
     "evaluate": ("estimators", "Evaluate the ratios of a run for the events of new files."),
-    "export": ("estimators", "Say what the estimators of a run are, or write them for others."),
+    "export": ("estimators", "Describe the estimators of a run, or export them."),
     "submit": ("remote", "Start a run at another site, through Globus Compute."),
     "fetch": ("remote", "Bring the report, fits and estimators of a remote run."),
-    "attach": ("drivers", "Show what a detached run says until it ends."),
-    "logs": ("drivers", "Print the end of what a detached or remote run has said."),
+    "attach": ("drivers", "Follow the output of a detached run until it ends."),
+    "logs": ("drivers", "Show the end of the output of a detached or remote run."),
     "cancel": ("drivers", "End a run that goes on by itself, with its workers and jobs."),
     "sites": ("sites", "List the machines that needle knows, or show one."),
     "answer": ("remote", ""),
@@ -77,9 +77,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def needle(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show version.")] = False,
     debug: Annotated[
-        bool, typer.Option(failures.DEBUG, help="Show the traceback of an error; works in any place.")
+        bool, typer.Option(failures.DEBUG, help="Show the traceback of an error; accepted before or after the command.")
     ] = False,
 ) -> None:
     """Neural simulation-based inference at scale: from simulated events to confidence intervals."""

@@ -61,12 +61,12 @@ def _detached(root: Path, site: Site) -> str:
     else:
         driver = drivers.start(arguments, Path.cwd(), root / rundir.DRIVER, root / rundir.LOGS / LOG)
         who = f"process {driver.pid} on {driver.host}"
-    return f"{root}: started as {who}; needle attach, status, logs and cancel {root} find it"
+    return f"{root}: started as {who}; follow with needle attach, status, logs, cancel {root}"
 
 
 @app.command()
 def attach(run: RunName) -> None:
-    """Show what a detached run says until it ends; Ctrl-C leaves it alone."""
+    """Follow the output of a detached run until it ends; Ctrl-C leaves it alone."""
     root = find(run)
     driver = drivers.read(root / rundir.DRIVER)
     if driver is None:
@@ -88,7 +88,7 @@ def attach(run: RunName) -> None:
 
 @app.command()
 def logs(run: RunName) -> None:
-    """Print the end of what a detached or remote run has said."""
+    """Show the end of the output of a detached or remote run."""
     if asking.is_known(run):
         typer.echo(legible(remote.log(run)), nl=False)
         return

@@ -112,7 +112,7 @@ def export(
     force: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Print what the estimators of a run are, or write them for colleagues without needle."""
+    """Describe the estimators of a run, or export them for use without needle."""
     if kinds and to is None:
         raise InputError("--format: says what is written, and --to DIR where; give both")
     root = find(run_name)

@@ -67,7 +67,7 @@ Until = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Go on in the run directory of another analysis.")]
 Verify = Annotated[
-    bool, typer.Option("--verify", help="Read all input files and code again, and believe no size or time of a file.")
+    bool, typer.Option("--verify", help="Read all input files and code again, whatever their sizes and times.")
 ]
 Overwrite = Annotated[bool, typer.Option("--force", help="Replace a file that needle did not write; never an input.")]
 Trust = Annotated[
@@ -77,24 +77,22 @@ Trust = Annotated[
     ),
 ]
 Detach = Annotated[
-    bool, typer.Option("--detach", help="Go on without this terminal; attach, status, logs and cancel find the run.")
+    bool, typer.Option("--detach", help="Run in the background; follow with attach, status, logs, cancel.")
 ]
 Unblind = Annotated[
     bool, typer.Option("--unblind", help="Look at the observed data; who does so is recorded in run.json.")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="End with exit code 3 when a check fails.")]
-Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Output JSON.")]
 Pilot = Annotated[
     str | None,
     typer.Option(
-        "--pilot", metavar="1%", help="Run a slice in a directory of its own, and say what the whole would cost."
+        "--pilot", metavar="1%", help="Run a slice in a directory of its own, and estimate the cost of the whole."
     ),
 ]
 Probe = Annotated[
     bool,
-    typer.Option(
-        "--probe", help="Look into all files and modules again, not from memory; measure here how long trainings take."
-    ),
+    typer.Option("--probe", help="Inspect all files and modules again; measure here how long trainings take."),
 ]
 App = Annotated[
     str | None, typer.Option("--from", metavar="APP", help="An app to copy: its name or folder.", autocompletion=apps)

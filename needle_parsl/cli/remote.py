@@ -80,7 +80,7 @@ def ask(run: str, what: str, as_json: bool) -> None:
 
 
 def log(run: str) -> str:
-    """Give the end of what a remote run has said."""
+    """Give the end of the output of a remote run."""
     return str(asking.ask(run, "logs")["log"])
 
 

@@ -1,4 +1,4 @@
-"""The commands of runs here: what would be done, doing it, how far it is, and its results."""
+"""The commands of runs here: their plan, progress and results."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def _say_of(root: Path, sentence: str, as_json: bool) -> None:
 
 @app.command()
 def status(run_name: RunName, as_json: Json = False) -> None:
-    """Say how far a run is, here or at another site."""
+    """Show the progress of a run, here or at another site."""
     if asking.is_known(run_name):
         remote.ask(run_name, "status", as_json)
         return

@@ -1,4 +1,4 @@
-"""The commands that begin an analysis: a folder to start from, and a look for every mistake."""
+"""The commands that begin an analysis: a folder to start from, and its validation."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _mistakes(folder: Path) -> tuple[Problem, ...]:
 
 @app.command()
 def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = False) -> None:
-    """Look for every mistake in an analysis and its files."""
+    """Validate an analysis and its input files."""
     try:
         loaded = read(analysis, settings)
         for sentence in trust.foreign(loaded):

@@ -97,7 +97,7 @@ def planned(plan: PlanAnswer) -> None:
         )
     if plan.more:
         OUT.print("the rest is planned when these stages have made the files of the samples")
-    left = f"{todo} tasks are to do" if todo else "nothing is to do"
+    left = f"{todo} tasks to do" if todo else "up to date"
     if todo:
         cost(plan.cost)
     OUT.print(f"{plan.analysis} in {plan.run}: {plan.networks} networks; {left}")
@@ -140,7 +140,7 @@ def _trained(choice: EngineChoice) -> str:
     reason = f", since {choice.reason}" if choice.reason else ""
     factor = choice.speed_up
     faster = f", about {factor:g} times as fast as a loop over lightning.Trainer" if factor else ""
-    return f"trained by: {choice.engine}{reason}{faster}"
+    return f"engine: {choice.engine}{reason}{faster}"
 
 
 def explained(prepared: Prepared) -> None:
@@ -156,7 +156,7 @@ def explained(prepared: Prepared) -> None:
     if len(earlier.changes) > SHOWN:
         ERR.print(f"  and {len(earlier.changes) - SHOWN} more")
     again = ", ".join(f"{count} {stage}" for stage, count in earlier.redone.items())
-    ERR.print(f"done again, in the place of what is there: {again or 'nothing'}")
+    ERR.print(f"will be recomputed (overwrites): {again or 'nothing'}")
 
 
 def ended(run: RunAnswer) -> None:

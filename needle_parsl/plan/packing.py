@@ -1,7 +1,7 @@
 """How many members one training task holds, and how much faster than one by one that is.
 
-It follows from the analysis alone, not from the machine, so that a run that goes on elsewhere finds its packs again. A member
-is the same in every pack.
+It follows from the analysis and its number of events, not from the machine, so that a run that goes on elsewhere finds its packs again. A
+site with `pack` chooses otherwise, and trains its own packs: the members are in the key. A member is the same in every pack.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class NodeShape:
     """One kind of node: what is asked for, and what runs there."""
 
     account: str = ""
-    """Who pays. Example: `"$NEEDLE_ACCOUNT"`."""
+    """Account to charge. Example: `"$NEEDLE_ACCOUNT"`."""
     queue: str = ""
     """Slurm's partition, or the queue of PBS. Example: `"debug"`."""
     qos: str = ""

@@ -72,7 +72,7 @@ def _observed(root: str, spec: specs.FitSpec) -> ObservedEvents:
 
 
 def _simulated(root: str, spec: specs.FitSpec, learned: Likelihood) -> SimulatedData | None:
-    """Read what the finite simulation is worth on: Asimov data alone, or, where it normalises the ratios, all."""
+    """Read the data for the uncertainty from the finite simulation: Asimov data alone, or, where it normalises the ratios, all."""
     simulation = inputs.simulation(root, spec)
     if spec.dataset != "asimov" and not simulation.priors:
         return None

@@ -36,8 +36,8 @@ def train(root: str, task: Task, *_before: Record) -> Record:
 def piece(root: str, task: Task) -> None:
     """Train some members of a pack that has lost its workers, and leave them in the kept state."""
     with TRAINING:
-        keeper = checkpoint.PackCheckpoint(root, task)
-        keeper.keep(State(_training(root, task).trained(keeper.offer)))
+        pack_checkpoint = checkpoint.PackCheckpoint(root, task)
+        pack_checkpoint.keep(State(_training(root, task).trained(pack_checkpoint.offer)))
 
 
 def gather(root: str, task: Task, reason: str, *reasons: str) -> Record:

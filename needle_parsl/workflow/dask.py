@@ -1,10 +1,10 @@
 """A dask scheduler whose tasks run on the Parsl workers of a run, so that dask graphs and trainings share one pool.
 
-    with graphs.workers(site.load("local")) as pool:
+    with dask.workers(site.load("local")) as pool:
         array.compute(scheduler=pool.get)
 
-A task costs 0.4 ms with threads and about 3 ms with worker processes, where results travel as pickles: this is for coarse
-graphs, whose leaves read files and whose results are small. Needs the extra `dask`.
+A task costs 1.5 ms with threads (docs/benchmarks.md), and more with worker processes, where results travel as pickles: this is for coarse
+graphs, whose leaves read files and whose results are small. `Pool.get` needs the extra `dask`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ledger: one line per finished task, appended; what is done is decided here, never by a file that exists."""
+"""The ledger: one line per finished task, appended. What is done, `prepared_run.prepare` decides, by these lines and `records.holds`."""
 
 from __future__ import annotations
 

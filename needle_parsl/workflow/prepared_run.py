@@ -179,5 +179,5 @@ def another(prepared: Prepared) -> str:
     lines += [f"  {change}" for change in earlier.changes[:MOST]]
     lines += [f"  and {len(earlier.changes) - MOST} more"] if len(earlier.changes) > MOST else []
     again = ", ".join(f"{count} {stage}" for stage, count in earlier.redone.items())
-    lines += [f"it would do again, in the place of what is there: {again}"] if again else []
+    lines += [f"would be recomputed (overwrites): {again}"] if again else []
     return "\n".join([*lines, "choose another --out, or --force to go on here; nothing is deleted first"])

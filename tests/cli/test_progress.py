@@ -1,4 +1,4 @@
-"""How far a run is: lines where there is no terminal, bars where there is one, nothing where nothing is to do."""
+"""Progress of a run: lines without a terminal, bars on one, nothing where all is up to date."""
 
 from __future__ import annotations
 

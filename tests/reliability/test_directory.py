@@ -101,13 +101,13 @@ def test_changed_configuration_is_explained_and_another_analysis_refused(undistu
     changed = run.finish("local", "--set", "intervals.level=[0.9]", "--json")
     assert changed.returncode == 0
     assert "analysis.toml: intervals.level: not given -> [0.9]" in changed.stderr
-    assert "done again, in the place of what is there: 3 interval, 1 report" in changed.stderr
+    assert "will be recomputed (overwrites): 3 interval, 1 report" in changed.stderr
     other = make(tmp_path / "other", "training.epochs=9")
     ended = other.finish("local", "--out", str(run.root))
     assert ended.returncode == 2
     assert f"holds the run of another analysis, {run.folder / 'analysis.toml'}" in ended.stderr
     assert "training.epochs: 8 -> 9" in ended.stderr
-    assert "it would do again, in the place of what is there: 3 train, 3 combine" in ended.stderr
+    assert "would be recomputed (overwrites): 3 train, 3 combine" in ended.stderr
     assert (run.root / "fits" / "scan.json").exists()
     forced = other.finish("local", "--out", str(run.root), "--force", "--until", "convert")
     assert forced.returncode == 0, forced.stderr

@@ -213,7 +213,7 @@ def test_a_signed_address_is_read_and_the_key_is_nowhere(
         "--set",
         f'samples.background.files=["{url}&Expires=99"]',
     )
-    assert "nothing is to do" in again.out, again
+    assert "up to date" in again.out, again
     with pytest.raises(InputError) as raised:
         open_file(url.replace("b.h5", "gone.h5"))
     assert "S3CRET" not in str(raised.value)

@@ -87,7 +87,7 @@ def test_own_module_is_trained_and_evaluated(analysis: Path, needle: Callable[..
 
 def test_plan_says_why_the_trainer_is_needed(analysis: Path, needle: Callable[..., Any]) -> None:
     planned = needle("plan", analysis, *network("physics.py:Clipped"))
-    assert "trained by: lightning, since it overrides on_before_optimizer_step" in planned.out, planned
+    assert "engine: lightning, since it overrides on_before_optimizer_step" in planned.out, planned
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ class Toys:
 
 @dataclass(frozen=True, kw_only=True)
 class Intervals:
-    """`[intervals]`: what is said about the parameter of interest."""
+    """`[intervals]`: interval construction for the parameter of interest."""
 
     method: Literal["profile", "neyman"] = "profile"
     """`profile`: t = -2 ln of the profile likelihood ratio against chi-squared; `neyman`: against toys, too."""

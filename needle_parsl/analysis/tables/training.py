@@ -236,7 +236,7 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """`[bootstrap]`: everything trained and fitted again, for what the finite simulation and the noise of training are worth."""
+    """`[bootstrap]`: everything trained and fitted again, to estimate the uncertainty from MC statistics and training noise."""
 
     replicas: int = field(default=20, metadata=within(2, 10_000))
     """Times that all is done with the simulated events resampled, each by the same draw in every ratio (docs/estimators.md).

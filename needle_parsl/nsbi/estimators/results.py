@@ -1,4 +1,4 @@
-"""`estimators/RATIO/diagnostics.json`: what one estimator is worth, as a record."""
+"""`estimators/RATIO/diagnostics.json`: the quality of one estimator, as a record."""
 
 from __future__ import annotations
 

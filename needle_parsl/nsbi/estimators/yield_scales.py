@@ -14,7 +14,7 @@ import numpy.typing as npt
 from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.data.events import Events
-from needle_parsl.nsbi.estimators import yields
+from needle_parsl.nsbi.estimators import offsets
 from needle_parsl.nsbi.estimators.estimator import Estimator
 
 Floats = npt.NDArray[np.float64]
@@ -90,15 +90,15 @@ def processes(
     _finite(log_ratio, names)
     learned = [name for name in names if name in raw]
     slopes = [-1 if name not in raw else 0 if shared else learned.index(name) for name in names]
-    events = yields.Labelled(log_ratio, simulated.labels(), joined.weight, joined.id)
-    found = yields.fit(events, slopes)
-    offset = yields.gauge(found.offset, np.array([shares.get(name, 0.0) for name in names]))
+    events = offsets.Labelled(log_ratio, simulated.labels(), joined.weight, joined.id)
+    found = offsets.fit(events, slopes)
+    offset = offsets.gauge(found.offset, np.array([shares.get(name, 0.0) for name in names]))
     scales = {
         name: YieldScale(*map(float, (found.slope[j], offset[j], found.slope_error[j], found.offset_error[j])))
         for j, name in enumerate(names)
         if name in raw
     }
-    share = yields.posterior(found.slope[:, None] * log_ratio + offset[:, None], simulated.yields)
+    share = offsets.posterior(found.slope[:, None] * log_ratio + offset[:, None], simulated.yields)
     return YieldScales(scales, found.loss, share * joined.weight)
 
 
@@ -121,11 +121,11 @@ def variations(
     every = classes.joined()
     log_ratio = np.array([np.zeros(len(every)), *(estimator.of(every) for estimator in raw.values())])
     _finite(log_ratio, classes.processes)
-    found = yields.fit(yields.Labelled(log_ratio, classes.labels(), every.weight, every.id), [-1, *range(len(raw))])
+    found = offsets.fit(offsets.Labelled(log_ratio, classes.labels(), every.weight, every.id), [-1, *range(len(raw))])
     scales = {}
     for place, (name, estimator) in enumerate(raw.items(), 1):
         slope = float(found.slope[place])
-        offset = yields.centre(slope * estimator.of(joined), weight)
+        offset = offsets.centre(slope * estimator.of(joined), weight)
         scales[name] = YieldScale(slope, offset, float(found.slope_error[place]), 0.0)
     return YieldScales(scales, found.loss, np.empty((0, 0)))
 

@@ -1,4 +1,4 @@
-"""What the finite simulation behind ratios and the noise of their training are worth, from replicas of everything.
+"""Uncertainty from the finite simulation behind ratios and the noise of their training, from replicas of everything.
 
 A replica trains all ratios on events with Poisson(1) weights, one draw per event whatever the ratio, and fits the same data. A
 repeat trains on the events as they are, with other seeds. Of V, the scatter of a fitted parameter or of ln r at a point,

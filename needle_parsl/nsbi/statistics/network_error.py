@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.data import hdf5
-from needle_parsl.nsbi.estimators import yields
+from needle_parsl.nsbi.estimators import offsets
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
@@ -202,14 +202,14 @@ class _Scales:
         log_ratio = np.array([raw.get(name, flat) for name in names])
         ids = np.arange(len(flat), dtype=np.uint64)
         free = [0 if slopes and name in raw else -1 for name in names]
-        found = yields.fit(yields.Labelled(log_ratio, simulation.sample, weight, ids), free)
-        share = yields.posterior(found(log_ratio), prior) * weight
+        found = offsets.fit(offsets.Labelled(log_ratio, simulation.sample, weight, ids), free)
+        share = offsets.posterior(found(log_ratio), prior) * weight
         reference = next((float(found.offset[j]) for j, name in enumerate(names) if name not in raw), 0.0)
         offset = {name: float(found.offset[j]) - reference for j, name in enumerate(names) if name in raw}
         for name, values in raw.items():
             process = name.partition(".")[0]
             if name not in offset and process in names:
-                offset[name] = yields.centre(values, share[names.index(process)])
+                offset[name] = offsets.centre(values, share[names.index(process)])
         slope = next((float(found.slope[j]) for j, name in enumerate(names) if name in raw), 1.0)
         return _Scales(slope, offset)
 

@@ -1,4 +1,4 @@
-"""The interface of engines: what a course of training asks of whatever does its arithmetic.
+"""The interface of engines: what a training asks of whatever does its arithmetic.
 
 A member in training (`nsbi.training.loop`) decides what is trained on when, and when to stop: shuffles, epochs, patience, best
 weights, divergence. An engine holds weights and does steps. Four of them:
@@ -7,7 +7,7 @@ weights, divergence. An engine holds weights and does steps. Four of them:
 - `sequential`: one member at a time, any module; its own `training_step` runs unchanged, on parameters that are views of a row.
 - `stacked`: all members of a pack at once, through `torch.func`; for accelerators.
 - `lightning`: lightning.Trainer itself, in the same warm worker: the last resort, which steps by itself and therefore has
-  no `Engine` but a course of its own kind.
+  no `Engine` but a loop of its own.
 
 Which one it is, `choosing` finds out with the first batch of a pack: by the structure of the module, and by trying. Those that
 train one member at a time are classes made of a list with one job, `native` also of what its proof has found.

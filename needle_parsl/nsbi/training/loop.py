@@ -1,4 +1,4 @@
-"""The course of a training: what it sees when, its best weights, and when it ends. Everything but the arithmetic."""
+"""The loop of a training: what it sees when, its best weights, and when it ends. Everything but the arithmetic."""
 
 from __future__ import annotations
 
@@ -173,35 +173,35 @@ def _require(logged: Mapping[str, float], watch: EarlyStopping) -> None:
 
 
 def run(
-    courses: Sequence[MemberTraining], arithmetic: Engine, between: Callable[[Sequence[MemberTraining]], None]
+    trainings: Sequence[MemberTraining], arithmetic: Engine, between: Callable[[Sequence[MemberTraining]], None]
 ) -> None:
-    """Train to the end of all courses; those that have ended leave the others.
+    """Train to the end of all trainings; those that have ended leave the others.
 
     Args:
-        courses: In the order in which the arithmetic has them; all at the same step of an epoch.
+        trainings: In the order in which the arithmetic has them; all at the same step of an epoch.
         arithmetic: Of an engine.
-        between: Called before each step, with the courses that are left.
+        between: Called before each step, with the trainings that are left.
     """
-    while courses:
-        _epoch(courses, arithmetic, between)
-        for place, (course, logged) in enumerate(zip(courses, arithmetic.validate(), strict=True)):
+    while trainings:
+        _epoch(trainings, arithmetic, between)
+        for place, (training, logged) in enumerate(zip(trainings, arithmetic.validate(), strict=True)):
             weights = partial(arithmetic.weights, place)
-            course.note(logged, weights, arithmetic.seen(place))
-        left = [place for place, course in enumerate(courses) if not course.ended]
-        if left and len(left) < len(courses):
+            training.note(logged, weights, arithmetic.seen(place))
+        left = [place for place, training in enumerate(trainings) if not training.ended]
+        if left and len(left) < len(trainings):
             arithmetic.keep(left)
-        courses = [courses[place] for place in left]
+        trainings = [trainings[place] for place in left]
 
 
 def _epoch(
-    courses: Sequence[MemberTraining], arithmetic: Engine, between: Callable[[Sequence[MemberTraining]], None]
+    trainings: Sequence[MemberTraining], arithmetic: Engine, between: Callable[[Sequence[MemberTraining]], None]
 ) -> None:
     """Do what is left of an epoch."""
-    orders = [course.order() for course in courses]
-    size = courses[0].job.settings.batch_size
+    orders = [training.order() for training in trainings]
+    size = trainings[0].job.settings.batch_size
     batches = math.ceil(max(map(len, orders)) / size)
-    for step in range(courses[0].step, batches, arithmetic.stride):
-        between(courses)
+    for step in range(trainings[0].step, batches, arithmetic.stride):
+        between(trainings)
         rows = [order[step * size : (step + arithmetic.stride) * size] for order in orders]
-        for course, total in zip(courses, arithmetic.train(rows), strict=True):
-            course.step, course.total = step + arithmetic.stride, course.total + total
+        for training, total in zip(trainings, arithmetic.train(rows), strict=True):
+            training.step, training.total = step + arithmetic.stride, training.total + total

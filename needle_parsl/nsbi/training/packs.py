@@ -38,7 +38,7 @@ class Trained:
     metrics: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     """What else was measured on the validation events, and the learning rate, by epoch: shape (E,) each."""
     kept: Mapping[int, npt.NDArray[np.float32]] = field(default_factory=dict)
-    """Weights at the lengths at which it might have ended, by epochs; empty where its own best epoch counts. NetworkShape (P,) each."""
+    """Weights at the lengths at which it might have ended, by epochs; empty where its own best epoch counts. Shape (P,) each."""
     settings: str = ""
     """What it has of its own in a mixed ensemble, in words."""
     shape: NetworkShape | None = None

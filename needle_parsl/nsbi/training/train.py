@@ -14,8 +14,7 @@ import torch
 
 from needle_parsl.analysis import catalogue
 from needle_parsl.errors import NeedleError, TaskError
-from needle_parsl.nsbi.training import loop as course
-from needle_parsl.nsbi.training import modules, networks, randomness, trained_part, user_errors
+from needle_parsl.nsbi.training import loop, modules, networks, randomness, trained_part, user_errors
 from needle_parsl.nsbi.training.embeddings import Shelf
 from needle_parsl.nsbi.training.engine_protocol import Engine
 from needle_parsl.nsbi.training.engines.choosing import Choice
@@ -40,7 +39,7 @@ class Attempt:
     member: Member
     attempt: int = 0
     state: Mapping[str, Any] = field(default_factory=dict)
-    """Where its course stood when it was interrupted; empty from the start."""
+    """Where it stood when it was interrupted; empty from the start."""
     engine: str = ""
     """Which engine must do it: `sequential`, after a faster one has been found to do something else; empty for that of the pack."""
 
@@ -148,15 +147,15 @@ class _Pack:
 
     def run(self, group: Sequence[Attempt]) -> list[Attempt]:
         """Train some members; give those that are to be tried again."""
-        courses, again = [], []
+        trainings, again = [], []
         for t in group:
             try:
-                courses.append(self.begun(t))
+                trainings.append(self.begun(t))
             except TaskError as error:
                 self.finished[t.member.name] = untrained(t.member, self.settings.shape, str(error))
         try:
-            if courses:
-                self.trained(courses, group[0].engine)
+            if trainings:
+                self.trained(trainings, group[0].engine)
         except UnlikeError as error:
             return self.begun_anew(group, str(error))
         except NotPackedError as error:
@@ -167,18 +166,18 @@ class _Pack:
             if not _out_of_memory(error):
                 raise
             return self.halved(group, error)
-        for ended in courses:
+        for ended in trainings:
             again += self.ended(ended, group[0].engine)
         return again
 
-    def ended(self, course: MemberTraining, engine: str) -> list[Attempt]:
+    def ended(self, training: MemberTraining, engine: str) -> list[Attempt]:
         """Record a member, or let it begin anew."""
-        if course.reason and course.attempt + 1 < ATTEMPTS:
-            return [Attempt(course.member, course.attempt + 1, engine=engine)]
-        found = self.result(course, engine)
-        if found.reason and not course.reason and course.job.settings.embedding:
-            return self.begun_anew([Attempt(course.member, course.attempt)], found.reason)
-        self.finished[course.member.name] = found
+        if training.reason and training.attempt + 1 < ATTEMPTS:
+            return [Attempt(training.member, training.attempt + 1, engine=engine)]
+        found = self.result(training, engine)
+        if found.reason and not training.reason and training.job.settings.embedding:
+            return self.begun_anew([Attempt(training.member, training.attempt)], found.reason)
+        self.finished[training.member.name] = found
         return []
 
     def begun_anew(self, group: Sequence[Attempt], why: str) -> list[Attempt]:
@@ -191,7 +190,7 @@ class _Pack:
         return [replace(t, state={}, engine=catalogue.SEQUENTIAL) for t in group]
 
     def begun(self, t: Attempt) -> MemberTraining:
-        """Begin a course, or go on with it."""
+        """Begin a training, or go on with it."""
         events, settings = (self.events, self.settings) if t.engine else self.known
         found = prepared(events, t.member, settings, t.attempt)
         found.watched(self.choice.watch if self.choice else EarlyStopping())
@@ -211,14 +210,14 @@ class _Pack:
         return []
 
     def result(self, ended: MemberTraining, engine: str = "") -> Trained:
-        """Give the result of a course, if the weights that were kept are all that its network is."""
+        """Give the result of a training, if the weights that were kept are all that its network is."""
         engine = engine or (self.choice.engine if self.choice else "")
         reason, own = ended.reason or self.incomplete(ended), ended.job
         whole = partial(trained_part.completed, own.settings, own.seed)
         return ended.trained(lambda: _initial(self.settings.shape, own.seed), engine, reason, whole)
 
     def incomplete(self, ended: MemberTraining) -> str:
-        """Say that the network of a course is more than its weights."""
+        """Say that the network of a training is more than its weights."""
         if ended.seen is None or ended.best is None:
             return ""
         own = ended.job
@@ -226,30 +225,30 @@ class _Pack:
         job = TrainingJob.of(self.events, ended.member, self.settings, ended.attempt) if known else own
         return _incomplete(job, trained_part.completed(own.settings, own.seed, ended.best), ended.seen)
 
-    def trained(self, courses: list[MemberTraining], engine: str = "") -> None:
-        """Run courses to their end, within a random state of their own."""
+    def trained(self, trainings: list[MemberTraining], engine: str = "") -> None:
+        """Run trainings to their end, within a random state of their own."""
         assert self.choice
         choice = replace(self.choice, engine=engine or self.choice.engine)
         with randomness.forked():
             if catalogue.ENGINES[choice.engine].foreign:
                 run = catalogue.ENGINES[choice.engine].load()  # imports Lightning, which takes two seconds
-                for started in courses:
+                for started in trainings:
                     run(started, lambda: self.offer(lambda: State(tuple(self.finished.values()))))
                 return
-            arithmetic = _arithmetic(choice, [started.job for started in courses])
-            for place, started in enumerate(courses):
+            arithmetic = _arithmetic(choice, [started.job for started in trainings])
+            for place, started in enumerate(trainings):
                 if started.resumed:
                     arithmetic.restore(place, started.resumed)
-            describe = partial(self.described, courses, engine, arithmetic)
-            course.run(courses, arithmetic, lambda left: self.offer(lambda: describe(left)))
+            describe = partial(self.described, trainings, engine, arithmetic)
+            loop.run(trainings, arithmetic, lambda left: self.offer(lambda: describe(left)))
 
     def described(
-        self, courses: Sequence[MemberTraining], engine: str, arithmetic: Engine, left: Sequence[MemberTraining]
+        self, trainings: Sequence[MemberTraining], engine: str, arithmetic: Engine, left: Sequence[MemberTraining]
     ) -> State:
         """Describe where the pack stands.
 
         Args:
-            courses: All that run together.
+            trainings: All that run together.
             engine: Which engine must do it; empty for that of the pack.
             arithmetic: What trains them.
             left: Those that have not ended, in the order of the arithmetic.
@@ -264,7 +263,7 @@ class _Pack:
             for place, c in enumerate(left)
         ]
         finished = dict(self.finished)
-        for c in courses:
+        for c in trainings:
             if c.ended and c.reason and c.attempt + 1 < ATTEMPTS:
                 running.append({"name": c.member.name, "attempt": c.attempt + 1, "engine": engine})
             elif c.ended:
@@ -321,7 +320,7 @@ def _arithmetic(choice: Choice, jobs: Sequence[TrainingJob]) -> Engine:
 
 
 def prepared(events: RatioEvents | StoredEvents, member: Member, settings: Settings, attempt: int) -> MemberTraining:
-    """Begin a course of training.
+    """Begin a training.
 
     Raises:
         TaskError: The weights of a class do not add up to more than 0.

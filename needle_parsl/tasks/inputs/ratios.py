@@ -1,4 +1,4 @@
-"""The events of a ratio, and its exact value. Imports the science only inside functions."""
+"""The events of a ratio, and its exact value."""
 
 from __future__ import annotations
 

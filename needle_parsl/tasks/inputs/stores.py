@@ -1,4 +1,4 @@
-"""Samples: their files, stores, sums of weights and shares of the events. Imports the science only inside functions."""
+"""Samples: their files, stores, sums of weights and shares of the events."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class BatchProvider(Polling, Refusals, EndedJobs, ClusterProvider):
         """Submit a block, unless the budget has no room.
 
         Raises:
-            RefusedError: The scheduler does not take it.
+            RefusedJobError: The scheduler does not take it.
             SpentError: It was not asked.
         """
         try:

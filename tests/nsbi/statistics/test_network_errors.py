@@ -10,7 +10,7 @@ from scipy.optimize import minimize as scipy_minimize
 from scipy.special import expit
 
 from needle_parsl.analysis import Model, Parameter
-from needle_parsl.nsbi.estimators import yields
+from needle_parsl.nsbi.estimators import offsets
 from needle_parsl.nsbi.statistics import injections
 from needle_parsl.nsbi.statistics import network_error as networks
 from needle_parsl.nsbi.statistics.dataset import Dataset, at
@@ -71,7 +71,7 @@ def run(seed: int, members: int = 2, noisy: bool = False) -> Run:
     weight = np.where(label, YIELDS["signal"], YIELDS["background"]) / EVENTS
     sample = np.where(label, 0, 1)
     ids = np.arange(len(x), dtype=np.uint64)
-    found = yields.fit(yields.Labelled(np.array([raw, np.zeros_like(raw)]), sample, weight, ids), [0, -1])
+    found = offsets.fit(offsets.Labelled(np.array([raw, np.zeros_like(raw)]), sample, weight, ids), [0, -1])
     slope, offset = float(found.slope[0]), float(found.offset[0])
     ratios = {"signal": slope * raw + offset}
     simulation = Dataset(

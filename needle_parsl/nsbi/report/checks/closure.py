@@ -1,6 +1,6 @@
 """Checks of ratios that are normalised at the expected yields: a fit of Asimov data closes there by construction, and shows nothing.
 
-Everything is in units of the error of the Asimov fit, so that a state says what a fault is worth in the result.
+Everything is in units of the error of the Asimov fit, so that a state gives the effect of a fault on the result.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ HALF = {"warning": 1.0, "fail": 2.0}
 SCATTER = {"warning": 0.0, "fail": 0.1}
 """|spread / error - 1| of toys, beyond 2.5 of its own errors: one run in eighty by chance."""
 ADDED = {"warning": 0.5, "fail": 1.0}
-"""What the networks are worth, over the error of the fit."""
+"""Uncertainty from the networks, over the error of the fit."""
 
 
 def _fixed(facts: Facts, kind: str) -> Iterator[tuple[State, str]]:

@@ -1,4 +1,4 @@
-"""Numbers of the checks in `fits/closure.json`, as lights, figures and page need them: in units of the error of the Asimov fit."""
+"""Numbers of the checks in `fits/closure.json`, as checks, figures and page need them: in units of the error of the Asimov fit."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from needle_parsl.nsbi.statistics.results import FittedParameter, Scatter
 from needle_parsl.summary import Finding, State
 
 FINITE = {"warning": 0.5, "fail": 1.0}
-"""What the finite simulation is worth, over the statistical error."""
+"""Uncertainty from the finite simulation, over the statistical error."""
 WEIGHTED = {"warning": 0.25, "fail": 1.0}
 """Variance that ensemble weights add, over that of the fit."""
 SCATTERED = {"warning": 0.5, "fail": 1.0}
@@ -70,7 +70,7 @@ def ranked(findings: list[Finding]) -> list[Finding]:
 
 
 def _effect(finding: Finding) -> float:
-    """Give the effect in standard errors; where nobody has measured it, what such a check is worth at its threshold."""
+    """Give the effect in standard errors; where nobody has measured it, that of such a check at its threshold."""
     known = finding.effect
     return WORTH.get(finding.check, 0.3) if known is None or math.isnan(known) else known
 

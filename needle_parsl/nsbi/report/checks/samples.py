@@ -47,7 +47,7 @@ def events(facts: Facts) -> Found:
 
 def _sample(sample: SampleRow, *, counted: bool) -> Found:
     part, effective = min(sample.effective.items(), key=lambda item: item[1])
-    if not counted:  # what few events are worth in bins is part of the fit
+    if not counted:  # the uncertainty from few events in bins is part of the fit
         yield (
             below(effective, FEW),
             (

@@ -26,8 +26,8 @@ class FigureEntry:
 
 FIGURES = {
     "likelihood": FigureEntry(
-        "likelihood", "Profile likelihood ratio, with the confidence intervals of the headline scan, at quantiles of chi-squared times "
-        "what the error of ensemble weights inflates t by.", likelihoods.likelihood
+        "likelihood", "Profile likelihood ratio, with the confidence intervals of the headline scan; thresholds from chi-squared, scaled for "
+        "the uncertainty of ensemble weights.", likelihoods.likelihood
     ),
     "plane": FigureEntry(
         "likelihood", "Profile likelihood ratio of two parameters; contours at chi-squared quantiles of two degrees of freedom.",
@@ -44,7 +44,7 @@ FIGURES = {
     ),
     "bootstrap": FigureEntry(
         "fits", "Replicas of everything: best values with simulated events resampled, and with other seeds alone; and the scatter of "
-        "ln r between them, as it is worth for this run's ensembles, by its sources.",
+        "ln r between them, scaled to this run's ensembles, by its sources.",
         replicas.bootstrap, lambda f: f.inference.bootstrap is not None,
     ),
     "distributions": FigureEntry(
@@ -68,7 +68,7 @@ FIGURES = {
     "pulls": FigureEntry("toys", "Pulls over toys: best value minus truth, over its error.", toys.pulls, lambda f: bool(f.inference.toys)),
     "mixture": FigureEntry(
         "ratios", "Mean of the learned mixture of all processes over the reference's test events, along the parameter of interest; "
-        "neighbouring points have nearly the same events. A density has 1.", health.mixture, lambda f: bool(f.inference.mixture and f.inference.mixture.points),
+        "neighbouring points have nearly the same events. Should equal 1.", health.mixture, lambda f: bool(f.inference.mixture and f.inference.mixture.points),
     ),
     **{name: FigureEntry(*entry) for name, entry in closure.FIGURES.items()},
     "closure": FigureEntry(
@@ -76,11 +76,11 @@ FIGURES = {
         ratios.closure, lambda f: bool(ratios.compared(f)),
     ),
     "calibration": FigureEntry(
-        "ratios", "Calibration on test events, the ratios that are calibrated worst: points above 0, and r is too small there.",
+        "ratios", "Calibration on test events, the ratios that are calibrated worst. Points above 0: r is underestimated.",
         ratios.calibration, lambda f: bool(f.diagnostics),
     ),
     "log_calibration": FigureEntry(
-        "ratios", "The same in ln r: points above 0, and r is too small there.", health.log_calibration, lambda f: bool(f.diagnostics),
+        "ratios", "The same in ln r. Points above 0: r is underestimated.", health.log_calibration, lambda f: bool(f.diagnostics),
     ),
     "overtraining": FigureEntry(
         "ratios", "ln r of events that trained and of test events, the ratios in which they differ most.", health.overtraining,

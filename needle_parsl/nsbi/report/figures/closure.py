@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from needle_parsl.nsbi.report.checks import closure as lights
+from needle_parsl.nsbi.report.checks import closure as checks
 from needle_parsl.nsbi.report.checks import closure_numbers as closures
 from needle_parsl.nsbi.report.checks.closure_numbers import Returned
 from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, bare, panels
@@ -50,8 +50,8 @@ def normalisation(facts: Facts) -> Figure:
         for ax, what in ((left, "slope"), (right, "offset")):
             value, error = (closures.number(getattr(scale, name)) for name in (what, f"{what}_error"))
             ax.errorbar(value, row, xerr=error, fmt="o", color=COLOURS[0], markersize=4, capsize=2)
-    _bands(left, 1, *lights.SLOPE.values())
-    _bands(right, 0, *lights.OFFSET.values())
+    _bands(left, 1, *checks.SLOPE.values())
+    _bands(right, 0, *checks.OFFSET.values())
     left.set_xlabel("slope of ln r")
     right.set_xlabel("offset of ln r")
     return figure
@@ -88,7 +88,7 @@ def _pulls(facts: Facts, found: dict[str, list[Returned]]) -> Figure:
             marker = "D" if one.parameter == poi else "o" if injected else "|"
             if np.isfinite(one.pull):
                 ax.plot(one.pull, row, marker, color=colour, markersize=5)
-    _bands(ax, 0, *lights.RETURNED.values())
+    _bands(ax, 0, *checks.RETURNED.values())
     for marker, colour, label in (("o", COLOURS[0], "injected"), ("D", COLOURS[2], poi), ("|", COLOURS[3], "others")):
         ax.plot([], [], marker, color=colour, label=label)
     _reach(ax, [one.pull for own in shown.values() for one in own])
@@ -115,7 +115,7 @@ def signals(facts: Facts) -> Figure:
     upper.plot([true.min(), true.max()], [true.min(), true.max()], color="0.5", linewidth=0.8, label="truth")
     upper.errorbar(true, value, np.nan_to_num(error), fmt="o", color=COLOURS[0], markersize=4, capsize=2, label="fit")
     lower.plot(true, (value - true) / error, "o", color=COLOURS[0], markersize=4)
-    _bands(lower, 0, *lights.RETURNED.values(), upright=False)
+    _bands(lower, 0, *checks.RETURNED.values(), upright=False)
     upper.set_ylabel(f"best {poi}")
     upper.legend(frameon=False, fontsize=8)
     lower.set(xlabel=f"injected {poi}", ylabel="distance / error", ylim=(-1.3, 1.3))
@@ -134,7 +134,7 @@ def halves(facts: Facts) -> Figure:
         singles = [own[row].pull for own in closures.returned(facts, "halves").values()]
         ax.plot(singles, [row] * len(singles), "o", color=COLOURS[0], markersize=5, fillstyle="none")
         ax.plot(mean.pull, row, "D", color=COLOURS[2], markersize=5)
-    _bands(ax, 0, *lights.RETURNED.values())
+    _bands(ax, 0, *checks.RETURNED.values())
     ax.plot([], [], "o", color=COLOURS[0], fillstyle="none", label="one half")
     ax.plot([], [], color=COLOURS[3], linewidth=5, alpha=0.5, label="expected of one half")
     ax.plot([], [], "D", color=COLOURS[2], label="mean of both")
@@ -199,7 +199,7 @@ FIGURES: dict[str, tuple[str, str, Callable[[Facts], Figure], Callable[[Facts], 
     "injected_variations": (
         "closure",
         (
-            "Fits of varied samples in the place of nominal ones: distance of every parameter from the truth, which is 1 or -1 for the one that "
+            "Fits of varied samples instead of nominal ones: distance of every parameter from the truth, which is 1 or -1 for the one that "
             "was varied. Dark: 0.3 errors; light: one error."
         ),
         variations,
@@ -212,8 +212,8 @@ FIGURES: dict[str, tuple[str, str, Callable[[Facts], Figure], Callable[[Facts], 
     "halves": (
         "closure",
         (
-            "Ratios normalised on one half of the simulated events, and fitted on the other. Single halves scatter by about twice what the "
-            "finite simulation is worth in the Asimov fit; their mean does not."
+            "Ratios normalised on one half of the simulated events, and fitted on the other. Single halves scatter by about twice the "
+            "MC stat. error of the Asimov fit; their mean does not."
         ),
         halves,
         lambda facts: bool(closures.means(facts)),

@@ -1,4 +1,4 @@
-"""Figures of what the ratios are worth: calibration of ln r, overtraining, and how members agree."""
+"""Figures of the quality of the ratios: calibration of ln r, overtraining, and how members agree."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CURVES = {
     "asimov": "Asimov, learned ratios",
     "observed": "observed, learned ratios",
-    "scan_statistical": "nuisance parameters at their best fit",
+    "scan_statistical": "stat. only (nuisances fixed)",
     "scan_asimov": "Asimov, learned ratios",
     "scan_exact": "Asimov, exact densities",
 }

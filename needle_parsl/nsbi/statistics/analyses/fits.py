@@ -41,7 +41,7 @@ Build = Callable[[Dataset, Dataset], Likelihood]
 
 
 class SimulatedData(NamedTuple):
-    """Asimov data, for what the finite number of simulated events is worth."""
+    """Asimov data, for the uncertainty from the finite number of simulated events."""
 
     likelihood: Likelihood
     sample: Ints
@@ -121,7 +121,7 @@ def fit_exactly(objective: Objective, rates: Rates) -> FitResult:
 
 
 def _finite(simulated: SimulatedData, best: Result) -> Floats:
-    """Estimate what the finite number of simulated events is worth for each parameter, shape (P,)."""
+    """Estimate the uncertainty of each parameter from the finite number of simulated events, shape (P,)."""
     return simulation_errors(simulated.likelihood, best.theta, best.theta_covariance, simulated.sample)
 
 

@@ -1,4 +1,4 @@
-"""What the uncertainty of ensemble weights is worth on the fitted parameters: the two-step estimate of Gong and Samaniego.
+"""Uncertainty of the fitted parameters from that of ensemble weights: the two-step estimate of Gong and Samaniego.
 
     V_tot = V + H^-1 A Cov(w) A^T H^-1,  A = d2 (-ln L) / d theta d w at the best fit
     t'    = t / k,  k = V_tot / V of the parameter that t tests, with V = H^-1

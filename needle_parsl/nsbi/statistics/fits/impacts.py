@@ -59,7 +59,7 @@ def _entry(likelihood: Likelihood, best: Result, poi: str, name: str, methods: S
 
 
 def _size(entry: NuisanceImpact) -> float:
-    """Rank by the last definition that was asked for."""
+    """Give the largest shift to either side, by any of the definitions that were asked for."""
     shifts = [x for pair in entry.impacts.values() for x in pair if x is not None]
     return max(map(abs, shifts), default=0.0)
 

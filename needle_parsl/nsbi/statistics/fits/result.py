@@ -107,10 +107,10 @@ class Result:
         Args:
             floored: Events without positive density.
             normalisations: Z_j and its error by process.
-            simulation_errors: What the finite number of simulated events is worth, for each parameter.
-            ensemble_errors: What the error of fitted ensemble weights is worth, for each parameter.
+            simulation_errors: Uncertainty from the finite number of simulated events, for each parameter.
+            ensemble_errors: Uncertainty from that of fitted ensemble weights, for each parameter.
             inflation: What t of each parameter is divided by for it; NaN where that is not known.
-            finite: Whether the total error holds what the finite number of simulated events is worth, too.
+            finite: Whether the total error holds that from the finite number of simulated events, too.
         """
         numbers = zip(
             self.parameters,

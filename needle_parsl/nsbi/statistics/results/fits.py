@@ -26,7 +26,7 @@ class FittedParameter(JsonRecord):
     ensemble_inflation: float | None
     """k, by which t of the parameter is divided for the error of ensemble weights."""
     simulation_error: float | None
-    """What the finite number of simulated events is worth."""
+    """Uncertainty from the finite number of simulated events."""
     statistical_error: float | None
     """With the nuisance parameters held at their best fit."""
 

@@ -1,4 +1,4 @@
-"""Results of replicas: what simulated events and the noise of training are worth."""
+"""Results of replicas: uncertainties from simulated events and the noise of training."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The engine `lightning`: lightning.Trainer itself, one member after the other in the same warm worker. The last resort.
 
-Events and shuffles are those of the course, unless the module has loaders of its own; the module's callbacks run as they are.
+Events and shuffles are those of `loop`, unless the module has loaders of its own; the module's callbacks run as they are.
 An interrupted member begins anew, with the same result: what a Trainer holds in the middle of an epoch cannot be kept.
 """
 
@@ -31,32 +31,32 @@ from needle_parsl.nsbi.training.metrics import measure
 QUIET: dict[str, Any] = {"enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
 
 
-def run(course: MemberTraining, between: Callable[[], None]) -> None:
-    """Train one member to the end of its course.
+def run(training: MemberTraining, between: Callable[[], None]) -> None:
+    """Train one member to the end.
 
     Args:
-        course: Of the member.
+        training: Of the member.
         between: Called before each step.
 
     Raises:
         TaskError: The module, or the Trainer with it, has failed.
     """
-    settings = course.job.settings
-    module = modules.build(settings, course.job.seed)
+    settings = training.job.settings
+    module = modules.build(settings, training.job.seed)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     # Once and for good, not for a while: what `warnings.catch_warnings` puts back is everybody's, other threads' too.
     warnings.filterwarnings("ignore", category=PossibleUserWarning)
     deterministic = torch.are_deterministic_algorithms_enabled()
     with tempfile.TemporaryDirectory() as folder:
         kept = Kept(folder)
-        follower = _Follower(course, between, kept)
+        follower = _Follower(training, between, kept)
         given = {**QUIET, **json.loads(settings.trainer)}
         try:
             trainer = lightning.Trainer(
                 max_epochs=settings.epochs, accelerator="cpu", devices=1, default_root_dir=folder, callbacks=[follower],
                 use_distributed_sampler=False, logger=kept, **given,
             )  # fmt: skip
-            trainer.fit(module, *_loaders(module, course))
+            trainer.fit(module, *_loaders(module, training))
         except Exception as error:
             if isinstance(error, (MemoryError, *follower.passed)):
                 raise
@@ -64,22 +64,22 @@ def run(course: MemberTraining, between: Callable[[], None]) -> None:
         finally:
             torch.use_deterministic_algorithms(deterministic)
     follower.finish(trainer, module)
-    course.ended = True  # by itself, or the Trainer has stopped on its own account
+    training.ended = True  # by itself, or the Trainer has stopped on its own account
 
 
-def _loaders(module: Any, course: MemberTraining) -> tuple[Any, Any]:
-    """Give the events: those of the course, or None where the module has its own."""
+def _loaders(module: Any, training: MemberTraining) -> tuple[Any, Any]:
+    """Give the events: those of the training, or None where the module has its own."""
     theirs = modules.own(module)
-    training = None if "train_dataloader" in theirs else _Shuffled(course, lonely=not normalised(module))
-    return training, None if "val_dataloader" in theirs else _Validation(course, chunk(module, course.job))
+    shuffled = None if "train_dataloader" in theirs else _Shuffled(training, lonely=not normalised(module))
+    return shuffled, None if "val_dataloader" in theirs else _Validation(training, chunk(module, training.job))
 
 
 class _Shuffled:
-    """The training events of an epoch, in the order of the course."""
+    """The training events of an epoch, in the order of the training."""
 
-    def __init__(self, course: MemberTraining, *, lonely: bool) -> None:
-        self.course, self.size = course, course.job.settings.batch_size
-        events = len(course.job.fitting)
+    def __init__(self, training: MemberTraining, *, lonely: bool) -> None:
+        self.training, self.size = training, training.job.settings.batch_size
+        events = len(training.job.fitting)
         single = events % self.size == 1 and self.size > 1 and not lonely  # too few to normalise by
         self.batches = math.ceil(events / self.size) - single
 
@@ -88,8 +88,8 @@ class _Shuffled:
 
     def __iter__(self) -> Iterator[Any]:
         # A generator: Lightning calls iter() once more, to see whether it can, and that must not shuffle.
-        job = self.course.job
-        order = job.fitting.order(self.course.generator)
+        job = self.training.job
+        order = job.fitting.order(self.training.generator)
         for number in range(self.batches):
             places = order[number * self.size : (number + 1) * self.size]
             yield modules.given(job.fitting.batch(places), job.settings)
@@ -98,8 +98,8 @@ class _Shuffled:
 class _Validation:
     """The validation events."""
 
-    def __init__(self, course: MemberTraining, size: int) -> None:
-        self.events, self.settings, self.size = course.job.validation, course.job.settings, size
+    def __init__(self, training: MemberTraining, size: int) -> None:
+        self.events, self.settings, self.size = training.job.validation, training.job.settings, size
 
     def __len__(self) -> int:
         return math.ceil(len(self.events) / self.size)
@@ -109,7 +109,7 @@ class _Validation:
 
 
 class _Follower(Checkpoint):
-    """Tells the course of every step and every epoch, and ends the fit when the course has ended.
+    """Tells the training of every step and every epoch, and ends the fit when the training has ended.
 
     It is a checkpoint, so that it comes after the module's other callbacks at the end of an epoch, and Lightning adds none.
     """
@@ -117,8 +117,8 @@ class _Follower(Checkpoint):
     passed: tuple[type[BaseException], ...] = ()
     """What has interrupted the training, which is no fault of the module."""
 
-    def __init__(self, course: MemberTraining, between: Callable[[], None], kept: Kept) -> None:
-        self.course, self.between, self.kept = course, between, kept
+    def __init__(self, training: MemberTraining, between: Callable[[], None], kept: Kept) -> None:
+        self.training, self.between, self.kept = training, between, kept
         self.validated: torch.Tensor | None = None
         """The weights that were validated last, while they were: a callback may have put an average there."""
         self.seen: torch.Tensor | None = None
@@ -129,11 +129,11 @@ class _Follower(Checkpoint):
     def on_fit_start(self, trainer: Any, module: Any) -> None:  # noqa: ARG002  Lightning gives them by place
         """Leave stopping to the module's own callback, if it has one."""
         if any(isinstance(c, lightning.pytorch.callbacks.EarlyStopping) for c in trainer.callbacks):
-            self.course.watched(replace(self.course.watch, patience=self.course.job.settings.epochs + 1))
+            self.training.watched(replace(self.training.watch, patience=self.training.job.settings.epochs + 1))
 
     def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, number: int) -> None:  # noqa: ARG002  Lightning gives them by place
         """Give an interruption its moment, and dropout its step."""
-        dropout.begin(dropout.parts(module), dropout_hash.keyed(self.course.job.seed, trainer.global_step))
+        dropout.begin(dropout.parts(module), dropout_hash.keyed(self.training.job.seed, trainer.global_step))
         self.rate = _rate(trainer)
         try:
             self.between()
@@ -145,9 +145,9 @@ class _Follower(Checkpoint):
         """Sum up the losses; with manual optimisation a step may return none."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if loss is not None:
-            events, size = len(self.course.job.fitting), self.course.job.settings.batch_size
+            events, size = len(self.training.job.fitting), self.training.job.settings.batch_size
             self.told = True
-            self.course.total += (
+            self.training.total += (
                 float(loss) * trainer.accumulate_grad_batches * min(size, max(events - number * size, 0))
             )
 
@@ -155,7 +155,7 @@ class _Follower(Checkpoint):
         """Remember what the network that is validated gives."""
         number, loader = given[2], given[3] if len(given) > 3 else 0
         if number == 0 and loader == 0 and not trainer.sanity_checking:
-            job = self.course.job
+            job = self.training.job
             with torch.no_grad(), randomness.forked():  # a forward may draw numbers in validation, too
                 events = list(job.validation.batches(chunk(module, job))) if job.settings.metrics else []
                 first = events[0] if events else next(iter(job.validation.batches(chunk(module, job))))
@@ -169,39 +169,39 @@ class _Follower(Checkpoint):
             self.validated, self.newest = networks.vector(module), True
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:  # noqa: ARG002  Lightning gives them by place
-        """End an epoch of the course."""
+        """End an epoch of the training."""
         if self.newest:
             self.newest = False
             self._note(trainer)
-            trainer.should_stop = trainer.should_stop or (self.course.ended and not self._whole())
+            trainer.should_stop = trainer.should_stop or (self.training.ended and not self._whole())
 
     def _whole(self) -> bool:
-        """Whether the course has ended by its number of epochs alone, which is the Trainer's affair, too."""
-        course = self.course
-        return not course.reason and len(course.history) >= course.job.settings.epochs
+        """Whether the training has ended by its number of epochs alone, which is the Trainer's affair, too."""
+        training = self.training
+        return not training.reason and len(training.history) >= training.job.settings.epochs
 
     def _note(self, trainer: Any) -> None:
-        course, weights = self.course, self.validated
+        training, weights = self.training, self.validated
         assert weights is not None
         known = {name: float(value) for name, value in trainer.callback_metrics.items()}
         logged = {**self.kept.take(), **known, **self.judged, "learning_rate": self.rate}
-        if not course.history:
-            course.watch = course.watch.named(known)
+        if not training.history:
+            training.watch = training.watch.named(known)
         if not self.told:
-            course.untold, course.total = True, known.get("train_loss", math.nan) * len(course.job.fitting)
-        course.note(logged, lambda: weights, self.seen)
+            training.untold, training.total = True, known.get("train_loss", math.nan) * len(training.job.fitting)
+        training.note(logged, lambda: weights, self.seen)
 
     def finish(self, trainer: Any, module: Any) -> None:
         """Validate what a callback has put in at the end of the fit, such as a stochastic average, and keep that."""
         weights = networks.vector(module)
         if self.validated is None:
-            raise TaskError(f"{self.course.job.settings.shape.network} was never validated by lightning.Trainer")
-        if torch.equal(weights, self.validated) or self.course.reason or not self._averaged(trainer):
+            raise TaskError(f"{self.training.job.settings.shape.network} was never validated by lightning.Trainer")
+        if torch.equal(weights, self.validated) or self.training.reason or not self._averaged(trainer):
             return
-        trainer.validate(module, _loaders(module, self.course)[1], verbose=False)
+        trainer.validate(module, _loaders(module, self.training)[1], verbose=False)
         self._note(trainer)
-        course = self.course
-        course.best, course.best_epoch, course.seen = weights, len(course.history) - 1, self.seen
+        training = self.training
+        training.best, training.best_epoch, training.seen = weights, len(training.history) - 1, self.seen
 
     def _averaged(self, trainer: Any) -> bool:
         kinds = (lightning.pytorch.callbacks.StochasticWeightAveraging, lightning.pytorch.callbacks.WeightAveraging)

@@ -134,7 +134,7 @@ def unpack(configured: Any) -> tuple[optim.Optimizer, list[dict[str, Any]]]:
 
     Raises:
         ValueError: There is more than one optimiser, or none.
-        RefusedError: Lightning takes no such table.
+        RefusedModuleError: Lightning takes no such table.
     """
     if isinstance(configured, Mapping):
         if "optimizer" not in configured:

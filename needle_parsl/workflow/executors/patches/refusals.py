@@ -46,7 +46,7 @@ class Refusals(ClusterProvider):
         """Submit a block, unless one was refused a moment ago.
 
         Raises:
-            RefusedError: The scheduler does not take it, or was not asked.
+            RefusedJobError: The scheduler does not take it, or was not asked.
         """
         if time.monotonic() < self.again:
             raise RefusedJobError(self.refused[-1])

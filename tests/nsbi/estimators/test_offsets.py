@@ -9,13 +9,13 @@ from scipy.special import log_softmax
 
 from needle_parsl.analysis import Model, Parameter
 from needle_parsl.errors import TaskError
-from needle_parsl.nsbi.estimators import yields
+from needle_parsl.nsbi.estimators import offsets
 from needle_parsl.nsbi.statistics.model.reference_yields import ReferenceYields
 
 MEANS, YIELDS, EVENTS = np.array([0.0, 0.7, 1.5]), np.array([1000.0, 100.0, 30.0]), 20_000
 
 
-def made(slope: float = 1.0, offsets: tuple[float, float, float] = (0.0, 0.0, 0.0), negative: float = 0.0) -> yields.Labelled:  # fmt: skip
+def made(slope: float = 1.0, shifts: tuple[float, float, float] = (0.0, 0.0, 0.0), negative: float = 0.0) -> offsets.Labelled:  # fmt: skip
     """Draw three Gaussians; exact log ratios to the first are divided by the slope and shifted."""
     generator = np.random.default_rng(1)
     x = np.concatenate([generator.normal(mean, 1.0, EVENTS) for mean in MEANS])
@@ -23,14 +23,14 @@ def made(slope: float = 1.0, offsets: tuple[float, float, float] = (0.0, 0.0, 0.
     sign = np.where(generator.random(len(x)) < negative, -1.0, 1.0)
     weight = sign * np.repeat(YIELDS / np.bincount(label, sign), EVENTS)
     exact = MEANS[:, None] * x - MEANS[:, None] ** 2 / 2
-    return yields.Labelled((exact - np.array(offsets)[:, None]) / slope, label, weight, np.arange(len(x), dtype=np.uint64))  # fmt: skip
+    return offsets.Labelled((exact - np.array(shifts)[:, None]) / slope, label, weight, np.arange(len(x), dtype=np.uint64))  # fmt: skip
 
 
 @pytest.mark.parametrize("negative", [0.0, 0.15])
 def test_yields_come_back_exactly_and_distortions_are_taken_away(negative: float) -> None:
     events = made(0.8, (0.0, 0.3, -0.2), negative)
-    found = yields.fit(events, [-1, 0, 0])
-    expected = (events.weight * yields.posterior(found(events.log_ratio), YIELDS)).sum(axis=1)
+    found = offsets.fit(events, [-1, 0, 0])
+    expected = (events.weight * offsets.posterior(found(events.log_ratio), YIELDS)).sum(axis=1)
     assert expected == pytest.approx(YIELDS, rel=1e-7)
     assert found.slope[1] == pytest.approx(0.8, abs=4 * found.slope_error[1])
     assert found.offset[1:] == pytest.approx([0.3, -0.2], abs=4 * found.offset_error[1:].max())
@@ -48,7 +48,7 @@ def test_fit_is_the_minimum_of_the_cross_entropy() -> None:
     other = minimize(
         loss, [1.0, 0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-9, "maxiter": 2000}
     )
-    found = yields.fit(events, [-1, 0, 0])
+    found = offsets.fit(events, [-1, 0, 0])
     assert [found.slope[1], *found.offset[1:]] == pytest.approx(
         other.x, abs=1e-3
     )  # the prior of the slope is worth so little
@@ -62,7 +62,7 @@ def test_stated_errors_are_those_of_replicas() -> None:
         x = np.concatenate([generator.normal(mean, 1.0, 2000) for mean in (0.0, 1.0)])
         label, weight = np.repeat([0, 1], 2000), np.repeat([0.5, 0.05], 2000)
         ratio = np.array([np.zeros_like(x), x - 0.5])
-        found.append(yields.fit(yields.Labelled(ratio, label, weight, np.arange(4000, dtype=np.uint64)), [-1, 0]))
+        found.append(offsets.fit(offsets.Labelled(ratio, label, weight, np.arange(4000, dtype=np.uint64)), [-1, 0]))
     for values, errors in (([f.slope[1] for f in found], [f.slope_error[1] for f in found]), ([f.offset[1] for f in found], [f.offset_error[1] for f in found])):  # fmt: skip
         assert np.std(values, ddof=1) / np.mean(errors) == pytest.approx(1.0, abs=4 * 0.09)
 
@@ -71,7 +71,7 @@ def test_one_event_in_a_tail_does_not_rule_the_offset() -> None:
     """E_ref[r] = 1 would move by the whole of it."""
     events = made()
     events.log_ratio[1, 0] = 40.0  # of the reference
-    moved = yields.fit(events, [-1, 0, 0]).offset[1] - yields.fit(made(), [-1, 0, 0]).offset[1]
+    moved = offsets.fit(events, [-1, 0, 0]).offset[1] - offsets.fit(made(), [-1, 0, 0]).offset[1]
     reference = np.log(np.average(np.exp(events.log_ratio[1, :EVENTS])))
     assert abs(moved) < 0.02
     assert reference > 10
@@ -79,7 +79,7 @@ def test_one_event_in_a_tail_does_not_rule_the_offset() -> None:
 
 def test_reference_of_several_classes_stays_normalised() -> None:
     shares = np.array([3.0, 1.0, 0.0])
-    shifted = yields.gauge(np.array([0.2, -0.3, 0.1]), shares)
+    shifted = offsets.gauge(np.array([0.2, -0.3, 0.1]), shares)
     assert np.average(np.exp(shifted), weights=shares) == pytest.approx(1.0)
     assert np.diff(shifted) == pytest.approx([-0.5, 0.4])
 
@@ -87,19 +87,19 @@ def test_reference_of_several_classes_stays_normalised() -> None:
 def test_centre_gives_a_mean_of_one_and_refuses_what_has_none() -> None:
     generator = np.random.default_rng(2)
     response, weight = generator.normal(size=1000), generator.random(1000)
-    offset = yields.centre(response, weight)
+    offset = offsets.centre(response, weight)
     assert np.average(np.exp(response + offset), weights=weight) == pytest.approx(1.0)
     with pytest.raises(TaskError, match="not positive"):
-        yields.centre(np.array([0.0, 5.0]), np.array([2.0, -1.0]))
+        offsets.centre(np.array([0.0, 5.0]), np.array([2.0, -1.0]))
 
 
 def test_no_number_and_no_weight_are_said() -> None:
     events = made()
     events.log_ratio[2, 5] = np.nan
     with pytest.raises(TaskError, match="no number for 1 of 60000"):
-        yields.fit(events, [-1, 0, 0])
+        offsets.fit(events, [-1, 0, 0])
     with pytest.raises(TaskError, match="add up to 0 or less"):
-        yields.fit(yields.Labelled(made().log_ratio, made().label, -made().weight, made().id), [-1, 0, 0])
+        offsets.fit(offsets.Labelled(made().log_ratio, made().label, -made().weight, made().id), [-1, 0, 0])
 
 
 def test_priors_are_nominal_yields_unless_a_process_vanishes_there() -> None:
@@ -116,6 +116,6 @@ def test_priors_are_nominal_yields_unless_a_process_vanishes_there() -> None:
 
 def test_one_class_alone_is_the_reference() -> None:
     """There is nothing to fit."""
-    events = yields.Labelled(np.zeros((1, 5)), np.zeros(5, dtype=np.int64), np.ones(5), np.arange(5, dtype=np.uint64))
-    found = yields.fit(events, [-1])
+    events = offsets.Labelled(np.zeros((1, 5)), np.zeros(5, dtype=np.int64), np.ones(5), np.arange(5, dtype=np.uint64))
+    found = offsets.fit(events, [-1])
     assert (found.slope.tolist(), found.offset.tolist(), found.offset_error.tolist()) == ([1.0], [0.0], [0.0])
