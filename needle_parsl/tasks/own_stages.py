@@ -6,6 +6,7 @@ import inspect
 import os
 import shlex
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,14 @@ def command_line(root: str, task: Task) -> list[str]:
     folder.mkdir(parents=True)
     texts = dict(_texts(root, spec, folder))
     line = FIELD.sub(lambda found: texts[found[1]] if found[1] else found[0][0], spec.work)
-    return ["bash", "-o", "pipefail", "-c", f"cd {shlex.quote(spec.folder)} && {line}"]
+    programs = Path(sys.executable).parent  # `needle` and `python` are those of this environment, activated or not
+    return [
+        "bash",
+        "-o",
+        "pipefail",
+        "-c",
+        f"cd {shlex.quote(spec.folder)} && PATH={shlex.quote(str(programs))}:$PATH && {line}",
+    ]
 
 
 def _folder(root: str, task: Task) -> Path:

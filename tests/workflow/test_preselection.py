@@ -1,0 +1,159 @@
+"""A region that a network defines, trained in the same run: the fit of its events is held against the exact densities within the region."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+from scipy import stats
+
+from needle_parsl import files
+from needle_parsl.nsbi.estimators import files as estimators
+from needle_parsl.nsbi.statistics import dataset
+
+Floats = npt.NDArray[np.float64]
+MEANS = {"signal": (1.2, 0.6), "background": (0.0, 0.0)}
+YIELDS = {"signal": 60.0, "background": 2000.0}
+EVENTS = 20_000
+CUT = 0.5
+PRESELECTION = """
+name = "preselection"
+[features]
+names = ["x", "y"]
+[samples.signal]
+files = ["raw/training_signal.parquet"]
+[samples.background]
+files = ["raw/training_background.parquet"]
+[ratios]
+reference = ["background"]
+targets = ["signal", "background"]
+[training]
+layers = 2
+nodes = 16
+members = 1
+[stages.none]
+function = "physics.py:none"
+after = ["combine"]
+"""
+ANALYSIS = f"""
+name = "region"
+physics = "physics.py"
+[stages.preselection]
+command = "needle run preselection.toml --until combine --out {{folder}} && cp {{folder}}/estimators/signal/estimator.h5 {{network}}"
+params = {{ folder = "runs/preselection" }}
+outputs = {{ network = ".h5" }}
+[stages.skim]
+function = "physics.py:skim"
+over = {{ sample = ["signal", "background"] }}
+params = {{ cut = {CUT} }}
+after = ["preselection"]
+outputs = {{ events = "table" }}
+[features]
+names = ["x", "y"]
+[samples.signal]
+files = ["stage:skim"]
+weight = "weight"
+[samples.background]
+files = ["stage:skim"]
+weight = "weight"
+[ratios]
+reference = ["background"]
+targets = ["signal", "background"]
+[split]
+min_events = 300
+[model]
+parameters.mu = {{ nominal = 1.0, bounds = [0.0, 5.0], role = "poi" }}
+processes.signal = "mu"
+processes.background = "1"
+"""
+PHYSICS = """
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+
+
+def none():
+    return 0
+
+
+def skim(sample, cut, preselection):
+    from needle_parsl.nsbi.estimators import files
+
+    events = ak.from_parquet(Path(__file__).parent / "raw" / f"{sample}.parquet")
+    x = np.stack([np.asarray(events.x), np.asarray(events.y)], axis=1).astype("float32")
+    return events[files.read(Path(preselection)).log_ratio(x) > cut]
+"""
+
+
+def drawn(sample: str, events: int, seed: int) -> Floats:
+    return np.random.default_rng(seed).normal(MEANS[sample], 1.0, (events, 2)).astype("float32").astype(float)
+
+
+def density(sample: str, x: Floats) -> Floats:
+    return np.exp(stats.norm(MEANS[sample]).logpdf(x).sum(axis=1))
+
+
+def written(folder: Path) -> None:
+    (folder / "raw").mkdir()
+    for number, sample in enumerate(MEANS):
+        for name, seed in ((sample, 10 + number), (f"training_{sample}", 20 + number)):
+            x = drawn(sample, EVENTS, seed)
+            weight = np.full(EVENTS, YIELDS[sample] / EVENTS)
+            table = pa.table({"x": x[:, 0], "y": x[:, 1], "weight": weight})
+            parquet.write_table(table, folder / "raw" / f"{name}.parquet")
+    for name, text in (
+        ("analysis.toml", ANALYSIS),
+        (
+            "preselection.toml",
+            PRESELECTION.replace('name = "preselection"', 'name = "preselection"\nphysics = "physics.py"'),
+        ),
+        ("physics.py", PHYSICS),
+    ):
+        (folder / name).write_text(text)
+
+
+@pytest.mark.slow
+def test_fit_within_a_region_of_a_network_is_that_of_the_exact_densities(
+    needle: Callable[..., Any], tmp_path: Path
+) -> None:
+    written(tmp_path)
+    ended = needle("run", tmp_path, "--json")
+    assert ended.code in (0, 1), ended
+    root = tmp_path / "runs" / "region"
+    network = estimators.read(root / "stages" / "preselection" / "all" / "network.h5")
+    acceptance, sample = {}, {}
+    for number, name in enumerate(MEANS):
+        x = drawn(name, 500_000, 30 + number)
+        sample[name] = x[network.log_ratio(x.astype("float32")) > CUT]
+        acceptance[name] = len(sample[name]) / len(x)
+    assert acceptance["background"] < 0.35  # it selects something
+    assert acceptance["signal"] > 0.6
+    asimov = dataset.read(root / "ratios" / "asimov.h5")
+    assert (network.log_ratio(asimov.x.astype("float32")) > CUT).all()
+
+    def exact(x: Floats) -> Floats:
+        ratio = np.log(density("signal", x) / density("background", x))
+        return ratio + np.log(acceptance["background"] / acceptance["signal"])
+
+    # Ratios: those of densities that are normalised within the region.
+    off = asimov.ratios["signal"] - exact(asimov.x.astype(float))
+    weight = asimov.weight / asimov.weight.sum()
+    assert abs((weight * off).sum()) < 0.05
+    assert np.sqrt((weight * off**2).sum()) < 0.12
+    # The error of mu: that of the Fisher information of exact densities within the region, from other events.
+    x = sample["background"]
+    r = YIELDS["signal"] * density("signal", x) / (YIELDS["background"] * density("background", x))
+    information = YIELDS["background"] / 500_000 * (r**2 / (1 + r)).sum()
+    fit = files.read_json(root / "fits" / "asimov.json")["parameters"]["mu"]
+    assert fit["value"] == pytest.approx(1.0, abs=0.02)
+    # Twenty thousand events know the yields within the region to 1 %, and the error of mu follows.
+    assert fit["error"] == pytest.approx(information**-0.5, rel=0.04)
+    again = needle("run", tmp_path, "--json")
+    assert again.json()["done"] == 0
