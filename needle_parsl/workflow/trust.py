@@ -37,8 +37,10 @@ def references(analysis: Analysis, *, networks: bool = True) -> tuple[str, ...]:
 def foreign(loaded: Loaded) -> list[str]:
     """Say which code is about to be executed in a folder that is not the user's own."""
     folder, path = loaded.path.resolve().parent, loaded.path.parent / (loaded.analysis.physics or "")
-    named = dict.fromkeys([*loaded.analysis.training.own_code(), *references(loaded.analysis)])
+    stages = [text for own in loaded.analysis.stages.values() for text in (own.function, own.merge) if ":" in text]
+    named = dict.fromkeys([*loaded.analysis.training.own_code(), *references(loaded.analysis), *stages])
     code = [str(path)] if loaded.source else [name for name in named if not name.endswith(".py")]
+    code += [f"the command of [stages.{name}]" for name, own in loaded.analysis.stages.items() if own.command]
     theirs = [place for place in (folder, loaded.path, path) if place.exists() and not ownership.mine(place)]
     return (
         [f"executing {', '.join(code)} in a folder of {ownership.owner(theirs[0])}'s: {folder}"]
