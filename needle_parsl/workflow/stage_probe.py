@@ -16,7 +16,7 @@ from needle_parsl.analysis.file import Loaded, match
 from needle_parsl.analysis.tables.limits import seconds
 from needle_parsl.analysis.tables.stages import MADE
 from needle_parsl.errors import InputError, Problem
-from needle_parsl.plan import own_stages, stage_rules
+from needle_parsl.plan import stage_items, stage_rules
 from needle_parsl.workflow import forms, probe, programs
 
 FORM = {
@@ -98,7 +98,7 @@ def _requests(analysis: Analysis) -> list[dict[str, Any]]:
             "name": name,
             "function": own.function,
             "merge": own.merge if ":" in own.merge else "",
-            "offered": own_stages.offered(own),
+            "offered": stage_items.offered(own),
             "params": list(own.params),
         }
         for name, own in analysis.stages.items()
@@ -138,7 +138,7 @@ def _patterns(loaded: Loaded) -> dict[str, list[str]]:
         InputError: A pattern matches none.
     """
     found, wrong = {}, []
-    for key, text in own_stages.patterns(loaded.analysis):
+    for key, text in stage_items.patterns(loaded.analysis):
         try:
             found[text] = match(loaded.path, (text,))
         except InputError as error:

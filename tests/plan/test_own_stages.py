@@ -11,7 +11,7 @@ import pytest
 from needle_parsl import plan
 from needle_parsl.analysis import Loaded, read
 from needle_parsl.errors import InputError
-from needle_parsl.plan import own_stages, specs, stage_rules
+from needle_parsl.plan import specs, stage_items, stage_rules
 
 HEAD = 'name = "own"\nphysics = "physics.py"\n'
 FILES = tuple(plan.File(path=f"/raw/{name}.root", digest=name) for name in ("a", "b", "c"))
@@ -159,7 +159,7 @@ def test_long_names_stay_apart(tmp_path: Path) -> None:
     )
     names = [task.name for task in made.tasks if task.stage.name == "a"]
     assert len(set(names)) == 3
-    assert max(map(len, names)) <= own_stages.LONGEST
+    assert max(map(len, names)) <= stage_items.LONGEST
 
 
 def test_until_a_stage_keeps_what_it_needs(tmp_path: Path) -> None:

@@ -1,0 +1,118 @@
+"""The members for which stages of the user's are called: combinations of lists, files by pattern, and names for folders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import PurePosixPath
+from typing import Any
+
+from needle_parsl import addresses
+from needle_parsl.analysis import Analysis, OwnStage
+from needle_parsl.analysis.tables.stages import LISTS, MADE
+from needle_parsl.plan.builder import Item
+from needle_parsl.plan.keys import digest
+from needle_parsl.plan.specs import File
+
+MERGED, WHOLE = "merged", "all"
+"""Names of the output of a merge, and of a stage that is called once."""
+LONGEST = 80
+"""Characters of the name of an item."""
+
+
+def items(analysis: Analysis, own: OwnStage, files: Mapping[str, Sequence[File]]) -> Iterator[Item]:
+    """List the combinations of the lists of a stage, the last list varying fastest; one without members if there are no lists."""
+    found: list[Item] = [{}]
+    for name, said in own.over.items():
+        found = [{**item, name: member} for item in found for member in _members(analysis, said, item, files)]
+    yield from found
+
+
+def _members(
+    analysis: Analysis, said: str | Sequence[Any], item: Item, files: Mapping[str, Sequence[File]]
+) -> Iterable[Any]:
+    if not isinstance(said, str):
+        return said
+    if said not in LISTS:
+        return files[said]
+    if said == "files":
+        wanted = [str(item["sample"])] if item.get("sample") in analysis.samples else list(analysis.samples)
+        patterns = dict.fromkeys(
+            text for name in wanted for text in analysis.samples[name].files if not text.startswith(MADE)
+        )
+        return dict.fromkeys(chain.from_iterable(files[text] for text in patterns))
+    varied = [f"{nuisance}.{side}" for _, nuisance, side, _ in analysis.varied()]
+    ratios = [name for name in analysis.ratios.targets if not analysis.reference_of(name)]
+    ratios += [f"{sample}.{nuisance}.{side}" for sample, nuisance, side, _ in analysis.varied()]
+    lists: dict[str, Iterable[Any]] = {
+        "samples": analysis.samples,
+        "variations": dict.fromkeys(["nominal", *varied]),
+        "ratios": ratios,
+        "members": range(analysis.training.count()),
+    }
+    return lists[said]
+
+
+def patterns(analysis: Analysis) -> list[tuple[str, str]]:
+    """List the patterns of files over which stages go, each with its key."""
+    found = [
+        (f"stages.{name}.over.{axis}", said)
+        for name, own in analysis.stages.items()
+        for axis, said in own.over.items()
+        if isinstance(said, str) and said not in LISTS
+    ]
+    if any(said == "files" for own in analysis.stages.values() for said in own.over.values()):
+        for name, sample in analysis.samples.items():
+            found += [(f"samples.{name}.files", text) for text in sample.files if not text.startswith(MADE)]
+    return found
+
+
+def offered(own: OwnStage) -> list[str]:
+    """List the names of the arguments that a call may take."""
+    fields = [
+        key
+        for said in own.over.values()
+        if not isinstance(said, str)
+        for one in said
+        if isinstance(one, dict)
+        for key in one
+    ]
+    return list(
+        dict.fromkeys([*own.over, *(key for key in fields if key != "name"), *own.after, *own.params, *own.outputs])
+    )
+
+
+def named(found: Iterable[Item]) -> Iterator[tuple[str, Item]]:
+    """Give each item a name of its own, that of a folder."""
+    seen: dict[str, int] = {MERGED: 1}
+    for item in found:
+        name = "-".join(label(member) for member in item.values()) or WHOLE
+        if len(name) > LONGEST:
+            name = f"{name[: LONGEST - 9]}-{digest(name)[:8]}"
+        again = seen[name] = seen.get(name, 0) + 1
+        yield (name if again == 1 else f"{name}.{again}"), item
+
+
+def label(member: Any) -> str:
+    """Name a member of a list, without what a folder's name may not have."""
+    text = identity(member)
+    text = PurePosixPath(addresses.name(text)).stem if isinstance(member, File) else text
+    return re.sub(r"[^\w+.]", "_", text).lstrip(".") or "_"
+
+
+def identity(member: Any) -> str:
+    """Tell members apart: the path of a file, the name of a table, a value."""
+    if isinstance(member, File):
+        return member.path
+    return str(member["name"]) if isinstance(member, Mapping) else str(member)
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Number names that occur more than once."""
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        found.append(name if seen[name] == 1 else f"{name}.{seen[name]}")
+    return tuple(found)
