@@ -167,7 +167,8 @@ def ended(run: RunAnswer) -> None:
         _converted(run.conversion)
     warned(run.warnings)
     _failures(run.failed)
-    OUT.print(f"{run.done} tasks done, {run.reused} reused, {len(run.failed)} failed; {run.run}")
+    tasks = "task" if run.done == 1 else "tasks"
+    OUT.print(f"{run.done} {tasks} done, {run.reused} reused, {len(run.failed)} failed; {run.run}")
     if run.whole:
         _whole(run.whole)
     if run.failed:
