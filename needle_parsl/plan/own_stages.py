@@ -71,7 +71,7 @@ def add(graph: Graph, analysis: Analysis, name: str) -> Calls:
         task = _call(graph, name, own, label, item, inputs)
         calls.items.append((label, item, task))
     if own.merge:
-        calls.merged = _merge(graph, name, own, [task for _, _, task in calls.items], inputs.physics)
+        calls.merged = list(_merges(graph, name, calls, inputs.physics))
     return calls
 
 
@@ -137,11 +137,11 @@ def offered(own: OwnStage) -> list[str]:
     )
 
 
-def _named(found: Iterable[Item]) -> Iterator[tuple[str, Item]]:
-    """Give each item a name of its own, that of a folder."""
-    seen: dict[str, int] = {MERGED: 1}
+def _named(found: Iterable[Item], kind: str = "", taken: Iterable[str] = (MERGED,)) -> Iterator[tuple[str, Item]]:
+    """Give each item a name of its own, that of a folder; with what its kind is called in front, and none that is taken."""
+    seen = dict.fromkeys(taken, 1)
     for item in found:
-        name = "-".join(label(member) for member in item.values()) or WHOLE
+        name = "-".join([*([kind] if kind else []), *map(label, item.values())]) or WHOLE
         if len(name) > LONGEST:
             name = f"{name[: LONGEST - 9]}-{digest(name)[:8]}"
         again = seen[name] = seen.get(name, 0) + 1
@@ -214,13 +214,11 @@ def _needle(graph: Graph, stage: str) -> tuple[list[Task], tuple[str, ...]]:
 
 def _aligned(earlier: Calls, item: Item) -> tuple[list[Task], tuple[str, ...]]:
     """Give the calls of an earlier stage whose members agree with those of a call, in lists of the same name; and names, where there may be several."""
-    if earlier.merged:
-        return [earlier.merged], ()
-    common = tuple(name for name in earlier.stage.over if name in item)
-    rest = [name for name in earlier.stage.over if name not in item]
+    common = tuple(name for name in earlier.lists() if name in item)
+    rest = [name for name in earlier.lists() if name not in item]
     if common not in earlier.groups:
         groups = earlier.groups[common] = {}
-        for _, own, task in earlier.items:
+        for _, own, task in earlier.outcome():
             groups.setdefault(tuple(identity(own[name]) for name in common), []).append((own, task))
     found = earlier.groups[common].get(tuple(identity(item[name]) for name in common), [])
     names = _distinct(["-".join(label(own[name]) for name in rest) for own, _ in found]) if rest else ()
@@ -236,7 +234,19 @@ def _distinct(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _merge(graph: Graph, name: str, own: OwnStage, tasks: Sequence[Task], physics: Physics) -> Task:
+def _merges(graph: Graph, name: str, calls: Calls, physics: Physics) -> Iterator[tuple[str, Item, Task]]:
+    """Plan a merge for all members of the lists that stay apart; one of all calls if none does."""
+    apart = calls.stage.apart()
+    groups: dict[tuple[str, ...], tuple[Item, list[Task]]] = {}
+    for _, item, task in calls.items:
+        kept: Item = {one: item[one] for one in apart}
+        groups.setdefault(tuple(map(identity, kept.values())), (kept, []))[1].append(task)
+    named = _named((kept for kept, _ in groups.values()), MERGED, [label for label, _, _ in calls.items])
+    for (label, kept), (_, tasks) in zip(named, groups.values(), strict=True):
+        yield label, kept, _merge(graph, name, calls.stage, label, tasks, physics)
+
+
+def _merge(graph: Graph, name: str, own: OwnStage, label: str, tasks: Sequence[Task], physics: Physics) -> Task:
     spec = OwnMerge(
         how=own.merge,
         physics=physics if ":" in own.merge else None,
@@ -246,7 +256,7 @@ def _merge(graph: Graph, name: str, own: OwnStage, tasks: Sequence[Task], physic
     # Each call once for each item: what several share is merged as often.
     stage = stage_of(name, own)
     merging = Stage(name=name, version=1, place=stage.place, work=stage.work, needs="cpu", own=True)
-    return graph.add_own(merging, MERGED, spec, tasks, seconds(own.limit))
+    return graph.add_own(merging, label, spec, tasks, seconds(own.limit))
 
 
 def sections(graph: Graph) -> list[tuple[str, Task]]:
