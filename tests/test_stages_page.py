@@ -25,6 +25,7 @@ MADE = {
     "One function": (2, ["spectrum/all/result.json"]),
     "Many calls, and one output": (14, ["spectrum/part_2-0.9/spectrum.json", "spectrum/merged/spectrum.json"]),
     "One stage after another": (8 + 12 + 2, ["shifts/all/page.json"]),
+    "Lists with a name": (12 + 3 + 3 + 1, ["spectrum/merged-scale_up/spectrum.h5", "shifts/scale_down/result.json"]),
     "Commands": (5, ["words/part_3/number.txt"]),
 }
 

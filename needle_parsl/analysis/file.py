@@ -9,7 +9,7 @@ from pathlib import Path
 
 from needle_parsl import kinds, reading
 from needle_parsl.addresses import is_remote
-from needle_parsl.analysis import recommended, rules, unused
+from needle_parsl.analysis import lists, recommended, rules, unused
 from needle_parsl.analysis.tables import Analysis
 from needle_parsl.analysis.tables.stages import MADE
 from needle_parsl.errors import InputError, Problem
@@ -52,6 +52,7 @@ def read(path: Path, settings: list[str] | None = None) -> Loaded:
     analysis = reader.table(Analysis, table)
     for key in _missing(analysis, table):
         reader.lack(key, "is missing; expected a table")
+    analysis = lists.resolved(analysis, reader.complain)
     rules.check(analysis, reader.complain)
     for key, message in unused.found(analysis):
         reader.warn(key, message)

@@ -62,13 +62,23 @@ class Calls:
     stage: OwnStage
     items: list[tuple[str, Item, Task]] = field(default_factory=list)
     """Names, members and tasks in their order; several may share a task."""
-    merged: Task | None = None
+    merged: list[tuple[str, Item, Task]] = field(default_factory=list)
+    """Merges, with the members of the lists that stay apart; empty without a merge."""
     groups: dict[tuple[str, ...], dict[tuple[str, ...], list[tuple[Item, Task]]]] = field(default_factory=dict)
     """Items and tasks by names of lists, and then by the members of these: filled as they are asked for."""
 
     def tasks(self) -> list[Task]:
-        """List what comes out of the stage: the merge, or all calls."""
-        return [self.merged] if self.merged else list({task.key: task for _, _, task in self.items}.values())
+        """List what comes out of the stage, each task once."""
+        return list({task.key: task for _, _, task in self.outcome()}.values())
+
+    def outcome(self) -> list[tuple[str, Item, Task]]:
+        """List what later stages get: merges, or all calls."""
+        return self.merged or self.items
+
+    def lists(self) -> list[str]:
+        """Name the lists whose members tell outputs apart."""
+        over = self.stage.over
+        return self.stage.apart() if self.stage.merge else list(over)
 
 
 @dataclass(kw_only=True)

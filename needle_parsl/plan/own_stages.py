@@ -62,7 +62,7 @@ def add(graph: Graph, analysis: Analysis, name: str) -> Calls:
         task = _call(graph, name, own, label, item, inputs)
         calls.items.append((label, item, task))
     if own.merge:
-        calls.merged = _merge(graph, name, own, [task for _, _, task in calls.items], inputs.physics)
+        calls.merged = list(_merges(graph, name, calls, inputs.physics))
     return calls
 
 
@@ -118,24 +118,34 @@ def _needle(graph: Graph, stage: str) -> tuple[list[Task], tuple[str, ...]]:
 
 def _aligned(earlier: Calls, item: Item) -> tuple[list[Task], tuple[str, ...]]:
     """Give the calls of an earlier stage whose members agree with those of a call, in lists of the same name; and names, where there may be several."""
-    if earlier.merged:
-        return [earlier.merged], ()
-    common = tuple(name for name in earlier.stage.over if name in item)
-    rest = [name for name in earlier.stage.over if name not in item]
+    common = tuple(name for name in earlier.lists() if name in item)
+    rest = [name for name in earlier.lists() if name not in item]
     if common not in earlier.groups:
         groups = earlier.groups[common] = {}
-        for _, own, task in earlier.items:
+        for _, own, task in earlier.outcome():
             groups.setdefault(tuple(stage_items.identity(own[name]) for name in common), []).append((own, task))
     found = earlier.groups[common].get(tuple(stage_items.identity(item[name]) for name in common), [])
-    names = (
-        stage_items.distinct(["-".join(stage_items.label(own[name]) for name in rest) for own, _ in found])
-        if rest
-        else ()
+    if not rest:
+        return [task for _, task in found], ()
+    names = ["-".join(stage_items.label(own[name]) for name in rest) for own, _ in found]
+    return [task for _, task in found], stage_items.distinct(names)
+
+
+def _merges(graph: Graph, name: str, calls: Calls, physics: Physics) -> Iterator[tuple[str, Item, Task]]:
+    """Plan a merge for all members of the lists that stay apart; one of all calls if none does."""
+    apart = calls.stage.apart()
+    groups: dict[tuple[str, ...], tuple[Item, list[Task]]] = {}
+    for _, item, task in calls.items:
+        kept: Item = {one: item[one] for one in apart}
+        groups.setdefault(tuple(map(stage_items.identity, kept.values())), (kept, []))[1].append(task)
+    named = stage_items.named(
+        (kept for kept, _ in groups.values()), stage_items.MERGED, [label for label, _, _ in calls.items]
     )
-    return [task for _, task in found], names
+    for (label, kept), (_, tasks) in zip(named, groups.values(), strict=True):
+        yield label, kept, _merge(graph, name, calls.stage, label, tasks, physics)
 
 
-def _merge(graph: Graph, name: str, own: OwnStage, tasks: Sequence[Task], physics: Physics) -> Task:
+def _merge(graph: Graph, name: str, own: OwnStage, label: str, tasks: Sequence[Task], physics: Physics) -> Task:
     spec = OwnMerge(
         how=own.merge,
         physics=physics if ":" in own.merge else None,
@@ -145,7 +155,7 @@ def _merge(graph: Graph, name: str, own: OwnStage, tasks: Sequence[Task], physic
     # Each call once for each item: what several share is merged as often.
     stage = stage_of(name, own)
     merging = Stage(name=name, version=1, place=stage.place, work=stage.work, needs="cpu", own=True)
-    return graph.add_own(merging, stage_items.MERGED, spec, tasks, seconds(own.limit))
+    return graph.add_own(merging, label, spec, tasks, seconds(own.limit))
 
 
 def sections(graph: Graph) -> list[tuple[str, Task]]:

@@ -83,11 +83,11 @@ def offered(own: OwnStage) -> list[str]:
     )
 
 
-def named(found: Iterable[Item]) -> Iterator[tuple[str, Item]]:
-    """Give each item a name of its own, that of a folder."""
-    seen: dict[str, int] = {MERGED: 1}
+def named(found: Iterable[Item], kind: str = "", taken: Iterable[str] = (MERGED,)) -> Iterator[tuple[str, Item]]:
+    """Give each item a name of its own, that of a folder; with what its kind is called in front, and none that is taken."""
+    seen = dict.fromkeys(taken, 1)
     for item in found:
-        name = "-".join(label(member) for member in item.values()) or WHOLE
+        name = "-".join([*([kind] if kind else []), *map(label, item.values())]) or WHOLE
         if len(name) > LONGEST:
             name = f"{name[: LONGEST - 9]}-{digest(name)[:8]}"
         again = seen[name] = seen.get(name, 0) + 1

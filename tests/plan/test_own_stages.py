@@ -221,3 +221,54 @@ def test_what_is_wrong_with_the_order_of_stages(tmp_path: Path, text: str, key: 
     found = dict(stage_rules.problems(loaded(tmp_path, text).analysis))
     assert message in found[key]
     assert len(found) == 1
+
+
+LISTS = """
+[lists]
+variation = ["nominal", "few"]
+few = [{ name = "pdf_1", weight = 1 }, { name = "pdf_2", weight = 2 }]
+all = "variation"
+[stages.fill]
+function = "physics.py:fill"
+over = { file = "raw/*.root", variation = "all" }
+outputs = { spectrum = "hist" }
+merge = "sum"
+merge_over = ["file"]
+[stages.table]
+function = "physics.py:table"
+over = { variation = "variation" }
+after = ["fill"]
+[stages.all]
+function = "physics.py:everything"
+after = ["fill"]
+"""
+LISTS_TAKE = {"fill": ("file", "weight"), "table": ("fill",), "all": ("fill",)}
+
+
+def test_named_lists_and_merges_over_some_of_them(tmp_path: Path) -> None:
+    made = built(tmp_path, LISTS, LISTS_TAKE)
+    tasks = {(task.stage.name, task.name): task for task in made.tasks}
+    assert made.stages() == {"fill": 9 + 3, "table": 3, "all": 1, "report": 1}
+    merge = tasks["fill", "merged-pdf_1"].of(specs.OwnMerge)
+    assert merge.places == tuple(f"stages/fill/{name}-pdf_1" for name in "abc")
+    (table,) = tasks["table", "pdf_1"].of(specs.OwnCall).before
+    assert (table.items, table.places) == ((), ("stages/fill/merged-pdf_1",))
+    (whole,) = tasks["all", "all"].of(specs.OwnCall).before
+    assert whole.items == ("nominal", "pdf_1", "pdf_2")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (('merge_over = ["file"]', 'merge_over = ["fle"]'), '"fle" is no list in over; did you mean "file"?'),
+        (('merge = "sum"', ""), "stages.fill.merge_over: has no merge beside it"),
+        (('variation = ["nominal", "few"]', 'variation = ["nominal", "all"]'), "goes round in a circle: variation in all in variation"),
+        (("few = [", "files = ["), "lists.files: is the name of a list of needle's; choose another name"),
+        (('["nominal", "few"]', '["pdf_1", "few"]'), '"pdf_1" stands there more than once'),
+        (('variation = "all"', 'variation = "al"'), '"al" is no list of the analysis, and no pattern of files'),
+    ],
+)  # fmt: skip
+def test_mistakes_in_lists_and_merges(tmp_path: Path, change: tuple[str, str], said: str) -> None:
+    assert change[0] in LISTS
+    problems = loaded(tmp_path, LISTS.replace(*change, 1)).problems
+    assert any(said in str(problem) for problem in problems), [str(problem) for problem in problems]

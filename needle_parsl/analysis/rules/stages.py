@@ -125,6 +125,11 @@ def _outputs(stage: OwnStage, key: str, complain: Complain) -> None:
 
 
 def _merge(analysis: Analysis, stage: OwnStage, key: str, complain: Complain) -> None:
+    if stage.merge_over and not stage.merge:
+        complain(f"{key}.merge_over", "has no merge beside it; say how in merge, or leave it out")
+    for place, name in enumerate(stage.merge_over):
+        if name not in stage.over:
+            complain(f"{key}.merge_over[{place}]", f'"{name}" is no list in over{closest(name, stage.over)}')
     if not stage.merge:
         return
     if not stage.over:

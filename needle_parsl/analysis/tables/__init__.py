@@ -18,7 +18,7 @@ from needle_parsl.analysis.tables.data import (
 from needle_parsl.analysis.tables.fits import Fit, Grid, Intervals, Plane, Scan, Toys
 from needle_parsl.analysis.tables.limits import TimeLimits
 from needle_parsl.analysis.tables.model import WALL, Binning, Model, Nuisance, Parameter, Region
-from needle_parsl.analysis.tables.stages import OwnStage
+from needle_parsl.analysis.tables.stages import OwnStage, Value
 from needle_parsl.analysis.tables.training import (
     TRAINER,
     Bootstrap,
@@ -92,6 +92,9 @@ class Analysis:
     toys: Toys | None = None
     intervals: Intervals = field(default_factory=Intervals)
     limits: TimeLimits = field(default_factory=TimeLimits)
+    lists: dict[str, str | tuple[Value, ...]] = field(default_factory=dict)
+    """Lists by name, for `over` of several stages: written out, or the name of another list. In a list, the name of another one stands for its members.
+    Example: `{ variation = ["few", "pdf_1"], few = ["nominal", "jes_up"] }`."""
     stages: dict[str, OwnStage] = field(default_factory=dict)
     """Steps of your own; docs/stages.md. With them, `model` may be left out, where networks are trained for the stages alone; or `samples`, too."""
 

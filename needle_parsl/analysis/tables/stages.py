@@ -48,6 +48,8 @@ class OwnStage:
     merge: str = ""
     """Makes one output of all: `"sum"` (numbers, arrays and histograms; exactly rounded), `"concatenate"` (tables and arrays, in the order of
     `over`), or a function of the list of outputs. Example: `"sum"`."""
+    merge_over: tuple[str, ...] = ()
+    """Lists whose members `merge` puts together; there is a merge for each combination of the others. Left out, all lists. Example: `["file"]`."""
     outputs: dict[str, str] = field(default_factory=lambda: {"result": "json"})
     """Outputs with their formats: `json`, `arrays`, `hist`, `table` (Parquet), `root` (TTree), `rntuple`, `section` (of the report), or an ending of your
     own. Example: `{ spectrum = "hist", events = ".csv" }`."""
@@ -61,6 +63,10 @@ class OwnStage:
     def named(self) -> list[str]:
         """List the placeholders of the command."""
         return [found[1] for found in FIELD.finditer(self.command) if found[1]]
+
+    def apart(self) -> list[str]:
+        """Name the lists whose members a merge leaves apart."""
+        return [name for name in self.over if self.merge_over and name not in self.merge_over]
 
 
 def suffix(kind: str) -> str:

@@ -165,7 +165,8 @@ def _records(value: Any) -> Any:
     columns = _columns(value)
     if len({len(column) for column in columns.values()}) > 1:  # awkward would repeat what has one row
         raise ValueError(", ".join(f"{name}: {len(column)} rows" for name, column in columns.items()))
-    return awkward.zip(dict(columns), depth_limit=1)
+    whole = {name: np.ascontiguousarray(one) if isinstance(one, np.ndarray) else one for name, one in columns.items()}
+    return awkward.zip(whole, depth_limit=1)
 
 
 def _read_table(path: Path) -> Any:

@@ -135,3 +135,12 @@ def test_equal_values_have_equal_bytes(tmp_path: Path) -> None:
         for name in ("one", "two"):
             formats.write(tmp_path / name, kind, value, "f")
         assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes(), kind
+
+
+@pytest.mark.parametrize("kind", ["table", "root", "rntuple"])
+def test_columns_of_an_array_are_written(kind: str, tmp_path: Path) -> None:
+    """They are no blocks of memory."""
+    x = np.arange(12.0).reshape(4, 3)
+    path = tmp_path / f"x{FORMATS[kind]}"
+    formats.write(path, kind, {"a": x[:, 0], "b": x[:, 2]}, "f")
+    assert formats.read(path, kind).b.tolist() == x[:, 2].tolist()
