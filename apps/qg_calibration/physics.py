@@ -30,7 +30,9 @@ def training_jets(sample: str, pt_slice: Mapping[str, Any], training: int) -> Ar
     """Simulate jets of one flavour for the training of the tagger, as many in each slice; weights are 1."""
     generator = simulation.seeded("training", pt_slice["name"])
     made = simulation.simulate("pythia", pt_slice["low"], pt_slice["high"], training, generator)
-    rows = selection.selected(_flat(simulation.branches(made, "nominal", truth=True, vectors=False)), "jet_nTracks", 1.0, truth=True)
+    rows = selection.selected(
+        _flat(simulation.branches(made, "nominal", truth=True, vectors=False)), "jet_nTracks", 1.0, truth=True
+    )
     kept = rows["gluon"].reshape(-1) == (sample == "gluon")
     return dict(zip(("pt", "n_trk", "width", "c1"), selection.features(rows)[kept].T, strict=True))
 
@@ -42,9 +44,15 @@ def _flat(records: ak.Array) -> ak.Array:
 
 
 def simulate(
-    pt_slice: Mapping[str, Any], period: Mapping[str, Any], events: str, kind: str, mc: int = 0, data: int = 0,
-    sample: str = "pythia", tree: str = "nominal",
-) -> hist.Hist:
+    pt_slice: Mapping[str, Any],
+    period: Mapping[str, Any],
+    events: str,
+    kind: str,
+    mc: int = 0,
+    data: int = 0,
+    sample: str = "pythia",
+    tree: str = "nominal",
+) -> hist.Hist[Any]:
     """Write a file of simulated events, or of data; return the companion histogram with the sum of weights.
 
     Args:
@@ -63,21 +71,30 @@ def simulate(
     made = simulation.simulate(sample, low, high, int(generator.poisson(expected)) if data else mc, generator)
     vectors = sample == "pythia" and tree == "nominal"
     simulation.write(events, tree, simulation.branches(made, tree, truth=sample != "data", vectors=vectors), kind)
-    return simulation.sum_of_weights(made["pu_weight"])
+    kept: hist.Hist[Any] = simulation.sum_of_weights(made["pu_weight"])
+    return kept
 
 
-def simulate_data(pt_slice: Mapping[str, Any], period: Mapping[str, Any], events: str, kind: str, data: int) -> hist.Hist:
+def simulate_data(
+    pt_slice: Mapping[str, Any], period: Mapping[str, Any], events: str, kind: str, data: int
+) -> hist.Hist[Any]:
     """Write a file of data."""
     return simulate(pt_slice, period, events, kind, data=data, sample="data")
 
 
 def select(
-    simulate: Mapping[str, Any], pt_slice: Mapping[str, Any], period: Mapping[str, Any], tree: str = "nominal", tracks: str = "jet_nTracks"
+    simulate: Mapping[str, Any],
+    pt_slice: Mapping[str, Any],
+    period: Mapping[str, Any],
+    tree: str = "nominal",
+    tracks: str = "jet_nTracks",
 ) -> Arrays:
     """Select events of MC; weights are in expected events: L sigma / sum of all generated weights."""
     section = simulation.cross_section(pt_slice["low"], pt_slice["high"])
     generated = simulate["sumw"].values()[0]
-    return _selected(simulate["events"], tree, tracks, period["luminosity"] / LUMINOSITY * section / generated, truth=True)
+    return _selected(
+        simulate["events"], tree, tracks, period["luminosity"] / LUMINOSITY * section / generated, truth=True
+    )
 
 
 def select_data(simulate_data: Mapping[str, Any]) -> Arrays:
@@ -90,7 +107,8 @@ def _selected(path: str, tree: str, tracks: str, normalisation: float, *, truth:
         records = file[tree].arrays()
     if "jet" in records.fields:
         records = _flat(records)
-    return selection.selected(records, tracks, normalisation, truth=truth)
+    found: Arrays = selection.selected(records, tracks, normalisation, truth=truth)
+    return found
 
 
 def score(select: Arrays, combine: Mapping[str, str]) -> Arrays:
@@ -106,22 +124,24 @@ def score_data(select_data: Arrays, combine: Mapping[str, str]) -> Arrays:
     return score(select_data, combine)
 
 
-def _histograms(rows: Arrays, scores: Array, weight: Array) -> dict[str, hist.Hist]:
+def _histograms(rows: Arrays, scores: Array, weight: Array) -> dict[str, hist.Hist[Any]]:
     values = {"n_trk": rows["n_trk"], "tagger": scores}
     return {name: selection.filled(name, rows, x, weight) for name, x in values.items()}
 
 
-def histogram(select: Arrays, score: Arrays, pdf: int = 0, scale: int = 0) -> dict[str, hist.Hist]:
+def histogram(select: Arrays, score: Arrays, pdf: int = 0, scale: int = 0) -> dict[str, hist.Hist[Any]]:
     """Fill the histograms of MC, with the weights of a variation."""
     return _histograms(select, score["score"], selection.varied_weight(select, pdf, scale))
 
 
-def histogram_data(select_data: Arrays, score_data: Arrays) -> dict[str, hist.Hist]:
+def histogram_data(select_data: Arrays, score_data: Arrays) -> dict[str, hist.Hist[Any]]:
     """Fill the histograms of data."""
     return _histograms(select_data, score_data["score"], select_data["weight"])
 
 
-def truth(model: str, pt_slice: Mapping[str, Any], block: int, size: int, combine: Mapping[str, str]) -> dict[str, hist.Hist]:
+def truth(
+    model: str, pt_slice: Mapping[str, Any], block: int, size: int, combine: Mapping[str, str]
+) -> dict[str, hist.Hist[Any]]:
     """Fill histograms of a larger sample whose flavours are known, of data and of MC, for the true scale factors."""
     low, high = pt_slice["low"], pt_slice["high"]
     made = simulation.simulate(model, low, high, size, simulation.seeded("truth", model, pt_slice["name"], block))
@@ -130,9 +150,9 @@ def truth(model: str, pt_slice: Mapping[str, Any], block: int, size: int, combin
     return _histograms(rows, score(rows, combine)["score"], rows["weight"])
 
 
-def factors(histogram: Mapping[str, hist.Hist]) -> Arrays:
+def factors(histogram: Mapping[str, hist.Hist[Any]]) -> Arrays:
     """Pass 1: reweighting factors of both flavours, from MC alone; nothing after this stage changes them."""
-    made = {}
+    made: Arrays = {}
     for name in VARIABLES:
         values, variances = method.as_arrays(histogram[name])
         for parton, flavour in (("quark", method.QUARK), ("gluon", method.GLUON)):
@@ -143,10 +163,13 @@ def factors(histogram: Mapping[str, hist.Hist]) -> Arrays:
 
 
 def reweight(
-    histogram: Mapping[str, hist.Hist], histogram_data: Mapping[str, hist.Hist], factors: Arrays, parton: str = "quark"
+    histogram: Mapping[str, hist.Hist[Any]],
+    histogram_data: Mapping[str, hist.Hist[Any]],
+    factors: Arrays,
+    parton: str = "quark",
 ) -> Arrays:
     """Pass 2, for the tagger's own variables: multiply the central jets of MC and data; sums of weights and of their squares."""
-    made = {}
+    made: Arrays = {}
     for name in VARIABLES:
         weight = method.region_weights(factors[f"{name}.{parton}"])
         (mc, mc2), (data, data2) = (method.as_arrays(found[name]) for found in (histogram, histogram_data))
@@ -155,7 +178,7 @@ def reweight(
     return made
 
 
-def reweight_rows(select: Arrays, score: Arrays, factors: Arrays) -> dict[str, hist.Hist]:
+def reweight_rows(select: Arrays, score: Arrays, factors: Arrays) -> dict[str, hist.Hist[Any]]:
     """Pass 2 by weights of rows: needed for other variables, such as the width; and the tagger's own, for comparison."""
     columns = {"n_trk": select["n_trk"], "tagger": score["score"], "width": select["width"]}
     found = {}
@@ -170,13 +193,16 @@ def reweight_rows(select: Arrays, score: Arrays, factors: Arrays) -> dict[str, h
 
 def extract(reweight: Arrays) -> Arrays:
     """Invert the matrix of quark fractions: distributions of quarks and gluons in MC and data, with variances."""
-    made = {}
+    made: Arrays = {}
     for name in VARIABLES:
         mc, data = reweight[f"{name}.mc"], reweight[f"{name}.data"]
         found = method.calibrated(mc, data, np.ones((mc.shape[0], mc.shape[-1])))
         made |= {f"{name}.{part}": array for part, array in found._asdict().items()}
         matrix = method.coefficients(found.fraction)
-        variances = {"mc": (mc.sum(-2), reweight[f"{name}.mc.variance"].sum(-2)), "data": (data, reweight[f"{name}.data.variance"])}
+        variances = {
+            "mc": (mc.sum(-2), reweight[f"{name}.mc.variance"].sum(-2)),
+            "data": (data, reweight[f"{name}.data.variance"]),
+        }
         for kind, pair in variances.items():
             made[f"{name}.{kind}.variance"] = method.extracted(method.shape_variances(*pair), matrix**2)
     return made
@@ -189,7 +215,7 @@ def working_points(extract: Arrays, points: Sequence[float]) -> Arrays:
 
 def scale_factors(reweight: Arrays, extract: Arrays, working_points: Arrays) -> Arrays:
     """Divide the efficiencies of data by those of MC; with the statistical errors of both by linear propagation."""
-    made = {}
+    made: Arrays = {}
     for name in VARIABLES:
         cut, matrix = working_points[name], method.coefficients(extract[f"{name}.fraction"])
         found = method.Calibration(*(extract[f"{name}.{part}"] for part in method.Calibration._fields))
@@ -202,9 +228,9 @@ def scale_factors(reweight: Arrays, extract: Arrays, working_points: Arrays) -> 
     return made
 
 
-def closure(histogram: Mapping[str, hist.Hist], factors: Arrays, working_points: Arrays, parton: str) -> Arrays:
+def closure(histogram: Mapping[str, hist.Hist[Any]], factors: Arrays, working_points: Arrays, parton: str) -> Arrays:
     """Divide the efficiencies of extracted MC by those of its labels; `parton` none leaves pass 1 out."""
-    made = {}
+    made: Arrays = {}
     for name in VARIABLES:
         values, variances = method.as_arrays(histogram[name])
         cut, ratio = working_points[name], factors[f"{name}.{parton}"]
@@ -218,11 +244,17 @@ def closure(histogram: Mapping[str, hist.Hist], factors: Arrays, working_points:
 
 
 def resample(
-    histogram: Mapping[str, hist.Hist], histogram_data: Mapping[str, hist.Hist], factors: Arrays, working_points: Arrays,
-    source: str, block: int, replicas: int,
+    histogram: Mapping[str, hist.Hist[Any]],
+    histogram_data: Mapping[str, hist.Hist[Any]],
+    factors: Arrays,
+    working_points: Arrays,
+    source: str,
+    block: int,
+    replicas: int,
 ) -> Arrays:
     """Draw data with MC frozen, or MC with its factors and fractions, and calibrate each replica; shape (replicas, W, F, P)."""
-    generator, made = simulation.seeded("bootstrap", source, block), {}
+    generator = simulation.seeded("bootstrap", source, block)
+    made: Arrays = {}
     for name in VARIABLES:
         mc, mc2 = method.as_arrays(histogram[name])
         data = histogram_data[name].values(flow=True).sum(axis=-2)
@@ -236,9 +268,11 @@ def resample(
     return made
 
 
-def systematics(scale_factors: Mapping[str, Arrays], closure: Mapping[str, Arrays], resample: Mapping[str, Arrays], replicas: bool) -> Arrays:
+def systematics(
+    scale_factors: Mapping[str, Arrays], closure: Mapping[str, Arrays], resample: Mapping[str, Arrays], replicas: bool
+) -> Arrays:
     """Combine the variations into relative uncertainties of the scale factors, by source."""
-    made = {}
+    made: Arrays = {}
     for name in VARIABLES:
         nominal = scale_factors["nominal"][f"{name}.sf"]
         shifts = {key: found[f"{name}.sf"] / nominal - 1 for key, found in scale_factors.items() if key != "nominal"}
@@ -250,14 +284,17 @@ def systematics(scale_factors: Mapping[str, Arrays], closure: Mapping[str, Array
     return made
 
 
-def true_factors(truth: Mapping[str, Mapping[str, hist.Hist]], factors: Arrays, cut: Array, name: str) -> Array:
+def true_factors(truth: Mapping[str, Mapping[str, hist.Hist[Any]]], factors: Arrays, cut: Array, name: str) -> Array:
     """Give the planted scale factors: efficiencies by label in the larger samples, with the weights of pass 1; shape (W, F, P)."""
     weight = method.region_weights(factors[f"{name}.quark"])[..., None, :]
-    shapes = {model: method.normalised((found[name].values(flow=True) * weight).sum(axis=-3)) for model, found in truth.items()}
-    return method.efficiencies(shapes["data"], cut) / method.efficiencies(shapes["pythia"], cut)
+    shapes = {
+        model: method.normalised((found[name].values(flow=True) * weight).sum(axis=-3))
+        for model, found in truth.items()
+    }
+    return np.asarray(method.efficiencies(shapes["data"], cut) / method.efficiencies(shapes["pythia"], cut))
 
 
-def row_difference(reweight: Arrays, reweight_rows: Mapping[str, hist.Hist]) -> float:
+def row_difference(reweight: Arrays, reweight_rows: Mapping[str, hist.Hist[Any]]) -> float:
     """Give the largest difference of pass 2 on histograms and on rows, in units of the largest bin."""
     found = []
     for name in VARIABLES:
@@ -267,33 +304,38 @@ def row_difference(reweight: Arrays, reweight_rows: Mapping[str, hist.Hist]) -> 
 
 
 def summary(
-    scale_factors: Arrays, systematics: Arrays, closure: Mapping[str, Arrays], truth: Mapping[str, Mapping[str, hist.Hist]],
-    factors: Arrays, working_points: Arrays, extract: Arrays, reweight: Arrays, reweight_rows: Mapping[str, hist.Hist], points: Sequence[float],
+    scale_factors: Arrays,
+    systematics: Arrays,
+    closure: Mapping[str, Arrays],
+    truth: Mapping[str, Mapping[str, hist.Hist[Any]]],
+    factors: Arrays,
+    working_points: Arrays,
+    extract: Arrays,
+    reweight: Arrays,
+    reweight_rows: Mapping[str, hist.Hist[Any]],
+    points: Sequence[float],
 ) -> dict[str, Any]:
     """Write the section of the report, and its numbers."""
-    tables, numbers, drawn = [], {}, {}
+    table: list[tuple[Any, ...]] = []
+    numbers: dict[str, Any] = {"row_difference": row_difference(reweight, reweight_rows)}
+    drawn: dict[str, results.Drawn] = {}
     for name in VARIABLES:
-        sf = scale_factors[f"{name}.sf"]
-        sources = {key.partition(".")[2]: size for key, size in systematics.items() if key.partition(".")[0] == name}
+        sources = {key.partition(".")[2]: size for key, size in systematics.items() if key.startswith(f"{name}.")}
         true = true_factors(truth, factors, working_points[name], name)
-        statistical = results.total({key: sources[key] for key in ("data statistics", "MC statistics")})
-        columns = {
-            "SF": sf, "statistical": sf * statistical, "total": sf * results.total(sources), "planted": true,
-            "pull": (sf - true) / (sf * np.hypot(statistical, sources["non-closure"])),
-        }
-        tables += results.rows(EDGES, name, np.array(points), columns)
-        drawn[name] = (sf[0, method.QUARK], {key: size[0, method.QUARK] for key, size in sources.items()})
+        columns = results.columns(scale_factors[f"{name}.sf"], true, sources)
+        table += results.rows(EDGES, name, points, columns)
+        quark = {key: size[0, method.QUARK] for key, size in sources.items()}
+        drawn[name] = results.Drawn(columns["SF"][0, method.QUARK], true[0, method.QUARK], quark)
+        without, error = (closure["none"][f"{name}.{part}"] for part in ("closure", "error"))
         numbers[name] = {
             **columns,
             **sources,
             "closure": closure["quark"][f"{name}.closure"],
-            "closure_without_pass_1": closure["none"][f"{name}.closure"],
-            "closure_without_pass_1_errors": (closure["none"][f"{name}.closure"] - 1) / closure["none"][f"{name}.error"],
-            "closure_error": closure["quark"][f"{name}.error"],
+            "closure_without_pass_1": without,
+            "closure_without_pass_1_errors": (without - 1) / error,
             "quark_fractions": extract[f"{name}.fraction"],
             "cuts": working_points[name],
             "pooled_bins": factors[f"{name}.quark.pooled"].sum(axis=-1),
         }
-    numbers["row_difference"] = row_difference(reweight, reweight_rows)
-    figure = results.figure(EDGES, {name: one[0] for name, one in drawn.items()}, {name: one[1] for name, one in drawn.items()})
-    return {"page": results.section(tables, figure, numbers, VARIABLES), "numbers": numbers}
+    figure = results.figure(EDGES, drawn, points[0])
+    return {"page": results.section(table, figure, numbers, VARIABLES), "numbers": numbers}

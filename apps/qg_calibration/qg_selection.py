@@ -25,7 +25,12 @@ GLUON = 21
 
 def leading(records: Any, tracks: str) -> dict[str, Array]:
     """Take the two leading jets of events that have two; shapes (N, 2), energies in GeV."""
-    jets = ak.zip({name: records[f"jet_{name}"] for name in ("pt", "eta", "trackWidth", "trackC1", "cleaning", "PartonTruthLabelID")})
+    jets = ak.zip(
+        {
+            name: records[f"jet_{name}"]
+            for name in ("pt", "eta", "trackWidth", "trackC1", "cleaning", "PartonTruthLabelID")
+        }
+    )
     jets["tracks"] = records[tracks]
     order = ak.argsort(jets.pt, ascending=False)
     pair = jets[order][:, :2]
@@ -96,7 +101,7 @@ def varied_weight(rows: Mapping[str, Array], pdf: int = 0, scale: int = 0) -> Ar
     return np.asarray(weight * rows["scale"][:, scale] if scale else weight)
 
 
-def filled(variable: str, rows: Mapping[str, Array], x: Array, weight: Array) -> hist.Hist:
+def filled(variable: str, rows: Mapping[str, Array], x: Array, weight: Array) -> hist.Hist[Any]:
     """Fill a histogram: pT bin x region (0 central, 1 forward) x flavour (0 quark, 1 gluon; data is 0) x variable.
 
     Args:
@@ -119,4 +124,5 @@ def filled(variable: str, rows: Mapping[str, Array], x: Array, weight: Array) ->
 
 def bins(variable: str, x: Array) -> Array:
     """Give the place of values in arrays of a histogram with the bins below and above its range."""
-    return np.asarray(hist.axis.Regular(*AXES[variable]).index(x)) + 1
+    axis: Any = hist.axis.Regular(*AXES[variable])
+    return np.asarray(axis.index(x)) + 1

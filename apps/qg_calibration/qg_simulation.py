@@ -185,7 +185,7 @@ def write(path: str, tree: str, records: ak.Array, kind: str) -> None:
         file[tree].extend(columns)
 
 
-def sum_of_weights(weights: Array) -> hist.Hist:
+def sum_of_weights(weights: Array) -> hist.Hist[Any]:
     """Fill the companion histogram: its first bin holds the sum of all generated weights."""
     made = hist.Hist(hist.axis.Integer(0, 3, flow=False, name="kept"), storage=hist.storage.Weight())
     return made.fill(np.zeros(len(weights), int), weight=weights)
