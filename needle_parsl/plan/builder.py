@@ -137,6 +137,10 @@ class Graph:
         self.shareable[key] = task
         return task
 
+    def named(self, stage: OwnStage) -> str:
+        """Name a stage of the user's."""
+        return next(name for name, own in self.analysis.stages.items() if own is stage)
+
     def code(self) -> Physics:
         """Give the user's code with what of it files may name."""
         return replace(self.inputs.physics, names=self.analysis.evaluated_code())

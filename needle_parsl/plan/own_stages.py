@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from needle_parsl.analysis import Analysis, OwnStage
 from needle_parsl.analysis.tables.limits import seconds
 from needle_parsl.analysis.tables.stages import made_by, suffix
+from needle_parsl.errors import InputError
 from needle_parsl.plan import stage_items, stage_rules
 from needle_parsl.plan.builder import Calls, Graph, Item, StageInputs
-from needle_parsl.plan.specs import Before, OwnCall, OwnMerge, Physics, Task
+from needle_parsl.plan.specs import Before, File, OwnCall, OwnMerge, Physics, Task
 from needle_parsl.plan.specs.own_stages import Outputs
 from needle_parsl.plan.stages import STAGES, Stage
 
@@ -75,6 +77,7 @@ def _call(graph: Graph, name: str, own: OwnStage, label: str, item: Item, inputs
         work=own.function or own.command,
         physics=inputs.physics if own.function else None,
         given=tuple(given.items()),
+        files=tuple(PurePosixPath(one.path).name for one in given.values() if isinstance(one, File)),
         before=tuple(before),
         outputs=_outputs(own),
         resources=inputs.resources.get(name, ()),
@@ -102,6 +105,8 @@ def _before(graph: Graph, own: OwnStage, item: Item, taken: set[str] | None) -> 
     for name in own.after:
         earlier = graph.own.get(name)
         tasks, argument = _aligned(earlier, item) if earlier else _needle(graph, name)
+        if earlier and not tasks:
+            raise InputError(f"stages.{graph.named(own)}.after: {_disagreement(name, earlier, item)}")
         waits += tasks
         if taken is None or name in taken:
             outputs = _outputs(earlier.stage) if earlier else ()
@@ -109,6 +114,17 @@ def _before(graph: Graph, own: OwnStage, item: Item, taken: set[str] | None) -> 
                 Before(argument=name, outputs=outputs, items=argument, places=tuple(task.place for task in tasks))
             )
     return found, list({task.key: task for task in waits}.values())
+
+
+def _disagreement(name: str, earlier: Calls, item: Item) -> str:
+    """Say of which members of lists of the same name an earlier stage has no output."""
+    common = [one for one in earlier.lists() if one in item]
+    wanted = ", ".join(f"{one} = {stage_items.identity(item[one])}" for one in common)
+    known = "; ".join(
+        f"{one}: {', '.join(dict.fromkeys(stage_items.identity(own[one]) for _, own, _ in earlier.outcome()))}"[:200]
+        for one in common
+    )
+    return f'the stage "{name}" has no output for {wanted}; it goes over {known}'
 
 
 def _needle(graph: Graph, stage: str) -> tuple[list[Task], tuple[str, ...]]:
@@ -170,10 +186,11 @@ def sections(graph: Graph) -> list[tuple[str, Task]]:
 def made_files(graph: Graph) -> dict[str, list[str]]:
     """List the files that stages make for samples, relative to the run directory, by the key at which the stage stands, with its place there."""
     found = {}
-    for key, text in stage_rules.made_files(graph.analysis):
-        parts = key.split(".")
-        nuisance = f"{parts[3]}.{parts[4]}" if "variations" in parts else "nominal"
-        found[f"{key} {text}"] = _made(graph, text, {"sample": parts[1], "variation": nuisance})
+    for key, text, sample, variation in stage_rules.made_for(graph.analysis):
+        try:
+            found[f"{key} {text}"] = _made(graph, text, {"sample": sample, "variation": variation})
+        except InputError as error:
+            raise InputError(f"{key}: {error}") from error
     return found
 
 
@@ -183,4 +200,6 @@ def _made(graph: Graph, text: str, item: Item) -> list[str]:
     kinds = calls.stage.outputs
     output = output or next(one for one, kind in kinds.items() if stage_rules.holds_events(kind))
     tasks, _ = _aligned(calls, item)
+    if not tasks:
+        raise InputError(_disagreement(name, calls, item))
     return list(dict.fromkeys(f"{task.place}/{output}{suffix(kinds[output])}" for task in tasks))

@@ -18,7 +18,7 @@ from needle_parsl.plan.specs import File
 MERGED, WHOLE = "merged", "all"
 """Names of the output of a merge, and of a stage that is called once."""
 LONGEST = 80
-"""Characters of the name of an item."""
+"""Bytes of the name of an item."""
 
 
 def items(analysis: Analysis, own: OwnStage, files: Mapping[str, Sequence[File]]) -> Iterator[Item]:
@@ -85,13 +85,16 @@ def offered(own: OwnStage) -> list[str]:
 
 def named(found: Iterable[Item], kind: str = "", taken: Iterable[str] = (MERGED,)) -> Iterator[tuple[str, Item]]:
     """Give each item a name of its own, that of a folder; with what its kind is called in front, and none that is taken."""
-    seen = dict.fromkeys(taken, 1)
-    for item in found:
-        name = "-".join([*([kind] if kind else []), *map(label, item.values())]) or WHOLE
-        if len(name) > LONGEST:
-            name = f"{name[: LONGEST - 9]}-{digest(name)[:8]}"
-        again = seen[name] = seen.get(name, 0) + 1
-        yield (name if again == 1 else f"{name}.{again}"), item
+    items = list(found)
+    names = ["-".join([*([kind] if kind else []), *map(label, item.values())]) or WHOLE for item in items]
+    yield from zip(distinct(list(map(_short, names)), taken), items, strict=True)
+
+
+def _short(name: str) -> str:
+    """Cut a name that is too long for a file."""
+    if len(name.encode()) <= LONGEST:
+        return name
+    return f"{name.encode()[: LONGEST - 9].decode(errors='ignore')}-{digest(name)[:8]}"
 
 
 def label(member: Any) -> str:
@@ -108,11 +111,15 @@ def identity(member: Any) -> str:
     return str(member["name"]) if isinstance(member, Mapping) else str(member)
 
 
-def distinct(names: Sequence[str]) -> tuple[str, ...]:
-    """Number names that occur more than once."""
-    seen: dict[str, int] = {}
+def distinct(names: Sequence[str], taken: Iterable[str] = ()) -> tuple[str, ...]:
+    """Number names that occur more than once, or are taken; no number makes a name that another one has."""
+    seen, known = set(taken), {*names, *taken}
     found = []
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        found.append(name if seen[name] == 1 else f"{name}.{seen[name]}")
+        own, number = name, 1
+        while own in seen or (number > 1 and own in known):
+            number += 1
+            own = f"{name}.{number}"
+        seen.add(own)
+        found.append(own)
     return tuple(found)

@@ -18,6 +18,7 @@ def problems(analysis: Analysis) -> Found:
         if name in STAGES:
             yield f"stages.{name}", "is the name of a stage of needle's; choose another name"
         yield from _after(analysis, name, stage)
+        yield from _outputs(analysis, name, stage)
     for circle in circles(analysis.stages):
         yield f"stages.{circle[0]}.after", f"goes round in a circle: {' after '.join([*circle, circle[0]])}"
     yield from _files(analysis)
@@ -32,6 +33,25 @@ def _after(analysis: Analysis, name: str, stage: OwnStage) -> Found:
             yield f"stages.{name}.after", f'"{before}" has no tasks here, since the analysis has no samples'
     if "section" in stage.outputs.values() and "report" in ancestors(analysis.stages, name):
         yield f"stages.{name}.after", 'comes after the report, which cannot hold its section; leave "report" out'
+
+
+def _outputs(analysis: Analysis, name: str, stage: OwnStage) -> Found:
+    """Check placeholders of outputs of earlier stages."""
+    for text in stage.named():
+        earlier, _, output = text.partition(".")
+        if not output:
+            continue
+        if earlier not in stage.after or earlier not in analysis.stages:
+            yield (
+                f"stages.{name}.command",
+                f"{{{text}}} stands for nothing; before the dot is a stage of yours in after",
+            )
+        elif output not in analysis.stages[earlier].outputs:
+            known = analysis.stages[earlier].outputs
+            yield (
+                f"stages.{name}.command",
+                f'{{{text}}}: "{output}" is no output of "{earlier}"{closest(output, known)}',
+            )
 
 
 def ancestors(stages: Mapping[str, OwnStage], name: str) -> set[str]:
@@ -99,15 +119,22 @@ def holds_events(kind: str) -> bool:
 
 def made_files(analysis: Analysis) -> list[tuple[str, str]]:
     """List the keys at which a stage stands for files, with what stands there."""
-    found = [(f"samples.{name}.files", text) for name, sample in analysis.samples.items() for text in sample.files]
+    return [(key, text) for key, text, _, _ in made_for(analysis)]
+
+
+def made_for(analysis: Analysis) -> list[tuple[str, str, str, str]]:
+    """List the same, with the sample (`observed` for data) and the variation, "nominal" or such as `jes.up`."""
+    found = [
+        (f"samples.{name}.files", text, name, "nominal") for name, own in analysis.samples.items() for text in own.files
+    ]
     for name, sample in analysis.samples.items():
         for nuisance, variation in sample.variations.items():
             for side, source in (("up", variation.up), ("down", variation.down)):
-                place = f"samples.{name}.variations.{nuisance}.{side}.files"
-                found += [(place, text) for text in (source.files if source else ())]
+                place, varied = f"samples.{name}.variations.{nuisance}.{side}.files", f"{nuisance}.{side}"
+                found += [(place, text, name, varied) for text in (source.files if source else ())]
     if data := analysis.data():
-        found += [("fit.data", text) for text in data.files]
-    return [(key, text) for key, text in found if text.startswith(MADE)]
+        found += [("fit.data", text, "observed", "nominal") for text in data.files]
+    return [one for one in found if one[1].startswith(MADE)]
 
 
 def first(analysis: Analysis) -> list[str]:

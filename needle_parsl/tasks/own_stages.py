@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,6 +17,7 @@ from needle_parsl import refs
 from needle_parsl.analysis.tables.stages import FIELD, suffix
 from needle_parsl.errors import InputError, said
 from needle_parsl.files import digest
+from needle_parsl.nsbi.data import own_code
 from needle_parsl.nsbi.stage_outputs import formats, merging, written_files
 from needle_parsl.plan import Task, specs
 from needle_parsl.records import Output, Record, writing
@@ -44,10 +46,21 @@ def _called(root: str, task: Task, folder: Path) -> None:
     given = {**_values(spec), **{one.argument: _before(root, one) for one in spec.before}}
     own = [name for name in paths if name in _parameters(function)]
     result = _safely(function, spec.work, **given, **{name: paths[name] for name in own})
+    _warn_of_modules(spec.physics)
     returned = tuple(one for one in spec.outputs if one[0] not in own)
     _write(folder, returned, result, spec.work)
     for name, kind in spec.outputs:
         formats.check(Path(paths[name]), kind, f'{spec.work}, output "{name}"')
+
+
+def _warn_of_modules(physics: specs.Physics) -> None:
+    """Warn of modules of the user's that were imported only now: no key knows of them, so that changes of them go unnoticed."""
+    for path in own_code.modules(set(sys.modules), set()):
+        if path != physics.path and own_code.digest(path) not in physics.imported:
+            warnings.warn(
+                f"{path}: is imported within a function, so that its changes go unnoticed; import it at the top",
+                stacklevel=2,
+            )
 
 
 def _values(spec: specs.OwnCall) -> dict[str, Any]:
@@ -59,12 +72,12 @@ def _parameters(function: Callable[..., Any]) -> set[str]:
     return {name for name, one in inspect.signature(function).parameters.items() if one.kind in kinds}
 
 
-def _safely(function: Callable[..., Any], name: str, *given: Any, **named: Any) -> Any:
+def _safely(function: Callable[..., Any], said_name: str, /, *given: Any, **named: Any) -> Any:
     """Call a function of the user's; what it raises is its user's to mend."""
     try:
         return function(*given, **named)
     except Exception as error:
-        raise InputError(f"{name}: {said(error)}") from error
+        raise InputError(f"{said_name}: {' '.join(said(error).split())}") from error
 
 
 def _write(folder: Path, outputs: specs.Outputs, result: Any, said: str) -> None:
@@ -103,13 +116,8 @@ def command_line(root: str, task: Task) -> list[str]:
     texts = dict(_texts(root, spec, folder))
     line = FIELD.sub(lambda found: texts[found[1]] if found[1] else found[0][0], spec.work)
     programs = Path(sys.executable).parent  # `needle` and `python` are those of this environment, activated or not
-    return [
-        "bash",
-        "-o",
-        "pipefail",
-        "-c",
-        f"cd {shlex.quote(spec.folder)} && PATH={shlex.quote(str(programs))}:$PATH && {line}",
-    ]
+    before = f"cd {shlex.quote(spec.folder)}\nPATH={shlex.quote(str(programs))}:$PATH"
+    return ["bash", "-e", "-o", "pipefail", "-c", f"{before}\n{line}"]
 
 
 def _folder(root: str, task: Task) -> Path:
@@ -176,7 +184,12 @@ def _merge_in(
     root: str, spec: specs.OwnMerge, function: Callable[..., Any], places: Sequence[str], folder: Path
 ) -> None:
     values = [_read(Path(root) / place, spec.outputs) for place in places]
-    _write(folder, spec.outputs, _safely(function, spec.how, values), spec.how)
+    paths = {name: str(folder / f"{name}{suffix(kind)}") for name, kind in spec.outputs}
+    own = {name: path for name, path in paths.items() if name in _parameters(function)}
+    result = _safely(function, spec.how, values, **own)
+    _write(folder, tuple(one for one in spec.outputs if one[0] not in own), result, spec.how)
+    for name, kind in spec.outputs:
+        formats.check(Path(paths[name]), kind, f'{spec.how}, output "{name}"')
 
 
 def _insist_on_order(root: str, task: Task, spec: specs.OwnMerge, function: Callable[..., Any], folder: Path) -> None:

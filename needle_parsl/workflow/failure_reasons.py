@@ -12,13 +12,15 @@ from needle_parsl.records import Record
 
 LOST = f"{rundir.LOGS}/lost"
 """Where pools of workers write how a worker ended, relative to the run directory."""
+PRINTED = "--> end executable <--"
+"""What Parsl writes behind the command line, before the program writes anything."""
 WAIT = 1.0
 """Seconds within which a pool has written how a worker ended."""
 
 
 def record(task: Task, error: BaseException | None, root: Path) -> Record:
     """Record a task that has failed."""
-    if task.stage.command and (_program_failed(error) or not isinstance(error, NeedleError)):
+    if task.stage.command and _program_failed(error):
         found = Blame(log=f"{rundir.LOGS}/{task.stage.name}.{task.name}.stderr")
         words = _last_words(root / found.log, error)
     elif _program_failed(error):
@@ -27,6 +29,7 @@ def record(task: Task, error: BaseException | None, root: Path) -> Record:
             f"the MPI program of its round ended with exit code {getattr(error and error.__cause__, 'exitcode', None)}"
         )
     else:
+        error = _own(task, error)
         found, words = getattr(error, "blame", Blame()), reason(error, root)
     return Record(
         key=task.key, stage=task.stage.name, what=task.name, worker=found.worker, seconds=0.0, output="", digest="", reason=words, log=found.log, detail=found.detail
@@ -50,8 +53,17 @@ def not_run(task: Task, error: BaseException | None) -> bool:
     from parsl.dataflow.errors import DependencyError  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
     from parsl.executors.errors import BadStateException  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
 
-    own = bool(task.stage.program or task.stage.command) and _program_failed(error)
+    own = (task.stage.program and _program_failed(error)) or _own(task, error) is not error
     return isinstance(error, BadStateException) or (isinstance(error, DependencyError) and not own)
+
+
+def _own(task: Task, error: BaseException | None) -> BaseException | None:
+    """Give what has kept the command of a task from starting, which Parsl takes for a task before it; any other error as it is."""
+    from parsl.dataflow.errors import DependencyError  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+
+    if task.stage.command and isinstance(error, DependencyError) and not isinstance(error.__cause__, DependencyError):
+        return error.__cause__
+    return error
 
 
 def _program_failed(error: BaseException | None) -> bool:
@@ -61,9 +73,10 @@ def _program_failed(error: BaseException | None) -> bool:
 
 
 def _last_words(log: Path, error: BaseException | None) -> str:
-    """Give the last line that a generator wrote; Parsl writes the command line first, in three lines."""
+    """Give the last line that a generator wrote; Parsl writes the command line first."""
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    own = [line for line in lines[3:] if line.strip()]
+    start = lines.index(PRINTED) + 1 if PRINTED in lines else 0
+    own = [line for line in lines[start:] if line.strip()]
     return (
         own[-1] if own else f"its process ended with exit code {getattr(error and error.__cause__, 'exitcode', None)}"
     )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from needle_parsl.errors import InputError, Problem
 from needle_parsl.plan import stage_items, stage_rules
 from needle_parsl.workflow import forms, probe, programs
 
+MOST = 1000
+"""Characters of the name of a file."""
 FORM = {
     "signature": str,
     "takes": dict,
@@ -100,6 +101,7 @@ def _requests(analysis: Analysis) -> list[dict[str, Any]]:
             "merge": own.merge if ":" in own.merge else "",
             "offered": stage_items.offered(own),
             "params": list(own.params),
+            "outputs": list(own.outputs),
         }
         for name, own in analysis.stages.items()
     ]
@@ -150,13 +152,11 @@ def _patterns(loaded: Loaded) -> dict[str, list[str]]:
 
 def _named_files(loaded: Loaded, command: str) -> list[str]:
     """List the files that a command line names, such as a script."""
-    found = []
-    with suppress(ValueError):  # quotes that only the shell understands
-        for word in shlex.split(command, comments=True):
-            path = loaded.path.parent / word
-            if "{" not in word and path.is_file():
-                found.append(str(path.resolve()))
-    return found
+    words = [
+        word for text in re.split(r"[\s;|&<>()`\"']+", command) for word in (text, text.rpartition("=")[2]) if word
+    ]
+    paths = [loaded.path.parent / word for word in dict.fromkeys(words) if "{" not in word and len(word) < MOST]
+    return [str(path.resolve()) for path in paths if path.is_file()]
 
 
 def with_made(loaded: Loaded, root: Path, made: Mapping[str, list[str]]) -> Loaded:

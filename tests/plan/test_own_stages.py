@@ -145,6 +145,8 @@ def test_merges_take_the_outputs_in_their_order_and_others_get_the_merge(tmp_pat
         ('["a b", "a_b", "a/b"]', ["a_b", "a_b.2", "a_b.3"]),
         ('["merged", "..", "."]', ["merged.2", "_", "_.2"]),
         ("[1, 2.5, -3]", ["1", "2.5", "_3"]),
+        ('["x", "x.2", "a/x"]', ["x", "x.2", "a_x"]),
+        ('["a/b", "a b", "a_b.2"]', ["a_b", "a_b.3", "a_b.2"]),
     ],
 )
 def test_names_of_items_are_those_of_folders(tmp_path: Path, members: str, names: list[str]) -> None:
@@ -160,6 +162,62 @@ def test_long_names_stay_apart(tmp_path: Path) -> None:
     names = [task.name for task in made.tasks if task.stage.name == "a"]
     assert len(set(names)) == 3
     assert max(map(len, names)) <= stage_items.LONGEST
+
+
+def test_a_member_without_an_output_of_the_earlier_stage_is_refused(tmp_path: Path) -> None:
+    text = CHAIN.replace(
+        'over = { variation = ["nominal", "jes_up", "pdf_1", "pdf_2"] }',
+        'over = { variation = ["nominal", "jes_dwon"] }',
+    )
+    said = 'stages.total.after: the stage "fill" has no output for variation = jes_dwon; it goes over variation: nominal, jes_up'
+    with pytest.raises(InputError, match=said):
+        built(tmp_path, text)
+
+
+SAMPLES = """
+[features]
+names = ["x"]
+[samples.signal]
+files = ["stage:skim"]
+[samples.variations]
+files = ["stage:skim"]
+[samples.signal.variations.jes]
+up = { files = ["stage:skim"] }
+down = { files = ["stage:skim"] }
+[ratios]
+reference = ["variations"]
+targets = ["signal", "variations"]
+[stages.skim]
+function = "physics.py:f"
+over = { sample = ["signal", "variations"], variation = VARIATIONS }
+outputs = { events = "table" }
+[model]
+parameters.mu = {}
+processes.signal = "mu"
+processes.variations = "1"
+nuisances.jes = {}
+"""
+
+
+def test_files_of_samples_and_variations_are_their_own(tmp_path: Path) -> None:
+    analysis = loaded(tmp_path, SAMPLES.replace("VARIATIONS", '["nominal", "jes.up", "jes.down"]')).analysis
+    _, made = plan.build_first(analysis, inputs({"skim": None}))
+    assert made["samples.variations.files stage:skim"] == ["stages/skim/variations-nominal/events.parquet"]
+    assert made["samples.signal.variations.jes.down.files stage:skim"] == ["stages/skim/signal-jes.down/events.parquet"]
+
+
+def test_a_variation_that_no_stage_makes_is_not_the_nominal_one(tmp_path: Path) -> None:
+    analysis = loaded(tmp_path, SAMPLES.replace("VARIATIONS", '["nominal", "jes.up", "jes.donw"]')).analysis
+    said = 'samples.signal.variations.jes.down.files: the stage "skim" has no output for sample = signal, variation = jes.down'
+    with pytest.raises(InputError, match=said):
+        plan.build_first(analysis, inputs({"skim": None}))
+
+
+def test_the_name_of_a_file_counts_and_its_folder_does_not(tmp_path: Path) -> None:
+    renamed = (replace(FILES[0], path="/raw/d.root"), *FILES[1:])
+    assert {stage for stage, _ in changed(built(tmp_path, CHAIN), built(tmp_path, CHAIN, files=renamed))} >= {"select"}
+    same = (FILES[0], replace(FILES[1], digest="a"), FILES[2])
+    assert built(tmp_path, CHAIN, files=same).stages()["select"] == 6
 
 
 def test_until_a_stage_keeps_what_it_needs(tmp_path: Path) -> None:
@@ -205,6 +263,16 @@ STAGE = '[stages.{}]\nfunction = "physics.py:f"\n{}\n'
             '"skin" is no stage; did you mean "skim"?',
         ),
         (STAGE.format("a", 'after = ["convrt"]'), "stages.a.after", '"convrt" is no stage; did you mean "convert"?'),
+        (
+            STAGE.format("a", "") + "[stages.b]\ncommand = 'cat {a.x} > {result}'\nafter = ['a']\n",
+            "stages.b.command",
+            '{a.x}: "x" is no output of "a"',
+        ),
+        (
+            STAGE.format("a", "") + "[stages.b]\ncommand = 'cat {p.x} > {result}'\nparams = { p = 1 }\n",
+            "stages.b.command",
+            "{p.x} stands for nothing; before the dot is a stage of yours in after",
+        ),
         (
             STAGE.format("a", 'after = ["fit"]'),
             "stages.a.after",

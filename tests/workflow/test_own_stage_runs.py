@@ -154,6 +154,8 @@ FAULTS = {
     "slow": ("def f():\n    time.sleep(60)", 'limit = "1s"', "longer than 1 s, as stages.slow.limit allows"),
     "order": ("def f(k):\n    return {'x': [k]}\ndef m(found):\n    return {'x': [one['x'][0] for one in found]}",
               'over = { k = [1, 2, 3] }\nmerge = "physics.py:m_order"', 'merge = "physics.py:m_order": the output "result" depends on the order of what is merged'),
+    "name": ("def f(name, function):\n    raise ValueError(f'{name}\\n{function}')", "params = { name = 'a', function = 'b' }", "physics.py:f_name: ValueError: a b"),
+    "judged": ("def f():\n    return Section('t', checks=(SectionCheck(1.0, 'great', 's'),))", 'outputs = { p = "section" }', "a check has the state 'great'"),
     "units": ("def f(k):\n    return {'unit': k}", 'over = { k = ["GeV", "MeV"] }\nmerge = "sum"', "result.unit: cannot be added"),
 }  # fmt: skip
 COMMANDS = {
@@ -162,11 +164,13 @@ COMMANDS = {
     "writes_nothing": ("true {result}", 'output "result": was not written'),
     "takes_long": ("sleep 60; touch {result}", "as stages.takes_long.limit allows"),
     "pipe": ("false | cat > {result}", "exit code 1"),
+    "lines": ("false\necho hi > {result}", "exit code 1"),
+    "link": ("ln -s /etc/hostname {result}", 'output "result": is a link; write the file itself'),
 }
 
 
 def test_what_goes_wrong_is_said_and_the_rest_is_done(needle: Callable[..., Any], tmp_path: Path) -> None:
-    code = "import os, time\nfrom needle_parsl.nsbi.report.sections import Section, SectionTable\n"
+    code = "import os, time\nfrom needle_parsl.nsbi.report.sections import Section, SectionCheck, SectionTable\n"
     text = WRONG
     for name, (source, keys, _) in FAULTS.items():
         code += source.replace("def f(", f"def f_{name}(").replace("def m(", f"def m_{name}(") + "\n"
@@ -189,6 +193,21 @@ def test_what_goes_wrong_is_said_and_the_rest_is_done(needle: Callable[..., Any]
     assert {record.stage for record in ledger.lines(root) if not record.reason} >= {"good"}
     rundir.sweep(root)  # as the next run does first: a program that has failed leaves what it has written
     assert not [path for path in (root / "stages").rglob("*") if path.name.endswith(".tmp")]
+
+
+def test_a_module_that_is_imported_late_is_warned_of(needle: Callable[..., Any], tmp_path: Path) -> None:
+    stages = "".join(f'[stages.{name}]\nfunction = "physics.py:{name}"\n' for name in "ab")
+    (tmp_path / "analysis.toml").write_text(WRONG + stages)
+    code = "import early\n\ndef a():\n    import late\n    return late.K\n\ndef b():\n    return early.K\n"
+    (tmp_path / "physics.py").write_text(code)
+    for name in ("early", "late"):
+        (tmp_path / f"{name}.py").write_text(f"K = 1  # {name}\n")
+    ended = needle("run", tmp_path, "--json")
+    assert ended.code == 0, ended
+    assert {"late.py" in said and "import it at the top" in said for said in ended.json()["warnings"]} == {True}
+    (tmp_path / "early.py").write_text("K = 2\n")
+    assert needle("run", tmp_path, "--json").json()["done"] >= 2
+    assert files.read_json(tmp_path / "runs" / "own" / "stages" / "b" / "all" / "result.json") == 2
 
 
 def test_what_is_written_elsewhere_is_warned_of(needle: Callable[..., Any], tmp_path: Path) -> None:
@@ -220,6 +239,15 @@ def test_what_is_written_elsewhere_is_warned_of(needle: Callable[..., Any], tmp_
                                                  "stages.words.command: does not say where {number} goes, its output; write the placeholder where the program takes the file's name"]),
         (('after = ["words"]', 'after = ["wrods"]'), ['stages.numbers.after: "wrods" is no stage; did you mean "words"?']),
         (('after = ["words"]', 'after = ["all"]'), ["stages.numbers.after: goes round in a circle: numbers after all after numbers"]),
+        (('params = { bins = 10 }', 'params = { bins = 10, day = 2020-01-01, z = "a\\u0000" }'),
+         ["stages.fill.params.day: found date 2020-01-01, expected a text or a number; put it in quotes",
+          "stages.fill.params.z: holds a null character, which no command line can"]),
+        (('scale = [1.0, 2.0]', 'scale = [{name = "a", bins = 2}]'), ['stages.fill.params: "bins" is the name of another argument, too; choose another name']),
+        (('scale = [1.0, 2.0]', 'scale = ["1", 1]'), ['stages.fill.over.scale: "1" stands there more than once']),
+        (('scale = [1.0, 2.0]', 'scale = "files"'), ["stages.fill.over.scale: is an empty list, so that nothing would run; name its members, or leave it out"]),
+        (('< {file} >', '< \\"{file}\\" >'), ["stages.words.command: {file} stands within quotes, and is quoted already; take the quotes away"]),
+        (('{file} > {number}"\nover = { file = "raw/*.txt" }', '{file} {size} > {number}"\nover = { file = "raw/*.txt", w = [{name = "a", size = 1}, {name = "b"}] }'),
+         ["stages.words.command: {size} stands for nothing for b; give each member of the list this field"]),
         (('command = "', 'function = "physics.py:fill"\ncommand = "'), ["stages.words: has both function and command; leave one out"]),
     ],
 )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from needle_parsl import refs
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import columns, files, own_code, placeholders, sample_look, shared_events, user_functions
 from needle_parsl.nsbi.data.events import Events, Fractions
-from needle_parsl.nsbi.data.files import FileState
+from needle_parsl.nsbi.data.files import FileState, Header
 from needle_parsl.nsbi.data.placeholders import FeatureFacts
 from needle_parsl.nsbi.data.recipes import InputFile, Recipe
 from needle_parsl.nsbi.data.sample_look import Held, Look, guard
@@ -155,12 +156,20 @@ def _distinct(item: Look, paths: Sequence[str], states: Mapping[str, FileState |
         found = states[path]
         if isinstance(found, InputError):
             wrong.append(str(found))
-        elif (other := seen.setdefault(found.digest, path)) != path:
+        elif (other := seen.setdefault(found.digest, path)) != path and not _without_rows(path, item):
             wrong.append(
                 f"sample {item.recipe.sample}: {path} has the same content as {other}; its events would count twice"
             )
     if wrong:
         raise InputError("\n".join(wrong))
+
+
+def _without_rows(path: str, item: Look) -> bool:
+    """Whether a file has no events: what selections leave of several parts may be equally empty."""
+    with suppress(Exception):  # what cannot be read is said where it is
+        (header,) = files.headers([InputFile(path=path, tree=item.tree, label="")], item.recipe)
+        return isinstance(header, Header) and header.borders[-1] == 0
+    return False
 
 
 def _has_density(source: str, path: str) -> bool:

@@ -30,7 +30,7 @@ def look(
     """Look at stages.
 
     Args:
-        stages: Each with `key`, `name`, `function`, `merge` (references, or empty), `offered` and `params` (names of arguments).
+        stages: Each with `key`, `name`, `function`, `merge` (references, or empty), `offered`, `params` and `outputs` (names of arguments).
         physics: Text and path of the user's Python file.
         paths: Files over which stages go, and that commands name.
         known: What an earlier look has found of files.
@@ -47,7 +47,8 @@ def look(
         try:
             takes[stage["name"]] = _signature(stage, physics, problems)
         except InputError as error:
-            problems.append((f"{stage['key']}.function", str(error)))
+            if str(error) not in {message for _, message in problems}:  # one module of several stages
+                problems.append((f"{stage['key']}.function", str(error)))
     states = files.states(paths, known)
     problems += [("stages", str(found)) for found in states.values() if isinstance(found, InputError)]
     named = {stage[part].rpartition(":")[0] for stage in stages for part in ("function", "merge")}
@@ -63,16 +64,24 @@ def _signature(stage: Mapping[str, Any], physics: tuple[str, str], problems: lis
     """Give the names of the arguments that a function takes; None for any. What does not fit is added to the problems."""
     if stage["merge"]:
         merge = _function(stage["merge"], physics)
-        if len(_required(merge)) != 1:
+        if len([name for name in _required(merge) if name not in stage["outputs"]]) > 1 or not _positional(merge):
             problems.append(
                 (
                     f"{stage['key']}.merge",
-                    f'"{stage["merge"]}" takes {len(_required(merge))} arguments; it gets one, the list of outputs',
+                    f'"{stage["merge"]}" has to take one argument, the list of outputs, and of others only paths of outputs, by their names',
                 )
             )
     if not stage["function"]:
         return None
     function = _function(stage["function"], physics)
+    if by_place := [
+        one.name
+        for one in inspect.signature(function).parameters.values()
+        if one.kind is inspect.Parameter.POSITIONAL_ONLY
+    ]:
+        raise InputError(
+            f'"{stage["function"]}" takes "{by_place[0]}" by its place alone; arguments are given by name, so take the "/" away'
+        )
     parameters = inspect.signature(function).parameters.values()
     names = [one.name for one in parameters if one.kind in NAMED]
     problems += [(f"{stage['key']}.function", message) for message in _lacking(stage, function)]
@@ -87,10 +96,30 @@ def _signature(stage: Mapping[str, Any], physics: tuple[str, str], problems: lis
 
 
 def _function(reference: str, physics: tuple[str, str]) -> Any:
+    """Find a function whose parameters are known."""
     found = refs.resolve(reference, *physics)
     if not callable(found):
         raise InputError(f'"{reference}" is no function')
+    called = found.__call__ if not inspect.isroutine(found) and not inspect.isclass(found) else found
+    if inspect.isclass(found) or any(
+        test(called) for test in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    ):
+        raise InputError(f'"{reference}" is a class, a generator or async; expected a function that returns its value')
+    try:
+        inspect.signature(found)
+    except (TypeError, ValueError) as error:
+        raise InputError(f'"{reference}" has no parameters that Python knows; write a function around it') from error
     return found
+
+
+def _positional(function: Any) -> bool:
+    """Whether a function takes an argument by its place."""
+    kinds = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.VAR_POSITIONAL,
+    )
+    return any(one.kind in kinds for one in inspect.signature(function).parameters.values())
 
 
 def _required(function: Any) -> list[str]:

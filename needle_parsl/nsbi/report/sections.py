@@ -6,7 +6,7 @@ import base64
 import io
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -53,6 +53,15 @@ class SectionFigure(JsonRecord):
     pdf: str
     caption: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse what is no file in base64.
+
+        Raises:
+            ValueError: It is none.
+        """
+        for kind in (self.png, self.pdf):
+            base64.b64decode(kind, validate=True)
+
     @classmethod
     def of(cls, figure: Figure, caption: str = "") -> SectionFigure:
         """Draw a figure of matplotlib; axes of hist or mplhep are in one, too."""
@@ -74,6 +83,15 @@ class SectionCheck(JsonRecord):
     """None for what is no number, which fails."""
     state: State
     sentence: str
+
+    def __post_init__(self) -> None:
+        """Refuse a state that is none.
+
+        Raises:
+            ValueError: It is none.
+        """
+        if self.state not in get_args(State):
+            raise ValueError(f"a check has the state {self.state!r}; expected one of {', '.join(get_args(State))}")
 
 
 def check(value: float, yellow: float, red: float, sentence: str) -> SectionCheck:

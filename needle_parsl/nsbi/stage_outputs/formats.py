@@ -54,7 +54,7 @@ def write(path: Path, kind: str, value: Any, said: str) -> None:
     own = WRITERS[kind]
     try:
         own.write(path, value)
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{said}: found {_what(value)}, expected {own.expects} ({reason})") from error
 
@@ -81,6 +81,8 @@ def check(path: Path, kind: str, said: str) -> None:
     Raises:
         InputError: It is missing, empty, or not of its format.
     """
+    if path.is_symlink():
+        raise InputError(f"{said}: is a link; write the file itself")
     if not path.is_file() or not path.stat().st_size:
         raise InputError(
             f"{said}: {'is empty' if path.is_file() else 'was not written'}; write it to the path that is given"
@@ -101,7 +103,18 @@ def _what(value: Any) -> str:
 def _write_json(path: Path, value: Any) -> None:
     if value is None:
         raise TypeError("nothing was returned")
+    if wrong := _no_texts(value):
+        raise TypeError(f"the key {wrong[0]!r} is no text")
     path.write_text(json.dumps(value, indent=1, allow_nan=False, default=_plain) + "\n", encoding="utf-8")
+
+
+def _no_texts(value: Any) -> list[Any]:
+    """List keys that are no texts: JSON would make texts of them, and two keys may become one."""
+    if isinstance(value, Mapping):
+        return [key for key in value if not isinstance(key, str)] or [
+            k for one in value.values() for k in _no_texts(one)
+        ]
+    return [key for one in value for key in _no_texts(one)] if isinstance(value, list | tuple) else []
 
 
 def _plain(value: Any) -> Any:
@@ -117,14 +130,26 @@ def _write_arrays(path: Path, value: Any) -> None:
     arrays = {name: np.asarray(array) for name, array in _columns(value).items()}
     if wrong := [name for name, array in arrays.items() if array.dtype.kind not in "biufcSU"]:
         raise TypeError(f"{wrong[0]} is no array of numbers or texts")
+    if wrong := [name for name in arrays if "/" in name or name in (".", "..")]:
+        raise ValueError(f'{wrong[0]} is no name of an array; use no "/"')
+    if wrong := [name for name, array in value.items() if np.ma.isMaskedArray(array)]:
+        raise TypeError(f"{wrong[0]} is masked; fill it, and write the mask as an array of its own")
     with h5py.File(path, "w") as file:
         for name, array in arrays.items():
-            file[name] = array.astype("S") if array.dtype.kind == "U" else array
+            if array.dtype.kind == "U":
+                file.create_dataset(name, data=array.astype(object), dtype=h5py.string_dtype())
+            else:
+                file[name] = array
 
 
 def _read_arrays(path: Path) -> dict[str, Any]:
     with h5py.File(path) as file:
-        return {name: own[()] for name, own in file.items() if isinstance(own, h5py.Dataset)}
+        return {name: _array(own) for name, own in file.items() if isinstance(own, h5py.Dataset)}
+
+
+def _array(own: h5py.Dataset) -> Any:
+    """Read an array; texts as texts."""
+    return np.asarray(own.asstr()[()], "U") if h5py.check_string_dtype(own.dtype) else own[()]
 
 
 def _columns(value: Any) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,9 @@ def summed(values: Sequence[Any], said: str) -> Any:
     if isinstance(first, list):
         _same([len(value) if isinstance(value, list) else None for value in values], said, "lengths")
         return [summed([value[place] for value in values], f"{said}[{place}]") for place in range(len(first))]
-    if hasattr(first, "axes"):
+    if all(hasattr(value, "storage_type") for value in values):
         return _histograms(values, said)
-    if isinstance(first, np.ndarray):
+    if any(isinstance(value, np.ndarray) for value in values):
         _same([np.shape(value) for value in values], said, "shapes")
         return _exactly([np.asarray(value) for value in values], said)
     return _numbers(values, said)
@@ -40,7 +40,10 @@ def _numbers(values: Sequence[Any], said: str) -> Any:
     if all(isinstance(value, int) and not isinstance(value, bool) for value in values):
         return sum(values)
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        return math.fsum(values)
+        try:
+            return math.fsum(values)
+        except (OverflowError, ValueError) as error:
+            raise InputError(f"{said}: cannot be added: {error}") from error
     _same(list(values), said, "values, which are no numbers")
     return values[0]
 
@@ -62,14 +65,27 @@ def _histograms(values: Sequence[Any], said: str) -> Any:
 
 
 def _exactly(arrays: Sequence[Any], said: str) -> Any:
-    """Add arrays of the same shape, each element rounded once."""
-    if arrays[0].dtype.kind in "biu":
-        return np.sum(np.stack(arrays), axis=0)
-    if arrays[0].dtype.kind != "f":
+    """Add arrays of the same shape, each element rounded once; the type is that which holds all of theirs."""
+    kind = np.result_type(*arrays) if all(array.dtype.kind in "biufc" for array in arrays) else None
+    if kind is None:
         _same([array.tolist() for array in arrays], said, "texts")
         return arrays[0]
-    stacked = np.stack(arrays).reshape(len(arrays), -1)
-    return np.array([math.fsum(column) for column in stacked.T], arrays[0].dtype).reshape(arrays[0].shape)
+    if kind.kind == "c":
+        return _exactly([a.real for a in arrays], said) + 1j * _exactly([a.imag for a in arrays], said)
+    columns = zip(*(array.ravel().tolist() for array in arrays), strict=True)
+    try:
+        if all(array.dtype.kind in "biu" for array in arrays):
+            found = np.array([_whole(column) for column in columns], np.uint64 if kind.kind == "u" else np.int64)
+        else:
+            found = np.array([math.fsum(column) for column in columns], kind)
+    except (OverflowError, ValueError) as error:
+        raise InputError(f"{said}: cannot be added: {error}") from error
+    return found.reshape(arrays[0].shape)
+
+
+def _whole(column: Iterable[int]) -> int:
+    """Add whole numbers; what 64 bits cannot hold is an OverflowError of NumPy's."""
+    return sum(map(int, column))
 
 
 def _same(facts: Sequence[Any], said: str, what: str) -> None:

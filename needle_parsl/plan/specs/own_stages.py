@@ -35,6 +35,8 @@ class OwnCall:
     """Where the function is; None for a command."""
     given: tuple[tuple[str, Any], ...]
     """Arguments by name: values, tables, or a `File`."""
+    files: tuple[str, ...] = ()
+    """Names of the files among them, without their folders: a function may read a number from one."""
     before: tuple[Before, ...]
     outputs: Outputs
     resources: tuple[str, ...] = ()

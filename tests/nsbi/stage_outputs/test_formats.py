@@ -54,13 +54,13 @@ def test_arrays_of_all_shapes(tmp_path: Path) -> None:
         "one": np.arange(3.0),
         "two": np.ones((2, 3), "float32"),
         "none": np.array(4),
-        "words": np.array(["a", "bc"]),
+        "words": np.array(["a", "bé"]),
     }
     found = back(tmp_path, "arrays", given)
     assert list(found) == sorted(given)
     for name in ("one", "two", "none"):
         np.testing.assert_array_equal(found[name], given[name])
-    assert found["words"].tolist() == [b"a", b"bc"]
+    assert found["words"].tolist() == ["a", "bé"]
 
 
 @pytest.mark.parametrize("kind", ["table", "root", "rntuple"])
@@ -96,6 +96,11 @@ def test_section(tmp_path: Path) -> None:
         ("arrays", [1, 2], "no arrays by name"),
         ("arrays", {"a": [object()]}, "a is no array"),
         ("arrays", {}, "no arrays by name"),
+        ("arrays", {"a/b": [1.0]}, 'a/b is no name of an array; use no "/"'),
+        ("arrays", {"a": np.ma.masked_array([1.0], [True])}, "a is masked"),
+        ("json", {"a": {1: "x", "1": "y"}}, "the key 1 is no text"),
+        ("json", [{"a": object()}], "expected numbers"),
+        ("table", {"a": np.array([1j])}, "expected columns"),
         ("table", 3, "found a value of the type int, expected columns"),
         ("table", {"a": [1, 2], "b": [1]}, "expected columns of the same length"),
         ("root", None, "found nothing, expected columns"),

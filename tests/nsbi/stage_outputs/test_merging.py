@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import permutations
 from typing import Any
 
 import awkward as ak
@@ -85,6 +86,41 @@ def test_what_cannot_be_added_is_said(values: list[Any], words: str) -> None:
     with pytest.raises(InputError) as refused:
         summed(values, "x")
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        [np.array([1]), np.array([1e16]), np.array([-1e16])],
+        [np.array([1.0]), np.array([1j]), np.array([2j])],
+        [np.array([0.1], "float32"), np.array([0.1]), np.array([0.2])],
+        [np.array([2**62]), np.array([-(2**62)]), np.array([2**62])],
+        [np.array([True]), np.array([3], "uint8"), np.array([255], "uint8")],
+        [1, 0.5, 1e16, -1e16],
+    ],
+    ids=["int and float", "complex", "float32", "int64", "bool and uint8", "numbers"],
+)
+def test_terms_of_several_types_have_one_sum_in_any_order(terms: list[Any]) -> None:
+    found = [summed(list(order), "x") for order in permutations(terms)]
+    exact = sum(Fraction(np.real(np.asarray(term)).item()) for term in terms)
+    for one in found:
+        assert np.asarray(one).dtype == np.asarray(found[0]).dtype
+        assert one == found[0]
+        assert np.real(np.asarray(one)).item() == float(exact)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        [np.array([2**62])] * 3,
+        [1.7e308, 1.7e308],
+        [float("inf"), float("-inf")],
+        [np.array([np.inf]), np.array([-np.inf])],
+    ],
+)
+def test_what_no_number_holds_is_said(terms: list[Any]) -> None:
+    with pytest.raises(InputError, match="x: cannot be added: "):
+        summed(terms, "x")
 
 
 def test_profiles_are_refused() -> None:
