@@ -240,3 +240,48 @@ def test_default_size(needle: Callable[..., Any], tmp_path: Path) -> None:
     numbers = files.read_json(tmp_path / "run" / "stages" / "summary" / "nominal" / "numbers.json")
     assert np.abs(numbers["n_trk"]["closure_without_pass_1_errors"]).max() > 5
     assert np.abs(np.array([numbers[name]["pull"] for name in ("n_trk", "tagger")])).max() < 3
+
+
+@pytest.mark.campaign
+def test_pulls_of_many_toys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Over toys with other seeds: no bias, and errors of the right size; a linear score stands for the tagger."""
+    import physics
+    import qg_simulation as simulation
+
+    monkeypatch.setattr(
+        physics, "score", lambda rows, _: {"score": 0.25 * (rows["n_trk"] - 22) + 20 * (rows["width"] - 0.07)}
+    )
+    lists, period = LISTS["pt_slice"], {"name": "A", "luminosity": physics.LUMINOSITY}
+    path, seeded = str(tmp_path / "x.root"), simulation.seeded
+
+    def added(found: list[dict[str, Any]]) -> dict[str, Any]:
+        return {name: sum(one[name] for one in found[1:]) + found[0][name] for name in found[0]}
+
+    def mc(part: dict[str, Any]) -> dict[str, Any]:
+        made = physics.simulate(part, period, path, "ttree", mc=36_000)
+        rows = physics.select({"events": path, "sumw": made}, part, period)
+        return physics.histogram(rows, physics.score(rows, None))
+
+    def data(part: dict[str, Any]) -> dict[str, Any]:
+        physics.simulate_data(part, period, path, "ttree", 200_000)
+        rows = physics.select_data({"events": path})
+        return physics.histogram_data(rows, physics.score(rows, None))
+
+    truth = {
+        model: added([physics.truth(model, part, 1, 300_000, None) for part in lists]) for model in ("data", "pythia")
+    }
+    pulls = []
+    for toy in range(14):
+        monkeypatch.setattr(simulation, "seeded", lambda *names, toy=toy: seeded("toy", toy, *names))
+        simulated, observed = added([mc(part) for part in lists]), added([data(part) for part in lists])
+        factors = physics.factors(simulated)
+        sums = physics.reweight(simulated, observed, factors)
+        shapes = physics.extract(sums)
+        cut = physics.working_points(shapes, (0.5,))
+        found = physics.scale_factors(sums, shapes, cut)
+        spread = [physics.resample(simulated, observed, factors, cut, source, 1, 50) for source in ("data", "MC")]
+        for name in physics.VARIABLES:
+            error = np.hypot(*(one[name].std(axis=0, ddof=1) for one in spread))
+            pulls.append((found[f"{name}.sf"] - physics.true_factors(truth, factors, cut[name], name)) / error)
+    assert abs(np.mean(pulls)) < 0.3
+    assert 0.75 < np.sqrt(np.mean(np.square(pulls))) < 1.25
