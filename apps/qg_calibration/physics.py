@@ -31,14 +31,16 @@ def training_jets(sample: str, pt_slice: Mapping[str, Any], training: int) -> Ar
     generator = simulation.seeded("training", pt_slice["name"])
     made = simulation.simulate("pythia", pt_slice["low"], pt_slice["high"], training, generator)
     rows = selection.selected(
-        _flat(simulation.branches(made, "nominal", truth=True, vectors=False)), "jet_nTracks", 1.0, truth=True
+        flat(simulation.branches(made, "nominal", truth=True, vectors=False)), "jet_nTracks", 1.0, truth=True
     )
     kept = rows["gluon"].reshape(-1) == (sample == "gluon")
     return dict(zip(("pt", "n_trk", "width", "c1"), selection.features(rows)[kept].T, strict=True))
 
 
-def _flat(records: ak.Array) -> ak.Array:
-    """Name the columns of jets as a file does."""
+def flat(records: ak.Array) -> ak.Array:
+    """Name the columns of jets as a TTree does, where an RNTuple has records of them."""
+    if "jet" not in records.fields:
+        return records
     jets = {f"jet_{name}": records.jet[name] for name in records.jet.fields}
     return ak.zip({**{name: records[name] for name in records.fields if name != "jet"}, **jets}, depth_limit=1)
 
@@ -105,9 +107,7 @@ def select_data(simulate_data: Mapping[str, Any]) -> Arrays:
 def _selected(path: str, tree: str, tracks: str, normalisation: float, *, truth: bool) -> Arrays:
     with uproot.open(path) as file:
         records = file[tree].arrays()
-    if "jet" in records.fields:
-        records = _flat(records)
-    found: Arrays = selection.selected(records, tracks, normalisation, truth=truth)
+    found: Arrays = selection.selected(flat(records), tracks, normalisation, truth=truth)
     return found
 
 
@@ -145,7 +145,7 @@ def truth(
     """Fill histograms of a larger sample whose flavours are known, of data and of MC, for the true scale factors."""
     low, high = pt_slice["low"], pt_slice["high"]
     made = simulation.simulate(model, low, high, size, simulation.seeded("truth", model, pt_slice["name"], block))
-    records = _flat(simulation.branches({**made, "pu_weight": np.ones(size)}, "nominal", truth=True, vectors=False))
+    records = flat(simulation.branches({**made, "pu_weight": np.ones(size)}, "nominal", truth=True, vectors=False))
     rows = selection.selected(records, "jet_nTracks", simulation.cross_section(low, high) / size, truth=True)
     return _histograms(rows, score(rows, combine)["score"], rows["weight"])
 
