@@ -153,6 +153,55 @@ def test_gaussian_on_two_nodes_of_four_gpus(slurm: dict[str, str], needle: Calla
     assert list((root / "logs" / "parsl").glob("*/tasks/certificates"))  # encrypted
 
 
+STAGES = """
+name = "stages"
+physics = "physics.py"
+[stages.fill]
+function = "physics.py:fill"
+over = { k = [0, 1, 2, 3, 4, 5] }
+outputs = { spectrum = "hist" }
+merge = "sum"
+[stages.host]
+command = "hostname > {name}; echo $SLURM_JOB_ID {k} >> {name}"
+over = { k = [0, 1] }
+outputs = { name = ".txt" }
+[stages.page]
+function = "physics.py:page"
+after = ["fill", "host"]
+outputs = { page = "section" }
+"""
+STAGES_CODE = """
+import hist
+import numpy as np
+from needle_parsl.nsbi.report.sections import Section, check
+
+
+def fill(k):
+    made = hist.Hist(hist.axis.Regular(10, -2, 2), storage=hist.storage.Weight())
+    rng = np.random.default_rng(k)
+    return made.fill(rng.normal(size=500), weight=rng.exponential(size=500))
+
+
+def page(fill, host):
+    return Section("Hosts", " ".join(open(path).read() for path in host.values()), checks=(check(fill.sum().value, 1, 0, "Filled."),))
+"""
+
+
+def test_stages_of_the_user_run_on_nodes(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "analysis.toml").write_text(STAGES)
+    (tmp_path / "physics.py").write_text(STAGES_CODE)
+    site = machine(tmp_path, CPU, "workers_per_node = 2", 'scratch = "."')
+    ended = needle("run", tmp_path, "--site", site, "--out", tmp_path / "there", "--json", env=slurm)
+    assert ended.code == 0, ended
+    assert ended.json()["done"] == 6 + 1 + 2 + 1 + 1
+    jobs_seen = {path.read_text().split()[1] for path in (tmp_path / "there" / "stages" / "host").rglob("name.txt")}
+    assert all(job.isdecimal() for job in jobs_seen)
+    here = needle("run", tmp_path, "--out", tmp_path / "here", "--json")
+    assert here.code == 0, here
+    merged = Path("stages", "fill", "merged", "spectrum.json")
+    assert (tmp_path / "there" / merged).read_bytes() == (tmp_path / "here" / merged).read_bytes()
+
+
 @pytest.mark.usefixtures("on_slurm")
 def test_each_device_twice_per_node_and_a_marker_on_each_node(tmp_path: Path) -> None:
     from parsl import python_app
