@@ -135,7 +135,8 @@ def test_warnings_of_check(needle: Needle, small_inputs: Path) -> None:
     "analysis", sorted(shipped.folder("apps").glob("*/*.toml")), ids=lambda path: f"{path.parent.name}-{path.stem}"
 )
 def test_every_app_can_be_planned(needle: Needle, analysis: Path) -> None:
-    assert needle("plan", analysis, "--json").json()["networks"] >= 30
+    plan = needle("plan", analysis, "--json").json()
+    assert plan["networks"] >= 30 or plan["more"]  # where stages make the files of samples, the rest is planned behind them
 
 
 def test_plan_tells_packs_and_looks_afresh_on_demand(needle: Needle, small_inputs: Path, tmp_path: Path) -> None:
