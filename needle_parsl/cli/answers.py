@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
-from needle_parsl import addresses, files, plan, records
+from needle_parsl import files, plan, records
 from needle_parsl import summary as summaries
 from needle_parsl.analysis import catalogue, extras
 from needle_parsl.errors import Problem
-from needle_parsl.json_records import Json, JsonRecord, encode
+from needle_parsl.json_records import Json, JsonRecord
 from needle_parsl.plan import packing
 from needle_parsl.records import Record
 from needle_parsl.summary import StagesSummary, Summary
@@ -257,8 +254,3 @@ def _failure(root: Path, record: Record) -> Failure:
     return Failure(
         stage=record.stage, what=record.what, reason=record.reason, detail=record.detail, worker=record.worker, log=log
     )
-
-
-def print_json(facts: object) -> None:
-    """Print an answer as JSON, as `--json` wants it."""
-    typer.echo(json.dumps(addresses.cleaned(encode(facts)), indent=2))

@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from needle_parsl import ownership, rundir
-from needle_parsl.cli import answers, remote, terminal
+from needle_parsl.cli import json_output, remote, terminal
 from needle_parsl.cli.options import Json, RunName
 from needle_parsl.cli.preparation import find
 from needle_parsl.errors import InputError, TaskError, legible
@@ -115,4 +115,4 @@ def cancel(run: RunName, as_json: Json = False) -> None:
     if state is None:
         typer.echo(f"{root}: ended before it began")
         return
-    answers.print_json(state) if as_json else terminal.status(state)
+    json_output.print_json(state) if as_json else terminal.status(state)

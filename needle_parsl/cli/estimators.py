@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress
 
 from needle_parsl import site as sites
-from needle_parsl.cli import answers, terminal
+from needle_parsl.cli import json_output, terminal
 from needle_parsl.cli.options import Json, Overwrite, RunName, SiteName, Trust
 from needle_parsl.cli.preparation import find
 from needle_parsl.cli.terminal import ERR
@@ -75,7 +75,7 @@ def evaluate(  # noqa: PLR0913  each is an option
     with _counted(quiet=as_json) as said:
         facts = evaluation.evaluate(request, machine, said, terminal.said)
     if as_json:
-        answers.print_json(facts)
+        json_output.print_json(facts)
         return
     left = (
         f", {facts['rows'] - facts['events']:,} did not pass the selection" if facts["rows"] > facts["events"] else ""
@@ -123,6 +123,6 @@ def export(
         else []
     )
     if as_json:
-        answers.print_json(facts)
+        json_output.print_json(facts)
     else:
         terminal.exported(facts)

@@ -11,7 +11,7 @@ import typer
 
 from needle_parsl import rundir
 from needle_parsl import site as sites
-from needle_parsl.cli import answers, terminal
+from needle_parsl.cli import json_output, terminal
 from needle_parsl.cli.options import AnalysisFile, Json, RemoteRun, Settings, Unblind
 from needle_parsl.errors import InputError
 from needle_parsl.workflow.executors import wire
@@ -53,7 +53,7 @@ def fetch(run: RemoteRun, out: To = None, as_json: Json = False) -> None:
     rundir.check(folder)
     came = asking.fetch(run, folder)
     if as_json:
-        answers.print_json({"run": run, "folder": str(folder), "files": came})
+        json_output.print_json({"run": run, "folder": str(folder), "files": came})
     else:
         typer.echo(f'{len(came)} files fetched to {folder}; "needle report {folder}" prints the results')
 
@@ -87,7 +87,7 @@ def log(run: str) -> str:
 def _show(facts: dict[str, Any], as_json: bool) -> None:
     """Print where a remote run stands."""
     if as_json:
-        answers.print_json(facts)
+        json_output.print_json(facts)
         return
     typer.echo(f"{facts['run']}: in {facts['folder']} at the site")
     if "state" in facts:

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from needle_parsl import summary as summaries
-from needle_parsl.cli import answers, drivers, failures, preparation, progress, remote, terminal
+from needle_parsl.cli import answers, drivers, failures, json_output, preparation, progress, remote, terminal
 from needle_parsl.cli.options import (
     AnalysisFile,
     Detach,
@@ -55,7 +55,7 @@ def plan_command(
     prepared = preparation.prepare(analysis, site, out, settings, until, afresh=probe or verify)
     facts = answers.planned(prepared, probe=probe)
     if as_json:
-        answers.print_json(facts)
+        json_output.print_json(facts)
     else:
         terminal.warned(prepared.loaded.warnings)
         terminal.explained(prepared)
@@ -103,7 +103,7 @@ def run(  # noqa: PLR0913, PLR0917  each is an option
     if pilot and not outcome.failed:
         members = preparation.members(prepared), preparation.members(whole)
         facts = replace(facts, whole=answers.whole(prepared, whole, members))
-    answers.print_json(facts) if as_json else terminal.ended(facts)
+    json_output.print_json(facts) if as_json else terminal.ended(facts)
     if outcome.failed:  # not by way of the libraries' own ends: HDF5's crashes if the disk was full
         interrupts.leave(2 if outcome.wrong_input else 1)
     if strict and facts.summary is not None and facts.summary.state == "fail":
@@ -130,7 +130,7 @@ def _done(prepared: Prepared, *, quiet: bool) -> Outcome:
 
 def _say_of(root: Path, sentence: str, as_json: bool) -> None:
     """Say what has become of a run that others go on with."""
-    answers.print_json({"run": str(root), "said": sentence}) if as_json else typer.echo(sentence)
+    json_output.print_json({"run": str(root), "said": sentence}) if as_json else typer.echo(sentence)
 
 
 @app.command()
@@ -140,7 +140,7 @@ def status(run_name: RunName, as_json: Json = False) -> None:
         remote.ask(run_name, "status", as_json)
         return
     state = run_state.read(find(run_name))
-    answers.print_json(state) if as_json else terminal.status(state)
+    json_output.print_json(state) if as_json else terminal.status(state)
 
 
 @app.command()
@@ -154,7 +154,7 @@ def report(run_name: RunName, strict: Strict = False, as_json: Json = False) -> 
     if not isinstance(found, dict) or "verdict" not in found:
         raise InputError(f'{root}: its report is of an earlier version of needle; "needle run" writes it anew')
     if as_json:
-        answers.print_json({**found, "report": page})
+        json_output.print_json({**found, "report": page})
     else:
         try:
             summary = summaries.read(found)

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from needle_parsl import reading, site
-from needle_parsl.cli import answers, terminal
+from needle_parsl.cli import json_output, terminal
 from needle_parsl.cli.options import Json, ShownSite, SubmitScript
 from needle_parsl.workflow.executors import preview
 
@@ -25,7 +25,7 @@ def sites(context: typer.Context, as_json: Json = False) -> None:
 
     known = site.known().items()
     found = [{"name": name, "description": site.described(path), "file": str(path)} for name, path in known]
-    answers.print_json(found) if as_json else terminal.sites(found)
+    json_output.print_json(found) if as_json else terminal.sites(found)
 
 
 @sites_app.command("show")
@@ -34,8 +34,8 @@ def sites_show(name: ShownSite, submit_script: SubmitScript = False, as_json: Js
     loaded = site.load(name)
     if submit_script:
         scripts = preview.scripts(loaded, Path(loaded.scratch).expanduser().absolute() / "runs" / "NAME" / "logs")
-        answers.print_json(scripts) if as_json else typer.echo(
+        json_output.print_json(scripts) if as_json else typer.echo(
             "\n".join(f"### {title}\n{text}" for title, text in scripts.items())
         )
         return
-    answers.print_json(asdict(loaded)) if as_json else typer.echo(reading.dump(asdict(loaded)), nl=False)
+    json_output.print_json(asdict(loaded)) if as_json else typer.echo(reading.dump(asdict(loaded)), nl=False)

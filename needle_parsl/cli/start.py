@@ -10,7 +10,7 @@ import typer
 
 from needle_parsl import scaffold
 from needle_parsl.analysis import extras, read
-from needle_parsl.cli import answers, terminal
+from needle_parsl.cli import json_output, terminal
 from needle_parsl.cli.options import AnalysisFile, App, DataFile, Json, Settings
 from needle_parsl.errors import InputError, Problem
 from needle_parsl.workflow import probe, stage_probe, trust
@@ -33,7 +33,7 @@ def init(
     written = scaffold.from_data(folder, files) if app_name is None else scaffold.from_app(folder, app_name)
     problems = _mistakes(folder)
     facts = {"written": [str(path) for path in written], "problems": [asdict(problem) for problem in problems]}
-    answers.print_json(facts) if as_json else terminal.started(folder, written, problems)
+    json_output.print_json(facts) if as_json else terminal.started(folder, written, problems)
 
 
 def _mistakes(folder: Path) -> tuple[Problem, ...]:
@@ -58,7 +58,7 @@ def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = Fal
         inputs, looked = probe.probe(loaded)
     except InputError as error:
         if as_json:
-            answers.print_json({"ok": False, "problems": [asdict(problem) for problem in error.listed()]})
+            json_output.print_json({"ok": False, "problems": [asdict(problem) for problem in error.listed()]})
             raise typer.Exit(2) from error
         raise
     warnings = [asdict(warning) for warning in loaded.warnings]
@@ -71,7 +71,7 @@ def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = Fal
         "exact": inputs.exact,
     }
     if as_json:
-        answers.print_json(facts)
+        json_output.print_json(facts)
     else:
         terminal.warned(loaded.warnings)
         terminal.checked(loaded.path, len(looked.files), [*looked.notes, *extras.wished()])

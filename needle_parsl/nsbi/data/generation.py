@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import uproot
 
 from needle_parsl import refs
 from needle_parsl.errors import InputError
@@ -76,6 +75,8 @@ def _call(reference: str, source: str, path: str, *arguments: object) -> Columns
 
 def write(path: Path, columns: Mapping[str, npt.NDArray[np.generic]]) -> None:
     """Write columns as a TTree under a temporary name, then rename the file."""
+    import uproot  # noqa: PLC0415  slow to load, and the look at input files needs `generate` alone
+
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
