@@ -226,7 +226,8 @@ def test_the_worst_comes_first_and_the_heading_says_what_it_means() -> None:
     assert [finding.check for finding in run.ranked(findings)][:4] == ["asimov", "truth", "events", "toys"]
     assert run.verdict(findings) == ("fail", "do not quote: 2 of 6 checks failed; 1 have no power")
     assert run.verdict(findings[1:3])[0] == "no power"
-    assert run.verdict(findings[2:3]) == ("pass", "all 1 checks pass")
+    assert run.verdict(findings[2:3]) == ("pass", "the check passes")
+    assert run.verdict([]) == ("pass", "no checks")
 
 
 def test_a_pass_whose_error_is_larger_than_its_threshold_is_none() -> None:
