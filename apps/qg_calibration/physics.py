@@ -113,7 +113,7 @@ def _selected(path: str, tree: str, tracks: str, normalisation: float, *, truth:
 
 def score(select: Arrays, combine: Mapping[str, str]) -> Arrays:
     """Evaluate the tagger, ln p_gluon / p_quark of the ensemble, for both jets; shape (N, 2)."""
-    from needle_parsl.nsbi.estimators import files  # noqa: PLC0415  loads torch
+    from needle_parsl.nsbi.estimators import files  # noqa: PLC0415  loads torch, which one stage of twenty needs
 
     estimator = files.read(Path(combine["gluon"]))
     return {"score": estimator.log_ratio(selection.features(select)).reshape(-1, 2)}

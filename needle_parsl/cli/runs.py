@@ -96,7 +96,11 @@ def run(  # noqa: PLR0913, PLR0917  each is an option
     outcome = _done(prepared, quiet=as_json)
     if prepared.more and not outcome.failed:
         terminal.said("stages have made the files of the samples; the rest is planned with them")
-        prepared = preparation.prepare(analysis, site, prepared.root, settings, until, unblind=unblind)
+        prepared = (
+            preparation.pilot(whole, pilot, analysis, site, settings, until)
+            if pilot
+            else preparation.prepare(analysis, site, prepared.root, settings, until, unblind=unblind)
+        )
         terminal.warned(prepared.loaded.warnings)
         outcome = _done(prepared, quiet=as_json).after(outcome)
     facts = answers.ended(prepared, outcome)

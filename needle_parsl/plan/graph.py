@@ -145,9 +145,8 @@ def _measured(graph: Graph) -> None:
     ratios = _ratios(analysis)
     packs = training.of_ratios(graph, ratios, partial(training.members, graph), stores)
     estimators = estimating.combine(graph, ratios, packs, stores)
-    if (
-        analysis.unfitted or analysis.features.parameters
-    ):  # what comes next is made of events at one value of the parameters
+    # What comes next needs a model, and is made of events at one value of the parameters.
+    if analysis.unfitted or analysis.features.parameters:
         for ratio in ratios:
             _diagnose(graph, ratio, packs[ratio.name], estimators[ratio.name], stores)
         if analysis.unfitted:
