@@ -256,6 +256,7 @@ if __name__ == "__main__":
     shared = manager.dict()
     threading.Thread(target=process_pool.watched, args=(Path("lost"),), daemon=True).start()
     time.sleep(1)
+    manager._stop_event = threading.Event()
     if sys.argv[1] == "kill":
         os.kill(manager._process.pid, signal.SIGKILL)
         time.sleep(60)
@@ -267,7 +268,6 @@ if __name__ == "__main__":
         worker = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,), name="HTEX-Worker-0")
         worker.start()
         time.sleep(1)
-        manager._stop_event = threading.Event()
         manager._stop_event.set()
         worker.terminate()
         worker.join()
@@ -277,6 +277,7 @@ if __name__ == "__main__":
         manager.shutdown()  # as Python does at its end, while the watch is still there
         time.sleep(1)
     print(len(shared))
+    manager._stop_event.set()  # Parsl does, before Python ends the manager
 """
 
 
