@@ -122,17 +122,25 @@ def resolve(reference: str, source: str = "", path: str = "") -> Any:
     Raises:
         InputError: The module cannot be imported or has no such name.
     """
-    module_name, attribute = split(reference)
+    found, (name, attribute) = module(reference, source, path), split(reference)
+    if not hasattr(found, attribute):
+        raise InputError(f'{name} has no "{attribute}"{closest(attribute, public(found))}')
+    return getattr(found, attribute)
+
+
+def module(reference: str, source: str = "", path: str = "") -> types.ModuleType:
+    """Import the module of a reference; the arguments are those of `resolve`.
+
+    Raises:
+        InputError: It cannot be imported.
+    """
+    name, _ = split(reference)
     _reach(path)
     try:
-        is_file = module_name.endswith(".py")
         with alone(reference):
-            module = load_source(source, path) if is_file else importlib.import_module(module_name)
+            return load_source(source, path) if name.endswith(".py") else importlib.import_module(name)
     except (Exception, SystemExit) as error:
-        raise InputError(f"{module_name} cannot be imported: {type(error).__name__}: {error}") from error
-    if not hasattr(module, attribute):
-        raise InputError(f'{module_name} has no "{attribute}"{closest(attribute, public(module))}')
-    return getattr(module, attribute)
+        raise InputError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def located(reference: str, source: str = "", path: str = "") -> str:

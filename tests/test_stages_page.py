@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from needle_parsl import files
 
@@ -44,6 +46,23 @@ def test_example_runs(title: str, needle: Callable[..., Any], tmp_path: Path) ->
     assert ended.json()["done"] == tasks
     for name in outputs:
         assert (tmp_path / ended.json()["run"] / "stages" / name).is_file()
+
+
+@pytest.mark.slow
+def test_region_of_a_network_is_that_of_the_page(needle: Callable[..., Any], tmp_path: Path) -> None:
+    section = PAGE.partition("## Columns from networks and from stages")[2].partition("\n## ")[0]
+    for name, text in re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)```", section, re.DOTALL):
+        (tmp_path / name).write_text(text)
+    for seed, name in enumerate(("signal", "background", "training_signal", "training_background")):
+        x, y = np.random.default_rng(seed).normal(1.0 if "signal" in name else 0.0, 1.0, (2, 12_000))
+        table = pa.table({"x": x, "y": y, "weight": np.full(12_000, 0.02 if "signal" in name else 0.2)})
+        parquet.write_table(table, tmp_path / f"{name}.parquet")
+    ended = needle("run", tmp_path, "--json", "--set", "training.members=2", "--set", "training.epochs=5")
+    assert ended.code == 0, ended
+    root = tmp_path / "runs" / "region"
+    assert (root / "analyses" / "preselection" / "estimators" / "signal" / "estimator.h5").is_file()
+    counts = files.read_json(root / "regions" / "control.json")
+    assert 0 < sum(counts["expected"]["background"]) < 2400, counts
 
 
 def test_shared_calls_are_counted(needle: Callable[..., Any], tmp_path: Path) -> None:

@@ -35,12 +35,13 @@ class Loaded:
     """What is allowed, and yet hardly meant."""
 
 
-def read(path: Path, settings: list[str] | None = None) -> Loaded:
+def read(path: Path, settings: list[str] | None = None, *, fitted: bool = True) -> Loaded:
     """Read an analysis with its mistakes, so that those of its input files can be told in the same breath.
 
     Args:
         path: The TOML file, or a folder that holds an `analysis.toml`.
         settings: Overrides, as in `--set training.members=50`.
+        fitted: Whether it is to have a model, if it has no stages of its own.
 
     Raises:
         InputError: It is no TOML file.
@@ -50,7 +51,7 @@ def read(path: Path, settings: list[str] | None = None) -> Loaded:
     reader = TableReader(Places(path, settings or []))
     reading.override(table, settings or [], Analysis, reader)
     analysis = reader.table(Analysis, table)
-    for key in _missing(analysis, table):
+    for key in _missing(analysis, table, fitted=fitted):
         reader.lack(key, "is missing; expected a table")
     analysis = lists.resolved(analysis, reader.complain)
     rules.check(analysis, reader.complain)
@@ -70,11 +71,12 @@ def read(path: Path, settings: list[str] | None = None) -> Loaded:
     )
 
 
-def _missing(analysis: Analysis, table: Mapping[str, object]) -> list[str]:
-    """List the tables that only an analysis with stages of the user's may leave out."""
+def _missing(analysis: Analysis, table: Mapping[str, object], *, fitted: bool) -> list[str]:
+    """List the tables that only an analysis with stages of the user's, or for one, may leave out."""
     lacking = [key for key in ("samples", "model") if key not in table]
-    free = analysis.stages and (lacking == ["samples", "model"] or (lacking == ["model"] and "ratios" in table))
-    return [] if free else lacking
+    alone = bool(analysis.stages) and lacking == ["samples", "model"]
+    unfitted = bool(analysis.stages or not fitted) and lacking == ["model"] and "ratios" in table
+    return [] if alone or unfitted else lacking
 
 
 def load(path: Path, settings: list[str] | None = None) -> Loaded:

@@ -95,7 +95,7 @@ def run(  # noqa: PLR0913, PLR0917  each is an option
         terminal.said(note)
     outcome = _done(prepared, quiet=as_json)
     if prepared.more and not outcome.failed:
-        terminal.said("stages have made the files of the samples; the rest is planned with them")
+        terminal.said("these stages are done; the rest is planned with what they have made")
         prepared = (
             preparation.pilot(whole, pilot, analysis, site, settings, until)
             if pilot

@@ -13,7 +13,7 @@ from needle_parsl.analysis import extras, read
 from needle_parsl.cli import json_output, terminal
 from needle_parsl.cli.options import AnalysisFile, App, DataFile, Json, Settings
 from needle_parsl.errors import InputError, Problem
-from needle_parsl.workflow import probe, stage_probe, trust
+from needle_parsl.workflow import probe, stage_analyses, stage_probe, trust
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -41,6 +41,7 @@ def _mistakes(folder: Path) -> tuple[Problem, ...]:
     try:
         loaded = read(folder)
         stage_probe.look(loaded)
+        stage_analyses.check(loaded)
         probe.probe(loaded)
     except InputError as error:
         return error.listed()
@@ -55,6 +56,7 @@ def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = Fal
         for sentence in trust.foreign(loaded):
             terminal.said(sentence)
         stage_probe.look(loaded)
+        stage_analyses.check(loaded)
         inputs, looked = probe.probe(loaded)
     except InputError as error:
         if as_json:

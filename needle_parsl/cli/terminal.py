@@ -96,7 +96,7 @@ def planned(plan: PlanAnswer) -> None:
             f"{calls} calls of your stages in {calls - plan.shared} tasks: {plan.shared} ({plan.shared / calls:.0%}) are made from the same as another"
         )
     if plan.more:
-        OUT.print("the rest is planned when these stages have made the files of the samples")
+        OUT.print("the rest is planned when these are done")
     left = f"{todo} tasks to do" if todo else "up to date"
     if todo:
         cost(plan.cost)

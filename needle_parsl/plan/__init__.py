@@ -6,6 +6,7 @@ from needle_parsl.plan.graph import Plan, build, build_first, sources
 from needle_parsl.plan.keys import content, digest
 from needle_parsl.plan.specs import (
     Classes,
+    ComputedSpec,
     Convert,
     File,
     Generate,
@@ -20,6 +21,7 @@ from needle_parsl.plan.specs import (
 __all__ = [
     "OBSERVED",
     "Classes",
+    "ComputedSpec",
     "Convert",
     "File",
     "Generate",

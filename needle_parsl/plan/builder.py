@@ -25,11 +25,15 @@ class StageInputs:
     files: Mapping[str, tuple[specs.File, ...]]
     """Files over which stages go, by pattern."""
     physics: Physics
-    """Their code; digests are of what they import alone, so that other code of the analysis does not count."""
+    """Their code; digests are of what they import alone."""
+    functions: Mapping[str, str]
+    """Digests of what a function consists of, by its reference."""
     resources: Mapping[str, tuple[str, ...]]
     """Digests of the files that the command of a stage names."""
     folder: str
     """That of the analysis."""
+    analyses: Mapping[str, tuple[Task, ...]] = field(default_factory=dict)
+    """Tasks of the analysis that a stage names, up to its estimators."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,8 @@ class Inputs:
     """Weights that trainings start from: by what the analysis calls them, and by what is learned, "" for anything."""
     shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Features by whose values the events of a sample are found in its variations, which are made of them."""
+    columns: Mapping[str, specs.ComputedSpec] = field(default_factory=dict)
+    """Columns that are computed from what stages of the user's make."""
     stages: StageInputs | None = None
     """None where the user's stages are left out of the plan."""
 
@@ -136,6 +142,23 @@ class Graph:
         self.tasks.append(task)
         self.shareable[key] = task
         return task
+
+    def add_analysis(self, name: str, planned: Sequence[Task]) -> list[Task]:
+        """Add the tasks of the analysis that a stage of the user's names."""
+        keys = {task.key: digest(["part", name, task.key]) for task in planned}
+        found = [
+            replace(
+                task,
+                name=f"{name}/{task.name}",
+                part=name,
+                key=keys[task.key],
+                after=tuple(keys[key] for key in task.after),
+            )
+            for task in planned
+        ]
+        self.tasks += found
+        self.networks += sum(len(task.spec.members) for task in found if isinstance(task.spec, specs.Train))
+        return found
 
     def named(self, stage: OwnStage) -> str:
         """Name a stage of the user's."""

@@ -51,13 +51,19 @@ def conversion(graph: Graph, name: str, sample: Sample | Data, files: tuple[spec
     used = {*names, *analysis.split.id}.union(*(expressions.parse(text).names() for text in texts))
     derived = expressions.ordered(features.derived, used)
     used.update(*(expressions.parse(text).names() for _, text in derived))
-    computed = tuple((made, how) for made, how in features.computed.items() if made in used)
+    computed = tuple((made, _computed(graph, made)) for made in features.computed if made in used)
     return specs.Convert(
         sample=name, files=files, tree=sample.tree, features=names, weight=weight, selections=kept, id=analysis.split.id, salt=graph.salt("split"), derived=derived,
         on_bad_file=sample.on_bad_file, computed=computed, particles=None if region else _stored(features.particles), physics=graph.inputs.physics if computed else None,
         joint=known, content=shared, nan=None if region or "nan" not in features.missing else Wanted.of(features.missing).stored,
         memory=graph.memory, region=name.partition(REGION)[2],
     )  # fmt: skip
+
+
+def _computed(graph: Graph, name: str) -> specs.ComputedSpec:
+    """Say how a column is computed; what stages of the user's give has been found already."""
+    how = graph.analysis.features.computed[name]
+    return graph.inputs.columns.get(name) or specs.ComputedSpec(function=how.function, columns=how.columns)
 
 
 def _stored(particles: Particles | None) -> Particles | None:

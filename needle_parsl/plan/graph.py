@@ -77,18 +77,19 @@ class Plan:
             InputError: There is no such stage.
         """
         names = [known.name for known in self.order()]
-        if stage not in names:
-            raise InputError(f"--until {stage}: there is no such stage{closest(stage, names)}")
+        parts = {task.part for task in self.tasks if task.part}
+        if stage not in {*names, *parts}:
+            raise InputError(f"--until {stage}: there is no such stage{closest(stage, [*names, *parts])}")
         if stage not in STAGES:
             return self._leading_to(stage)
         kept = names[: names.index(stage) + 1]
-        return replace(self, tasks=tuple(task for task in self.tasks if task.stage.name in kept))
+        return replace(self, tasks=tuple(task for task in self.tasks if task.part or task.stage.name in kept))
 
     def _leading_to(self, stage: str) -> Plan:
         """Keep a stage of the user's, and what it needs."""
         wanted: set[str] = set()
         for task in reversed(self.tasks):
-            if task.stage.name == stage or task.key in wanted:
+            if stage in (task.stage.name, task.part) or task.key in wanted:
                 wanted |= {task.key, *task.after}
         return replace(self, tasks=tuple(task for task in self.tasks if task.key in wanted))
 

@@ -12,7 +12,7 @@ from needle_parsl.analysis.tables.stages import made_by, suffix
 from needle_parsl.errors import InputError
 from needle_parsl.plan import stage_items, stage_rules
 from needle_parsl.plan.builder import Calls, Graph, Item, StageInputs
-from needle_parsl.plan.specs import Before, File, OwnCall, OwnMerge, Physics, Task
+from needle_parsl.plan.specs import Before, File, OwnCall, OwnMerge, Task
 from needle_parsl.plan.specs.own_stages import Outputs
 from needle_parsl.plan.stages import STAGES, Stage
 
@@ -60,12 +60,21 @@ def add(graph: Graph, analysis: Analysis, name: str) -> Calls:
     own, inputs = analysis.stages[name], graph.inputs.stages
     assert inputs is not None
     calls = graph.own[name] = Calls(own)
+    if own.analysis:
+        calls.items = _estimators(graph, name, inputs)
+        return calls
     for label, item in stage_items.named(stage_items.items(analysis, own, inputs.files)):
         task = _call(graph, name, own, label, item, inputs)
         calls.items.append((label, item, task))
     if own.merge:
-        calls.merged = list(_merges(graph, name, calls, inputs.physics))
+        calls.merged = list(_merges(graph, name, calls, inputs))
     return calls
+
+
+def _estimators(graph: Graph, name: str, inputs: StageInputs) -> list[tuple[str, Item, Task]]:
+    """Plan the analysis of a stage; what comes out of it are its estimators, by the names of their ratios."""
+    planned = graph.add_analysis(name, inputs.analyses[name])
+    return [(task.own().name, {}, task) for task in planned if task.stage.name == "combine"]
 
 
 def _call(graph: Graph, name: str, own: OwnStage, label: str, item: Item, inputs: StageInputs) -> Task:
@@ -76,6 +85,7 @@ def _call(graph: Graph, name: str, own: OwnStage, label: str, item: Item, inputs
     spec = OwnCall(
         work=own.function or own.command,
         physics=inputs.physics if own.function else None,
+        code=inputs.functions.get(own.function, ""),
         given=tuple(given.items()),
         files=tuple(PurePosixPath(one.path).name for one in given.values() if isinstance(one, File)),
         before=tuple(before),
@@ -109,7 +119,7 @@ def _before(graph: Graph, own: OwnStage, item: Item, taken: set[str] | None) -> 
             raise InputError(f"stages.{graph.named(own)}.after: {_disagreement(name, earlier, item)}")
         waits += tasks
         if taken is None or name in taken:
-            outputs = _outputs(earlier.stage) if earlier else ()
+            outputs = _outputs(earlier.stage) if earlier and not earlier.stage.analysis else ()
             found.append(
                 Before(argument=name, outputs=outputs, items=argument, places=tuple(task.place for task in tasks))
             )
@@ -134,6 +144,8 @@ def _needle(graph: Graph, stage: str) -> tuple[list[Task], tuple[str, ...]]:
 
 def _aligned(earlier: Calls, item: Item) -> tuple[list[Task], tuple[str, ...]]:
     """Give the calls of an earlier stage whose members agree with those of a call, in lists of the same name; and names, where there may be several."""
+    if earlier.stage.analysis:
+        return [task for _, _, task in earlier.items], tuple(ratio for ratio, _, _ in earlier.items)
     common = tuple(name for name in earlier.lists() if name in item)
     rest = [name for name in earlier.lists() if name not in item]
     if common not in earlier.groups:
@@ -147,7 +159,7 @@ def _aligned(earlier: Calls, item: Item) -> tuple[list[Task], tuple[str, ...]]:
     return [task for _, task in found], stage_items.distinct(names)
 
 
-def _merges(graph: Graph, name: str, calls: Calls, physics: Physics) -> Iterator[tuple[str, Item, Task]]:
+def _merges(graph: Graph, name: str, calls: Calls, inputs: StageInputs) -> Iterator[tuple[str, Item, Task]]:
     """Plan a merge for all members of the lists that stay apart; one of all calls if none does."""
     apart = calls.stage.apart()
     groups: dict[tuple[str, ...], tuple[Item, list[Task]]] = {}
@@ -158,13 +170,14 @@ def _merges(graph: Graph, name: str, calls: Calls, physics: Physics) -> Iterator
         (kept for kept, _ in groups.values()), stage_items.MERGED, [label for label, _, _ in calls.items]
     )
     for (label, kept), (_, tasks) in zip(named, groups.values(), strict=True):
-        yield label, kept, _merge(graph, name, calls.stage, label, tasks, physics)
+        yield label, kept, _merge(graph, name, calls.stage, label, tasks, inputs)
 
 
-def _merge(graph: Graph, name: str, own: OwnStage, label: str, tasks: Sequence[Task], physics: Physics) -> Task:
+def _merge(graph: Graph, name: str, own: OwnStage, label: str, tasks: Sequence[Task], inputs: StageInputs) -> Task:
     spec = OwnMerge(
         how=own.merge,
-        physics=physics if ":" in own.merge else None,
+        physics=inputs.physics if ":" in own.merge else None,
+        code=inputs.functions.get(own.merge, ""),
         outputs=_outputs(own),
         places=tuple(task.place for task in tasks),
     )

@@ -22,6 +22,7 @@ def problems(analysis: Analysis) -> Found:
     for circle in circles(analysis.stages):
         yield f"stages.{circle[0]}.after", f"goes round in a circle: {' after '.join([*circle, circle[0]])}"
     yield from _files(analysis)
+    yield from _columns(analysis)
 
 
 def _after(analysis: Analysis, name: str, stage: OwnStage) -> Found:
@@ -107,9 +108,36 @@ def _files(analysis: Analysis) -> Found:
             yield key, f'"{output}" is no output of the stage "{stage}"{closest(output, kinds)}'
         elif not output and len(events) != 1:
             yield key, f'"{stage}" has {len(events)} outputs with events; write "{MADE}{stage}.OUTPUT"'
-        late = sorted(before for before in {stage, *ancestors(analysis.stages, stage)} if before in STAGES)
-        if late:
-            yield key, f'the stage "{stage}" comes after "{late[0]}", and so cannot make the files of a sample'
+        if late := _late(analysis, stage):
+            yield key, f'the stage "{stage}" comes after "{late}", and so cannot make the files of a sample'
+
+
+def _late(analysis: Analysis, stage: str) -> str:
+    """Name a stage of needle's after which a stage comes; empty if there is none."""
+    return min((before for before in ancestors(analysis.stages, stage) if before in STAGES), default="")
+
+
+def _columns(analysis: Analysis) -> Found:
+    """Check what stages give to computed columns."""
+    for key, name in made_columns(analysis):
+        own = analysis.stages.get(name)
+        if own is None:
+            yield key, f'"{name}" is no stage of yours{closest(name, analysis.stages)}'
+        elif key.endswith(".ratio") and not own.analysis:
+            yield key, f'the stage "{name}" has no analysis, and so no ratios'
+        elif not key.endswith(".ratio") and (own.apart() or (own.over and not own.merge)):
+            yield key, f'the stage "{name}" has several outputs; give it a merge of all'
+        elif late := _late(analysis, name):
+            yield key, f'the stage "{name}" comes after "{late}", and so cannot make a column'
+
+
+def made_columns(analysis: Analysis) -> list[tuple[str, str]]:
+    """List the keys at which stages give something to a computed column, with their names."""
+    found = []
+    for name, column in analysis.features.computed.items():
+        found += [(f"features.computed.{name}.after", stage) for stage in column.after]
+        found += [(f"features.computed.{name}.ratio", column.ratio.partition(".")[0])] if column.ratio else []
+    return found
 
 
 def holds_events(kind: str) -> bool:
@@ -138,7 +166,7 @@ def made_for(analysis: Analysis) -> list[tuple[str, str, str, str]]:
 
 
 def first(analysis: Analysis) -> list[str]:
-    """List the stages that make files of samples, with those before them, in their order."""
-    makers = {made_by(text)[0] for _, text in made_files(analysis)}
+    """List the stages that make files of samples, or columns, with those before them, in their order."""
+    makers = {made_by(text)[0] for _, text in made_files(analysis)} | {name for _, name in made_columns(analysis)}
     needed = makers.union(*(ancestors(analysis.stages, name) for name in makers if name in analysis.stages))
     return [name for name in ordered(analysis.stages) if name in needed]

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Needs = Literal["cpu", "gpu", "io", "wide"]
-"""What a task needs: a small share of a node, one that trains, one that is near the files; or any of many, for what comes by the
-thousand, is short, and reads nothing outside of the run directory, so that it may go through Globus Compute."""
+Needs = Literal["cpu", "gpu", "io", "wide", "mpi"]
+"""What a task needs: a small share of a node, one that trains, one that is near the files; any of many, for what comes by the
+thousand, is short, and reads nothing outside of the run directory, so that it may go through Globus Compute; or all nodes of a block, for an MPI program."""
 
 
 @dataclass(frozen=True, kw_only=True)

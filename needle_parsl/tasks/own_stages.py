@@ -96,16 +96,11 @@ def _before(root: str, one: specs.Before) -> Any:
     read = (
         (lambda place: str(Path(root) / place))
         if not one.outputs
-        else (lambda place: _read(Path(root) / place, one.outputs))
+        else (lambda place: formats.outputs(Path(root) / place, one.outputs))
     )
     if one.items:
         return {name: read(place) for name, place in zip(one.items, one.places, strict=True)}
     return read(one.places[0]) if one.places else {}
-
-
-def _read(folder: Path, outputs: specs.Outputs) -> Any:
-    found = {name: formats.read(folder / f"{name}{suffix(kind)}", kind) for name, kind in outputs}
-    return found if len(found) > 1 else next(iter(found.values()))
 
 
 def command_line(root: str, task: Task) -> list[str]:
@@ -183,7 +178,7 @@ def _merged(root: str, task: Task, folder: Path) -> None:
 def _merge_in(
     root: str, spec: specs.OwnMerge, function: Callable[..., Any], places: Sequence[str], folder: Path
 ) -> None:
-    values = [_read(Path(root) / place, spec.outputs) for place in places]
+    values = [formats.outputs(Path(root) / place, spec.outputs) for place in places]
     paths = {name: str(folder / f"{name}{suffix(kind)}") for name, kind in spec.outputs}
     own = {name: path for name, path in paths.items() if name in _parameters(function)}
     result = _safely(function, spec.how, values, **own)

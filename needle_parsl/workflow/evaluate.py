@@ -22,7 +22,7 @@ from needle_parsl.plan.builder import Graph
 from needle_parsl.plan.events import conversion
 from needle_parsl.ranges import ranges
 from needle_parsl.site import Site
-from needle_parsl.workflow import dask, forms, overwrite, user_process
+from needle_parsl.workflow import dask, forms, overwrite, stage_analyses, user_process
 from needle_parsl.workflow import trust as trusting
 
 TASKS = "needle_parsl.tasks.application:"
@@ -133,9 +133,10 @@ def _wanted(
     """Say what is read of new events, what the analysis reads of observed ones; and give the user's code, with its limit."""
     loaded = analysis.read(request.root / rundir.ANALYSIS)
     physics = trusting.code(request.root, loaded, networks=networks, trust=request.trust, say=say)
-    graph = Graph(
-        analysis=loaded.analysis, inputs=plan.Inputs(files={}, physics=physics, exact=False), pack=1, memory=2**30
-    )
+    learned = stage_analyses.of_run(request.root, loaded.analysis)
+    whole, columns = stage_analyses.with_columns(loaded.analysis, learned, request.root, {})
+    inputs = plan.Inputs(files={}, physics=physics, exact=False, columns=columns)
+    graph = Graph(analysis=whole, inputs=inputs, pack=1, memory=2**30)
     events = conversion(graph, SAMPLE, analysis.Data(files=request.files, tree=request.tree), ())
     wanted = loaded.analysis.features.parameters
     for name, _ in request.at:

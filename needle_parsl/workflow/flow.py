@@ -76,17 +76,24 @@ def _submission(machine: executors.Machine, root: Path, site: Site) -> Submit:
 
     kernel, labels = machine.kernel, machine.labels
     programs = {label: bash_app(program, data_flow_kernel=kernel, executors=[label]) for label in labels.values()}
+    launched = bash_app(mpi_program, data_flow_kernel=kernel, executors=[labels[MPI]])
     together = bash_app(mpi.program, data_flow_kernel=kernel, executors=[labels[MPI]])
     workers = {label: python_app(worker.call, data_flow_kernel=kernel, executors=[label]) for label in labels.values()}
 
     def work(step: str, task: Task, *before: object) -> Future[Record]:
         function, needs = task.stage.step(step)
-        future: Future[Record] = workers[labels[needs]](function, str(root), task, *before)
+        # What an MPI program has left is looked at by one worker.
+        label = labels["cpu" if needs == MPI else needs]
+        future: Future[Record] = workers[label](function, str(root), task, *before)
         return future
 
     def commanded(task: Task, *before: Record | Future[Record]) -> Future[Record]:
         said = _files(root / rundir.LOGS / f"{task.stage.name}.{task.name}")
-        ended = programs[labels[task.stage.needs]](str(root), task, inputs=list(before), **said)
+        if task.stage.needs == MPI and by_mpi(machine, site):
+            nodes = mpi.specification(site.shapes()[MPI])
+            ended = launched(str(root), task, inputs=list(before), **said, parsl_resource_specification=nodes)
+        else:
+            ended = programs[labels[task.stage.needs]](str(root), task, inputs=list(before), **said)
         return work("", task, time.time(), ended)
 
     def one(task: Task, *before: Record | Future[Record]) -> Future[Record]:
@@ -173,8 +180,20 @@ class _Endings:
             raise self.error
 
 
-def program(root: str, task: Task, inputs: object, stdout: object, stderr: object) -> str:  # noqa: ARG001  Parsl takes them
+def mpi_program(
+    root: str,
+    task: Task,
+    inputs: object,
+    stdout: object,
+    stderr: object,
+    parsl_resource_specification: object,  # noqa: ARG001  Parsl takes it
+) -> str:
+    """Give the command line of a task that is an MPI program on all nodes of a block; a bash_app. Parsl sets the launcher."""
+    return program(root, task, inputs, stdout, stderr, launcher="$PARSL_MPI_PREFIX ")
+
+
+def program(root: str, task: Task, inputs: object, stdout: object, stderr: object, launcher: str = "") -> str:  # noqa: ARG001  Parsl takes them
     """Give the command line of a task that is one, which is a process of its own; a bash_app. Parsl waits for what is before it."""
     bounds = supervised.bounded(task.limit, task.output, task.stage.limit_key)
-    words = worker.command(root, task)
-    return shlex.join(supervised.command(os.getpid(), supervised.INHERIT, words, bounds))
+    watched = shlex.join(supervised.command(os.getpid(), supervised.INHERIT, [], bounds))
+    return f"{watched} {launcher}{shlex.join(worker.command(root, task))}"

@@ -47,7 +47,7 @@ class Journal:
         with self.lock:
             ledger.append(root, ended)
             if record and task.stage.name == "convert":
-                rundir.discard_parts(root, task.name)
+                rundir.discard_parts(root / task.folder, task.own().name)
             (outcome.failed if ended.reason else outcome.done).append(ended)
             outcome.wrong_input |= isinstance(error, InputError)
             if time.time() - self.written > 1:
@@ -81,6 +81,7 @@ class Journal:
             "unblinded": list(prepared.unblinded),
             "inputs": asdict(prepared.looked),
             **({"stage_inputs": asdict(prepared.stages)} if prepared.stages else {}),
+            **({"stage_analyses": prepared.analyses} if prepared.analyses else {}),
         }
         write_json(prepared.root / rundir.RUN, facts)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 from needle_parsl import addresses, plan, rundir
 from needle_parsl.analysis.file import Loaded
 from needle_parsl.plan import Plan, Task, stage_rules
+from needle_parsl.plan.stages import STAGES
 from needle_parsl.records import Record, holds
 from needle_parsl.site import Site
-from needle_parsl.workflow import changes, ledger, probe, run_state, stage_probe
+from needle_parsl.workflow import changes, ledger, probe, run_state, stage_analyses, stage_probe
 
 MOST = 12
 """Differences from an earlier run that are listed."""
@@ -50,8 +51,12 @@ class Prepared:
     earlier: Earlier
     stages: stage_probe.StagesLooked | None = None
     """What a look at the user's stages has told."""
+    learned: Mapping[str, Loaded] = field(default_factory=dict)
+    """Analyses that stages name, by these."""
+    analyses: Mapping[str, Any] = field(default_factory=dict)
+    """What looks at their inputs have told, as `probe.Looked` in plain values."""
     more: bool = False
-    """Whether there is more to plan when these tasks are done: they make the files of samples."""
+    """Whether there is more to plan when these tasks are done: they make files of samples, or columns."""
     unblinded: tuple[dict[str, str], ...]
     """Who has looked at the data, when, and how they asked for it; the latest last."""
 
@@ -83,22 +88,27 @@ def prepare(
         InputError: Something about the input is wrong, or the run directory is of a newer needle.
     """
     before = run_state.earlier(root)
-    own, seen = stage_probe.look(loaded, None if afresh else before.get("stage_inputs"))
+    remembered: Mapping[str, Any] = {} if afresh else before
+    learned = stage_analyses.read(loaded)
+    own, seen = stage_probe.look(loaded, remembered.get("stage_inputs"))
+    parts, looks = stage_analyses.planned(learned, remembered.get("stage_analyses"), site)
+    own = replace(own, analyses=parts) if own else None
     first = _first(root, loaded, own)
-    if first and not first[1]:
-        planned, looked = first[0], probe.NOTHING
+    if first and not first.done:
+        probe.probe(loaded)
+        planned, looked = first.plan, probe.NOTHING
     else:
-        whole = stage_probe.with_made(loaded, root, first[1]) if first else loaded
-        inputs, looked = probe.probe(whole, None if afresh else before.get("inputs"))
+        whole, columns = _whole(root, loaded, first, learned)
+        inputs, looked = probe.probe(whole, remembered.get("inputs"), columns)
         planned = plan.build(whole.analysis, replace(inputs, stages=own), site.pack, site.memory_mib)
     rundir.insist_on_places(root, _outputs(planned))
     stamp, lines = ledger.stamp(root), ledger.lines(root)
     records = {record.key: record for record in lines}
     known = [records[task.key] for task in planned.tasks if task.key in records]
     held = {record.key: record for record in known if holds(root, record)}
-    more = bool(first and not first[1]) and until not in {task.stage.name for task in planned.tasks}
+    more = bool(first and not first.done) and until not in stage_rules.first(loaded.analysis)
     planned = planned.needed(held.keys())
-    planned = planned if until is None else planned.until(until)
+    planned = planned if until is None or (more and until in STAGES | loaded.analysis.stages) else planned.until(until)
     done = {task.key: held[task.key] for task in planned.tasks if task.key in held}
     newest = {record.output: record.key for record in lines if record.output}
     damaged = tuple(
@@ -111,23 +121,42 @@ def prepare(
     earlier = Earlier(before.get("analysis", ""), found, changes.redone(todo, lines), damaged, stamp)
     opened = _unblinded(loaded, before, asked=unblind)
     return Prepared(
-        root=root, loaded=loaded, site=site, plan=planned, done=done, looked=looked, earlier=earlier, stages=seen, more=more, unblinded=opened
+        root=root, loaded=loaded, site=site, plan=planned, done=done, looked=looked, earlier=earlier, stages=seen, analyses=looks, learned=learned, more=more, unblinded=opened
     )  # fmt: skip
 
 
-def _first(root: Path, loaded: Loaded, own: plan.StageInputs | None) -> tuple[Plan, dict[str, list[str]]] | None:
-    """Plan the stages that make files of samples; None without such.
+@dataclass(frozen=True)
+class First:
+    """The stages with which a run begins, since the rest depends on how many events they leave."""
 
-    Returns:
-        Their tasks, and what they make, as `plan.build_first` has it; nothing as long as some of them are to do.
-    """
-    if own is None or not stage_rules.made_files(loaded.analysis):
+    plan: Plan
+    done: bool
+    files: dict[str, list[str]]
+    """What they make for samples, as `plan.build_first` has it."""
+
+
+def _first(root: Path, loaded: Loaded, own: plan.StageInputs | None) -> First | None:
+    """Plan the stages that make files of samples, or columns; None without such."""
+    if own is None or not stage_rules.first(loaded.analysis):
         return None
     physics = plan.Physics("", "")
     planned, made = plan.build_first(loaded.analysis, plan.Inputs(files={}, physics=physics, exact=False, stages=own))
     records = ledger.read(root)
     done = all(task.key in records and holds(root, records[task.key]) for task in planned.tasks)
-    return planned, made if done else {}
+    return First(planned, done, made)
+
+
+def _whole(
+    root: Path, loaded: Loaded, first: First | None, learned: Mapping[str, Loaded]
+) -> tuple[Loaded, dict[str, plan.ComputedSpec]]:
+    """Put what the first stages have made in their place; and say how columns are computed from that."""
+    if first is None:
+        return loaded, {}
+    digests = {record.output: record.digest for record in ledger.lines(root) if record.output}
+    whole = stage_probe.with_made(loaded, root, first.files)
+    analyses = {name: own.analysis for name, own in learned.items()}
+    analysis, columns = stage_analyses.with_columns(whole.analysis, analyses, root, digests)
+    return replace(whole, analysis=analysis), columns
 
 
 def _outputs(planned: Plan) -> Iterator[str]:
@@ -135,7 +164,7 @@ def _outputs(planned: Plan) -> Iterator[str]:
     for task in planned.tasks:
         yield task.place
         if task.stage.name == "train":
-            yield f"{rundir.STATES}/{task.name}/-"
+            yield f"{task.folder}{rundir.STATES}/{task.own().name}/-"
 
 
 def _unblinded(loaded: Loaded, before: Mapping[str, Any], *, asked: bool) -> tuple[dict[str, str], ...]:

@@ -64,12 +64,17 @@ NOTHING = Looked(signature="", files={}, samples={}, notes=[], exact=False, code
 """Where there are no files of samples, or not yet, since stages of the user's make them."""
 
 
-def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[plan.Inputs, Looked]:
+def probe(
+    loaded: Loaded,
+    remembered: Mapping[str, Any] | None = None,
+    columns: Mapping[str, plan.ComputedSpec] | None = None,
+) -> tuple[plan.Inputs, Looked]:
     """Look into the files of an analysis, unless that was done and nothing has changed.
 
     Args:
         loaded: The analysis.
         remembered: A `Looked` as a table; anything else is as good as nothing.
+        columns: Computed columns that take what stages of the user's have made.
 
     Raises:
         InputError: Something is wrong with the analysis or its files; one line per mistake.
@@ -77,13 +82,17 @@ def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[
     lacking = _lacking(loaded)
     if loaded.problems or lacking:
         raise InputError.of([*mistakes(loaded), *lacking])
-    if loaded.analysis.stages_alone or stage_rules.made_files(loaded.analysis):
+    if loaded.analysis.stages_alone or stage_rules.first(loaded.analysis):
+        if wrong := mistakes(loaded):
+            raise InputError.of(wrong)
         return plan.Inputs(files={}, physics=_physics(loaded), exact=False), NOTHING
     starts = _starts(loaded)
     paths = {name: match(loaded.path, source.files) for name, source in plan.sources(loaded.analysis).items()}
     inputs = [path for found in paths.values() for path in found]
     looked = _recall(remembered)
-    request = _request(loaded, paths) | {"initial": {said: plan.content(own) for said, own in starts.items()}}
+    request = _request(loaded, paths, columns or {}) | {
+        "initial": {said: plan.content(own) for said, own in starts.items()}
+    }
     # What a server holds may have changed, so that it is always asked.
     if (
         looked is None
@@ -98,8 +107,8 @@ def probe(loaded: Loaded, remembered: Mapping[str, Any] | None = None) -> tuple[
     shared = {name: tuple(columns) for name, columns in looked.shared.items()}
     physics = _physics(loaded, tuple(looked.code.values()))
     return plan.Inputs(
-        files=files, physics=physics, exact=looked.exact, exports=extras.here("onnx"), initial=starts, shared=shared
-    ), looked
+        files=files, physics=physics, exact=looked.exact, exports=extras.here("onnx"), initial=starts, shared=shared, columns=columns or {}
+    ), looked  # fmt: skip
 
 
 Starts = Mapping[str, Mapping[str, plan.InitialSpec]]
@@ -293,11 +302,14 @@ def _physics(loaded: Loaded, imported: tuple[str, ...] = ()) -> plan.Physics:
     return plan.Physics(loaded.source, str(path.resolve()), imported)
 
 
-def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
+def _request(
+    loaded: Loaded, paths: Mapping[str, list[str]], columns: Mapping[str, plan.ComputedSpec]
+) -> dict[str, Any]:
     """Ask what conversion will be asked: the same specs, with the paths, without digests and without the trainings."""
     analysis, physics = loaded.analysis, _physics(loaded)
     analysis = replace(analysis, training=replace(analysis.training, members=1, folds=None))
-    tasks = plan.build(analysis, plan.Inputs(files=_unread(paths), physics=physics, exact=False), pack=1).tasks
+    inputs = plan.Inputs(files=_unread(paths), physics=physics, exact=False, columns=columns)
+    tasks = plan.build(analysis, inputs, pack=1).tasks
     throwers = {t.spec.thrower for t in tasks if isinstance(t.spec, plan.ToysSpec) and t.spec.thrower}
     generators = {task.name: task.spec for task in tasks if isinstance(task.spec, plan.Generate)}
     split = analysis.split
@@ -305,13 +317,13 @@ def _request(loaded: Loaded, paths: Mapping[str, list[str]]) -> dict[str, Any]:
     def look(name: str, spec: plan.Convert) -> dict[str, Any]:
         made = generators.get(name)
         own = {"generate": made.reference, "events": made.events} if made else {"generate": "", "events": 0}
-        return {**plan.content(spec), "paths": paths[name], "region": spec.region, **own}
+        return {**spec.plain(), "paths": paths[name], "region": spec.region, **own}
 
     return {
         "columns": _columns(loaded),
         "looks": [look(task.name, task.spec) for task in tasks if isinstance(task.spec, plan.Convert)],
         "throws": [
-            {**plan.content(thrower.kept), "reference": thrower.reference, "parameters": _nominal(analysis)}
+            {**thrower.kept.plain(), "reference": thrower.reference, "parameters": _nominal(analysis)}
             for thrower in throwers
         ],
         "physics": [physics.source, physics.path],

@@ -9,11 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from needle_parsl import addresses, ownership, reading, rundir
+from needle_parsl.analysis.file import Loaded
 from needle_parsl.errors import InputError
 from needle_parsl.files import full, no_space, write_text
 from needle_parsl.plan import Task
 from needle_parsl.records import Record
-from needle_parsl.workflow import ledger, lock, trust
+from needle_parsl.workflow import ledger, lock, stage_analyses, trust
 from needle_parsl.workflow.journal import Journal, Outcome
 from needle_parsl.workflow.prepared_run import Prepared
 
@@ -80,13 +81,19 @@ def _run(prepared: Prepared, journal: Journal, say: Callable[[str], None]) -> Ou
 
 def _begin(prepared: Prepared) -> None:
     """Write what is run, as it was understood."""
-    root, loaded = prepared.root, prepared.loaded
+    root = prepared.root
     (root / rundir.LOGS).mkdir(exist_ok=True)
-    write_text(root / rundir.ANALYSIS, addresses.shown(reading.dump(loaded.table)))
     write_text(root / rundir.SITE, addresses.shown(reading.dump(asdict(prepared.site))))
+    _write(root, prepared.loaded)
+    for name, learned in prepared.learned.items():
+        _write(stage_analyses.folder(root, name), learned)
+    trust.remember(prepared.loaded)
+
+
+def _write(folder: Path, loaded: Loaded) -> None:
+    write_text(folder / rundir.ANALYSIS, addresses.shown(reading.dump(loaded.table)))
     if loaded.source:
-        write_text(root / rundir.PHYSICS, loaded.source)
-    trust.remember(loaded)
+        write_text(folder / rundir.PHYSICS, loaded.source)
 
 
 def converted(prepared: Prepared, outcome: Outcome) -> dict[str, float] | None:

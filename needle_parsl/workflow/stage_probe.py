@@ -25,6 +25,7 @@ FORM = {
     "takes": dict,
     "files": forms.Each({"digest": str, "stamp": list, "size": int, "links?": [str]}),
     "code": forms.Each(str),
+    "functions": forms.Each(str),
 }
 
 
@@ -37,6 +38,9 @@ class StagesLooked:
     takes: Mapping[str, list[str] | None]
     files: Mapping[str, Mapping[str, Any]]
     code: Mapping[str, str]
+    """Digests of all modules and further files of the user's code, by path."""
+    functions: Mapping[str, str]
+    """Digests of what a function consists of, by its reference."""
 
 
 def mistakes(loaded: Loaded) -> list[Problem]:
@@ -85,6 +89,7 @@ def _asked(loaded: Loaded, request: Mapping[str, Any], inputs: list[str], files:
         takes=answer["takes"],
         files=answer["files"],
         code=answer["code"],
+        functions=answer["functions"],
     )
 
 
@@ -118,6 +123,7 @@ def _inputs(
         takes=takes,
         files=files,
         physics=plan.Physics(loaded.source, str(_file(loaded)), tuple(looked.code.values())),
+        functions=looked.functions,
         resources={name: (*found, *own) for name, found in digests.items()},
         folder=str(loaded.path.resolve().parent),
     )

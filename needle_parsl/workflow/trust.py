@@ -30,7 +30,7 @@ def references(analysis: Analysis, *, networks: bool = True) -> tuple[str, ...]:
     """List the code of the user's that estimators are evaluated with: networks, what combines them, and functions that make columns."""
     return (
         *(analysis.evaluated_code() if networks else ()),
-        *(column.function for column in analysis.features.computed.values()),
+        *(column.function for column in analysis.features.computed.values() if column.function),
     )
 
 

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 import traceback
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from needle_parsl.errors import Blame, CrashError, InputError, NeedleError, Task
 from needle_parsl.plan import Task, specs
 from needle_parsl.processes import devices, supervised, time_limit
 from needle_parsl.processes.stopping import STOPPING, TRAINING, StoppedError
-from needle_parsl.records import name, without
+from needle_parsl.records import Record, name, without
 from needle_parsl.workflow import user_process
 
 ENDED = 128 + signal.SIGTERM
@@ -37,6 +38,8 @@ def call(work: str, root: str, task: Task, *before: Any) -> Any:
     Raises:
         NeedleError: It failed; whatever was raised has become one of ours, and says where it happened.
     """
+    if task.part:
+        return _of_part(work, root, task, before)
     own_process = multiprocessing.parent_process() is not None or user_process.here()
     if not own_process and specs.own_code(task):
         return user_process.call(call, work, root, task, *before, limit=task.limit, said=task.stage.limit_key)
@@ -59,9 +62,22 @@ def call(work: str, root: str, task: Task, *before: Any) -> Any:
     raise known
 
 
+def _of_part(work: str, root: str, task: Task, before: tuple[Any, ...]) -> Any:
+    """Run a task of the analysis of a stage in the folder of that; what comes back names places in the run directory."""
+    try:
+        done = call(work, str(Path(root) / task.folder), task.own(), *before)
+    except NeedleError as error:
+        if error.blame.log:
+            error.blame = replace(error.blame, log=f"{task.folder}{error.blame.log}")
+        raise
+    if not isinstance(done, Record):
+        return done
+    return replace(done, what=task.name, output=task.folder + done.output, log=done.log and task.folder + done.log)
+
+
 def command(root: str, task: Task) -> list[str]:
     """Give the command line of a task that is one."""
-    words: list[str] = _function(task.stage.command)(root, task)
+    words: list[str] = _function(task.stage.command)(str(Path(root) / task.folder), task.own())
     return words
 
 

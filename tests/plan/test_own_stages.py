@@ -54,7 +54,9 @@ def built(
 
 def inputs(takes: Mapping[str, tuple[str, ...] | None], files: object = FILES) -> plan.Inputs:
     physics = plan.Physics("source", "physics.py")
-    own = plan.StageInputs(takes=takes, files={"raw/*.root": files}, physics=physics, resources={}, folder="/a")  # type: ignore[dict-item]
+    own = plan.StageInputs(
+        takes=takes, files={"raw/*.root": files}, physics=physics, functions={}, resources={}, folder="/a"
+    )  # type: ignore[dict-item]
     return plan.Inputs(files={}, physics=physics, exact=False, stages=own)
 
 

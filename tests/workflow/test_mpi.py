@@ -146,3 +146,38 @@ def test_a_file_of_tasks_that_somebody_has_changed_is_not_opened(tmp_path: Path)
     (tmp_path / name).write_bytes(b"something else")
     with pytest.raises(TaskError, match="is not what this run has written"):
         mpi.read(tmp_path, name, digest)
+
+
+ADDED = """
+name = "added"
+[stages.added]
+command = "python added.py {part} {result}"
+over = { part = [1, 2, 3] }
+needs = "mpi"
+merge = "sum"
+"""
+PROGRAM = """
+import json, sys
+from mpi4py import MPI
+
+world = MPI.COMM_WORLD
+found = world.reduce(int(sys.argv[1]) * (world.rank + 1))
+if world.rank == 0:
+    json.dump(found, open(sys.argv[2], "w"))
+assert sys.argv[1] != "0", "nothing to add"
+"""
+
+
+@pytest.mark.mpi
+@needs_mpi
+def test_commands_of_stages_are_mpi_programs(tmp_path: Path, needle: Callable[..., Any]) -> None:
+    for name, text in (("analysis.toml", ADDED), ("added.py", PROGRAM), ("mine.toml", SITE)):
+        (tmp_path / name).write_text(text)
+    for site, expected in ((tmp_path / "mine.toml", 6 * (1 + 2)), ("local", 6)):
+        root = tmp_path / f"run-{expected}"
+        ended = needle("run", tmp_path, "--site", site, "--out", root, "--json")
+        assert ended.code == 0, ended
+        assert files.read_json(root / "stages" / "added" / "merged" / "result.json") == expected
+    zero = needle("run", tmp_path, "--site", tmp_path / "mine.toml", "--set", "stages.added.over.part=[0, 4]", "--json")
+    assert zero.code == 1, zero
+    assert "nothing to add" in zero.out + zero.err

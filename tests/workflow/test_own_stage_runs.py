@@ -112,6 +112,11 @@ def test_stages_run_are_reported_and_not_done_again(analysis: Path, needle: Call
     assert (root / "report" / "section-1-1.pdf").read_bytes().startswith(b"%PDF")
     again = needle("run", analysis, "--out", root, "--json")
     assert (again.json()["done"], again.json()["reused"]) == (0, 19)
+    (analysis / "physics.py").write_text(PHYSICS.replace("Spectrum of <all>", "Spectra of all"))
+    changed = needle("run", analysis, "--out", root, "--force", "--json").json()
+    assert (changed["done"], changed["reused"]) == (2, 17)  # the section and the report: nothing else calls `whole`
+    (analysis / "physics.py").write_text(PHYSICS)
+    needle("run", analysis, "--out", root, "--force")
     assert needle("report", root).out.startswith("quote with care: 1 of 1 checks give a warning")
     assert "fill" in needle("status", root).out
     assert needle("plan", analysis, "--out", root, "--json").json()["own"] == ["fill", "words", "numbers", "all"]
@@ -206,7 +211,7 @@ def test_a_module_that_is_imported_late_is_warned_of(needle: Callable[..., Any],
     assert ended.code == 0, ended
     assert {"late.py" in said and "import it at the top" in said for said in ended.json()["warnings"]} == {True}
     (tmp_path / "early.py").write_text("K = 2\n")
-    assert needle("run", tmp_path, "--json").json()["done"] >= 2
+    assert needle("run", tmp_path, "--json").json()["done"] == 1  # `b` alone
     assert files.read_json(tmp_path / "runs" / "own" / "stages" / "b" / "all" / "result.json") == 2
 
 

@@ -104,8 +104,14 @@ def _computed(analysis: Analysis, complain: Complain) -> None:
             complain(key, f"features.derived.{name} has the same name; choose another")
         if not (name.isascii() and name.isidentifier()) or name in expressions.RESERVED:
             complain(key, "is no name; use letters, digits and _, and no word of the expressions")
-        if not column.columns:
+        if bool(column.function) == bool(column.ratio):
+            complain(
+                key, "has both function and ratio; leave one out" if column.ratio else "has neither function nor ratio"
+            )
+        if column.function and not column.columns:
             complain(f"{key}.columns", "is empty; name at least one column")
+        if column.ratio and (column.columns or column.after):
+            complain(key, "has a ratio, which knows its columns itself; leave columns and after out")
         refers(analysis, column.function, f"{key}.function", complain)
 
 

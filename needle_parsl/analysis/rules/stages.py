@@ -40,11 +40,17 @@ def check(analysis: Analysis, complain: Complain) -> None:
 
 
 def _work(analysis: Analysis, stage: OwnStage, key: str, complain: Complain) -> None:
-    if bool(stage.function) == bool(stage.command):
+    works = [name for name in ("function", "command", "analysis") if getattr(stage, name)]
+    if len(works) != 1:
         complain(
             key,
-            "has both function and command; leave one out" if stage.function else "has neither function nor command",
+            f"has {' and '.join(works)}; leave all but one out" if works else "has no function, command or analysis",
         )
+    for name in ("over", "after", "merge", "params") if stage.analysis else ():
+        if getattr(stage, name):
+            complain(f"{key}.{name}", "has no meaning beside analysis, which stands for itself; leave it out")
+    if stage.needs == "mpi" and not stage.command:
+        complain(f"{key}.needs", 'is "mpi", and only a command is an MPI program; name one')
     refers(analysis, stage.function, f"{key}.function", complain)
     if stage.command:
         _command(stage, f"{key}.command", complain)

@@ -105,8 +105,9 @@ class Analysis:
 
     @property
     def unfitted(self) -> bool:
-        """Whether networks are trained for the user's stages, and nothing is fitted."""
-        return bool(self.stages and self.ratios.targets) and not self.model.processes
+        """Whether networks are trained for stages of the user's, here or in another analysis, and nothing is fitted."""
+        wanted = self.stages or not self.features.parameters
+        return bool(wanted and self.ratios.targets) and not self.model.processes
 
     @property
     def binned(self) -> bool:

@@ -32,14 +32,18 @@ class Particles:
     """What is done to features of particles before networks see them, as `[features.transform]`. Example: `{ pt = "log" }`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Computed:
-    """`[features.computed] NAME`: a column that a function of `physics.py` makes."""
+    """`[features.computed] NAME`: a column that a function of `physics.py` makes, or that networks have learned."""
 
-    function: str
+    function: str = ""
     """It takes an awkward array of events and returns a number for each. Example: `"physics.py:ht"`."""
-    columns: tuple[str, ...]
+    columns: tuple[str, ...] = ()
     """The columns that it is given; they may be jagged. Example: `["Jet_pt"]`."""
+    after: tuple[str, ...] = ()
+    """Stages of yours, each with one output in all, that the function gets by their names: corrections that are frozen. Example: `["factors"]`."""
+    ratio: str = ""
+    """The log ratio of an ensemble instead: a stage with an `analysis`, and a ratio if that has several. Example: `"preselection.signal"`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,6 +40,9 @@ class OwnStage:
     command: str = ""
     """A command line instead, in which `{name}` stands for each of these, quoted for the shell. Example:
     `"skim --in {file} --out {events}"`."""
+    analysis: str = ""
+    """Another analysis instead, whose networks are trained and combined first, in this run; later stages get the paths of its estimators by the names of their
+    ratios, and `[features.computed]` may take a log ratio of it. Example: `"preselection.toml"`."""
     over: dict[str, str | tuple[Value, ...]] = field(default_factory=dict)
     """Lists by name: values, tables with a `name`, the pattern of some files, or `"samples"`, `"variations"`, `"ratios"`, `"members"`, `"files"` of this
     analysis. Of several lists, all combinations. Example: `{ file = "raw/*.root", tree = ["nominal", "jes_up"] }`."""
@@ -55,8 +58,8 @@ class OwnStage:
     own. Example: `{ spectrum = "hist", events = ".csv" }`."""
     params: dict[str, Any] = field(default_factory=dict)
     """Further arguments. Example: `{ bins = 60 }`."""
-    needs: Literal["cpu", "gpu", "io"] = "cpu"
-    """Where it runs: a share of a node, a worker with a GPU, or near the files."""
+    needs: Literal["cpu", "gpu", "io", "mpi"] = "cpu"
+    """Where it runs: a share of a node, a worker with a GPU, near the files; or, for a command, as an MPI program on all nodes of the shape `mpi`."""
     limit: str = "1d"
     """How long one call may take. Example: `"30min"`."""
 

@@ -6,6 +6,7 @@ import awkward as ak
 
 from needle_parsl import refs
 from needle_parsl.errors import InputError
+from needle_parsl.nsbi.data import formulas
 from needle_parsl.nsbi.data.readers import Columns
 from needle_parsl.nsbi.data.readers.awkward_columns import to_awkward
 from needle_parsl.nsbi.data.recipes import Recipe
@@ -26,10 +27,11 @@ def compute(columns: Columns, rows: int, recipe: Recipe, where: str) -> Columns:
     for column in recipe.computed:
         function = refs.resolve(column.function, *recipe.physics)
         said = f'{where}: {column.function} for "{column.name}"'
-        events = ak.zip({name: to_awkward(columns[name]) for name in column.columns}, depth_limit=1)
+        known = formulas.derive({name: columns[name] for name in column.columns}, rows, column.derived, where)
+        events = ak.zip({name: to_awkward(values) for name, values in known.items()}, depth_limit=1)
         try:
             with refs.alone(column.function):
-                found = ak.to_numpy(function(events), allow_missing=False)
+                found = ak.to_numpy(function(events, **dict(column.given)), allow_missing=False)
         except (Exception, SystemExit) as error:
             raise InputError(f"{said} failed: {type(error).__name__}: {error}") from error
         if found.shape != (rows,):

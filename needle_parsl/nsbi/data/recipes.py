@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from needle_parsl import expressions
 from needle_parsl.nsbi.data.particles import ParticleRecipe
 
+ReadOutputs = Callable[[str, Sequence[Sequence[str]]], Any]
+"""Reads what a stage of the user's has made: its place, and the names of outputs with their formats."""
 OBSERVED = "observed"
 """The sample of observed data, which alone may have no events: nothing observed is a result, too."""
 
@@ -41,13 +43,24 @@ class FileRange:
 
 @dataclass(frozen=True)
 class ComputedColumn:
-    """A column that a function of the user makes."""
+    """A column that a function makes."""
 
     name: str
     function: str
     """`"physics.py:NAME"`; it takes an awkward array of events and returns a number for each."""
     columns: tuple[str, ...]
     """What it is given, flat or jagged."""
+    derived: tuple[tuple[str, str], ...] = ()
+    """Names and expressions of further columns that it is given."""
+    given: tuple[tuple[str, Any], ...] = ()
+    """Further arguments by name: what stages of the user's have made."""
+
+    @staticmethod
+    def of(name: str, how: Mapping[str, Any], read: ReadOutputs) -> ComputedColumn:
+        """Make one of the plain values of a plan's spec."""
+        given = tuple((one["argument"], read(one["place"], one["outputs"])) for one in how.get("given", ()))
+        derived = tuple((name, text) for name, text in how.get("derived", ()))
+        return ComputedColumn(name, how["function"], tuple(how["columns"]), derived, given)
 
 
 @dataclass(frozen=True)
@@ -88,8 +101,14 @@ class Recipe:
     """What NaN in a feature, or in one of a particle, is stored as; None where it is refused."""
 
     @staticmethod
-    def of(spec: Mapping[str, Any], physics: tuple[str, str]) -> Recipe:
-        """Make a recipe of the plain values of a plan's spec."""
+    def of(spec: Mapping[str, Any], physics: tuple[str, str], read: ReadOutputs) -> Recipe:
+        """Make a recipe of the plain values of a plan's spec.
+
+        Args:
+            spec: Of a conversion.
+            physics: Text and path of the user's Python file.
+            read: Reads what stages of the user's have made for columns.
+        """
         jets = spec["particles"]
         chosen = (
             ParticleRecipe(tuple(jets["names"]), jets["collection"], jets["max"], jets["sort"], jets["selection"])
@@ -103,9 +122,7 @@ class Recipe:
             selections=tuple(spec["selections"]),
             id=tuple(spec["id"]),
             derived=tuple((name, text) for name, text in spec["derived"]),
-            computed=tuple(
-                ComputedColumn(name, how["function"], tuple(how["columns"])) for name, how in spec["computed"]
-            ),
+            computed=tuple(ComputedColumn.of(name, how, read) for name, how in spec["computed"]),
             particles=chosen,
             physics=physics,
             joint=tuple(JointColumns(**known) for known in spec["joint"]),

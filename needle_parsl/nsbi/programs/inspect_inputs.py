@@ -23,6 +23,7 @@ from needle_parsl.nsbi.data.placeholders import FeatureFacts
 from needle_parsl.nsbi.data.recipes import InputFile, Recipe
 from needle_parsl.nsbi.data.sample_look import Held, Look, guard
 from needle_parsl.nsbi.data.user_functions import Throw
+from needle_parsl.nsbi.stage_outputs import formats
 from needle_parsl.nsbi.transforms.wanted import Wanted
 
 
@@ -208,7 +209,7 @@ def _looked(request: Mapping[str, Any]) -> dict[str, Any]:
     physics = (source, path)
     looks = [
         Look(
-            recipe=Recipe.of(r, physics),
+            recipe=Recipe.of(r, physics, formats.given),
             files=tuple(r["paths"]),
             tree=r["tree"],
             generate=r["generate"],
@@ -218,7 +219,7 @@ def _looked(request: Mapping[str, Any]) -> dict[str, Any]:
         )
         for r in request["looks"]
     ]
-    throws = [Throw(Recipe.of(r, physics), r["reference"], r["parameters"]) for r in request["throws"]]
+    throws = [Throw(Recipe.of(r, physics, formats.given), r["reference"], r["parameters"]) for r in request["throws"]]
     return look(
         looks,
         physics,

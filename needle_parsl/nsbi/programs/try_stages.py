@@ -12,7 +12,7 @@ from typing import Any
 
 from needle_parsl import refs
 from needle_parsl.errors import InputError, closest
-from needle_parsl.nsbi.data import files, own_code
+from needle_parsl.nsbi.data import files, function_code, own_code
 from needle_parsl.nsbi.data.files import FileState
 from needle_parsl.nsbi.programs.inspect_inputs import digests
 
@@ -51,12 +51,32 @@ def look(
                 problems.append((f"{stage['key']}.function", str(error)))
     states = files.states(paths, known)
     problems += [("stages", str(found)) for found in states.values() if isinstance(found, InputError)]
-    named = {stage[part].rpartition(":")[0] for stage in stages for part in ("function", "merge")}
+    named = {reference.rpartition(":")[0] for reference in _references(stages)}
     return {
         "problems": problems,
         "takes": takes,
         "files": {path: asdict(state) for path, state in states.items() if isinstance(state, FileState)},
         "code": digests(set(sys.modules) - before, named, resources),
+    }
+
+
+def _references(stages: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {stage[part] for stage in stages for part in ("function", "merge") if stage[part]}
+
+
+def _functions(references: set[str], physics: tuple[str, str], paths: Mapping[str, str]) -> dict[str, str]:
+    """Fingerprint what each function consists of, besides code and data whose parts nobody can tell."""
+    names = {reference: refs.module(reference, *physics).__name__ for reference in references}
+    known: dict[str, set[str]] = {}
+    for reference, name in names.items():
+        known.setdefault(name, set()).add(refs.own_name(reference))
+    modules = function_code.own(set(sys.modules), paths)
+    code = function_code.Code(function_code.texts(modules), known)
+    read = {module.__file__ for module in modules if module.__name__ in code.texts}
+    others = sorted(digest for path, digest in paths.items() if path not in read)
+    return {
+        reference: refs.digest("\0".join([*code.of(name, refs.own_name(reference)), *others]))
+        for reference, name in names.items()
     }
 
 
@@ -145,6 +165,8 @@ def main(output: str) -> None:
     with own_code.watching() as opened:
         answer = look(request["stages"], (source, path), request["paths"], request["known"], request["resources"])
     answer["code"] |= {path: own_code.digest(path) for path in sorted(opened - answer["files"].keys())}
+    found = {} if answer["problems"] else _functions(_references(request["stages"]), (source, path), answer["code"])
+    answer["functions"] = found
     Path(output).write_text(json.dumps(answer), encoding="utf-8")
 
 

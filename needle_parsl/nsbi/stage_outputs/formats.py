@@ -6,7 +6,7 @@ Histograms are written as JSON of the standard of scikit-hep (UHI serialization,
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from needle_parsl.analysis.tables.stages import FORMATS
+from needle_parsl.analysis.tables.stages import FORMATS, suffix
 from needle_parsl.errors import InputError
 from needle_parsl.files import read_json
 from needle_parsl.json_records import JsonRecord, encode
@@ -73,6 +73,22 @@ def read(path: Path, kind: str) -> Any:
         raise InputError(
             f"{path}: cannot be read as {kind} ({error}); remove it, and the next run makes it again"
         ) from error
+
+
+def given(place: str, kinds: Sequence[Sequence[str]]) -> Any:
+    """Give what a stage has made: its outputs, as `outputs` reads them; or without any the path itself."""
+    return outputs(Path(place), kinds) if kinds else place
+
+
+def outputs(folder: Path, kinds: Sequence[Sequence[str]]) -> Any:
+    """Read what a stage has written: the value of its one output, or a table of several.
+
+    Args:
+        folder: Of the task.
+        kinds: Names of outputs with their formats.
+    """
+    found = {name: read(folder / f"{name}{suffix(kind)}", kind) for name, kind in kinds}
+    return found if len(found) > 1 else next(iter(found.values()))
 
 
 def check(path: Path, kind: str, said: str) -> None:

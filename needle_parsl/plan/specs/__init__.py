@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TypeVar
 
 from needle_parsl.plan.specs.application import Application
@@ -40,11 +40,25 @@ from needle_parsl.plan.specs.networks import (
 )
 from needle_parsl.plan.specs.own_stages import Before, Outputs, OwnCall, OwnMerge, StagesReport
 from needle_parsl.plan.specs.report import Report
-from needle_parsl.plan.specs.stores import Convert, File, Generate, Joint, Merge, Physics, Piece, Read, Share
+from needle_parsl.plan.specs.stores import (
+    ComputedSpec,
+    Convert,
+    File,
+    Generate,
+    Given,
+    Joint,
+    Merge,
+    Physics,
+    Piece,
+    Read,
+    Share,
+)
 from needle_parsl.plan.specs.toys import CoverageSpec, Neyman, RepeatedToys, Thrower, ToysSpec
 from needle_parsl.plan.stages import Stage
 
 S = TypeVar("S")
+PARTS = "analyses"
+"""The folder of analyses that stages of the user's name."""
 Inference = (
     FitSpec
     | Exact
@@ -102,6 +116,8 @@ class Task:
     """How long it may take if it calls the user's code. Unit: s."""
     output: float = 1e7
     """What a program of the user's may print. Unit: bytes."""
+    part: str = ""
+    """The stage of the user's whose analysis it belongs to; empty for a task of the run's own. It stands before the name."""
 
     def __hash__(self) -> int:
         """Give that of the key, which says it all: specs may hold tables, such as transforms of particles, that have none."""
@@ -110,7 +126,16 @@ class Task:
     @property
     def place(self) -> str:
         """Say where its output goes, relative to the run directory."""
-        return self.stage.path(self.name)
+        return self.folder + self.stage.path(self.own().name)
+
+    @property
+    def folder(self) -> str:
+        """Name the folder that holds the outputs of its analysis, relative to the run directory; empty, or with a slash at its end."""
+        return f"{PARTS}/{self.part}/" if self.part else ""
+
+    def own(self) -> Task:
+        """Give the task as its analysis knows it."""
+        return replace(self, name=self.name.removeprefix(f"{self.part}/"), part="") if self.part else self
 
     def of(self, kind: type[S]) -> S:
         """Give the spec to the function of its stage, which knows its kind."""
@@ -141,6 +166,7 @@ __all__ = [
     "Closing",
     "Combine",
     "Compose",
+    "ComputedSpec",
     "Convert",
     "Count",
     "CovarianceSpec",
@@ -153,6 +179,7 @@ __all__ = [
     "File",
     "FitSpec",
     "Generate",
+    "Given",
     "ImpactsSpec",
     "Inference",
     "InitialSpec",

@@ -31,8 +31,10 @@ class OwnCall:
 
     work: str
     """The function, or the command line with its placeholders."""
-    physics: Physics | None
+    physics: Physics | None = field(metadata=NOT_IN_KEY)
     """Where the function is; None for a command."""
+    code: str
+    """The digest of what the function consists of."""
     given: tuple[tuple[str, Any], ...]
     """Arguments by name: values, tables, or a `File`."""
     files: tuple[str, ...] = ()
@@ -51,8 +53,10 @@ class OwnMerge:
 
     how: str
     """`sum`, `concatenate`, or a function of the user's."""
-    physics: Physics | None
+    physics: Physics | None = field(metadata=NOT_IN_KEY)
     """Where the function is; None for a merge of needle's."""
+    code: str
+    """The digest of what the function consists of."""
     outputs: Outputs
     places: tuple[str, ...] = field(metadata=NOT_IN_KEY)
     """Relative to the run directory."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from needle_parsl.analysis import Computed, Particles
+from needle_parsl.analysis import Particles
 from needle_parsl.densities import Density
-from needle_parsl.plan.keys import NOT_IN_KEY
+from needle_parsl.plan.keys import IF_SAID, NOT_IN_KEY, content
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,28 @@ class Joint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a stage of the user's has made, as an argument of a function that makes a column."""
+
+    argument: str
+    outputs: tuple[tuple[str, str], ...]
+    """Names with their formats; empty for a file whose path is given."""
+    place: str = field(metadata=NOT_IN_KEY)
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputedSpec:
+    """A column that a function makes."""
+
+    function: str
+    columns: tuple[str, ...]
+    derived: tuple[tuple[str, str], ...] = field(default=(), metadata=IF_SAID)
+    """Names and expressions of further columns that it gets."""
+    given: tuple[Given, ...] = field(default=(), metadata=IF_SAID)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Convert:
     """Turn one sample's files into a store."""
 
@@ -89,7 +112,7 @@ class Convert:
     """Names and expressions of the computed columns that are used, each after those it uses."""
     on_bad_file: str
     """`stop`, or `skip`."""
-    computed: tuple[tuple[str, Computed], ...]
+    computed: tuple[tuple[str, ComputedSpec], ...]
     """Names of the columns that functions make, and how."""
     particles: Particles | None
     physics: Physics | None
@@ -107,6 +130,11 @@ class Convert:
     """Bytes that the task may use, about."""
     region: str = field(default="", metadata=NOT_IN_KEY)
     """The binned region whose events these are; a process may have none there."""
+
+    def plain(self) -> dict[str, Any]:
+        """Give plain values of what is kept of the events, with where that lies which columns are computed from."""
+        computed = [[name, asdict(how)] for name, how in self.computed]
+        return {**content(self), "computed": computed}
 
 
 @dataclass(frozen=True)

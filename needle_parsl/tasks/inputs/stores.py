@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from needle_parsl import files, plan, rundir
+from needle_parsl import files, rundir
 from needle_parsl.densities import Density
 from needle_parsl.nsbi.data import store as stores
 from needle_parsl.nsbi.data.events import Events, Fractions, Part
 from needle_parsl.nsbi.data.generation import TREE
 from needle_parsl.nsbi.data.recipes import FileRange, InputFile, Recipe
 from needle_parsl.nsbi.data.store import Lost, Schema, Store
+from needle_parsl.nsbi.stage_outputs import formats
 from needle_parsl.plan import specs, stages
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ def path(root: str, stage: str, name: str) -> Path:
 
 def recipe(spec: specs.Convert) -> Recipe:
     """Translate a spec into the words of `nsbi.data`."""
-    return Recipe.of(plan.content(spec), (spec.physics.source, spec.physics.path) if spec.physics else ("", ""))
+    return Recipe.of(
+        spec.plain(), (spec.physics.source, spec.physics.path) if spec.physics else ("", ""), formats.given
+    )
 
 
 def schema(spec: specs.Convert) -> Schema:
