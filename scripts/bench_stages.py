@@ -41,7 +41,8 @@ def count(file):
     counts = sum(np.histogram(np.abs(x - shift), 200, (0.0, 8.0))[0] for shift in x[:ROUNDS])
     return {"counts": counts}
 '''
-ROUNDS, EVENTS = 150, 40_000
+ROUNDS, EVENTS = 5_000, 8_000
+"""Arrays small enough for the heap: larger ones would be fetched from the system and given back in every round, by some processes and not by others."""
 ARMS = ("pool", "stage")
 
 

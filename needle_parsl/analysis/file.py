@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import escape, glob, has_magic
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from needle_parsl import kinds, reading
 from needle_parsl.addresses import is_remote
 from needle_parsl.analysis import lists, recommended, rules, unused
 from needle_parsl.analysis.tables import Analysis
-from needle_parsl.analysis.tables.stages import MADE
+from needle_parsl.analysis.tables.stages import MADE, following
 from needle_parsl.errors import InputError, Problem
 from needle_parsl.reading import Places, TableReader
 
@@ -54,6 +54,7 @@ def read(path: Path, settings: list[str] | None = None, *, fitted: bool = True) 
     for key in _missing(analysis, table, fitted=fitted):
         reader.lack(key, "is missing; expected a table")
     analysis = lists.resolved(analysis, reader.complain)
+    analysis = replace(analysis, stages=following(analysis.stages))
     rules.check(analysis, reader.complain)
     for key, message in unused.found(analysis):
         reader.warn(key, message)

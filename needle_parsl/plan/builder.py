@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -100,6 +100,8 @@ class Graph:
     networks: int = 0
     own: dict[str, Calls] = field(default_factory=dict)
     """The user's stages that are planned."""
+    due: Callable[[str], None] = lambda _: None
+    """Plans the stages of the user's for which a stage of needle's waits, when its first task is planned."""
     shareable: dict[str, Task] = field(default_factory=dict)
     """Tasks of the user's stages by key."""
     shared: int = 0
@@ -108,6 +110,8 @@ class Graph:
     def add(self, stage: str, name: str, spec: Spec, *after: Task) -> Task:
         """Add a task of a stage of needle's; its key says what it is and what comes before it."""
         how = STAGES[stage]
+        self.due(stage)
+        waits = [task.key for calls in self.own.values() if stage in calls.stage.before for task in calls.tasks()]
         keys = tuple(task.key for task in after)
         # A store is named by its files alone, whatever the tasks through which they came.
         named = () if stage == "convert" else keys
@@ -122,7 +126,7 @@ class Graph:
             name=name,
             key=digest(made_from),
             spec=spec,
-            after=keys,
+            after=(*keys, *waits),
             code=code,
             limit=limits.of(stage),
             output=size(limits.output),

@@ -80,16 +80,14 @@ class Plan:
         parts = {task.part for task in self.tasks if task.part}
         if stage not in {*names, *parts}:
             raise InputError(f"--until {stage}: there is no such stage{closest(stage, [*names, *parts])}")
-        if stage not in STAGES:
-            return self._leading_to(stage)
-        kept = names[: names.index(stage) + 1]
-        return replace(self, tasks=tuple(task for task in self.tasks if task.part or task.stage.name in kept))
+        kept = names[: names.index(stage) + 1] if stage in STAGES else [stage]
+        return self._leading_to(kept)
 
-    def _leading_to(self, stage: str) -> Plan:
-        """Keep a stage of the user's, and what it needs."""
+    def _leading_to(self, stages: Collection[str]) -> Plan:
+        """Keep some stages, or analyses of stages, and what they need."""
         wanted: set[str] = set()
         for task in reversed(self.tasks):
-            if stage in (task.stage.name, task.part) or task.key in wanted:
+            if (task.part or task.stage.name) in stages or task.key in wanted:
                 wanted |= {task.key, *task.after}
         return replace(self, tasks=tuple(task for task in self.tasks if task.key in wanted))
 
@@ -109,6 +107,7 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     graph = Graph(
         analysis=_crossed(recommended.settle(analysis), inputs), inputs=inputs, pack=pack, memory=memory_mib * 2**20
     )
+    graph.due = partial(own_stages.before_stage, graph, analysis)
     own_stages.before_samples(graph, analysis)
     (_stages_alone if analysis.stages_alone else _measured)(graph)
     own_stages.before_report(graph, analysis)
@@ -207,7 +206,7 @@ def _ordered(graph: Graph) -> Plan:
     for name in stage_rules.ordered(stages):
         order[name] = max((order[before] for before in stage_rules.ancestors(stages, name) & order.keys()), default=-1)
     last = order["report"]
-    tasks = tuple(sorted(graph.tasks, key=lambda task: order.get(task.stage.name, last)))
+    tasks = tuple(sorted(graph.tasks, key=lambda task: -1 if task.part else order.get(task.stage.name, last)))
     return Plan(tasks, graph.networks, graph.shared)
 
 

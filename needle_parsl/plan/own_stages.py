@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -38,6 +38,15 @@ def before_samples(graph: Graph, analysis: Analysis) -> None:
     _add(graph, analysis, lambda earlier: not earlier)
 
 
+def before_stage(graph: Graph, analysis: Analysis, stage: str) -> None:
+    """Plan the stages for which a stage of needle's waits, with those before them."""
+    needed: set[str] = set()
+    for name, own in analysis.stages.items():
+        if stage in own.before:
+            needed |= {name, *stage_rules.ancestors(analysis.stages, name)}
+    _add(graph, analysis, lambda _: True, needed)
+
+
 def before_report(graph: Graph, analysis: Analysis) -> None:
     """Plan the stages that come after some of needle's, and not after the report."""
     _add(graph, analysis, lambda earlier: "report" not in earlier)
@@ -48,10 +57,12 @@ def after_report(graph: Graph, analysis: Analysis) -> None:
     _add(graph, analysis, lambda _: True)
 
 
-def _add(graph: Graph, analysis: Analysis, chosen: Callable[[set[str]], bool]) -> None:
+def _add(
+    graph: Graph, analysis: Analysis, chosen: Callable[[set[str]], bool], among: Collection[str] | None = None
+) -> None:
     for name in stage_rules.ordered(analysis.stages) if graph.inputs.stages else ():
         earlier = stage_rules.ancestors(analysis.stages, name) & set(STAGES)
-        if name not in graph.own and chosen(earlier):
+        if name not in graph.own and (among is None or name in among) and chosen(earlier):
             add(graph, analysis, name)
 
 

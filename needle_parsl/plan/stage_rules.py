@@ -32,8 +32,21 @@ def _after(analysis: Analysis, name: str, stage: OwnStage) -> Found:
             yield f"stages.{name}.after", f'"{before}" is no stage{closest(before, known)}'
         elif analysis.stages_alone and before not in {**analysis.stages, "report": None}:
             yield f"stages.{name}.after", f'"{before}" has no tasks here, since the analysis has no samples'
+    yield from _before(analysis, name, stage)
     if "section" in stage.outputs.values() and "report" in ancestors(analysis.stages, name):
         yield f"stages.{name}.after", 'comes after the report, which cannot hold its section; leave "report" out'
+
+
+def _before(analysis: Analysis, name: str, stage: OwnStage) -> Found:
+    """Check what waits for a stage."""
+    key, order = f"stages.{name}.before", list(STAGES)
+    latest = max((order.index(one) for one in ancestors(analysis.stages, name) if one in STAGES), default=-1)
+    known = [*analysis.stages, *STAGES]
+    for later in stage.before:
+        if later not in known:
+            yield key, f'"{later}" is no stage{closest(later, known)}'
+        elif later in STAGES and order.index(later) <= latest:
+            yield key, f'"{later}" cannot wait for it, since it comes after "{order[latest]}"'
 
 
 def _outputs(analysis: Analysis, name: str, stage: OwnStage) -> Found:

@@ -342,3 +342,61 @@ def test_mistakes_in_lists_and_merges(tmp_path: Path, change: tuple[str, str], s
     assert change[0] in LISTS
     problems = loaded(tmp_path, LISTS.replace(*change, 1)).problems
     assert any(said in str(problem) for problem in problems), [str(problem) for problem in problems]
+
+
+FITTED = """
+[features]
+names = ["x"]
+[samples.signal]
+files = ["a.root"]
+[samples.background]
+files = ["a.root"]
+[ratios]
+reference = ["background"]
+targets = ["signal"]
+[model]
+parameters.mu = {}
+processes.signal = "mu"
+processes.background = "1"
+[stages.first]
+function = "physics.py:first"
+before = ["train", "second"]
+[stages.second]
+function = "physics.py:second"
+after = ["combine"]
+before = ["fit"]
+[stages.third]
+function = "physics.py:third"
+"""
+
+
+def test_stages_of_needle_wait_for_those_that_name_them(tmp_path: Path) -> None:
+    (tmp_path / "a.root").write_bytes(b"root")
+    takes: dict[str, tuple[str, ...] | None] = {"first": (), "second": ("first", "combine"), "third": ()}
+    samples = {name: (plan.File(path="a.root", digest=name),) for name in ("signal", "background")}
+    made = {}
+    for text in (FITTED, FITTED.replace('before = ["train", "second"]', "").replace('before = ["fit"]', "")):
+        found = plan.build(loaded(tmp_path, text).analysis, replace(inputs(takes), files=samples), 1)
+        made[text] = {(task.stage.name, task.name): task for task in found.tasks}
+        keys = [task.key for task in found.tasks]
+        assert all(key in keys[:place] for place, task in enumerate(found.tasks) for key in task.after)
+    tasks, before = made.values()
+    first, second = tasks["first", "all"], tasks["second", "all"]
+    assert [one.argument for one in second.of(specs.OwnCall).before] == ["combine", "first"]
+    assert {task.stage.name for task in tasks.values() if first.key in task.after} == {"train", "second"}
+    assert {task.stage.name for task in tasks.values() if second.key in task.after} == {"fit"}
+    trained = [{name: task.key for name, task in found.items() if name[0] == "train"} for found in (tasks, before)]
+    assert trained[0] == trained[1] != {}  # what waits is made from the same
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('before = ["fit"]', 'before = ["fits"]', ("stages.second.before", '"fits" is no stage; did you mean "fit"?')),
+        ('before = ["fit"]', 'before = ["train"]', ("stages.second.before", '"train" cannot wait for it, since it comes after "combine"')),
+        ('before = ["fit"]', 'before = ["first"]', ("stages.first.after", "goes round in a circle: first after second after first")),
+    ],
+)  # fmt: skip
+def test_orders_that_cannot_be_are_said(before: str, after: str, words: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "a.root").write_bytes(b"root")
+    assert words in list(stage_rules.problems(loaded(tmp_path, FITTED.replace(before, after)).analysis))

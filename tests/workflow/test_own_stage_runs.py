@@ -253,7 +253,7 @@ def test_what_is_written_elsewhere_is_warned_of(needle: Callable[..., Any], tmp_
         (('< {file} >', '< \\"{file}\\" >'), ["stages.words.command: {file} stands within quotes, and is quoted already; take the quotes away"]),
         (('{file} > {number}"\nover = { file = "raw/*.txt" }', '{file} {size} > {number}"\nover = { file = "raw/*.txt", w = [{name = "a", size = 1}, {name = "b"}] }'),
          ["stages.words.command: {size} stands for nothing for b; give each member of the list this field"]),
-        (('command = "', 'function = "physics.py:fill"\ncommand = "'), ["stages.words: has both function and command; leave one out"]),
+        (('command = "', 'function = "physics.py:fill"\ncommand = "'), ["stages.words: has function and command; leave all but one out"]),
     ],
 )  # fmt: skip
 def test_mistakes_are_found_before_anything_runs(

@@ -12,8 +12,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from needle_parsl import files
 from needle_parsl.nsbi.data.store import Store
 from needle_parsl.nsbi.estimators import files as estimators
+from needle_parsl.workflow import ledger
 
 TRAINING = "[training]\nlayers = 1\nnodes = 8\nmembers = 2\nepochs = 2\n[split]\nmin_events = 100\n"
 SAMPLES = '[samples.signal]\nfiles = ["signal.parquet"]\n[samples.background]\nfiles = ["background.parquet"]\n'
@@ -41,6 +43,11 @@ outputs = {{ factors = "arrays" }}
 
 [stages.preselection]
 analysis = "preselection.toml"
+
+[stages.ratios]
+function = "physics.py:ratios"
+after = ["preselection"]
+before = ["convert"]
 
 [stages.last]
 function = "physics.py:last"
@@ -73,6 +80,9 @@ def factors(part, scale):
 def corrected(events, factors):
     return events.y * factors["factor"][0]
 
+def ratios(preselection):
+    return {name: path.rpartition("/")[2] for name, path in preselection.items()}
+
 def last(combine):
     return len(combine)
 """
@@ -100,6 +110,9 @@ def test_columns_are_those_of_the_networks_and_of_the_stages(folder: Path, needl
     assert not (root / "stages").exists()
     ended = needle("run", folder, "--json")
     assert ended.code == 0, ended
+    assert files.read_json(root / "stages" / "ratios" / "all" / "result.json") == {"signal": "estimator.h5"}
+    lines = [record.stage for record in ledger.lines(root)]
+    assert lines.index("ratios") < lines.index("convert", lines.index("combine"))  # those of the run wait for it
     table = parquet.read_table(folder / "signal.parquet").to_pydict()
     x, y = np.array(table["x"]), np.array(table["y"])
     score = estimators.read(path).log_ratio(np.stack([x, x + y + 1], axis=1).astype("float32"))
@@ -123,8 +136,8 @@ def test_columns_are_those_of_the_networks_and_of_the_stages(folder: Path, needl
     assert changed.json()["done"] == 3 + 2
     (folder / "preselection.toml").write_text(PRESELECTION.replace("epochs = 2", "epochs = 3"))
     changed = needle("run", folder, "--force", "--until", "convert", "--json")
-    # The factors, as they were first; three packs and the ensemble; two stores.
-    assert changed.json()["done"] == 3 + 3 + 1 + 2, changed
+    # The factors, as they were first; three packs and the ensemble; what is made of that; two stores.
+    assert changed.json()["done"] == 3 + 3 + 1 + 1 + 2, changed
 
 
 @pytest.mark.parametrize(

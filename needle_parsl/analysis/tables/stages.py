@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 FORMATS: Mapping[str, str] = {
@@ -48,6 +48,8 @@ class OwnStage:
     analysis. Of several lists, all combinations. Example: `{ file = "raw/*.root", tree = ["nominal", "jes_up"] }`."""
     after: tuple[str, ...] = ()
     """Stages whose outputs it gets: of yours, or of needle, such as `"convert"`, `"fit"`. Example: `["histogram"]`."""
+    before: tuple[str, ...] = ()
+    """Stages that wait for it: of yours, which get its outputs as if they named it in `after`, or of needle. Example: `["fit"]`."""
     merge: str = ""
     """Makes one output of all: `"sum"` (numbers, arrays and histograms; exactly rounded), `"concatenate"` (tables and arrays, in the order of
     `over`), or a function of the list of outputs. Example: `"sum"`."""
@@ -70,6 +72,16 @@ class OwnStage:
     def apart(self) -> list[str]:
         """Name the lists whose members a merge leaves apart."""
         return [name for name in self.over if self.merge_over and name not in self.merge_over]
+
+
+def following(stages: Mapping[str, OwnStage]) -> dict[str, OwnStage]:
+    """Say at the stages of the user's that wait for another one that they come after it."""
+    return {
+        name: replace(
+            own, after=(*own.after, *(n for n, one in stages.items() if name in one.before and n not in own.after))
+        )
+        for name, own in stages.items()
+    }
 
 
 def suffix(kind: str) -> str:
