@@ -62,6 +62,9 @@ def test_region_of_a_network_is_that_of_the_page(needle: Callable[..., Any], tmp
     root = tmp_path / "runs" / "region"
     assert (root / "analyses" / "preselection" / "estimators" / "signal" / "estimator.h5").is_file()
     counts = files.read_json(root / "regions" / "control.json")
+    page = (root / "report" / "index.html").read_text()
+    assert "4 input files" in page
+    assert "[stages.preselection] analysis" in page
     assert 0 < sum(counts["expected"]["background"]) < 2400, counts
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from needle_parsl.cli.terminal import ERR
+from needle_parsl.cli.terminal import ERR, alike
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -82,8 +82,8 @@ def shown(prepared: Prepared, *, quiet: bool, pause: float = EACH) -> Iterator[C
 
         def on_end(task: Task, record: Record) -> None:
             kind.add(task.stage.name, record.seconds)
-            if record.reason and (task.stage.name, record.reason) not in said:
-                said.add((task.stage.name, record.reason))  # equal ones are counted at the end
+            if record.reason and (task.stage.name, alike(record.reason)) not in said:
+                said.add((task.stage.name, alike(record.reason)))  # equal ones are counted at the end
                 ERR.print(f"failed: {task.stage.name} {task.name}: {record.reason}")
 
         yield on_end

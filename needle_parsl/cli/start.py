@@ -13,6 +13,7 @@ from needle_parsl.analysis import extras, read
 from needle_parsl.cli import json_output, terminal
 from needle_parsl.cli.options import AnalysisFile, App, DataFile, Json, Settings
 from needle_parsl.errors import InputError, Problem
+from needle_parsl.plan import stage_rules
 from needle_parsl.workflow import probe, stage_analyses, stage_probe, trust
 
 app = typer.Typer(rich_markup_mode=None)
@@ -41,8 +42,7 @@ def _mistakes(folder: Path) -> tuple[Problem, ...]:
     try:
         loaded = read(folder)
         stage_probe.look(loaded)
-        stage_analyses.check(loaded)
-        probe.probe(loaded)
+        probe.probe(stage_analyses.checked(loaded))
     except InputError as error:
         return error.listed()
     return ()
@@ -55,9 +55,8 @@ def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = Fal
         loaded = read(analysis, settings)
         for sentence in trust.foreign(loaded):
             terminal.said(sentence)
-        stage_probe.look(loaded)
-        stage_analyses.check(loaded)
-        inputs, looked = probe.probe(loaded)
+        _, own = stage_probe.look(loaded)
+        inputs, looked = probe.probe(stage_analyses.checked(loaded))
     except InputError as error:
         if as_json:
             json_output.print_json({"ok": False, "problems": [asdict(problem) for problem in error.listed()]})
@@ -76,4 +75,6 @@ def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = Fal
         json_output.print_json(facts)
     else:
         terminal.warned(loaded.warnings)
-        terminal.checked(loaded.path, len(looked.files), [*looked.notes, *extras.wished()])
+        files = {**looked.files, **(own.files if own else {})}
+        first = bool(stage_rules.first(loaded.analysis))
+        terminal.checked(loaded.path, len(files), [*looked.notes, *extras.wished()], first=first)

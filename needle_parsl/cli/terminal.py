@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -50,11 +51,12 @@ OUT = Plain(soft_wrap=True, highlight=False, markup=False)
 ERR = Plain(soft_wrap=True, highlight=False, markup=False, stderr=True)
 
 
-def checked(path: Path, files: int, notes: Sequence[str]) -> None:
-    """Say that an analysis is in order, and what was seen beside."""
+def checked(path: Path, files: int, notes: Sequence[str], *, first: bool = False) -> None:
+    """Say that an analysis is in order, what was seen beside, and whether events are looked at only when the first stages are done."""
     for note in notes:
         OUT.print(f"note: {note}")
-    OUT.print(f"{path}: no mistakes found ({files} input files looked at)")
+    later = "; events are looked at when the first stages are done" if first else ""
+    OUT.print(f"{path}: no mistakes found ({files} input files looked at{later})")
 
 
 def warned(warnings: Sequence[Problem | str]) -> None:
@@ -183,15 +185,20 @@ def _converted(made: Conversion) -> None:
     )
 
 
+def alike(reason: str) -> str:
+    """Give what reasons have in common that name different files."""
+    return re.sub(r"/[^\s:;,'\"]+", "/", reason)
+
+
 def _failures(failed: Sequence[Failure]) -> None:
     """Name what failed, once for each reason."""
-    counts = Counter((one.stage, one.reason) for one in failed)
-    first = {(one.stage, one.reason): one for one in reversed(failed)}
-    for (stage, reason), count in counts.items():
-        one = first[stage, reason]
+    counts = Counter((one.stage, alike(one.reason)) for one in failed)
+    first = {(one.stage, alike(one.reason)): one for one in reversed(failed)}
+    for (stage, kind), count in counts.items():
+        one = first[stage, kind]
         others = f" and {count - 1} more" if count > 1 else ""
         place = f" ({one.detail})" if one.detail else ""
-        ERR.print(f"failed: {stage} {one.what}{place}{others}: {reason}")
+        ERR.print(f"failed: {stage} {one.what}{place}{others}: {one.reason}")
         told = [words for words in (one.worker and f"on {one.worker}", one.log and f"see {one.log}") if words]
         if told:
             ERR.print(f"  {', '.join(told)}")

@@ -82,7 +82,11 @@ def _wanted(analysis: Analysis, store: str, key: str, source: Sample | Data, own
         found |= {inner: f"features.derived.{name}" for inner in _names(text) if inner not in found}
     computed = [name for name in features.computed if name in found]
     needed = {name: at for name, at in found.items() if name not in features.derived and name not in computed}
-    lists = {c: f"features.computed.{name}.columns" for name in computed for c in features.computed[name].columns}
+    lists = {
+        column: f"features.computed.{name}.{'ratio' if features.computed[name].ratio else 'columns'}"
+        for name in computed
+        for column in features.computed[name].columns
+    }
     if particles := features.particles:
         prefix = f"{particles.collection}_" if particles.collection else ""
         lists |= {f"{prefix}{name}": "features.particles.names" for name in particles.names}

@@ -70,17 +70,15 @@ def patterns(analysis: Analysis) -> list[tuple[str, str]]:
 
 def offered(own: OwnStage) -> list[str]:
     """List the names of the arguments that a call may take."""
-    fields = [
-        key
-        for said in own.over.values()
-        if not isinstance(said, str)
-        for one in said
-        if isinstance(one, dict)
-        for key in one
-    ]
-    return list(
-        dict.fromkeys([*own.over, *(key for key in fields if key != "name"), *own.after, *own.params, *own.outputs])
-    )
+    found = [key for name in own.over for key in fields(own, name)]
+    return list(dict.fromkeys([*own.over, *found, *own.after, *own.params, *own.outputs]))
+
+
+def fields(own: OwnStage, name: str) -> list[str]:
+    """List the fields of the members of a list, without their names."""
+    said = own.over[name]
+    members = [one for one in said if isinstance(one, dict)] if not isinstance(said, str) else []
+    return [key for one in members for key in one if key != "name"]
 
 
 def named(found: Iterable[Item], kind: str = "", taken: Iterable[str] = (MERGED,)) -> Iterator[tuple[str, Item]]:

@@ -54,6 +54,10 @@ def _outputs(analysis: Analysis, name: str, stage: OwnStage) -> Found:
     for text in stage.named():
         earlier, _, output = text.partition(".")
         if not output:
+            kinds = analysis.stages[earlier].outputs if earlier in stage.after and earlier in analysis.stages else {}
+            if len(kinds) > 1:
+                which = " or ".join(f"{{{earlier}.{one}}}" for one in kinds)
+                yield f"stages.{name}.command", f"{{{text}}} has {len(kinds)} outputs; write {which}"
             continue
         if earlier not in stage.after or earlier not in analysis.stages:
             yield (

@@ -10,7 +10,9 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from traceback import FrameSummary, extract_tb
 from typing import Any
 
 from needle_parsl import refs
@@ -22,11 +24,14 @@ from needle_parsl.nsbi.stage_outputs import formats, merging, written_files
 from needle_parsl.plan import Task, specs
 from needle_parsl.records import Output, Record, writing
 
+STARTED = ".started"
+"""The file that says when a command has started; it waits for a worker first, and its end may wait to be seen."""
 
-def work(root: str, task: Task, *before: Any) -> Record:
+
+def work(root: str, task: Task, *_before: Any) -> Record:
     """Do a task of a stage of the user's; for a command, after it has ended well."""
     if task.stage.command:
-        return _commanded(root, task, float(before[0]))
+        return _commanded(root, task)
     with writing(root, task) as out:
         out.path.mkdir()
         work = _called if isinstance(task.spec, specs.OwnCall) else _merged
@@ -41,21 +46,22 @@ def _called(root: str, task: Task, folder: Path) -> None:
     """Call the function with what it has parameters for, and write what it returns."""
     spec = task.of(specs.OwnCall)
     assert spec.physics is not None
+    before = set(sys.modules)
     function = refs.resolve(spec.work, spec.physics.source, spec.physics.path)
     paths = {name: str(folder / f"{name}{suffix(kind)}") for name, kind in spec.outputs}
     given = {**_values(spec), **{one.argument: _before(root, one) for one in spec.before}}
     own = [name for name in paths if name in _parameters(function)]
     result = _safely(function, spec.work, **given, **{name: paths[name] for name in own})
-    _warn_of_modules(spec.physics)
+    _warn_of_modules(spec.physics, before)
     returned = tuple(one for one in spec.outputs if one[0] not in own)
     _write(folder, returned, result, spec.work)
     for name, kind in spec.outputs:
         formats.check(Path(paths[name]), kind, f'{spec.work}, output "{name}"')
 
 
-def _warn_of_modules(physics: specs.Physics) -> None:
+def _warn_of_modules(physics: specs.Physics, before: set[str]) -> None:
     """Warn of modules of the user's that were imported only now: no key knows of them, so that changes of them go unnoticed."""
-    for path in own_code.modules(set(sys.modules), set()):
+    for path in own_code.modules(set(sys.modules) - before, set()):
         if path != physics.path and own_code.digest(path) not in physics.imported:
             warnings.warn(
                 f"{path}: is imported within a function, so that its changes go unnoticed; import it at the top",
@@ -77,7 +83,14 @@ def _safely(function: Callable[..., Any], said_name: str, /, *given: Any, **name
     try:
         return function(*given, **named)
     except Exception as error:
-        raise InputError(f"{said_name}: {' '.join(said(error).split())}") from error
+        place = next(
+            (f" ({_place(one)})" for one in reversed(extract_tb(error.__traceback__)) if own_code.own(one.filename)), ""
+        )
+        raise InputError(f"{said_name}: {' '.join(said(error).split())}{place}") from error
+
+
+def _place(frame: FrameSummary) -> str:
+    return f"{Path(frame.filename).name}, line {frame.lineno}"
 
 
 def _write(folder: Path, outputs: specs.Outputs, result: Any, said: str) -> None:
@@ -108,6 +121,7 @@ def command_line(root: str, task: Task) -> list[str]:
     spec, folder = task.of(specs.OwnCall), _folder(root, task)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    (folder / STARTED).touch()
     texts = dict(_texts(root, spec, folder))
     line = FIELD.sub(lambda found: texts[found[1]] if found[1] else found[0][0], spec.work)
     programs = Path(sys.executable).parent  # `needle` and `python` are those of this environment, activated or not
@@ -144,16 +158,19 @@ def _quoted(value: Any) -> str:
     return " ".join(shlex.quote(str(one)) for one in values)
 
 
-def _commanded(root: str, task: Task, started: float) -> Record:
+def _commanded(root: str, task: Task) -> Record:
     """Look at what a command has written, and give it its place."""
     spec, folder, place = task.of(specs.OwnCall), _folder(root, task), Path(root) / task.place
+    began = (folder / STARTED).stat().st_mtime
+    (folder / STARTED).unlink()
+    ended = max((path.stat().st_mtime for path in folder.rglob("*")), default=began)
     for name, kind in spec.outputs:
         formats.check(
             folder / f"{name}{suffix(kind)}", kind, f'the command of [stages.{task.stage.name}], output "{name}"'
         )
     shutil.rmtree(place, ignore_errors=True)
     os.replace(folder, place)  # noqa: PTH105  a folder by a folder
-    return Output(task, place, started).record(root)
+    return replace(Output(task, place).record(root), seconds=round(max(ended - began, 0.0), 3))
 
 
 def _merged(root: str, task: Task, folder: Path) -> None:

@@ -61,7 +61,8 @@ def source(root: Path, text: str) -> list[Change]:
     if kept == text:
         return []
     old, new = Counter(kept.splitlines()), Counter(text.splitlines())
-    return [Change(rundir.PHYSICS, "", "as it was", f"{max((old - new).total(), (new - old).total())} lines differ")]
+    count = max((old - new).total(), (new - old).total())
+    return [Change(rundir.PHYSICS, "", "as it was", "1 line differs" if count == 1 else f"{count} lines differ")]
 
 
 def files(before: Mapping[str, str], after: Mapping[str, str]) -> list[Change]:

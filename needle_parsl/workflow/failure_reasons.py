@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from needle_parsl import handover, rundir
-from needle_parsl.errors import Blame, NeedleError
+from needle_parsl.errors import Blame, NeedleError, bounded
 from needle_parsl.plan import Task
 from needle_parsl.processes import worker_exit
 from needle_parsl.records import Record
@@ -14,6 +15,10 @@ LOST = f"{rundir.LOGS}/lost"
 """Where pools of workers write how a worker ended, relative to the run directory."""
 PRINTED = "--> end executable <--"
 """What Parsl writes behind the command line, before the program writes anything."""
+RAISED = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit)\b")
+"""How the last line of a traceback begins; what an error says may have several lines."""
+LONGEST = 5
+"""Lines of an error that are said."""
 WAIT = 1.0
 """Seconds within which a pool has written how a worker ended."""
 
@@ -61,22 +66,29 @@ def _own(task: Task, error: BaseException | None) -> BaseException | None:
     """Give what has kept the command of a task from starting, which Parsl takes for a task before it; any other error as it is."""
     from parsl.dataflow.errors import DependencyError  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
 
-    if task.stage.command and isinstance(error, DependencyError) and not isinstance(error.__cause__, DependencyError):
-        return error.__cause__
-    return error
+    before = _before(error)
+    return before if task.stage.command and not isinstance(before, DependencyError) else error
+
+
+def _before(error: BaseException | None) -> BaseException | None:
+    """Give what was wrong with that for which Parsl has waited; any other error as it is. `__cause__` is what was wrong first of all."""
+    from parsl.dataflow.errors import DependencyError  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+
+    return error.dependent_exceptions_tids[0][0] if isinstance(error, DependencyError) else error
 
 
 def _program_failed(error: BaseException | None) -> bool:
     from parsl.app.errors import BashExitFailure  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
 
-    return isinstance(error and error.__cause__, BashExitFailure)
+    return isinstance(_before(error), BashExitFailure)
 
 
 def _last_words(log: Path, error: BaseException | None) -> str:
-    """Give the last line that a generator wrote; Parsl writes the command line first."""
+    """Give the last that a program wrote, an error of Python's as a whole; Parsl writes the command line first."""
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
     start = lines.index(PRINTED) + 1 if PRINTED in lines else 0
     own = [line for line in lines[start:] if line.strip()]
-    return (
-        own[-1] if own else f"its process ended with exit code {getattr(error and error.__cause__, 'exitcode', None)}"
-    )
+    if not own:
+        return f"its process ended with exit code {getattr(error and error.__cause__, 'exitcode', None)}"
+    raised = max((place for place, line in enumerate(own) if RAISED.match(line)), default=len(own) - 1)
+    return bounded(" ".join(" ".join(own[raised : raised + LONGEST]).split()))

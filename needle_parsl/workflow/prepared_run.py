@@ -95,7 +95,7 @@ def prepare(
     own = replace(own, analyses=parts) if own else None
     first = _first(root, loaded, own)
     if first and not first.done:
-        probe.probe(loaded)
+        probe.probe(stage_analyses.expected(loaded, learned))
         planned, looked = first.plan, probe.NOTHING
     else:
         whole, columns = _whole(root, loaded, first, learned)
@@ -117,7 +117,7 @@ def prepare(
         if r.output and not r.reason and not r.lacks and r.key not in held and newest[r.output] == r.key
     )
     todo = [task for task in planned.tasks if task.key not in done and task.key not in records]
-    found = _changes(root, loaded, site, before, looked)
+    found = _changes(root, loaded, learned, site, before, looked)
     earlier = Earlier(before.get("analysis", ""), found, changes.redone(todo, lines), damaged, stamp)
     opened = _unblinded(loaded, before, asked=unblind)
     return Prepared(
@@ -178,13 +178,21 @@ def _unblinded(loaded: Loaded, before: Mapping[str, Any], *, asked: bool) -> tup
 
 
 def _changes(
-    root: Path, loaded: Loaded, site: Site, before: Mapping[str, Any], looked: probe.Looked
+    root: Path,
+    loaded: Loaded,
+    learned: Mapping[str, Loaded],
+    site: Site,
+    before: Mapping[str, Any],
+    looked: probe.Looked,
 ) -> tuple[changes.Change, ...]:
     if not before:
         return ()
     tables = {rundir.ANALYSIS: loaded.table, rundir.SITE: asdict(site)}
+    for name, own in learned.items():
+        tables[str(stage_analyses.folder(Path(), name) / rundir.ANALYSIS)] = own.table
     then: Any = before.get("inputs")
-    files = changes.files(_inputs(then, loaded), _inputs(asdict(looked), loaded)) if isinstance(then, dict) else []
+    known = isinstance(then, dict) and looked is not probe.NOTHING
+    files = changes.files(_inputs(then, loaded), _inputs(asdict(looked), loaded)) if known else []
     return tuple(changes.tables(root, tables) + changes.source(root, loaded.source) + files)
 
 

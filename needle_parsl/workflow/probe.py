@@ -74,7 +74,7 @@ def probe(
     Args:
         loaded: The analysis.
         remembered: A `Looked` as a table; anything else is as good as nothing.
-        columns: Computed columns that take what stages of the user's have made.
+        columns: Computed columns that take what stages of the user's have made; None until these are done.
 
     Raises:
         InputError: Something is wrong with the analysis or its files; one line per mistake.
@@ -82,7 +82,7 @@ def probe(
     lacking = _lacking(loaded)
     if loaded.problems or lacking:
         raise InputError.of([*mistakes(loaded), *lacking])
-    if loaded.analysis.stages_alone or stage_rules.first(loaded.analysis):
+    if loaded.analysis.stages_alone or (columns is None and stage_rules.first(loaded.analysis)):
         if wrong := mistakes(loaded):
             raise InputError.of(wrong)
         return plan.Inputs(files={}, physics=_physics(loaded), exact=False), NOTHING

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from needle_parsl import expressions, plan, rundir
-from needle_parsl.analysis import Analysis, Computed
+from needle_parsl.analysis import Analysis
 from needle_parsl.analysis import read as read_analysis
 from needle_parsl.analysis.file import Loaded
 from needle_parsl.errors import InputError, Problem, closest
@@ -86,14 +86,22 @@ def _not_of_columns(own: Analysis) -> Iterator[str]:
             yield f"{what}, from which needle makes no column; evaluate its estimators in a stage that writes the files of the samples"
 
 
-def check(loaded: Loaded) -> None:
-    """Look into the files of the analyses, as of any other.
+def checked(loaded: Loaded) -> Loaded:
+    """Look into the files of the analyses, as of any other; give the analysis as `expected` does.
 
     Raises:
         InputError: Something is wrong with one.
     """
-    for own in read(loaded).values():
+    learned = read(loaded)
+    for own in learned.values():
         probe.probe(own)
+    return expected(loaded, learned)
+
+
+def expected(loaded: Loaded, learned: Mapping[str, Loaded]) -> Loaded:
+    """Say what columns are computed from, before what they are given is there."""
+    analyses = {name: own.analysis for name, own in learned.items()}
+    return replace(loaded, analysis=with_columns(loaded.analysis, analyses, Path(), {})[0])
 
 
 def planned(
@@ -149,8 +157,9 @@ def with_columns(
         elif how.after:
             given = tuple(_given(analysis, stage, root, digests) for stage in how.after)
             found[name] = specs.ComputedSpec(function=how.function, columns=how.columns, given=given)
-    computed = {name: Computed(function=one.function, columns=one.columns) for name, one in found.items()}
-    features = replace(analysis.features, computed={**analysis.features.computed, **computed})
+    known = analysis.features.computed
+    computed = {name: replace(known[name], function=one.function, columns=one.columns) for name, one in found.items()}
+    features = replace(analysis.features, computed={**known, **computed})
     return replace(analysis, features=features), found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from needle_parsl import plan
 from needle_parsl.addresses import is_remote
-from needle_parsl.analysis import Analysis
+from needle_parsl.analysis import Analysis, OwnStage
 from needle_parsl.analysis.file import Loaded, match
 from needle_parsl.analysis.tables.limits import seconds
 from needle_parsl.analysis.tables.stages import MADE
@@ -106,10 +106,17 @@ def _requests(analysis: Analysis) -> list[dict[str, Any]]:
             "merge": own.merge if ":" in own.merge else "",
             "offered": stage_items.offered(own),
             "params": list(own.params),
+            "merged": {axis: stage_items.fields(own, axis) for axis in _merged(analysis, own)},
             "outputs": list(own.outputs),
         }
         for name, own in analysis.stages.items()
     ]
+
+
+def _merged(analysis: Analysis, own: OwnStage) -> list[str]:
+    """Name the lists that a merge puts together, without those by which a call gets another output of an earlier stage."""
+    aligned = {axis for name in own.after if name in analysis.stages for axis in analysis.stages[name].over}
+    return [axis for axis in own.over if own.merge and axis not in own.apart() and axis not in aligned]
 
 
 def _inputs(

@@ -170,6 +170,10 @@ COMMANDS = {
     "takes_long": ("sleep 60; touch {result}", "as stages.takes_long.limit allows"),
     "pipe": ("false | cat > {result}", "exit code 1"),
     "lines": ("false\necho hi > {result}", "exit code 1"),
+    "long_error": (
+        "echo 'KeyInFileError: not found' >&2; echo 'in file /a/b.root' >&2; exit 1; # {result}",
+        "KeyInFileError: not found in file /a/b.root",
+    ),
     "link": ("ln -s /etc/hostname {result}", 'output "result": is a link; write the file itself'),
 }
 
@@ -183,6 +187,10 @@ def test_what_goes_wrong_is_said_and_the_rest_is_done(needle: Callable[..., Any]
     for name, (line, _) in COMMANDS.items():
         limit = 'limit = "1s"\n' if name == "takes_long" else ""
         text += f"[stages.{name}]\ncommand = '''{line}'''\noutputs = {{ result = \".txt\" }}\n{limit}"
+    for name in ("fails", "silent"):  # commands and functions that never start
+        text += f"[stages.after_{name}]\ncommand = 'cat {{{name}}} > {{r}}'\nafter = ['{name}']\noutputs = {{ r = '.txt' }}\n"
+        text += f"[stages.last_{name}]\nfunction = 'physics.py:good'\nafter = ['after_{name}']\n"
+    text += "[stages.quick]\ncommand = 'sleep 0.3; echo r > {r}; echo s > {s}; touch -d 2001-01-01 {s}'\noutputs = { r = '.txt', s = '.txt' }\n"
     text += '[stages.good]\nfunction = "physics.py:good"\n'
     code += "def good():\n    return 1\n"
     (tmp_path / "analysis.toml").write_text(text)
@@ -195,7 +203,10 @@ def test_what_goes_wrong_is_said_and_the_rest_is_done(needle: Callable[..., Any]
     assert not failed
     root = tmp_path / "runs" / "own"
     assert files.read_json(root / "stages" / "good" / "all" / "result.json") == 1
-    assert {record.stage for record in ledger.lines(root) if not record.reason} >= {"good"}
+    done = {record.stage: record.seconds for record in ledger.lines(root) if not record.reason}
+    assert {"good", "quick"} <= done.keys()
+    assert 0.3 <= done["quick"] < 3  # the others take longer
+    assert not list((root / "stages" / "quick").rglob(".*"))
     rundir.sweep(root)  # as the next run does first: a program that has failed leaves what it has written
     assert not [path for path in (root / "stages").rglob("*") if path.name.endswith(".tmp")]
 
@@ -238,7 +249,7 @@ def test_what_is_written_elsewhere_is_warned_of(needle: Callable[..., Any], tmp_
         (('scale = [1.0, 2.0]', 'scale = "smaples"'), ['stages.fill.over.scale: "smaples" is no list of the analysis, and no pattern of files; did you mean "samples"?']),
         (('merge = "sum"', 'merge = "summ"'), ['stages.fill.merge: "summ" is neither a function nor a merge of needle\'s; did you mean "sum"?']),
         (('merge = "sum"', 'merge = "concatenate"'), ['stages.fill.merge: "concatenate" takes arrays, table, and "spectrum" is hist; name a function that merges']),
-        (('spectrum = "hist"', 'spectrum = "hits"'), ['stages.fill.outputs.spectrum: "hits" is no format; did you mean "hist"?; the ending of a file of your own begins with "."',
+        (('spectrum = "hist"', 'spectrum = "hits"'), ['stages.fill.outputs.spectrum: "hits" is no format, and an ending of a file of your own begins with "."; did you mean "hist"?',
                                                       'stages.fill.merge: "sum" takes json, arrays, hist, and "spectrum" is hits; name a function that merges']),
         (('{number}"\nover', '{nmber}"\nover'), ['stages.words.command: {nmber} stands for nothing; did you mean "number"?',
                                                  "stages.words.command: does not say where {number} goes, its output; write the placeholder where the program takes the file's name"]),
@@ -253,6 +264,11 @@ def test_what_is_written_elsewhere_is_warned_of(needle: Callable[..., Any], tmp_
         (('< {file} >', '< \\"{file}\\" >'), ["stages.words.command: {file} stands within quotes, and is quoted already; take the quotes away"]),
         (('{file} > {number}"\nover = { file = "raw/*.txt" }', '{file} {size} > {number}"\nover = { file = "raw/*.txt", w = [{name = "a", size = 1}, {name = "b"}] }'),
          ["stages.words.command: {size} stands for nothing for b; give each member of the list this field"]),
+        (('over = { file = "raw/*.txt", scale = [1.0, 2.0] }', 'over = { file = "raw/*.txt", scale = [1.0, 2.0], colour = ["a", "b"] }'),
+         ['stages.fill.over.colour: "physics.py:fill" takes nothing of it, so that the merge would count every call several times; leave it out, or take it']),
+        (('outputs = { number = ".txt" }', 'outputs = { number = ".txt", log = ".log" }\n[stages.later]\ncommand = "cat {words} > {r}"\nafter = ["words"]\noutputs = { r = ".txt" }'),
+         ["stages.words.command: does not say where {log} goes, its output; write the placeholder where the program takes the file's name",
+          "stages.later.command: {words} has 2 outputs; write {words.number} or {words.log}"]),
         (('command = "', 'function = "physics.py:fill"\ncommand = "'), ["stages.words: has function and command; leave all but one out"]),
     ],
 )  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -14,6 +15,7 @@ from pyarrow import parquet
 
 from needle_parsl import files
 from needle_parsl.nsbi.data.store import Store
+from needle_parsl.nsbi.estimators import columns
 from needle_parsl.nsbi.estimators import files as estimators
 from needle_parsl.workflow import ledger
 
@@ -93,6 +95,7 @@ def folder(tmp_path: Path) -> Path:
     for seed, (name, mean) in enumerate((("signal", 0.7), ("background", 0.0))):
         x, y = np.random.default_rng(seed).normal(mean, 1.0, (2, 1500))
         parquet.write_table(pa.table({"x": x, "y": y}), tmp_path / f"{name}.parquet")
+    parquet.write_table(pa.table({"x": x, "q": x}), tmp_path / "thin.parquet")
     for name, text in (("analysis.toml", ANALYSIS), ("preselection.toml", PRESELECTION), ("physics.py", PHYSICS)):
         (tmp_path / name).write_text(text)
     return tmp_path
@@ -140,6 +143,31 @@ def test_columns_are_those_of_the_networks_and_of_the_stages(folder: Path, needl
     assert changed.json()["done"] == 3 + 3 + 1 + 1 + 2, changed
 
 
+def test_columns_that_a_ratio_needs_are_looked_for_first(folder: Path, inside: Callable[..., Any]) -> None:
+    path = folder / "analysis.toml"
+    path.write_text(
+        path.read_text().replace('columns = ["y"]', 'columns = ["x"]').replace("background.parquet", "thin.parquet")
+    )
+    ended = inside("check", folder)
+    assert ended.code == 2, ended
+    assert "features.computed.score.ratio: sample background: " in ended.err
+    assert 'has no column "y"' in ended.err
+
+
+def test_events_without_a_log_ratio_are_warned_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ensemble:
+        features, ratio = ("x", "y"), "signal"
+
+        def log_ratio(self, x: np.ndarray) -> np.ndarray:
+            return x.sum(axis=1).astype(float)
+
+    monkeypatch.setattr(columns, "_read", lambda *_: Ensemble())
+    events = ak.Array({"x": [1.0, np.nan, 3.0], "y": [2.0, 2.0, 4.0]})
+    with pytest.warns(UserWarning, match="x is no finite number in some events, and so the log ratio of signal"):
+        found = columns.log_ratio(events, str(folder / "analysis.toml"))
+    np.testing.assert_array_equal(found, [3.0, np.nan, 7.0])
+
+
 @pytest.mark.parametrize(
     ("file", "before", "after", "words"),
     [
@@ -156,6 +184,7 @@ def test_columns_are_those_of_the_networks_and_of_the_stages(folder: Path, needl
         ("analysis", 'analysis = "preselection.toml"', 'analysis = "preselection.toml"\ncommand = "true"', "has command and analysis; leave all but one out"),
         ("analysis", 'analysis = "preselection.toml"', 'analysis = "analysis.toml"', "analysis.toml has stages of its own"),
         ("analysis", 'columns = ["y"]', 'columns = ["z"]', 'has no column "z"'),
+        ("analysis", 'files = ["signal.parquet"]', 'files = ["thin.parquet"]', 'features.computed.(corrected.columns|score.ratio): sample signal: .*has no column "y"'),
         ("preselection", '"x + both"', '"x + bath"', 'no column "bath"'),
         ("preselection", 'names = ["x"', 'names = ["w"', 'no column "w"'),
         ("preselection", "members = 2", "members = -2", "preselection.toml:.*training.members"),

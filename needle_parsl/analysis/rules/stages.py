@@ -185,7 +185,7 @@ def _outputs(stage: OwnStage, key: str, complain: Complain) -> None:
         if kind not in FORMATS and not (kind.startswith(".") and is_name(kind[1:].replace(".", ""))):
             complain(
                 where,
-                f'"{kind}" is no format{closest(kind, FORMATS)}; the ending of a file of your own begins with "."',
+                f'"{kind}" is no format, and an ending of a file of your own begins with "."{closest(kind, FORMATS)}',
             )
 
 

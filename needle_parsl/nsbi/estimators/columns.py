@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,18 @@ def log_ratio(events: Any, estimator: str) -> Floats:
         estimator: Its file.
 
     Returns:
-        ln r of each event, shape (N,).
+        ln r of each event, shape (N,); NaN where a feature is no finite number, of which a warning tells.
     """
     path = Path(estimator)
     found = _read(path, tuple(stamps.of(path.stat())))
-    columns = [ak.to_numpy(events[name], allow_missing=False) for name in found.features]
-    return found.log_ratio(np.stack(columns, axis=1).astype(np.float32))
+    x = np.stack([ak.to_numpy(events[name], allow_missing=False) for name in found.features], axis=1).astype(np.float32)
+    wrong = ~np.isfinite(x)
+    for name in (found.features[column] for column in np.flatnonzero(wrong.any(axis=0))):
+        warnings.warn(
+            f"{name} is no finite number in some events, and so the log ratio of {found.ratio}, whatever a selection makes of that",
+            stacklevel=2,
+        )
+    return np.where(wrong.any(axis=1), np.nan, found.log_ratio(np.where(wrong, 0, x)))
 
 
 @lru_cache(maxsize=4)

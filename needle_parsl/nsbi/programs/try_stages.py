@@ -30,7 +30,7 @@ def look(
     """Look at stages.
 
     Args:
-        stages: Each with `key`, `name`, `function`, `merge` (references, or empty), `offered`, `params` and `outputs` (names of arguments).
+        stages: Each with `key`, `name`, `function`, `merge` (references, or empty), `offered`, `params`, `outputs` (names of arguments) and `merged` (lists that a merge puts together, with the fields of their members).
         physics: Text and path of the user's Python file.
         paths: Files over which stages go, and that commands name.
         known: What an earlier look has found of files.
@@ -67,11 +67,8 @@ def _references(stages: Sequence[Mapping[str, Any]]) -> set[str]:
 def _functions(references: set[str], physics: tuple[str, str], paths: Mapping[str, str]) -> dict[str, str]:
     """Fingerprint what each function consists of, besides code and data whose parts nobody can tell."""
     names = {reference: refs.module(reference, *physics).__name__ for reference in references}
-    known: dict[str, set[str]] = {}
-    for reference, name in names.items():
-        known.setdefault(name, set()).add(refs.own_name(reference))
     modules = function_code.own(set(sys.modules), paths)
-    code = function_code.Code(function_code.texts(modules), known)
+    code = function_code.Code(function_code.texts(modules))
     read = {module.__file__ for module in modules if module.__name__ in code.texts}
     others = sorted(digest for path, digest in paths.items() if path not in read)
     return {
@@ -107,6 +104,14 @@ def _signature(stage: Mapping[str, Any], physics: tuple[str, str], problems: lis
     problems += [(f"{stage['key']}.function", message) for message in _lacking(stage, function)]
     if any(one.kind in MANY for one in parameters):
         return None
+    problems += [
+        (
+            f"{stage['key']}.over.{name}",
+            f'"{stage["function"]}" takes nothing of it, so that the merge would count every call several times; leave it out, or take it',
+        )
+        for name, fields in stage["merged"].items()
+        if not {name, *fields} & set(names)
+    ]
     problems += [
         (f"{stage['key']}.params.{name}", f'is no argument of "{stage["function"]}"{closest(name, names)}')
         for name in stage["params"]

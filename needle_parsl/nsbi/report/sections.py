@@ -101,7 +101,7 @@ def check(value: float, yellow: float, red: float, sentence: str) -> SectionChec
         value: The number; one that is not finite fails.
         yellow: From here on it is a warning.
         red: From here on it fails; below `yellow` where small numbers are the bad ones.
-        sentence: What it says, and what to do where it does not pass.
+        sentence: What is to hold, and what to do where it does not; the number and both thresholds are said behind it.
 
     Raises:
         ValueError: The thresholds are equal.
@@ -112,7 +112,9 @@ def check(value: float, yellow: float, red: float, sentence: str) -> SectionChec
     sign = 1.0 if red > yellow else -1.0
     failed = not math.isfinite(number) or sign * number >= sign * red
     state: State = "fail" if failed else "warning" if sign * number >= sign * yellow else "pass"
-    return SectionCheck(number if math.isfinite(number) else None, state, sentence)
+    beyond = "from" if red > yellow else "down from"
+    found = f"Found {number:.3g}; a warning {beyond} {yellow:g}, a failure {beyond} {red:g}."
+    return SectionCheck(number if math.isfinite(number) else None, state, f"{sentence} {found}")
 
 
 @dataclass(frozen=True)

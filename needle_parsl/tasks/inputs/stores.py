@@ -135,9 +135,12 @@ def provenance(root: str) -> Provenance:
 
     state = files.read_json(Path(root) / rundir.RUN)
     versions = {"needle": state["needle"], **state["versions"]}
+    looks = (state.get("stage_inputs", {}), *state.get("stage_analyses", {}).values(), state["inputs"])
+    learned = sorted((Path(root) / specs.PARTS).glob(f"*/{rundir.ANALYSIS}"))
+    texts = [f"# [stages.{path.parent.name}] analysis\n{path.read_text(encoding='utf-8')}" for path in learned]
     return Provenance(
         versions,
-        {path: found["digest"] for path, found in state["inputs"]["files"].items()},
-        (Path(root) / rundir.ANALYSIS).read_text(encoding="utf-8"),
+        {path: found["digest"] for looked in looks for path, found in looked.get("files", {}).items()},
+        "\n".join([(Path(root) / rundir.ANALYSIS).read_text(encoding="utf-8"), *texts]),
         [f"{one['who']}, {one['when']}, by {one['how']}" for one in state["unblinded"]],
     )
