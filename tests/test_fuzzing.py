@@ -28,11 +28,12 @@ from needle_parsl.reading.schema import NAME
 from needle_parsl.records import Record
 from needle_parsl.workflow import ledger
 
-SCALE = pytest.mark.parametrize("times", [1, pytest.param(50, marks=pytest.mark.campaign)])
+SCALE = pytest.mark.parametrize("times", [0.4, pytest.param(50, marks=pytest.mark.campaign)])
+"""Of the numbers of inputs below."""
 
 
-def fuzz(check: Callable[..., None], inputs: int, **strategies: st.SearchStrategy[Any]) -> None:
-    settings(max_examples=inputs, deadline=None, database=None, suppress_health_check=list(HealthCheck))(
+def fuzz(check: Callable[..., None], inputs: float, **strategies: st.SearchStrategy[Any]) -> None:
+    settings(max_examples=int(inputs), deadline=None, database=None, suppress_health_check=list(HealthCheck))(
         given(**strategies)(check)
     )()
 
@@ -51,7 +52,7 @@ def clean(error: InputError) -> None:
 
 @pytest.mark.slow
 @SCALE
-def test_any_bytes_as_a_config_file(times: int, tmp_path: Path) -> None:
+def test_any_bytes_as_a_config_file(times: float, tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
 
     def check(content: bytes) -> None:
@@ -89,7 +90,7 @@ def tables(draw: st.DrawFn) -> dict[str, Any]:
 
 @pytest.mark.slow
 @SCALE
-def test_any_table_as_an_analysis(times: int) -> None:
+def test_any_table_as_an_analysis(times: float) -> None:
     def check(table: dict[str, Any]) -> None:
         reader = reading.TableReader(reading.Places("a.toml"))
         found = reader.table(Analysis, table)
@@ -102,7 +103,7 @@ def test_any_table_as_an_analysis(times: int) -> None:
 
 @pytest.mark.slow
 @SCALE
-def test_any_change_of_a_good_analysis(times: int, small_inputs: Path, tmp_path: Path) -> None:
+def test_any_change_of_a_good_analysis(times: float, small_inputs: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(small_inputs, tmp_path / "analysis")
     path = folder / "analysis.toml"
     text = path.read_text()
@@ -170,13 +171,13 @@ def read_or_refuse(text: str) -> None:
 
 @pytest.mark.slow
 @SCALE
-def test_any_text_as_an_expression(times: int) -> None:
+def test_any_text_as_an_expression(times: float) -> None:
     fuzz(read_or_refuse, 2500 * times, text=st.text(max_size=80) | st.text("x1.()+-*/<>=!'\", andortwhe", max_size=80))
 
 
 @pytest.mark.slow
 @SCALE
-def test_any_tokens_as_an_expression(times: int) -> None:
+def test_any_tokens_as_an_expression(times: float) -> None:
     fuzz(read_or_refuse, 2500 * times, text=st.lists(st.sampled_from(TOKENS), max_size=300).map(" ".join))
 
 
@@ -193,7 +194,7 @@ def python(text: str, names: dict[str, Any]) -> list[Any]:
 
 @pytest.mark.slow
 @SCALE
-def test_any_expression_of_the_grammar_is_evaluated_as_python_does(times: int) -> None:
+def test_any_expression_of_the_grammar_is_evaluated_as_python_does(times: float) -> None:
     """Arrays of one element and numbers agree with Python's own arithmetic where that has an answer."""
     values = {"x": 1.5, "n": 3, "m": -2.0}
     arrays = {name: np.array([value]) for name, value in values.items()}
@@ -236,7 +237,7 @@ GOOD = Record(
 
 @pytest.mark.slow
 @SCALE
-def test_any_bytes_behind_a_ledger(times: int, tmp_path: Path) -> None:
+def test_any_bytes_behind_a_ledger(times: float, tmp_path: Path) -> None:
     path = tmp_path / rundir.LEDGER
 
     def check(lines: list[bytes]) -> None:
@@ -251,7 +252,7 @@ def test_any_bytes_behind_a_ledger(times: int, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @SCALE
-def test_any_json_in_a_ledger(times: int, tmp_path: Path) -> None:
+def test_any_json_in_a_ledger(times: float, tmp_path: Path) -> None:
     path = tmp_path / rundir.LEDGER
     value = (
         st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20) | st.just([]) | st.just({"a": 1})

@@ -36,7 +36,7 @@ nodes         = 16
 learning_rate = 3e-3
 batch_size    = 64
 epochs        = 20
-members       = 8
+members       = 2
 [model]
 parameters.mu      = {{ nominal = 1.0, bounds = [0.0, 40.0] }}
 processes.htautau  = "mu"

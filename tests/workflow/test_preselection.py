@@ -126,6 +126,9 @@ def test_fit_within_a_region_of_a_network_is_that_of_the_exact_densities(
     assert fit["value"] == pytest.approx(1.0, abs=0.02)
     # Twenty thousand events know the yields within the region to 1 %, and the error of mu follows.
     assert fit["error"] == pytest.approx(information**-0.5, rel=0.04)
+    page = (root / "report" / "index.html").read_text()
+    assert "4 input files" in page
+    assert "[stages.preselection] analysis" in page
     again = needle("run", tmp_path, "--json")
     assert again.json()["done"] == 0
     assert ended.json()["done"] > 0

@@ -160,7 +160,8 @@ def test_rows_equal_lightning_training_each_alone(network: str, arguments: dict[
 @pytest.mark.parametrize(
     ("network", "epochs"),
     [
-        *((name, 70) for name in ("Dropping", "Residual", "Jets", "Plateau")),
+        *((name, 70) for name in ("Dropping", "Plateau")),
+        *(pytest.param(name, 70, marks=pytest.mark.campaign) for name in ("Residual", "Jets")),
         *(pytest.param(name, 210, marks=pytest.mark.campaign) for name in ("Dropping", "Residual", "Jets", "Plateau")),
     ],
 )
