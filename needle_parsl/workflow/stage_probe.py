@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +12,11 @@ from needle_parsl.addresses import is_remote
 from needle_parsl.analysis import Analysis, OwnStage
 from needle_parsl.analysis.file import Loaded, match
 from needle_parsl.analysis.tables.limits import seconds
-from needle_parsl.analysis.tables.stages import MADE
+from needle_parsl.analysis.tables.stages import MADE, words
 from needle_parsl.errors import InputError, Problem
 from needle_parsl.plan import stage_items, stage_rules
 from needle_parsl.workflow import forms, probe, programs
 
-MOST = 1000
-"""Characters of the name of a file."""
 FORM = {
     "signature": str,
     "takes": dict,
@@ -165,10 +162,7 @@ def _patterns(loaded: Loaded) -> dict[str, list[str]]:
 
 def _named_files(loaded: Loaded, command: str) -> list[str]:
     """List the files that a command line names, such as a script."""
-    words = [
-        word for text in re.split(r"[\s;|&<>()`\"']+", command) for word in (text, text.rpartition("=")[2]) if word
-    ]
-    paths = [loaded.path.parent / word for word in dict.fromkeys(words) if "{" not in word and len(word) < MOST]
+    paths = [loaded.path.parent / word for word in words(command)]
     return [str(path.resolve()) for path in paths if path.is_file()]
 
 

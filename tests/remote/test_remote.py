@@ -8,8 +8,11 @@ import uuid
 from pathlib import Path
 
 import generated
+import numpy as np
+import pyarrow as pa
 import pytest
 from laptop import Laptop, submitted, until
+from pyarrow import parquet
 from site_here import IDENTITY, LocalSite
 
 pytestmark = pytest.mark.remote
@@ -128,3 +131,66 @@ def test_an_endpoint_that_is_killed_in_mid_call(far: LocalSite, endpoint: str, m
         child.kill()
     ended = until(laptop, run, lambda facts: not facts["alive"])  # a new one answers; the run went on
     assert ended["state"]["status"] == "done"
+
+
+STAGES = """
+name = "stages"
+[stages.preselection]
+analysis = "first/preselection.toml"
+[stages.words]
+command = "cat words.txt {file} | wc -w > {number}"
+over = { file = "raw/*.txt" }
+outputs = { number = ".txt" }
+[stages.sum]
+function = "counting:total"
+after = ["words", "preselection"]
+[stages.page]
+function = "counting:page"
+after = ["sum"]
+outputs = { page = "section" }
+"""
+COUNTING = """
+from needle_parsl.nsbi.report.sections import Section
+
+def total(words, preselection):
+    return {"words": sum(int(open(path).read()) for path in words.values()), "ratios": sorted(preselection)}
+
+def page(sum):
+    return Section(f"{sum['words']} words, {sum['ratios']}")
+"""
+PRESELECTION = """
+name = "preselection"
+[features]
+names = ["x"]
+[samples.signal]
+files = ["signal.parquet"]
+[samples.background]
+files = ["background.parquet"]
+[ratios]
+reference = ["background"]
+targets = ["signal"]
+[split]
+min_events = 10
+[training]
+members = 1
+layers = 1
+nodes = 4
+epochs = 1
+"""
+
+
+def test_stages_travel_with_the_files_that_they_name(endpoint: str, laptop: Laptop, tmp_path: Path) -> None:
+    folder = tmp_path / "an analysis"
+    (folder / "first").mkdir(parents=True)
+    (folder / "raw").mkdir()
+    for name, text in (("analysis.toml", STAGES), ("counting.py", COUNTING), ("words.txt", "a b c\n"), ("raw/a.txt", "d e"), ("raw/b.txt", "f"), ("first/preselection.toml", PRESELECTION)):  # fmt: skip
+        (folder / name).write_text(text)
+    for seed, name in enumerate(("signal", "background")):
+        x = np.random.default_rng(seed).normal(seed, 1.0, 900)
+        parquet.write_table(pa.table({"x": x}), folder / "first" / f"{name}.parquet")
+    run = submitted(laptop, endpoint, folder)
+    ended = until(laptop, run, lambda facts: not facts["alive"])
+    assert ended["state"]["status"] == "done", laptop("logs", run).out
+    assert laptop("fetch", run).code == 0
+    page = (tmp_path / "runs" / run / "report" / "index.html").read_text()
+    assert "9 words, [&#39;signal&#39;]</h2>" in page

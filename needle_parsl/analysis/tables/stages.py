@@ -26,6 +26,10 @@ MADE = "stage:"
 """What names a stage in the place of files: `files = ["stage:skim"]`."""
 FIELD = re.compile(r"\{\{|\}\}|\{(\w+(?:\.\w+)?)\}")
 """A placeholder of a command, or a brace that stands for itself."""
+CUT = re.compile(r"[\s;|&<>()`\"']+")
+"""What separates the words of a command line."""
+MOST = 1000
+"""Characters of the name of a file."""
 Value = str | int | float | dict[str, Any]
 """A member of a list: what the function gets by the name of the list; of a table each field by its own name, too."""
 
@@ -82,6 +86,12 @@ def following(stages: Mapping[str, OwnStage]) -> dict[str, OwnStage]:
         )
         for name, own in stages.items()
     }
+
+
+def words(command: str) -> list[str]:
+    """List the words of a command line that may be files, without placeholders."""
+    cut = [word for text in CUT.split(command) for word in (text, text.rpartition("=")[2])]
+    return [word for word in dict.fromkeys(cut) if word and "{" not in word and len(word) < MOST]
 
 
 def suffix(kind: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from needle_parsl import ownership, reading
+from needle_parsl.analysis.tables.stages import LISTS, MADE, words
 from needle_parsl.errors import InputError, TaskError, closest
 from needle_parsl.files import atomic, read_json, write_json
 from needle_parsl.workflow.executors import wire
@@ -66,10 +67,9 @@ def submit(
 
 
 def _inline(path: Path, table: dict[str, Any]) -> dict[str, str]:
-    """Gather the small files that travel: the analysis, the Python files beside it, and data that it names relative to itself."""
+    """Gather the small files that travel: the analysis, the Python files beside it, and what it names relative to itself."""
     folder = path.parent
-    named = [name for name in _named(table) if not Path(name).is_absolute() and "://" not in name]
-    found = {path, *folder.glob("*.py"), *(file for name in named for file in folder.glob(name))}
+    found = _gathered(path, table)
     if outside := [file for file in found if not file.resolve().is_relative_to(folder.resolve())]:
         raise InputError(
             f"{outside[0]}: lies outside of {folder}, and cannot travel; name it by its absolute path at the site"
@@ -84,13 +84,35 @@ def _inline(path: Path, table: dict[str, Any]) -> dict[str, str]:
     return {str(file.relative_to(folder)): base64.b64encode(file.read_bytes()).decode() for file in sizes}
 
 
+def _gathered(path: Path, table: dict[str, Any]) -> set[Path]:
+    """List an analysis with the files that it names, those of the analyses of its stages among them."""
+    folder = path.parent
+    stages = [own for own in _table(table.get("stages")).values() if isinstance(own, dict)]
+    named = [*_named(table), *(name for own in stages for name in _of_stage(own))]
+    near = [name for name in named if not Path(name).is_absolute() and "://" not in name]
+    found = {path, *folder.glob("*.py"), *(file for name in near for file in folder.glob(name) if file.is_file())}
+    for other in (folder / str(own["analysis"]) for own in stages if "analysis" in own):
+        found |= _gathered(other, reading.load(other))
+    return found
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
 def _named(value: Any, key: str = "") -> Iterator[str]:
     """List the data files that an analysis names, patterns as they are."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _named(inner, name)
-    elif isinstance(value, list) and key in ("files", "data"):
-        yield from (name for name in value if isinstance(name, str))
+    elif isinstance(value, list) and key in ("files", "data", "resources"):
+        yield from (name for name in value if isinstance(name, str) and not name.startswith(MADE))
+
+
+def _of_stage(own: dict[str, Any]) -> Iterator[str]:
+    """List the files over which a stage goes, and those that its command names."""
+    yield from (said for said in _table(own.get("over")).values() if isinstance(said, str) and said not in LISTS)
+    yield from (word for word in words(str(own.get("command", ""))) if not set(word) & set("*?[]"))
 
 
 def is_known(run: str) -> bool:
