@@ -102,6 +102,8 @@ class Graph:
     """The user's stages that are planned."""
     due: Callable[[str], None] = lambda _: None
     """Plans the stages of the user's for which a stage of needle's waits, when its first task is planned."""
+    waits: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Keys of the user's tasks for which those of a stage of needle's wait, by its name."""
     shareable: dict[str, Task] = field(default_factory=dict)
     """Tasks of the user's stages by key."""
     shared: int = 0
@@ -110,8 +112,6 @@ class Graph:
     def add(self, stage: str, name: str, spec: Spec, *after: Task) -> Task:
         """Add a task of a stage of needle's; its key says what it is and what comes before it."""
         how = STAGES[stage]
-        self.due(stage)
-        waits = [task.key for calls in self.own.values() if stage in calls.stage.before for task in calls.tasks()]
         keys = tuple(task.key for task in after)
         # A store is named by its files alone, whatever the tasks through which they came.
         named = () if stage == "convert" else keys
@@ -126,13 +126,21 @@ class Graph:
             name=name,
             key=digest(made_from),
             spec=spec,
-            after=(*keys, *waits),
+            after=(*keys, *self._waits(stage)),
             code=code,
             limit=limits.of(stage),
             output=size(limits.output),
         )
         self.tasks.append(task)
         return task
+
+    def _waits(self, stage: str) -> tuple[str, ...]:
+        """List the keys of the user's tasks for which all tasks of a stage of needle's wait, planned with the first of these."""
+        if stage not in self.waits:
+            self.due(stage)
+            before = [calls for calls in self.own.values() if stage in calls.stage.before]
+            self.waits[stage] = tuple(task.key for calls in before for task in calls.tasks())
+        return self.waits[stage]
 
     def add_own(self, stage: Stage, name: str, spec: Spec, after: Sequence[Task], limit: float) -> Task:
         """Add a task of the user's, or give the one that is made from the same: its name does not count."""

@@ -135,9 +135,10 @@ def provenance(root: str) -> Provenance:
 
     state = files.read_json(Path(root) / rundir.RUN)
     versions = {"needle": state["needle"], **state["versions"]}
-    looks = (state.get("stage_inputs", {}), *state.get("stage_analyses", {}).values(), state["inputs"])
-    learned = sorted((Path(root) / specs.PARTS).glob(f"*/{rundir.ANALYSIS}"))
-    texts = [f"# [stages.{path.parent.name}] analysis\n{path.read_text(encoding='utf-8')}" for path in learned]
+    learned = state.get("stage_analyses", {})
+    looks = (state.get("stage_inputs", {}), *learned.values(), state["inputs"])
+    paths = {name: Path(root) / specs.PARTS / name / rundir.ANALYSIS for name in learned}
+    texts = [f"# [stages.{name}] analysis\n{path.read_text(encoding='utf-8')}" for name, path in paths.items()]
     return Provenance(
         versions,
         {path: found["digest"] for looked in looks for path, found in looked.get("files", {}).items()},
