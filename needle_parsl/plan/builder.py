@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from needle_parsl.analysis import Analysis, OwnStage
+from needle_parsl.analysis import Analysis, Diagnostics, OwnStage
 from needle_parsl.analysis.tables.limits import size
 from needle_parsl.densities import Density
 from needle_parsl.plan import specs
@@ -33,7 +33,9 @@ class StageInputs:
     folder: str
     """That of the analysis."""
     analyses: Mapping[str, tuple[Task, ...]] = field(default_factory=dict)
-    """Tasks of the analysis that a stage names, up to its estimators."""
+    """Tasks of the analysis that a stage names, up to its estimators and what is measured of them."""
+    thresholds: Mapping[str, Diagnostics] = field(default_factory=dict)
+    """Of such an analysis: where checks of its ratios turn."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from needle_parsl.analysis.tables.stages import made_by, suffix
 from needle_parsl.errors import InputError
 from needle_parsl.plan import stage_items, stage_rules
 from needle_parsl.plan.builder import Calls, Graph, Item, StageInputs
-from needle_parsl.plan.specs import Before, File, OwnCall, OwnMerge, Task
+from needle_parsl.plan.specs import Before, File, NetworksSection, OwnCall, OwnMerge, Task
 from needle_parsl.plan.specs.own_stages import Outputs
 from needle_parsl.plan.stages import STAGES, Stage
 
@@ -85,6 +85,10 @@ def add(graph: Graph, analysis: Analysis, name: str) -> Calls:
 def _estimators(graph: Graph, name: str, inputs: StageInputs) -> list[tuple[str, Item, Task]]:
     """Plan the analysis of a stage; what comes out of it are its estimators, by the names of their ratios."""
     planned = graph.add_analysis(name, inputs.analyses[name])
+    measured = [task for task in planned if task.stage.name == "diagnose"]
+    ratios = tuple(task.own().name for task in measured)
+    spec = NetworksSection(stage=name, ratios=ratios, thresholds=inputs.thresholds[name])
+    graph.add("networks", name, spec, *measured)
     return [(task.own().name, {}, task) for task in planned if task.stage.name == "combine"]
 
 

@@ -121,6 +121,13 @@ ALL = (
         work=f"{_TASKS}.estimators:diagnose",
         networked=True,
     ),
+    Stage(
+        name="networks",
+        version=1,
+        place="analyses/{}/section.json",
+        work=f"{_TASKS}.report:networks",
+        section=True,
+    ),
     Stage(name="evaluate", version=2, place="ratios/{}.h5", work=f"{_TASKS}.estimators:evaluate", networked=True),
     Stage(name="count", version=1, place="regions/{}.json", work=f"{_TASKS}.fits:count"),
     Stage(name="fit", version=8, place="fits/{}.json", work=f"{_TASKS}.fits:fit"),

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from needle_parsl.files import read_json
+from needle_parsl.files import read_json, write_json
 from needle_parsl.json_records import JsonRecord
 from needle_parsl.nsbi.estimators.results import RatioDiagnostics
-from needle_parsl.nsbi.report import gathering, page
+from needle_parsl.nsbi.report import gathering, page, stage_networks
 from needle_parsl.nsbi.report.gathering import Inference, StagesFacts, Subject
 from needle_parsl.nsbi.report.sections import Section
 from needle_parsl.nsbi.statistics.results import (
@@ -67,6 +67,16 @@ def _of_stages(root: str, task: Task, before: tuple[Record, ...]) -> Record:
             name=spec.name, seed=spec.seed, headline="", poi="", blinded=False, warnings=tuple(warnings(before))
         )
         page.write_stages(out.path, StagesFacts(subject, inputs.provenance(root), _sections(root, spec.sections)))
+    return out.record(root)
+
+
+def networks(root: str, task: Task, *_before: Record) -> Record:
+    """Write the section on the networks of an analysis that a stage names."""
+    spec = task.of(specs.NetworksSection)
+    folder = Path(root) / specs.PARTS / spec.stage
+    with writing(root, task) as out:
+        found = {ratio: _diagnostics(str(folder), ratio) for ratio in spec.ratios}
+        write_json(out.path, stage_networks.section(spec.stage, found, spec.thresholds).to_json())
     return out.record(root)
 
 

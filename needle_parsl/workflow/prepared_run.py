@@ -92,7 +92,8 @@ def prepare(
     learned = stage_analyses.read(loaded)
     own, seen = stage_probe.look(loaded, remembered.get("stage_inputs"))
     parts, looks = stage_analyses.planned(learned, remembered.get("stage_analyses"), site)
-    own = replace(own, analyses=parts) if own else None
+    thresholds = {name: one.analysis.diagnostics for name, one in learned.items()}
+    own = replace(own, analyses=parts, thresholds=thresholds) if own else None
     first = _first(root, loaded, own)
     if first and not first.done:
         probe.probe(stage_analyses.expected(loaded, learned))

@@ -19,7 +19,7 @@ from needle_parsl.site import Site
 from needle_parsl.workflow import probe
 
 LAST = "combine"
-"""The stage with which such an analysis ends."""
+"""The stage with which such an analysis ends; what is measured of its ratios is kept, too."""
 LOG_RATIO = "needle_parsl.nsbi.estimators.columns:log_ratio"
 
 
@@ -121,7 +121,9 @@ def planned(
     for name, own in learned.items():
         inputs, looked = probe.probe(own, remembered.get(name) if isinstance(remembered, dict) else None)
         whole = plan.build(own.analysis, inputs, site.pack, site.memory_mib)
-        tasks[name], looks[name] = whole.until(LAST).tasks, asdict(looked)
+        kept = {task.key for task in whole.until(LAST).tasks}
+        tasks[name] = tuple(t for t in whole.tasks if t.key in kept or isinstance(t.spec, specs.Diagnose))
+        looks[name] = asdict(looked)
     return tasks, looks
 
 

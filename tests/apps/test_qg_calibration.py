@@ -207,23 +207,39 @@ def small() -> list[str]:
     return [part for setting in settings for part in ("--set", setting)]
 
 
-def merged(site: str, needle: Callable[..., Any], tmp_path: Path) -> dict[str, str]:
-    ended = needle("run", "--site", site, APP / "analysis.toml", "--out", tmp_path / site, "--json", *small())
+def merged(site: str, needle: Callable[..., Any], root: Path, env: dict[str, str] | None = None) -> dict[str, str]:
+    ended = needle("run", "--site", site, APP / "analysis.toml", "--out", root, "--json", *small(), env=env or {})
     assert ended.code == 0, ended.err
     assert not ended.json()["warnings"]
-    found = sorted((tmp_path / site / "stages").glob("*/merged*/*"))
-    return {str(path.relative_to(tmp_path / site)): files.digest(path) for path in found}
+    found = sorted((root / "stages").glob("*/merged*/*"))
+    return {str(path.relative_to(root)): files.digest(path) for path in found}
+
+
+CLUSTER = """
+scheduler        = "slurm"
+executor         = "htex"
+account          = "needle"
+constraint       = "cpu"
+walltime         = "00:20:00"
+cores_per_node   = 256
+workers_per_node = 2
+launcher         = "srun"
+poll             = 2
+"""
 
 
 @pytest.mark.campaign
-def test_sums_are_the_same_at_any_site(needle: Callable[..., Any], tmp_path: Path) -> None:
-    digests = [merged(site, needle, tmp_path) for site in ("local", "local-htex")]
-    assert digests[0] == digests[1]
+@pytest.mark.slurm
+def test_sums_are_the_same_at_any_site(needle: Callable[..., Any], slurm: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "cluster.toml").write_text(CLUSTER)
+    at = {"local": {}, "local-htex": {}, str(tmp_path / "cluster.toml"): slurm}
+    digests = [merged(site, needle, tmp_path / str(number), env) for number, (site, env) in enumerate(at.items())]
+    assert digests[0] == digests[1] == digests[2]
 
 
 @pytest.mark.slow
 def test_planted_scale_factors_are_recovered(needle: Callable[..., Any], tmp_path: Path) -> None:
-    assert len(merged("local", needle, tmp_path)) > 40
+    assert len(merged("local", needle, tmp_path / "local")) > 40
     numbers = files.read_json(tmp_path / "local" / "stages" / "summary" / "nominal" / "numbers.json")
     assert numbers["row_difference"] < 1e-12
     for name in ("n_trk", "tagger"):

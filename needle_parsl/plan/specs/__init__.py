@@ -38,7 +38,7 @@ from needle_parsl.plan.specs.networks import (
     Splitting,
     Train,
 )
-from needle_parsl.plan.specs.own_stages import Before, Outputs, OwnCall, OwnMerge, StagesReport
+from needle_parsl.plan.specs.own_stages import Before, NetworksSection, Outputs, OwnCall, OwnMerge, StagesReport
 from needle_parsl.plan.specs.report import Report
 from needle_parsl.plan.specs.stores import (
     ComputedSpec,
@@ -94,6 +94,7 @@ Spec = (
     | Report
     | OwnCall
     | OwnMerge
+    | NetworksSection
     | StagesReport
 )
 
@@ -190,6 +191,7 @@ __all__ = [
     "Merge",
     "MixtureSpec",
     "Named",
+    "NetworksSection",
     "Neyman",
     "Normalise",
     "Outputs",

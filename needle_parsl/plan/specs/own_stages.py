@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from needle_parsl.analysis import Diagnostics
 from needle_parsl.plan.keys import NOT_IN_KEY
 from needle_parsl.plan.specs.stores import File, Physics
 
@@ -63,6 +64,16 @@ class OwnMerge:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NetworksSection:
+    """Write the section of the report on the networks of an analysis that a stage names."""
+
+    stage: str
+    ratios: tuple[str, ...]
+    thresholds: Diagnostics
+    """Of that analysis."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StagesReport:
     """A report of the user's stages alone."""
 
@@ -73,4 +84,4 @@ class StagesReport:
     warnings: tuple[str, ...] = ()
 
 
-__all__ = ["Before", "File", "OwnCall", "OwnMerge", "StagesReport"]
+__all__ = ["Before", "File", "NetworksSection", "OwnCall", "OwnMerge", "StagesReport"]

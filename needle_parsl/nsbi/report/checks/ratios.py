@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from needle_parsl.analysis import Diagnostics
@@ -23,14 +23,18 @@ class Check:
     """What to say if all pass."""
 
 
-def findings(facts: Facts) -> list[Finding]:
-    """Ask everything of every ratio; of a check that all pass there is nothing."""
-    limits, count = facts.subject.thresholds, len(facts.diagnostics)
+def findings(diagnostics: Mapping[str, RatioDiagnostics], limits: Diagnostics) -> list[Finding]:
+    """Ask everything of every ratio; of a check that all pass there is nothing.
+
+    Args:
+        diagnostics: By ratio.
+        limits: The thresholds.
+    """
     return [
         Finding(check, said[0], said[1], said[2] if len(said) > 2 else None, name)
         for check, asked in CHECKS.items()
-        for name, numbers in facts.diagnostics.items()
-        for said in _seen(asked, name, numbers, limits, count)
+        for name, numbers in diagnostics.items()
+        for said in _seen(asked, name, numbers, limits, len(diagnostics))
         if said[0] != "pass"
     ]
 
@@ -45,7 +49,8 @@ def _seen(asked: Check, name: str, numbers: RatioDiagnostics, limits: Diagnostic
 
 def by_ratio(facts: Facts) -> dict[str, RatioState]:
     """Give each ratio the state of its worst check, and the checks in each state but pass."""
-    found = {name: [own for own in findings(facts) if own.ratio == name] for name in facts.diagnostics}
+    said = findings(facts.diagnostics, facts.subject.thresholds)
+    found = {name: [own for own in said if own.ratio == name] for name in facts.diagnostics}
     return {name: _state(own) for name, own in found.items()}
 
 

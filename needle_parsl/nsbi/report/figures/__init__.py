@@ -73,11 +73,11 @@ FIGURES = {
     **{name: FigureEntry(*entry) for name, entry in closure.FIGURES.items()},
     "closure": FigureEntry(
         "ratios", "Reweighting closure on test events, the columns that agree worst: numerator, and reference weighted with r.",
-        ratios.closure, lambda f: bool(ratios.compared(f)),
+        lambda f: ratios.closure(f.diagnostics), lambda f: bool(ratios.compared(f.diagnostics)),
     ),
     "calibration": FigureEntry(
         "ratios", "Calibration on test events, the ratios that are calibrated worst. Points above 0: r is underestimated.",
-        ratios.calibration, lambda f: bool(f.diagnostics),
+        lambda f: ratios.calibration(f.diagnostics), lambda f: bool(f.diagnostics),
     ),
     "log_calibration": FigureEntry(
         "ratios", "The same in ln r. Points above 0: r is underestimated.", health.log_calibration, lambda f: bool(f.diagnostics),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from needle_parsl.nsbi.estimators.results import RatioDiagnostics
 from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, Floats, each, finite, panels, split_panels
 from needle_parsl.nsbi.report.gathering import Facts
 from needle_parsl.nsbi.training.closure import HistogramComparison
@@ -86,12 +88,12 @@ def _by_process(axes: Axes, facts: Facts, values: Floats, window: tuple[float, .
     axes.legend(frameon=False, fontsize=8)
 
 
-def compared(facts: Facts) -> list[tuple[float, str, str, HistogramComparison]]:
+def compared(diagnostics: Mapping[str, RatioDiagnostics]) -> list[tuple[float, str, str, HistogramComparison]]:
     """List p-value, ratio, column and numbers of every comparison, the worst first."""
     return sorted(
         (
             (numbers.p_value, ratio, column, numbers)
-            for ratio, found in facts.diagnostics.items()
+            for ratio, found in diagnostics.items()
             for column, numbers in found.closure.items()
             if numbers.p_value is not None
         ),
@@ -99,9 +101,9 @@ def compared(facts: Facts) -> list[tuple[float, str, str, HistogramComparison]]:
     )
 
 
-def closure(facts: Facts) -> Figure:
+def closure(diagnostics: Mapping[str, RatioDiagnostics]) -> Figure:
     """Draw numerator and reweighted reference in the columns that agree worst."""
-    worst = compared(facts)[:MOST]
+    worst = compared(diagnostics)[:MOST]
     figure, pairs = split_panels(len(worst))
 
     def draw(pair: tuple[Axes, Axes], entry: tuple[float, str, str, HistogramComparison]) -> None:
@@ -132,12 +134,12 @@ def _around_one(values: Floats, errors: Floats) -> tuple[float, float]:
     return 1 - half, 1 + half
 
 
-def calibration(facts: Facts) -> Figure:
+def calibration(diagnostics: Mapping[str, RatioDiagnostics]) -> Figure:
     """Draw the fraction of numerator events above the score, for the ratios that are calibrated worst."""
-    worst = sorted(facts.diagnostics, key=lambda name: facts.diagnostics[name].calibration.p_value)[:MOST]
+    worst = sorted(diagnostics, key=lambda name: diagnostics[name].calibration.p_value)[:MOST]
     figure, axes = panels(len(worst))
     for ax, name in zip(axes, worst, strict=True):
-        numbers = facts.diagnostics[name].calibration
+        numbers = diagnostics[name].calibration
         score, fraction, error = (np.array(getattr(numbers, key)) for key in ("score", "fraction", "error"))
         ax.axhline(0, color=COLOURS[0], linewidth=1)
         ax.errorbar(score, 100 * (fraction - score), 100 * error, fmt=".", color=COLOURS[2], markersize=4)
