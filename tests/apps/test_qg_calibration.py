@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cluster
 import numpy as np
 import pytest
 
@@ -215,24 +216,10 @@ def merged(site: str, needle: Callable[..., Any], root: Path, env: dict[str, str
     return {str(path.relative_to(root)): files.digest(path) for path in found}
 
 
-CLUSTER = """
-scheduler        = "slurm"
-executor         = "htex"
-account          = "needle"
-constraint       = "cpu"
-walltime         = "00:20:00"
-cores_per_node   = 256
-workers_per_node = 2
-launcher         = "srun"
-poll             = 2
-"""
-
-
 @pytest.mark.campaign
 @pytest.mark.slurm
 def test_sums_are_the_same_at_any_site(needle: Callable[..., Any], slurm: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "cluster.toml").write_text(CLUSTER)
-    at = {"local": {}, "local-htex": {}, str(tmp_path / "cluster.toml"): slurm}
+    at = {"local": {}, "local-htex": {}, cluster.written(tmp_path): slurm}
     digests = [merged(site, needle, tmp_path / str(number), env) for number, (site, env) in enumerate(at.items())]
     assert digests[0] == digests[1] == digests[2]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cluster
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -141,3 +142,29 @@ def test_fit_within_a_region_of_a_network_is_that_of_the_exact_densities(
     again = needle("run", tmp_path, "--json")
     assert again.json()["done"] == 0
     assert ended.json()["done"] > 0
+
+
+@pytest.mark.campaign
+@pytest.mark.slurm
+def test_networks_of_a_region_are_the_same_on_nodes(
+    needle: Callable[..., Any], slurm: dict[str, str], tmp_path: Path
+) -> None:
+    written(tmp_path)
+    digests = []
+    for name, site, env in (("here", "local", {}), ("there", cluster.written(tmp_path), slurm)):
+        ended = needle(
+            "run",
+            tmp_path,
+            "--site",
+            site,
+            "--out",
+            tmp_path / name,
+            "--until",
+            "fit",
+            "--set",
+            "split.min_events=10",
+            env=env,
+        )
+        assert ended.code == 0, ended
+        digests.append(files.digest(tmp_path / name / "fits" / "asimov.json"))
+    assert digests[0] == digests[1]
