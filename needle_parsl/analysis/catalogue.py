@@ -83,6 +83,26 @@ class Schedule(CatalogueEntry):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SearchMetric(CatalogueEntry):
+    """What a search may decide by."""
+
+    larger: bool = False
+    """Whether larger is better."""
+    several: bool = False
+    """Whether it needs more than one replica."""
+    fitted: bool = False
+    """Whether it needs a model, all processes of which one network tells apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler(CatalogueEntry):
+    """How a search chooses settings: a class of `optuna.samplers`, by its name."""
+
+    adaptive: bool = False
+    """Whether it learns from what was seen."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Combiner(CatalogueEntry):
     """How members become one ratio. Takes their log ratios (M, N) and coefficients (M,), and gives ln r, (N,)."""
 
@@ -125,6 +145,7 @@ class KnownEngine(CatalogueEntry):
     """Nodes, and how many times as fast as a loop over lightning.Trainer in a warm process it is up to there (docs/benchmarks.md)."""
 
 
+_SEARCH = "needle_parsl.nsbi.search.metrics"
 _KERNELS = f"{_TRAINING}.kernels.passes"
 LOSSES: Mapping[str, Loss] = {
     "carl": Loss(
@@ -196,6 +217,32 @@ METRICS: Mapping[str, CatalogueEntry] = {
 }
 """Each takes validation events with the log ratio of a member, and gives a number."""
 _ONNX, _TORCH, _ENSEMBLES = f"{_EXPORTING}.aggregation", f"{_EXPORTING}.torch_file", f"{_ESTIMATORS}.ensembles"
+SEARCH_METRICS: Mapping[str, SearchMetric] = {
+    "val_loss": SearchMetric(f"{_SEARCH}:val_loss", "loss on the validation events"),
+    "closure_chi2": SearchMetric(f"{_SEARCH}:closure_chi2", "chi2 / ndf of the reweighted features"),
+    "wasserstein": SearchMetric(f"{_SEARCH}:wasserstein", "Wasserstein distance of the reweighted features"),
+    "ece": SearchMetric(f"{_SEARCH}:ece", "expected calibration error"),
+    "mce": SearchMetric(f"{_SEARCH}:mce", "maximum calibration error"),
+    "auc": SearchMetric(f"{_SEARCH}:auc", "area under the ROC curve of the score; larger is better", larger=True),
+    "normalisation": SearchMetric(f"{_SEARCH}:normalisation", "distance of the mean of r over the reference from 1"),
+    "spread": SearchMetric(f"{_SEARCH}:spread", "standard deviation of ln r between replicas", several=True),
+    "expected_error": SearchMetric(
+        f"{_SEARCH}:expected_error",
+        "error of the parameter of interest in a fit of the validation events, with the scatter of the ensemble",
+        fitted=True,
+    ),
+    "expected_bias": SearchMetric(
+        f"{_SEARCH}:expected_bias", "distance of that fit from the nominal value", fitted=True
+    ),
+}
+"""Each takes the replicas of a trial with validation events, and gives a number for each."""
+SAMPLERS: Mapping[str, Sampler] = {
+    "tpe": Sampler("TPESampler", "tree-structured Parzen estimators", adaptive=True),
+    "random": Sampler("RandomSampler", "random numbers"),
+    "grid": Sampler("", "every combination, in order"),
+    "cmaes": Sampler("CmaEsSampler", "evolution of a covariance matrix (arXiv:1604.00772)", adaptive=True),
+    "qmc": Sampler("QMCSampler", "a quasi-random sequence"),
+}
 COMBINERS: Mapping[str, Combiner] = {
     "mean_ratio": Combiner(
         f"{_ENSEMBLES}:mean_ratio",

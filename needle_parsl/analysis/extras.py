@@ -21,6 +21,7 @@ MODULES = {
     "hist": ("hist",),
     "onnx": ("onnx", "onnxruntime"),
     "plots": ("matplotlib",),
+    "search": ("cmaes", "optuna"),
     "toys": ("numba",),
 }
 """By extra, what must be there to import."""
@@ -57,6 +58,8 @@ def demanded(analysis: Analysis) -> Iterator[tuple[str, str]]:
             "ensemble.calibration",
             f'"{analysis.ensemble.calibration}" {remedy(calibration.extra)}, or say "histogram"',
         )
+    if analysis.search and not here("search"):
+        yield "search", f"{remedy('search')}, or leave the table out"
     for name, key in {table.architecture()[0]: key for key, table in reversed(analysis.training.each())}.items():
         extra = catalogue.network(name).extra
         if extra and not here(extra):

@@ -61,6 +61,7 @@ def read(path: Path, settings: list[str] | None = None, *, fitted: bool = True) 
     _files_exist(analysis, path, reader)
     source = _physics(analysis, path, reader)
     analysis = recommended.settle(analysis)
+    rules.search.check(analysis, reader.complain)  # which asks for what the analysis leaves open
     return Loaded(
         analysis=analysis,
         table=table,

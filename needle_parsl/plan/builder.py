@@ -100,6 +100,12 @@ class Graph:
     """Bytes that a task of conversion may use."""
     tasks: list[Task] = field(default_factory=list)
     networks: int = 0
+    searched: dict[str, str] = field(default_factory=dict)
+    """The end of the search that decides on the trainings of a sample's ratios, by the sample; "" for all."""
+    kept: int = 0
+    """Networks that the search has trained, and no other task trains again."""
+    ends: dict[str, Task] = field(default_factory=dict)
+    """The ends of searches, by their names."""
     own: dict[str, Calls] = field(default_factory=dict)
     """The user's stages that are planned."""
     due: Callable[[str], None] = lambda _: None

@@ -14,6 +14,7 @@ from needle_parsl.densities import Density
 from needle_parsl.errors import InputError, closest
 from needle_parsl.plan import estimators as estimating
 from needle_parsl.plan import events, inference, own_stages, packing, replicas, specs, stage_rules, toys, training
+from needle_parsl.plan import search as searching
 from needle_parsl.plan.builder import Graph, Inputs
 from needle_parsl.plan.datasets import ASIMOV, OBSERVED, Datasets, ReplicaSpec, ThrowerTasks
 from needle_parsl.plan.specs import Share, Task
@@ -34,6 +35,8 @@ class Plan:
     networks: int
     shared: int = 0
     """Calls of the user's stages that are made from the same as another one, and so need no task."""
+    kept: int = 0
+    """Networks of the ensemble that the search has trained."""
 
     def stages(self) -> dict[str, int]:
         """Count the tasks by stage, in order."""
@@ -143,6 +146,7 @@ def _measured(graph: Graph) -> None:
         _counted_alone(graph, stores)
         return
     ratios = _ratios(analysis)
+    searching.search(graph, ratios, stores)
     packs = training.of_ratios(graph, ratios, partial(training.members, graph), stores)
     estimators = estimating.combine(graph, ratios, packs, stores)
     # What comes next needs a model, and is made of events at one value of the parameters.
@@ -202,12 +206,13 @@ def _redone(
 def _ordered(graph: Graph) -> Plan:
     """Order tasks by stages: those of the user's stand behind the last one that they come after."""
     order = {stage.name: place for place, stage in enumerate(ALL)}
+    order["trial"] = order["search"]  # each step of a search comes after the trials of those before
     stages = graph.analysis.stages
     for name in stage_rules.ordered(stages):
         order[name] = max((order[before] for before in stage_rules.ancestors(stages, name) & order.keys()), default=-1)
     last = order["report"]
     tasks = tuple(sorted(graph.tasks, key=lambda task: -1 if task.part else order.get(task.stage.name, last)))
-    return Plan(tasks, graph.networks, graph.shared)
+    return Plan(tasks, graph.networks, graph.shared, graph.kept)
 
 
 def sources(analysis: Analysis) -> dict[str, Sample | Data]:

@@ -86,6 +86,10 @@ ALL = (
     ),
     # Its version stands for those of `read` and `merge`, too, since a store is named by its files alone.
     Stage(name="convert", version=2, place="events/{}.h5", work=f"{_TASKS}.events:convert", needs="io"),
+    Stage(name="search", version=1, place="search/{}.json", work=f"{_TASKS}.search:decide"),
+    Stage(
+        name="trial", version=1, place="search/packs/{}.h5", work=f"{_TASKS}.search:train", needs="gpu", networked=True
+    ),
     Stage(
         name="train",
         version=6,
@@ -126,6 +130,13 @@ ALL = (
         version=1,
         place="analyses/{}/section.json",
         work=f"{_TASKS}.report:networks",
+        section=True,
+    ),
+    Stage(
+        name="searched",
+        version=1,
+        place="search/section{}.json",
+        work=f"{_TASKS}.search:section",
         section=True,
     ),
     Stage(name="evaluate", version=2, place="ratios/{}.h5", work=f"{_TASKS}.estimators:evaluate", networked=True),

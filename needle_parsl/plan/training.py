@@ -68,18 +68,34 @@ def classes(ratios: Sequence[specs.Ratio]) -> specs.Classes:
 
 def members(graph: Graph, ratio: specs.Ratio | specs.Classes) -> list[specs.MemberSpec]:
     """List the networks of a ratio."""
-    training = graph.analysis.training
+    training, taken, tried = graph.analysis.training, _taken(graph), replicas(graph, ratio)
     own = entered(graph, ratio.name)
     return [
         specs.MemberSpec(
             member=member,
             fold=fold,
-            seed=graph.salt("member", ratio.name, member, fold),
+            seed=graph.salt("member", ratio.name, member // taken, fold),
             bootstrap=graph.salt("bootstrap", member) if training.bootstrap else None,
+            replica=member // taken if (member // taken, fold) in tried else -1,
             **own[training.entry_of(member)],
         )
         for member, fold in product(range(training.count()), range(training.folds or 1))
     ]
+
+
+def _taken(graph: Graph) -> int:
+    """Give how many settings of a search the ensemble is made of; its members take turns."""
+    return graph.analysis.search.taken() if graph.analysis.search else 1
+
+
+def replicas(graph: Graph, ratio: specs.Ratio | specs.Classes) -> list[tuple[int, int]]:
+    """List member and fold of the networks that a search trains of each trial, among those of the same settings; none of what it does not train."""
+    search, training = graph.analysis.search, graph.analysis.training
+    varied = ratio.varied if isinstance(ratio, specs.Classes) else ratio.numerator.nuisance
+    left_out = bool(search and search.ratios) and ratio.name not in (search.ratios if search else ())
+    if search is None or varied or left_out:
+        return []
+    return list(product(range(training.count() // search.taken()), range(training.folds or 1)))[: search.replicas]
 
 
 NUMBERS = ("learning_rate", "weight_decay")
@@ -147,14 +163,16 @@ def packs(
     graph.networks += len(members)
     splitting = graph.splitting if graph.splitting.folds else replace(graph.splitting, combine=0.0, test=0.0)
     found: list[Task] = []
-    for table, own in _alike(graph.analysis.training, members):
-        found += _packed(graph, ratio, splitting, table, own, stores, f"{folder}{ratio.name}", len(found))
+    for slot in range(_taken(graph)):
+        turn = [member for member in members if member.member % _taken(graph) == slot]
+        for table, own in _alike(graph.analysis.training, turn):
+            found += _packed(graph, ratio, splitting, table, own, stores, f"{folder}{ratio.name}", len(found), slot)
     return found
 
 
 def _packed(
     graph: Graph, ratio: Subject, splitting: specs.Splitting, table: Training, members: Sequence[specs.MemberSpec],
-    stores: Mapping[str, Task], name: str, first: int,
+    stores: Mapping[str, Task], name: str, first: int, slot: int,
 ) -> list[Task]:  # fmt: skip
     """Cut members that train alike into packs.
 
@@ -167,6 +185,39 @@ def _packed(
         stores: Of all samples.
         name: What the names of the packs begin with.
         first: The number of the first pack.
+        slot: Which of the settings of a search they take.
+    """
+    needed = [stores[density.name] for density in ratio.densities()]
+    end = graph.ends.get(searched(graph, ratio))
+    needed += [end] if end else []
+    names = [density.sample for density in ratio.densities()]
+    analysis = replace(graph.analysis, training=table)
+    most = graph.pack or packing.members(analysis, graph.inputs.files, names)
+    common = trained_from(graph, ratio, splitting, table)
+    found = []
+    for number, start in enumerate(range(0, len(members), most)):
+        own = tuple(members[start : start + most])
+        spec = replace(common, members=own, replica="/" in name, searched=end.name if end else "", slot=slot)
+        if end:
+            graph.kept += sum(member.replica >= 0 for member in own)
+        found.append(graph.add("train", f"{name}.{first + number:04d}", spec, *needed))
+    return found
+
+
+def searched(graph: Graph, ratio: Subject) -> str:
+    """Name the search whose settings a ratio takes; empty for none."""
+    sample = ratio.varied or ratio.name if isinstance(ratio, specs.Classes) else ratio.numerator.sample
+    return graph.searched.get(sample, graph.searched.get("", ""))
+
+
+def trained_from(graph: Graph, ratio: Subject, splitting: specs.Splitting, table: Training) -> specs.Train:
+    """Say what networks of a ratio are trained from, but for the members.
+
+    Args:
+        graph: The plan.
+        ratio: What they learn.
+        splitting: Of the events.
+        table: `[training]` as it is for them.
     """
     alone = replace(table, members=1, initial="")
     if not _suits(graph, catalogue.loss(alone.loss), ratio):
@@ -176,26 +227,17 @@ def _packed(
         if isinstance(ratio, specs.Classes) and not ratio.varied
         else ()
     )
-    needed = [stores[density.name] for density in ratio.densities()]
-    names = [density.sample for density in ratio.densities()]
-    analysis = replace(graph.analysis, training=table)
-    most = graph.pack or packing.members(analysis, graph.inputs.files, names)
-    found = []
-    for number, start in enumerate(range(0, len(members), most)):
-        spec = specs.Train(
-            ratio=ratio,
-            splitting=splitting,
-            training=alone,
-            fold_salt=graph.salt("fold"),
-            validation_salt=graph.salt("validation"),
-            members=tuple(members[start : start + most]),
-            replica="/" in name,
-            yields=yields,
-            transform=wanted(graph.analysis),
-            initial=_given(graph, table.initial, ratio.name),
-        )
-        found.append(graph.add("train", f"{name}.{first + number:04d}", spec, *needed))
-    return found
+    return specs.Train(
+        ratio=ratio,
+        splitting=splitting,
+        training=alone,
+        fold_salt=graph.salt("fold"),
+        validation_salt=graph.salt("validation"),
+        members=(),
+        yields=yields,
+        transform=wanted(graph.analysis),
+        initial=_given(graph, table.initial, ratio.name),
+    )
 
 
 def wanted(analysis: Analysis) -> Wanted:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
-from needle_parsl import files, initial_weights, plan, rundir
-from needle_parsl.analysis import Training, recommended
 from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training import train as engine
-from needle_parsl.nsbi.training.embeddings import Shelf
-from needle_parsl.nsbi.training.members import Member, Settings
-from needle_parsl.nsbi.training.packs import Pack, Trained
-from needle_parsl.nsbi.training.ratio_events import MemberView, RatioEvents
-from needle_parsl.nsbi.training.state import Offer, State
-from needle_parsl.nsbi.training.stored_events import StoredEvents
+from needle_parsl.nsbi.training.packs import Pack
+from needle_parsl.nsbi.training.state import State
 from needle_parsl.plan import Task, specs
 from needle_parsl.processes.stopping import TRAINING
 from needle_parsl.records import Record, writing
-from needle_parsl.tasks import checkpoint, inputs
+from needle_parsl.tasks import checkpoint, found_settings
+from needle_parsl.tasks.pack_training import PackTraining, prepare
 
 
 def train(root: str, task: Task, *_before: Record) -> Record:
@@ -68,75 +60,11 @@ def _engines(pack: Pack) -> str:
     return ", ".join(sorted({m.engine for m in pack.members if m.engine}))
 
 
-VALIDATED = 20_000
-"""Events of its fold by which a member is validated, about: all members together decide on the length of a training."""
-
-
-@dataclass(frozen=True)
-class _Training:
-    """What training a pack takes, in the words of `nsbi.training`."""
-
-    events: RatioEvents | StoredEvents
-    members: list[Member]
-    settings: Settings
-    start: State
-    shelf: Shelf
-
-    def trained(self, offer: Offer) -> tuple[Trained, ...]:
-
-        return engine.train_pack(self.events, self.members, self.settings, self.start, offer, self.shelf)
-
-    def pack(self, members: Sequence[Trained]) -> Pack:
-
-        transform = self.events.transform
-        if not self.settings.shape.particles:
-            transform = replace(transform, particles=None)
-        return packs.Pack(self.settings.shape, transform, tuple(members))
-
-
-def _training(root: str, task: Task) -> _Training:
-
+def _training(root: str, task: Task) -> PackTraining:
+    """Prepare a pack, as a search has found it where there was one, and from where its kept state stands."""
     spec = task.of(specs.Train)
-    events = inputs.training_events(root, spec)
-    jets, code = events.transform.particles, task.code
-    source = (code.source, code.path) if code else ("", "")
-    table, lengths = _suited(spec, list(events.counts().values()))
-    classes = [density.name for density in spec.ratio.samples] if isinstance(spec.ratio, specs.Classes) else []
-    settings = Settings.of(table, events.features, jets.outputs if jets else 0, *source, classes, lengths)
-    if spec.initial:
-        settings = replace(settings, initial=initial_weights.read(spec.initial))
-    if spec.yields:
-        expected = inputs.yields_of(root, spec.yields)
-        settings = replace(settings, log_yields=tuple(math.log(value) for value in expected))
-        events = replace(events, shares=dict(enumerate(value / sum(expected) for value in expected)))
-    folds, count = spec.splitting.folds, sum(events.counts().values())
-    own = min(1.0, VALIDATED * folds / max(count, 1)) if lengths else 0.0
-    members = [_member(spec, member, own) for member in spec.members]
-    memory = spec.training.memory_mib * 2**20
-    shelf = Shelf(Path(root) / rundir.EMBEDDINGS, files.atomic, plan.digest(task.code), memory)
-    return _Training(events, members, settings, checkpoint.kept(root, task), shelf)
-
-
-def _suited(spec: specs.Train, counts: list[int]) -> tuple[Training, tuple[int, ...]]:
-    """Complete `[training]` for the events that there are."""
-    varied = spec.ratio.varied if isinstance(spec.ratio, specs.Classes) else spec.ratio.numerator.nuisance
-    folds, crossed = spec.training.folds or 1, bool(spec.splitting.folds)
-    part = (1 - 1 / folds if folds > 1 else 1.0) * (1.0 if crossed else 1 - spec.training.validation)
-    return recommended.suited(spec.training, counts, varied=bool(varied), part=part, crossed=crossed)
-
-
-def _member(spec: specs.Train, member: specs.MemberSpec, own: float) -> Member:
-
-    view = MemberView(
-        fold=member.fold,
-        folds=spec.training.folds or 1,
-        fold_salt=spec.fold_salt,
-        validation=spec.training.validation,
-        validation_salt=spec.validation_salt,
-        bootstrap_salt=member.bootstrap,
-        replica=spec.replica,
-        own=own,
-    )
-    return Member(
-        member=member.member, fold=member.fold, seed=member.seed, view=view, own=member.own, said=member.settings
-    )
+    found = found_settings.of(root, spec)
+    made = prepare(root, spec, task.code, settings=found.settings, lengths=found.lengths, said=found.said)
+    kept, known = checkpoint.kept(root, task), found_settings.networks(root, spec, found)
+    own = {(m.member, m.fold): m for m in (*known, *kept.finished)}
+    return replace(made, start=State(tuple(own.values()), kept.running))

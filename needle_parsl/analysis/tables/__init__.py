@@ -18,6 +18,7 @@ from needle_parsl.analysis.tables.data import (
 from needle_parsl.analysis.tables.fits import Fit, Grid, Intervals, Plane, Scan, Toys
 from needle_parsl.analysis.tables.limits import TimeLimits
 from needle_parsl.analysis.tables.model import WALL, Binning, Model, Nuisance, Parameter, Region
+from needle_parsl.analysis.tables.search import Scheduler, Search
 from needle_parsl.analysis.tables.stages import OwnStage, Value
 from needle_parsl.analysis.tables.training import (
     TRAINER,
@@ -54,6 +55,8 @@ __all__ = [
     "Region",
     "Sample",
     "Scan",
+    "Scheduler",
+    "Search",
     "Source",
     "Split",
     "TimeLimits",
@@ -86,6 +89,7 @@ class Analysis:
     split: Split = field(default_factory=Split)
     training: Training = field(default_factory=Training)
     ensemble: Ensemble = field(default_factory=Ensemble)
+    search: Search | None = None
     bootstrap: Bootstrap | None = None
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     fit: Fit = field(default_factory=Fit)

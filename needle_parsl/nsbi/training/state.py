@@ -50,16 +50,33 @@ def write(path: Path, state: State, key: str) -> None:
     Raises:
         TypeError: The engine described its state with something else than tensors and plain values.
     """
-    tensors: list[torch.Tensor] = []
-    tree = json.dumps(_encode(state.running, tensors))
     with h5py.File(path, "w") as file:
         file.attrs["key"], file.attrs["form"] = key, FORM
-        file["running"] = np.frombuffer(tree.encode(), np.uint8)
-        for number, tensor in enumerate(tensors):
-            file[f"tensors/{number}"] = tensor.detach().cpu().numpy()
-        if state.finished:
-            packs.put(file.create_group("finished"), state.finished)
+        put(file, state)
         file.attrs["digest"] = _digest(file)
+
+
+def put(group: h5py.Group, state: State) -> None:
+    """Write a state into a group of its own.
+
+    Raises:
+        TypeError: As `write`.
+    """
+    tensors: list[torch.Tensor] = []
+    tree = json.dumps(_encode(state.running, tensors))
+    group["running"] = np.frombuffer(tree.encode(), np.uint8)
+    for number, tensor in enumerate(tensors):
+        group[f"tensors/{number}"] = tensor.detach().cpu().numpy()
+    if state.finished:
+        packs.put(group.create_group("finished"), state.finished)
+
+
+def take(group: h5py.Group) -> State:
+    """Read what `put` has written."""
+    tree = json.loads(group["running"][...].tobytes())
+    tensors = [torch.from_numpy(group[f"tensors/{n}"][...]) for n in range(len(group.get("tensors", ())))]
+    finished = packs.take(group["finished"]) if "finished" in group else ()
+    return State(finished, tuple(_decode(tree, tensors)))
 
 
 def read(path: Path, key: str) -> State | None:
@@ -69,10 +86,7 @@ def read(path: Path, key: str) -> State | None:
             hdf5.plain(file)
             if (file.attrs["key"], file.attrs["form"]) != (key, FORM) or file.attrs["digest"] != _digest(file):
                 return None
-            tree = json.loads(file["running"][...].tobytes())
-            tensors = [torch.from_numpy(file[f"tensors/{n}"][...]) for n in range(len(file.get("tensors", ())))]
-            finished = packs.take(file["finished"]) if "finished" in file else ()
-            return State(finished, tuple(_decode(tree, tensors)))
+            return take(file)
     except (InputError, *hdf5.DAMAGE):  # whatever h5py says of damaged files
         return None
 

@@ -24,7 +24,7 @@ from needle_parsl.nsbi.training.members import Member, Settings, TrainingJob
 from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.training.ratio_events import RatioEvents
 from needle_parsl.nsbi.training.refusals import NotPackedError, UnlikeError
-from needle_parsl.nsbi.training.state import Offer, State
+from needle_parsl.nsbi.training.state import Offer, State, never
 from needle_parsl.nsbi.training.stopping import EarlyStopping
 from needle_parsl.nsbi.training.stored_events import StoredEvents
 
@@ -68,6 +68,42 @@ def train_pack(
             raise
 
     pack = _Pack(events, settings, start, offered, shelf)
+    _run(pack, members, start, ended)
+    return tuple(pack.finished[m.name] for m in members)
+
+
+def train_until(
+    events: RatioEvents | StoredEvents, members: Sequence[Member], settings: Settings, start: State, epochs: int, shelf: Shelf | None = None
+) -> tuple[tuple[Trained, ...], State]:  # fmt: skip
+    """Train members up to an epoch; those that lightning.Trainer trains, to their end.
+
+    Args:
+        events: Of the ratio.
+        members: In the order of the pack.
+        settings: What is the same for all.
+        start: Where to go on; an empty state begins.
+        epochs: Where to pause; 0 for the end of the training.
+        shelf: See `train_pack`.
+
+    Returns:
+        The members as they are there, and the state from which they go on.
+    """
+    pack = _Pack(events, settings, start, never, shelf, epochs)
+    _run(pack, members, start, [])
+    found = tuple(pack.finished.get(m.name) or pack.paused[m.name][0] for m in members)
+    running = tuple(pack.paused[m.name][1] for m in members if m.name not in pack.finished)
+    return found, State(tuple(pack.finished.values()), running)
+
+
+def _run(pack: _Pack, members: Sequence[Member], start: State, ended: list[BaseException]) -> None:
+    """Train until no member waits.
+
+    Args:
+        pack: In training.
+        members: All of it.
+        start: Where to go on.
+        ended: What offering a state has raised.
+    """
     running = {tuple(state["name"]): state for state in start.running}
     waiting = [_resumed(m, running.get(m.name, {})) for m in members if m.name not in pack.finished]
     while waiting:
@@ -79,9 +115,8 @@ def train_pack(
                 error.add_note(f"member {t.member.member}, fold {t.member.fold}")
             if isinstance(error, NeedleError) or error in ended or user_errors.own(error) is None:
                 raise
-            raise TaskError(user_errors.said(error, settings.shape.network)) from error
+            raise TaskError(user_errors.said(error, pack.settings.shape.network)) from error
         waiting = [*again, *(t for t in waiting if t not in group)]
-    return tuple(pack.finished[m.name] for m in members)
 
 
 def _place(t: Attempt) -> tuple[int, int]:
@@ -91,6 +126,10 @@ def _place(t: Attempt) -> tuple[int, int]:
 
 def _resumed(member: Member, state: Mapping[str, Any]) -> Attempt:
     return Attempt(member, state.get("attempt", 0), state if "step" in state else {}, state.get("engine", ""))
+
+
+class _PausedError(Exception):
+    """All members that are left pause here."""
 
 
 class _Pack:
@@ -103,9 +142,14 @@ class _Pack:
         start: State,
         offer: Offer,
         shelf: Shelf | None,
+        pause: int = 0,
     ) -> None:
         self.events, self.settings, self.start, self.offer, self.shelf = events, settings, start, offer, shelf
         self.finished: dict[tuple[int, ...], Trained] = {(t.member, t.fold): t for t in start.finished}
+        self.pause = pause
+        """Epochs after which members pause; 0 for never."""
+        self.paused: dict[tuple[int, ...], tuple[Trained, Mapping[str, Any]]] = {}
+        """Members as they stand there, and how they go on."""
         self.choice: Choice | None = None
         self.known: tuple[RatioEvents | StoredEvents, Settings] = (events, settings)
         """What is trained on; outputs of a frozen part may stand for the features."""
@@ -167,7 +211,7 @@ class _Pack:
                 raise
             return self.halved(group, error)
         for ended in trainings:
-            again += self.ended(ended, group[0].engine)
+            again += [] if ended.member.name in self.paused else self.ended(ended, group[0].engine)
         return again
 
     def ended(self, training: MemberTraining, engine: str) -> list[Attempt]:
@@ -240,7 +284,20 @@ class _Pack:
                 if started.resumed:
                     arithmetic.restore(place, started.resumed)
             describe = partial(self.described, trainings, engine, arithmetic)
-            loop.run(trainings, arithmetic, lambda left: self.offer(lambda: describe(left)))
+
+            def between(left: Sequence[MemberTraining]) -> None:
+                self.offer(lambda: describe(left))
+                if self.pause and not left[0].step and len(left[0].history) >= self.pause:
+                    self.kept(left, describe(left), engine)
+                    raise _PausedError
+
+            with suppress(_PausedError):
+                loop.run(trainings, arithmetic, between)
+
+    def kept(self, left: Sequence[MemberTraining], state: State, engine: str) -> None:
+        """Keep members that pause, with what they go on from."""
+        running = {tuple(one["name"]): one for one in state.running}
+        self.paused |= {own.member.name: (self.result(own, engine), running[own.member.name]) for own in left}
 
     def described(
         self, trainings: Sequence[MemberTraining], engine: str, arithmetic: Engine, left: Sequence[MemberTraining]

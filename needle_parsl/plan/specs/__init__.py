@@ -40,6 +40,7 @@ from needle_parsl.plan.specs.networks import (
 )
 from needle_parsl.plan.specs.own_stages import Before, NetworksSection, Outputs, OwnCall, OwnMerge, StagesReport
 from needle_parsl.plan.specs.report import Report
+from needle_parsl.plan.specs.search import Best, FittedMetric, SearchSection, Suggest, Trials
 from needle_parsl.plan.specs.stores import (
     ComputedSpec,
     Convert,
@@ -95,6 +96,10 @@ Spec = (
     | OwnCall
     | OwnMerge
     | NetworksSection
+    | Suggest
+    | Trials
+    | Best
+    | SearchSection
     | StagesReport
 )
 
@@ -162,6 +167,7 @@ __all__ = [
     "Application",
     "Area",
     "Before",
+    "Best",
     "BootstrapSpec",
     "Classes",
     "Closing",
@@ -179,6 +185,7 @@ __all__ = [
     "Export",
     "File",
     "FitSpec",
+    "FittedMetric",
     "Generate",
     "Given",
     "ImpactsSpec",
@@ -206,13 +213,16 @@ __all__ = [
     "ReplicaFit",
     "Report",
     "Resampling",
+    "SearchSection",
     "Share",
     "Spec",
     "Splitting",
     "StagesReport",
+    "Suggest",
     "Task",
     "Thrower",
     "ToysSpec",
     "Train",
+    "Trials",
     "own_code",
 ]

@@ -80,6 +80,8 @@ class MemberSpec:
     """What it has of its own, in words."""
     entry: int = field(default=0, metadata=NOT_IN_KEY)
     """Which entry of `[training] members` it belongs to; its pack says what that means."""
+    replica: int = field(default=-1, metadata=IF_SAID)
+    """Of a member that a search has trained: the number of the network among those of its settings; -1 for any other."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,10 @@ class Train:
     transform: Wanted = field(default_factory=Wanted)
     """What is done to features before networks see them."""
     initial: InitialSpec | None = field(default=None, metadata=IF_SAID)
+    searched: str = field(default="", metadata=IF_SAID)
+    """The end of the search whose settings it takes; empty without."""
+    slot: int = field(default=0, metadata=IF_SAID)
+    """Which of the settings that were found."""
 
 
 @dataclass(frozen=True, kw_only=True)

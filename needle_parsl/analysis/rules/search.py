@@ -1,0 +1,188 @@
+"""The search: its space, metrics and scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from needle_parsl.analysis import catalogue, space
+from needle_parsl.analysis.rules.common import known_as
+from needle_parsl.analysis.space import Axis
+from needle_parsl.analysis.tables import Training
+from needle_parsl.analysis.tables.search import TOP
+from needle_parsl.errors import InputError, closest
+from needle_parsl.reading import Places, TableReader
+
+if TYPE_CHECKING:
+    from needle_parsl.analysis.rules.common import Complain
+    from needle_parsl.analysis.tables import Analysis, Search
+
+SEARCHED = (
+    "layers", "nodes", "learning_rate", "weight_decay", "dropout", "batch_size", "label_smoothing", "optimizer", "schedule", "loss", "epochs",
+    "patience",
+)  # fmt: skip
+"""Keys of `[training]` that may vary."""
+ARGUMENT = "network."
+"""What an argument of a network of the user's begins with."""
+SCHEDULERS = ("none", "halving", "hyperband")
+
+
+def check(analysis: Analysis, complain: Complain) -> None:
+    """Check what is searched; the analysis has all that it leaves open filled in."""
+    search = analysis.search
+    if search is None:
+        return
+    if analysis.stages_alone or analysis.binned:
+        complain("search", "has nothing to train here; leave the table out")
+        return
+    axes = _space(analysis, search, complain)
+    _scheduler(analysis, search, complain)
+    _metrics(analysis, search, complain)
+    _ensemble(analysis, search, complain)
+    _ratios(analysis, search, complain)
+    if search.sampler == "grid":
+        for name, axis in axes.items():
+            if not axis.values():
+                complain(
+                    f"search.space.{name}",
+                    'has no steps, and sampler = "grid" tries all values; write "grid:" with a list',
+                )
+
+
+def _space(analysis: Analysis, search: Search, complain: Complain) -> dict[str, Axis]:
+    """Read every range, and try its ends where they will stand."""
+    found, said = {}, space.flat(search.space)
+    if not said:
+        complain("search.space", "is empty; name what is to vary")
+    for name, text in said.items():
+        key = f"search.space.{name}"
+        try:
+            axis = space.parse(text)
+        except InputError as error:
+            complain(key, str(error))
+            continue
+        wrong = next(_unsuited(analysis, search, name, axis), "")
+        if wrong:
+            complain(key, wrong)
+        else:
+            found[name] = axis
+    return found
+
+
+def _unsuited(analysis: Analysis, search: Search, name: str, axis: Axis) -> Iterator[str]:
+    """Say why a key cannot be searched, or not through such values."""
+    network, _ = analysis.training.architecture()
+    if name.startswith(ARGUMENT):
+        if network in catalogue.NETWORKS:
+            yield f'"{network}" takes no arguments; search layers and nodes instead'
+        return
+    if name not in SEARCHED:
+        yield f"cannot be searched{closest(name, SEARCHED)}; what can is {', '.join(SEARCHED)}, and network.NAME"
+    elif name == "epochs" and search.scheduler.name != "none":
+        yield "is decided by the scheduler; leave it out"
+    elif name in ("layers", "nodes") and network not in catalogue.NETWORKS:
+        yield f'"{network}" has no such argument of needle\'s; search its own as network.NAME'
+    elif name == "loss" and "val_loss" in search.metrics():
+        yield "makes val_loss another quantity in each trial; choose another metric"
+    elif name == "loss" and any(
+        catalogue.loss(str(one)).classes != catalogue.loss(analysis.training.loss).classes for one in axis.choices
+    ):
+        yield f'must be of the kind of "{analysis.training.loss}": of many classes, or of two'
+    else:
+        yield from _refused(name, axis)
+
+
+def _refused(name: str, axis: Axis) -> Iterator[str]:
+    """Try the ends of a range in `[training]`."""
+    if name == "loss" and any(one not in catalogue.LOSSES for one in axis.choices):
+        yield "may only be losses of needle's"
+    for value in axis.extremes():
+        reader = TableReader(Places(Path("analysis.toml"), []))
+        reader.table(Training, {name: value})
+        yield from (f"gives {value}: {problem.message}" for problem in reader.problems)
+
+
+def _scheduler(analysis: Analysis, search: Search, complain: Complain) -> None:
+    how, key = search.scheduler, "search.scheduler"
+    if how.name == "asha":
+        complain(
+            f"{key}.name",
+            '"asha" decides by whichever trial comes first, so that another machine finds something else; write "halving", which waits for whole rungs',
+        )
+    else:
+        known_as(how.name, SCHEDULERS, "scheduler", f"{key}.name", complain)
+    longest = how.max_epochs or analysis.training.epochs
+    if how.name in ("halving", "hyperband") and longest is None:
+        complain(f"{key}.max_epochs", "is missing; say how long a whole training is, in epochs")
+    elif how.grace_period and longest and how.grace_period >= longest:
+        complain(
+            f"{key}.grace_period",
+            f"found {how.grace_period}, expected less than the {longest} epochs of a whole training",
+        )
+
+
+def _metrics(analysis: Analysis, search: Search, complain: Complain) -> None:
+    names = search.metrics()
+    if not names:
+        complain("search.metric", "is empty; name a metric")
+    if len(set(names)) < len(names):
+        complain("search.metric", "names a metric twice")
+    for name in names:
+        known = catalogue.SEARCH_METRICS.get(name)
+        if known and known.several and search.replicas < 2:
+            complain("search.replicas", f'"{name}" compares replicas; expected at least 2')
+        if known and known.fitted:
+            _fitted(analysis, name, complain)
+    if search.pick != "balanced":
+        known_as(search.pick, names, 'metric of this search, nor "balanced"', "search.pick", complain)
+
+
+def _fitted(analysis: Analysis, name: str, complain: Complain) -> None:
+    """Complain of a metric that fits the parameter of interest where a network does not know all processes."""
+    learned = {*analysis.ratios.targets, *analysis.ratios.reference}
+    if not analysis.model.processes:
+        complain("search.metric", f'"{name}" fits a parameter, and there is no [model]')
+    elif not catalogue.loss(analysis.training.loss).classes:
+        complain("search.metric", f'"{name}" needs one network for all processes: training.loss = "multiclass"')
+    elif len(analysis.ratios.reference) > 1 or not set(analysis.model.processes) <= learned:
+        complain("search.metric", f'"{name}" needs a reference of one sample, and all processes among [ratios]')
+
+
+def _ensemble(analysis: Analysis, search: Search, complain: Complain) -> None:
+    if not TOP.fullmatch(search.ensemble):
+        complain("search.ensemble", f'found "{search.ensemble}", expected "winner", or "top:5" for the five best')
+    if isinstance(analysis.training.members, tuple):
+        complain(
+            "training.members",
+            'is a list, and [search] chooses settings; give a number, and search.ensemble = "top:5" for several',
+        )
+        return
+    members, taken = analysis.training.count(), search.taken()
+    if taken > search.trials:
+        complain("search.ensemble", f"asks for the {taken} best of {search.trials} trials")
+    elif members < taken:
+        complain("search.ensemble", f"makes an ensemble of {taken} settings, and training.members is {members}")
+    folds = analysis.split.cross if analysis.split.cross is not None else 5
+    networks = (members // taken) * max(folds or analysis.training.folds or 1, 1)
+    if members >= taken and search.replicas > networks:
+        complain(
+            "search.replicas",
+            f"found {search.replicas}, and an ensemble has {networks} networks of the same settings; expected at most as many",
+        )
+
+
+def _ratios(analysis: Analysis, search: Search, complain: Complain) -> None:
+    classes = catalogue.loss(analysis.training.loss).classes
+    for name in search.ratios:
+        known_as(name, analysis.ratios.targets, "target of [ratios]", "search.ratios", complain)
+    if classes and search.ratios:
+        complain(
+            "search.ratios",
+            'has no meaning with training.loss = "multiclass", where one network gives all ratios; leave it out',
+        )
+    if classes and search.per_ratio:
+        complain(
+            "search.per_ratio",
+            'has no meaning with training.loss = "multiclass", where one network gives all ratios; leave it out',
+        )

@@ -1,0 +1,38 @@
+"""Settings that a search has chosen, put into `[training]`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from needle_parsl.analysis import Training
+from needle_parsl.analysis.space import Value
+
+ARGUMENT = "network."
+"""What an argument of a network of the user's begins with."""
+
+
+def applied(training: Training, settings: Mapping[str, Value]) -> Training:
+    """Write settings into the table.
+
+    Args:
+        training: As the user wrote it.
+        settings: By key; `network.NAME` is an argument of the network.
+    """
+    own = {name: value for name, value in settings.items() if not name.startswith(ARGUMENT)}
+    arguments = {name.removeprefix(ARGUMENT): value for name, value in settings.items() if name not in own}
+    found: Training = replace(training, **own)  # type: ignore[arg-type]  # the rules of the table have looked at every value
+    if not arguments:
+        return found
+    name, given = training.architecture()
+    table: dict[str, Any] = {"_target_": name, **given}
+    for path, value in arguments.items():
+        table = _put(table, path.split("."), value)
+    return replace(found, network=table)
+
+
+def _put(table: Mapping[str, Any], path: Sequence[str], value: Value) -> dict[str, Any]:
+    """Set a value in nested tables."""
+    first, *rest = path
+    return {**table, first: _put(table.get(first, {}), rest, value) if rest else value}

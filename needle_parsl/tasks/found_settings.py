@@ -1,0 +1,81 @@
+"""What a search has found for the members of a pack: their settings, and the networks that are already trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import h5py
+
+from needle_parsl.analysis.space import Value
+from needle_parsl.errors import TaskError
+from needle_parsl.files import read_json
+from needle_parsl.json_records import JsonRecord
+from needle_parsl.nsbi.search.trials import Trial
+from needle_parsl.nsbi.training import packs
+from needle_parsl.nsbi.training.packs import Trained
+from needle_parsl.plan import specs
+from needle_parsl.tasks import inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen(JsonRecord):
+    """Settings that the ensemble is made of."""
+
+    trial: int
+    settings: Mapping[str, Value]
+    lengths: tuple[int, ...]
+    """Epochs at which its training may end."""
+    pack: str
+    """That has its networks."""
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found(JsonRecord):
+    """`search/best.json`: the end of a search."""
+
+    chosen: tuple[Chosen, ...]
+    """The best first, as many as the ensemble is made of."""
+    front: tuple[int, ...]
+    """Trials that no other one beats in all metrics."""
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of one pack."""
+
+    settings: Mapping[str, Value] = field(default_factory=dict)
+    lengths: tuple[int, ...] = ()
+    said: str = ""
+    """Words for them, in an ensemble of several settings."""
+    pack: str = ""
+    trial: int = 0
+
+
+def of(root: str, spec: specs.Train) -> Settings:
+    """Read what was found for a pack; nothing where nothing was searched."""
+    if not spec.searched:
+        return Settings()
+    found = Found.from_json(read_json(inputs.path(root, "search", spec.searched)))
+    own = found.chosen[spec.slot % len(found.chosen)]
+    return Settings(own.settings, own.lengths, own.words if len(found.chosen) > 1 else "", own.pack, own.trial)
+
+
+def networks(root: str, spec: specs.Train, found: Settings) -> list[Trained]:
+    """Give the networks of a pack that the search has trained, under the numbers that they have in the ensemble."""
+    wanted = {(member.replica, member.fold): member.member for member in spec.members if member.replica >= 0}
+    if not found.pack or not wanted:
+        return []
+    with h5py.File(inputs.path(root, "trial", found.pack), "r") as file:
+        group = file[f"{found.trial}/{spec.ratio.name}/networks"]
+        known = packs.take(group)
+    lacking = wanted.keys() - {(one.member, one.fold) for one in known}
+    if lacking:
+        raise TaskError(f"search/packs/{found.pack}.h5 has no network for member {min(lacking)[0]}")
+    return [
+        replace(one, member=wanted[one.member, one.fold], settings=found.said)
+        for one in known
+        if (one.member, one.fold) in wanted
+    ]
