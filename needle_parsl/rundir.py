@@ -14,7 +14,7 @@ from needle_parsl.errors import InputError
 from needle_parsl.files import full, no_space
 from needle_parsl.plan import stages
 
-RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES, EMBEDDINGS, JOBS, DRIVER = (
+RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES, TRIAL_STATES, EMBEDDINGS, JOBS, DRIVER = (
     "run.json",
     "analysis.toml",
     "site.toml",
@@ -23,6 +23,7 @@ RUN, ANALYSIS, SITE, LEDGER, PHYSICS, LOGS, LOCK, STATES, EMBEDDINGS, JOBS, DRIV
     "logs",
     "lock",
     "packs/states",
+    "search/states",
     "events/embeddings",
     "jobs.json",
     "driver.json",
@@ -38,7 +39,14 @@ LOOKED = 2**20
 """Characters of such a file that are looked at."""
 FOLDERS = frozenset(
     str(folder)
-    for path in (*(stage.place for stage in stages.ALL), f"{LOGS}/-", f"{STATES}/-", f"{EMBEDDINGS}/-", "report/-")
+    for path in (
+        *(stage.place for stage in stages.ALL),
+        f"{LOGS}/-",
+        f"{STATES}/-",
+        f"{TRIAL_STATES}/-",
+        f"{EMBEDDINGS}/-",
+        "report/-",
+    )
     for folder in Path(path).parents
     if "{" not in str(folder)
 )

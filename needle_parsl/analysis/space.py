@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from needle_parsl.errors import InputError, closest
+from needle_parsl.errors import InputError, near
 
 Value = bool | int | float | str
 FORMS: Mapping[str, str] = {
@@ -63,7 +63,9 @@ def parse(text: str) -> Axis:
     name, colon, rest = (part.strip() for part in text.partition(":"))
     if not colon or name not in FORMS:
         known = ", ".join(f"{one}:" for one in FORMS)
-        raise InputError(f'"{text}" is no range{closest(name, FORMS)}; one begins with {known}')
+        meant = near(name, FORMS)
+        hint = f'; did you mean "{meant}"?' if meant else f"; one begins with {known}"
+        raise InputError(f'"{text}" is no range{hint}')
     parts = [part.strip() for part in rest.split(",")]
     found = _range(text, name, parts) if name in NUMBERS else Axis(choices=_listed(text, parts))
     if len(found.choices) == 1 or (not found.choices and found.low == found.high):

@@ -93,6 +93,10 @@ class PlanAnswer(JsonRecord):
     analysis: str
     run: str
     networks: int
+    trials: int
+    """Networks that a search trains."""
+    kept: int
+    """Networks of the ensembles that the search has trained."""
     shared: int
     """Calls of the user's stages that are made from the same as another one, and so need no task."""
     own: tuple[str, ...]
@@ -167,6 +171,8 @@ def planned(prepared: Prepared, *, probe: bool = False) -> PlanAnswer:
         analysis=str(prepared.loaded.path),
         run=str(prepared.root),
         networks=prepared.plan.networks,
+        trials=prepared.plan.trials,
+        kept=prepared.plan.kept,
         shared=prepared.plan.shared,
         own=tuple(dict.fromkeys(task.stage.name for task in prepared.plan.tasks if task.stage.own)),
         more=prepared.more,
@@ -185,11 +191,10 @@ def _stage(prepared: Prepared, stage: str, todo: set[str]) -> StagePlan:
     left = sum(task.key in todo for task in tasks)
     if stage != "train":
         return StagePlan(len(tasks), left)
-    sizes = [(len(task.of(plan.Train).members), task.key in todo) for task in tasks]
-    networks = [number for number, _ in sizes]
-    return StagePlan(
-        len(tasks), left, sum(networks), sum(number for number, open_ in sizes if open_), max(networks, default=0)
-    )
+    packs = {task.key: task.of(plan.Train).members for task in tasks}
+    new = [member for key, members in packs.items() if key in todo for member in members if member.replica < 0]
+    networks = [len(members) for members in packs.values()]
+    return StagePlan(len(tasks), left, sum(networks), len(new), max(networks, default=0))
 
 
 def cost(prepared: Prepared, *, probe: bool = False) -> Cost:

@@ -31,7 +31,7 @@ from needle_parsl.cli.preparation import find
 from needle_parsl.errors import InputError, NeedleError
 from needle_parsl.files import read_json
 from needle_parsl.processes import interrupts
-from needle_parsl.workflow import lock, prepared_run, run_state, verdicts
+from needle_parsl.workflow import lock, prepared_run, run_state, search_progress, verdicts
 from needle_parsl.workflow import run as runs
 from needle_parsl.workflow.journal import Outcome
 from needle_parsl.workflow.prepared_run import Prepared
@@ -143,8 +143,13 @@ def status(run_name: RunName, as_json: Json = False) -> None:
     if asking.is_known(run_name):
         remote.ask(run_name, "status", as_json)
         return
-    state = run_state.read(find(run_name))
-    json_output.print_json(state) if as_json else terminal.status(state)
+    root = find(run_name)
+    state, searches = run_state.read(root), search_progress.lines(root)
+    if as_json:
+        json_output.print_json({**state, **({"search": searches} if searches else {})})
+        return
+    terminal.status(state)
+    terminal.searched(searches)
 
 
 @app.command()

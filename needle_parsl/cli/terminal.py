@@ -92,6 +92,10 @@ def planned(plan: PlanAnswer) -> None:
     OUT.print(table)
     if plan.networks:
         OUT.print(_trained(plan.engine))
+    if plan.trials:
+        OUT.print(
+            f"search: {plan.trials} networks in trials; {plan.kept} of the {plan.networks} networks of the ensembles are the winner's, and are not trained again"
+        )
     if plan.shared:
         calls = plan.shared + sum(plan.stages[name].tasks for name in plan.own)
         OUT.print(
@@ -286,6 +290,12 @@ def status(state: Mapping[str, Any]) -> None:
     for stage, counts in state["stages"].items():
         table.add_row(stage, str(counts["tasks"]), str(counts["done"]), f"{counts['seconds']:.1f}")
     OUT.print(table)
+
+
+def searched(found: Sequence[str]) -> None:
+    """Show how far searches are."""
+    for line in found:
+        OUT.print(line)
 
 
 def sites(found: Sequence[Mapping[str, str]]) -> None:

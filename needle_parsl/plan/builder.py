@@ -104,6 +104,8 @@ class Graph:
     """The end of the search that decides on the trainings of a sample's ratios, by the sample; "" for all."""
     kept: int = 0
     """Networks that the search has trained, and no other task trains again."""
+    trials: int = 0
+    """Networks that the search trains."""
     ends: dict[str, Task] = field(default_factory=dict)
     """The ends of searches, by their names."""
     own: dict[str, Calls] = field(default_factory=dict)
@@ -124,7 +126,7 @@ class Graph:
         # A store is named by its files alone, whatever the tasks through which they came.
         named = () if stage == "convert" else keys
         networked = how.networked or isinstance(spec, specs.Closing)
-        trains = stage == "train"
+        trains = stage in ("train", "trial")
         own = self.analysis.training.own_code() if trains else self.analysis.evaluated_code()
         code = self.code() if networked and own else None
         limits = self.analysis.limits

@@ -36,7 +36,9 @@ class Plan:
     shared: int = 0
     """Calls of the user's stages that are made from the same as another one, and so need no task."""
     kept: int = 0
-    """Networks of the ensemble that the search has trained."""
+    """Networks of the ensembles that the search has trained."""
+    trials: int = 0
+    """Networks that the search trains."""
 
     def stages(self) -> dict[str, int]:
         """Count the tasks by stage, in order."""
@@ -212,7 +214,7 @@ def _ordered(graph: Graph) -> Plan:
         order[name] = max((order[before] for before in stage_rules.ancestors(stages, name) & order.keys()), default=-1)
     last = order["report"]
     tasks = tuple(sorted(graph.tasks, key=lambda task: -1 if task.part else order.get(task.stage.name, last)))
-    return Plan(tasks, graph.networks, graph.shared, graph.kept)
+    return Plan(tasks, graph.networks, graph.shared, graph.kept, graph.trials)
 
 
 def sources(analysis: Analysis) -> dict[str, Sample | Data]:

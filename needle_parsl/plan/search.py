@@ -37,7 +37,11 @@ def search(graph: Graph, ratios: Sequence[specs.Ratio], stores: Mapping[str, Tas
     subjects = [s for s, _ in training.subjects(graph, ratios) if training.replicas(graph, s)]
     groups = {subject.name: [subject] for subject in subjects} if own.per_ratio else {"": subjects}
     for name, group in groups.items():
-        end = _planned(graph, own, _searched(graph, own, name, group, stores))
+        searched = _searched(graph, own, name, group, stores)
+        graph.trials += sum(b.counts[0] for b in searched.design.brackets) * sum(
+            len(s.members) for s in searched.subjects
+        )
+        end = _planned(graph, own, searched)
         graph.searched[name] = end.name
         graph.ends[end.name] = end
     _section(graph, own)

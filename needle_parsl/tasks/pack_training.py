@@ -9,8 +9,8 @@ from pathlib import Path
 
 from needle_parsl import files, initial_weights, plan, rundir
 from needle_parsl.analysis import Training, recommended
+from needle_parsl.analysis.applied import settled
 from needle_parsl.analysis.space import Value
-from needle_parsl.nsbi.search.settings import applied
 from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training import train as engine
 from needle_parsl.nsbi.training.embeddings import Shelf
@@ -71,7 +71,7 @@ def prepare(
     events = inputs.training_events(root, spec) if events is None else events
     if settings:
         own = replace(spec.training, epochs=lengths[-1]) if lengths else spec.training
-        spec = replace(spec, training=applied(own, settings))
+        spec = replace(spec, training=settled(own, settings))
     jets = events.transform.particles
     source = (code.source, code.path) if code else ("", "")
     table, ends = _suited(spec, list(events.counts().values()))

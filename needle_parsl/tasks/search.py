@@ -6,10 +6,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import h5py
 
-from needle_parsl.errors import TaskError
+from needle_parsl import files, rundir
+from needle_parsl.errors import NeedleError, TaskError
 from needle_parsl.files import read_json, write_json
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.report import search as report
@@ -23,7 +25,8 @@ from needle_parsl.nsbi.training.ratio_events import RatioEvents
 from needle_parsl.nsbi.training.state import State
 from needle_parsl.nsbi.training.stored_events import StoredEvents
 from needle_parsl.nsbi.training.train import train_until
-from needle_parsl.plan import Task, specs
+from needle_parsl.plan import Task, digest, specs
+from needle_parsl.processes.stopping import TRAINING
 from needle_parsl.records import Record, writing
 from needle_parsl.tasks import inputs
 from needle_parsl.tasks.found_settings import Chosen, Found
@@ -44,7 +47,13 @@ def decide(root: str, task: Task, *_before: Record) -> Record:
         works = steps.work(spec.search, going)
         done = [trial.rungs[-1].epochs if trial.rungs else 0 for trial in going]
         sizes = [_cost(spec.subjects, *one) for one in zip(works, done, strict=True)]
-        step = Step(step=spec.step, trials=tuple(found), packs=steps.packed(works, sizes, spec.packs))
+        step = Step(
+            step=spec.step,
+            trials=tuple(found),
+            packs=steps.packed(works, sizes, spec.packs),
+            steps=spec.search.steps,
+            best=steps.best(spec.search, found),
+        )
         write_json(out.path, step.to_json())
         storage.write(out.path.parent / STUDY, spec.search, found)
     return out.record(root)
@@ -70,7 +79,7 @@ def train(root: str, task: Task, *_before: Record) -> Record:
     spec = task.of(specs.Trials)
     step = Step.from_json(read_json(inputs.path(root, "search", spec.step)))
     works = step.packs[spec.place]
-    with writing(root, task) as out, h5py.File(out.path, "w") as file:
+    with TRAINING, writing(root, task) as out, h5py.File(out.path, "w") as file:
         found: dict[int, dict[str, list[list[float]]]] = {work.trial: {} for work in works}
         reasons: dict[int, str] = {}
         for subject in spec.subjects if works else ():
@@ -102,13 +111,16 @@ def _trial(
 ) -> tuple[dict[str, list[float]], str]:
     """Train the networks of a trial for one ratio; give each metric of each, and why one has failed."""
     spec = task.of(specs.Trials)
-    training = prepare(root, subject, task.code, events, work.settings, work.lengths)
-    start = _start(root, work, subject)
-    trained, going = train_until(
-        training.events, training.members, training.settings, start, work.epochs, training.shelf
-    )
+    try:
+        training = prepare(root, subject, task.code, events, work.settings, work.lengths)
+        start = _start(root, work, subject)
+        trained, going = train_until(
+            training.events, training.members, training.settings, start, work.epochs, training.shelf
+        )
+    except NeedleError as error:  # settings that do not go together, such as heads that do not divide a width
+        return {}, str(error)
     packs.put(group.create_group("networks"), trained)
-    state.put(group.create_group("state"), going)
+    _keep(root, task.name, work, subject, going)
     group.attrs["shape"] = json.dumps(asdict(training.settings.shape))
     if reason := next((one.reason for one in trained if one.reason), ""):
         return {}, reason
@@ -116,11 +128,23 @@ def _trial(
     return metrics.measure(spec.metrics, made, _fitted(root, spec, subject)), ""
 
 
+def _state(root: str, pack: str, work: Work, subject: specs.Train) -> tuple[Path, str]:
+    """Give where the state of a trial is kept, and what it is that of: random states differ from process to process, so that it is no output."""
+    path = Path(root) / rundir.TRIAL_STATES / f"{pack}-{work.trial}-{subject.ratio.name}.h5"
+    return path, digest([subject, work.settings, work.lengths])
+
+
+def _keep(root: str, pack: str, work: Work, subject: specs.Train, going: State) -> None:
+    """Keep what the next rung goes on from."""
+    path, key = _state(root, pack, work, subject)
+    with files.atomic(path) as temporary:
+        state.write(temporary, going, key)
+
+
 def _start(root: str, work: Work, subject: specs.Train) -> State:
-    if not work.begun:
-        return State()
-    with hdf5.opened(inputs.path(root, "trial", work.begun), "pack of trials") as file:
-        return state.take(file[f"{work.trial}/{subject.ratio.name}/state"])
+    """Give where a trial goes on; from the start, to the same result, where its state is not there any more."""
+    known = state.read(*_state(root, work.begun, work, subject)) if work.begun else None
+    return known or State()
 
 
 def _fitted(root: str, spec: specs.Trials, subject: specs.Train) -> Fitted | None:

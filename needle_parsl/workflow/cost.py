@@ -22,6 +22,7 @@ FEWEST = {
     "training.members": 2,
     "bootstrap.replicas": 2,
     "bootstrap.repeats": 2,
+    "search.trials": 6,
     "toys.count": 10,
     "intervals.toys_per_point": 20,
 }
@@ -64,13 +65,17 @@ def reduced(analysis: Analysis, part: float) -> list[str]:
     """Give the settings of a pilot: fewer members and toys, all else as it is."""
     members = analysis.training.members
     whole = {} if isinstance(members, tuple) else {"training.members": members or 1}  # a mixture stays one
+    fewest = dict(FEWEST)
+    if search := analysis.search:
+        whole["search.trials"] = search.trials
+        fewest["training.members"] = max(fewest["training.members"], search.taken() * search.replicas)
     if analysis.bootstrap is not None:
         whole |= {"bootstrap.replicas": analysis.bootstrap.replicas, "bootstrap.repeats": analysis.bootstrap.repeats}
     if analysis.toys is not None:
         whole["toys.count"] = analysis.toys.count
     if analysis.intervals.method == "neyman":
         whole["intervals.toys_per_point"] = analysis.intervals.toys_per_point
-    fewer = {key: min(count, max(FEWEST[key], math.ceil(part * count))) for key, count in whole.items()}
+    fewer = {key: min(count, max(fewest[key], math.ceil(part * count))) for key, count in whole.items()}
     return [f"{key}={count}" for key, count in fewer.items()]
 
 

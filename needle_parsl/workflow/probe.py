@@ -10,7 +10,7 @@ from typing import Any
 from needle_parsl import initial_weights as initial
 from needle_parsl import plan, stamps
 from needle_parsl.addresses import is_remote
-from needle_parsl.analysis import Analysis, Training, extras
+from needle_parsl.analysis import Analysis, Training, applied, extras
 from needle_parsl.analysis.file import Loaded, match
 from needle_parsl.analysis.tables.limits import seconds
 from needle_parsl.errors import InputError, Problem
@@ -171,7 +171,9 @@ def _tried(loaded: Loaded, columns: Sequence[int], starts: Starts) -> dict[str, 
     known = {name: count for name, count in zip(("features", "particles"), columns, strict=True) if count}
     found: dict[str, Any] = {"problems": [], "notes": [], "code": {}}
     engines: dict[str, str] = {}
-    for place, (where, table) in enumerate(loaded.analysis.training.each()):
+    chosen = applied.first(loaded.analysis.search) if loaded.analysis.search else {}
+    for place, (where, own_table) in enumerate(loaded.analysis.training.each()):
+        table = applied.settled(own_table, chosen)
         if not (table.tried() or table.initial):
             continue
         request = _network(loaded, table) | known | {"initial": _start(loaded, place, table, starts)}
@@ -307,7 +309,7 @@ def _request(
 ) -> dict[str, Any]:
     """Ask what conversion will be asked: the same specs, with the paths, without digests and without the trainings."""
     analysis, physics = loaded.analysis, _physics(loaded)
-    analysis = replace(analysis, training=replace(analysis.training, members=1, folds=None))
+    analysis = replace(analysis, training=replace(analysis.training, members=1, folds=None), search=None)
     inputs = plan.Inputs(files=_unread(paths), physics=physics, exact=False, columns=columns)
     tasks = plan.build(analysis, inputs, pack=1).tasks
     throwers = {t.spec.thrower for t in tasks if isinstance(t.spec, plan.ToysSpec) and t.spec.thrower}

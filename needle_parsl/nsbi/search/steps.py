@@ -33,6 +33,10 @@ class Step(JsonRecord):
     trials: tuple[Trial, ...]
     """All so far, by number."""
     packs: tuple[tuple[Work, ...], ...]
+    steps: int
+    """Of the whole search."""
+    best: str = ""
+    """The best trial so far, in words; empty as long as there is none."""
 
 
 def after(trials: Sequence[Trial], measured: Mapping[int, Rung]) -> list[Trial]:
@@ -105,6 +109,19 @@ def winners(search: Design, trials: Sequence[Trial]) -> list[Trial]:
     """Give the best of the trials that were trained to their end; of all, where none was."""
     whole = [trial for trial in trials if trial.state == "complete"]
     return ranked(whole or trials, search.metrics, search.risk, search.pick)[: search.taken]
+
+
+def best(search: Design, trials: Sequence[Trial]) -> str:
+    """Say which trial is the best so far, of those that were trained longest."""
+    able = [trial for trial in trials if trial.rungs and trial.state != "failed"]
+    longest = max((len(trial.rungs) for trial in able), default=0)
+    order = ranked([trial for trial in able if len(trial.rungs) == longest], search.metrics, search.risk, search.pick)
+    if not order:
+        return ""
+    rung = order[0].rungs[-1]
+    shown = ", ".join(f"{name} {found.value:.4g} ± {found.error:.2g}" for name, found in rung.metrics.items())
+    after = f" after {rung.epochs} epochs" if rung.epochs else ""
+    return f"trial {order[0].number} ({order[0].words()}): {shown}{after}"
 
 
 def packed(works: Sequence[Work], costs: Sequence[float], packs: int) -> tuple[tuple[Work, ...], ...]:

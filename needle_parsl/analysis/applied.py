@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from needle_parsl.analysis import Training
+from needle_parsl.analysis import space
 from needle_parsl.analysis.space import Value
+from needle_parsl.analysis.tables import Search, Training
 
 ARGUMENT = "network."
 """What an argument of a network of the user's begins with."""
 
 
-def applied(training: Training, settings: Mapping[str, Value]) -> Training:
+def settled(training: Training, settings: Mapping[str, Value]) -> Training:
     """Write settings into the table.
 
     Args:
@@ -30,6 +31,11 @@ def applied(training: Training, settings: Mapping[str, Value]) -> Training:
     for path, value in arguments.items():
         table = _put(table, path.split("."), value)
     return replace(found, network=table)
+
+
+def first(search: Search) -> dict[str, Value]:
+    """Give the first value of each range, for networks that are tried before anything is found."""
+    return {name: space.parse(text).extremes()[0] for name, text in space.flat(search.space).items()}
 
 
 def _put(table: Mapping[str, Any], path: Sequence[str], value: Value) -> dict[str, Any]:

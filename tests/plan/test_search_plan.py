@@ -1,0 +1,71 @@
+"""A search in the plan: static, with the trainings behind it, and without a trace where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from needle_parsl import plan
+from needle_parsl.analysis import load
+from needle_parsl.plan import specs, task_json
+
+SEARCH = ('search.space={ learning_rate = "loguniform:1e-3,1e-1" }', "search.trials=10", "search.replicas=2")
+
+
+def build(folder: Path, *settings: str) -> plan.Plan:
+    loaded = load(folder, list(settings))
+    files = {name: (plan.File(path="f", digest=name, borders=(0, 100)),) for name in plan.sources(loaded.analysis)}
+    inputs = plan.Inputs(files=files, physics=plan.Physics(loaded.source, "p"), exact=True)
+    return plan.build(loaded.analysis, inputs, 4)
+
+
+def test_trainings_wait_for_the_end_of_the_search(small_inputs: Path) -> None:
+    made = build(small_inputs, *SEARCH)
+    (end,) = [task for task in made.tasks if isinstance(task.spec, specs.Best)]
+    trains = [task for task in made.tasks if task.stage.name == "train"]
+    assert all(end.key in task.after and task.spec.searched == "best" for task in trains)
+    nominal = [task for task in trains if not task.spec.ratio.numerator.nuisance]
+    assert made.kept == 2
+    assert made.trials == 10 * 2
+    assert [m.replica for task in nominal for m in task.spec.members] == [0, 0, -1, -1, -1, -1]
+    varied = [task for task in trains if task.spec.ratio.numerator.nuisance]
+    assert {m.replica for task in varied for m in task.spec.members} == {-1}
+    place = {task.key: k for k, task in enumerate(made.tasks)}
+    assert all(place[before] < place[task.key] for task in made.tasks for before in task.after)
+
+
+def test_the_best_of_several_take_turns(small_inputs: Path) -> None:
+    made = build(small_inputs, *SEARCH, 'search.ensemble="top:3"', "training.members=6")
+    trains = [task for task in made.tasks if task.stage.name == "train" and task.name.startswith("signal.0")]
+    for task in trains:
+        assert {member.member % 3 for member in task.spec.members} == {task.spec.slot}
+    found = {(m.member, m.fold): m for task in trains for m in task.spec.members}
+    assert len(found) == 6 * 2
+    assert {m.seed for (k, fold), m in found.items() if k < 3 and fold == 0} == {found[0, 0].seed}  # other settings
+    assert found[0, 0].seed != found[3, 0].seed
+    assert sorted(key for key, m in found.items() if m.replica >= 0) == [(k, fold) for k in range(3) for fold in (0, 1)]
+
+
+def test_each_ratio_may_have_a_search_of_its_own(small_inputs: Path) -> None:
+    made = build(small_inputs, *SEARCH, "search.per_ratio=true", "ratios.reference=['signal', 'background']")
+    ends = {task.name for task in made.tasks if isinstance(task.spec, specs.Best)}
+    assert ends == {"signal/best", "background/best"}
+    searched = {task.spec.ratio.name: task.spec.searched for task in made.tasks if task.stage.name == "train"}
+    assert searched["background.jes.up"] == "background/best"
+
+
+def test_tasks_of_a_search_travel_as_text(small_inputs: Path) -> None:
+    made = [task for task in build(small_inputs, *SEARCH).tasks if task.stage.name in ("search", "trial", "searched")]
+    assert task_json.tasks(task_json.text(made)) == made
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [("search.trials=11", True), ("search.risk=2.0", True), ("training.members=5", False)],
+)
+def test_what_a_search_is_made_from(small_inputs: Path, change: str, *, again: bool) -> None:
+    """More members than replicas need leave the search as it is."""
+    before, after = build(small_inputs, *SEARCH), build(small_inputs, *SEARCH, change)
+    ends = [next(t.key for t in made.tasks if isinstance(t.spec, specs.Best)) for made in (before, after)]
+    assert (ends[0] != ends[1]) == again
