@@ -51,7 +51,7 @@ class Axis:
     def extremes(self) -> tuple[Value, ...]:
         """List what bounds all values: both ends of a range, or the list."""
         ends = (self.low, self.high)
-        return self.choices or tuple(int(end) if self.whole else end for end in ends)
+        return self.choices or tuple(int(end) if self.whole else float(end) for end in ends)
 
 
 def parse(text: str) -> Axis:

@@ -11,7 +11,7 @@ from needle_parsl.analysis.rules.common import known_as
 from needle_parsl.analysis.space import Axis
 from needle_parsl.analysis.tables import Training
 from needle_parsl.analysis.tables.search import TOP
-from needle_parsl.errors import InputError, closest
+from needle_parsl.errors import InputError, near
 from needle_parsl.reading import Places, TableReader
 
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ def _unsuited(analysis: Analysis, search: Search, name: str, axis: Axis) -> Iter
             yield f'"{network}" takes no arguments; search layers and nodes instead'
         return
     if name not in SEARCHED:
-        yield f"cannot be searched{closest(name, SEARCHED)}; what can is {', '.join(SEARCHED)}, and network.NAME"
+        meant = near(name, SEARCHED)
+        hint = f'; did you mean "{meant}"?' if meant else f"; what can is {', '.join(SEARCHED)}, and network.NAME"
+        yield f"cannot be searched{hint}"
     elif name == "epochs" and search.scheduler.name != "none":
         yield "is decided by the scheduler; leave it out"
     elif name in ("layers", "nodes") and network not in catalogue.NETWORKS:
@@ -100,7 +102,9 @@ def _refused(name: str, axis: Axis) -> Iterator[str]:
     for value in axis.extremes():
         reader = TableReader(Places(Path("analysis.toml"), []))
         reader.table(Training, {name: value})
-        yield from (f"gives {value}: {problem.message}" for problem in reader.problems)
+        said = (problem.message.partition(", ")[2] or problem.message for problem in reader.problems)
+        decimals = "; write randint:, lograndint: or qrandint:" if isinstance(value, float) else ""
+        yield from (f"reaches {value}; {one.partition('; ')[0]}{decimals if 'whole' in one else ''}" for one in said)
 
 
 def _scheduler(analysis: Analysis, search: Search, complain: Complain) -> None:
