@@ -208,7 +208,7 @@ def _redone(
 def _ordered(graph: Graph) -> Plan:
     """Order tasks by stages: those of the user's stand behind the last one that they come after."""
     order = {stage.name: place for place, stage in enumerate(ALL)}
-    order["trial"] = order["search"]  # each step of a search comes after the trials of those before
+    order["trials"] = order["search"]  # each step of a search comes after the trials of those before
     stages = graph.analysis.stages
     for name in stage_rules.ordered(stages):
         order[name] = max((order[before] for before in stage_rules.ancestors(stages, name) & order.keys()), default=-1)

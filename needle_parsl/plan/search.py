@@ -134,7 +134,7 @@ def _packs(
     count = decided.of(specs.Suggest).packs
     return [
         graph.add(
-            "trial", f"{searched.name}{step:03d}.{k:03d}", replace(spec, place=k), decided, *measured, *searched.needed
+            "trials", f"{searched.name}{step:03d}.{k:03d}", replace(spec, place=k), decided, *measured, *searched.needed
         )
         for k in range(count)
     ]

@@ -88,7 +88,7 @@ ALL = (
     Stage(name="convert", version=2, place="events/{}.h5", work=f"{_TASKS}.events:convert", needs="io"),
     Stage(name="search", version=1, place="search/{}.json", work=f"{_TASKS}.search:decide"),
     Stage(
-        name="trial", version=1, place="search/packs/{}.h5", work=f"{_TASKS}.search:train", needs="gpu", networked=True
+        name="trials", version=1, place="search/packs/{}.h5", work=f"{_TASKS}.search:train", needs="gpu", networked=True
     ),
     Stage(
         name="train",

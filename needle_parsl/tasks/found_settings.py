@@ -68,7 +68,7 @@ def networks(root: str, spec: specs.Train, found: Settings) -> list[Trained]:
     wanted = {(member.replica, member.fold): member.member for member in spec.members if member.replica >= 0}
     if not found.pack or not wanted:
         return []
-    with h5py.File(inputs.path(root, "trial", found.pack), "r") as file:
+    with h5py.File(inputs.path(root, "trials", found.pack), "r") as file:
         group = file[f"{found.trial}/{spec.ratio.name}/networks"]
         known = packs.take(group)
     lacking = wanted.keys() - {(one.member, one.fold) for one in known}

@@ -64,7 +64,7 @@ def _measured(root: str, before: str, names: Sequence[str]) -> list[Trial]:
     trials = Step.from_json(read_json(inputs.path(root, "search", before))).trials if before else ()
     found: dict[int, Rung] = {}
     for name in names:
-        with hdf5.opened(inputs.path(root, "trial", name), "pack of trials") as file:
+        with hdf5.opened(inputs.path(root, "trials", name), "pack of trials") as file:
             found |= {int(trial): Rung.from_json(json.loads(group.attrs["rung"])) for trial, group in file.items()}
     return steps.after(trials, found)
 

@@ -56,7 +56,7 @@ def test_each_ratio_may_have_a_search_of_its_own(small_inputs: Path) -> None:
 
 
 def test_tasks_of_a_search_travel_as_text(small_inputs: Path) -> None:
-    made = [task for task in build(small_inputs, *SEARCH).tasks if task.stage.name in ("search", "trial", "searched")]
+    made = [task for task in build(small_inputs, *SEARCH).tasks if task.stage.name in ("search", "trials", "searched")]
     assert task_json.tasks(task_json.text(made)) == made
 
 

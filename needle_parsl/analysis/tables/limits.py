@@ -34,7 +34,7 @@ class TimeLimits:
     """A piece of a sample with columns that your functions compute."""
     convert: str = "1d"
     """A sample with columns that your functions compute."""
-    trial: str = "2d"
+    trials: str = "2d"
     """A pack of trials of a search, with networks of yours. Example: `"2h"`."""
     train: str = "2d"
     """A pack of networks of yours. Example: `"2h"`."""
