@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from needle_parsl import files
 from needle_parsl.analysis import catalogue
@@ -21,21 +23,47 @@ NAME = "needle"
 
 
 def write(path: Path, design: Design, trials: Sequence[Trial]) -> None:
-    """Write a study anew; nothing reads it here, so that what happens to it later changes no search.
+    """Add the trials that have ended to a study; nothing reads it here, so that what happens to it changes no search.
 
     Args:
-        path: The file.
+        path: The file; one that is not of these trials is made anew. What is in it already stays, since a trial takes ten milliseconds.
         design: What is searched.
-        trials: All so far; those that are still trained have no values yet.
+        trials: All so far.
     """
     with warnings.catch_warnings(), files.atomic(path) as temporary:
         warnings.simplefilter("ignore")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        storage = RDBStorage(f"sqlite:///{temporary}")
-        study = optuna.create_study(storage=storage, study_name=NAME, directions=_directions(design))
+        ended = {trial.number: trial for trial in trials if trial.state != "running"}
+        if not (path.exists() and _filled(Path(shutil.copy(path, temporary)), design, ended)):
+            temporary.unlink(missing_ok=True)
+            _filled(temporary, design, ended)
+
+
+def _filled(path: Path, design: Design, trials: Mapping[int, Trial]) -> bool:
+    """Add what is not there; whether all that was there is of these trials."""
+    storage = None
+    try:
+        storage = RDBStorage(f"sqlite:///{path}")
+        study = optuna.create_study(
+            storage=storage, study_name=NAME, directions=_directions(design), load_if_exists=True
+        )
+        there = {one.user_attrs["trial"]: one for one in study.get_trials(deepcopy=False)}
+        new = {number: _known(design, trial) for number, trial in trials.items()}
+        if any(number not in new or not _same(one, new[number]) for number, one in there.items()):
+            return False
         study.set_metric_names(list(design.metrics))
-        study.add_trials([_known(design, trial) for trial in trials])
-        storage.engine.dispose()
+        study.add_trials([one for number, one in new.items() if number not in there])
+    except (KeyError, ValueError, SQLAlchemyError, optuna.exceptions.OptunaError):
+        return False  # somebody's own file, or one of another version
+    else:
+        return True
+    finally:
+        if storage is not None:
+            storage.engine.dispose()
+
+
+def _same(one: FrozenTrial, other: FrozenTrial) -> bool:
+    return (one.params, one.state) == (other.params, other.state) and one.user_attrs == other.user_attrs
 
 
 def _directions(design: Design) -> list[StudyDirection]:
@@ -45,9 +73,12 @@ def _directions(design: Design) -> list[StudyDirection]:
     ]
 
 
-def _known(design: Design, trial: Trial) -> Any:
+def _known(design: Design, trial: Trial) -> FrozenTrial:
     """Give a trial with the means of its metrics, not with what is minimised of them."""
-    found = sampling.known(dict(design.space), trial, (design.metrics, design.risk))
+    found: FrozenTrial = sampling.known(dict(design.space), trial, (design.metrics, design.risk))
+    found.set_user_attr("trial", trial.number)
     if found.values:
         found.values = [trial.rungs[-1].metrics[name].value for name in design.metrics]
+        if trial.state == "ended" and len(design.metrics) == 1:
+            found.state = TrialState.PRUNED
     return found

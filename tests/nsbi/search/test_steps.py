@@ -152,8 +152,15 @@ def test_packs_end_together() -> None:
 def test_study_opens_in_optuna(tmp_path: Path) -> None:
     made = designed(scheduler=HALVING, metric=("val_loss", "auc"))
     found = run(made, lambda trial: [distance(trial), distance(trial) + 0.1], lambda t: "lost" if t.number == 3 else "")
-    storage.write(tmp_path / "study.db", made, found)
-    storage.write(tmp_path / "study.db", made, found)
+    path = tmp_path / "study.db"
+    some = [replace(own, state="running") if own.number > 8 else own for own in found]
+    path.write_bytes(b"somebody's own file")
+    for trials in (some, found, found):
+        storage.write(path, made, trials)
+    other = designed(7, scheduler=HALVING, metric=("val_loss", "auc"))
+    storage.write(tmp_path / "other.db", other, run(other, lambda _: [1.0, 1.0]))
+    (tmp_path / "other.db").replace(path)  # what is there is of another search
+    storage.write(path, made, found)
     study = optuna.load_study(study_name=storage.NAME, storage=f"sqlite:///{tmp_path}/study.db")
     assert [one.params for one in study.trials] == [dict(one.settings) for one in found]
     assert [direction.name for direction in study.directions] == ["MINIMIZE", "MAXIMIZE"]
