@@ -39,7 +39,7 @@ def completed(folder: Path, line: str) -> list[str]:
         ("needle run a.toml --site lo", ["local-htex", "local"]),
         ("needle sites show lo", ["local-htex", "local"]),
         ("needle status fi", ["first"]),
-        ("needle run a.toml --until tr", ["train"]),
+        ("needle run a.toml --until tr", ["trials", "train"]),
         ("needle init new --from gau", ["gaussian"]),
         ("needle run a.toml --set training.weight", ["training.weight_decay="]),
         ("needle sit", ["sites"]),
