@@ -213,7 +213,7 @@ def again(settings: dict[str, Any], seeds: int = 10) -> list[float]:
         shape=shape, loss="carl", optimizer="adamw", learning_rate=settings["learning_rate"], schedule="constant", weight_decay=0.0, batch_size=BATCH,
         epochs=RUNGS[-1], patience=RUNGS[-1],
     )  # fmt: skip
-    made, found = RatioEvents.build(*parts), []
+    made, found = RatioEvents.build(parts[0], parts[1]), list[float]()
     for seed in range(seeds):
         view = MemberView(
             fold=0, folds=1, fold_salt=5, validation=VALIDATION / len(x), validation_salt=6, bootstrap_salt=None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cluster
 import h5py
 import numpy as np
 import pytest
@@ -146,3 +147,29 @@ def test_without_a_trial_that_trains_the_run_says_why(
     assert ended.code == 1, ended
     assert "of 2 trials have failed, and none of the 1 that the ensemble needs is left; trial 0" in ended.err
     assert "diverged" in ended.err
+
+
+@pytest.mark.campaign
+@pytest.mark.slurm
+def test_a_search_is_the_same_on_nodes(
+    searched: Path, small_inputs: Path, needle: Callable[..., Any], slurm: dict[str, str], tmp_path: Path
+) -> None:
+    root = tmp_path / "run"
+    site = cluster.written(tmp_path)
+    ended = needle(
+        "run", small_inputs, "--site", site, "--out", root, "--until", "combine", *options(SEARCH), env=slurm
+    )
+    assert ended.code == 0, ended
+    assert digests(root) == digests(searched)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_a_search_is_the_same_with_any_number_of_workers(
+    searched: Path, small_inputs: Path, needle: Callable[..., Any], tmp_path: Path, workers: int
+) -> None:
+    root, site = tmp_path / "run", tmp_path / "workers.toml"
+    site.write_text(f'description = "workers"\nscheduler = "local"\nexecutor = "htex"\nworkers_per_node = {workers}\n')
+    ended = needle("run", small_inputs, "--site", site, "--out", root, "--until", "combine", *options(SEARCH))
+    assert ended.code == 0, ended
+    assert digests(root) == digests(searched)
