@@ -240,14 +240,14 @@ def bookkeeping(trials: int = 1_000) -> float:
     rng, all_, open_ = np.random.default_rng(1), list[Trial](), dict[int, list[Trial]]()
     with tempfile.TemporaryDirectory() as folder:
         started = time.process_time()
-        for step in range(made.steps + design.LANES):
+        for step in range(made.steps + design.OPEN_STEPS):
             found = {
                 one.number: Rung(
                     epochs=made.brackets[one.bracket].epochs[len(one.rungs)],
                     pack="p",
                     metrics={"val_loss": measured(rng.normal(size=3).tolist())},
                 )
-                for one in open_.pop(step - design.LANES, [])
+                for one in open_.pop(step - design.OPEN_STEPS, [])
             }
             all_, open_[step] = steps.advance(made, steps.after(all_, found), step)
             storage.write(Path(folder) / "study.db", made, all_)

@@ -72,16 +72,16 @@ def _subject(graph: Graph, ratio: Subject) -> specs.Train:
 
 
 def _planned(graph: Graph, own: Search, searched: _Searched) -> Task:
-    """Plan the steps one by one; a step decides what was trained `LANES` steps before. Give the end."""
+    """Plan the steps one by one; a step decides what was trained `OPEN_STEPS` steps before. Give the end."""
     made = searched.design
     packs: list[list[Task]] = []
     before: list[Task] = []
     for step in range(made.steps):
-        measured = packs[step - design.LANES] if step >= design.LANES else []
+        measured = packs[step - design.OPEN_STEPS] if step >= design.OPEN_STEPS else []
         decided = _step(graph, searched, step, before, measured)
         packs.append(_packs(graph, own, searched, step, decided, measured))
         before = [decided]
-    left = [task for tasks in packs[-design.LANES :] for task in tasks]
+    left = [task for tasks in packs[-design.OPEN_STEPS :] for task in tasks]
     spec = specs.Best(
         search=made,
         before=before[0].name,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from needle_parsl.analysis import Search, catalogue, space
 from needle_parsl.analysis.space import Axis
 
-LANES = 2
+OPEN_STEPS = 2
 """Steps that may be open at a time: while the packs of one are waited for, those of the next are trained, so that no worker is idle at the end of a rung."""
 FEWEST, PART, MOST = 4, 8, 32
 """Trials that begin together where a sampler learns: a part of all, within bounds."""
@@ -31,13 +31,13 @@ class Bracket:
 
     def rung_at(self, step: int) -> int | None:
         """Give the rung that is trained in a step; None where there is none."""
-        rung, between = divmod(step - self.step, LANES)
+        rung, between = divmod(step - self.step, OPEN_STEPS)
         return rung if not between and 0 <= rung < len(self.counts) else None
 
     @property
     def end(self) -> int:
         """Give the step of its last rung."""
-        return self.step + LANES * (len(self.counts) - 1)
+        return self.step + OPEN_STEPS * (len(self.counts) - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,4 +130,4 @@ def _size(search: Search, count: int, rungs: int) -> int:
     """Give the trials that begin together."""
     if catalogue.SAMPLERS[search.sampler].adaptive:
         return min(max(math.ceil(count / PART), FEWEST), MOST)
-    return count if rungs == 1 else math.ceil(count / LANES)
+    return count if rungs == 1 else math.ceil(count / OPEN_STEPS)

@@ -50,7 +50,7 @@ def test_a_step_is_decided_while_another_one_is_trained() -> None:
     """No rung begins in the step after the one that decides it: a worker that is done early finds the packs of the step between."""
     made = design.of(search(name="halving", max_epochs=27), None, 1)
     steps = [step for step in range(made.steps) for bracket, _ in made.running(step) if bracket is made.brackets[0]]
-    assert steps == [0, design.LANES, 2 * design.LANES]
+    assert steps == [0, design.OPEN_STEPS, 2 * design.OPEN_STEPS]
     assert all(made.running(step) for step in range(made.steps))
 
 

@@ -39,8 +39,8 @@ def run(made: Design, value: Value, fails: Callable[[Trial], str] = lambda _: ""
     """Do a search, with a function in the place of trainings."""
     trials: list[Trial] = []
     open_: dict[int, list[Trial]] = {}
-    for step in range(made.steps + design.LANES):
-        for trial in open_.pop(step - design.LANES, []):
+    for step in range(made.steps + design.OPEN_STEPS):
+        for trial in open_.pop(step - design.OPEN_STEPS, []):
             bracket = made.brackets[trial.bracket]
             reason = fails(trial)
             found = {} if reason else {name: measured(value(trial)) for name in made.metrics}

@@ -8,7 +8,7 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
-from needle_parsl.nsbi.training.kernels.vectors import INDEX, LANES, REGISTERS, Vectors
+from needle_parsl.nsbi.training.kernels.vectors import INDEX, OPEN_STEPS, REGISTERS, Vectors
 
 ROWS = 8 if REGISTERS == 32 else 4
 """Rows of a block: with two vectors of columns, sums and operands fit into the registers."""
@@ -44,9 +44,9 @@ def block(vectors: int, kind: str) -> Callable[..., None]:
         def generate(context: Any, builder: Any, _signature: Any, given: Any) -> Any:
             a, b, c, bias = (pointer(context, builder, given[n], given[n + 1]) for n in (0, 4, 7, 11))
             rows = [builder.gep(c, [builder.mul(given[9], INDEX(r))]) for r in range(ROWS)]
-            places = [[builder.gep(row, [INDEX(v * LANES)]) for v in range(vectors)] for row in rows]
-            starts = [builder.gep(bias, [INDEX(v * LANES)]) for v in range(vectors)]
-            work = Vectors(builder, LANES)
+            places = [[builder.gep(row, [INDEX(v * OPEN_STEPS)]) for v in range(vectors)] for row in rows]
+            starts = [builder.gep(bias, [INDEX(v * OPEN_STEPS)]) for v in range(vectors)]
+            work = Vectors(builder, OPEN_STEPS)
             sums = _loop(work, (a, given[2], given[3]), (b, given[6]), given[10], _start(work, kind, places, starts))
             for row, totals in zip(places, sums, strict=True):
                 for place, total in zip(row, totals, strict=True):
@@ -101,7 +101,7 @@ def _dot(_typing: Any, a: Any, a0: Any, b: Any, b0: Any, terms: Any) -> Any:
     del a, a0, b, b0, terms
 
     def generate(context: Any, builder: Any, _signature: Any, given: Any) -> Any:
-        work, before = Vectors(builder, LANES), builder.block
+        work, before = Vectors(builder, OPEN_STEPS), builder.block
         loop, end = builder.append_basic_block("terms"), builder.append_basic_block("done")
         builder.branch(loop)
         builder.position_at_end(loop)
@@ -109,7 +109,7 @@ def _dot(_typing: Any, a: Any, a0: Any, b: Any, b0: Any, terms: Any) -> Any:
         places = (pointer(context, builder, given[n], builder.add(given[n + 1], term)) for n in (0, 2))
         added, after = (
             work.fma(work.load(next(places)), work.load(next(places)), total),
-            builder.add(term, INDEX(LANES)),
+            builder.add(term, INDEX(OPEN_STEPS)),
         )
         for phi, start, then in ((term, INDEX(0), after), (total, work.filled(0.0), added)):
             phi.add_incoming(start, before)

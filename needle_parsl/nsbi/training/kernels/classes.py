@@ -7,7 +7,7 @@ import numpy as np
 from needle_parsl.nsbi.compilation import inlined
 from needle_parsl.nsbi.training.kernels.functions import Functions, replace
 from needle_parsl.nsbi.training.kernels.layout import BELOW, INPUTS, PADDED_IN, TILE, Integers, Work
-from needle_parsl.nsbi.training.kernels.vectors import LANES
+from needle_parsl.nsbi.training.kernels.vectors import OPEN_STEPS
 
 _exp, _log = replace(Functions.exp), replace(Functions.log)
 
@@ -61,7 +61,7 @@ def _exponentials(classes: int, count: int, work: Work) -> None:
         own, first = np.float32(k), k * TILE
         for n in range(count):
             work.highest[n] = work.logits[first + n] if work.label[n] == own else work.highest[n]
-        for n in range(0, count, LANES):
+        for n in range(0, count, OPEN_STEPS):
             _exp(work.logits, first + n)
         for n in range(count):
             work.total[n] += work.logits[first + n]
@@ -81,7 +81,7 @@ def _slopes(classes: int, count: int, work: Work) -> None:
 @inlined
 def _losses(count: int, work: Work) -> float:
     """Sum the weighted losses up."""
-    for n in range(0, count, LANES):
+    for n in range(0, count, OPEN_STEPS):
         _log(work.total, n)
     total = 0.0
     for n in range(count):

@@ -14,7 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from needle_parsl.nsbi.training.kernels.blocks import WHERE, pointer
-from needle_parsl.nsbi.training.kernels.vectors import BITS, LANES, Vectors
+from needle_parsl.nsbi.training.kernels.vectors import BITS, OPEN_STEPS, Vectors
 from needle_parsl.nsbi.training.losses import LARGEST as LARGEST_OF_MLC
 
 
@@ -148,7 +148,7 @@ def activate(function: Callable[[Functions, Any], tuple[Any, Any]]) -> Callable[
         del z, z0, slope, slope0
 
         def generate(context: Any, builder: Any, _signature: Any, given: Any) -> Any:
-            f = Functions(builder, LANES)
+            f = Functions(builder, OPEN_STEPS)
             place = pointer(context, builder, given[0], given[1])
             value, derivative = function(f, f.load(place))
             f.store(value, place)
@@ -171,7 +171,7 @@ def judge(function: Callable[[Functions, Any, Any], tuple[Any, Any]]) -> Callabl
         del z, z0, label, label0, weight, weight0
 
         def generate(context: Any, builder: Any, _signature: Any, given: Any) -> Any:
-            f = Functions(builder, LANES)
+            f = Functions(builder, OPEN_STEPS)
             z, label, weight = (pointer(context, builder, given[n], given[n + 1]) for n in (0, 2, 4))
             value, slope = function(f, f.load(z), f.load(label))
             weights = f.load(weight)
@@ -192,7 +192,7 @@ def replace(function: Callable[[Functions, Any], Any]) -> Callable[..., None]:
         del x, x0
 
         def generate(context: Any, builder: Any, _signature: Any, given: Any) -> Any:
-            f, place = Functions(builder, LANES), pointer(context, builder, given[0], given[1])
+            f, place = Functions(builder, OPEN_STEPS), pointer(context, builder, given[0], given[1])
             f.store(function(f, f.load(place)), place)
             return context.get_dummy_value()
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.training.kernels.blocks import ROWS
-from needle_parsl.nsbi.training.kernels.vectors import LANES
+from needle_parsl.nsbi.training.kernels.vectors import OPEN_STEPS
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -54,7 +54,7 @@ class Work(NamedTuple):
 
 def padded(width: int) -> int:
     """Give a width, in units of a layer, in whole blocks."""
-    whole = max(LANES, ROWS)
+    whole = max(OPEN_STEPS, ROWS)
     return -(-width // whole) * whole
 
 

@@ -15,7 +15,7 @@ from needle_parsl.nsbi.compilation import inlined
 from needle_parsl.nsbi.training.kernels.blocks import WHERE, pointer
 from needle_parsl.nsbi.training.kernels.dropout_hash import FACTORS, SHIFTS
 from needle_parsl.nsbi.training.kernels.layout import HERE, OUTPUTS, PADDED_OUT, Integers, Work
-from needle_parsl.nsbi.training.kernels.vectors import BITS, INDEX, LANES, Vectors
+from needle_parsl.nsbi.training.kernels.vectors import BITS, INDEX, OPEN_STEPS, Vectors
 
 
 class Masks(NamedTuple):
@@ -37,8 +37,8 @@ def _drop(
     i = types.int64
 
     def generate(context: Any, builder: Any, _signature: Any, given: Any) -> Any:
-        work = Vectors(builder, LANES)
-        lanes = ir.Constant(ir.VectorType(BITS, LANES), list(range(LANES)))
+        work = Vectors(builder, OPEN_STEPS)
+        lanes = ir.Constant(ir.VectorType(BITS, OPEN_STEPS), list(range(OPEN_STEPS)))
         origin, factor, threshold = (work.repeated(builder.trunc(given[n], BITS)) for n in (5, 6, 7))
         found = _mixed(work, builder.add(origin, builder.mul(lanes, factor)))
         halves = builder.and_(found, work.bits(0xFFFF)), builder.lshr(found, work.bits(16))
@@ -79,7 +79,7 @@ def drop(layer: Integers, masks: Masks, stream: npt.NDArray[np.int64], first: in
     here, width, units, factor = layer[HERE], layer[PADDED_OUT], layer[OUTPUTS], stream[1]
     for n in range(0, rows, 2):
         origin, place = stream[0] + (first + n) // 2 * units * factor, here + n * width
-        for u in range(0, width, LANES):
+        for u in range(0, width, OPEN_STEPS):
             _two_rows(
                 work.values, place + u, work.slopes, place + u, width, origin + u * factor, factor, masks.threshold, masks.scale,
             )  # fmt: skip

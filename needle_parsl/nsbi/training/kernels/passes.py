@@ -32,7 +32,7 @@ from needle_parsl.nsbi.training.kernels.layout import (  # fmt: skip
 )
 from needle_parsl.nsbi.training.kernels.masks import Masks, drop
 from needle_parsl.nsbi.training.kernels.products import WIDE, adding, times, with_bias
-from needle_parsl.nsbi.training.kernels.vectors import LANES
+from needle_parsl.nsbi.training.kernels.vectors import OPEN_STEPS
 
 SILU, RELU, TANH = range(3)
 LOSSES = BCE, MSE, MLC, SOFTMAX = tuple(range(4))
@@ -86,7 +86,7 @@ def _put(to: Floats, values: Floats) -> None:
 def _pack_transposed(weights: Floats, inputs: int, outputs: int, columns: int, to: Floats) -> None:
     """Bring weights (O, I) into panels of outputs: terms are inputs."""
     for first in range(0, outputs, WIDE):
-        width = WIDE if first + WIDE <= columns else LANES
+        width = WIDE if first + WIDE <= columns else OPEN_STEPS
         panel = to[first * inputs :]
         for o in range(min(width, outputs - first)):
             row, column = weights[(first + o) * inputs : (first + o + 1) * inputs], panel[o:]
@@ -98,7 +98,7 @@ def _pack_transposed(weights: Floats, inputs: int, outputs: int, columns: int, t
 def _pack(weights: Floats, inputs: int, outputs: int, columns: int, to: Floats) -> None:
     """Bring weights (O, I) into panels of inputs: terms are outputs."""
     for first in range(0, inputs, WIDE):
-        width = WIDE if first + WIDE <= columns else LANES
+        width = WIDE if first + WIDE <= columns else OPEN_STEPS
         count = min(width, inputs - first)
         for o in range(outputs):
             start = o * inputs + first
@@ -160,13 +160,13 @@ def forward(
 def _activate(kind: int, values: Floats, slopes: Floats, start: int, stop: int) -> None:
     """Replace sums by activations, and write the derivatives."""
     if kind == SILU:
-        for n in range(start, stop, LANES):
+        for n in range(start, stop, OPEN_STEPS):
             _silu(values, n, slopes, n)
     elif kind == RELU:
-        for n in range(start, stop, LANES):
+        for n in range(start, stop, OPEN_STEPS):
             _relu(values, n, slopes, n)
     else:
-        for n in range(start, stop, LANES):
+        for n in range(start, stop, OPEN_STEPS):
             _tanh(values, n, slopes, n)
 
 
@@ -181,13 +181,13 @@ def judge(kind: int, count: int, rows: int, work: Work) -> float:
         work: Logits, labels and weights of the tile, shape (TILE,) each; labels are overwritten.
     """
     if kind == BCE:
-        for n in range(0, count, LANES):
+        for n in range(0, count, OPEN_STEPS):
             _bce(work.logits, n, work.label, n, work.weight, n)
     elif kind == MSE:
-        for n in range(0, count, LANES):
+        for n in range(0, count, OPEN_STEPS):
             _mse(work.logits, n, work.label, n, work.weight, n)
     else:
-        for n in range(0, count, LANES):
+        for n in range(0, count, OPEN_STEPS):
             _mlc(work.logits, n, work.label, n, work.weight, n)
     work.logits[count:rows] = 0.0
     total = 0.0

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from needle_parsl.nsbi.compilation import inlined
 from needle_parsl.nsbi.training.kernels.blocks import ROWS, block
 from needle_parsl.nsbi.training.kernels.layout import Floats
-from needle_parsl.nsbi.training.kernels.vectors import LANES
+from needle_parsl.nsbi.training.kernels.vectors import OPEN_STEPS
 
-WIDE = 2 * LANES
+WIDE = 2 * OPEN_STEPS
 """Columns of a block."""
 
 
@@ -29,7 +29,7 @@ def product(kind: str) -> Callable[..., None]:
         a: Floats, a0: int, a_row: int, a_term: int, b: Floats, b0: int, b_panel: int, b_term: int,
         c: Floats, c0: int, c_row: int, rows: int, columns: int, terms: int, bias: Floats, bias0: int,
     ) -> None:  # fmt: skip
-        for j in range(0, columns - LANES, WIDE):
+        for j in range(0, columns - OPEN_STEPS, WIDE):
             stride = b_term or WIDE
             for i in range(0, rows, ROWS):
                 wide(
@@ -37,8 +37,8 @@ def product(kind: str) -> Callable[..., None]:
                     c, c0 + i * c_row + j, c_row, terms, bias, bias0 + j,
                 )  # fmt: skip
         if columns % WIDE:
-            j = columns - LANES
-            stride = b_term or LANES
+            j = columns - OPEN_STEPS
+            stride = b_term or OPEN_STEPS
             for i in range(0, rows, ROWS):
                 narrow(
                     a, a0 + i * a_row, a_row, a_term, b, b0 + j * b_panel, stride,

@@ -13,9 +13,9 @@ from needle_parsl.nsbi.compilation import features
 
 FLOAT, BITS, INDEX = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 
-LANES = 16 if "+avx512f" in features() else 8 if "+avx" in features() else 4
+OPEN_STEPS = 16 if "+avx512f" in features() else 8 if "+avx" in features() else 4
 """Numbers of 32 bits in a vector register."""
-REGISTERS = 16 if LANES == 8 else 32
+REGISTERS = 16 if OPEN_STEPS == 8 else 32
 """Vector registers: AVX has 16, AVX-512 and NEON have 32."""
 
 
