@@ -1,0 +1,155 @@
+"""How the networks' share of the error of a parameter falls with members and training events, and what a wanted share needs.
+
+    V(M, N) = T M_0 / M + S (N_0 / N) (1 + b / M) + c,   share(M, N) = sqrt(V / (V + sigma^2))
+
+V is the variance that networks add to the parameter of interest, and sigma the error of its fit. T, the noise of training (seeds, order of
+events, initial weights), falls with the members M of each ratio and fold; S, the finite simulation that all members have seen, with the
+simulated events N; b = 1 where each member has a bootstrap of its own. c is what falls with neither, such as the bias of an
+architecture. M_0 and N_0 are those of the run that was measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from needle_parsl.json_records import JsonRecord
+
+FEWEST = 2
+"""Members with which the noise of training can be told."""
+STEPS, RANGE = 50, 4.0
+"""Numbers of members that are tried: in steps of 1/50 of the fewest that can do, up to 5 times as many."""
+TERMS = ("training", "simulation", "floor")
+"""The terms T, S and c, in the order of rows and covariances."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredVariance(JsonRecord):
+    """A variance that was measured, and what the terms add to it."""
+
+    source: str
+    """`members`: groups of them; `folds`: networks of different folds; `repeats`, `replicas`: of `[bootstrap]`; `weights`: the covariance of
+    wifi weights; `exact`: the distance from exact densities."""
+    variance: float
+    """Of the parameter of interest, in its units squared."""
+    relative_error: float
+    """Statistical error, over the expected variance."""
+    row: tuple[float, float, float]
+    """What T, S and c are multiplied with in its expectation."""
+    size: int = 0
+    """Members of a group; 0 for other sources."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionLaw(JsonRecord):
+    """`fits/precision.json`: how the error from networks falls with members and events. Variances are in units of the parameter squared."""
+
+    parameter: str
+    sigma: float
+    """Error of the parameter in the fit of Asimov data, without that from networks."""
+    members: int
+    """M_0: of each ratio and fold."""
+    events: int
+    """N_0: simulated nominal events of all processes that train."""
+    bagged: bool
+    """Whether each member has a bootstrap of its own."""
+    growth: float
+    """Power of N with which the time of a training grows."""
+    training: float | None = None
+    """T; None where it is not known."""
+    simulation: float | None = None
+    """S, likewise."""
+    floor: float | None = None
+    """c, likewise: known only where exact densities are, or several numbers of events."""
+    covariance: tuple[tuple[float, ...], ...] = ((0.0,) * 3,) * 3
+    """Of T, S and c, shape (3, 3); zeros for what is not known."""
+    chi2: float = 0.0
+    """Of the fit of the terms to what was measured."""
+    ndof: int = 0
+    points: tuple[MeasuredVariance, ...] = ()
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    """Why a term is not known."""
+
+    @property
+    def known(self) -> bool:
+        """Whether anything is known that falls with members or events."""
+        return self.training is not None or self.simulation is not None
+
+    def row(self, members: float, events: float) -> tuple[float, float, float]:
+        """Give what T, S and c are multiplied with for so many members and events."""
+        shared = self.events / events
+        return self.members / members, shared * (1 + self.bagged / members), 1.0
+
+    def variance(self, members: float, events: float) -> tuple[float, float]:
+        """Predict the variance from networks, as far as its terms are known, and the statistical error of that."""
+        row = self.row(members, events)
+        value = sum(k * (getattr(self, name) or 0.0) for k, name in zip(row, TERMS, strict=True))
+        error = sum(row[i] * row[j] * self.covariance[i][j] for i in range(3) for j in range(3))
+        return value, math.sqrt(max(error, 0.0))
+
+    def share(self, members: float, events: float) -> tuple[float, float]:
+        """Predict the networks' share of the total error, sqrt(V / (V + sigma^2)), and its statistical error."""
+        (value, error), sigma2 = self.variance(members, events), self.sigma**2
+        found = math.sqrt(value / (value + sigma2))
+        low, high = (math.sqrt(v / (v + sigma2)) for v in (max(value - error, 0.0), value + error))
+        return found, (high - low) / 2
+
+    def allowed(self, share: float) -> float:
+        """Give the variance that networks may add."""
+        return self.sigma**2 * share**2 / (1 - share**2)
+
+    def cost(self, members: float, events: float) -> float:
+        """Give the time of all trainings over that of the run."""
+        return float(members / self.members * (events / self.events) ** self.growth)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needed(JsonRecord):
+    """What a share needs: of all numbers of members and events that reach it, those of the least time of training."""
+
+    wanted: float
+    members: int | None = None
+    """Of each ratio and fold; None where the share cannot be reached."""
+    events: int | None = None
+    """Simulated events: at least those of the run."""
+    share: float | None = None
+    """What is predicted for these."""
+    share_error: float | None = None
+    """Its statistical error."""
+    cost: float | None = None
+    """Time of all trainings, over that of the run."""
+    reason: str = ""
+    """Why it cannot be reached."""
+
+
+def needed(law: PrecisionLaw, share: float) -> Needed:
+    """Find how many members and events make the networks' share as small as wanted; terms that are not known count as 0.
+
+    Args:
+        law: What was measured.
+        share: In (0, 1).
+    """
+    left = law.allowed(share) - (law.floor or 0.0)
+    if not law.known:
+        return Needed(wanted=share, reason="; ".join(law.unknown.values()))
+    if left <= 0:
+        least = math.sqrt(law.floor / (law.floor + law.sigma**2)) if law.floor else 0.0
+        return Needed(wanted=share, reason=f"{least:.2g} stays whatever the members and events: other networks are needed")
+    members, events = min(_reaching(law, left), key=lambda pair: law.cost(*pair))
+    reached, error = law.share(members, events)
+    return Needed(
+        wanted=share, members=members, events=events, share=reached, share_error=error, cost=law.cost(members, events)
+    )
+
+
+def _reaching(law: PrecisionLaw, left: float) -> Iterator[tuple[int, int]]:
+    """Give numbers of members, each with the fewest events, no fewer than the run has, for which T and S add up to a variance at most."""
+    noise = (law.training or 0.0) * law.members
+    fewest = max(noise / left, FEWEST) if law.training is not None else law.members
+    tried = range(round(RANGE * STEPS) + 1) if law.training is not None else (0,)
+    for members in dict.fromkeys(math.ceil(fewest * (1 + step / STEPS)) for step in tried):
+        rest = left - noise / members
+        shared = (law.simulation or 0.0) * (1 + law.bagged / members)
+        if rest > 0:
+            yield members, max(law.events, math.ceil(law.events * shared / rest))
