@@ -135,7 +135,9 @@ def needed(law: PrecisionLaw, share: float) -> Needed:
         return Needed(wanted=share, reason="; ".join(law.unknown.values()))
     if left <= 0:
         least = math.sqrt(law.floor / (law.floor + law.sigma**2)) if law.floor else 0.0
-        return Needed(wanted=share, reason=f"{least:.2g} stays whatever the members and events: other networks are needed")
+        return Needed(
+            wanted=share, reason=f"{least:.2g} stays whatever the members and events: other networks are needed"
+        )
     members, events = min(_reaching(law, left), key=lambda pair: law.cost(*pair))
     reached, error = law.share(members, events)
     return Needed(

@@ -157,7 +157,7 @@ def expected(some: Dataset, best: Result) -> Floats:
     return weight
 
 
-def scores(some: Dataset, raw: Mapping[str, npt.NDArray[np.float32]], best: Result, build: Build) -> Floats:
+def scores(some: Dataset, raw: Mapping[str, npt.NDArray[np.float32] | Floats], best: Result, build: Build) -> Floats:
     """Give d ln lambda / d theta of each event with ratios of their own, shape (P, S); their normalisation is made again."""
     ratios = {name: values.astype(np.float64) for name, values in raw.items()}
     own = replace(some, ratios=_Scales.of(some, ratios, slopes=False).apply(ratios))

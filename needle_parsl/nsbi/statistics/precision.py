@@ -76,9 +76,7 @@ def of_members(shifts: Floats, weight: Floats, size: int, members: int) -> Measu
     pairs = ((shifts[:, 0::2] - shifts[:, 1::2]) / np.sqrt(2)).reshape(-1, shifts.shape[-1])
     value, error = _spread(pairs, weight, len(pairs))
     row = (members / size, 0.0, 0.0)
-    return MeasuredVariance(
-        source="members", size=size, variance=value / len(shifts), relative_error=error, row=row
-    )
+    return MeasuredVariance(source="members", size=size, variance=value / len(shifts), relative_error=error, row=row)
 
 
 def of_folds(shifts: Floats, weight: Floats) -> MeasuredVariance:
@@ -153,11 +151,13 @@ def fit_law(law: PrecisionLaw, points: Sequence[MeasuredVariance], unknown: Mapp
     terms, errors, chi2 = _least_squares(design, values, relative)
     covariance, found = np.zeros((3, 3)), np.zeros(3)
     covariance[np.ix_(told, told)], found[told] = errors, np.maximum(terms, 0.0)
-    known = {name: float(value) if has else None for name, value, has in zip(TERMS, found, told, strict=True)}
-    reasons = {name: reason for name, reason in unknown.items() if known[name] is None}
+    training, simulation, floor = (float(value) if has else None for value, has in zip(found, told, strict=True))
+    reasons = {name: unknown[name] for name, has in zip(TERMS, told, strict=True) if not has and name in unknown}
     return replace(
         law,
-        **known,
+        training=training,
+        simulation=simulation,
+        floor=floor,
         covariance=tuple(map(tuple, covariance.tolist())),
         chi2=chi2,
         ndof=len(rows) - int(told.sum()),
@@ -176,12 +176,12 @@ def _told(design: Floats) -> npt.NDArray[np.bool_]:
 
 def _least_squares(design: Floats, values: Floats, relative: Floats) -> tuple[Floats, Floats, float]:
     """Fit values whose errors are relative to what is expected; give terms, their covariance and chi-squared."""
-    expected = values
+    terms, expected, weight = np.zeros(design.shape[1]), values, np.ones(len(values))
     floor = TINY * max(float(values.max(initial=0.0)), TINY)
     for _ in range(ROUNDS):
         weight = 1 / (relative * np.maximum(expected, floor))
-        terms = np.linalg.lstsq(design * weight[:, None], values * weight, rcond=None)[0]
+        terms = np.asarray(np.linalg.lstsq(design * weight[:, None], values * weight, rcond=None)[0], np.float64)
         expected = design @ np.maximum(terms, 0.0)
     scaled = design * weight[:, None]
     chi2 = float(((values - design @ terms) ** 2 * weight**2).sum())
-    return terms, np.linalg.pinv(scaled.T @ scaled), chi2
+    return terms, np.asarray(np.linalg.pinv(scaled.T @ scaled), np.float64), chi2

@@ -39,6 +39,7 @@ from needle_parsl.plan.specs.networks import (
     Train,
 )
 from needle_parsl.plan.specs.own_stages import Before, Outputs, OwnCall, OwnMerge, StagesReport
+from needle_parsl.plan.specs.precision import PrecisionSpec
 from needle_parsl.plan.specs.report import Report
 from needle_parsl.plan.specs.stores import (
     ComputedSpec,
@@ -91,6 +92,7 @@ Spec = (
     | Inference
     | ReplicaFit
     | BootstrapSpec
+    | PrecisionSpec
     | Report
     | OwnCall
     | OwnMerge
@@ -198,6 +200,7 @@ __all__ = [
     "Physics",
     "Piece",
     "PlaneRows",
+    "PrecisionSpec",
     "Ratio",
     "Read",
     "RepeatedToys",
