@@ -1,11 +1,12 @@
 """How the networks' share of the error of a parameter falls with members and training events, and what a wanted share needs.
 
-    V(M, N) = T M_0 / M + S (N_0 / N) (1 + b / M) + c,   share(M, N) = sqrt(V / (V + sigma^2))
+    V(M, N) = T M_0 / M + S (N_0 / N) (1 + b / M),   share(M, N) = sqrt(V / (V + sigma^2)),   at most with V + c
 
 V is the variance that networks add to the parameter of interest, and sigma the error of its fit. T, the noise of training (seeds, order of
 events, initial weights), falls with the members M of each ratio and fold; S, the finite simulation that all members have seen, with the
-simulated events N; b = 1 where each member has a bootstrap of its own. c is what falls with neither, such as the bias of an
-architecture. M_0 and N_0 are those of the run that was measured.
+simulated events N; b = 1 where each member has a bootstrap of its own. c is the floor, what all networks of this kind have in common: their
+squared distance from exact densities, as far as V does not explain it. It is known at N_0 alone: what of it falls with N is not, so that it
+is a bound beside the share, and no part of it. M_0 and N_0 are those of the run that was measured.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ FEWEST = 2
 """Members with which the noise of training can be told."""
 STEPS, RANGE = 50, 4.0
 """Numbers of members that are tried: in steps of 1/50 of the fewest that can do, up to 5 times as many."""
+CLEARLY = 2.0
+"""Of its errors by which a floor is above what is allowed, where a share cannot be reached."""
+REMEDY = "larger networks or longer trainings are needed"
 TERMS = ("training", "simulation", "floor")
 """The terms T, S and c, in the order of rows and covariances."""
 
@@ -61,7 +65,7 @@ class PrecisionLaw(JsonRecord):
     simulation: float | None = None
     """S, likewise."""
     floor: float | None = None
-    """c, likewise: known only where exact densities are, or several numbers of events."""
+    """c, likewise: known only where exact densities are."""
     covariance: tuple[tuple[float, ...], ...] = ((0.0,) * 3,) * 3
     """Of T, S and c, shape (3, 3); zeros for what is not known."""
     chi2: float = 0.0
@@ -76,21 +80,22 @@ class PrecisionLaw(JsonRecord):
         """Whether anything is known that falls with members or events."""
         return self.training is not None or self.simulation is not None
 
-    def row(self, members: float, events: float) -> tuple[float, float, float]:
-        """Give what T, S and c are multiplied with for so many members and events."""
-        shared = self.events / events
-        return self.members / members, shared * (1 + self.bagged / members), 1.0
+    def variance(self, members: float, events: float, *, floor: bool = False) -> tuple[float, float]:
+        """Predict the variance from networks, as far as its terms are known, and the statistical error of that.
 
-    def variance(self, members: float, events: float) -> tuple[float, float]:
-        """Predict the variance from networks, as far as its terms are known, and the statistical error of that."""
-        row = self.row(members, events)
+        Args:
+            members: M.
+            events: N.
+            floor: Whether c is in it, too.
+        """
+        row = self.members / members, self.events / events * (1 + self.bagged / members), float(floor)
         value = sum(k * (getattr(self, name) or 0.0) for k, name in zip(row, TERMS, strict=True))
         error = sum(row[i] * row[j] * self.covariance[i][j] for i in range(3) for j in range(3))
         return value, math.sqrt(max(error, 0.0))
 
-    def share(self, members: float, events: float) -> tuple[float, float]:
+    def share(self, members: float, events: float, *, floor: bool = False) -> tuple[float, float]:
         """Predict the networks' share of the total error, sqrt(V / (V + sigma^2)), and its statistical error."""
-        (value, error), sigma2 = self.variance(members, events), self.sigma**2
+        (value, error), sigma2 = self.variance(members, events, floor=floor), self.sigma**2
         found = math.sqrt(value / (value + sigma2))
         low, high = (math.sqrt(v / (v + sigma2)) for v in (max(value - error, 0.0), value + error))
         return found, (high - low) / 2
@@ -117,6 +122,8 @@ class Needed(JsonRecord):
     """What is predicted for these."""
     share_error: float | None = None
     """Its statistical error."""
+    share_at_most: float | None = None
+    """With the floor of the run; None where that is not known."""
     cost: float | None = None
     """Time of all trainings, over that of the run."""
     reason: str = ""
@@ -130,18 +137,23 @@ def needed(law: PrecisionLaw, share: float) -> Needed:
         law: What was measured.
         share: In (0, 1).
     """
-    left = law.allowed(share) - (law.floor or 0.0)
     if not law.known:
-        return Needed(wanted=share, reason="; ".join(law.unknown.values()))
-    if left <= 0:
-        least = math.sqrt(law.floor / (law.floor + law.sigma**2)) if law.floor else 0.0
-        return Needed(
-            wanted=share, reason=f"{least:.2g} stays whatever the members and events: other networks are needed"
-        )
-    members, events = min(_reaching(law, left), key=lambda pair: law.cost(*pair))
+        return Needed(wanted=share, reason="; ".join(dict.fromkeys(law.unknown.values())))
+    allowed = law.allowed(share)
+    if law.floor is not None and law.floor - CLEARLY * math.sqrt(law.covariance[2][2]) > allowed:
+        least = math.sqrt(law.floor / (law.floor + law.sigma**2))
+        reason = f"exact densities show a floor of {least:.2g}, which more members do not lower: {REMEDY}"
+        return Needed(wanted=share, reason=reason)
+    members, events = min(_reaching(law, allowed), key=lambda pair: law.cost(*pair))
     reached, error = law.share(members, events)
     return Needed(
-        wanted=share, members=members, events=events, share=reached, share_error=error, cost=law.cost(members, events)
+        wanted=share,
+        members=members,
+        events=events,
+        share=reached,
+        share_error=error,
+        share_at_most=None if law.floor is None else law.share(members, events, floor=True)[0],
+        cost=law.cost(members, events),
     )
 
 

@@ -121,10 +121,11 @@ def _precision(found: PrecisionAnswer) -> None:
     if wanted.members is None or wanted.events is None:
         OUT.print(f"a share of {wanted.wanted:g} cannot be reached: {wanted.reason}")
         return
+    most = "" if wanted.share_at_most is None else f", at most {wanted.share_at_most:.2g} with the floor of that run"
     hours = "" if found.node_hours is None else f", {found.node_hours:.2g} node-hours of training"
     OUT.print(
         f"for a share of {wanted.wanted:g}: {wanted.members} members and {wanted.events:,} events ({wanted.events / law.events:.3g} times){hours}; "
-        f"predicted {wanted.share:.2g} ± {wanted.share_error:.1g}"
+        f"predicted {wanted.share:.2g} ± {wanted.share_error:.1g}{most}"
     )
 
 

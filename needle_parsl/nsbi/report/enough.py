@@ -9,7 +9,8 @@ from needle_parsl.precision import Needed, PrecisionLaw, needed
 
 SHARES = (0.1, 0.05, 0.02)
 """Of the total error, for which the section says what they need."""
-NAMES = {"training": "noise of training", "simulation": "finite simulation", "floor": "neither (floor)"}
+NAMES = {"training": "noise of training", "simulation": "finite simulation", "floor": "floor (beside them)"}
+FALLS = {"training": "members", "simulation": "events", "floor": "not with members; with events, not known"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Part:
 
     name: str
     share: float | None
-    """sqrt(term / (V + sigma^2)); None where it is not known."""
+    """sqrt(term / (term + sigma^2)); None where it is not known."""
     error: float | None
     falls: str
     """With what it falls."""
@@ -43,14 +44,12 @@ def rows(facts: Facts, law: PrecisionLaw) -> list[Row]:
 
 def parts(law: PrecisionLaw) -> list[Part]:
     """Give the terms for the members and events of the run."""
-    total, _ = law.variance(law.members, law.events)
-    whole, falls = total + law.sigma**2, {"training": "members", "simulation": "events", "floor": "neither"}
     found = []
     for place, (name, said) in enumerate(NAMES.items()):
         value, spread = getattr(law, name), law.covariance[place][place] ** 0.5
-        share = None if value is None else (value / whole) ** 0.5
-        high = None if value is None else ((value + spread) / whole) ** 0.5
-        found.append(Part(said, share, None if share is None or high is None else high - share, falls[name]))
+        share, high = ((x / (x + law.sigma**2)) ** 0.5 for x in (value or 0.0, (value or 0.0) + spread))
+        known = value is not None
+        found.append(Part(said, share if known else None, high - share if known else None, FALLS[name]))
     return found
 
 

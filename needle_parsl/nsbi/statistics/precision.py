@@ -5,7 +5,7 @@ whose psi differs by d(x) from that of others move it by a sum of d over the dat
 
     members   pairs of groups of g members, same events:  E((psi_1 - psi_2)^2) / 2 = g-th part of the noise of one member
     folds     a delete-a-group jackknife over K folds:    (K - 1) / K sum_k E(d_k^2) = S + (K - 1)^2 T
-    exact     networks beside exact densities:            E((psi - psi_exact)^2) = V(M_0, N_0)
+    exact     networks beside exact densities:            E((psi - psi_exact)^2) = V(M_0, N_0) + c
 
 Groups of 1 are paired, then groups of 2 and so on up to half of the members, so that all measurements are independent. T, S and c of `needle_parsl.precision` are
 fitted to all of them by least squares. The error of each measurement follows from the eigenvalues of its covariance, as for a Wishart matrix:

@@ -53,19 +53,22 @@ def _curves(axes: Axes, law: PrecisionLaw, x: Floats, at: Callable[[float], tupl
         if getattr(law, name):
             alone = _alone(law, name)
             axes.plot(x, [alone.share(*at(own))[0] for own in x.tolist()], "--", color=colour, linewidth=1, label=label)
+    if law.floor:
+        whole = [law.share(*at(own), floor=True)[0] for own in x.tolist()]
+        axes.plot(x, whole, ":", color="black", linewidth=1, label="with the floor of this run")
     here = law.share(law.members, law.events)
     own = law.members if at(1.0)[0] == 1.0 else law.events
     axes.errorbar([own], [here[0]], yerr=[here[1]], fmt="o", color="black", markersize=5, label="this run")
     axes.set(xscale="log", yscale="log", ylim=(max(share.min() / 5, 1e-4), 2 * (share + error).max()))
 
 
-LABELS = {"training": "noise of training", "simulation": "finite simulation", "floor": "floor"}
+LABELS = {"training": "noise of training", "simulation": "finite simulation"}
 
 
 def _alone(law: PrecisionLaw, name: str) -> PrecisionLaw:
     """Keep one term."""
-    training, simulation, floor = (getattr(law, other) if other == name else None for other in LABELS)
-    return replace(law, training=training, simulation=simulation, floor=floor)
+    training, simulation = (getattr(law, other) if other == name else None for other in LABELS)
+    return replace(law, training=training, simulation=simulation)
 
 
 def _groups(axes: Axes, law: PrecisionLaw) -> None:

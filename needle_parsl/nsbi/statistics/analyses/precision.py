@@ -23,7 +23,7 @@ Singles = npt.NDArray[np.float32]
 UNKNOWN = {
     "training": "the noise of training is told by two or more members of cross-fitted ratios, or by [bootstrap]",
     "simulation": "the part of the finite simulation is told by two or more members of cross-fitted ratios, by [bootstrap], or by wifi weights",
-    "floor": "what falls with neither is told by exact densities alone",
+    "floor": "what all networks have in common is told by exact densities alone",
 }
 """Why a term is not known."""
 
