@@ -60,7 +60,7 @@ def sentence(law: PrecisionLaw) -> str:
     share, error = law.share(law.members, law.events)
     found = (
         f"With {law.members} members and {law.events:,} simulated events, networks make up {share:.2g} ± {error:.1g} of the error of "
-        f"{law.parameter}, in quadrature: without them it would be {1 - (1 - share**2) ** 0.5:.1%} smaller."
+        f"{law.parameter}, in quadrature: without them it would be {100 * (1 - (1 - share**2) ** 0.5):.2g} % smaller."
     )
     return f"{found} Not known: {_reasons(law)}." if law.unknown else found
 

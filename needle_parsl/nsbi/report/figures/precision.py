@@ -39,9 +39,22 @@ def precision(facts: Facts) -> Figure:
     _curves(events, law, law.events * np.geomspace(1 / 4, SPAN, 60), lambda n: (float(law.members), n))
     _sources(events, law)
     events.set(xlabel="simulated events", ylabel="")
+    low, high = _range(law)
+    named = {}
     for axes in (members, events):
-        axes.legend(frameon=False, fontsize=7)
+        axes.set(xscale="log", yscale="log", ylim=(low, high))
+        axes.yaxis.set_major_formatter("{x:g}")
+        named |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(named.values()), list(named), frameon=False, fontsize=8, loc="outside right upper")
     return figure
+
+
+def _range(law: PrecisionLaw) -> tuple[float, float]:
+    """Give the shares between which all terms are, three decades at most."""
+    ends = [(1.0, law.events / 4), (SPAN * law.members, SPAN * law.events)]
+    high = 2 * max(law.share(*ends[0], floor=True)[0], 1e-9)
+    terms = [_alone(law, name).share(law.members, law.events)[0] for name in LABELS if getattr(law, name)]
+    return max(min([law.share(*ends[1])[0], *terms]) / 3, high / 1000), high
 
 
 def _curves(axes: Axes, law: PrecisionLaw, x: Floats, at: Callable[[float], tuple[float, float]]) -> None:
@@ -59,7 +72,6 @@ def _curves(axes: Axes, law: PrecisionLaw, x: Floats, at: Callable[[float], tupl
     here = law.share(law.members, law.events)
     own = law.members if at(1.0)[0] == 1.0 else law.events
     axes.errorbar([own], [here[0]], yerr=[here[1]], fmt="o", color="black", markersize=5, label="this run")
-    axes.set(xscale="log", yscale="log", ylim=(max(share.min() / 5, 1e-4), 2 * (share + error).max()))
 
 
 LABELS = {"training": "noise of training", "simulation": "finite simulation"}
