@@ -109,7 +109,7 @@ def test_four_times_the_members_and_events_are_as_precise_as_predicted(
     fits = float(np.var([values for _, values in found], axis=0, ddof=1).mean())
     own, refitted = share(scatter, measured.variance), share(fits, measured.variance)
     mean = float(np.mean([value for value, _ in predicted]))
-    print(f"predicted {predicted}, mean {mean:.4f}; measured {own:.4f}, by {DATA} fits {refitted:.4f}")  # noqa: T201  for the docs
+    print(f"predicted {predicted}, mean {mean:.4f}; measured {own:.4f}, by {DATA} fits {refitted:.4f}")
     assert own == pytest.approx(mean, rel=0.2)
     assert refitted == pytest.approx(mean, rel=0.25)
     last = tmp_path / f"{MORE}-{MANY[0]}" / "run" / "fits" / "precision.json"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import generated
 import pytest
 
+from needle_parsl.precision import PrecisionLaw
+
 TRAINING = generated.QUICK.replace("members    = 2", "members    = 4")
+PAGE = generated.ROOT / "docs" / "enough.md"
 CROSS = ("--set", "split.cross=3")
 
 
@@ -48,9 +53,13 @@ def test_a_run_tells_what_a_precision_needs(needle: Callable[..., Any], tmp_path
 
 @pytest.mark.slow
 def test_a_pilot_tells_it_for_the_whole(needle: Callable[..., Any], tmp_path: Path) -> None:
-    path = generated.write(tmp_path, TRAINING, events=1_500)
-    assert needle("run", "--pilot", "1%", path, *CROSS).code == 0
-    found = json.loads(needle("plan", "--precision", 0.3, "--json", path, *CROSS).out)["precision"]
+    """By the commands of docs/enough.md."""
+    generated.write(tmp_path, TRAINING, events=1_500)
+    pilot, plan = re.findall(r"^    needle (.*)$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert needle(*pilot.split(), *CROSS).code == 0
+    said = needle(*plan.split(), *CROSS)
+    assert said.code == 0
+    found = json.loads(needle(*plan.split(), "--json", *CROSS).out)["precision"]
     assert found["run"].endswith("small-pilot")
     assert found["law"]["members"] == 2
 
@@ -72,3 +81,21 @@ def test_a_damaged_file_is_said(needle: Callable[..., Any], tmp_path: Path) -> N
         said = needle("plan", "--precision", 0.05, path, *CROSS)
         assert said.code == 2, text
         assert "precision.json" in said.err
+
+
+def test_a_floor_and_what_is_not_known_are_said(needle: Callable[..., Any], tmp_path: Path) -> None:
+    path = generated.write(tmp_path, TRAINING, events=1_500)
+    fits = tmp_path / "runs" / "small" / "fits"
+    fits.mkdir(parents=True)
+    law = PrecisionLaw(
+        parameter="mu", sigma=0.2, members=4, events=3_000, bagged=False, growth=1.0, training=1e-4, floor=1e-3
+    )
+    for own, words in (
+        (law, "a share of 0.05 cannot be reached: exact densities show a floor of 0.16"),
+        (replace(law, floor=None, unknown={"simulation": "nobody looked"}), "not known: simulation: nobody looked"),
+        (replace(law, floor=None, training=None, unknown={"training": "nobody looked"}), "cannot be reached: nobody looked"),
+    ):  # fmt: skip
+        (fits / "precision.json").write_text(json.dumps(own.to_json()))
+        said = needle("plan", "--precision", 0.05, path, *CROSS)
+        assert said.code == 0, said.err
+        assert words in said.out

@@ -14,6 +14,7 @@ from needle_parsl.nsbi.report.gathering import Facts
 from needle_parsl.precision import PrecisionLaw
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -40,12 +41,14 @@ def precision(facts: Facts) -> Figure:
     _sources(events, law)
     events.set(xlabel="simulated events", ylabel="")
     low, high = _range(law)
-    named = {}
+    named: dict[str, Artist] = {}
     for axes in (members, events):
         axes.set(xscale="log", yscale="log", ylim=(low, high))
         axes.yaxis.set_major_formatter("{x:g}")
         named |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(list(named.values()), list(named), frameon=False, fontsize=8, loc="outside right upper")
+    figure.legend(
+        handles=list(named.values()), labels=list(named), loc="outside right upper", frameon=False, fontsize=8
+    )
     return figure
 
 
