@@ -85,7 +85,7 @@ def test_a_damaged_file_is_said(needle: Callable[..., Any], tmp_path: Path) -> N
 
 def test_a_floor_and_what_is_not_known_are_said(needle: Callable[..., Any], tmp_path: Path) -> None:
     path = generated.write(tmp_path, TRAINING, events=1_500)
-    fits = tmp_path / "runs" / "small" / "fits"
+    fits = tmp_path / "runs" / "small-pilot" / "fits"
     fits.mkdir(parents=True)
     law = PrecisionLaw(
         parameter="mu", sigma=0.2, members=4, events=3_000, bagged=False, growth=1.0, training=1e-4, floor=1e-3
