@@ -4,7 +4,7 @@
 
 V is the variance that networks add to the parameter of interest, and sigma the error of its fit. T, the noise of training (seeds, order of
 events, initial weights), falls with the members M of each ratio and fold; S, the finite simulation that all members have seen, with the
-simulated events N; b = 1 where each member has a bootstrap of its own. c is the floor, what all networks of this kind have in common: their
+simulated events N; b = 1 / K where each network of K folds has a bootstrap of its own, and 0 else. c is the floor, what all networks of this kind have in common: their
 squared distance from exact densities, as far as V does not explain it. It is known at N_0 alone: what of it falls with N is not, so that it
 is a bound beside the share, and no part of it. M_0 and N_0 are those of the run that was measured.
 """
@@ -56,8 +56,8 @@ class PrecisionLaw(JsonRecord):
     """M_0: of each ratio and fold."""
     events: int
     """N_0: simulated nominal events of all processes that train."""
-    bagged: bool
-    """Whether each member has a bootstrap of its own."""
+    bagging: float
+    """b: one over the folds where each network has a bootstrap of its own, else 0."""
     growth: float
     """Power of N with which the time of a training grows."""
     training: float | None = None
@@ -88,7 +88,7 @@ class PrecisionLaw(JsonRecord):
             events: N.
             floor: Whether c is in it, too.
         """
-        row = self.members / members, self.events / events * (1 + self.bagged / members), float(floor)
+        row = self.members / members, self.events / events * (1 + self.bagging / members), float(floor)
         value = sum(k * (getattr(self, name) or 0.0) for k, name in zip(row, TERMS, strict=True))
         error = sum(row[i] * row[j] * self.covariance[i][j] for i in range(3) for j in range(3))
         return value, math.sqrt(max(error, 0.0))
@@ -164,6 +164,6 @@ def _reaching(law: PrecisionLaw, left: float) -> Iterator[tuple[int, int]]:
     tried = range(round(RANGE * STEPS) + 1) if law.training is not None else (0,)
     for members in dict.fromkeys(math.ceil(fewest * (1 + step / STEPS)) for step in tried):
         rest = left - noise / members
-        shared = (law.simulation or 0.0) * (1 + law.bagged / members)
+        shared = (law.simulation or 0.0) * (1 + law.bagging / members)
         if rest > 0:
             yield members, max(law.events, math.ceil(law.events * shared / rest))

@@ -14,7 +14,7 @@ LAW = PrecisionLaw(
     sigma=0.2,
     members=2,
     events=10_000,
-    bagged=False,
+    bagging=0.0,
     growth=0.4,
     training=1e-4,
     simulation=4e-4,
@@ -33,13 +33,13 @@ def test_each_term_falls_with_what_it_falls_with() -> None:
 
 
 def test_a_bootstrap_of_each_member_adds_to_the_noise_of_training() -> None:
-    assert replace(LAW, bagged=True).variance(4, 10_000)[0] == pytest.approx(1e-4 / 2 + 4e-4 * (1 + 1 / 4))
+    assert replace(LAW, bagging=1.0).variance(4, 10_000)[0] == pytest.approx(1e-4 / 2 + 4e-4 * (1 + 1 / 4))
 
 
 @pytest.mark.parametrize("growth", [0.4, 1.0])
-@pytest.mark.parametrize("bagged", [False, True])
-def test_what_is_needed_is_enough_and_costs_least(growth: float, bagged: bool) -> None:
-    law = replace(LAW, growth=growth, bagged=bagged)
+@pytest.mark.parametrize("bagging", [0.0, 0.2, 1.0])
+def test_what_is_needed_is_enough_and_costs_least(growth: float, bagging: float) -> None:
+    law = replace(LAW, growth=growth, bagging=bagging)
     found = needed(law, 0.03)
     assert found.members is not None
     assert found.events is not None

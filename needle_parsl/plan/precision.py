@@ -30,7 +30,7 @@ def measure(
         fit=specs.FitSpec(dataset=ASIMOV, model=analysis.model, shapes=inference.learned_shapes(analysis)),
         poi=analysis.poi(),
         members=analysis.training.count(),
-        bagged=bool(analysis.training.bootstrap),
+        bagging=1 / (analysis.training.folds or 1) if analysis.training.bootstrap else 0.0,
         weighted=catalogue.combiner(analysis.ensemble.combine).fitted,
         normalised=bool(simulation.normalised),
         growth=growth(analysis.training),

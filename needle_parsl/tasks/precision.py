@@ -40,7 +40,7 @@ def _law(root: str, spec: specs.PrecisionSpec) -> PrecisionLaw:
     """Say of what the law is."""
     events = sum(len(inputs.part(root, share.density.name, spec.splitting, "train")) for share in spec.samples)
     return PrecisionLaw(
-        parameter=spec.poi, sigma=0.0, members=spec.members, events=events, bagged=spec.bagged, growth=spec.growth
+        parameter=spec.poi, sigma=0.0, members=spec.members, events=events, bagging=spec.bagging, growth=spec.growth
     )
 
 

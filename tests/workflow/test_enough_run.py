@@ -30,7 +30,7 @@ def test_a_run_tells_what_a_precision_needs(needle: Callable[..., Any], tmp_path
     assert ended.code == 0, ended.err
     root = tmp_path / "runs" / "small"
     law = json.loads((root / "fits" / "precision.json").read_text())
-    assert (law["members"], law["events"], law["growth"], law["bagged"]) == (4, 3_000, 1.0, False)
+    assert (law["members"], law["events"], law["growth"], law["bagging"]) == (4, 3_000, 1.0, 0.0)
     assert [(point["source"], point["size"]) for point in law["points"]] == [("members", 1), ("members", 2), ("exact", 0), ("folds", 0)]  # fmt: skip
     fitted = json.loads((root / "fits" / "asimov.json").read_text())["parameters"]["mu"]
     assert law["sigma"] == pytest.approx(fitted["error"], rel=1e-3)
@@ -88,7 +88,7 @@ def test_a_floor_and_what_is_not_known_are_said(needle: Callable[..., Any], tmp_
     fits = tmp_path / "runs" / "small-pilot" / "fits"
     fits.mkdir(parents=True)
     law = PrecisionLaw(
-        parameter="mu", sigma=0.2, members=4, events=3_000, bagged=False, growth=1.0, training=1e-4, floor=1e-3
+        parameter="mu", sigma=0.2, members=4, events=3_000, bagging=0.0, growth=1.0, training=1e-4, floor=1e-3
     )
     for own, words in (
         (law, "a share of 0.05 cannot be reached: exact densities show a floor of 0.16"),

@@ -64,7 +64,7 @@ def _square(gram: Floats, freedom: int) -> float:
     return (own - whole / freedom) / ((freedom + 2) * (freedom - 1))
 
 
-def of_members(shifts: Floats, weight: Floats, size: int, members: int) -> MeasuredVariance:
+def of_members(shifts: Floats, weight: Floats, *, size: int, members: int, bagging: float = 0.0) -> MeasuredVariance:
     """Measure the noise of training from pairs of groups.
 
     Args:
@@ -72,23 +72,25 @@ def of_members(shifts: Floats, weight: Floats, size: int, members: int) -> Measu
         weight: Expected events, shape (S,).
         size: Members of a group.
         members: M_0.
+        bagging: b.
     """
     pairs = ((shifts[:, 0::2] - shifts[:, 1::2]) / np.sqrt(2)).reshape(-1, shifts.shape[-1])
     value, error = _spread(pairs, weight, len(pairs))
-    row = (members / size, 0.0, 0.0)
+    row = (members / size, bagging / size, 0.0)
     return MeasuredVariance(source="members", size=size, variance=value / len(shifts), relative_error=error, row=row)
 
 
-def of_folds(shifts: Floats, weight: Floats) -> MeasuredVariance:
+def of_folds(shifts: Floats, weight: Floats, bagging: float = 0.0) -> MeasuredVariance:
     """Measure what networks without the events of one fold differ by.
 
     Args:
         shifts: psi of the mean of the members of each fold, shape (K, S).
         weight: Expected events, shape (S,).
+        bagging: b / M_0.
     """
     less = len(shifts) - 1
     value, error = _spread(shifts - shifts.mean(axis=0), weight, less)
-    row = (float(less**2), 1.0, 0.0)
+    row = (float(less**2), 1.0 + less**2 * bagging, 0.0)
     return MeasuredVariance(source="folds", variance=less**2 / len(shifts) * value, relative_error=error, row=row)
 
 
@@ -98,7 +100,7 @@ def of_exact(
     """Measure how far all networks together are from exact densities.
 
     Args:
-        shifts: psi of the whole ensemble, each event by the networks of its fold, shape (S,).
+        shifts: psi, the mean of all networks, shape (S,).
         exact: psi of exact densities, shape (S,).
         weight: Expected events, shape (S,).
         bagging: b / M_0.

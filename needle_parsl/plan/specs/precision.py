@@ -18,8 +18,8 @@ class PrecisionSpec:
     poi: str
     members: int
     """Of each ratio and fold."""
-    bagged: bool
-    """Whether each has a bootstrap of its own."""
+    bagging: float
+    """One over the folds where each network has a bootstrap of its own, else 0."""
     weighted: bool
     """Whether ensemble weights are fitted, and have a covariance."""
     normalised: bool

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from needle_parsl.precision import MeasuredVariance, PrecisionLaw
 Floats = np.ndarray
 FOLDS, MEMBERS, EVENTS, SHAPES = 5, 8, 300, 6
 TRAINING, SIMULATION, FLOOR = 2e-5, 5e-4, 3e-4
-LAW = PrecisionLaw(parameter="mu", sigma=0.2, members=MEMBERS, events=EVENTS, bagged=False, growth=1.0)
+LAW = PrecisionLaw(parameter="mu", sigma=0.2, members=MEMBERS, events=EVENTS, bagging=0.0, growth=1.0)
 
 
 def functions(generator: np.random.Generator, weight: Floats) -> Floats:
@@ -22,24 +24,29 @@ def functions(generator: np.random.Generator, weight: Floats) -> Floats:
     return made
 
 
-def measured(seed: int, exact: bool = True) -> list[MeasuredVariance]:
+def measured(seed: int, exact: bool = True, bagging: float = 0.0) -> list[MeasuredVariance]:
     """Simulate K groups of events, networks without each of them, and members with noise of their own."""
     generator = np.random.default_rng([7, seed])
     weight = generator.uniform(0.5, 1.5, EVENTS)
     basis = functions(generator, weight)
     groups = generator.normal(0, np.sqrt(FOLDS * SIMULATION), (FOLDS, SHAPES))
     without = (groups.sum(axis=0) - groups) / (FOLDS - 1)
-    noise = generator.normal(0, np.sqrt(FOLDS * MEMBERS * TRAINING), (FOLDS, MEMBERS, SHAPES))
+    single = FOLDS * (MEMBERS * TRAINING + bagging * SIMULATION)
+    noise = generator.normal(0, np.sqrt(single), (FOLDS, MEMBERS, SHAPES))
     bias = np.sqrt(FLOOR) * basis[0] * np.sqrt(SHAPES)
     psi = (without[:, None] + noise) @ basis + bias
     found = []
     for size in precision.sizes(MEMBERS):
         each = np.stack([psi[:, cut].mean(axis=1) for cut in precision.groups(MEMBERS, size)], axis=1)
-        found.append(precision.of_members(each, weight, size, MEMBERS))
-    between = precision.of_folds(psi.mean(axis=1), weight)
+        found.append(precision.of_members(each, weight, size=size, members=MEMBERS, bagging=bagging))
+    between = precision.of_folds(psi.mean(axis=1), weight, bagging / MEMBERS)
     single = between.relative_error * np.sqrt(FOLDS - 1)
     whole = psi.mean(axis=(0, 1))
-    return [*found, between, *([precision.of_exact(whole, 0 * whole, weight, relative=single)] if exact else [])]
+    return [
+        *found,
+        between,
+        *([precision.of_exact(whole, 0 * whole, weight, bagging=bagging / MEMBERS, relative=single)] if exact else []),
+    ]
 
 
 def fitted(seed: int) -> PrecisionLaw:
@@ -69,6 +76,17 @@ def test_predictions_of_other_members_and_events_cover() -> None:
     truth = TRAINING / 4 + SIMULATION / 4
     found = np.array([fitted(seed).variance(4 * MEMBERS, 4 * EVENTS) for seed in range(400)])
     assert 0.58 < (np.abs(found[:, 0] - truth) < found[:, 1]).mean() < 0.80
+
+
+def test_bootstraps_of_members_are_told_from_the_noise_of_training() -> None:
+    """Bootstraps make up two fifths of the noise of a network here."""
+    bagging = 1 / FOLDS
+    laws = [
+        precision.fit_law(replace(LAW, bagging=bagging), measured(seed, bagging=bagging), {}) for seed in range(200)
+    ]
+    assert np.mean([law.simulation for law in laws]) == pytest.approx(SIMULATION, rel=0.15)
+    whole = TRAINING + SIMULATION * (1 + bagging / MEMBERS)
+    assert np.mean([law.variance(MEMBERS, EVENTS)[0] for law in laws]) == pytest.approx(whole, rel=0.15)
 
 
 def test_measurements_of_groups_are_independent_and_agree_with_the_law() -> None:

@@ -100,30 +100,32 @@ def measure(
     found = _of_ensembles(law, fits, replicas, how)
     if networks is not None:
         some = network_error.taken(networks.simulation, networks.networks.rows)
-        found += of_networks(Shifts(networks, some, best, law.parameter), exact())
+        found += of_networks(law, Shifts(networks, some, best, law.parameter), exact())
     return measuring.fit_law(replace(law, sigma=sigma), found, UNKNOWN)
 
 
-def of_networks(shifts: Shifts, exact: Mapping[str, Floats]) -> list[MeasuredVariance]:
+def of_networks(law: PrecisionLaw, shifts: Shifts, exact: Mapping[str, Floats]) -> list[MeasuredVariance]:
     """Measure cross-fitted networks: groups of members, folds, and exact densities where they are known.
 
     Args:
+        law: How many members there are.
         shifts: Of events.
         exact: Exact log ratios of all simulated events.
     """
     networks, weight = shifts.crossed.networks, shifts.weight
-    members = next(iter(networks.log_ratio.values())).shape[1] - 1
-    found = []
+    members, found = next(iter(networks.log_ratio.values())).shape[1] - 1, []
     for size in measuring.sizes(members):
         cuts = measuring.groups(members, size)
         each = np.stack([shifts.folds(slice(1 + cut.start, 1 + cut.stop)) for cut in cuts], axis=1)
-        found.append(measuring.of_members(each, weight, size, members))
+        found.append(measuring.of_members(each, weight, size=size, members=members, bagging=law.bagging))
     means = shifts.folds(0)
-    between = measuring.of_folds(means, weight)
+    between = measuring.of_folds(means, weight, law.bagging / members)
     if exact:
         true = shifts.of({name: values[networks.rows] for name, values in exact.items()})
         single = between.relative_error * np.sqrt(len(means) - 1)
-        found.append(measuring.of_exact(means.mean(axis=0), true, weight, relative=single))
+        found.append(
+            measuring.of_exact(means.mean(axis=0), true, weight, bagging=law.bagging / members, relative=single)
+        )
     return [*found, between]
 
 
