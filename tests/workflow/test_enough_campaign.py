@@ -75,8 +75,9 @@ class Measured:
         estimator = files.read(root / "estimators" / "signal" / "estimator.h5")
         raw = estimator.log_ratio(self.x.astype(np.float32))
         offset = self.offset(raw)
-        values = [fitted(np.exp(estimator.log_ratio(x.astype(np.float32)) + offset)) for x in self.data]
-        return self.variance * self.score(raw + offset), np.array(values)
+        every = np.exp(estimator.log_ratio(np.concatenate(self.data).astype(np.float32)) + offset)
+        each = np.split(every, np.cumsum([len(x) for x in self.data])[:-1])
+        return self.variance * self.score(raw + offset), np.array([fitted(ratio) for ratio in each])
 
 
 def fitted(ratio: Floats) -> float:

@@ -53,6 +53,11 @@ class Networks:
     """By ratio, with the slope of the ensemble and without its offset: mean of the members m < M of each fold, and the members themselves;
     shape (K, 1 + M, S)."""
 
+    @property
+    def members(self) -> int:
+        """Count the members of a fold."""
+        return int(next(iter(self.log_ratio.values())).shape[1]) - 1
+
 
 def chosen(parts: Mapping[str, Events]) -> tuple[npt.NDArray[np.int64], dict[str, Events]]:
     """Take the first events of each process, which are a random choice, and say where they are among all."""

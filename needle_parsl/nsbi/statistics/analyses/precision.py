@@ -97,10 +97,12 @@ def measure(
     if not (best.converged and np.isfinite(sigma)):
         why = f"{law.parameter} has no symmetric error in the fit of Asimov data"
         return replace(law, unknown=dict.fromkeys(UNKNOWN, why))
-    found = _of_ensembles(law, fits, replicas, how)
+    found: list[MeasuredVariance] = []
     if networks is not None:
+        law = replace(law, members=networks.networks.members)  # some may have failed
         some = network_error.taken(networks.simulation, networks.networks.rows)
         found += of_networks(law, Shifts(networks, some, best, law.parameter), exact())
+    found += _of_ensembles(law, fits, replicas, how)
     return measuring.fit_law(replace(law, sigma=sigma), found, UNKNOWN)
 
 
@@ -113,7 +115,7 @@ def of_networks(law: PrecisionLaw, shifts: Shifts, exact: Mapping[str, Floats]) 
         exact: Exact log ratios of all simulated events.
     """
     networks, weight = shifts.crossed.networks, shifts.weight
-    members, found = next(iter(networks.log_ratio.values())).shape[1] - 1, []
+    members, found = networks.members, []
     for size in measuring.sizes(members):
         cuts = measuring.groups(members, size)
         each = np.stack([shifts.folds(slice(1 + cut.start, 1 + cut.stop)) for cut in cuts], axis=1)
