@@ -104,9 +104,13 @@ def complete(training: Training, size: Size) -> Complete:
     return replace(usual, **{name: value for name, value in given.items() if value is not None})
 
 
+GROWTH = 0.4
+"""Power of the events with which the steps of a training grow."""
+
+
 def steps(size: Size) -> int:
     """Give the steps of a training of the usual length."""
-    return round((13 if size.varied else 30) * math.pow(max(size.events, 1.0), 0.4))
+    return round((13 if size.varied else 30) * math.pow(max(size.events, 1.0), GROWTH))
 
 
 LENGTHS = (0.5, 1.0, 2.0)

@@ -19,6 +19,7 @@ from needle_parsl.workflow import probe as probing
 from needle_parsl.workflow import run
 from needle_parsl.workflow.changes import Change
 from needle_parsl.workflow.journal import Outcome
+from needle_parsl.workflow.precision import PrecisionAnswer
 from needle_parsl.workflow.prepared_run import Prepared
 
 FAILING = 3
@@ -113,6 +114,13 @@ class PlanAnswer(JsonRecord):
     damaged: tuple[str, ...]
     """Outputs that are not what was recorded."""
     cost: Cost
+    precision: PrecisionAnswer | None = None
+    """What a wanted precision needs, where that was asked."""
+
+    def to_json(self) -> Json:
+        """Give the object; the precision is in it only where it was asked for."""
+        written = super().to_json()
+        return written if self.precision else {name: own for name, own in written.items() if name != "precision"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,6 +90,14 @@ Pilot = Annotated[
         "--pilot", metavar="1%", help="Run a slice in a directory of its own, and estimate the cost of the whole."
     ),
 ]
+Precision = Annotated[
+    float | None,
+    typer.Option(
+        "--precision",
+        metavar="SHARE",
+        help="Show members, events and node-hours for which networks make up this share of the error, such as 0.05.",
+    ),
+]
 Probe = Annotated[
     bool,
     typer.Option("--probe", help="Inspect all files and modules again; measure here how long trainings take."),

@@ -18,6 +18,7 @@ from needle_parsl.cli.options import (
     Json,
     Out,
     Pilot,
+    Precision,
     Probe,
     RunName,
     Settings,
@@ -32,6 +33,7 @@ from needle_parsl.errors import InputError, NeedleError
 from needle_parsl.files import read_json
 from needle_parsl.processes import interrupts
 from needle_parsl.workflow import lock, prepared_run, run_state, search_progress, verdicts
+from needle_parsl.workflow import precision as enough
 from needle_parsl.workflow import run as runs
 from needle_parsl.workflow.journal import Outcome
 from needle_parsl.workflow.prepared_run import Prepared
@@ -47,13 +49,18 @@ def plan_command(
     out: Out = None,
     settings: Settings = None,
     until: Until = None,
+    precision: Precision = None,
     probe: Probe = False,
     verify: Verify = False,
     as_json: Json = False,
 ) -> None:
     """Show what a run would do, and what of it is already done."""
+    if precision is not None:
+        enough.asked(precision)
     prepared = preparation.prepare(analysis, site, out, settings, until, afresh=probe or verify)
     facts = answers.planned(prepared, probe=probe)
+    if precision is not None:
+        facts = replace(facts, precision=enough.answer(prepared, precision))
     if as_json:
         json_output.print_json(facts)
     else:

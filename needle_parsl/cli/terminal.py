@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from needle_parsl.errors import Problem
     from needle_parsl.summary import Finding, Summary
+    from needle_parsl.workflow.precision import PrecisionAnswer
     from needle_parsl.workflow.prepared_run import Prepared
 
 MOST = 5
@@ -107,6 +108,29 @@ def planned(plan: PlanAnswer) -> None:
     if todo:
         cost(plan.cost)
     OUT.print(f"{plan.analysis} in {plan.run}: {plan.networks} networks; {left}")
+    if plan.precision:
+        _precision(plan.precision)
+
+
+def _precision(found: PrecisionAnswer) -> None:
+    """Show what a wanted precision needs."""
+    law, wanted = found.law, found.needed
+    if law.known:
+        OUT.print(
+            f"networks make up {found.share:.2g} ± {found.share_error:.1g} of the error of {law.parameter} with {law.members} members and "
+            f"{law.events:,} events ({found.run})"
+        )
+    for term, reason in law.unknown.items():
+        OUT.print(f"not known: {term}: {reason}")
+    if wanted.members is None or wanted.events is None:
+        OUT.print(f"a share of {wanted.wanted:g} cannot be reached: {wanted.reason}")
+        return
+    most = "" if wanted.share_at_most is None else f", at most {wanted.share_at_most:.2g} with the floor of that run"
+    hours = "" if found.node_hours is None else f", {found.node_hours:.2g} node-hours of training"
+    OUT.print(
+        f"for a share of {wanted.wanted:g}: {wanted.members} members and {wanted.events:,} events ({wanted.events / law.events:.3g} times){hours}; "
+        f"predicted {wanted.share:.2g} ± {wanted.share_error:.1g}{most}"
+    )
 
 
 def cost(needed: Cost) -> None:

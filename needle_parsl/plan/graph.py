@@ -13,7 +13,18 @@ from needle_parsl.analysis import Analysis, Data, Sample, Source, recommended, u
 from needle_parsl.densities import Density
 from needle_parsl.errors import InputError, closest
 from needle_parsl.plan import estimators as estimating
-from needle_parsl.plan import events, inference, own_stages, packing, replicas, specs, stage_rules, toys, training
+from needle_parsl.plan import (
+    events,
+    inference,
+    own_stages,
+    packing,
+    precision,
+    replicas,
+    specs,
+    stage_rules,
+    toys,
+    training,
+)
 from needle_parsl.plan import search as searching
 from needle_parsl.plan.builder import Graph, Inputs
 from needle_parsl.plan.datasets import ASIMOV, OBSERVED, Datasets, ReplicaSpec, ThrowerTasks
@@ -174,7 +185,8 @@ def _measured(graph: Graph) -> None:
     closing = _closing(graph, asimov, estimators, stores)
     measured = inference.measure(graph, start, _thrower(graph, estimators), redone)
     again = replicas.replicas(graph, resampled, repeated, measured.learned())
-    _report(graph, stores, ratios, packs, [*checks, *mixture, *closing], measured, again)
+    enough = precision.measure(graph, asimov, measured.fits, again, ratios, stores)
+    _report(graph, stores, ratios, packs, [*checks, *mixture, *closing, enough], measured, again)
 
 
 def _counted_alone(graph: Graph, stores: Mapping[str, Task]) -> None:
@@ -433,6 +445,7 @@ def _report(
         thresholds=analysis.diagnostics,
         binned=analysis.binned,
         sections=tuple(place for place, _ in sections),
+        precision=any(isinstance(task.spec, specs.PrecisionSpec) for task in checks),
     )
     trained = {task.name: task for tasks in packs.values() for task in tasks}
     before = [*stores.values(), *trained.values(), *checks, *measured.tasks()]

@@ -145,6 +145,7 @@ ALL = (
     Stage(name="interval", version=7, place="fits/{}.json", work=f"{_TASKS}.fits:interval"),
     Stage(name="replica", version=2, place="bootstrap/{}.h5", work=f"{_TASKS}.replicas:replica", networked=True),
     Stage(name="bootstrap", version=1, place="fits/{}.json", work=f"{_TASKS}.replicas:bootstrap"),
+    Stage(name="precision", version=1, place="fits/{}.json", work=f"{_TASKS}.precision:precision"),
     Stage(
         name="toys",
         version=7,

@@ -28,8 +28,9 @@ from needle_parsl.nsbi.statistics.results import (
     read_belt,
 )
 from needle_parsl.plan import Task, specs
+from needle_parsl.precision import PrecisionLaw
 from needle_parsl.records import Record, warnings, writing
-from needle_parsl.tasks import inputs
+from needle_parsl.tasks import inputs, precision
 
 R = TypeVar("R", bound=JsonRecord)
 
@@ -55,7 +56,7 @@ def report(root: str, task: Task, *before: Record) -> Record:
             seconds=[(record.stage, record.seconds) for record in before],
             provenance=inputs.provenance(root),
         )
-        page.write(out.path, replace(facts, sections=_sections(root, spec.sections)))
+        page.write(out.path, replace(facts, sections=_sections(root, spec.sections), workers=precision.workers(root)))
     return out.record(root)
 
 
@@ -126,5 +127,6 @@ def _inference(root: str, spec: specs.Report) -> Inference:
         bootstrap=one(Replicas, "bootstrap", "bootstrap", there=spec.bootstrap),
         mixture=one(Mixture, "diagnose", "mixture", there=spec.mixture),
         closure=one(InjectionTests, "interval", "closure", there=spec.closure),
+        precision=one(PrecisionLaw, "precision", "precision", there=spec.precision),
         no_belt=belt.reason if isinstance(belt, NoBelt) else "",
     )

@@ -34,7 +34,7 @@ def test_counts(small_inputs: Path) -> None:
     made = build(small_inputs)
     assert made.networks == 3 * 3 * 2  # (signal, jes up, jes down) x members x folds
     assert made.stages() == {
-        "convert": 5, "train": 6, "normalise": 2, "combine": 3, "compose": 1, "diagnose": 4, "evaluate": 2, "fit": 3, "interval": 7, "report": 1,
+        "convert": 5, "train": 6, "normalise": 2, "combine": 3, "compose": 1, "diagnose": 4, "evaluate": 2, "fit": 3, "interval": 7, "precision": 1, "report": 1,
     }  # fmt: skip
 
 
@@ -80,27 +80,38 @@ def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> Non
     ("setting", "stages"),
     [
         ("intervals.level=[0.9]", {"interval", "report"}),
-        ("model.parameters.mu.bounds=[0, 9]", {"diagnose", "fit", "interval", "report"}),
+        ("model.parameters.mu.bounds=[0, 9]", {"diagnose", "fit", "interval", "precision", "report"}),
         (
             "ensemble.quorum=0.5",
-            {"normalise", "combine", "compose", "diagnose", "evaluate", "fit", "interval", "report"},
+            {"normalise", "combine", "compose", "diagnose", "evaluate", "fit", "interval", "precision", "report"},
         ),
         (
             "training.epochs=4",
-            {"train", "normalise", "combine", "compose", "diagnose", "evaluate", "fit", "interval", "report"},
+            {
+                "train",
+                "normalise",
+                "combine",
+                "compose",
+                "diagnose",
+                "evaluate",
+                "fit",
+                "interval",
+                "precision",
+                "report",
+            },
         ),
         ("name='other'", {"compose", "report"}),
         ("split.min_events=10", set()),
-        ("split.test=0.2", {"diagnose", "evaluate", "fit", "interval", "report"}),
+        ("split.test=0.2", {"diagnose", "evaluate", "fit", "interval", "precision", "report"}),
         (
             "samples.background.yield=500.0",
-            {"normalise", "combine", "compose", "diagnose", "evaluate", "fit", "interval", "report"},
+            {"normalise", "combine", "compose", "diagnose", "evaluate", "fit", "interval", "precision", "report"},
         ),
         (
             "model.parameters.mu.nominal=2.0",
-            {"normalise", "combine", "compose", "diagnose", "evaluate", "fit", "interval", "report"},
+            {"normalise", "combine", "compose", "diagnose", "evaluate", "fit", "interval", "precision", "report"},
         ),
-        ("fit.minos=false", {"fit", "report"}),
+        ("fit.minos=false", {"fit", "precision", "report"}),
         ("fit.plane={parameters=['mu', 'jes']}", {"interval", "report"}),
         ("toys.count=10", {"toys", "coverage", "report"}),
     ],
@@ -211,7 +222,9 @@ REPLICAS = ("bootstrap={replicas=3, repeats=2, members=1}",)
 def test_replicas_are_trained_together_and_fitted_apart(small_inputs: Path) -> None:
     plain, made = build(small_inputs), build(small_inputs, *REPLICAS)
     assert made.networks == plain.networks + 3 * (3 + 2) * 2  # ratios x (replicas + repeats) x folds
-    assert {task.key for task in plain.tasks if task.stage.name != "report"} <= {task.key for task in made.tasks}
+    assert {task.key for task in plain.tasks if task.stage.name not in ("precision", "report")} <= {
+        task.key for task in made.tasks
+    }
     packs = {task.name: task.spec for task in made.tasks if task.name.startswith("bootstrap/")}
     assert sorted(packs) == sorted(
         f"bootstrap/{kind}/{ratio}.{n:04d}"
@@ -234,7 +247,7 @@ def test_more_replicas_keep_those_that_are_done(small_inputs: Path) -> None:
     before = build(small_inputs, *REPLICAS, pack=1)
     after = build(small_inputs, "bootstrap={replicas=5, repeats=3, members=1}", pack=1)
     kept = {task.key for task in after.tasks}
-    assert {task.stage.name for task in before.tasks if task.key not in kept} == {"bootstrap", "report"}
+    assert {task.stage.name for task in before.tasks if task.key not in kept} == {"bootstrap", "precision", "report"}
 
 
 def test_a_pack_counts_what_a_stack_holds_of_a_batch(small_inputs: Path) -> None:

@@ -70,7 +70,8 @@ KEPT = {
     "toys": "5e379209d21d",
     "neyman": "0468b815ebe9",
     "coverage": "8bf1b14440d6",
-    "report": "50cdcf038562",
+    "precision": "f4085108477d",
+    "report": "804d3cc79de5",
 }
 """Of the names and keys of each stage, in the order of the plan."""
 

@@ -52,6 +52,8 @@ class TimeLimits:
     """A fit with your densities."""
     interval: str = "1d"
     """A scan with your densities."""
+    precision: str = "1d"
+    """Comparing networks with your densities."""
     replica: str = "1d"
     """A replica with networks of yours."""
     toys: str = "1d"

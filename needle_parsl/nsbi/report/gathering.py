@@ -38,6 +38,7 @@ from needle_parsl.nsbi.training import packs as pack_files
 from needle_parsl.nsbi.training.networks import NetworkShape
 from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.transforms.transform import Transform
+from needle_parsl.precision import PrecisionLaw
 
 Floats = npt.NDArray[np.float64]
 COMPARED = 500_000
@@ -134,6 +135,8 @@ class Inference:
     """Mean of the learned mixture over the reference, along the parameter of interest."""
     closure: InjectionTests | None = None
     """Whether what is injected into the simulation comes back; None where ratios are not normalised at the yields."""
+    precision: PrecisionLaw | None = None
+    """How the error from networks falls with members and events; None where there are none."""
     no_belt: str = ""
     """Why there is no Neyman construction, where one was asked for."""
 
@@ -210,6 +213,8 @@ class Facts:
     """Of the members of a mixed ensemble; empty where all are alike."""
     sections: Sequence[Section] = ()
     """What stages say themselves, in their order."""
+    workers: int = 1
+    """That train on a node of the run's site."""
 
     @property
     def fit(self) -> FitResult:

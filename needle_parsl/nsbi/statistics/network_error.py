@@ -53,6 +53,11 @@ class Networks:
     """By ratio, with the slope of the ensemble and without its offset: mean of the members m < M of each fold, and the members themselves;
     shape (K, 1 + M, S)."""
 
+    @property
+    def members(self) -> int:
+        """Count the members of a fold."""
+        return int(next(iter(self.log_ratio.values())).shape[1]) - 1
+
 
 def chosen(parts: Mapping[str, Events]) -> tuple[npt.NDArray[np.int64], dict[str, Events]]:
     """Take the first events of each process, which are a random choice, and say where they are among all."""
@@ -106,14 +111,14 @@ def covariance(networks: Networks, simulation: Dataset, best: Result, build: Bui
         best: The fit.
         build: Makes likelihoods of the model.
     """
-    some = _taken(simulation, networks.rows)
+    some = taken(simulation, networks.rows)
     folds, several, _ = next(iter(networks.log_ratio.values())).shape
-    scores = np.array([
-        [_scores(some, {name: values[k, m] for name, values in networks.log_ratio.items()}, best, build) for m in range(several)]
+    slopes = np.array([
+        [scores(some, {name: values[k, m] for name, values in networks.log_ratio.items()}, best, build) for m in range(several)]
         for k in range(folds)
     ])  # fmt: skip
-    weight = np.abs(_expected(some, best))
-    mean, single = scores[:, 0], scores[:, 1:]
+    weight = np.abs(expected(some, best))
+    mean, single = slopes[:, 0], slopes[:, 1:]
     jackknife = (folds - 1) / folds * _summed(mean - mean.mean(axis=0), weight)
     members = several - 1
     noise = _summed((single - mean[:, None]).reshape(-1, *mean.shape[1:]), weight) / max(folds * (members - 1), 1)
@@ -138,7 +143,7 @@ def _summed(deviations: Floats, weight: Floats) -> Floats:
     return total
 
 
-def _taken(simulation: Dataset, rows: npt.NDArray[np.int64]) -> Dataset:
+def taken(simulation: Dataset, rows: npt.NDArray[np.int64]) -> Dataset:
     """Keep some events, each process with its yield."""
     sample, weight = simulation.sample[rows], simulation.weight[rows]
     sums, whole = (
@@ -150,22 +155,22 @@ def _taken(simulation: Dataset, rows: npt.NDArray[np.int64]) -> Dataset:
     return replace(simulation, x=simulation.x[rows], weight=weight * scale[sample], sample=sample, ratios=ratios)
 
 
-def _expected(some: Dataset, best: Result) -> Floats:
+def expected(some: Dataset, best: Result) -> Floats:
     """Weight the events to the best fit, as far as the rates of processes go; shape (S,)."""
     factors = best.rates.factors(best.theta)[0]
-    expected: Floats = some.weight * factors[some.sample]
-    return expected
+    weight: Floats = some.weight * factors[some.sample]
+    return weight
 
 
-def _scores(some: Dataset, raw: Mapping[str, npt.NDArray[np.float32]], best: Result, build: Build) -> Floats:
+def scores(some: Dataset, raw: Mapping[str, npt.NDArray[np.float32] | Floats], best: Result, build: Build) -> Floats:
     """Give d ln lambda / d theta of each event with ratios of their own, shape (P, S); their normalisation is made again."""
     ratios = {name: values.astype(np.float64) for name, values in raw.items()}
     own = replace(some, ratios=_Scales.of(some, ratios, slopes=False).apply(ratios))
     likelihood = build(own, own)
     (table,) = likelihood.of_kind("events")
     at = table.point(likelihood.rates.multiply(best.theta, second=False), likelihood.alpha(best.theta))
-    scores: Floats = at.slopes / np.maximum(at.density, FLOOR)
-    return scores
+    found: Floats = at.slopes / np.maximum(at.density, FLOOR)
+    return found
 
 
 def renormalised(simulation: Dataset, ratios: Mapping[str, Floats]) -> dict[str, Floats]:

@@ -39,6 +39,7 @@ from needle_parsl.plan.specs.networks import (
     Train,
 )
 from needle_parsl.plan.specs.own_stages import Before, NetworksSection, Outputs, OwnCall, OwnMerge, StagesReport
+from needle_parsl.plan.specs.precision import PrecisionSpec
 from needle_parsl.plan.specs.report import Report
 from needle_parsl.plan.specs.search import Best, FittedMetric, SearchSection, Suggest, Trials
 from needle_parsl.plan.specs.stores import (
@@ -92,6 +93,7 @@ Spec = (
     | Inference
     | ReplicaFit
     | BootstrapSpec
+    | PrecisionSpec
     | Report
     | OwnCall
     | OwnMerge
@@ -207,6 +209,7 @@ __all__ = [
     "Physics",
     "Piece",
     "PlaneRows",
+    "PrecisionSpec",
     "Ratio",
     "Read",
     "RepeatedToys",

@@ -55,3 +55,5 @@ class Report:
     """Whether there are binned regions alone."""
     sections: tuple[str, ...] = field(default=(), metadata=IF_SAID)
     """Outputs of stages that are sections, relative to the run directory."""
+    precision: bool = field(default=False, metadata=IF_SAID)
+    """Whether the precision of the networks was measured."""

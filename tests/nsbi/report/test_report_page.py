@@ -43,9 +43,32 @@ from needle_parsl.nsbi.statistics.results import (
 )
 from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training.packs import Pack
+from needle_parsl.precision import MeasuredVariance, PrecisionLaw
 
 pytest.importorskip("matplotlib")
 LEVELS = [0.68, 0.95]
+
+
+POINT = MeasuredVariance(source="members", size=1, variance=2e-4, relative_error=0.2, row=(2.0, 0.0, 0.0))
+LAW = PrecisionLaw(
+    parameter="mu",
+    sigma=0.2,
+    members=2,
+    events=600,
+    bagging=0.0,
+    growth=0.4,
+    training=1e-4,
+    simulation=4e-4,
+    floor=1e-4,
+    covariance=((1e-10, 0.0, 0.0), (0.0, 4e-9, 0.0), (0.0, 0.0, 1e-9)),
+    points=(
+        POINT,
+        replace(POINT, source="folds", size=0, variance=2e-3, row=(16.0, 1.0, 0.0)),
+        replace(POINT, source="repeats", size=0),
+        replace(POINT, source="replicas", size=0, variance=6e-4, row=(2.0, 1.0, 0.0)),
+        replace(POINT, source="weights", size=0, variance=4e-4, row=(0.0, 1.0, 0.0)),
+    ),
+)
 
 
 @cache
@@ -93,6 +116,7 @@ def whole() -> Facts:
         bootstrap=Replicas.from_json(replicas),
         mixture=Mixture("mu", tuple(MixturePoint(x, 1.0 + x / 50, 0.01, 0.0) for x in grid.tolist())),
         closure=InjectionTests.from_json(GOOD),
+        precision=LAW,
     )  # fmt: skip
     return Facts(
         subject=Subject(
@@ -179,7 +203,7 @@ def test_page_has_all_figures_of_good_numbers(tmp_path: Path, monkeypatch: pytes
     text, said = written(tmp_path, whole(), monkeypatch)
     assert not said
     assert {p.stem for p in (tmp_path / "report").glob("*.png")} == set(FIGURES)
-    assert text.count("<h2") == 11
+    assert text.count("<h2") == 12
 
 
 @pytest.mark.slow
@@ -225,9 +249,9 @@ WAYS: dict[str, Callable[[Any], Any]] = {
 
 
 MISSING = {
-    "huge": {"belt", "features", "likelihood", "transforms"},
+    "huge": {"belt", "features", "likelihood", "precision", "transforms"},
     "all equal": {"closure", "plane"},
-    "every other NaN": {"injected_variations", "likelihood", "mixture", "overtraining", "plane"},
+    "every other NaN": {"injected_variations", "likelihood", "mixture", "overtraining", "plane", "precision"},
 }
 """Figures that cannot be drawn of such numbers; all others are."""
 
@@ -254,6 +278,7 @@ def test_page_is_written_whatever_the_numbers_are(way: str, tmp_path: Path, monk
         "mixture",
         "impacts",
         "ratios",
+        "precision",
     }
     assert set(FIGURES) - missing - drawn <= left_out | set(closure.FIGURES)  # where there is nothing of a kind
     assert missing <= MISSING.get(way, set(FIGURES)), said

@@ -6,7 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from needle_parsl.nsbi.report.figures import closure, fits, health, likelihoods, ratios, replicas, toys, transforms
+from needle_parsl.nsbi.report.figures import (
+    closure,
+    fits,
+    health,
+    likelihoods,
+    precision,
+    ratios,
+    replicas,
+    toys,
+    transforms,
+)
 from needle_parsl.nsbi.report.gathering import Facts
 
 if TYPE_CHECKING:
@@ -91,6 +101,10 @@ FIGURES = {
         health.spread, health.shows_spread,
     ),
     "ratios": FigureEntry("ratios", "Density ratios of the test events.", ratios.ratios, lambda f: bool(f.dataset.ratios)),
+    "precision": FigureEntry(
+        "enough", "The networks' share of the error, with the members (left, at the events of this run) and with the simulated events (right, at its "
+        "members): the fit with its error, and what was measured.", precision.precision, precision.shown,
+    ),
     "training": FigureEntry(
         "training", "Validation loss of every network, relative to the best network of its ratio.", ratios.training,
         lambda f: bool(f.histories),

@@ -1,0 +1,52 @@
+"""The task that finds how many networks and events are enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from needle_parsl.analysis import Training, catalogue, recommended
+from needle_parsl.plan import inference, specs
+from needle_parsl.plan.builder import Graph
+from needle_parsl.plan.datasets import ASIMOV
+from needle_parsl.plan.specs import Task
+
+
+def measure(
+    graph: Graph, asimov: Task, fits: Sequence[Task], again: Task | None, ratios: Sequence[specs.Ratio], stores: Mapping[str, Task]
+) -> Task:  # fmt: skip
+    """Plan it.
+
+    Args:
+        graph: The plan.
+        asimov: The simulated events with their log ratios.
+        fits: The headline's first.
+        again: What replicas say, where there are any.
+        ratios: All that were trained.
+        stores: Events by sample.
+    """
+    analysis, simulation = graph.analysis, asimov.of(specs.Evaluate)
+    exact = [ratio for ratio in ratios if ratio.name in simulation.ratios] if graph.inputs.exact else []
+    spec = specs.PrecisionSpec(
+        fit=specs.FitSpec(dataset=ASIMOV, model=analysis.model, shapes=inference.learned_shapes(analysis)),
+        poi=analysis.poi(),
+        members=analysis.training.count(),
+        bagging=1 / (analysis.training.folds or 1) if analysis.training.bootstrap else 0.0,
+        weighted=catalogue.combiner(analysis.ensemble.combine).fitted,
+        normalised=bool(simulation.normalised),
+        growth=growth(analysis.training),
+        samples=simulation.samples,
+        splitting=graph.splitting,
+        fits=tuple(fit.name for fit in fits if isinstance(fit.spec, specs.FitSpec)),
+        replicas=again.of(specs.BootstrapSpec).members if again else 0,
+        ratios=tuple(exact),
+        physics=graph.inputs.physics if exact else None,
+    )
+    read = dict.fromkeys(stores[share.density.name] for share in simulation.samples)
+    counts = [task for task in graph.tasks if task.stage.name == "count"]
+    return graph.add("precision", "precision", spec, asimov, *counts, *fits, *([again] if again else []), *read)
+
+
+def growth(training: Training) -> float:
+    """Give the power of the events with which the time of a training grows: 1 where its epochs are given."""
+    given = all(table.epochs is not None for _, table in training.each())
+    return 1.0 if given else recommended.GROWTH
