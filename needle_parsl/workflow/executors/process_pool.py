@@ -22,7 +22,11 @@ from pathlib import Path
 from needle_parsl import __version__
 from needle_parsl.processes import memory
 from needle_parsl.processes.worker_exit import LOOK, Death, place
-from needle_parsl.workflow.executors.patches import held_locks, lost_tasks, pool_manager, short_sockets
+from needle_parsl.workflow.executors.patches import held_locks, pool_manager, short_sockets, spared_imports
+
+if __name__ == "__main__":
+    spared_imports.import_parsl()
+from needle_parsl.workflow.executors.patches import lost_tasks
 
 PARSL = "parsl.executors.high_throughput.process_worker_pool"
 PATIENCE = 10.0
