@@ -150,6 +150,20 @@ def needle(tmp_path: Path) -> Callable[..., Ended]:
     return call
 
 
+@pytest.fixture(scope="session")
+def matplotlib_hidden(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH, with which Python finds no matplotlib."""
+    folder = tmp_path_factory.mktemp("hidden")
+    (folder / "sitecustomize.py").write_text("import sys\nsys.modules['matplotlib'] = None\n")
+    return folder
+
+
+@pytest.fixture
+def no_figures(matplotlib_hidden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw no figures, which takes more than half of the time of a small one: for tests of what else is in the report."""
+    monkeypatch.setenv("PYTHONPATH", str(matplotlib_hidden), prepend=os.pathsep)
+
+
 @pytest.fixture
 def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """Call the command line in this process: hundreds of new ones would take minutes. For commands that start no Parsl."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 FAIR = """
 name = "fair"
@@ -76,6 +77,7 @@ processes.quiet = "1"
 """
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_fair_universe_from_parquet_to_interval_and_report(
     sample_data: Path, tmp_path: Path, needle: Callable[..., Any]
 ) -> None:
@@ -96,10 +98,10 @@ def test_fair_universe_from_parquet_to_interval_and_report(
     assert "(336 events in all)" in page
 
 
-def test_default_split_refuses_so_few_events(sample_data: Path, tmp_path: Path, needle: Callable[..., Any]) -> None:
+def test_default_split_refuses_so_few_events(sample_data: Path, tmp_path: Path, inside: Callable[..., Any]) -> None:
     file = sample_data / "fair_universe" / "FAIR_Universe_HiggsML_data.parquet"
     (tmp_path / "analysis.toml").write_text(FAIR.format(file=file))
-    ended = needle("check", "analysis.toml", "--set", "split.min_events=1000")
+    ended = inside("check", "analysis.toml", "--set", "split.min_events=1000")
     assert ended.code == 2
     assert "sample htautau: has too few effective events" in ended.err
     assert "set split.min_events lower" in ended.err
@@ -115,9 +117,9 @@ def test_hzz_from_ttree_to_a_short_training(sample_data: Path, tmp_path: Path, n
     assert np.isfinite(found["normalisation"]["value"])
 
 
-def test_jagged_column_is_named(sample_data: Path, tmp_path: Path, needle: Callable[..., Any]) -> None:
+def test_jagged_column_is_named(sample_data: Path, tmp_path: Path, inside: Callable[..., Any]) -> None:
     file = sample_data / "cms_open_data" / "uproot-HZZ.root"
     (tmp_path / "analysis.toml").write_text(HZZ.format(file=file))
-    ended = needle("check", "analysis.toml", "--set", "features.names=['Jet_Px']")
+    ended = inside("check", "analysis.toml", "--set", "features.names=['Jet_Px']")
     assert ended.code == 2
     assert 'column "Jet_Px" is not flat (jagged float32)' in ended.err

@@ -122,7 +122,7 @@ def test_stages_run_are_reported_and_not_done_again(analysis: Path, needle: Call
     assert needle("plan", analysis, "--out", root, "--json").json()["own"] == ["fill", "words", "numbers", "all"]
 
 
-@pytest.mark.parametrize("site", ["local", "local-htex"])
+@pytest.mark.parametrize("site", [pytest.param("local", marks=pytest.mark.campaign), "local-htex"])
 def test_results_do_not_depend_on_the_workers(
     analysis: Path, needle: Callable[..., Any], tmp_path: Path, site: str
 ) -> None:

@@ -262,7 +262,7 @@ def payload(root: Path) -> dict[str, bytes]:
     return found
 
 
-@pytest.mark.parametrize(("threads", "pack"), [pytest.param(2, 1, marks=pytest.mark.campaign), (4, 3)])
+@pytest.mark.parametrize(("threads", "pack"), [pytest.param(4, 3, marks=pytest.mark.campaign), (1, 3)])
 def test_equal_bits_whatever_the_threads_and_packs(
     finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle, threads: int, pack: int
 ) -> None:
@@ -320,6 +320,7 @@ def test_generator_that_fails_is_blamed_with_its_own_words(tmp_path: Path, needl
     assert [json.loads(line)["reason"] != "" for line in ledger.splitlines()].count(True) == 1
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_blind_by_default_once_data_is_given(
     finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle
 ) -> None:
