@@ -19,10 +19,12 @@ names = ["PRI_lep_pt", "PRI_had_pt", "PRI_met", "DER_mass_vis", "DER_mass_transv
 files     = ["{file}"]
 selection = "detailed_labels == 'htautau'"
 weight    = "weights"
+yield     = 50.0
 [samples.ztautau]
 files     = ["{file}"]
 selection = "detailed_labels == 'ztautau'"
 weight    = "weights"
+yield     = 50_000.0
 [split]
 train      = 0.5
 combine    = 0.2
@@ -92,7 +94,7 @@ def test_fair_universe_from_parquet_to_interval_and_report(
     assert 0 <= low < high <= 40
     assert np.isfinite([low, high]).all()
     fit = json.loads((tmp_path / "runs" / "fair" / "fits" / "asimov.json").read_text())["parameters"]["mu"]
-    assert fit["simulation_error"] > 10 * fit["error"]  # 10^6 expected events stand on 300 simulated ones
+    assert fit["simulation_error"] > 10 * fit["error"]  # 50,000 expected events stand on 300 simulated ones
     page = Path(tmp_path / results["report"]).read_text()
     assert "Only 70 effective events of htautau are in the part" in page
     assert "(336 events in all)" in page
