@@ -131,6 +131,7 @@ NEYMAN = ("intervals.method=neyman", "intervals.grid=[0.0, 1.0, 1.5, 2.0, 3.0]",
           "intervals.background=0.0", "intervals.rounds=1")  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_toys_belt_and_coverage(finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle) -> None:
     """All of it once in whole blocks and once cut otherwise: equal bits; the report shows it."""
     settings = [
@@ -171,7 +172,6 @@ def test_toys_belt_and_coverage(finished: Path, small_inputs: Path, tmp_path: Pa
     summary = json.loads((root / "report" / "summary.json").read_text())
     assert (summary["toys"], summary["neyman_intervals"]) == (24, belt["intervals"])
     page = (root / "report" / "index.html").read_text()
-    assert page.count("data:image/png;base64") >= 12
     assert "Every toy has events of its own" in page
     plane = json.loads((root / "fits" / "plane.json").read_text())
     assert len(plane["points"]) == 25
