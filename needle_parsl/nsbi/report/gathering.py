@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,11 +33,12 @@ from needle_parsl.nsbi.statistics.results import (
     ProfileScan,
     Replicas,
 )
-from needle_parsl.nsbi.statistics.toys.block import Block
-from needle_parsl.nsbi.training import packs as pack_files
-from needle_parsl.nsbi.training.networks import NetworkShape
-from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.transforms.transform import Transform
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.statistics.toys.block import Block
+    from needle_parsl.nsbi.training.networks import NetworkShape
+    from needle_parsl.nsbi.training.packs import Trained
 
 Floats = npt.NDArray[np.float64]
 COMPARED = 500_000
@@ -383,6 +384,8 @@ def _contents(events: Events) -> npt.NDArray[np.uint64]:
 def _histories(
     packs: Mapping[str, Path],
 ) -> tuple[dict[str, list[Floats]], list[str], dict[str, Transform], list[Kind]]:
+    from needle_parsl.nsbi.training import packs as pack_files  # noqa: PLC0415  torch, and a report of stages has no networks
+
     histories: dict[str, list[Floats]] = {}
     transforms: dict[str, Transform] = {}
     kinds: dict[Kind, Kind] = {}
