@@ -384,13 +384,13 @@ def _contents(events: Events) -> npt.NDArray[np.uint64]:
 def _histories(
     packs: Mapping[str, Path],
 ) -> tuple[dict[str, list[Floats]], list[str], dict[str, Transform], list[Kind]]:
-    from needle_parsl.nsbi.training import packs as pack_files  # noqa: PLC0415  torch, and a report of stages has no networks
-
     histories: dict[str, list[Floats]] = {}
     transforms: dict[str, Transform] = {}
     kinds: dict[Kind, Kind] = {}
     failed = []
     for name, path in packs.items():
+        from needle_parsl.nsbi.training import packs as pack_files  # noqa: PLC0415  torch, which a report without networks spares
+
         ratio = name.rpartition(".")[0]
         pack = pack_files.read(path)
         transforms[ratio] = pack.transform
