@@ -60,6 +60,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+WAITING = ("test_slurm.py", "test_remote.py")
+"""Files that mostly wait for services, for ten minutes: begun first, so that others compute meanwhile."""
+SERVED = {"test_toys_through_globus.py": "apps", "test_chain.py": "reliability"}
+"""Files that need the same services: the folders after which they come, so that no two of them wait for each other."""
 LATE = ("sites", "apps", "workflow", "safety", "reliability", "remote", "modules", "nsbi")
 SLOW_FOLDERS = {"sites", "apps", "reliability", "remote"}
 WHOLE = {"needle", "slurm", "finished"}
@@ -69,7 +73,7 @@ SERVICES = {"slurm", "remote", "triton", "mlflow", "browser", "mpi", "gpu"}
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what fits no toys, then the sites, which mostly wait; the remote ones wait for the same cluster; end with short files.
+    """Begin with what waits for services, then what fits no toys; end with short files.
 
     Mark what is quick: what needs no service, starts no run and is not marked as slow.
     """
@@ -79,7 +83,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         )
         if item.path.parent.name not in SLOW_FOLDERS and not slow:
             item.add_marker("quick")
-    items.sort(key=lambda item: LATE.index(name) if (name := _folder(item.path)) in LATE else -1)
+    items.sort(key=lambda item: _place(item.path))
+
+
+def _place(path: Path) -> float:
+    """Say when a file has its turn."""
+    if path.name in WAITING:
+        return WAITING.index(path.name) - len(WAITING) - 1
+    if path.name in SERVED:
+        return LATE.index(SERVED[path.name]) + 0.5
+    return LATE.index(name) if (name := _folder(path)) in LATE else -1
 
 
 def _folder(path: Path) -> str:
@@ -148,6 +161,20 @@ def needle(tmp_path: Path) -> Callable[..., Ended]:
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def matplotlib_hidden(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH, with which Python finds no matplotlib."""
+    folder = tmp_path_factory.mktemp("hidden")
+    (folder / "sitecustomize.py").write_text("import sys\nsys.modules['matplotlib'] = None\n")
+    return folder
+
+
+@pytest.fixture
+def no_figures(matplotlib_hidden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw no figures, which takes more than half of the time of a small one: for tests of what else is in the report."""
+    monkeypatch.setenv("PYTHONPATH", str(matplotlib_hidden), prepend=os.pathsep)
 
 
 @pytest.fixture

@@ -145,6 +145,7 @@ def test_modules_that_pages_name_are_there(page: str) -> None:
         ("estimators", {"iminuit", "scipy.stats", "matplotlib"}),
         ("fits", {"torch", "matplotlib"}),
         ("toys", {"torch", "matplotlib"}),
+        ("report", {"torch", "iminuit", "scipy.stats", "matplotlib"}),
     ],
 )
 def test_a_task_loads_no_library_that_only_others_need(task: str, without: set[str], tmp_path: Path) -> None:

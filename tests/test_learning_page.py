@@ -25,6 +25,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_first_analysis_of_the_page_closes(needle: Callable[..., Any], tmp_path: Path) -> None:
     (script,) = blocks("python")
     (tmp_path / "analysis.toml").write_text(blocks("toml")[0])

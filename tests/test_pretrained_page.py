@@ -39,7 +39,7 @@ def test_example_of_the_page_runs(needle: Callable[..., Any], written: Path) -> 
     assert engine["engine"] == ("native" if compilation.AVAILABLE else "sequential")
     assert engine["reason"] == "what backbone gives is computed once, and the rest is trained on it"
     choices = [word for choice in SHORT for word in ("--set", choice)]
-    ended = needle("run", "--site", "local", *choices, "analysis.toml")
+    ended = needle("run", "--site", "local", *choices, "--until", "fit", "analysis.toml")
     assert ended.code == 0, ended.err
     run = written / "runs" / "pretrained"
     assert len(list((run / "events" / "embeddings").iterdir())) == 1

@@ -33,7 +33,7 @@ class Pool:
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Call a function on a worker; `nsbi.data.loading` reads windows with it."""
-        from parsl import python_app  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+        from parsl import python_app  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
         app = python_app(function, data_flow_kernel=self.kernel, executors=[self.label])
         future: Future[Any] = app(*arguments)

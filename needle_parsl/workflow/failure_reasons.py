@@ -43,7 +43,7 @@ def record(task: Task, error: BaseException | None, root: Path) -> Record:
 
 def reason(error: BaseException | None, root: Path) -> str:
     """Say in a sentence why a task failed."""
-    from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
     if isinstance(error, WorkerLost):
         death = worker_exit.awaited(root / LOST, error.hostname, error.worker_id, WAIT)
@@ -55,8 +55,8 @@ def reason(error: BaseException | None, root: Path) -> str:
 
 def not_run(task: Task, error: BaseException | None) -> bool:
     """Whether a task did not run because one before it failed, or no worker came; a program of its own is part of a task."""
-    from parsl.dataflow.errors import DependencyError  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
-    from parsl.executors.errors import BadStateException  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    from parsl.dataflow.errors import DependencyError  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
+    from parsl.executors.errors import BadStateException  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
     own = (task.stage.program and _program_failed(error)) or _own(task, error) is not error
     return isinstance(error, BadStateException) or (isinstance(error, DependencyError) and not own)
@@ -64,7 +64,7 @@ def not_run(task: Task, error: BaseException | None) -> bool:
 
 def _own(task: Task, error: BaseException | None) -> BaseException | None:
     """Give what has kept the command of a task from starting, which Parsl takes for a task before it; any other error as it is."""
-    from parsl.dataflow.errors import DependencyError  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    from parsl.dataflow.errors import DependencyError  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
     before = _before(error)
     return before if task.stage.command and not isinstance(before, DependencyError) else error
@@ -72,13 +72,13 @@ def _own(task: Task, error: BaseException | None) -> BaseException | None:
 
 def _before(error: BaseException | None) -> BaseException | None:
     """Give what was wrong with that for which Parsl has waited; any other error as it is. `__cause__` is what was wrong first of all."""
-    from parsl.dataflow.errors import DependencyError  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    from parsl.dataflow.errors import DependencyError  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
     return error.dependent_exceptions_tids[0][0] if isinstance(error, DependencyError) else error
 
 
 def _program_failed(error: BaseException | None) -> bool:
-    from parsl.app.errors import BashExitFailure  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    from parsl.app.errors import BashExitFailure  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
     return isinstance(_before(error), BashExitFailure)
 

@@ -72,7 +72,7 @@ def by_mpi(machine: executors.Machine, site: Site) -> bool:
 
 def _submission(machine: executors.Machine, root: Path, site: Site) -> Submit:
     """Make the Parsl apps, and give the function that submits tasks with the futures before them."""
-    from parsl import bash_app, python_app  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    from parsl import bash_app, python_app  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
     kernel, labels = machine.kernel, machine.labels
     programs = {label: bash_app(program, data_flow_kernel=kernel, executors=[label]) for label in labels.values()}

@@ -28,8 +28,8 @@ def cost(
         record: Parsl's record of the task.
         block_ended: Says whether the block of a lost manager has ended.
     """
-    from parsl.app.errors import BashExitFailure  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
-    from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    from parsl.app.errors import BashExitFailure  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
+    from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
     if isinstance(error, StoppedError):
         return 0
@@ -44,6 +44,6 @@ def cost(
 
 def lost(error: BaseException | None) -> bool:
     """Whether a task ended because its worker, or its whole block, was lost."""
-    from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
     return isinstance(error, (ManagerLost, WorkerLost))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 FAIR = """
 name = "fair"
@@ -18,10 +19,12 @@ names = ["PRI_lep_pt", "PRI_had_pt", "PRI_met", "DER_mass_vis", "DER_mass_transv
 files     = ["{file}"]
 selection = "detailed_labels == 'htautau'"
 weight    = "weights"
+yield     = 50.0
 [samples.ztautau]
 files     = ["{file}"]
 selection = "detailed_labels == 'ztautau'"
 weight    = "weights"
+yield     = 50_000.0
 [split]
 train      = 0.5
 combine    = 0.2
@@ -76,6 +79,7 @@ processes.quiet = "1"
 """
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_fair_universe_from_parquet_to_interval_and_report(
     sample_data: Path, tmp_path: Path, needle: Callable[..., Any]
 ) -> None:
@@ -90,16 +94,16 @@ def test_fair_universe_from_parquet_to_interval_and_report(
     assert 0 <= low < high <= 40
     assert np.isfinite([low, high]).all()
     fit = json.loads((tmp_path / "runs" / "fair" / "fits" / "asimov.json").read_text())["parameters"]["mu"]
-    assert fit["simulation_error"] > 10 * fit["error"]  # 10^6 expected events stand on 300 simulated ones
+    assert fit["simulation_error"] > 10 * fit["error"]  # 50,000 expected events stand on 300 simulated ones
     page = Path(tmp_path / results["report"]).read_text()
     assert "Only 70 effective events of htautau are in the part" in page
     assert "(336 events in all)" in page
 
 
-def test_default_split_refuses_so_few_events(sample_data: Path, tmp_path: Path, needle: Callable[..., Any]) -> None:
+def test_default_split_refuses_so_few_events(sample_data: Path, tmp_path: Path, inside: Callable[..., Any]) -> None:
     file = sample_data / "fair_universe" / "FAIR_Universe_HiggsML_data.parquet"
     (tmp_path / "analysis.toml").write_text(FAIR.format(file=file))
-    ended = needle("check", "analysis.toml", "--set", "split.min_events=1000")
+    ended = inside("check", "analysis.toml", "--set", "split.min_events=1000")
     assert ended.code == 2
     assert "sample htautau: has too few effective events" in ended.err
     assert "set split.min_events lower" in ended.err
@@ -115,9 +119,9 @@ def test_hzz_from_ttree_to_a_short_training(sample_data: Path, tmp_path: Path, n
     assert np.isfinite(found["normalisation"]["value"])
 
 
-def test_jagged_column_is_named(sample_data: Path, tmp_path: Path, needle: Callable[..., Any]) -> None:
+def test_jagged_column_is_named(sample_data: Path, tmp_path: Path, inside: Callable[..., Any]) -> None:
     file = sample_data / "cms_open_data" / "uproot-HZZ.root"
     (tmp_path / "analysis.toml").write_text(HZZ.format(file=file))
-    ended = needle("check", "analysis.toml", "--set", "features.names=['Jet_Px']")
+    ended = inside("check", "analysis.toml", "--set", "features.names=['Jet_Px']")
     assert ended.code == 2
     assert 'column "Jet_Px" is not flat (jagged float32)' in ended.err

@@ -106,10 +106,17 @@ def test_merged_bytes_do_not_depend_on_order_or_workers(tmp_path: Path) -> None:
     assert all(one == found[0] for one in found)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What an undisturbed run gives, at any site."""
+    path = tmp_path_factory.mktemp("whole")
+    assert start(folder(path), path / "whole", "local", 1, 0.0).wait(300) == 0
+    return digests(path / "whole")
+
+
 @pytest.mark.parametrize("site", ["local", "local-htex"])
-def test_a_killed_run_goes_on_and_gives_the_same_bytes(tmp_path: Path, site: str) -> None:
+def test_a_killed_run_goes_on_and_gives_the_same_bytes(whole: dict[str, str], tmp_path: Path, site: str) -> None:
     analysis = folder(tmp_path)
-    assert start(analysis, tmp_path / "whole", site, 1, 0.0).wait(300) == 0
     root = tmp_path / "killed"
     process = start(analysis, root, site, 2, 1.0)
     until = time.monotonic() + 120
@@ -124,7 +131,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(tmp_path: Path, site: str
         if done.wait(300) == 0:
             break
         time.sleep(0.2)
-    assert digests(root) == digests(tmp_path / "whole")
+    assert digests(root) == whole
     after = ledger.lines(root)
     assert len(after) == 12 + 1 + 12 + 1 + 1 + 1
     assert after[: len(before)] == before

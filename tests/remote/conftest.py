@@ -13,13 +13,13 @@ from site_here import LocalSite, install
 
 
 @pytest.fixture(scope="module")
-def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSite]:
+def far(tmp_path_factory: pytest.TempPathFactory, matplotlib_hidden: Path) -> Iterator[LocalSite]:
     """The service, without endpoints yet; its port is fixed, so that one process of the tests at a time has it."""
     with (Path(tempfile.gettempdir()) / f"needle-remote-{os.getuid()}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if why := install():
             (pytest.fail if "remote" in os.environ.get("NEEDLE_REQUIRE", "").split(",") else pytest.skip)(why)
-        site = LocalSite(tmp_path_factory.mktemp("far"))
+        site = LocalSite(tmp_path_factory.mktemp("far"), matplotlib_hidden)
         try:
             site.start_service()
             yield site

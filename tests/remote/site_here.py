@@ -44,6 +44,8 @@ class LocalSite:
     """The service, its broker and endpoints, with all files in one folder."""
 
     folder: Path
+    hidden: Path
+    """For PYTHONPATH: reports of the site have no figures."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -81,7 +83,7 @@ class LocalSite:
         (place / "user_config_schema.json").write_text(json.dumps(SCHEMA))
         programs = self.folder / "programs"
         programs.mkdir(exist_ok=True)
-        script = f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m needle_parsl "$@"\n'
+        script = f'#!/bin/sh\nPYTHONPATH={self.hidden}:{ROOT} exec {sys.executable} -m needle_parsl "$@"\n'
         (programs / "needle").write_text(script)
         (programs / "needle").chmod(0o755)
         path = f"{programs}:" if needle else ""

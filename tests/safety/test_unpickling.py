@@ -74,6 +74,7 @@ def test_the_hook_hears_of_a_pickle(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_figures")
 def test_a_run_and_all_that_looks_at_it_unpickle_nothing(finished_inputs: Path, tmp_path: Path) -> None:
     """On threads, where tasks read each other's stores, packs, states, estimators, ratios and toys in the process of the run."""
     told = [str(finished_inputs), "--out", "run"]

@@ -130,14 +130,15 @@ def outliving(
 
 
 def test_gaussian_on_two_nodes_of_four_gpus(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, queue: Queue) -> None:  # fmt: skip
-    settings = {"training.members": 2, "training.epochs": 5, "split.cross": 2, "samples.signal.events": 18_000, "samples.background.events": 18_000,
-                "toys.count": 10, "intervals.toys_per_point": 20}  # fmt: skip
+    settings = {"training.members": 2, "training.epochs": 5, "split.cross": 2, "samples.signal.events": 18_000, "samples.background.events": 18_000}  # fmt: skip
     options = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     mine = machine(tmp_path, GPU, "pack = 1")
-    ended = needle("run", ROOT / "apps" / "gaussian", "--site", mine, "--out", "run", *options, env=slurm)
+    ended = needle(
+        "run", ROOT / "apps" / "gaussian", "--site", mine, "--out", "run", *options, "--until", "interval", env=slurm
+    )
     assert ended.code == 0, ended.err
     root = tmp_path / "run"
-    assert (root / "report" / "index.html").exists()
+    assert (root / "fits" / "asimov.json").exists()
     workers = {tuple(line["worker"].rpartition(":gpu")[::2]) for line in ledger(root)}
     assert len(dict(workers)) == len(workers)  # a worker has one device
     nodes = Counter(name.split(":")[0] for name, _ in workers)
@@ -261,8 +262,8 @@ def test_scancel_in_the_middle_goes_on_to_the_same_bytes(slurm: dict[str, str], 
     [
         ('queue = "nowhere"', "Invalid partition name specified"),
         ('account = "needle"', "Account needle is no GPU allocation: its name must end in _g."),
-        ('constraint = "gpu&h100"', "Invalid feature specification"),
-        ('walltime = "96:00:00"', "QOS regular allows at most 2880 minutes."),
+        pytest.param('constraint = "gpu&h100"', "Invalid feature specification", marks=pytest.mark.campaign),
+        pytest.param('walltime = "96:00:00"', "QOS regular allows at most 2880 minutes.", marks=pytest.mark.campaign),
     ],
 )
 def test_a_refusal_is_said_once_and_soon(slurm: dict[str, str], needle: Callable[..., Any], tmp_path: Path, change: str, words: str) -> None:  # fmt: skip

@@ -21,6 +21,7 @@ SETTINGS = (
 )
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_replicas_of_a_run(
     small_inputs: Path, needle: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

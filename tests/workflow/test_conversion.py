@@ -102,7 +102,10 @@ def payload(path: Path) -> dict[str, bytes]:
     return {name: content for name, content in found.items() if name != "sources"}
 
 
-@pytest.mark.parametrize(("files", "workers", "memory_mib"), [(1, 4, 1), (4, 2, 1), (16, 1, 4), (16, 3, 1024)])
+@pytest.mark.parametrize(
+    ("files", "workers", "memory_mib"),
+    [(1, 4, 1), *(pytest.param(*cut, marks=pytest.mark.campaign) for cut in ((4, 2, 1), (16, 1, 4))), (16, 3, 1024)],
+)
 def test_equal_bits_whatever_the_files_workers_and_memory(
     folder: Path, tmp_path: Path, needle: Needle, reference: dict[str, bytes], files: int, workers: int, memory_mib: int
 ) -> None:
@@ -152,18 +155,19 @@ def damage(path: Path) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("memory_mib", [1, 1024])
 def test_bad_file_is_skipped_as_a_whole_and_reported(
-    folder: Path, tmp_path: Path, needle: Needle, memory_mib: int
+    folder: Path, tmp_path: Path, inside: Needle, needle: Needle, memory_mib: int
 ) -> None:
     write(folder / "s1.root", 0, N, seed=3)
     damage(folder / "s1.root")
     options = ("--set", "split.id=[]", "--site", site(tmp_path, 2, memory_mib))
-    stopped = needle("check", folder, "--set", "split.id=[]")
+    stopped = inside("check", folder, "--set", "split.id=[]")
     assert stopped.code == 2
     assert "s1.root: is damaged" in stopped.err
     skip = ("--set", "samples.s.on_bad_file='skip'")
-    checked = needle("check", folder, "--set", "split.id=[]", *skip)
+    checked = inside("check", folder, "--set", "split.id=[]", *skip)
     assert checked.code == 0
     assert "(the file will be left out)" in " ".join(checked.out.split())
     until = () if memory_mib == 1 else ("--until", "convert")
@@ -226,7 +230,7 @@ def test_full_disk_is_a_sentence_and_leaves_nothing(folder: Path, tmp_path: Path
     assert not list((tmp_path / "runs" / "cut" / "events").iterdir())
 
 
-def test_clashes_between_files(folder: Path, needle: Needle) -> None:
+def test_clashes_between_files(folder: Path, inside: Needle) -> None:
     def other(kind: str, **changed: np.ndarray) -> Any:
         with uproot.recreate(folder / "s1.root") as file:
             new = {**columns(0, 3000, 5), **changed}
@@ -234,7 +238,7 @@ def test_clashes_between_files(folder: Path, needle: Needle) -> None:
                 del new["y"]
             file.mktree("events", {k: v.dtype for k, v in new.items()})
             file["events"].extend(new)
-        return needle("check", folder, "--json", "--set", "split.id=[]").json()
+        return inside("check", folder, "--json", "--set", "split.id=[]").json()
 
     missing = other("missing")
     assert not missing["ok"]
@@ -244,8 +248,8 @@ def test_clashes_between_files(folder: Path, needle: Needle) -> None:
     assert "is float64, and float32 in" in double["notes"][0]
 
 
-def test_a_file_without_events_is_noted(folder: Path, needle: Needle) -> None:
+def test_a_file_without_events_is_noted(folder: Path, inside: Needle) -> None:
     write(folder / "s1.root", 0, 0)
-    found = needle("check", folder, "--json").json()
+    found = inside("check", folder, "--json").json()
     assert found["ok"]
     assert json.dumps(found["notes"]).count("s1.root: sample s: has no events") == 1

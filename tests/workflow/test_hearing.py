@@ -76,6 +76,7 @@ def test_warnings_of_many_tasks_are_summed_up_by_kind() -> None:
     assert found == ["W: x (5 times, in fit a and 1 more tasks)", "W: y (once, in fit a)"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_run_counts_warnings_and_repeats_them(small_inputs: Path, tmp_path: Path, needle: Callable[..., Any]) -> None:
     folder = shutil.copytree(small_inputs, tmp_path / "analysis")
     with (folder / "physics.py").open("a") as file:

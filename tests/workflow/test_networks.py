@@ -85,8 +85,8 @@ def test_own_module_is_trained_and_evaluated(analysis: Path, needle: Callable[..
     assert (tmp_path / "run" / "fits" / "closure.json").exists()  # its task makes the networks again
 
 
-def test_plan_says_why_the_trainer_is_needed(analysis: Path, needle: Callable[..., Any]) -> None:
-    planned = needle("plan", analysis, *network("physics.py:Clipped"))
+def test_plan_says_why_the_trainer_is_needed(analysis: Path, inside: Callable[..., Any]) -> None:
+    planned = inside("plan", analysis, *network("physics.py:Clipped"))
     assert "engine: lightning, since it overrides on_before_optimizer_step" in planned.out, planned
 
 
@@ -114,9 +114,9 @@ def test_plan_says_why_the_trainer_is_needed(analysis: Path, needle: Callable[..
     ],
 )
 def test_network_that_cannot_be_used_is_refused_before_anything_runs(
-    analysis: Path, needle: Callable[..., Any], text: str, message: str
+    analysis: Path, inside: Callable[..., Any], text: str, message: str
 ) -> None:
-    ended = needle("check", analysis, *network(text))
+    ended = inside("check", analysis, *network(text))
     assert ended.code == 2, ended
     assert message in ended.err
     assert "training.network" in ended.err

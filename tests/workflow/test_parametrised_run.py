@@ -56,6 +56,7 @@ asimov = true
 """
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_ratio_at_given_parameters(needle: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "analysis.toml").write_text(ANALYSIS)
     (tmp_path / "physics.py").write_text(PHYSICS)

@@ -38,6 +38,7 @@ from needle_parsl.workflow.executors.patches import (
     mpi_nodes,
     no_more_blocks,
     own_executors,
+    spared_workers,
     supervised_interchange,
 )
 from needle_parsl.workflow.executors.patches.ended_jobs import EndedJobs
@@ -210,15 +211,34 @@ def test_plain_parsl_lists_its_own_executor_among_the_users(tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.skipif(not find_spec("globus_compute_sdk"), reason="the extra `remote` is not installed")
 @both
-def test_plain_parsl_imports_the_sdk_of_globus_compute(plain: bool) -> None:
+def test_plain_parsl_imports_what_nobody_wants(plain: bool) -> None:
     code = (
         "import parsl"
         if plain
-        else "from needle_parsl.workflow.executors.patches import sdk_import\nsdk_import.import_parsl(sdk=False)"
+        else "from needle_parsl.workflow.executors.patches import spared_imports\nspared_imports.import_parsl()"
     )
-    script = f"import sys\n{code}\nprint(bool(sys.modules.get('globus_compute_sdk')))"
+    script = f"import sys\n{code}\nprint(*filter(sys.modules.get, ('globus_compute_sdk', 'sqlalchemy')))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == str(plain)
+    assert done.stdout.split() == (["globus_compute_sdk", "sqlalchemy"] if plain else [])
+
+
+@pytest.mark.slow
+@both
+def test_plain_parsl_begins_its_workers_with_all_of_it(plain: bool) -> None:
+    """Patched, the helper has nothing of it, and a worker finds its function."""
+    told = "print('parsl' in sys.modules, flush=True); print(sys.modules['__main__'].worker.__module__, bool(sys.modules.get('sqlalchemy')))"
+    code = (
+        "import importlib.util, multiprocessing, sys\n"
+        "from needle_parsl.workflow.executors.patches import spared_workers\n"
+        "sys.modules['__main__'].__spec__ = importlib.util.find_spec(spared_workers.POOL)\n"
+        f"{'' if plain else 'spared_workers.begin_here()'}\n"
+        f"process = multiprocessing.get_context('spawn').Process(target=exec, args=({'import sys; ' + told!r},))\n"
+        "process.start()\nprocess.join()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    began, worker, databases = done.stdout.split()
+    assert (began, worker) == ("True", "__mp_main__") if plain else ("False", spared_workers.POOL)
+    assert plain or databases == "False"
 
 
 def slurm(mended: type, states: dict[str, JobState], folder: Path) -> Any:

@@ -90,6 +90,7 @@ def written(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_figures")
 def test_fit_within_a_region_of_a_network_is_that_of_the_exact_densities(
     needle: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -148,6 +148,7 @@ def test_counting_experiment_without_an_event(tmp_path: Path, needle: Callable[.
     assert (exported.code, "without [ratios] there are no estimators" in exported.err) == (2, True), exported
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_unbinned_search_without_an_event(tmp_path: Path, needle: Callable[..., Any]) -> None:
     """t = 2 nu mu, whatever ratios there are."""
     analysis = folder(tmp_path, UNBINNED, 7, place=5.0)
@@ -211,6 +212,7 @@ def test_regions_that_share_events_are_refused(
     assert all(part in ended.err for part in shared.split("*")) == (code == 2)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_one_observed_event_beside_ratios(tmp_path: Path, needle: Callable[..., Any]) -> None:
     """t of mu = 3 mu - ln(3 mu) - 1, for one event where mu 3 are expected."""
     ended = needle("run", folder(tmp_path, UNBINNED, 1))

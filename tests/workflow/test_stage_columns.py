@@ -102,6 +102,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_figures")
 def test_columns_are_those_of_the_networks_and_of_the_stages(folder: Path, needle: Callable[..., Any]) -> None:
     planned = needle("plan", folder, "--json").json()
     assert (planned["more"], planned["networks"], planned["own"]) == (True, 20, ["factors"])
@@ -192,13 +193,13 @@ def test_events_without_a_log_ratio_are_warned_of(folder: Path, monkeypatch: pyt
     ],
 )  # fmt: skip
 def test_mistakes_are_said_with_their_place(
-    file: str, before: str, after: str, words: str, folder: Path, needle: Callable[..., Any]
+    file: str, before: str, after: str, words: str, folder: Path, inside: Callable[..., Any], needle: Callable[..., Any]
 ) -> None:
     path = next(folder.glob(f"{file}.*"))
     text = path.read_text()
     assert text.count(before) == 1, text.count(before)
     path.write_text(text.replace(before, after))
-    ended = needle("check", folder) if file != "physics" else needle("run", folder)
+    ended = inside("check", folder) if file != "physics" else needle("run", folder)
     assert ended.code == 2, ended
     assert re.search(words, ended.err), ended.err
     assert "Traceback" not in ended.err

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,12 +33,13 @@ from needle_parsl.nsbi.statistics.results import (
     ProfileScan,
     Replicas,
 )
-from needle_parsl.nsbi.statistics.toys.block import Block
-from needle_parsl.nsbi.training import packs as pack_files
-from needle_parsl.nsbi.training.networks import NetworkShape
-from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.transforms.transform import Transform
 from needle_parsl.precision import PrecisionLaw
+
+if TYPE_CHECKING:
+    from needle_parsl.nsbi.statistics.toys.block import Block
+    from needle_parsl.nsbi.training.networks import NetworkShape
+    from needle_parsl.nsbi.training.packs import Trained
 
 Floats = npt.NDArray[np.float64]
 COMPARED = 500_000
@@ -393,6 +394,8 @@ def _histories(
     kinds: dict[Kind, Kind] = {}
     failed = []
     for name, path in packs.items():
+        from needle_parsl.nsbi.training import packs as pack_files  # noqa: PLC0415  torch, which a report without networks spares
+
         ratio = name.rpartition(".")[0]
         pack = pack_files.read(path)
         transforms[ratio] = pack.transform

@@ -40,7 +40,7 @@ class BlockErrorHandler:
 
     def _never_came(self, executor: Any, status: dict[str, Any]) -> str:
         """Say what blocks have said last, when several in a row have ended before their workers were there."""
-        from parsl.jobs.states import JobState  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+        from parsl.jobs.states import JobState  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
         jobs = [block for block in sorted(status, key=int) if block in executor.blocks_to_job_id]
         last = [status[block] for block in jobs[-START:]]

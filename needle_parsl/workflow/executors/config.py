@@ -42,7 +42,7 @@ def config(site: Site, logs: Path, jobs: Jobs) -> Any:
     Raises:
         InputError: Parsl cannot work in this folder, or not with this site on this machine.
     """
-    from parsl.config import Config  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    from parsl.config import Config  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
     made = _users(site) if site.factory else Config(executors=_executors(site, logs, jobs))
     made.run_dir = str(logs / PARSL)
@@ -73,7 +73,7 @@ def labels(executors: list[str]) -> dict[str, str]:
 
 
 def _executors(site: Site, logs: Path, jobs: Jobs) -> list[Any]:
-    from parsl.executors import ThreadPoolExecutor  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    from parsl.executors import ThreadPoolExecutor  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
     if site.executor == "threads":
         return [ThreadPoolExecutor(label=LABEL, max_threads=site.workers())]
@@ -88,7 +88,7 @@ def _executors(site: Site, logs: Path, jobs: Jobs) -> list[Any]:
 def _endpoint(site: Site, logs: Path, jobs: Jobs) -> Any:
     """Configure what runs through Globus Compute."""
     globus.require()
-    from needle_parsl.workflow.executors import globus_executor  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    from needle_parsl.workflow.executors import globus_executor  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
     return globus_executor.executor(site.remote.endpoint, logs.parent, jobs.say)
 
@@ -108,9 +108,9 @@ def htex(site: Site, label: str, logs: Path, jobs: Jobs, where: str = "") -> Any
         jobs: Where jobs are written down.
         where: The address on which workers reach this process; by default that of the site's interface.
     """
-    from needle_parsl.workflow.executors.patches import launch_command  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
-    from needle_parsl.workflow.executors.patches.idle_blocks import PatchedHtex  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
-    from needle_parsl.workflow.executors.patches.mpi_executor import PatchedMpiExecutor  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    from needle_parsl.workflow.executors.patches import launch_command  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
+    from needle_parsl.workflow.executors.patches.idle_blocks import PatchedHtex  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
+    from needle_parsl.workflow.executors.patches.mpi_executor import PatchedMpiExecutor  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
     if set(str(logs)) & set("{}'[]*?" if site.scheduler == "local" else "{}'[]*?$`\\\""):
         raise InputError(
@@ -145,10 +145,10 @@ def _mpi(launcher: str) -> str:
 
 def _provider(site: Site, label: str, logs: Path, jobs: Jobs) -> Any:
     if site.scheduler == "local":
-        from needle_parsl.workflow.executors.patches.local_blocks import LocalBlocks  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+        from needle_parsl.workflow.executors.patches.local_blocks import LocalBlocks  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
         return LocalBlocks(logs, "" if label == LABEL else f"{label}-")
-    from needle_parsl.workflow.executors import providers  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    from needle_parsl.workflow.executors import providers  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
     return providers.provider(site, label, name(logs.parent), jobs)
 
@@ -159,7 +159,7 @@ def address(interface: str) -> str:
     Raises:
         InputError: There is no such interface, or the name of the host stands for none.
     """
-    from parsl.addresses import address_by_interface  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    from parsl.addresses import address_by_interface  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
     try:
         return str(address_by_interface(interface)) if interface else socket.gethostbyname(socket.gethostname())

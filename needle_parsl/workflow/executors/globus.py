@@ -1,6 +1,6 @@
 """The door to Globus Compute: a login that is there, an endpoint that is online, and sentences for what goes wrong.
 
-Only this module, `remote.service` and `executors.globus_executor` use its SDK; `patches.sdk_import` keeps Parsl from importing it.
+Only this module, `remote.service` and `executors.globus_executor` use its SDK; `patches.spared_imports` keeps Parsl from importing it.
 """
 
 from __future__ import annotations

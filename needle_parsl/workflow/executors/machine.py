@@ -21,7 +21,7 @@ from needle_parsl.workflow import user_process
 from needle_parsl.workflow.executors import config
 from needle_parsl.workflow.executors.block_errors import BlockErrorHandler, last_words
 from needle_parsl.workflow.executors.jobs import Jobs
-from needle_parsl.workflow.executors.patches import own_executors, sdk_import
+from needle_parsl.workflow.executors.patches import own_executors, spared_imports
 
 STOP = 5.0
 """Seconds that tasks in threads have to write down their state when the run is interrupted."""
@@ -127,8 +127,8 @@ def started(site: Site, logs: Path, say: Say = lambda _: None) -> Iterator[Machi
     Raises:
         InputError: Parsl cannot work in this folder.
     """
-    sdk_import.import_parsl(sdk=site.executor == "globus-compute")
-    from parsl.dataflow.dflow import DataFlowKernel  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    spared_imports.import_parsl(sdk=site.executor == "globus-compute", databases=bool(site.factory))
+    from parsl.dataflow.dflow import DataFlowKernel  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
     STOPPING.clear()
     machine = None

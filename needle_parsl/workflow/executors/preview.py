@@ -38,7 +38,7 @@ def scripts(site: Site, logs: Path) -> dict[str, str]:
 
 def _job(site: Site, label: str, logs: Path) -> str:
     """Give the script of a job, with the command line that submits it."""
-    from needle_parsl.workflow.executors.patches import launch_command  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    from needle_parsl.workflow.executors.patches import launch_command  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
     with TemporaryDirectory() as folder:
         place = Path(folder) / "logs"

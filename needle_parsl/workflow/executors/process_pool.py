@@ -22,9 +22,18 @@ from pathlib import Path
 from needle_parsl import __version__
 from needle_parsl.processes import memory
 from needle_parsl.processes.worker_exit import LOOK, Death, place
-from needle_parsl.workflow.executors.patches import held_locks, lost_tasks, pool_manager, short_sockets
+from needle_parsl.workflow.executors.patches import (
+    held_locks,
+    pool_manager,
+    short_sockets,
+    spared_imports,
+    spared_workers,
+)
 
-PARSL = "parsl.executors.high_throughput.process_worker_pool"
+if __name__ == "__main__":
+    spared_imports.import_parsl()
+from needle_parsl.workflow.executors.patches import lost_tasks
+
 PATIENCE = 10.0
 """Seconds after which a task that nobody has is lost."""
 
@@ -92,7 +101,8 @@ def main() -> None:
     if why := short_sockets.shorten():
         _end(why)
     threading.Thread(target=watched, args=(folder,), daemon=True).start()
-    runpy.run_module(PARSL, run_name="__main__", alter_sys=True)
+    spared_workers.begin_here()
+    runpy.run_module(spared_workers.POOL, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -102,12 +102,12 @@ def serve() -> None:
 
 
 def _packed(value: Any) -> str:
-    from parsl.serialize import serialize  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    from parsl.serialize import serialize  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
     return base64.b64encode(serialize(value)).decode()
 
 
 def _unpacked(text: str) -> Any:
-    from parsl.serialize import deserialize  # noqa: PLC0415  Parsl, which is imported first by `patches/sdk_import`
+    from parsl.serialize import deserialize  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
 
     return deserialize(base64.b64decode(text))

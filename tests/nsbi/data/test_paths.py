@@ -112,15 +112,16 @@ def test_trees_side_by_side_are_one(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not FILES, reason=f"no sample files at {SAMPLES}")
+@pytest.mark.parametrize("most", [12, pytest.param(10**6, marks=pytest.mark.campaign)], ids=["some", "all"])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_columns_of_experiments_are_those_of_a_direct_read(path: Path) -> None:
-    """Every column of every tree is equal, or is refused with a sentence."""
-    compared, refused = columns_compared(path)
+def test_columns_of_experiments_are_those_of_a_direct_read(path: Path, most: int) -> None:
+    """Columns of every tree, spread over it, are equal, or are refused with a sentence."""
+    compared, refused = columns_compared(path, most)
     assert compared > 0
     assert all(message.startswith(str(path)) for message in refused)
 
 
-def columns_compared(path: Path, most: int = 40) -> tuple[int, list[str]]:
+def columns_compared(path: Path, most: int) -> tuple[int, list[str]]:
     """Read the columns of a file both ways: how many are equal, and what is said of the others."""
     refused: list[str] = []
     compared = 0

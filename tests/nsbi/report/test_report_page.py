@@ -300,6 +300,7 @@ def test_page_has_the_sections_of_stages(tmp_path: Path, monkeypatch: pytest.Mon
     table = SectionTable(("sample", "mean"), (("a<b>", 0.25), ("c", None)), "Of the <first> feature.")
     section = Section("Means of <features>", "Of all events.", (table,))
     assert Section.from_json(json.loads(json.dumps(section.to_json()))) == section
+    monkeypatch.setattr(page, "_figures", lambda *_: [])
     text, said = written(tmp_path, replace(whole(), sections=[section]), monkeypatch)
     assert said == []
     assert "Means of &lt;features&gt;</h2>" in text

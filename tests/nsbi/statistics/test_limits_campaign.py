@@ -199,7 +199,7 @@ def _restored() -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 5, 7])
+@pytest.mark.parametrize("seed", [0, 7])
 def test_limits_are_those_of_pyhf(seed: int) -> None:
     assert np.abs(differences(drawn(seed))).max() < CLOSE
 

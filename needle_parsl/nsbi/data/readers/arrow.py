@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-from pyarrow import compute, types
+from pyarrow import types
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.jagged import Jagged, ends
@@ -131,6 +131,8 @@ def _is_list(kind: Any) -> bool:
 
 
 def _member(records: Any, name: str) -> Any:
+    from pyarrow import compute  # noqa: PLC0415  a quarter of a second of every start
+
     return compute.struct_field(records, [name])
 
 

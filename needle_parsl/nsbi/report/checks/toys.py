@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from scipy.stats import binomtest
-
 from needle_parsl.nsbi.report.checks.states import UNLIKELY, Found, Said, above, below, corrected
 from needle_parsl.nsbi.report.gathering import Facts
 from needle_parsl.nsbi.statistics.results import CoveragePoint
@@ -56,6 +54,8 @@ def _covered(truth: str, point: CoveragePoint, tests: int) -> Said:
             f"At {truth} {point.toys} toys tell the coverage at {point.level:g} to ± {100 * point.error:.0f} % only; "
             f"{round(point.level * (1 - point.level) / FEW_TOYS['coverage'] ** 2) + 1} toys would tell it to {100 * FEW_TOYS['coverage']:.0f} %."
         )
+    from scipy.stats import binomtest  # noqa: PLC0415  most of a second of every report
+
     held = round(point.coverage * point.toys)
     p_value = corrected(float(binomtest(held, point.toys, point.level).pvalue), tests)
     return below(p_value, UNLIKELY), (

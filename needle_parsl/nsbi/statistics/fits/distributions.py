@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
-from scipy.stats import chi2
 
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits.result import Result
@@ -21,6 +20,7 @@ from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model.reweighting import Predicted, predicted
 from needle_parsl.nsbi.statistics.model.rows import Table
 from needle_parsl.nsbi.statistics.results import Distribution, Distributions, Goodness, Prediction
+from needle_parsl.nsbi.training.closure import p_value
 
 Floats = npt.NDArray[np.float64]
 BINS = 20
@@ -112,7 +112,7 @@ def deviance(observed: Floats, expected: Floats, lost: int) -> Goodness:
     safe = np.maximum(expected, 1e-300)
     logs = np.where(observed > 0, observed * np.log(np.where(observed > 0, observed, 1.0) / safe), 0.0)
     value, ndf = 2 * float((expected - observed + logs).sum()), max(len(observed) - lost, 1)
-    return Goodness(value, ndf, float(chi2.sf(value, ndf)))
+    return Goodness(value, ndf, p_value(value, ndf))
 
 
 def _regions(likelihood: Likelihood, best: Result, *, observed: bool) -> dict[str, Distribution]:

@@ -12,11 +12,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from needle_parsl.processes import python, supervised
+from needle_parsl.processes import supervised
+from needle_parsl.workflow.executors.patches import spared_imports
 
 INTERCHANGE = "parsl.executors.high_throughput.interchange"
 
 
 def command(log: Path) -> list[str]:
     """Give the command line of an interchange that ends with this process, and writes to a log of its own."""
-    return supervised.command(os.getpid(), str(log), python.module(INTERCHANGE))
+    return supervised.command(os.getpid(), str(log), spared_imports.program(INTERCHANGE))
