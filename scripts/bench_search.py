@@ -134,6 +134,8 @@ def ray(folder: Path, trials: int) -> dict[str, Any]:
     )
     found = tuner.fit()
     seconds = time.perf_counter() - started
+    if found.errors:
+        raise found.errors[0]
     best = found.get_best_result("val_loss", "min", "last").config
     ray_.shutdown()
     return {
@@ -151,6 +153,7 @@ def lightning(config: dict[str, Any], folder: str) -> None:
     import lightning as pl
     import pyarrow.parquet as pq
     import torch
+    from lightning.fabric.plugins.environments.lightning import LightningEnvironment
     from ray import tune
     from torch.nn import functional
     from torch.utils.data import DataLoader, TensorDataset
@@ -189,7 +192,7 @@ def lightning(config: dict[str, Any], folder: str) -> None:
 
     trainer = pl.Trainer(
         max_epochs=RUNGS[-1], accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        num_sanity_val_steps=0,
+        num_sanity_val_steps=0, plugins=[LightningEnvironment()],
     )  # fmt: skip
     trainer.fit(Net(), DataLoader(parts[0], BATCH, shuffle=True), DataLoader(parts[1], BATCH))
 

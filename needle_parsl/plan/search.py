@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from needle_parsl.analysis import Search, catalogue
+from needle_parsl.errors import InputError
 from needle_parsl.nsbi.search import design
 from needle_parsl.nsbi.search.design import Design
 from needle_parsl.plan import packing, specs, training
@@ -38,6 +39,7 @@ def search(graph: Graph, ratios: Sequence[specs.Ratio], stores: Mapping[str, Tas
     groups = {subject.name: [subject] for subject in subjects} if own.per_ratio else {"": subjects}
     for name, group in groups.items():
         searched = _searched(graph, own, name, group, stores)
+        _insist(graph, own, searched)
         graph.trials += sum(b.counts[0] for b in searched.design.brackets) * sum(
             len(s.members) for s in searched.subjects
         )
@@ -45,6 +47,16 @@ def search(graph: Graph, ratios: Sequence[specs.Ratio], stores: Mapping[str, Tas
         graph.searched[name] = end.name
         graph.ends[end.name] = end
     _section(graph, own)
+
+
+def _insist(graph: Graph, own: Search, searched: _Searched) -> None:
+    """Insist on as many networks of the same settings as a trial has replicas; folds follow from the events where nothing is said of them."""
+    there = min(len(subject.members) for subject in searched.subjects)
+    if there < own.replicas:
+        folds = graph.analysis.training.folds or 1
+        raise InputError(
+            f"search.replicas: found {own.replicas}, and an ensemble has {there} networks of the same settings ({folds} folds); expected at most as many"
+        )
 
 
 def _searched(

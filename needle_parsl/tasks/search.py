@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +12,13 @@ from pathlib import Path
 import h5py
 
 from needle_parsl import files, rundir
+from needle_parsl.analysis import catalogue
 from needle_parsl.errors import NeedleError, TaskError
 from needle_parsl.files import read_json, write_json
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.report import search as report
 from needle_parsl.nsbi.search import costs, metrics, steps, storage
+from needle_parsl.nsbi.search.design import Design
 from needle_parsl.nsbi.search.metrics import Fitted
 from needle_parsl.nsbi.search.replicas import replicas
 from needle_parsl.nsbi.search.steps import Step, Work
@@ -99,9 +102,6 @@ def train(root: str, task: Task, *_before: Record) -> Record:
 def _rung(task: Task, work: Work, values: Mapping[str, list[list[float]]], reason: str) -> Rung:
     """Give what was measured of a trial: of each metric the mean over ratios, replica by replica."""
     joined = {name: [sum(own) / len(own) for own in zip(*each, strict=True)] for name, each in values.items()}
-    reason = reason or next(
-        (f"{name} is no number" for name, own in joined.items() if not all(map(math.isfinite, own))), ""
-    )
     known = {} if reason else {name: measured(own) for name, own in joined.items()}
     return Rung(epochs=work.epochs, pack=task.name, metrics=known, reason=reason)
 
@@ -166,12 +166,12 @@ def _end(root: str, task: Task, spec: specs.Best) -> Record:
         trials = steps.ended(spec.search, _measured(root, spec.before, spec.measured))
         best = steps.winners(spec.search, trials)
         if len(best) < spec.search.taken:
-            raise TaskError(_none_left(trials, len(best), spec.search.taken))
+            raise TaskError(_none_left(spec.search, trials, len(best)))
         chosen = tuple(_chosen(spec, trial) for trial in best)
         points = front(trials, spec.search.metrics, spec.search.risk) if len(spec.search.metrics) > 1 else best[:1]
         found = Found(chosen=chosen, front=tuple(trial.number for trial in points), trials=tuple(trials))
         write_json(out.path, found.to_json())
-        storage.write(out.path.parent / STUDY, spec.search, trials)
+        storage.write(out.path.parent / STUDY, spec.search, trials, whole=True)
     return out.record(root)
 
 
@@ -183,10 +183,27 @@ def _chosen(spec: specs.Best, trial: Trial) -> Chosen:
     )
 
 
-def _none_left(trials: Sequence[Trial], left: int, wanted: int) -> str:
-    failed = [trial for trial in trials if trial.state == "failed"]
-    why = f"; trial {failed[0].number} ({failed[0].words()}): {failed[0].rungs[-1].reason}" if failed else ""
-    return f"{len(failed)} of {len(trials)} trials have failed, and {left or 'none'} of the {wanted} that the ensemble needs {'are' if left else 'is'} left{why}"
+def _none_left(search: Design, trials: Sequence[Trial], left: int) -> str:
+    """Say that too few trials can be taken, and why: each reason once, with how often."""
+    reasons = Counter(alike(trial.rungs[-1].reason) for trial in trials if trial.state == "failed")
+    for name in search.metrics:
+        able = [trial for trial in trials if trial.state != "failed" and trial.rungs]
+        if lacking := sum(trial.rungs[-1].metrics[name].value is None for trial in able):
+            reasons[f"{name} could not be computed, {WITHOUT[catalogue.SEARCH_METRICS[name].fitted]}"] = lacking
+    said = "; ".join(f"{count} trials: {reason}" for reason, count in reasons.most_common())
+    return f"of {len(trials)} trials {left or 'none'} can be taken, and the ensemble needs {search.taken}: {said}"
+
+
+WITHOUT = {
+    True: "since the fit did not converge: networks have learned too little of the parameter (a longer first rung, larger learning rates), or there are too few events",
+    False: "since a fold has too few effective events for it: choose another metric, fewer folds or more events",
+}
+"""Why a metric is no number, for those that fit a parameter and the others."""
+
+
+def alike(reason: str) -> str:
+    """Give what reasons have in common that differ in numbers."""
+    return re.sub(r"\d[\d.e+-]*", "N", reason)
 
 
 def section(root: str, task: Task, *_before: Record) -> Record:

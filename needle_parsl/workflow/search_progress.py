@@ -3,44 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from needle_parsl.errors import InputError
 from needle_parsl.files import read_json
-from needle_parsl.workflow import forms
+from needle_parsl.workflow import forms, ledger
 
 FOLDER, END = "search", "best.json"
-FORM: dict[str, Any] = {"step": int, "steps": int, "best": str, "trials": [{"state": str}]}
+FORM = {"step": int, "steps": int, "best": str, "trials": [{"state": str}]}
+ENDED = {"chosen": [{"trial": int, "words": str}], "trials": [{"state": str}]}
 
 
 def lines(root: Path) -> list[str]:
     """Describe each search of a run directory in a line: its step, its trials, and the best of them so far."""
-    newest = {path.parent: path for path in sorted((root / FOLDER).rglob("step.*.json"))}
+    newest: dict[Path, Path] = {}
+    for record in ledger.lines(root):  # files of an earlier search may still be there
+        if record.stage == FOLDER and not record.reason:
+            newest[(root / record.output).parent] = root / record.output
     return [line for folder, path in newest.items() if (line := _line(path, folder.relative_to(root / FOLDER)))]
 
 
 def _line(path: Path, name: Path) -> str:
-    """Describe a search by the file of a step; nothing where it is none."""
+    """Describe a search by the file of its newest step, or of its end; nothing where it is none."""
     try:
         found = read_json(path)
     except InputError:
         return ""
-    if not forms.fits(found, FORM):
+    ended = path.name == END
+    if not forms.fits(found, ENDED if ended else FORM):
         return ""
-    end = path.parent / END
-    trials = _ended(end) or found["trials"]
-    where = "done" if end.exists() else f"step {found['step'] + 1} of {found['steps']}"
-    failed = sum(trial["state"] == "failed" for trial in trials)
+    failed = sum(trial["state"] == "failed" for trial in found["trials"])
     also = f", {failed} failed" if failed else ""
-    best = f"; best so far: {found['best']}" if found["best"] and not end.exists() else ""
-    return f"search{'' if name == Path() else f' of {name}'}: {where}, {len(trials)} trials{also}{best}"
-
-
-def _ended(path: Path) -> list[dict[str, str]]:
-    """Read the trials of a search that has ended; none while it has not."""
-    try:
-        found = read_json(path)
-    except InputError:
-        return []
-    trials: list[dict[str, str]] = found["trials"] if forms.fits(found, {"trials": FORM["trials"]}) else []
-    return trials
+    where = "done" if ended else f"step {found['step'] + 1} of {found['steps']}"
+    taken = "; ".join(f"trial {one['trial']} ({one['words']})" for one in found["chosen"]) if ended else found["best"]
+    best = f"; {'chosen' if ended else 'best so far'}: {taken}" if taken else ""
+    return f"search{'' if name == Path() else f' of {name}'}: {where}, {len(found['trials'])} trials{also}{best}"

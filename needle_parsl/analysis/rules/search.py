@@ -25,6 +25,8 @@ SEARCHED = (
 """Keys of `[training]` that may vary."""
 ARGUMENT = "network."
 """What an argument of a network of the user's begins with."""
+MOST_FOLDS = 10
+"""Of cross-fitting where nothing is said of it."""
 SCHEDULERS = ("none", "halving", "hyperband")
 
 
@@ -167,7 +169,8 @@ def _ensemble(analysis: Analysis, search: Search, complain: Complain) -> None:
         complain("search.ensemble", f"asks for the {taken} best of {search.trials} trials")
     elif members < taken:
         complain("search.ensemble", f"makes an ensemble of {taken} settings, and training.members is {members}")
-    folds = analysis.split.cross if analysis.split.cross is not None else 5
+    # How many folds there are by default follows from the events, which are read later: here, the larger number.
+    folds = analysis.split.cross if analysis.split.cross is not None else MOST_FOLDS
     networks = (members // taken) * max(folds or analysis.training.folds or 1, 1)
     if members >= taken and search.replicas > networks:
         complain(

@@ -72,6 +72,8 @@ class SampleRow:
     """Fraction of the test events whose content is that of a training event of their networks."""
     repeated: float = 0.0
     """Fraction of the test events, or of those of a fold, whose content is that of another one."""
+    content: int = 0
+    """Fingerprint of features and weights, in any order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,6 +314,7 @@ def sample(name: str, path: Path, fractions: Fractions, folds: Folds | None = No
     with Store(path) as store:
         sums = {part: store.sums(*store.rows_of(part, fractions)) for part in PARTS}
         leaked, repeated = crossed_leaks(store, fractions, folds) if folds else leaks(store, fractions)
+        content = int(_contents(store.read(0, min(len(store), COMPARED))).sum(dtype=np.uint64))
     total = sum(part.weight for part in sums.values())
     events, negative = (sum(getattr(part, what) for part in sums.values()) for what in ("events", "negative"))
     return SampleRow(
@@ -322,6 +325,7 @@ def sample(name: str, path: Path, fractions: Fractions, folds: Folds | None = No
         effective={part: found.effective() for part, found in sums.items()},
         leaked=leaked,
         repeated=repeated,
+        content=content,
     )
 
 

@@ -120,7 +120,7 @@ def brackets(search: Search, count: int, epochs: int | None) -> tuple[Bracket, .
         first = len(found) % len(ends) if search.scheduler.name == "hyperband" else 0
         begun = min(left, max(1, round(size / factor**first)))
         own = ends[first:]
-        counts = tuple(max(1, begun // factor**rung) for rung in range(len(own)))
+        counts = tuple(max(1, round(begun / factor**rung)) for rung in range(len(own)))
         found.append(Bracket(step=len(found), counts=counts, epochs=own))
         left -= begun
     return tuple(found)
@@ -129,5 +129,6 @@ def brackets(search: Search, count: int, epochs: int | None) -> tuple[Bracket, .
 def _size(search: Search, count: int, rungs: int) -> int:
     """Give the trials that begin together."""
     if catalogue.SAMPLERS[search.sampler].adaptive:
-        return min(max(math.ceil(count / PART), FEWEST), MOST)
+        compared = int(search.scheduler.reduction_factor ** (rungs - 1))  # so that there is a choice in every rung
+        return min(max(math.ceil(count / PART), FEWEST, compared), max(MOST, compared))
     return count if rungs == 1 else math.ceil(count / OPEN_STEPS)

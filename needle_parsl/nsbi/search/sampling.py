@@ -94,7 +94,9 @@ def known(space: Space, trial: Trial, judged: tuple[Sequence[str], float]) -> An
         if len(judged[0]) == 1
         else {}
     )
-    state = TrialState.COMPLETE if done else TrialState.FAIL if trial.state == "failed" else TrialState.RUNNING
+    if values and len(values) > 1 and not all(map(math.isfinite, values)):
+        done = False  # no front can be drawn through it
+    state = TrialState.COMPLETE if done else TrialState.FAIL if trial.rungs else TrialState.RUNNING
     return optuna.trial.create_trial(
         params=dict(trial.settings),
         distributions=distributions(space),

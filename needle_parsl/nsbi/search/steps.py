@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from needle_parsl.json_records import JsonRecord
 from needle_parsl.nsbi.search import sampling
 from needle_parsl.nsbi.search.design import Bracket, Design
-from needle_parsl.nsbi.search.trials import Rung, Trial, ranked
+from needle_parsl.nsbi.search.trials import Measured, Rung, Trial, objectives, paired, ranked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,8 @@ def after(trials: Sequence[Trial], measured: Mapping[int, Rung]) -> list[Trial]:
         rung = measured.get(trial.number)
         state = "failed" if rung and rung.reason else trial.state
         found.append(replace(trial, rungs=(*trial.rungs, rung), state=state) if rung else trial)
+    for epochs in sorted({rung.epochs for rung in measured.values()}):
+        found = paired(found, epochs)
     return found
 
 
@@ -108,7 +111,11 @@ def ended(search: Design, trials: Sequence[Trial]) -> list[Trial]:
 def winners(search: Design, trials: Sequence[Trial]) -> list[Trial]:
     """Give the best of the trials that were trained to their end; of all, where none was."""
     whole = [trial for trial in trials if trial.state == "complete"]
-    return ranked(whole or trials, search.metrics, search.risk, search.pick)[: search.taken]
+    order = ranked(whole or trials, search.metrics, search.risk, search.pick)
+    able = [
+        trial for trial in order if all(map(math.isfinite, objectives(trial.rungs[-1], search.metrics, search.risk)))
+    ]
+    return able[: search.taken]
 
 
 def best(search: Design, trials: Sequence[Trial]) -> str:
@@ -119,9 +126,13 @@ def best(search: Design, trials: Sequence[Trial]) -> str:
     if not order:
         return ""
     rung = order[0].rungs[-1]
-    shown = ", ".join(f"{name} {found.value:.4g} ± {found.error:.2g}" for name, found in rung.metrics.items())
+    shown = ", ".join(f"{name} {_shown(found)}" for name, found in rung.metrics.items())
     after = f" after {rung.epochs} epochs" if rung.epochs else ""
     return f"trial {order[0].number} ({order[0].words()}): {shown}{after}"
+
+
+def _shown(found: Measured) -> str:
+    return "not known" if found.value is None else f"{found.value:.4g} ± {found.error:.2g}"
 
 
 def packed(works: Sequence[Work], costs: Sequence[float], packs: int) -> tuple[tuple[Work, ...], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
@@ -22,19 +23,20 @@ from needle_parsl.nsbi.search.trials import Trial
 NAME = "needle"
 
 
-def write(path: Path, design: Design, trials: Sequence[Trial]) -> None:
+def write(path: Path, design: Design, trials: Sequence[Trial], *, whole: bool = False) -> None:
     """Add the trials that have ended to a study; nothing reads it here, so that what happens to it changes no search.
 
     Args:
         path: The file; one that is not of these trials is made anew. What is in it already stays, since a trial takes ten milliseconds.
         design: What is searched.
         trials: All so far.
+        whole: Whether the search has ended: then all are written anew, so that Optuna numbers them as needle does.
     """
     with warnings.catch_warnings(), files.atomic(path) as temporary:
         warnings.simplefilter("ignore")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         ended = {trial.number: trial for trial in trials if trial.state != "running"}
-        if not (path.exists() and _filled(Path(shutil.copy(path, temporary)), design, ended)):
+        if whole or not (path.exists() and _filled(Path(shutil.copy(path, temporary)), design, ended)):
             temporary.unlink(missing_ok=True)
             _filled(temporary, design, ended)
 
@@ -78,7 +80,11 @@ def _known(design: Design, trial: Trial) -> FrozenTrial:
     found: FrozenTrial = sampling.known(dict(design.space), trial, (design.metrics, design.risk))
     found.set_user_attr("trial", trial.number)
     if found.values:
-        found.values = [trial.rungs[-1].metrics[name].value for name in design.metrics]
+        found.values = [math.inf if value is None else value for value in _values(design, trial)]
         if trial.state == "ended" and len(design.metrics) == 1:
             found.state = TrialState.PRUNED
     return found
+
+
+def _values(design: Design, trial: Trial) -> list[float | None]:
+    return [trial.rungs[-1].metrics[name].value for name in design.metrics]

@@ -80,7 +80,7 @@ def variations(facts: Facts) -> Found:
         for side in same:
             yield (
                 "fail",
-                f"The variation {named[side]} is identical to the nominal sample: the same events, weights and yields; is it the right file?",
+                f"The variation {named[side]} is identical to the nominal sample: the same features, weights and yields; is it the right file?",
             )
         if not same:
             yield from _yields(facts, f"{process}.{nuisance}", sides)
@@ -100,7 +100,8 @@ def _varied(facts: Facts) -> Iterator[tuple[str, str, dict[str, float]]]:
 
 
 def _identical(one: SampleRow, other: SampleRow) -> bool:
-    return (one.events, one.sum_of_weights, one.effective) == (other.events, other.sum_of_weights, other.effective)
+    facts = [(row.events, row.sum_of_weights, row.effective, row.content) for row in (one, other)]
+    return facts[0] == facts[1]
 
 
 def _yields(facts: Facts, name: str, sides: Mapping[str, float]) -> Found:
