@@ -44,7 +44,7 @@ def test_first_search_of_the_page(analysis: Path, needle: Callable[..., Any], tm
     assert [trial["state"] for trial in found["trials"]] == ["complete"] * 4
     assert (tmp_path / "run" / "search" / "study.db").exists()
     status = needle("status", tmp_path / "run")
-    assert "search: done, 4 trials" in status.out
+    assert "search: done, 4 trials; chosen: trial " in status.out
 
 
 def test_other_examples_are_right(analysis: Path) -> None:

@@ -70,7 +70,7 @@ def parse(text: str) -> Axis:
     found = _range(text, name, parts) if name in NUMBERS else Axis(choices=_listed(text, parts))
     if len(found.choices) == 1 or (not found.choices and found.low == found.high):
         raise InputError(
-            f'"{text}" holds one value, which leaves nothing to search; write it into its own table instead'
+            f'"{text}" holds one value, which leaves nothing to search; give {found.extremes()[0]} to the key itself'
         )
     return found
 
@@ -117,6 +117,10 @@ def _range(text: str, name: str, parts: list[str]) -> Axis:
         if step is None
         else low + step * math.floor((high - low) / step + 1e-9)
     )
+    if whole and step is None and low == high:
+        raise InputError(
+            f'"{text}" holds no number, since the upper end is left out; "{name}:{low:g},{high + 2:g}" is {low:g} and {high + 1:g}'
+        )
     if last < low or high <= low:
         raise InputError(f'"{text}" runs from {low:g} to {high:g}; expected the lower end first')
     return Axis(low=low, high=last, step=step, log=log, whole=whole)

@@ -95,7 +95,7 @@ def planned(plan: PlanAnswer) -> None:
         OUT.print(_trained(plan.engine))
     if plan.trials:
         OUT.print(
-            f"search: {plan.trials} networks in trials; {plan.kept} of the {plan.networks} networks of the ensembles are the winner's, and are not trained again"
+            f"search: {plan.trials} networks in trials; {plan.kept} of the {plan.networks} networks of the ensembles are those of what is chosen, and are not trained again"
         )
     if plan.shared:
         calls = plan.shared + sum(plan.stages[name].tasks for name in plan.own)

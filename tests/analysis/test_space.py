@@ -44,7 +44,7 @@ def test_what_a_string_means(text: str, axis: Axis) -> None:
         ("loguniforn:1,2", '"loguniforn:1,2" is no range; did you mean "loguniform"?'),
         ("3", '"3" is no range; one begins with uniform:, '),
         ("uniform:2,1", "runs from 2 to 1; expected the lower end first"),
-        ("randint:2,2", "runs from 2 to 2"),
+        ("randint:2,2", "holds no number, since the upper end is left out"),
         ("randint:2,3", "holds one value, which leaves nothing to search"),
         ("choice:a", "holds one value"),
         ("qrandint:4,6,4", "holds one value"),

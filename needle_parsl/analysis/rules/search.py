@@ -106,7 +106,8 @@ def _refused(name: str, axis: Axis) -> Iterator[str]:
         reader.table(Training, {name: value})
         said = (problem.message.partition(", ")[2] or problem.message for problem in reader.problems)
         decimals = "; write randint:, lograndint: or qrandint:" if isinstance(value, float) else ""
-        yield from (f"reaches {value}; {one.partition('; ')[0]}{decimals if 'whole' in one else ''}" for one in said)
+        verb = "has" if axis.choices else "reaches"
+        yield from (f"{verb} {value}; {one.partition('; ')[0]}{decimals if 'whole' in one else ''}" for one in said)
 
 
 def _scheduler(analysis: Analysis, search: Search, complain: Complain) -> None:
@@ -120,7 +121,9 @@ def _scheduler(analysis: Analysis, search: Search, complain: Complain) -> None:
         known_as(how.name, SCHEDULERS, "scheduler", f"{key}.name", complain)
     longest = how.max_epochs or analysis.training.epochs
     if how.name in ("halving", "hyperband") and longest is None:
-        complain(f"{key}.max_epochs", "is missing; say how long a whole training is, in epochs")
+        complain(
+            f"{key}.max_epochs", "is missing; say how long a whole training is, in epochs: that of the ensemble, too"
+        )
     elif how.grace_period and longest and how.grace_period >= longest:
         complain(
             f"{key}.grace_period",

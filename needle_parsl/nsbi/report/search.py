@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -47,12 +48,23 @@ def section(design: Design, replicas: int, found: Mapping[str, Searched]) -> Sec
 def _text(design: Design, replicas: int, found: Mapping[str, Searched]) -> str:
     metrics = ", ".join(f"{name} ({catalogue.SEARCH_METRICS[name].meaning})" for name in design.metrics)
     count = sum(len(one.trials) for one in found.values())
-    rungs = f" Rungs end after {', '.join(map(str, design.lengths))} epochs." if len(design.lengths) > 1 else ""
+    rungs = f" {_rungs(design)}" if len(design.lengths) > 1 else ""
     return (
-        f"{count} trials with {replicas} networks each, chosen by {catalogue.SAMPLERS[design.sampler].meaning}. The objective is the mean of {metrics} over replicas "
+        f"{count} trials with {replicas} networks of each ratio, chosen by {catalogue.SAMPLERS[design.sampler].meaning}. The objective is the mean of {metrics} over replicas "
         f"{'minus' if catalogue.SEARCH_METRICS[design.metrics[0]].larger and len(design.metrics) == 1 else 'plus'} {design.risk:g} times its standard error.{rungs} "
-        "The networks of the trials that were chosen are the first of the ensemble. study.db in the folder of the search opens in Optuna."
+        "Errors are without what replicas of the same fold have in common in all trials. The networks of the trials that were chosen are the first of the ensemble. "
+        "study.db in the folder of the search opens in Optuna."
     )
+
+
+def _rungs(design: Design) -> str:
+    """Say how many trials go from rung to rung: `3 times 9 trials: 9 to 1 epochs, 3 to 3, 1 to 9`."""
+    kinds = Counter((bracket.counts, bracket.epochs) for bracket in design.brackets)
+    said = [
+        f"{count} times {', '.join(f'{n} to {epochs} epochs' for n, epochs in zip(*kind, strict=True))}"
+        for kind, count in kinds.items()
+    ]
+    return f"Trials that were trained together: {'; '.join(said)}."
 
 
 def _table(design: Design, what: str, found: Searched) -> SectionTable:
@@ -70,7 +82,7 @@ def _table(design: Design, what: str, found: Searched) -> SectionTable:
     return SectionTable(
         columns,
         rows,
-        f"The best {len(rows)} of {len(found.trials)} trials of {what}. Errors are standard errors of the mean over replicas.",
+        f"The first {len(rows)} of {len(found.trials)} trials of {what}: what was chosen, then those trained to their end, then the others. Errors are standard errors of the mean over replicas.",
     )
 
 
@@ -88,6 +100,14 @@ def _row(design: Design, trial: Trial, names: Sequence[str], found: Searched) ->
 def _checks(design: Design, what: str, found: Searched) -> Iterator[SectionCheck]:
     """Say which trials failed, and whether the winner is at an end of a range."""
     failed = [trial for trial in found.trials if trial.state == "failed"]
+    for name in design.metrics:
+        rungs = [trial.rungs[-1] for trial in found.trials if trial.rungs and trial.state != "failed"]
+        if lacking := sum(rung.metrics[name].value is None for rung in rungs):
+            yield SectionCheck(
+                None,
+                "warning",
+                f"In {lacking} of {len(found.trials)} trials of {what} {name} could not be computed; they count as the worst.",
+            )
     if failed:
         first = failed[0]
         state: State = "warning" if len(failed) * 2 < len(found.trials) else "fail"

@@ -46,6 +46,14 @@ def test_every_trial_begins_once_and_fewer_go_on(name: str, sampler: str, trials
     assert len(seen) == sum(len(bracket.counts) for bracket in made.brackets)
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_there_is_a_choice_in_every_rung(sampler: str) -> None:
+    made = design.of(search(sampler, 27, name="halving", max_epochs=9, grace_period=1), None, 1)
+    assert {bracket.counts for bracket in made.brackets} == (
+        {(9, 3, 1)} if sampler == "tpe" else {(14, 5, 2), (13, 4, 1)}
+    )
+
+
 def test_a_step_is_decided_while_another_one_is_trained() -> None:
     """No rung begins in the step after the one that decides it: a worker that is done early finds the packs of the step between."""
     made = design.of(search(name="halving", max_epochs=27), None, 1)

@@ -126,6 +126,39 @@ def test_objective_is_the_mean_and_its_error() -> None:
     assert objectives(rung, ("val_loss", "auc"), 2.0) == pytest.approx((2 + 2 / np.sqrt(3), -0.6 + 2 * 0.1))
 
 
+def test_what_replicas_have_in_common_is_no_error() -> None:
+    """Folds that differ by 0.05 for every network hide nothing of settings that scatter by 0.001."""
+    rng = np.random.default_rng(1)
+    folds = np.array([0.29, 0.27, 0.23])
+    scatter = {number: 1e-3 if number else 5e-3 for number in range(20)}
+    trials = [Trial(number=number, settings={}, bracket=0) for number in scatter]
+    values = {number: folds + 0.01 * number + rng.normal(0, sigma, 3) for number, sigma in scatter.items()}
+    rungs = {n: Rung(epochs=3, pack="", metrics={"val_loss": measured(list(v))}) for n, v in values.items()}
+    plain = [rung.metrics["val_loss"].error for rung in rungs.values()]
+    assert min(plain) > 0.015
+    found = [own.rungs[0].metrics["val_loss"] for own in steps.after(trials, rungs)]
+    assert [one.value for one in found] == pytest.approx([v.mean() for v in values.values()])
+    errors = np.array([one.error for one in found])
+    expected = 1e-3 / np.sqrt(3)
+    # A standard deviation of three values has chi-squared of two degrees of freedom, less what the common part takes.
+    assert np.sqrt((errors[1:] ** 2).mean()) == pytest.approx(expected, rel=3 / np.sqrt(2 * 2 * 19))
+    two = steps.after(trials[:2], {n: rungs[n] for n in (0, 1)})
+    assert [own.rungs[0].metrics["val_loss"].error for own in two] == plain[:2]  # of two trials nobody knows it
+
+
+def test_what_cannot_be_computed_is_the_worst() -> None:
+    made = designed(scheduler=HALVING, trials=9)
+    found = run(made, lambda one: [float("nan"), 0.0] if one.number < 4 else [distance(one)])
+    assert all(own.state != "failed" for own in found)
+    winner = steps.winners(made, found)[0]
+    assert winner.number >= 4
+    lacking = [own.rungs[0].metrics["val_loss"] for own in found[:4]]
+    assert all(one.value is None and one.replicas == (None, 0.0) for one in lacking)
+    nothing = run(made, lambda _: [float("nan")])
+    assert steps.winners(made, nothing) == []
+    assert front(nothing, ("val_loss",), 1.0) == []
+
+
 def trial(number: int, *values: float) -> Trial:
     names = ("val_loss", "ece")
     rung = Rung(epochs=1, pack="", metrics={n: measured([v]) for n, v in zip(names, values, strict=True)})

@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.ticker import NullLocator
 
+from needle_parsl.analysis import catalogue
+from needle_parsl.analysis.space import Axis
 from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, Floats, panels
 from needle_parsl.nsbi.search.design import Design
 from needle_parsl.nsbi.search.trials import Trial, objectives
@@ -22,18 +25,23 @@ FEWEST = 4
 
 
 def _able(trials: Sequence[Trial]) -> list[Trial]:
-    return [trial for trial in trials if trial.rungs and trial.state != "failed"]
+    """List the trials of which every metric is known."""
+    able = [trial for trial in trials if trial.rungs and trial.state != "failed"]
+    return [trial for trial in able if all(one.value is not None for one in trial.rungs[-1].metrics.values())]
 
 
 def _numbers(trials: Sequence[Trial], metric: str) -> tuple[Floats, Floats]:
     """Give value and error of a metric at the newest rung of each trial."""
     found = [trial.rungs[-1].metrics[metric] for trial in trials]
-    return np.array([one.value for one in found]), np.array([one.error for one in found])
+    return np.array([one.value for one in found], dtype=np.float64), np.array([one.error for one in found])
 
 
 def history(design: Design, trials: Sequence[Trial], chosen: Sequence[int], _: Sequence[int]) -> Figure | None:
     """Draw each metric of all trials in their order, and the best of them so far."""
     able = _able(trials)
+    if not able:
+        return None
+    lost = [trial.number for trial in trials if trial not in able]
     figure, cells = panels(len(design.metrics[:MOST]), 5.0, 3.2)
     for axes, metric in zip(cells, design.metrics, strict=False):
         place = np.array([trial.number for trial in able])
@@ -43,10 +51,33 @@ def history(design: Design, trials: Sequence[Trial], chosen: Sequence[int], _: S
             if own.any():
                 axes.errorbar(place[own], value[own], error[own], fmt=".", color=colour, label=label)
         _mark(axes, able, chosen, place, value)
-        axes.set(xlabel="trial", ylabel=metric)
+        _best(axes, place, value, larger=catalogue.SEARCH_METRICS[metric].larger)
+        axes.set(xlabel="trial", ylabel=_named(metric))
         _within(axes, value)
-    cells[0].legend(frameon=False, fontsize=8)
+        for number in lost:
+            axes.plot(
+                number,
+                0.98,
+                "x",
+                color=COLOURS[6],
+                markersize=5,
+                transform=axes.get_xaxis_transform(),
+                label="failed or not known" if number == lost[0] else None,
+            )
+    figure.legend(*cells[0].get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False, fontsize=8)
     return figure
+
+
+def _named(metric: str) -> str:
+    """Name a metric on an axis, with the sense in which it is better."""
+    return f"{metric} ({'larger' if catalogue.SEARCH_METRICS[metric].larger else 'smaller'} is better)"
+
+
+def _best(axes: Axes, place: Floats, value: Floats, *, larger: bool) -> None:
+    """Draw the best value so far."""
+    order = place.argsort()
+    so_far = np.maximum.accumulate(value[order]) if larger else np.minimum.accumulate(value[order])
+    axes.step(place[order], so_far, where="post", color=COLOURS[3], linewidth=0.8, zorder=0, label="best so far")
 
 
 def _mark(axes: Axes, trials: Sequence[Trial], chosen: Sequence[int], x: Floats, y: Floats) -> None:
@@ -72,13 +103,30 @@ def slices(design: Design, trials: Sequence[Trial], chosen: Sequence[int], _: Se
     for axes, (name, axis) in zip(cells, design.space, strict=False):
         x, labels = _places(design, able, name)
         axes.errorbar(x, value, error, fmt="none", ecolor=COLOURS[3], linewidth=0.8, zorder=1)
-        axes.scatter(x, value, c=epochs, s=14, cmap="Blues", vmin=-0.5 * epochs.max(), vmax=epochs.max() or 1, zorder=2)
+        longest = float(epochs.max()) or 1.0
+        shade = np.where(epochs == epochs.max(), longest, epochs)
+        axes.scatter(x, value, c=shade, s=14, cmap="Blues", vmin=-0.5 * longest, vmax=longest, zorder=2)
         _mark(axes, able, chosen, x, value)
-        axes.set(xlabel=name, ylabel=design.metrics[0], xscale="log" if axis.log else "linear")
-        if labels:
-            axes.set_xticks(range(len(labels)), labels)
+        axes.set(xlabel=name, ylabel=_named(design.metrics[0]), xscale="log" if axis.log else "linear")
+        _ticks(axes, axis, labels)
         _within(axes, value)
     return figure
+
+
+def _ticks(axes: Axes, axis: Axis, labels: Sequence[str]) -> None:
+    """Let an axis span its range, with few numbers."""
+    if labels:
+        axes.set_xticks(range(len(labels)), labels)
+        return
+    low, high = float(axis.low), float(axis.high)
+    if axis.whole and not axis.log and high - low <= 8:
+        places = np.arange(low, high + 1)
+    else:
+        places = np.geomspace(low, high, 4) if axis.log else np.linspace(low, high, 4)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(places, [f"{place:.2g}" if axis.log or not axis.whole else f"{place:.0f}" for place in places])
+    pad = (high / low) ** 0.05 if axis.log else 0.05 * (high - low)
+    axes.set_xlim((low / pad, high * pad) if axis.log else (low - pad, high + pad))
 
 
 def _places(design: Design, trials: Sequence[Trial], name: str) -> tuple[Floats, list[str]]:
@@ -127,7 +175,7 @@ def importances(design: Design, trials: Sequence[Trial]) -> dict[str, float]:
 def parallel(design: Design, trials: Sequence[Trial], chosen: Sequence[int], _: Sequence[int]) -> Figure | None:
     """Draw each trial as a line through its settings to its first metric."""
     able = _able(trials)
-    if len(design.space) < 2:
+    if len(design.space) < 2 or not able:
         return None
     figure, (axes,) = panels(1, 1.8 * (len(design.space) + 1), 3.6)
     columns = [_scaled(design, able, name) for name, _ in design.space]
@@ -139,7 +187,7 @@ def parallel(design: Design, trials: Sequence[Trial], chosen: Sequence[int], _: 
         axes.plot(
             lines[k],
             color=COLOURS[2] if own else COLOURS[0],
-            alpha=1.0 if own else float(0.15 + 0.6 * (1 - order[k])),
+            alpha=1.0 if own else float(0.25 + 0.6 * (1 - order[k])),
             linewidth=1.8 if own else 0.9,
         )
     axes.set_xticks(range(lines.shape[1]), [*(name for name, _ in design.space), f"rank in {design.metrics[0]}"])
@@ -155,7 +203,9 @@ def parallel(design: Design, trials: Sequence[Trial], chosen: Sequence[int], _: 
                 va="center",
                 fontsize=7,
             )
-    axes.text(len(columns), -0.06, "best", ha="center", va="center", fontsize=7)
+    for height, word in ((-0.06, "best"), (1.04, "worst")):
+        axes.text(len(columns), height, word, ha="center", va="center", fontsize=7)
+    axes.spines["left"].set_visible(False)
     axes.set_ylim(-0.12, 1.12)
     return figure
 
@@ -174,26 +224,33 @@ def _scaled(design: Design, trials: Sequence[Trial], name: str) -> Floats:
 def pareto(design: Design, trials: Sequence[Trial], chosen: Sequence[int], front: Sequence[int]) -> Figure | None:
     """Draw the first metric against each other one, with the points that nothing beats in all of them."""
     able, others = _able(trials), design.metrics[1:MOST]
-    if not others:
+    if not others or not able:
         return None
     figure, cells = panels(len(others))
     best = np.array([trial.number in front for trial in able])
     x, x_error = _numbers(able, design.metrics[0])
     for axes, metric in zip(cells, others, strict=False):
         y, y_error = _numbers(able, metric)
-        for own, colour in ((~best, COLOURS[3]), (best, COLOURS[0])):
+        for own, colour, label in ((~best, COLOURS[3], "beaten in all"), (best, COLOURS[4], "Pareto front")):
             if own.any():
-                axes.errorbar(x[own], y[own], y_error[own], x_error[own], fmt=".", color=colour)
+                axes.errorbar(x[own], y[own], y_error[own], x_error[own], fmt=".", color=colour, label=label)
         _mark(axes, able, chosen, x, y)
-        axes.set(xlabel=design.metrics[0], ylabel=metric)
+        axes.set(xlabel=_named(design.metrics[0]), ylabel=_named(metric))
+    figure.legend(*cells[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     return figure
 
 
 FIGURES: Sequence[tuple[Draw, str]] = (
     (history, "each trial with its standard error over replicas; red, what was chosen."),
-    (slices, "the metric over each setting, darker the longer a trial was trained; red, what was chosen."),
-    (importance, "how much of the best trials each setting explains, by PED-ANOVA (arXiv:2304.10255)."),
+    (slices, "the first metric over each setting, darker the longer a trial was trained; red, what was chosen."),
+    (
+        importance,
+        "how much of the best trials each setting explains, by PED-ANOVA (arXiv:2304.10255); of a handful of trials it says little.",
+    ),
     (parallel, "trials as lines through their settings, darker the better; red, what was chosen."),
-    (pareto, "the metrics against each other; blue, trials that no other one beats in all of them."),
+    (
+        pareto,
+        "the metrics against each other; violet, trials that no other one beats in all of them, of those that were trained to their end.",
+    ),
 )
 """With what each shows."""
