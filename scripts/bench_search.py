@@ -254,7 +254,7 @@ def bookkeeping(trials: int = 1_000) -> float:
             }
             all_, open_[step] = steps.advance(made, steps.after(all_, found), step)
             storage.write(Path(folder) / "study.db", made, all_)
-        storage.write(Path(folder) / "study.db", made, steps.ended(made, all_))
+        storage.write(Path(folder) / "study.db", made, steps.ended(made, all_), whole=True)
         return time.process_time() - started
 
 

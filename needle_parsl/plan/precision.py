@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from needle_parsl.analysis import Training, catalogue, recommended
+from needle_parsl.analysis import Analysis, catalogue, recommended
+from needle_parsl.nsbi.search import design
 from needle_parsl.plan import inference, specs
 from needle_parsl.plan.builder import Graph
 from needle_parsl.plan.datasets import ASIMOV
@@ -33,7 +34,7 @@ def measure(
         bagging=1 / (analysis.training.folds or 1) if analysis.training.bootstrap else 0.0,
         weighted=catalogue.combiner(analysis.ensemble.combine).fitted,
         normalised=bool(simulation.normalised),
-        growth=growth(analysis.training),
+        growth=growth(analysis),
         samples=simulation.samples,
         splitting=graph.splitting,
         fits=tuple(fit.name for fit in fits if isinstance(fit.spec, specs.FitSpec)),
@@ -46,7 +47,8 @@ def measure(
     return graph.add("precision", "precision", spec, asimov, *counts, *fits, *([again] if again else []), *read)
 
 
-def growth(training: Training) -> float:
-    """Give the power of the events with which the time of a training grows: 1 where its epochs are given."""
-    given = all(table.epochs is not None for _, table in training.each())
-    return 1.0 if given else recommended.GROWTH
+def growth(analysis: Analysis) -> float:
+    """Give the power of the events with which the time of a training grows: 1 where its epochs are given, by the table or by a search."""
+    given = all(table.epochs is not None for _, table in analysis.training.each())
+    rungs = analysis.search is not None and design.rungs(analysis.search, None) != (0,)
+    return 1.0 if given or rungs else recommended.GROWTH
