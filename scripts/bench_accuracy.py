@@ -3,12 +3,15 @@
     bench_accuracy.py                                  the table of docs/accuracy.md
     bench_accuracy.py --quick                          two problems, small, one seed
     bench_accuracy.py --problems student,peak --sizes 200000 --seeds 1,2 --set ensemble.combine=mean_log
+    bench_accuracy.py --out accuracy --table          the table of what is in the folder, without measuring
 
 Every problem is written as an analysis with nothing but what has no default, run in-process at the site `local` up to the
 Asimov fit and what is injected beside it, and its estimators are applied to data sets thrown from the exact densities. Each data
 set is fitted with learned ratios and the yields and Z of the run, with exact ratios, yields and Z, and, for what the finite simulation
 does, with exact ratios that are normalised on the events of the run. Two problems run side by side, one thread each.
-Into the folder `--out` go `accuracy.md`, the table, and `accuracy.json`, every number; the last line is one of JSON.
+Into the folder `--out` go `accuracy.md`, the table, and `accuracy.json`, every number; the last line is one of JSON. What has been measured
+with the same options is kept there, seed by seed, and counts in the table of a later invocation: one that was ended goes on where it was,
+and `--seeds 2,3` adds to `--seeds 1`. Take another folder after a change of the program.
 """
 
 from __future__ import annotations
@@ -22,13 +25,13 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import measuring  # type: ignore[import-not-found]  # scripts find what stands beside them
 import numpy as np
-from accuracy_cell import EXTRA, PROBLEMS, SHAPE, Task, both, moved  # type: ignore[import-not-found]
+from accuracy_cell import EXTRA, PROBLEMS, SHAPE, Task, all_seeds, both, moved, read  # type: ignore[import-not-found]
 
 HEADER = (
     "problem", "events", "mean shift [seeds]", "of it finite", "spread", "worst", "error / exact", "total / exact",
@@ -213,6 +216,7 @@ def parsed() -> argparse.Namespace:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the analyses"
     )
     parser.add_argument("--resample", action="store_true", help="simulate anew for every seed")
+    parser.add_argument("--table", action="store_true", help="measure nothing: make the table of what --out has kept")
     parser.add_argument("--processes", type=int, default=2, help="problems side by side")
     parser.add_argument(
         "--out",
@@ -227,6 +231,8 @@ def parsed() -> argparse.Namespace:
     options.data = options.data or (10 if small else 20)
     if unknown := [name for name in options.problems if name not in PROBLEMS]:
         parser.error(f"--problems {unknown[0]}: there is no such problem; there are {', '.join(PROBLEMS)}")
+    if options.table and not options.out:
+        parser.error("--table: say by --out where cells are kept")
     return options
 
 
@@ -237,8 +243,16 @@ def measured(options: argparse.Namespace, folder: Path) -> list[list[dict[str, A
         for events in sorted(options.sizes, reverse=True)
         for name in options.problems
     ]
+    if options.table:
+        return [cells for task in tasks if (cells := known(task, folder))]
     with ThreadPoolExecutor(options.processes) as pool:
         return list(pool.map(lambda task: unit(task, folder), tasks))
+
+
+def known(task: Task, folder: Path) -> list[dict[str, Any]]:
+    """Read what has been kept of a problem at one size, whatever its seeds."""
+    found = [read(task, seed, folder) for seed in all_seeds(replace(task, seeds=()), folder)]
+    return [cell for cell in found if cell]
 
 
 def main() -> None:

@@ -87,6 +87,21 @@ def test_runs_without_a_result_are_counted(cell: Any, tmp_path: Path, capsys: py
     assert last.count("|") == len(bench_accuracy.HEADER) + 1
 
 
+def test_what_has_been_measured_counts_in_a_later_table(cell: Any, tmp_path: Path) -> None:
+    """Seeds of earlier invocations are read with the options they were measured with, and no failures."""
+    import bench_accuracy
+
+    task = cell.Task("gaussian", 1000, (2,), (), 2, resample=False)
+    for seed in (3, 1):
+        cell.keep(task, {"problem": "gaussian", "seed": seed, "spread": np.float64(0.5)}, tmp_path)
+    cell.keep(task, {"seed": 4, "failed": "no fit"}, tmp_path)
+    assert cell.all_seeds(task, tmp_path) == (1, 2, 3)
+    assert [one["seed"] for one in bench_accuracy.known(task, tmp_path)] == [1, 3]
+    assert cell.read(task, 1, tmp_path) == {"problem": "gaussian", "seed": 1, "spread": 0.5}
+    assert cell.read(replace(task, data=3), 1, tmp_path) is None
+    assert cell.read(replace(task, settings=("seed=9",)), 1, tmp_path) is None
+
+
 def modelled(problem: Problem) -> Model:
     table = problem.model()
     nuisances = {name: Nuisance(**one) for name, one in table["nuisances"].items()}
