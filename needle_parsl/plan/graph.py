@@ -9,7 +9,7 @@ from functools import partial
 from itertools import takewhile
 
 from needle_parsl import addresses
-from needle_parsl.analysis import Analysis, Data, Sample, Source, recommended, unused
+from needle_parsl.analysis import Analysis, Data, Sample, Source, catalogue, recommended, unused
 from needle_parsl.densities import Density
 from needle_parsl.errors import InputError, closest
 from needle_parsl.plan import estimators as estimating
@@ -340,11 +340,20 @@ def _closing(graph: Graph, asimov: Task, estimators: Mapping[str, Task], stores:
         salt=graph.salt("closing"),
         normalisations=tuple(t.name for t in known.values()),
         points=tuple(tuple(point.items()) for point in estimating.reference_yields(graph.analysis).points),
+        against=_against(graph.analysis),
     )
     counts = [task for task in graph.tasks if task.stage.name == "count"]
     read = [stores[density.name] for density in spec.simulation.varied]
     made = [estimators[name] for name in spec.simulation.ratios]
     return [graph.add("interval", "closure", spec, asimov, *counts, *made, *read, *known.values())]
+
+
+def _against(analysis: Analysis) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Say against which samples the ratio of each process is learned: the reference, or all other processes by one network."""
+    names = tuple(analysis.model.processes)
+    if catalogue.loss(analysis.training.loss).classes:
+        return tuple((name, tuple(other for other in names if other != name)) for name in names)
+    return tuple((name, tuple(analysis.ratios.reference)) for name in names)
 
 
 def _count(graph: Graph, region: str, stores: Mapping[str, Task]) -> Task:
