@@ -5,6 +5,8 @@
     bench_accuracy.py --problems student,peak --sizes 200000 --seeds 1,2 --set ensemble.combine=mean_log
     bench_accuracy.py --out accuracy --table          the table of what is in the folder, without measuring
 
+Below the table is what it took, and which problems miss what is wanted of them, by how much.
+
 Every problem is written as an analysis with nothing but what has no default, run in-process at the site `local` up to the
 Asimov fit and what is injected beside it, and its estimators are applied to data sets thrown from the exact densities. Each data
 set is fitted with learned ratios and the yields and Z of the run, with exact ratios, yields and Z, and, for what the finite simulation
@@ -23,11 +25,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import measuring  # type: ignore[import-not-found]  # scripts find what stands beside them
 import numpy as np
@@ -40,6 +42,57 @@ HEADER = (
 )  # fmt: skip
 TRAINING = ("train", "combine", "covariance")
 """Stages that make estimators."""
+Row = Mapping[str, Any]
+"""What is known of one problem at one size, see `summary`."""
+
+
+class Target(NamedTuple):
+    """What is wanted of every problem."""
+
+    name: str
+    low: float
+    high: float
+    of: Callable[[Row], tuple[float, ...]]
+    """Gives the numbers that are to be within these limits."""
+
+
+MANY = 100_000
+"""Events of a process from which on ratios are wanted as good as exact ones."""
+OF_MANY = (
+    Target("mean shift", -0.15, 0.15, lambda row: (row["mean"],)),
+    Target("spread", 0.0, 0.3, lambda row: (row["spread"],)),
+    Target("error / exact", 0.95, 1.10, lambda row: (row["error"],)),
+)
+"""With so many events."""
+OF_FEW = (
+    Target("halves, mean of both", 0.0, 0.3, lambda row: (row["halves"],)),
+    Target("injected, come back", 0.9, 1.1, lambda row: row["back"]),
+    Target("total / exact", 0.95, np.inf, lambda row: (row["total"],)),
+)
+"""With fewer."""
+COVERED = Target("stated error covers", 0.63, 0.73, lambda row: (row["covers"],))
+"""Of all data sets of a size together."""
+
+
+class Miss(NamedTuple):
+    """A number that is not as it is wanted."""
+
+    problem: str
+    events: int
+    target: Target
+    found: float
+
+    @property
+    def by(self) -> float:
+        """Give the distance from the limit."""
+        return max(self.target.low - self.found, self.found - self.target.high)
+
+    def line(self) -> str:
+        """Write a row of the table."""
+        low, high = self.target.low, self.target.high
+        wanted = f"{low:g} to {high:g}" if high < np.inf else f"{low:g} at least"
+        cells = self.problem, f"{self.events:,}", self.target.name, wanted, f"{self.found:.2f}", f"{self.by:.2f}"
+        return "| " + " | ".join(cells) + " |"
 
 
 def unit(task: Task, folder: Path) -> list[dict[str, Any]]:
@@ -202,6 +255,33 @@ def limits(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float, s
     return found
 
 
+def misses(rows: Sequence[Row]) -> list[Miss]:
+    """List what is not as it is wanted, of each problem the worst of each kind; what is not known misses nothing."""
+    found = []
+    for row in (row for row in rows if "mean" in row):
+        for target in OF_MANY if row["events"] >= MANY else OF_FEW:
+            own = [Miss(row["problem"], row["events"], target, value) for value in target.of(row)]
+            found.append(max(own, key=lambda miss: miss.by))
+    for events in {row["events"] for row in rows if "mean" in row and row["events"] < MANY}:
+        covers = np.mean([row["covers"] for row in rows if "mean" in row and row["events"] == events])
+        found.append(Miss("all", events, COVERED, float(covers)))
+    return [miss for miss in found if miss.by > 0]
+
+
+def missed(rows: Sequence[Row]) -> str:
+    """Write what is not as it is wanted, and what has no result."""
+    lost = [f"{row['problem']} ({row['events']:,})" for row in rows if row["failed"] or row["lost"]]
+    head = ["problem", "events", "what", "wanted", "found", "missed by"]
+    lines = [
+        f"Without a result, or with fits that did not converge: {', '.join(lost) or 'none'}.", "",
+        "| " + " | ".join(head) + " |", "|" + "---|" * len(head),
+    ]  # fmt: skip
+    found = misses(rows)
+    return (
+        "\n".join([*lines, *(miss.line() for miss in found), ""]) if found else lines[0] + " All is as it is wanted.\n"
+    )
+
+
 def parsed() -> argparse.Namespace:
     """Read the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -262,7 +342,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         found = measured(options, (options.out or Path(temporary)) / "work")
     rows = [summary(cells) for cells in found]
-    text = markdown(rows, options.set, options.data)
+    minutes = sum(sum(cell["cpu"].values()) for cells in found for cell in cells) / 60
+    spent = f"{minutes:.0f} CPU minutes, {sum(map(len, found))} runs."
+    text = "\n".join([markdown(rows, options.set, options.data), spent, "", missed(rows)])
     if options.out:
         (options.out / "accuracy.md").write_text(text, encoding="utf-8")
         (options.out / "accuracy.json").write_text(json.dumps(found, default=float, indent=1), encoding="utf-8")
