@@ -91,7 +91,7 @@ class Miss(NamedTuple):
         """Write a row of the table."""
         low, high = self.target.low, self.target.high
         wanted = f"{low:g} to {high:g}" if high < np.inf else f"{low:g} at least"
-        cells = self.problem, f"{self.events:,}", self.target.name, wanted, f"{self.found:.2f}", f"{self.by:.2f}"
+        cells = self.problem, f"{self.events:,}", self.target.name, wanted, f"{self.found:.3f}", f"{self.by:.3f}"
         return "| " + " | ".join(cells) + " |"
 
 

@@ -121,7 +121,7 @@ def test_problems_that_miss_a_target_are_named_with_by_how_much() -> None:
     }
     text = bench_accuracy.missed(rows)
     assert "did not converge: peak (5,000)." in text
-    assert "| gaussian | 200,000 | mean shift | -0.15 to 0.15 | -0.24 | 0.09 |" in text
+    assert "| gaussian | 200,000 | mean shift | -0.15 to 0.15 | -0.240 | 0.090 |" in text
 
 
 def modelled(problem: Problem) -> Model:

@@ -39,7 +39,7 @@ def sparse_regions(
     for name in against:
         if sparse := _sparse(simulation, name, against[name]):
             own, rows = sparse
-            found[name] = SparseRegion(own.share, own.effective, effect(name, rows, _size(own)))
+            found[name] = SparseRegion(own.share, own.effective, own.empty, effect(name, rows, _size(own)))
     return found
 
 

@@ -78,9 +78,9 @@ class Problem:
         return (best.value("mu") - 1) / best.error("mu")
 
 
-def state(found: SparseRegion) -> str:
+def state(found: SparseRegion, support: float = 1.0) -> str:
     """What the report says of a ratio."""
-    numbers = RatioDiagnostics.from_json({"support": found.share})
+    numbers = RatioDiagnostics.from_json({"support": support})
     said = checks.CHECKS["support"].look("signal", numbers, Diagnostics(), checks.Run(1, {"signal": found}))
     return next(iter(said))[0]
 
@@ -154,4 +154,10 @@ def test_what_is_not_in_the_fit_is_not_judged() -> None:
     [(0.3, 0.1, "warning"), (0.02, 0.1, "pass"), (0.02, 0.5, "warning"), (0.02, 1.5, "fail"), (0.3, None, "fail"), (0.02, None, "warning")],
 )  # fmt: skip
 def test_the_effect_on_the_fit_decides(share: float, shift: float | None, expected: str) -> None:
-    assert state(SparseRegion(share, 5.0, shift)) == expected
+    assert state(SparseRegion(share, 0.0, share, shift), share) == expected
+
+
+def test_a_background_where_there_is_no_signal_and_a_few_events_that_do_not_matter_are_no_risk() -> None:
+    """The first is all of the reference there; of the second there are some events, as many as the ratio says."""
+    assert state(SparseRegion(0.8, 0.0, 0.8, 0.0), support=0.0) == "pass"
+    assert state(SparseRegion(0.1, 8.0, 0.02, 0.2), support=0.1) == "pass"

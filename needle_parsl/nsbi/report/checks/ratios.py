@@ -231,7 +231,8 @@ def _overtraining(name: str, numbers: RatioDiagnostics, limits: Diagnostics, run
 def _support(name: str, numbers: RatioDiagnostics, limits: Diagnostics, run: Run) -> Found:
     found = run.sparse.get(name)
     if found and found.shift is not None:
-        yield _risk(found.share, found.shift, _limits(limits.support)), _sparse(name, found), found.shift
+        share = min(numbers.support, found.empty)
+        yield _risk(share, found.shift, _limits(limits.support)), _sparse(name, found), found.shift
         return
     yield (
         above(numbers.support, _limits(limits.support)),
@@ -240,15 +241,15 @@ def _support(name: str, numbers: RatioDiagnostics, limits: Diagnostics, run: Run
 
 
 def _risk(share: float, shift: float, limits: Mapping[str, float]) -> State:
-    """Judge a sparse region by what it may do to the fit; a large one is a warning where it does little."""
+    """Judge a sparse region by what it may do to the fit; it is a warning where that is little, and much of the process has no reference."""
     large: State = "warning" if above(share, limits) == "fail" else "pass"
     return worst(iter([above(shift, SPARSE), large]))
 
 
 def _sparse(name: str, found: SparseRegion) -> str:
     return (
-        f"{100 * found.share:.1f} % of {name} is where what its ratio is learned against has {found.effective:.1f} effective events. Were ln r "
-        f"wrong there by as much as so few events allow, the parameter of interest would move by {found.shift:.2g} of its error."
+        f"{100 * found.share:.1f} % of {name} is where what its ratio is learned against has {found.effective:.1f} effective events, "
+        f"{100 * found.empty:.1f} % where it has none. Were ln r wrong there by as much as so few events allow, the parameter of interest would move by {found.shift:.2g} of its error."
     )
 
 

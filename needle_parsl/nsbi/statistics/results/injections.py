@@ -78,6 +78,8 @@ class SparseRegion(JsonRecord):
     """Of the process."""
     effective: float
     """Events there of what it is learned against."""
+    empty: float
+    """Share of the process where there are none."""
     shift: float | None
     """Of the parameter of interest, in errors of the Asimov fit, if ln r were off there by one over the root of these events, or by 1; None
     without an error."""
