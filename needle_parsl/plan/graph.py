@@ -349,11 +349,11 @@ def _closing(graph: Graph, asimov: Task, estimators: Mapping[str, Task], stores:
 
 
 def _against(analysis: Analysis) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Say against which samples the ratio of each process is learned: the reference, or all other processes by one network."""
-    names = tuple(analysis.model.processes)
-    if catalogue.loss(analysis.training.loss).classes:
-        return tuple((name, tuple(other for other in names if other != name)) for name in names)
-    return tuple((name, tuple(analysis.ratios.reference)) for name in names)
+    """Say against which samples the ratio of each process that is not in the reference is learned: that, or by one network all other processes."""
+    names, reference = tuple(analysis.model.processes), tuple(analysis.ratios.reference)
+    every = catalogue.loss(analysis.training.loss).classes
+    learned = [name for name in names if name not in reference]
+    return tuple((name, tuple(n for n in names if n != name) if every else reference) for name in learned)
 
 
 def _count(graph: Graph, region: str, stores: Mapping[str, Task]) -> Task:

@@ -131,7 +131,6 @@ def test_an_empty_gap_is_sparse_and_signed_weights_are_borne() -> None:
     for weight in (np.ones(30_000), signs):
         found = Sparse.of(above, below, np.ones(6000), weight)
         assert found.share == pytest.approx(1 / 3, abs=0.05)
-        assert found.share - 0.05 < found.empty <= found.share
         assert found.holds(np.array([0.5, 1.5, 2.5])).tolist() == [False, True, False]
 
 

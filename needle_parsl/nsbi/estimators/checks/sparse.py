@@ -29,8 +29,6 @@ class Sparse:
     """Of the numerator."""
     effective: float
     """Events of the reference."""
-    empty: float
-    """Share of the numerator in bins without any."""
 
     @staticmethod
     def of(above: Floats, below: Floats, target: Floats, reference: Floats) -> Sparse:
@@ -50,9 +48,8 @@ class Sparse:
         few = np.minimum.accumulate(together < LEAST)
         bins = np.zeros(BINS, np.bool_)
         bins[order[few]] = True
-        shares = np.bincount(place, target, BINS) / target.sum()
-        effective = float(together[few][-1]) if few.any() else 0.0
-        return Sparse(edges, bins, float(shares[bins].sum()), effective, float(shares[sums[1] == 0].sum()))
+        share = np.bincount(place, target, BINS)[bins].sum() / target.sum()
+        return Sparse(edges, bins, float(share), float(together[few][-1]) if few.any() else 0.0)
 
     def holds(self, log_ratio: Floats) -> npt.NDArray[np.bool_]:
         """Say which events are there, shape (N,)."""

@@ -231,8 +231,7 @@ def _overtraining(name: str, numbers: RatioDiagnostics, limits: Diagnostics, run
 def _support(name: str, numbers: RatioDiagnostics, limits: Diagnostics, run: Run) -> Found:
     found = run.sparse.get(name)
     if found and found.shift is not None:
-        share = min(numbers.support, found.empty)
-        yield _risk(share, found.shift, _limits(limits.support)), _sparse(name, found), found.shift
+        yield _risk(found.beyond, found.shift, _limits(limits.support)), _sparse(name, found), found.shift
         return
     yield (
         above(numbers.support, _limits(limits.support)),
@@ -240,16 +239,16 @@ def _support(name: str, numbers: RatioDiagnostics, limits: Diagnostics, run: Run
     )
 
 
-def _risk(share: float, shift: float, limits: Mapping[str, float]) -> State:
-    """Judge a sparse region by what it may do to the fit; it is a warning where that is little, and much of the process has no reference."""
-    large: State = "warning" if above(share, limits) == "fail" else "pass"
+def _risk(beyond: float, shift: float, limits: Mapping[str, float]) -> State:
+    """Judge a sparse region by what it may do to the fit; where that is little, a large part beyond the reference is a warning."""
+    large: State = "warning" if above(beyond, limits) == "fail" else "pass"
     return worst(iter([above(shift, SPARSE), large]))
 
 
 def _sparse(name: str, found: SparseRegion) -> str:
     return (
         f"{100 * found.share:.1f} % of {name} is where what its ratio is learned against has {found.effective:.1f} effective events, "
-        f"{100 * found.empty:.1f} % where it has none. Were ln r wrong there by as much as so few events allow, the parameter of interest would move by {found.shift:.2g} of its error."
+        f"and {100 * found.beyond:.1f} % beyond all of them. Were ln r wrong there by as much as so few events allow, the parameter of interest would move by {found.shift:.2g} of its error."
     )
 
 

@@ -72,17 +72,17 @@ class GroupNormalisation(JsonRecord):
 
 @dataclass(frozen=True)
 class SparseRegion(JsonRecord):
-    """Where what the ratio of a process is learned against has fewer than 10 effective events all together."""
+    """Where what the ratio of a process is learned against has fewer than 10 effective events all together, by ln r, and where it has none, by features."""
 
     share: float
-    """Of the process."""
+    """Of the process, where there are few."""
     effective: float
     """Events there of what it is learned against."""
-    empty: float
-    """Share of the process where there are none."""
+    beyond: float
+    """Share of the process beyond all events of what it is learned against, in the feature in which that is most."""
     shift: float | None
-    """Of the parameter of interest, in errors of the Asimov fit, if ln r were off there by one over the root of these events, or by 1; None
-    without an error."""
+    """Of the parameter of interest, in errors of the Asimov fit, if ln r were off by one over the root of these events where there are few, and by 1
+    where there are none; None without an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,4 +100,4 @@ class InjectionTests(JsonRecord):
     halves: tuple[Injection, ...] = ()
     toys: ToyScatter | None = None
     sparse: Mapping[str, SparseRegion] = field(default_factory=dict)
-    """By process with a ratio."""
+    """By process that is not in the reference."""
