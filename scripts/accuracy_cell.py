@@ -215,11 +215,11 @@ def quantiles(values: Floats, weight: Floats) -> tuple[float, float]:
 
 
 def measure(task: Task, out: Path) -> list[dict[str, Any]]:
-    """Run every seed and compare; a line of progress for each.
+    """Run every seed that is not kept from before and compare; a line of progress for each.
 
     Args:
         task: What.
-        out: A folder for events and run.
+        out: A folder for events, runs, and the cells that are kept.
 
     Returns:
         A cell for each seed; one that ended without a result has only the reason, `failed`.
@@ -229,6 +229,9 @@ def measure(task: Task, out: Path) -> list[dict[str, Any]]:
     truth: Truth | None = None
     written: dict[int, Path] = {}
     for seed in task.seeds:
+        if known := read(task, seed, out):
+            cells.append(known)
+            continue
         began, wall = cpu(), time.time()
         sample = seed if task.resample else 1
         folder = out / f"{problem.name}_{task.events}_{sample}"
@@ -251,9 +254,44 @@ def measure(task: Task, out: Path) -> list[dict[str, Any]]:
             "cpu": {name: round(seconds, 2) for name, seconds in used.items()},
             "wall": round(time.time() - wall, 1),
         }
-        cells.append(cell)
+        cells.append(keep(task, cell, out))
         print(said(cell), file=sys.stderr, flush=True)
     return cells
+
+
+def kept(problem: str, events: int, seed: int, out: Path) -> Path:
+    """Say where a cell is kept as soon as it has ended."""
+    return out / "cells" / f"{problem}_{events}_{seed}.json"
+
+
+def conditions(task: Task) -> dict[str, Any]:
+    """Give what a cell was measured with, beside its problem, size and seed."""
+    return {"settings": list(task.settings), "data": task.data, "resample": task.resample}
+
+
+def keep(task: Task, cell: dict[str, Any], out: Path) -> dict[str, Any]:
+    """Write a cell down, so that an invocation that is ended loses only what it is at; give it as it is read."""
+    path = kept(task.problem, task.events, cell["seed"], out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps({"with": conditions(task), "cell": cell}, default=float, indent=1))
+    part.replace(path)
+    return dict(json.loads(path.read_text())["cell"])
+
+
+def read(task: Task, seed: int, out: Path) -> dict[str, Any] | None:
+    """Read a cell that an earlier invocation has kept; None where there is none, one of other conditions, or a failure."""
+    path = kept(task.problem, task.events, seed, out)
+    stored = json.loads(path.read_text()) if path.exists() else {}
+    usable = stored.get("with") == conditions(task) and "failed" not in stored["cell"]
+    return stored["cell"] if usable else None
+
+
+def all_seeds(task: Task, out: Path) -> tuple[int, ...]:
+    """List the seeds that are asked for, and those that earlier invocations have kept."""
+    paths = (out / "cells").glob(f"{task.problem}_{task.events}_*.json")
+    found = [int(path.stem.rpartition("_")[2]) for path in paths]
+    return tuple(sorted({*task.seeds, *(seed for seed in found if read(task, seed, out))}))
 
 
 @dataclass(frozen=True)
@@ -391,7 +429,8 @@ def main() -> None:
     """Do what the first argument says as JSON, in the folder that the second one names; print cells as JSON."""
     wanted: dict[str, Any] = json.loads(sys.argv[1])
     lists = {"seeds": tuple(wanted["seeds"]), "settings": tuple(wanted["settings"])}
-    print(json.dumps(measure(Task(**(wanted | lists)), Path(sys.argv[2]))))
+    task, out = Task(**(wanted | lists)), Path(sys.argv[2])
+    print(json.dumps(measure(replace(task, seeds=all_seeds(task, out)), out)))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,17 @@
     bench_accuracy.py                                  the table of docs/accuracy.md
     bench_accuracy.py --quick                          two problems, small, one seed
     bench_accuracy.py --problems student,peak --sizes 200000 --seeds 1,2 --set ensemble.combine=mean_log
+    bench_accuracy.py --out accuracy --table          the table of what is in the folder, without measuring
+
+Below the table is what it took, and which problems miss what is wanted of them, by how much.
 
 Every problem is written as an analysis with nothing but what has no default, run in-process at the site `local` up to the
 Asimov fit and what is injected beside it, and its estimators are applied to data sets thrown from the exact densities. Each data
 set is fitted with learned ratios and the yields and Z of the run, with exact ratios, yields and Z, and, for what the finite simulation
 does, with exact ratios that are normalised on the events of the run. Two problems run side by side, one thread each.
-Into the folder `--out` go `accuracy.md`, the table, and `accuracy.json`, every number; the last line is one of JSON.
+Into the folder `--out` go `accuracy.md`, the table, and `accuracy.json`, every number; the last line is one of JSON. What has been measured
+with the same options is kept there, seed by seed, and counts in the table of a later invocation: one that was ended goes on where it was,
+and `--seeds 2,3` adds to `--seeds 1`. Take another folder after a change of the program.
 """
 
 from __future__ import annotations
@@ -20,15 +25,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import measuring  # type: ignore[import-not-found]  # scripts find what stands beside them
 import numpy as np
-from accuracy_cell import EXTRA, PROBLEMS, SHAPE, Task, both, moved  # type: ignore[import-not-found]
+from accuracy_cell import EXTRA, PROBLEMS, SHAPE, Task, all_seeds, both, moved, read  # type: ignore[import-not-found]
 
 HEADER = (
     "problem", "events", "mean shift [seeds]", "of it finite", "spread", "worst", "error / exact", "total / exact",
@@ -37,6 +42,57 @@ HEADER = (
 )  # fmt: skip
 TRAINING = ("train", "combine", "covariance")
 """Stages that make estimators."""
+Row = Mapping[str, Any]
+"""What is known of one problem at one size, see `summary`."""
+
+
+class Target(NamedTuple):
+    """What is wanted of every problem."""
+
+    name: str
+    low: float
+    high: float
+    of: Callable[[Row], tuple[float, ...]]
+    """Gives the numbers that are to be within these limits."""
+
+
+MANY = 100_000
+"""Events of a process from which on ratios are wanted as good as exact ones."""
+OF_MANY = (
+    Target("mean shift", -0.15, 0.15, lambda row: (row["mean"],)),
+    Target("spread", 0.0, 0.3, lambda row: (row["spread"],)),
+    Target("error / exact", 0.95, 1.10, lambda row: (row["error"],)),
+)
+"""With so many events."""
+OF_FEW = (
+    Target("halves, mean of both", 0.0, 0.3, lambda row: (row["halves"],)),
+    Target("injected, come back", 0.9, 1.1, lambda row: row["back"]),
+    Target("total / exact", 0.95, np.inf, lambda row: (row["total"],)),
+)
+"""With fewer."""
+COVERED = Target("stated error covers", 0.63, 0.73, lambda row: (row["covers"],))
+"""Of all data sets of a size together."""
+
+
+class Miss(NamedTuple):
+    """A number that is not as it is wanted."""
+
+    problem: str
+    events: int
+    target: Target
+    found: float
+
+    @property
+    def by(self) -> float:
+        """Give the distance from the limit."""
+        return max(self.target.low - self.found, self.found - self.target.high)
+
+    def line(self) -> str:
+        """Write a row of the table."""
+        low, high = self.target.low, self.target.high
+        wanted = f"{low:g} to {high:g}" if high < np.inf else f"{low:g} at least"
+        cells = self.problem, f"{self.events:,}", self.target.name, wanted, f"{self.found:.3f}", f"{self.by:.3f}"
+        return "| " + " | ".join(cells) + " |"
 
 
 def unit(task: Task, folder: Path) -> list[dict[str, Any]]:
@@ -199,6 +255,33 @@ def limits(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float, s
     return found
 
 
+def misses(rows: Sequence[Row]) -> list[Miss]:
+    """List what is not as it is wanted, of each problem the worst of each kind; what is not known misses nothing."""
+    found = []
+    for row in (row for row in rows if "mean" in row):
+        for target in OF_MANY if row["events"] >= MANY else OF_FEW:
+            own = [Miss(row["problem"], row["events"], target, value) for value in target.of(row)]
+            found.append(max(own, key=lambda miss: miss.by))
+    for events in {row["events"] for row in rows if "mean" in row and row["events"] < MANY}:
+        covers = np.mean([row["covers"] for row in rows if "mean" in row and row["events"] == events])
+        found.append(Miss("all", events, COVERED, float(covers)))
+    return [miss for miss in found if miss.by > 0]
+
+
+def missed(rows: Sequence[Row]) -> str:
+    """Write what is not as it is wanted, and what has no result."""
+    lost = [f"{row['problem']} ({row['events']:,})" for row in rows if row["failed"] or row["lost"]]
+    head = ["problem", "events", "what", "wanted", "found", "missed by"]
+    lines = [
+        f"Without a result, or with fits that did not converge: {', '.join(lost) or 'none'}.", "",
+        "| " + " | ".join(head) + " |", "|" + "---|" * len(head),
+    ]  # fmt: skip
+    found = misses(rows)
+    return (
+        "\n".join([*lines, *(miss.line() for miss in found), ""]) if found else lines[0] + " All is as it is wanted.\n"
+    )
+
+
 def parsed() -> argparse.Namespace:
     """Read the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -213,6 +296,7 @@ def parsed() -> argparse.Namespace:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the analyses"
     )
     parser.add_argument("--resample", action="store_true", help="simulate anew for every seed")
+    parser.add_argument("--table", action="store_true", help="measure nothing: make the table of what --out has kept")
     parser.add_argument("--processes", type=int, default=2, help="problems side by side")
     parser.add_argument(
         "--out",
@@ -227,6 +311,8 @@ def parsed() -> argparse.Namespace:
     options.data = options.data or (10 if small else 20)
     if unknown := [name for name in options.problems if name not in PROBLEMS]:
         parser.error(f"--problems {unknown[0]}: there is no such problem; there are {', '.join(PROBLEMS)}")
+    if options.table and not options.out:
+        parser.error("--table: say by --out where cells are kept")
     return options
 
 
@@ -237,8 +323,16 @@ def measured(options: argparse.Namespace, folder: Path) -> list[list[dict[str, A
         for events in sorted(options.sizes, reverse=True)
         for name in options.problems
     ]
+    if options.table:
+        return [cells for task in tasks if (cells := known(task, folder))]
     with ThreadPoolExecutor(options.processes) as pool:
         return list(pool.map(lambda task: unit(task, folder), tasks))
+
+
+def known(task: Task, folder: Path) -> list[dict[str, Any]]:
+    """Read what has been kept of a problem at one size, whatever its seeds."""
+    found = [read(task, seed, folder) for seed in all_seeds(replace(task, seeds=()), folder)]
+    return [cell for cell in found if cell]
 
 
 def main() -> None:
@@ -248,7 +342,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         found = measured(options, (options.out or Path(temporary)) / "work")
     rows = [summary(cells) for cells in found]
-    text = markdown(rows, options.set, options.data)
+    minutes = sum(sum(cell["cpu"].values()) for cells in found for cell in cells) / 60
+    spent = f"{minutes:.0f} CPU minutes, {sum(map(len, found))} runs."
+    text = "\n".join([markdown(rows, options.set, options.data), spent, "", missed(rows)])
     if options.out:
         (options.out / "accuracy.md").write_text(text, encoding="utf-8")
         (options.out / "accuracy.json").write_text(json.dumps(found, default=float, indent=1), encoding="utf-8")

@@ -87,6 +87,43 @@ def test_runs_without_a_result_are_counted(cell: Any, tmp_path: Path, capsys: py
     assert last.count("|") == len(bench_accuracy.HEADER) + 1
 
 
+def test_what_has_been_measured_counts_in_a_later_table(cell: Any, tmp_path: Path) -> None:
+    """Seeds of earlier invocations are read with the options they were measured with, and no failures."""
+    import bench_accuracy
+
+    task = cell.Task("gaussian", 1000, (2,), (), 2, resample=False)
+    for seed in (3, 1):
+        cell.keep(task, {"problem": "gaussian", "seed": seed, "spread": np.float64(0.5)}, tmp_path)
+    cell.keep(task, {"seed": 4, "failed": "no fit"}, tmp_path)
+    assert cell.all_seeds(task, tmp_path) == (1, 2, 3)
+    assert [one["seed"] for one in bench_accuracy.known(task, tmp_path)] == [1, 3]
+    assert cell.read(task, 1, tmp_path) == {"problem": "gaussian", "seed": 1, "spread": 0.5}
+    assert cell.read(replace(task, data=3), 1, tmp_path) is None
+    assert cell.read(replace(task, settings=("seed=9",)), 1, tmp_path) is None
+
+
+@pytest.mark.usefixtures("cell")
+def test_problems_that_miss_a_target_are_named_with_by_how_much() -> None:
+    import bench_accuracy
+
+    good = {"mean": 0.1, "spread": 0.2, "error": 1.0, "halves": 0.1, "back": (0.95, 1.0), "total": 1.2, "covers": 0.68, "failed": [], "lost": 0}  # fmt: skip
+    rows = [{"problem": name, "events": size, **good} for name in ("gaussian", "peak") for size in (200_000, 5000)]
+    assert bench_accuracy.misses(rows) == []
+    assert "none. All is as it is wanted." in bench_accuracy.missed(rows)
+    rows[0] |= {"mean": -0.24, "error": 0.93, "halves": 1.0}  # halves are asked of few events alone
+    rows[3] |= {"back": (0.2, 1.0), "covers": 0.28, "lost": 1}
+    found = {(miss.problem, miss.events, miss.target.name): miss.by for miss in bench_accuracy.misses(rows)}
+    assert found == {
+        ("gaussian", 200_000, "mean shift"): pytest.approx(0.09),
+        ("gaussian", 200_000, "error / exact"): pytest.approx(0.02),
+        ("peak", 5000, "injected, come back"): pytest.approx(0.7),
+        ("all", 5000, "stated error covers"): pytest.approx(0.15),
+    }
+    text = bench_accuracy.missed(rows)
+    assert "did not converge: peak (5,000)." in text
+    assert "| gaussian | 200,000 | mean shift | -0.15 to 0.15 | -0.240 | 0.090 |" in text
+
+
 def modelled(problem: Problem) -> Model:
     table = problem.model()
     nuisances = {name: Nuisance(**one) for name, one in table["nuisances"].items()}

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import takewhile
 
 from needle_parsl import addresses
-from needle_parsl.analysis import Analysis, Data, Sample, Source, recommended, unused
+from needle_parsl.analysis import Analysis, Data, Sample, Source, catalogue, recommended, unused
 from needle_parsl.densities import Density
 from needle_parsl.errors import InputError, closest
 from needle_parsl.plan import estimators as estimating
@@ -359,11 +359,20 @@ def _closing(graph: Graph, asimov: Task, estimators: Mapping[str, Task], stores:
         salt=graph.salt("closing"),
         normalisations=tuple(t.name for t in known.values()),
         points=tuple(tuple(point.items()) for point in estimating.reference_yields(graph.analysis).points),
+        against=_against(graph.analysis),
     )
     counts = [task for task in graph.tasks if task.stage.name == "count"]
     read = [stores[density.name] for density in spec.simulation.varied]
     made = [estimators[name] for name in spec.simulation.ratios]
     return [graph.add("interval", "closure", spec, asimov, *counts, *made, *read, *known.values())]
+
+
+def _against(analysis: Analysis) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Say against which samples the ratio of each process that is not in the reference is learned: that, or by one network all other processes."""
+    names, reference = tuple(analysis.model.processes), tuple(analysis.ratios.reference)
+    every = catalogue.loss(analysis.training.loss).classes
+    learned = [name for name in names if name not in reference]
+    return tuple((name, tuple(n for n in names if n != name) if every else reference) for name in learned)
 
 
 def _count(graph: Graph, region: str, stores: Mapping[str, Task]) -> Task:

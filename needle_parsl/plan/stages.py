@@ -120,7 +120,7 @@ ALL = (
     Stage(name="export", version=1, place="estimators/{}.json", work=f"{_TASKS}.estimators:export", networked=True),
     Stage(
         name="diagnose",
-        version=7,
+        version=8,
         place="estimators/{}/diagnostics.json",
         work=f"{_TASKS}.estimators:diagnose",
         networked=True,
@@ -158,7 +158,7 @@ ALL = (
     ),
     Stage(name="neyman", version=7, place="intervals/{}.json", work=f"{_TASKS}.toys:neyman"),
     Stage(name="coverage", version=4, place="intervals/{}.json", work=f"{_TASKS}.toys:coverage"),
-    Stage(name="report", version=6, place="{}", work=f"{_TASKS}.report:report"),
+    Stage(name="report", version=7, place="{}", work=f"{_TASKS}.report:report"),
 )
 """The stages of needle, in their order."""
 STAGES = {stage.name: stage for stage in ALL}

@@ -207,6 +207,7 @@ def _injections(root: str, spec: specs.Closing) -> InjectionTests:
         spec.salt,
         normalisation={name: _normalisation(root, name) for name in spec.normalisations},
         points=[dict(point) for point in spec.points],
+        against=dict(spec.against),
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from needle_parsl import plan
 from needle_parsl.analysis import load
 from needle_parsl.errors import InputError
-from needle_parsl.plan import task_json
+from needle_parsl.plan import specs, task_json
 
 
 def build(folder: Path, *settings: str, pack: int = 4, digest: str = "d", rows: int = 100) -> plan.Plan:
@@ -69,6 +69,18 @@ def test_every_task_comes_after_what_it_needs_and_has_its_own_key(small_inputs: 
         assert set(task.after) <= seen
         assert task.key not in seen
         seen.add(task.key)
+
+
+def test_closure_knows_against_what_ratios_are_learned(small_inputs: Path) -> None:
+    """Binary networks against the reference, one of all processes against all others."""
+    known = {}
+    for loss in ("carl", "multiclass"):
+        (known[loss],) = (
+            dict(task.spec.against)
+            for task in build(small_inputs, f"training.loss='{loss}'").tasks
+            if isinstance(task.spec, specs.Closing)
+        )
+    assert known["carl"] == known["multiclass"] == {"signal": ("background",)}
 
 
 def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> None:

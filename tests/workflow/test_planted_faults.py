@@ -150,6 +150,14 @@ def missing(case: Case) -> None:
         case.files[name] = {key: column[kept] for key, column in case.files[name].items()}
 
 
+def scarce(case: Case) -> None:
+    """Where the signal is, a handful of simulated events stands for some hundred of the background."""
+    case.files["signal"] = case.sample(3.0, 0.7, 150, 0)
+    case.files["background"] = case.sample(0.0, 1.0, 20_000, 10**6, events=1000)
+    case.files |= {"up": case.moved(0.05, 1.02), "down": case.moved(-0.05, 0.98)}
+    case.keys["split"] = "min_events = 10"
+
+
 def not_described(case: Case) -> None:
     case.files["data"] = case.data(0.6)
 
@@ -164,7 +172,7 @@ def few_toys(case: Case) -> None:
 
 FAULTS: dict[Callable[[Case], None], set[str]] = {
     identical: {"variation samples"}, halved: {"variation samples"}, same_side: {"variation samples"}, leaking: {"leaks"}, probability: {"outputs"},
-    wrong_sign: {"events"}, missing: {"support", "outside"}, not_described: {"goodness"}, untrained: {"information", "slopes"}, few_toys: {"toys", "coverage"},
+    wrong_sign: {"events"}, missing: {"support", "outside"}, scarce: {"support"}, not_described: {"goodness"}, untrained: {"information", "slopes"}, few_toys: {"toys", "coverage"},
 }  # fmt: skip
 
 

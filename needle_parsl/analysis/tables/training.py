@@ -262,7 +262,8 @@ class Diagnostics:
     auc: tuple[float, float] = (0.51, 0.55)
     """Area under the curve of a small network that tells them apart, where it is significant. Unit: area."""
     support: tuple[float, float] = (0.01, 0.05)
-    """Share of the numerator where the reference has fewer than 10 effective events. Unit: fraction of the weight."""
+    """Share of the numerator where the reference has fewer than 10 effective events all together. Where ratios of processes are normalised
+    at the yields, more than the second number beyond all of them gives a warning, and what ratios there may do to the fit a failure (docs/learning.md). Unit: fraction of the weight."""
     variation: tuple[float, float] = (0.3, 1.0)
     """|ln| of the yield of a varied sample over the nominal one: 0.3 is a change by a third. Unit: logarithm of a ratio of yields."""
     failed: tuple[float, float] = (0.0, 0.1)

@@ -11,7 +11,8 @@ from scipy.special import expit
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import wifi
 from needle_parsl.nsbi.estimators.checks.distances import distances
-from needle_parsl.nsbi.estimators.checks.health import agreement, overtraining, support
+from needle_parsl.nsbi.estimators.checks.health import agreement, overtraining
+from needle_parsl.nsbi.estimators.checks.sparse import Sparse
 from needle_parsl.nsbi.estimators.checks.twosample import two_sample
 from needle_parsl.nsbi.estimators.estimator import Estimator, normalisation
 from needle_parsl.nsbi.estimators.results import (
@@ -67,7 +68,7 @@ def diagnose(
         two_sample=two_sample(numerator, denominator, reweighted, estimator.transform),
         calibration=_calibration(learned, numerator, denominator),
         ensemble=agreement(members),
-        support=support(*learned, numerator.weight, denominator.weight),
+        support=Sparse.of(*learned, numerator.weight, denominator.weight).share,
         overtraining=overtraining(estimator, trained, (_some(numerator), _some(denominator))),
         exact=None if exact is None else _against(estimator, learned, exact, (numerator, denominator)),
     )

@@ -187,7 +187,7 @@ class RatioDiagnostics(JsonRecord):
     """Of the score."""
     ensemble: Agreement
     support: float
-    """Share of the numerator where the reference has fewer than 10 effective events."""
+    """Share of the numerator where the reference has fewer than 10 effective events all together."""
     overtraining: Overtraining
     exact: Truth | None
     """None where the truth is not known."""

@@ -4,8 +4,9 @@
 - Injected signals: data with another signal must return it.
 - Halves: ratios normalised on one half of the simulated events must close on the other.
 - Toys: the scatter of fits of thrown events must be their error.
+- Sparse regions: where there are too few events to learn a ratio, it must not matter.
 
-All but the toys are weighted simulation, without statistical scatter: what is off is off because of ratios or of their finite simulation.
+The injections and halves are weighted simulation, without statistical scatter: what is off is off because of ratios or of their finite simulation.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from needle_parsl.nsbi.statistics.results import (
     ReturnedParameter,
     ToyScatter,
 )
+from needle_parsl.nsbi.statistics.sparse_regions import sparse_regions
 from needle_parsl.nsbi.statistics.toys import pool as toys
 
 Floats = npt.NDArray[np.float64]
@@ -212,6 +214,7 @@ def inject(
     *,
     normalisation: Mapping[str, GroupNormalisation],
     points: Sequence[Mapping[str, float]],
+    against: Mapping[str, Sequence[str]],
 ) -> InjectionTests:
     """Inject variations and signals, normalise on halves, and throw toys.
 
@@ -224,6 +227,7 @@ def inject(
         salt: Of halves and toys.
         normalisation: How ratios were normalised, by group.
         points: At which parameters.
+        against: See `sparse_regions`.
     """
     return InjectionTests(
         points=tuple(points),
@@ -233,4 +237,5 @@ def inject(
         signals=tuple(signals(build, simulation, poi)),
         halves=tuple(halves(build, simulation, salt)),
         toys=scatter(build, simulation, poi, salt),
+        sparse=sparse_regions(build, simulation, poi, against),
     )

@@ -152,6 +152,8 @@ class Closing:
     """Names of what was normalised at the expected yields."""
     points: tuple[tuple[tuple[str, float], ...], ...]
     """The parameters of which these are the yields, or their mean; nominal ones first."""
+    against: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), metadata=IF_SAID)
+    """By process that is not in the reference, the samples against which its ratio is learned."""
 
 
 @dataclass(frozen=True)

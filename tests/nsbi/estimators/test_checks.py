@@ -11,6 +11,7 @@ from scipy import stats
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import composing
 from needle_parsl.nsbi.estimators.checks import distances, health
+from needle_parsl.nsbi.estimators.checks.sparse import Sparse
 from needle_parsl.nsbi.estimators.checks.twosample import two_sample
 from needle_parsl.nsbi.training import networks, packs
 from needle_parsl.nsbi.transforms.transform import Transform
@@ -107,9 +108,30 @@ def test_spread_falls_with_the_root_of_the_size_until_what_is_common() -> None:
 def test_support() -> None:
     rng = np.random.default_rng(5)
     above, ones = rng.normal(0, 1, 4000), np.ones(4000)
-    assert health.support(above, rng.normal(0, 1, 4000), ones, ones) == 0
+    assert Sparse.of(above, rng.normal(0, 1, 4000), ones, ones).share == 0
     # no reference above 0, and so none for half of the numerator
-    assert health.support(above, -np.abs(rng.normal(0, 1, 4000)), ones, ones) == pytest.approx(0.5, abs=0.03)
+    assert Sparse.of(above, -np.abs(rng.normal(0, 1, 4000)), ones, ones).share == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_wide_region_of_few_events_in_each_bin_is_supported() -> None:
+    """A thousand events of the reference, 60 of them under two thirds of the numerator: two in each bin."""
+    rng = np.random.default_rng(6)
+    above = np.r_[rng.uniform(2, 3, 4000), rng.uniform(0, 1, 2000)]
+    below = np.r_[rng.uniform(2, 3, 60), rng.uniform(0, 1, 940)]
+    found = Sparse.of(above, below, np.ones(6000), np.ones(1000))
+    assert 0 < found.share < 0.3
+    assert 0 < found.effective < 10
+    assert found.holds(above).mean() == pytest.approx(found.share, abs=0.01)
+
+
+def test_an_empty_gap_is_sparse_and_signed_weights_are_borne() -> None:
+    rng = np.random.default_rng(7)
+    above, below = rng.uniform(0, 3, 6000), rng.choice([0.5, 2.5], 30_000) + rng.uniform(-0.5, 0.5, 30_000)
+    signs = rng.choice([1.0, 1.0, 1.0, -1.0], 30_000)
+    for weight in (np.ones(30_000), signs):
+        found = Sparse.of(above, below, np.ones(6000), weight)
+        assert found.share == pytest.approx(1 / 3, abs=0.05)
+        assert found.holds(np.array([0.5, 1.5, 2.5])).tolist() == [False, True, False]
 
 
 def test_overtraining_is_seen_in_events_that_the_ratio_knows() -> None:

@@ -194,7 +194,7 @@ def numbers(effective: float, chi2: float = 12.0, p_value: float = 0.4) -> Ratio
 
 def of_ratio(found: RatioDiagnostics) -> dict[str, str]:
     return {
-        name: worst(said[0] for said in check.look("signal", found, Diagnostics(), 1))
+        name: worst(said[0] for said in check.look("signal", found, Diagnostics(), ratio_checks.Run()))
         for name, check in ratio_checks.CHECKS.items()
     }
 

@@ -20,9 +20,6 @@ from needle_parsl.nsbi.estimators.results import (
 Floats = npt.NDArray[np.float64]
 BINS = 30
 """Of the histograms of ln r in training and test events."""
-SUPPORT_BINS = 50
-LEAST = 10.0
-"""Effective events of the reference below which a bin is said to be without support."""
 
 
 def agreement(members: Floats) -> Agreement:
@@ -51,23 +48,6 @@ def _correlation(members: Floats) -> Correlation | None:
     matrix: Floats = np.asarray(np.corrcoef(members))
     pairs = matrix[np.triu_indices(len(members), 1)]
     return Correlation(float(pairs.mean()), float(pairs.min()))
-
-
-def support(above: Floats, below: Floats, target: Floats, reference: Floats) -> float:
-    """Give the share of the numerator in bins of ln r where the reference has fewer than 10 effective events.
-
-    Args:
-        above: ln r of the numerator, shape (N,).
-        below: ln r of the reference, shape (R,).
-        target: Weights of the numerator.
-        reference: Weights of the reference.
-    """
-    edges = np.quantile(above, np.linspace(0, 1, SUPPORT_BINS + 1)[1:-1])
-    place, other = np.searchsorted(edges, above), np.searchsorted(edges, below)
-    total, squares = (np.bincount(other, w, SUPPORT_BINS) for w in (reference, reference**2))
-    effective = np.divide(total**2, squares, out=np.zeros(SUPPORT_BINS), where=squares > 0)
-    share = np.bincount(place, target, SUPPORT_BINS) / target.sum()
-    return float(share[effective < LEAST].sum())
 
 
 def overtraining(estimator: Estimator, trained: tuple[Events, Events], fresh: tuple[Events, Events]) -> Overtraining:

@@ -105,7 +105,7 @@ def verdict(findings: list[Finding]) -> tuple[State, str]:
 
 
 def _ratios(subject: str, facts: Facts) -> Found:
-    for found in ratios.findings(facts.diagnostics, facts.subject.thresholds):
+    for found in ratios.findings(facts.diagnostics, facts.subject.thresholds, ratios.Run.of(facts)):
         if found.check == subject:
             yield found.state, found.sentence, found.effect
 

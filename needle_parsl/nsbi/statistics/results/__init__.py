@@ -23,6 +23,7 @@ from needle_parsl.nsbi.statistics.results.injections import (
     InjectionTests,
     RatioScale,
     ReturnedParameter,
+    SparseRegion,
     ToyScatter,
 )
 from needle_parsl.nsbi.statistics.results.limits import (
@@ -112,6 +113,7 @@ __all__ = [
     "ScanPoint",
     "Scatter",
     "ScatterBin",
+    "SparseRegion",
     "StripPoint",
     "ToyDiscovery",
     "ToyEstimates",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from needle_parsl.json_records import Json, JsonRecord
 
@@ -70,6 +70,21 @@ class GroupNormalisation(JsonRecord):
     """Of events that did not train, at the yields: before and after; in nats."""
 
 
+@dataclass(frozen=True)
+class SparseRegion(JsonRecord):
+    """Where what the ratio of a process is learned against has fewer than 10 effective events all together, by ln r, and where it has none, by features."""
+
+    share: float
+    """Of the process, where there are few."""
+    effective: float
+    """Events there of what it is learned against."""
+    beyond: float
+    """Share of the process beyond all events of what it is learned against, in the feature in which that is most."""
+    shift: float | None
+    """Of the parameter of interest, in errors of the Asimov fit, if ln r were off by one over the root of these events where there are few, and by 1
+    where there are none; None without an error."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class InjectionTests(JsonRecord):
     """`fits/closure.json`, where ratios are normalised at the yields."""
@@ -84,3 +99,5 @@ class InjectionTests(JsonRecord):
     signals: tuple[Injection, ...] = ()
     halves: tuple[Injection, ...] = ()
     toys: ToyScatter | None = None
+    sparse: Mapping[str, SparseRegion] = field(default_factory=dict)
+    """By process that is not in the reference."""
