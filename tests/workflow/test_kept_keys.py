@@ -61,17 +61,17 @@ KEPT = {
     "normalise": "b82c522c6506",
     "combine": "81955eb452aa",
     "compose": "f9e81adebc59",
-    "diagnose": "204936c55dea",
+    "diagnose": "7e5eaaae492b",
     "evaluate": "1f5a3e557db0",
     "fit": "118aed2f37dc",
-    "interval": "14b941881009",
+    "interval": "68a21f661810",
     "replica": "5527480ccfb2",
     "bootstrap": "c7d16495599e",
     "toys": "5e379209d21d",
     "neyman": "0468b815ebe9",
     "coverage": "8bf1b14440d6",
     "precision": "f4085108477d",
-    "report": "804d3cc79de5",
+    "report": "8e2add58f634",
 }
 """Of the names and keys of each stage, in the order of the plan."""
 
