@@ -100,6 +100,8 @@ class Sampler(CatalogueEntry):
 
     adaptive: bool = False
     """Whether it learns from what was seen."""
+    numbers: bool = False
+    """Whether it knows numbers alone, and one metric."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +242,9 @@ SAMPLERS: Mapping[str, Sampler] = {
     "tpe": Sampler("TPESampler", "tree-structured Parzen estimators", adaptive=True),
     "random": Sampler("RandomSampler", "random numbers"),
     "grid": Sampler("", "every combination, in order"),
-    "cmaes": Sampler("CmaEsSampler", "evolution of a covariance matrix (arXiv:1604.00772)", adaptive=True),
+    "cmaes": Sampler(
+        "CmaEsSampler", "evolution of a covariance matrix (arXiv:1604.00772)", adaptive=True, numbers=True
+    ),
     "qmc": Sampler("QMCSampler", "a quasi-random sequence"),
 }
 COMBINERS: Mapping[str, Combiner] = {

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from needle_parsl.analysis import Search, catalogue
+from needle_parsl.errors import InputError
 from needle_parsl.nsbi.search import design
 from needle_parsl.nsbi.search.design import Design
 from needle_parsl.plan import packing, specs, training
@@ -34,6 +35,11 @@ def search(graph: Graph, ratios: Sequence[specs.Ratio], stores: Mapping[str, Tas
     own = graph.analysis.search
     if own is None:
         return
+    whole = design.complete(own, graph.analysis.training.epochs)
+    if whole < own.taken():
+        raise InputError(
+            f"search.ensemble: asks for the {own.taken()} best, and {whole} trials are trained to their end; expected at most as many, or more trials"
+        )
     subjects = [s for s, _ in training.subjects(graph, ratios) if training.replicas(graph, s)]
     groups = {subject.name: [subject] for subject in subjects} if own.per_ratio else {"": subjects}
     for name, group in groups.items():
@@ -45,6 +51,13 @@ def search(graph: Graph, ratios: Sequence[specs.Ratio], stores: Mapping[str, Tas
         graph.searched[name] = end.name
         graph.ends[end.name] = end
     _section(graph, own)
+
+
+def fewest(search: Search, epochs: int | None, least: int) -> int:
+    """Give the smallest number of trials that leaves as many as the ensemble is made of, and is not below `least`."""
+    numbers = range(least, search.trials)
+    enough = (n for n in numbers if design.complete(replace(search, trials=n), epochs) >= search.taken())
+    return next(enough, search.trials)
 
 
 def _searched(

@@ -176,7 +176,9 @@ def _end(root: str, task: Task, spec: specs.Best) -> Record:
 
 
 def _chosen(spec: specs.Best, trial: Trial) -> Chosen:
-    ends = spec.search.brackets[trial.bracket].epochs
+    ends = spec.search.brackets[trial.bracket].epochs[
+        : len(trial.rungs)
+    ]  # of what ended early where nothing else is left, as far as it was trained
     lengths = ends if ends[-1] else ()
     return Chosen(
         trial=trial.number, settings=trial.settings, lengths=lengths, pack=trial.rungs[-1].pack, words=trial.words()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ SEARCHED = (
 """Keys of `[training]` that may vary."""
 ARGUMENT = "network."
 """What an argument of a network of the user's begins with."""
+MOST = 1000
+"""Values of a key of a grid."""
 SCHEDULERS = ("none", "halving", "hyperband")
 
 
@@ -41,13 +43,29 @@ def check(analysis: Analysis, complain: Complain) -> None:
     _metrics(analysis, search, complain)
     _ensemble(analysis, search, complain)
     _ratios(analysis, search, complain)
+    _sampler(search, axes, complain)
+
+
+def _sampler(search: Search, axes: Mapping[str, Axis], complain: Complain) -> None:
+    """Complain of a sampler that cannot choose from such ranges, or by so many metrics."""
     if search.sampler == "grid":
         for name, axis in axes.items():
-            if not axis.values():
+            if not axis.count():
                 complain(
                     f"search.space.{name}",
                     'has no steps, and sampler = "grid" tries all values; write "grid:" with a list',
                 )
+            elif axis.count() > MOST:
+                complain(
+                    f"search.space.{name}",
+                    f'has {axis.count()} values, and sampler = "grid" tries all; expected at most {MOST}',
+                )
+    if not catalogue.SAMPLERS[search.sampler].numbers:
+        return
+    if len(search.metrics()) > 1:
+        complain("search.sampler", f'"{search.sampler}" knows one metric alone; write "tpe" for several')
+    if axes and all(axis.choices for axis in axes.values()):
+        complain("search.sampler", f'"{search.sampler}" learns of numbers, and the space has lists alone; write "tpe"')
 
 
 def _space(analysis: Analysis, search: Search, complain: Complain) -> dict[str, Axis]:
@@ -119,6 +137,8 @@ def _scheduler(analysis: Analysis, search: Search, complain: Complain) -> None:
     longest = how.max_epochs or analysis.training.epochs
     if how.name in ("halving", "hyperband") and longest is None:
         complain(f"{key}.max_epochs", "is missing; say how long a whole training is, in epochs")
+    elif how.name in ("halving", "hyperband") and longest == 1:
+        complain(f"{key}.max_epochs", f'found 1 epoch, which leaves "{how.name}" nothing to end early; write "none"')
     elif how.grace_period and longest and how.grace_period >= longest:
         complain(
             f"{key}.grace_period",
