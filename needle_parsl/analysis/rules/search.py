@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from needle_parsl.analysis import catalogue, space
+from needle_parsl.analysis.rules import training
 from needle_parsl.analysis.rules.common import known_as
-from needle_parsl.analysis.space import Axis
+from needle_parsl.analysis.space import Axis, Value
 from needle_parsl.analysis.tables import Training
 from needle_parsl.analysis.tables.search import TOP
 from needle_parsl.errors import InputError, near
@@ -85,6 +88,30 @@ def _space(analysis: Analysis, search: Search, complain: Complain) -> dict[str, 
             complain(key, wrong)
         else:
             found[name] = axis
+    _together(analysis, {name: axis for name, axis in found.items() if name in SEARCHED}, complain)
+    return found
+
+
+def _together(analysis: Analysis, axes: Mapping[str, Axis], complain: Complain) -> None:
+    """Hold the ends of ranges, one by one and in pairs, against each other and against what the other tables say."""
+    pairs: list[tuple[str, ...]] = [(name,) for name in axes]
+    pairs += itertools.combinations(axes, 2)
+    known = set(_said(analysis, {}))
+    for names in pairs:
+        for values in itertools.product(*(axes[name].extremes() for name in names)):
+            settings = dict(zip(names, values, strict=True))
+            for key, message in _said(analysis, settings):
+                if (key, message) not in known:
+                    known.add((key, message))
+                    also = "".join(f" with {name} = {settings[name]}" for name in names[1:])
+                    complain(f"search.space.{names[0]}", f"reaches {values[0]}{also}, where {key} {message}")
+
+
+def _said(analysis: Analysis, settings: Mapping[str, Value]) -> list[tuple[str, str]]:
+    """List what the rules of `[training]` say of settings."""
+    found: list[tuple[str, str]] = []
+    tried = replace(analysis, training=replace(analysis.training, **settings))  # type: ignore[arg-type]  # every value is one of its key
+    training.check(tried, lambda key, message: found.append((key, message)))
     return found
 
 
