@@ -92,6 +92,8 @@ class SearchMetric(CatalogueEntry):
     """Whether it needs more than one replica."""
     fitted: bool = False
     """Whether it needs a model, all processes of which one network tells apart."""
+    lacking: str = ""
+    """When it is no number, although the networks have trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +224,11 @@ _ONNX, _TORCH, _ENSEMBLES = f"{_EXPORTING}.aggregation", f"{_EXPORTING}.torch_fi
 SEARCH_METRICS: Mapping[str, SearchMetric] = {
     "val_loss": SearchMetric(f"{_SEARCH}:val_loss", "loss on the validation events"),
     "closure_chi2": SearchMetric(f"{_SEARCH}:closure_chi2", "chi2 / ndf of the reweighted features"),
-    "wasserstein": SearchMetric(f"{_SEARCH}:wasserstein", "Wasserstein distance of the reweighted features"),
+    "wasserstein": SearchMetric(
+        f"{_SEARCH}:wasserstein",
+        "Wasserstein distance of the reweighted features",
+        lacking="there is none of events with negative weights",
+    ),
     "ece": SearchMetric(f"{_SEARCH}:ece", "expected calibration error"),
     "mce": SearchMetric(f"{_SEARCH}:mce", "maximum calibration error"),
     "auc": SearchMetric(f"{_SEARCH}:auc", "area under the ROC curve of the score; larger is better", larger=True),

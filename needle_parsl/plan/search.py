@@ -170,8 +170,13 @@ def _section(graph: Graph, own: Search) -> None:
     """Plan the section of the report."""
     ends = {end.of(specs.Best): end for end in graph.ends.values()}
     spec = specs.SearchSection(
-        searches=tuple((", ".join(best.subjects), end.name) for best, end in ends.items()),
+        searches=tuple((_words(best.subjects), end.name) for best, end in ends.items()),
         search=next(iter(ends)).search,
         replicas=own.replicas,
     )
     graph.add("searched", "", spec, *ends.values())
+
+
+def _words(subjects: Sequence[str]) -> str:
+    """Say what was searched, as people call it: networks of many classes have a name of needle's."""
+    return ", ".join("all ratios" if name.startswith("@") else name for name in subjects)

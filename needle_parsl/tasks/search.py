@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 
 from needle_parsl import files, rundir
+from needle_parsl.analysis import catalogue
 from needle_parsl.errors import NeedleError, TaskError
 from needle_parsl.files import read_json, write_json
 from needle_parsl.nsbi.data import hdf5
@@ -99,11 +100,15 @@ def train(root: str, task: Task, *_before: Record) -> Record:
 def _rung(task: Task, work: Work, values: Mapping[str, list[list[float]]], reason: str) -> Rung:
     """Give what was measured of a trial: of each metric the mean over ratios, replica by replica."""
     joined = {name: [sum(own) / len(own) for own in zip(*each, strict=True)] for name, each in values.items()}
-    reason = reason or next(
-        (f"{name} is no number" for name, own in joined.items() if not all(map(math.isfinite, own))), ""
-    )
+    reason = reason or next((_unknown(name) for name, own in joined.items() if not all(map(math.isfinite, own))), "")
     known = {} if reason else {name: measured(own) for name, own in joined.items()}
     return Rung(epochs=work.epochs, pack=task.name, metrics=known, reason=reason)
+
+
+def _unknown(name: str) -> str:
+    """Say that a metric is no number, and when that is so."""
+    lacking = catalogue.SEARCH_METRICS[name].lacking
+    return f"{name} is no number{'; ' if lacking else ''}{lacking}"
 
 
 def _trial(

@@ -75,6 +75,29 @@ def test_a_pilot_has_the_trials_of_its_ensemble(small_inputs: Path, taken: int) 
     assert build(small_inputs, *own, *fewer).trials == taken
 
 
+def test_networks_of_a_search_have_the_bootstrap_that_the_ensemble_says(small_inputs: Path) -> None:
+    """Also where settings take turns, so that member 4 is the third network of its settings."""
+    more = ('search.ensemble="top:2"', "training.members=6", "training.bootstrap=true", "search.replicas=4")
+    made = build(small_inputs, *SEARCH, *more)
+    (first, *_) = [task for task in made.tasks if task.stage.name == "trials"]
+    tried = {s.ratio.name: {(m.member, m.fold): m for m in s.members} for s in first.spec.subjects}
+    ensemble = [task.spec for task in made.tasks if task.stage.name == "train" and task.spec.ratio.name in tried]
+    kept = [(spec.ratio.name, m) for spec in ensemble for m in spec.members if m.replica >= 0]
+    assert len(kept) == 2 * 4 * len(tried)
+    for name, member in kept:
+        own = tried[name][member.replica, member.fold]
+        assert (member.seed, member.bootstrap) == (own.seed, own.bootstrap)
+        assert own.bootstrap is not None
+
+
+@pytest.mark.parametrize(("loss", "words"), [("multiclass", "all ratios"), ("carl", "signal")])
+def test_the_report_names_what_was_searched(small_inputs: Path, loss: str, words: str) -> None:
+    settings = ("ratios.targets=['signal', 'background']",) if loss == "multiclass" else ()
+    made = build(small_inputs, *SEARCH, f"training.loss={loss}", *settings)
+    (section,) = [task.spec for task in made.tasks if isinstance(task.spec, specs.SearchSection)]
+    assert [said for said, _ in section.searches] == [words]
+
+
 def test_each_ratio_may_have_a_search_of_its_own(small_inputs: Path) -> None:
     made = build(small_inputs, *SEARCH, "search.per_ratio=true", "ratios.reference=['signal', 'background']")
     ends = {task.name for task in made.tasks if isinstance(task.spec, specs.Best)}
