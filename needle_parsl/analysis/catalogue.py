@@ -92,6 +92,8 @@ class SearchMetric(CatalogueEntry):
     """Whether it needs more than one replica."""
     fitted: bool = False
     """Whether it needs a model, all processes of which one network tells apart."""
+    lacking: str = ""
+    """When it is no number, although the networks have trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,8 @@ class Sampler(CatalogueEntry):
 
     adaptive: bool = False
     """Whether it learns from what was seen."""
+    numbers: bool = False
+    """Whether it knows numbers alone, and one metric."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +224,11 @@ _ONNX, _TORCH, _ENSEMBLES = f"{_EXPORTING}.aggregation", f"{_EXPORTING}.torch_fi
 SEARCH_METRICS: Mapping[str, SearchMetric] = {
     "val_loss": SearchMetric(f"{_SEARCH}:val_loss", "loss on the validation events"),
     "closure_chi2": SearchMetric(f"{_SEARCH}:closure_chi2", "chi2 / ndf of the reweighted features"),
-    "wasserstein": SearchMetric(f"{_SEARCH}:wasserstein", "Wasserstein distance of the reweighted features"),
+    "wasserstein": SearchMetric(
+        f"{_SEARCH}:wasserstein",
+        "Wasserstein distance of the reweighted features",
+        lacking="since there is none of events with negative weights",
+    ),
     "ece": SearchMetric(f"{_SEARCH}:ece", "expected calibration error"),
     "mce": SearchMetric(f"{_SEARCH}:mce", "maximum calibration error"),
     "auc": SearchMetric(f"{_SEARCH}:auc", "area under the ROC curve of the score; larger is better", larger=True),
@@ -240,7 +248,9 @@ SAMPLERS: Mapping[str, Sampler] = {
     "tpe": Sampler("TPESampler", "tree-structured Parzen estimators", adaptive=True),
     "random": Sampler("RandomSampler", "random numbers"),
     "grid": Sampler("", "every combination, in order"),
-    "cmaes": Sampler("CmaEsSampler", "evolution of a covariance matrix (arXiv:1604.00772)", adaptive=True),
+    "cmaes": Sampler(
+        "CmaEsSampler", "evolution of a covariance matrix (arXiv:1604.00772)", adaptive=True, numbers=True
+    ),
     "qmc": Sampler("QMCSampler", "a quasi-random sequence"),
 }
 COMBINERS: Mapping[str, Combiner] = {

@@ -40,12 +40,18 @@ class Axis:
     choices: tuple[Value, ...] = ()
     """Of a list; empty for a range."""
 
+    def count(self) -> int:
+        """Count all values; 0 for a range without steps."""
+        if self.choices or (self.step is None and not self.whole):
+            return len(self.choices)
+        return math.floor((self.high - self.low) / (self.step or 1) + 1e-9) + 1
+
     def values(self) -> tuple[Value, ...]:
         """List all values; none for a range without steps."""
         if self.choices or (self.step is None and not self.whole):
             return self.choices
         step = self.step or 1
-        found = [self.low + step * k for k in range(math.floor((self.high - self.low) / step + 1e-9) + 1)]
+        found = [self.low + step * k for k in range(self.count())]
         return tuple(int(value) if self.whole else value for value in found)
 
     def extremes(self) -> tuple[Value, ...]:

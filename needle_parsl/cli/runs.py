@@ -151,7 +151,8 @@ def status(run_name: RunName, as_json: Json = False) -> None:
         remote.ask(run_name, "status", as_json)
         return
     root = find(run_name)
-    state, searches = run_state.read(root), search_progress.lines(root)
+    state = run_state.read(root)
+    searches = search_progress.lines(root, state)
     if as_json:
         json_output.print_json({**state, **({"search": searches} if searches else {})})
         return

@@ -35,6 +35,11 @@ def search(graph: Graph, ratios: Sequence[specs.Ratio], stores: Mapping[str, Tas
     own = graph.analysis.search
     if own is None:
         return
+    whole = design.complete(own, graph.analysis.training.epochs)
+    if whole < own.taken():
+        raise InputError(
+            f"search.ensemble: asks for the {own.taken()} best, and {whole} trials are trained to their end; expected at most as many, or more trials"
+        )
     subjects = [s for s, _ in training.subjects(graph, ratios) if training.replicas(graph, s)]
     groups = {subject.name: [subject] for subject in subjects} if own.per_ratio else {"": subjects}
     for name, group in groups.items():
@@ -57,6 +62,13 @@ def _insist(graph: Graph, own: Search, searched: _Searched) -> None:
         raise InputError(
             f"search.replicas: found {own.replicas}, and an ensemble has {there} networks of the same settings ({folds} folds); expected at most as many"
         )
+
+
+def fewest(search: Search, epochs: int | None, least: int) -> int:
+    """Give the smallest number of trials that leaves as many as the ensemble is made of, and is not below `least`."""
+    numbers = range(least, search.trials)
+    enough = (n for n in numbers if design.complete(replace(search, trials=n), epochs) >= search.taken())
+    return next(enough, search.trials)
 
 
 def _searched(
@@ -177,5 +189,5 @@ def _section(graph: Graph, own: Search) -> None:
 
 
 def _words(subjects: Sequence[str]) -> str:
-    """Name ratios for people; one network may give all of them."""
+    """Say what was searched, as people call it: networks of many classes have a name of needle's."""
     return ", ".join("all ratios" if name.startswith("@") else name for name in subjects)

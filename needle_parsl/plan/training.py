@@ -75,7 +75,7 @@ def members(graph: Graph, ratio: specs.Ratio | specs.Classes) -> list[specs.Memb
             member=member,
             fold=fold,
             seed=graph.salt("member", ratio.name, member // taken, fold),
-            bootstrap=graph.salt("bootstrap", member) if training.bootstrap else None,
+            bootstrap=graph.salt("bootstrap", member // taken) if training.bootstrap else None,
             replica=member // taken if (member // taken, fold) in tried else -1,
             **own[training.entry_of(member)],
         )

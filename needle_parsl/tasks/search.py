@@ -113,14 +113,14 @@ def _trial(
     spec = task.of(specs.Trials)
     try:
         training = prepare(root, subject, task.code, events, work.settings, work.lengths)
-        start = _start(root, work, subject)
+        start = _start(root, task, work, subject)
         trained, going = train_until(
             training.events, training.members, training.settings, start, work.epochs, training.shelf
         )
     except NeedleError as error:  # settings that do not go together, such as heads that do not divide a width
         return {}, str(error)
     packs.put(group.create_group("networks"), trained)
-    _keep(root, task.name, work, subject, going)
+    _keep(root, task, work, subject, going)
     group.attrs["shape"] = json.dumps(asdict(training.settings.shape))
     if reason := next((one.reason for one in trained if one.reason), ""):
         return {}, reason
@@ -128,23 +128,29 @@ def _trial(
     return metrics.measure(spec.metrics, made, _fitted(root, spec, subject)), ""
 
 
-def _state(root: str, pack: str, work: Work, subject: specs.Train) -> tuple[Path, str]:
-    """Give where the state of a trial is kept, and what it is that of: random states differ from process to process, so that it is no output."""
-    path = Path(root) / rundir.TRIAL_STATES / f"{pack}-{work.trial}-{subject.ratio.name}.h5"
-    return path, digest([subject, work.settings, work.lengths])
+def _path(root: str, pack: str, work: Work, subject: specs.Train) -> Path:
+    """Give where the state of a trial is kept: random states differ from process to process, so that it is no output."""
+    return Path(root) / rundir.TRIAL_STATES / f"{pack}-{work.trial}-{subject.ratio.name}.h5"
 
 
-def _keep(root: str, pack: str, work: Work, subject: specs.Train, going: State) -> None:
+def _key(pack: str, work: Work, subject: specs.Train) -> str:
+    """Say what a state is that of: of the pack by its key, which says what code and events it was made from."""
+    return digest([pack, subject, work.settings, work.lengths])
+
+
+def _keep(root: str, task: Task, work: Work, subject: specs.Train, going: State) -> None:
     """Keep what the next rung goes on from."""
-    path, key = _state(root, pack, work, subject)
-    with files.atomic(path) as temporary:
-        state.write(temporary, going, key)
+    with files.atomic(_path(root, task.name, work, subject)) as temporary:
+        state.write(temporary, going, _key(task.key, work, subject))
 
 
-def _start(root: str, work: Work, subject: specs.Train) -> State:
-    """Give where a trial goes on; from the start, to the same result, where its state is not there any more."""
-    known = state.read(*_state(root, work.begun, work, subject)) if work.begun else None
-    return known or State()
+def _start(root: str, task: Task, work: Work, subject: specs.Train) -> State:
+    """Give where a trial goes on; from the start, to the same result, where its state is not there any more, or that of a run with another code."""
+    path = _path(root, work.begun, work, subject)
+    if not work.begun or not path.exists():
+        return State()
+    known = (state.read(path, _key(before, work, subject)) for before in task.after)
+    return next((found for found in known if found), State())
 
 
 def _fitted(root: str, spec: specs.Trials, subject: specs.Train) -> Fitted | None:
@@ -176,7 +182,9 @@ def _end(root: str, task: Task, spec: specs.Best) -> Record:
 
 
 def _chosen(spec: specs.Best, trial: Trial) -> Chosen:
-    ends = spec.search.brackets[trial.bracket].epochs
+    ends = spec.search.brackets[trial.bracket].epochs[
+        : len(trial.rungs)
+    ]  # of what ended early where nothing else is left, as far as it was trained
     lengths = ends if ends[-1] else ()
     return Chosen(
         trial=trial.number, settings=trial.settings, lengths=lengths, pack=trial.rungs[-1].pack, words=trial.words()
@@ -189,7 +197,8 @@ def _none_left(search: Design, trials: Sequence[Trial], left: int) -> str:
     for name in search.metrics:
         able = [trial for trial in trials if trial.state != "failed" and trial.rungs]
         if lacking := sum(trial.rungs[-1].metrics[name].value is None for trial in able):
-            reasons[f"{name} could not be computed, {WITHOUT[catalogue.SEARCH_METRICS[name].fitted]}"] = lacking
+            metric = catalogue.SEARCH_METRICS[name]
+            reasons[f"{name} could not be computed, {metric.lacking or WITHOUT[metric.fitted]}"] = lacking
     said = "; ".join(f"{count} trials: {reason}" for reason, count in reasons.most_common())
     return f"of {len(trials)} trials {left or 'none'} can be taken, and the ensemble needs {search.taken}: {said}"
 

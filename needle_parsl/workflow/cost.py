@@ -13,6 +13,7 @@ from needle_parsl import files, rundir
 from needle_parsl.analysis import Analysis, recommended
 from needle_parsl.errors import InputError
 from needle_parsl.plan import Task, specs
+from needle_parsl.plan import search as searching
 from needle_parsl.site import Site
 from needle_parsl.workflow import forms, ledger
 
@@ -68,6 +69,7 @@ def reduced(analysis: Analysis, part: float) -> list[str]:
     fewest = dict(FEWEST)
     if search := analysis.search:
         whole["search.trials"] = search.trials
+        fewest["search.trials"] = searching.fewest(search, analysis.training.epochs, fewest["search.trials"])
         fewest["training.members"] = max(fewest["training.members"], search.taken() * search.replicas)
     if analysis.bootstrap is not None:
         whole |= {"bootstrap.replicas": analysis.bootstrap.replicas, "bootstrap.repeats": analysis.bootstrap.repeats}

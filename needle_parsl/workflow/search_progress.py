@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from needle_parsl.errors import InputError
@@ -13,8 +14,16 @@ FORM = {"step": int, "steps": int, "best": str, "trials": [{"state": str}]}
 ENDED = {"chosen": [{"trial": int, "words": str}], "trials": [{"state": str}]}
 
 
-def lines(root: Path) -> list[str]:
-    """Describe each search of a run directory in a line: its step, its trials, and the best of them so far."""
+def lines(root: Path, state: Mapping[str, Any]) -> list[str]:
+    """Describe each search of a run directory in a line: its step, its trials, and the best of them so far.
+
+    Args:
+        root: The run directory.
+        state: Its `run.json`, which counts what is done of this search: an earlier one, with other settings, may have left its own files.
+    """
+    counts = state.get("stages", {}).get(FOLDER, {})
+    if counts.get("tasks", 0) and not counts.get("done", 0):
+        return []
     newest: dict[Path, Path] = {}
     for record in ledger.lines(root):  # files of an earlier search may still be there
         if record.stage == FOLDER and not record.reason:

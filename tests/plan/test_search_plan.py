@@ -8,7 +8,9 @@ import pytest
 
 from needle_parsl import plan
 from needle_parsl.analysis import load
+from needle_parsl.errors import InputError
 from needle_parsl.plan import specs, task_json
+from needle_parsl.workflow import cost
 
 SEARCH = ('search.space={ learning_rate = "loguniform:1e-3,1e-1" }', "search.trials=10", "search.replicas=2")
 
@@ -45,6 +47,55 @@ def test_the_best_of_several_take_turns(small_inputs: Path) -> None:
     assert {m.seed for (k, fold), m in found.items() if k < 3 and fold == 0} == {found[0, 0].seed}  # other settings
     assert found[0, 0].seed != found[3, 0].seed
     assert sorted(key for key, m in found.items() if m.replica >= 0) == [(k, fold) for k in range(3) for fold in (0, 1)]
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("name", ["halving", "hyperband"])
+def test_an_ensemble_of_more_than_are_trained_to_their_end_is_refused(
+    small_inputs: Path, sampler: str, name: str
+) -> None:
+    how = f'search.scheduler={{ name = "{name}", grace_period = 1, max_epochs = 9 }}'
+    more = [*SEARCH, how, f"search.sampler={sampler}", "search.replicas=1", "training.members=10"]
+    with pytest.raises(InputError, match=r"asks for the 10 best, and \d trials are trained to their end"):
+        build(small_inputs, *more, 'search.ensemble="top:10"')
+    made = build(small_inputs, *more, 'search.ensemble="top:2"')
+    # A pilot has fewer trials, and no fewer than the ensemble needs.
+    loaded = load(small_inputs, [*more, 'search.ensemble="top:2"'])
+    assert (
+        build(small_inputs, *more, 'search.ensemble="top:2"', *cost.reduced(loaded.analysis, 0.01)).trials
+        <= made.trials
+    )
+
+
+@pytest.mark.parametrize("taken", [7, 8])
+def test_a_pilot_has_the_trials_of_its_ensemble(small_inputs: Path, taken: int) -> None:
+    own = [*SEARCH, f'search.ensemble="top:{taken}"', "search.replicas=1", "training.members=8"]
+    fewer = cost.reduced(load(small_inputs, own).analysis, 0.01)
+    assert f"search.trials={taken}" in fewer
+    assert build(small_inputs, *own, *fewer).trials == taken
+
+
+def test_networks_of_a_search_have_the_bootstrap_that_the_ensemble_says(small_inputs: Path) -> None:
+    """Also where settings take turns, so that member 4 is the third network of its settings."""
+    more = ('search.ensemble="top:2"', "training.members=6", "training.bootstrap=true", "search.replicas=4")
+    made = build(small_inputs, *SEARCH, *more)
+    (first, *_) = [task for task in made.tasks if task.stage.name == "trials"]
+    tried = {s.ratio.name: {(m.member, m.fold): m for m in s.members} for s in first.spec.subjects}
+    ensemble = [task.spec for task in made.tasks if task.stage.name == "train" and task.spec.ratio.name in tried]
+    kept = [(spec.ratio.name, m) for spec in ensemble for m in spec.members if m.replica >= 0]
+    assert len(kept) == 2 * 4 * len(tried)
+    for name, member in kept:
+        own = tried[name][member.replica, member.fold]
+        assert (member.seed, member.bootstrap) == (own.seed, own.bootstrap)
+        assert own.bootstrap is not None
+
+
+@pytest.mark.parametrize(("loss", "words"), [("multiclass", "all ratios"), ("carl", "signal")])
+def test_the_report_names_what_was_searched(small_inputs: Path, loss: str, words: str) -> None:
+    settings = ("ratios.targets=['signal', 'background']",) if loss == "multiclass" else ()
+    made = build(small_inputs, *SEARCH, f"training.loss={loss}", *settings)
+    (section,) = [task.spec for task in made.tasks if isinstance(task.spec, specs.SearchSection)]
+    assert [said for said, _ in section.searches] == [words]
 
 
 def test_each_ratio_may_have_a_search_of_its_own(small_inputs: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from needle_parsl.analysis import catalogue, space
+from needle_parsl.analysis.rules import training
 from needle_parsl.analysis.rules.common import known_as
-from needle_parsl.analysis.space import Axis
+from needle_parsl.analysis.space import Axis, Value
 from needle_parsl.analysis.tables import Training
 from needle_parsl.analysis.tables.search import TOP
 from needle_parsl.errors import InputError, near
@@ -27,6 +30,8 @@ ARGUMENT = "network."
 """What an argument of a network of the user's begins with."""
 MOST_FOLDS = 10
 """Of cross-fitting where nothing is said of it."""
+MOST = 1000
+"""Values of a key of a grid."""
 SCHEDULERS = ("none", "halving", "hyperband")
 
 
@@ -43,13 +48,29 @@ def check(analysis: Analysis, complain: Complain) -> None:
     _metrics(analysis, search, complain)
     _ensemble(analysis, search, complain)
     _ratios(analysis, search, complain)
+    _sampler(search, axes, complain)
+
+
+def _sampler(search: Search, axes: Mapping[str, Axis], complain: Complain) -> None:
+    """Complain of a sampler that cannot choose from such ranges, or by so many metrics."""
     if search.sampler == "grid":
         for name, axis in axes.items():
-            if not axis.values():
+            if not axis.count():
                 complain(
                     f"search.space.{name}",
                     'has no steps, and sampler = "grid" tries all values; write "grid:" with a list',
                 )
+            elif axis.count() > MOST:
+                complain(
+                    f"search.space.{name}",
+                    f'has {axis.count()} values, and sampler = "grid" tries all; expected at most {MOST}',
+                )
+    if not catalogue.SAMPLERS[search.sampler].numbers:
+        return
+    if len(search.metrics()) > 1:
+        complain("search.sampler", f'"{search.sampler}" knows one metric alone; write "tpe" for several')
+    if axes and all(axis.choices for axis in axes.values()):
+        complain("search.sampler", f'"{search.sampler}" learns of numbers, and the space has lists alone; write "tpe"')
 
 
 def _space(analysis: Analysis, search: Search, complain: Complain) -> dict[str, Axis]:
@@ -69,6 +90,30 @@ def _space(analysis: Analysis, search: Search, complain: Complain) -> dict[str, 
             complain(key, wrong)
         else:
             found[name] = axis
+    _together(analysis, {name: axis for name, axis in found.items() if name in SEARCHED}, complain)
+    return found
+
+
+def _together(analysis: Analysis, axes: Mapping[str, Axis], complain: Complain) -> None:
+    """Hold the ends of ranges, one by one and in pairs, against each other and against what the other tables say."""
+    pairs: list[tuple[str, ...]] = [(name,) for name in axes]
+    pairs += itertools.combinations(axes, 2)
+    known = set(_said(analysis, {}))
+    for names in pairs:
+        for values in itertools.product(*(axes[name].extremes() for name in names)):
+            settings = dict(zip(names, values, strict=True))
+            for key, message in _said(analysis, settings):
+                if (key, message) not in known:
+                    known.add((key, message))
+                    also = "".join(f" with {name} = {settings[name]}" for name in names[1:])
+                    complain(f"search.space.{names[0]}", f"reaches {values[0]}{also}, where {key} {message}")
+
+
+def _said(analysis: Analysis, settings: Mapping[str, Value]) -> list[tuple[str, str]]:
+    """List what the rules of `[training]` say of settings."""
+    found: list[tuple[str, str]] = []
+    tried = replace(analysis, training=replace(analysis.training, **settings))  # type: ignore[arg-type]  # every value is one of its key
+    training.check(tried, lambda key, message: found.append((key, message)))
     return found
 
 
@@ -124,6 +169,8 @@ def _scheduler(analysis: Analysis, search: Search, complain: Complain) -> None:
         complain(
             f"{key}.max_epochs", "is missing; say how long a whole training is, in epochs: that of the ensemble, too"
         )
+    elif how.name in ("halving", "hyperband") and longest == 1:
+        complain(f"{key}.max_epochs", f'found 1 epoch, which leaves "{how.name}" nothing to end early; write "none"')
     elif how.grace_period and longest and how.grace_period >= longest:
         complain(
             f"{key}.grace_period",

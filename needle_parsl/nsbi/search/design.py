@@ -95,7 +95,13 @@ def trials(search: Search, axes: dict[str, Axis]) -> int:
     """Count the trials: of a grid, no more than it has points."""
     if search.sampler != "grid":
         return search.trials
-    return min(search.trials, math.prod(len(axis.values()) for axis in axes.values()))
+    return min(search.trials, math.prod(axis.count() for axis in axes.values()))
+
+
+def complete(search: Search, epochs: int | None) -> int:
+    """Count the trials that are trained to their end, if none fails."""
+    axes = {name: space.parse(text) for name, text in space.flat(search.space).items()}
+    return sum(bracket.counts[-1] for bracket in brackets(search, trials(search, axes), epochs))
 
 
 def rungs(search: Search, epochs: int | None) -> tuple[int, ...]:

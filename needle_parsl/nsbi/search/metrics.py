@@ -18,6 +18,7 @@ from needle_parsl.nsbi.statistics.analyses import fits
 from needle_parsl.nsbi.statistics.dataset import Dataset, at
 from needle_parsl.nsbi.statistics.model import Rates
 from needle_parsl.nsbi.statistics.model.builder import Builder
+from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.training import metrics
 from needle_parsl.nsbi.training.metrics import Judged
 
@@ -168,13 +169,30 @@ def expected_bias(replicas: Sequence[Replica], fitted: Fitted | None) -> list[fl
 
 
 def _fit(replica: Replica, fitted: Fitted) -> tuple[float, float]:
-    """Fit the expected events with the ratios of a replica; the parameter's value and error, NaN if there is no minimum."""
+    """Fit the expected events with the ratios of a replica; the parameter's value and error, NaN if there is no minimum.
+
+    A network that knows little may put the minimum at a bound, where the fit has no error: it is that of the curvature at the nominal parameters then, and no
+    less than the distance from them.
+    """
     data = dataset(replica, fitted)
     rates = Rates.build(fitted.model)
     factors = dict(zip(rates.processes, rates.factors(rates.start)[0].tolist(), strict=True))
-    result = fits.fit_dataset(Builder.of(fitted.model, ()).likelihood(at(data, factors), data), expected=True)
+    likelihood = Builder.of(fitted.model, ()).likelihood(at(data, factors), data)
+    result = fits.fit_dataset(likelihood, expected=True)
     own = result.parameters[fitted.poi]
-    return (own.value, own.error) if result.converged and own.error is not None else (float("nan"), float("nan"))
+    if not result.converged:
+        return float("nan"), float("nan")
+    if own.error is not None:
+        return own.value, own.error
+    return own.value, max(_curved(likelihood, rates, fitted.poi), abs(own.value - own.nominal))
+
+
+def _curved(likelihood: Likelihood, rates: Rates, poi: str) -> float:
+    """Give the error of a parameter by the curvature at the nominal parameters, NaN where that is no minimum in any direction."""
+    hessian, place = likelihood.hessian(rates.start), rates.parameters.index(poi)
+    if not np.isfinite(hessian).all() or np.linalg.eigvalsh(hessian)[0] <= 0:
+        return float("nan")
+    return float(np.sqrt(np.linalg.inv(hessian)[place, place]))
 
 
 def dataset(replica: Replica, fitted: Fitted) -> Dataset:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -42,7 +42,7 @@ def suggest(
         As many as asked for, or fewer where a grid has no more.
     """
     if sampler == "grid":
-        return grid(space)[len(trials) : len(trials) + count]
+        return list(itertools.islice(grid(space), len(trials), len(trials) + count))
     kind = catalogue.SAMPLERS[sampler]
     with _quietly():
         if sampler == "tpe":
@@ -61,9 +61,14 @@ def _replayed(
     count: int,
     judged: tuple[Sequence[str], float],
 ) -> list[Settings]:
-    """Ask a sampler for all settings from the first on: its state is that of its own memory, and is made again."""
-    study = _study(_sampler(sampler, salts.key(seed)), len(judged[0]))
+    """Ask a sampler for all settings from the first on: its state is that of its own memory, and is made again.
+
+    It knows more now than when it was asked first, and would ask for others: what it is told is of the settings that were tried. Its random numbers are
+    others each time, as if those before had been drawn.
+    """
+    study = _study(_sampler(sampler, salts.key(seed, len(trials))), len(judged[0]))
     for trial in trials:
+        study.enqueue_trial(dict(trial.settings))
         asked = study.ask(distributions(space))
         told = known(space, trial, judged)
         study.tell(asked, told.values, state=told.state) if told.values else study.tell(asked, state=TrialState.FAIL)
@@ -72,12 +77,10 @@ def _replayed(
     return found[skipped:]
 
 
-def grid(space: Space) -> list[Settings]:
-    """List every combination of values, the last key moving first."""
-    return [
-        dict(zip(space, values, strict=True))
-        for values in itertools.product(*(axis.values() for axis in space.values()))
-    ]
+def grid(space: Space) -> Iterator[Settings]:
+    """Give every combination of values, the last key moving first; there may be more than fit into memory."""
+    for values in itertools.product(*(axis.values() for axis in space.values())):
+        yield dict(zip(space, values, strict=True))
 
 
 def known(space: Space, trial: Trial, judged: tuple[Sequence[str], float]) -> Any:
@@ -125,7 +128,11 @@ STARTED = 10
 
 
 def _sampler(name: str, seed: int) -> Any:
-    options: dict[str, Any] = {"tpe": {"constant_liar": True, "n_startup_trials": STARTED}, "qmc": {"scramble": True}}
+    options: dict[str, Any] = {
+        "tpe": {"constant_liar": True, "n_startup_trials": STARTED},
+        "qmc": {"scramble": True, "warn_independent_sampling": False},
+        "cmaes": {"warn_independent_sampling": False},  # of lists, which it leaves to chance
+    }
     return getattr(optuna.samplers, catalogue.SAMPLERS[name].reference)(seed=seed % 2**32, **options.get(name, {}))
 
 

@@ -76,6 +76,28 @@ def test_bias_is_that_of_the_mean() -> None:
     assert np.mean(one("expected_bias", replica(offset=0.2))) > 0.1
 
 
+@pytest.mark.parametrize("bounds", [(0.0, 5.0), (-5.0, 1.5), (0.9, 1.1)])
+@pytest.mark.parametrize("offset", [-3.0, -0.4, 0.4, 3.0])
+def test_a_minimum_at_a_bound_has_an_error(bounds: tuple[float, float], offset: float) -> None:
+    """A network of a few steps may be so wrong: its trial is a bad one, not one that has failed, and its error is no better than it would be with right ratios."""
+    model = replace(MODEL, parameters={"mu": Parameter(1.0, bounds, role="poi")})
+    fitted = replace(FITTED, model=model)
+    names = ["expected_error", "expected_bias"]
+    wrong, right = (metrics.measure(names, [replica(offset=own)], fitted) for own in (offset, 0.0))
+    if bounds[0] >= 0 and bounds != (0.9, 1.1):
+        assert wrong["expected_error"][0] > 0.7 * right["expected_error"][0]
+    if bounds == (0.9, 1.1):
+        assert wrong["expected_bias"][0] == pytest.approx(0.1, abs=1e-4)
+
+
+def test_the_error_at_a_bound_is_that_of_the_fit_where_both_are_known() -> None:
+    bound = replace(MODEL, parameters={"mu": Parameter(1.0, (0.9999, 1.0001), role="poi")})
+    made = replica(offset=0.1)
+    assert metrics._fit(made, replace(FITTED, model=bound))[1] == pytest.approx(
+        metrics._fit(replica(), FITTED)[1], rel=0.1
+    )
+
+
 def test_spread_is_the_standard_deviation_between_replicas() -> None:
     made = [replica(2000, slope=slope) for slope in (0.9, 1.0, 1.1)]
     seen = [replace(own, others=tuple(other.logit for other in made if other is not own)) for own in made]

@@ -65,6 +65,41 @@ def test_all_trials_are_done_and_the_same_every_time(sampler: str) -> None:
     assert (found == other) == (sampler == "grid")
 
 
+@pytest.mark.parametrize("scheduler", [Scheduler(), HALVING])
+def test_a_sampler_is_told_of_the_settings_that_were_tried(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An evolution is asked again for all it was asked for, knows more by now, and would ask for others."""
+    space, told = {"a": "uniform:0,1", "b": "loguniform:1e-3,1", "layers": "randint:1,7"}, []
+
+    def asked(study: optuna.Study, trial: optuna.Trial, *arguments: object, **options: object) -> object:
+        told.append((trial.number, dict(trial.params)))
+        return tell(study, trial, *arguments, **options)
+
+    tell = optuna.Study.tell
+    monkeypatch.setattr(optuna.Study, "tell", asked)
+    made = designed(sampler="cmaes", space=space, scheduler=scheduler)
+    found = run(made, lambda trial: [(float(trial.settings["a"]) - 0.3) ** 2])
+    assert len(told) > len(found)
+    for number, settings in told:
+        assert settings == found[number].settings
+
+
+def test_a_grid_of_many_is_begun_at_once() -> None:
+    """A thousand million combinations."""
+    space = {f"a{k}": "randint:0,1000" for k in range(3)}
+    found = run(designed(sampler="grid", space=space, trials=6), lambda trial: [float(trial.settings["a2"])])
+    assert [trial.settings["a2"] for trial in found] == list(range(6))
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("name", ["none", "halving", "hyperband"])
+def test_as_many_are_complete_as_was_said(sampler: str, name: str) -> None:
+    search = Search(space=dict(SPACE), trials=23, sampler=sampler, scheduler=replace(HALVING, name=name))
+    found = run(design.of(search, None, 1), lambda trial: [distance(trial)])
+    assert sum(trial.state == "complete" for trial in found) == design.complete(search, None)
+
+
 @pytest.mark.parametrize("name", ["none", "halving", "hyperband"])
 def test_the_best_of_a_rung_go_on(name: str) -> None:
     made = designed(scheduler=replace(HALVING, name=name), trials=40)
