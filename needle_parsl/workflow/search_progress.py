@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from needle_parsl.errors import InputError
 from needle_parsl.files import read_json

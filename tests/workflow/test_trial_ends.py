@@ -32,7 +32,16 @@ def test_an_ensemble_is_trained_as_far_as_its_first_networks(name: str, rungs: i
 
 
 @pytest.mark.parametrize("name", catalogue.SEARCH_METRICS)
-def test_a_metric_that_is_no_number_says_when(name: str) -> None:
-    said = search._unknown(name)
-    assert said.startswith(f"{name} is no number")
+def test_an_end_without_a_trial_says_why(name: str) -> None:
+    made = design.of(Search(space={"nodes": "randint:4,8"}, trials=3, metric=name), None, 1)
+    values = {name: measured([float("nan"), 0.5])}
+    unknown = [
+        Trial(number=k, settings={}, bracket=0, rungs=(Rung(epochs=0, pack="p", metrics=values),)) for k in range(2)
+    ]
+    rungs = (Rung(epochs=0, pack="p", metrics={}, reason="diverged in epoch 3"),)
+    failed = Trial(number=2, settings={}, bracket=0, state="failed", rungs=rungs)
+    said = search._none_left(made, [*unknown, failed], 0)
+    assert said.startswith("of 3 trials none can be taken, and the ensemble needs 1: ")
+    assert f"2 trials: {name} could not be computed, since " in said
+    assert "1 trials: diverged in epoch N" in said
     assert ("negative weights" in said) == (name == "wasserstein")
