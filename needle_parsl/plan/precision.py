@@ -32,6 +32,7 @@ def measure(
         poi=analysis.poi(),
         members=analysis.training.count(),
         bagging=1 / (analysis.training.folds or 1) if analysis.training.bootstrap else 0.0,
+        kinds=kinds(analysis),
         weighted=catalogue.combiner(analysis.ensemble.combine).fitted,
         normalised=bool(simulation.normalised),
         growth=growth(analysis),
@@ -45,6 +46,16 @@ def measure(
     read = dict.fromkeys(stores[share.density.name] for share in simulation.samples)
     counts = [task for task in graph.tasks if task.stage.name == "count"]
     return graph.add("precision", "precision", spec, asimov, *counts, *fits, *([again] if again else []), *read)
+
+
+def kinds(analysis: Analysis) -> tuple[int, ...]:
+    """Tell members with several settings apart; empty where all are alike."""
+    taken = analysis.search.taken() if analysis.search else 1
+    own = [
+        member % taken if taken > 1 else analysis.training.entry_of(member)
+        for member in range(analysis.training.count())
+    ]
+    return tuple(own) if len(set(own)) > 1 else ()
 
 
 def growth(analysis: Analysis) -> float:

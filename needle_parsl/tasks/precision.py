@@ -30,7 +30,7 @@ def precision(root: str, task: Task, *_before: Record) -> Record:
             exact=partial(_exact, root, spec),
             fits={name: FitResult.from_json(files.read_json(inputs.path(root, "fit", name))) for name in spec.fits},
             replicas=_replicas(root) if spec.replicas else None,
-            how=measuring.Ensemble(weighted=spec.weighted, normalised=spec.normalised),
+            how=measuring.Ensemble(weighted=spec.weighted, normalised=spec.normalised, kinds=spec.kinds),
         )
         files.write_json(out.path, found.to_json())
     return out.record(root)

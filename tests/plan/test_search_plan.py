@@ -9,7 +9,7 @@ import pytest
 from needle_parsl import plan
 from needle_parsl.analysis import load
 from needle_parsl.errors import InputError
-from needle_parsl.plan import specs, task_json
+from needle_parsl.plan import precision, specs, task_json
 from needle_parsl.workflow import cost
 
 SEARCH = ('search.space={ learning_rate = "loguniform:1e-3,1e-1" }', "search.trials=10", "search.replicas=2")
@@ -96,6 +96,19 @@ def test_the_report_names_what_was_searched(small_inputs: Path, loss: str, words
     made = build(small_inputs, *SEARCH, f"training.loss={loss}", *settings)
     (section,) = [task.spec for task in made.tasks if isinstance(task.spec, specs.SearchSection)]
     assert [said for said, _ in section.searches] == [words]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kinds"),
+    [
+        (('search.ensemble="top:2"', "training.members=4"), (0, 1, 0, 1)),
+        (("training.members=4",), ()),
+    ],
+)
+def test_members_of_several_settings_are_told_apart(
+    small_inputs: Path, settings: tuple[str, ...], kinds: tuple[int, ...]
+) -> None:
+    assert precision.kinds(load(small_inputs, [*SEARCH, *settings]).analysis) == kinds
 
 
 def test_each_ratio_may_have_a_search_of_its_own(small_inputs: Path) -> None:

@@ -42,6 +42,28 @@ def groups(members: int, size: int) -> list[slice]:
     return [slice(start * size, (start + 1) * size) for start in range(members // (2 * size) * 2)]
 
 
+def alike(kinds: Sequence[int], members: int) -> list[list[int]]:
+    """List the members of each kind: members with other settings differ by more than the noise of their training.
+
+    Args:
+        kinds: Of each member; empty where all are alike.
+        members: That there are. Where they are fewer, nobody knows which of several kinds are left.
+    """
+    if len(set(kinds)) < 2:
+        return [list(range(members))]
+    return [[k for k, own in enumerate(kinds) if own == kind] for kind in sorted(set(kinds)) if len(kinds) == members]
+
+
+def pairs(kinds: Sequence[int], members: int) -> list[tuple[int, list[list[int]]]]:
+    """List sizes of groups, and for each an even number of groups, those of one kind beside each other."""
+    own = alike(kinds, members)
+    found = [
+        (size, [each[cut] for each in own for cut in groups(len(each), size)])
+        for size in sizes(max(map(len, own), default=0))
+    ]
+    return [(size, cuts) for size, cuts in found if cuts]
+
+
 def _spread(deviations: Floats, weight: Floats, freedom: int) -> tuple[float, float]:
     """Estimate E(d^2) of functions d with `freedom` degrees of freedom, and the relative error of that.
 

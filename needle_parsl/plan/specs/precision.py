@@ -20,6 +20,8 @@ class PrecisionSpec:
     """Of each ratio and fold."""
     bagging: float
     """One over the folds where each network has a bootstrap of its own, else 0."""
+    kinds: tuple[int, ...]
+    """Of each member, where they have several settings: of a search, or of `training.members`; empty where they are alike."""
     weighted: bool
     """Whether ensemble weights are fitted, and have a covariance."""
     normalised: bool

@@ -55,6 +55,12 @@ def fitted(seed: int) -> PrecisionLaw:
 
 def test_members_are_grouped_by_powers_of_two_up_to_half() -> None:
     assert [precision.sizes(members) for members in (1, 2, 3, 4, 8, 10)] == [[], [1], [1], [1, 2], [1, 2, 4], [1, 2, 4]]
+    assert precision.pairs((), 4) == precision.pairs((7,) * 4, 4) == [(1, [[0], [1], [2], [3]]), (2, [[0, 1], [2, 3]])]
+    # Members with other settings are not compared: those of a search take turns, those of a mixture stand one behind the other.
+    assert precision.pairs((0, 1) * 2, 4) == [(1, [[0], [2], [1], [3]])]
+    assert precision.pairs((0, 0, 0, 0, 1), 5) == [(1, [[0], [1], [2], [3]]), (2, [[0, 1], [2, 3]])]
+    assert precision.pairs((0, 1, 2), 3) == []
+    assert precision.pairs((0, 1, 0, 1), 3) == []  # one has failed, and nobody knows which
     assert [(cut.start, cut.stop) for cut in precision.groups(10, 2)] == [(0, 2), (2, 4), (4, 6), (6, 8)]
 
 

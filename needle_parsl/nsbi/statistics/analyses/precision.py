@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,6 +36,8 @@ class Ensemble:
     """Whether ensemble weights are fitted, and have a covariance."""
     normalised: bool
     """Whether ratios are normalised at the yields: Asimov data close by construction, and replicas normalise anew."""
+    kinds: tuple[int, ...] = ()
+    """Of each member, where they have several settings."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,11 @@ class Shifts:
         found: Floats = best.rates.stretch(best.theta)[place] * best.theta_covariance[place] @ scores
         return found
 
-    def folds(self, chosen: slice | int) -> Floats:
+    def folds(self, chosen: Sequence[int] | int) -> Floats:
         """Give psi of the mean of some networks of each fold, shape (K, S); 0 is the mean of all members, which stand behind it."""
         ratios = self.crossed.networks.log_ratio
         count = len(next(iter(ratios.values())))
-        rows = slice(chosen, chosen + 1) if isinstance(chosen, int) else chosen
+        rows = [chosen] if isinstance(chosen, int) else list(chosen)
         return np.array(
             [self.of({name: own[k, rows].mean(axis=0) for name, own in ratios.items()}) for k in range(count)]
         )
@@ -101,24 +103,26 @@ def measure(
     if networks is not None:
         law = replace(law, members=networks.networks.members)  # some may have failed
         some = network_error.taken(networks.simulation, networks.networks.rows)
-        found += of_networks(law, Shifts(networks, some, best, law.parameter), exact())
+        found += of_networks(law, Shifts(networks, some, best, law.parameter), exact(), how.kinds)
     found += _of_ensembles(law, fits, replicas, how)
     return measuring.fit_law(replace(law, sigma=sigma), found, UNKNOWN)
 
 
-def of_networks(law: PrecisionLaw, shifts: Shifts, exact: Mapping[str, Floats]) -> list[MeasuredVariance]:
+def of_networks(
+    law: PrecisionLaw, shifts: Shifts, exact: Mapping[str, Floats], kinds: Sequence[int] = ()
+) -> list[MeasuredVariance]:
     """Measure cross-fitted networks: groups of members, folds, and exact densities where they are known.
 
     Args:
         law: How many members there are.
         shifts: Of events.
         exact: Exact log ratios of all simulated events.
+        kinds: Of each member, where they have several settings.
     """
     networks, weight = shifts.crossed.networks, shifts.weight
     members, found = networks.members, []
-    for size in measuring.sizes(members):
-        cuts = measuring.groups(members, size)
-        each = np.stack([shifts.folds(slice(1 + cut.start, 1 + cut.stop)) for cut in cuts], axis=1)
+    for size, cuts in measuring.pairs(kinds, members):
+        each = np.stack([shifts.folds([1 + member for member in cut]) for cut in cuts], axis=1)
         found.append(measuring.of_members(each, weight, size=size, members=members, bagging=law.bagging))
     means = shifts.folds(0)
     between = measuring.of_folds(means, weight, law.bagging / members)
