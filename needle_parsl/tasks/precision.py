@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 
-from needle_parsl import files, rundir
-from needle_parsl import site as sites
-from needle_parsl.errors import InputError
+from needle_parsl import files
 from needle_parsl.nsbi.statistics import network_error
 from needle_parsl.nsbi.statistics.analyses import precision as measuring
 from needle_parsl.nsbi.statistics.analyses.fits import CrossFitted
@@ -62,12 +59,3 @@ def _exact(root: str, spec: specs.PrecisionSpec) -> Mapping[str, measuring.Float
 
 def _replicas(root: str) -> Replicas:
     return Replicas.from_json(files.read_json(inputs.path(root, "bootstrap", "bootstrap")))
-
-
-def workers(root: str) -> int:
-    """Count the workers that train on a node of the run's site; 1 where that is not known."""
-    try:
-        site = sites.load(str(Path(root) / rundir.SITE))
-    except InputError:
-        return 1
-    return site.shapes()[site.serving("gpu")].workers()

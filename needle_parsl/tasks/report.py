@@ -6,6 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from needle_parsl import rundir
+from needle_parsl import site as sites
+from needle_parsl.errors import InputError
 from needle_parsl.files import read_json, write_json
 from needle_parsl.json_records import JsonRecord
 from needle_parsl.nsbi.estimators.results import RatioDiagnostics
@@ -30,7 +33,7 @@ from needle_parsl.nsbi.statistics.results import (
 from needle_parsl.plan import Task, specs
 from needle_parsl.precision import PrecisionLaw
 from needle_parsl.records import Record, warnings, writing
-from needle_parsl.tasks import inputs, precision
+from needle_parsl.tasks import inputs
 
 R = TypeVar("R", bound=JsonRecord)
 
@@ -56,7 +59,7 @@ def report(root: str, task: Task, *before: Record) -> Record:
             seconds=[(record.stage, record.seconds) for record in before],
             provenance=inputs.provenance(root),
         )
-        page.write(out.path, replace(facts, sections=_sections(root, spec.sections), workers=precision.workers(root)))
+        page.write(out.path, replace(facts, sections=_sections(root, spec.sections), workers=_workers(root)))
     return out.record(root)
 
 
@@ -130,3 +133,12 @@ def _inference(root: str, spec: specs.Report) -> Inference:
         precision=one(PrecisionLaw, "precision", "precision", there=spec.precision),
         no_belt=belt.reason if isinstance(belt, NoBelt) else "",
     )
+
+
+def _workers(root: str) -> int:
+    """Count the workers that train on a node of the run's site; 1 where that is not known."""
+    try:
+        site = sites.load(str(Path(root) / rundir.SITE))
+    except InputError:
+        return 1
+    return site.shapes()[site.serving("gpu")].workers()
