@@ -70,8 +70,8 @@ KEPT = {
     "toys": "5e379209d21d",
     "neyman": "0468b815ebe9",
     "coverage": "8bf1b14440d6",
-    "precision": "f4085108477d",
-    "report": "8e2add58f634",
+    "precision": "e825a4aab539",
+    "report": "86c2fa6587e3",
 }
 """Of the names and keys of each stage, in the order of the plan."""
 
