@@ -58,13 +58,17 @@ def _text(design: Design, replicas: int, found: Mapping[str, Searched]) -> str:
 
 
 def _rungs(design: Design) -> str:
-    """Say how many trials go from rung to rung: `3 times 9 trials: 9 to 1 epochs, 3 to 3, 1 to 9`."""
+    """Say how many trials go from rung to rung: `9, 3, 1 trials at 1, 3, 9 epochs (3 times)`."""
     kinds = Counter((bracket.counts, bracket.epochs) for bracket in design.brackets)
     said = [
-        f"{count} times {', '.join(f'{n} to {epochs} epochs' for n, epochs in zip(*kind, strict=True))}"
-        for kind, count in kinds.items()
+        f"{_listed(counts)} trials at {_listed(epochs)} epochs ({'once' if times == 1 else f'{times} times'})"
+        for (counts, epochs), times in kinds.items()
     ]
-    return f"Trials that were trained together: {'; '.join(said)}."
+    return f"Rungs: {'; '.join(said)}."
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _table(design: Design, what: str, found: Searched) -> SectionTable:
