@@ -37,7 +37,7 @@ def test_interrupted_run_is_clean_and_goes_on_to_the_same_bytes(undisturbed: Run
     assert json.loads((frail.root / "run.json").read_text())["status"] == "interrupted"
     assert not (frail.root / "lock").exists()
     assert not [entry for entry in frail.ledger() if entry["reason"]]
-    ended = frail.finish("local", "--until", "interval")
+    ended = frail.finish("local", "--until", "precision")
     assert ended.returncode == 0, ended.stderr
     assert frail.fits() == undisturbed.fits()
     assert frail.repeated() == []

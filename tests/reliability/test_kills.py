@@ -73,7 +73,7 @@ def judge(facts: dict[str, object], run: Run, expected: dict[str, bytes]) -> Non
         assert facts["exit"] in wanted, facts
 
 
-TO_FITS = ("--until", "interval")
+TO_FITS = ("--until", "precision")
 BEFORE_FITS = 10
 """Tasks that are recorded before the first fit: a kill after fewer of them never comes too late."""
 

@@ -267,7 +267,7 @@ def test_equal_bits_whatever_the_threads_and_packs(
     finished: Path, small_inputs: Path, tmp_path: Path, needle: Needle, threads: int, pack: int
 ) -> None:
     (tmp_path / "mine.toml").write_text(f'description = "t"\nworkers_per_node = {threads}\npack = {pack}\n')
-    ended = needle("run", small_inputs, "--site", tmp_path / "mine.toml", "--out", "other", "--until", "interval")
+    ended = needle("run", small_inputs, "--site", tmp_path / "mine.toml", "--out", "other", "--until", "precision")
     assert ended.code == 0, ended.err
     ours, theirs = payload(finished), payload(tmp_path / "other")
     assert len([name for name in ours if name.startswith("signal/")]) == 6
