@@ -125,7 +125,7 @@ class LocalSite:
                 command, env=self.env(self.folder), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
             )  # fmt: skip
 
-    def _wait(self, name: str, path: Path, patience: float = 120) -> None:
+    def _wait(self, name: str, path: Path, patience: float = 300) -> None:
         ends = time.monotonic() + patience
         while not path.exists():
             assert self.processes[name].poll() is None, (self.folder / f"{name}.log").read_text()

@@ -724,7 +724,7 @@ class PrivateRabbit:
     def url(self) -> str:
         return f"amqp://guest:guest@127.0.0.1:{self.port}/%2F"
 
-    def start(self, patience_s: float = 60) -> None:
+    def start(self, patience_s: float = 240) -> None:
         if not Path(self.PROGRAM).exists():
             sys.exit("rabbitmq-server is not installed (apt-get install it)")
         self.folder.mkdir(parents=True, exist_ok=True)
