@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import h5py
-
 from needle_parsl.analysis.space import Value
 from needle_parsl.errors import TaskError
 from needle_parsl.files import read_json
 from needle_parsl.json_records import JsonRecord
+from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.search.trials import Trial
 from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training.packs import Trained
@@ -68,7 +67,7 @@ def networks(root: str, spec: specs.Train, found: Settings) -> list[Trained]:
     wanted = {(member.replica, member.fold): member.member for member in spec.members if member.replica >= 0}
     if not found.pack or not wanted:
         return []
-    with h5py.File(inputs.path(root, "trials", found.pack), "r") as file:
+    with hdf5.opened(inputs.path(root, "trials", found.pack), "pack of trials") as file:
         group = file[f"{found.trial}/{spec.ratio.name}/networks"]
         known = packs.take(group)
     lacking = wanted.keys() - {(one.member, one.fold) for one in known}
