@@ -10,9 +10,6 @@ from needle_parsl.analysis import space
 from needle_parsl.analysis.space import Value
 from needle_parsl.analysis.tables import Search, Training
 
-ARGUMENT = "network."
-"""What an argument of a network of the user's begins with."""
-
 
 def settled(training: Training, settings: Mapping[str, Value]) -> Training:
     """Write settings into the table.
@@ -21,8 +18,8 @@ def settled(training: Training, settings: Mapping[str, Value]) -> Training:
         training: As the user wrote it.
         settings: By key; `network.NAME` is an argument of the network.
     """
-    own = {name: value for name, value in settings.items() if not name.startswith(ARGUMENT)}
-    arguments = {name.removeprefix(ARGUMENT): value for name, value in settings.items() if name not in own}
+    own = {name: value for name, value in settings.items() if not name.startswith(space.ARGUMENT)}
+    arguments = {name.removeprefix(space.ARGUMENT): value for name, value in settings.items() if name not in own}
     found: Training = replace(training, **own)  # type: ignore[arg-type]  # the rules of the table have looked at every value
     if not arguments:
         return found

@@ -90,6 +90,8 @@ class SearchMetric(CatalogueEntry):
     """Whether larger is better."""
     several: bool = False
     """Whether it needs more than one replica."""
+    labels: bool = True
+    """Whether it needs labels that are classes."""
     fitted: bool = False
     """Whether it needs a model, all processes of which one network tells apart."""
     lacking: str = ""
@@ -222,7 +224,7 @@ METRICS: Mapping[str, CatalogueEntry] = {
 """Each takes validation events with the log ratio of a member, and gives a number."""
 _ONNX, _TORCH, _ENSEMBLES = f"{_EXPORTING}.aggregation", f"{_EXPORTING}.torch_file", f"{_ESTIMATORS}.ensembles"
 SEARCH_METRICS: Mapping[str, SearchMetric] = {
-    "val_loss": SearchMetric(f"{_SEARCH}:val_loss", "loss on the validation events"),
+    "val_loss": SearchMetric(f"{_SEARCH}:val_loss", "loss on the validation events", labels=False),
     "closure_chi2": SearchMetric(f"{_SEARCH}:closure_chi2", "chi2 / ndf of the reweighted features"),
     "wasserstein": SearchMetric(
         f"{_SEARCH}:wasserstein",
@@ -233,7 +235,9 @@ SEARCH_METRICS: Mapping[str, SearchMetric] = {
     "mce": SearchMetric(f"{_SEARCH}:mce", "maximum calibration error"),
     "auc": SearchMetric(f"{_SEARCH}:auc", "area under the ROC curve of the score; larger is better", larger=True),
     "normalisation": SearchMetric(f"{_SEARCH}:normalisation", "distance of the mean of r over the reference from 1"),
-    "spread": SearchMetric(f"{_SEARCH}:spread", "standard deviation of ln r between replicas", several=True),
+    "spread": SearchMetric(
+        f"{_SEARCH}:spread", "standard deviation of ln r between replicas", several=True, labels=False
+    ),
     "expected_error": SearchMetric(
         f"{_SEARCH}:expected_error",
         "error of the parameter of interest in a fit of the validation events, with the scatter of the ensemble",

@@ -10,6 +10,8 @@ from typing import Any
 from needle_parsl.errors import InputError, near
 
 Value = bool | int | float | str
+ARGUMENT = "network."
+"""What an argument of a network of the user's begins with, as a key of a space."""
 FORMS: Mapping[str, str] = {
     "uniform": "low,high",
     "loguniform": "low,high",

@@ -26,8 +26,6 @@ SEARCHED = (
     "patience",
 )  # fmt: skip
 """Keys of `[training]` that may vary."""
-ARGUMENT = "network."
-"""What an argument of a network of the user's begins with."""
 MOST_FOLDS = 10
 """Of cross-fitting where nothing is said of it."""
 MOST = 1000
@@ -120,7 +118,7 @@ def _said(analysis: Analysis, settings: Mapping[str, Value]) -> list[tuple[str, 
 def _unsuited(analysis: Analysis, search: Search, name: str, axis: Axis) -> Iterator[str]:
     """Say why a key cannot be searched, or not through such values."""
     network, _ = analysis.training.architecture()
-    if name.startswith(ARGUMENT):
+    if name.startswith(space.ARGUMENT):
         if network in catalogue.NETWORKS:
             yield f'"{network}" takes no arguments; search layers and nodes instead'
         return
@@ -188,6 +186,11 @@ def _metrics(analysis: Analysis, search: Search, complain: Complain) -> None:
         known = catalogue.SEARCH_METRICS.get(name)
         if known and known.several and search.replicas < 2:
             complain("search.replicas", f'"{name}" compares replicas; expected at least 2')
+        if known and known.labels and catalogue.loss(analysis.training.loss).joint:
+            complain(
+                "search.metric",
+                f'"{name}" needs the class of each event, which {analysis.training.loss} does not see; write "val_loss"',
+            )
         if known and known.fitted:
             _fitted(analysis, name, complain)
     if search.pick != "balanced":
