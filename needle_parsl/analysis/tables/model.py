@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from needle_parsl.reading import within
+from needle_parsl.reading import LATER, within
 
 WALL = 5.0
 """Nuisance parameters stay within this many sigma; a fit that ends there has failed."""
@@ -46,6 +46,13 @@ class Nuisance:
     """Events that are expected in the auxiliary count with constraint = "poisson". Unit: events."""
     bounds: tuple[float, float] | None = None
     """Smallest and largest alpha; `[0.0, 5.0]` makes it one-sided. Unit: standard deviations. Example: `[0.0, 5.0]`."""
+    regions: tuple[str, ...] = field(default=(), metadata=LATER)
+    """The regions in which it acts, unbinned and binned ones; left out, all. Where it does not, its variations are not trained.
+    Example: `["boosted"]`."""
+
+    def acts(self, region: str) -> bool:
+        """Whether it changes anything in a region."""
+        return not self.regions or region in self.regions
 
 
 @dataclass(frozen=True)

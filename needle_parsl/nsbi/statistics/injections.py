@@ -182,7 +182,7 @@ def scatter(build: Build, simulation: Dataset, poi: str, salt: int) -> ToyScatte
     theta = learned.rates.start
     asimov = minimise(build(at(simulation, _nominal(build, simulation)), simulation), learned.rates)
     try:
-        pool = toys.simulation_pool(learned, simulation, theta)
+        pool = toys.simulation_pool(learned, [simulation], theta)
     except InputError as refused:
         return ToyScatter(toys=0, reason=str(refused))
     seeds = [salts.key(salt, number) for number in range(TOYS)]

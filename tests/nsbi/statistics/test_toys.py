@@ -84,7 +84,7 @@ def gaussians(n: int, multipliers: dict[str, str]) -> tuple[Likelihood, dataset.
 
 def test_simulation_is_weighted_to_the_truth() -> None:
     likelihood, data = gaussians(2000, {"s": "mu", "b": "1"})
-    pool = toys.simulation_pool(likelihood, data, likelihood.rates.at({"mu": 2.5}))
+    pool = toys.simulation_pool(likelihood, [data], likelihood.rates.at({"mu": 2.5}))
     assert pool.weight[data.sample == 0].sum() == pytest.approx(250)
     assert pool.weight[data.sample == 1].sum() == pytest.approx(500)
     assert pool.effective == pytest.approx(750**2 / (250**2 / 2000 + 500**2 / 2000))
@@ -95,7 +95,7 @@ def test_each_process_is_resampled_by_itself() -> None:
     likelihood, data = gaussians(2000, {"s": "mu", "b": "1"})
     data = replace(data, weight=data.weight * np.linspace(0.5, 1.5, 2000)[np.arange(4000) % 2000])
     truth = likelihood.rates.at({"mu": 0.5})
-    pool = toys.simulation_pool(likelihood, data, truth)
+    pool = toys.simulation_pool(likelihood, [data], truth)
     n = 3000
     rows = [draw.rows for draw in toys.drawn(pool, truth, range(n))]
     totals = np.array([np.bincount(data.sample[own], minlength=2) for own in rows])
@@ -114,8 +114,8 @@ def test_each_process_is_resampled_by_itself() -> None:
 def test_what_cannot_be_drawn_is_refused() -> None:
     likelihood, data = gaussians(100, {"s": "mu - sqrt(mu)", "b": "1"})
     with pytest.raises(InputError, match=r"100 simulated events of s have negative weights .* toys.generate"):
-        toys.simulation_pool(likelihood, data, likelihood.rates.at({"mu": 0.25}))
-    pool = toys.simulation_pool(likelihood, data, likelihood.rates.at({"mu": 1.0}))
+        toys.simulation_pool(likelihood, [data], likelihood.rates.at({"mu": 0.25}))
+    pool = toys.simulation_pool(likelihood, [data], likelihood.rates.at({"mu": 1.0}))
     with pytest.raises(InputError, match=r"100 effective simulated events stand behind toys of 500 expected events"):
         toys.sufficient(pool, 1.0)
     assert toys.sufficient(pool, 0.1) is pool

@@ -89,8 +89,23 @@ class Builder:
             regions: By name the events that are fitted, and the simulation there, as for `likelihood`. Parameters are common.
             counts: The binned regions.
         """
-        tables = [table for name, events in regions.items() for table in self.unbinned(name, *events)]
-        return Likelihood(self.rates, (*tables, *(self.binned(region) for region in counts)), self.constraints)
+        tables = [table for name, events in regions.items() for table in self.acting(name).unbinned(name, *events)]
+        return Likelihood(
+            self.rates, (*tables, *(self.acting(region.name).binned(region) for region in counts)), self.constraints
+        )
+
+    def acting(self, region: str) -> Builder:
+        """Leave out what the nuisance parameters that do not act in a region would change there."""
+        known = self.table.nuisances
+        if all(nuisance.acts(region) for nuisance in known.values()):
+            return self
+        still = {name: n if n.acts(region) else replace(n, rate={}) for name, n in known.items()}
+        return replace(
+            self,
+            table=replace(self.table, nuisances=still),
+            shapes=[shape for shape in self.shapes if known[shape.nuisance].acts(region)],
+            crosses=[c for c in self.crosses if all(known[k].acts(region) for k in (c.first, c.second))],
+        )
 
     def counting(self, counts: Sequence[Counts]) -> Likelihood:
         """Prepare the likelihood of binned regions alone; what is done to events finds none.
@@ -108,7 +123,9 @@ class Builder:
             rate=np.empty(0),
             count=np.empty(0),
         )
-        return Likelihood(self.rates, (nothing, *(self.binned(region) for region in counts)), self.constraints)
+        return Likelihood(
+            self.rates, (nothing, *(self.acting(region.name).binned(region) for region in counts)), self.constraints
+        )
 
     def unbinned(self, name: str, data: Dataset, simulation: Dataset) -> tuple[Table, Table]:
         """Make the tables of an unbinned region: its events, and its total."""

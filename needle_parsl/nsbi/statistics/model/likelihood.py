@@ -129,11 +129,14 @@ class Likelihood:
 
     def expected(self, theta: Floats) -> Floats:
         """Give nu_j f_j G_j, the expected events of each process in the unbinned regions; shape (J,)."""
-        f, alpha = self.rates.factors(theta)[0], self.alpha(theta)
-        found = np.zeros(len(f))
-        for table in self.of_kind("total"):
-            found += f * table.scale(alpha).value * table.y[:, 0]
+        found: Floats = self.expected_by_region(theta).sum(axis=0)
         return found
+
+    def expected_by_region(self, theta: Floats) -> Floats:
+        """Give the expected events of each process in each of the R unbinned regions; shape (R, J)."""
+        f, alpha = self.rates.factors(theta)[0], self.alpha(theta)
+        found = [f * table.scale(alpha).value * table.y[:, 0] for table in self.of_kind("total")]
+        return np.array(found).reshape(len(found), len(f))
 
     def densities(self, theta: Floats) -> Floats:
         """Give lambda_e of all events, shape (N,)."""

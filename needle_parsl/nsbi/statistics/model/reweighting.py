@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.model.rows import Table
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -46,10 +47,22 @@ def predicted(likelihood: Likelihood, theta: Floats, sample: Ints) -> Predicted:
     Args:
         likelihood: With all simulated events behind its Z_j.
         theta: Where.
-        sample: The process of each simulated event, in the order of the model; shape (N,).
+        sample: The process of each simulated event, in the order of the model, those of several regions one behind the other; shape (N,).
     """
+    events = likelihood.of_kind("events")
+    totals = likelihood.of_kind("total") or events  # without unbinned regions there are no events to weight
+    borders = np.cumsum([table.y.shape[1] for table in events])[:-1]
+    parts = [
+        _predicted(likelihood, theta, pair, own)
+        for *pair, own in zip(events, totals, np.split(sample, borders), strict=True)
+    ]
+    return Predicted(np.concatenate([p.weight for p in parts]), np.concatenate([p.slopes for p in parts], axis=1))
+
+
+def _predicted(likelihood: Likelihood, theta: Floats, tables: Sequence[Table], sample: Ints) -> Predicted:
+    """Weight the simulated events of a region, given by the tables of its events and of its total."""
     f, alpha = likelihood.rates.multiply(theta, second=False), likelihood.alpha(theta)
-    (events,), totals = likelihood.of_kind("events"), likelihood.of_kind("total")
+    events, total = tables
     scale = events.scale(alpha)
     weight, slopes = np.zeros(len(sample)), np.zeros((len(theta), len(sample)))
     for simulation in events.simulation:
@@ -57,7 +70,7 @@ def predicted(likelihood: Likelihood, theta: Floats, sample: Ints) -> Predicted:
         share, local = simulation.simulated(alpha)
         # An event without weight, which may be left out, expects nothing.
         own = np.flatnonzero(sample == j) if simulation.nominal is None else np.flatnonzero(simulation.nominal)
-        whole = totals[0].y[j, 0] * scale.value[j] * share * local.product
+        whole = total.y[j, 0] * scale.value[j] * share * local.product
         moves = np.zeros((len(alpha), len(own))) + scale.first[j][:, None]
         moves[local.nuisance] += local.first
         weight[own] = f.value[j] * whole
@@ -76,13 +89,14 @@ def asimov(likelihood: Likelihood, theta: Floats, sample: Ints, gammas: Sequence
     """
     weight, expected = predicted(likelihood, theta, sample).weight, likelihood.counts(theta)
     counts, scales = iter(expected), iter(gammas or [np.ones(len(own)) for own in expected])
-    tables = []
+    borders = np.cumsum([table.y.shape[1] for table in likelihood.of_kind("events")])[:-1]
+    weights, tables = iter(np.split(weight, borders)), []
     for table in likelihood.tables:
         if table.kind == "bins":
             gamma = next(scales)
             scatter = table.staterror and replace(table.staterror, seen=gamma)
             tables.append(replace(table, count=gamma * next(counts), staterror=scatter))
         else:
-            tables.append(replace(table, count=weight) if table.kind == "events" else table)
+            tables.append(replace(table, count=next(weights)) if table.kind == "events" else table)
     constraints = replace(likelihood.constraints, auxiliary=likelihood.constraints.expected(likelihood.alpha(theta)))
     return replace(likelihood, tables=tuple(tables), constraints=constraints)

@@ -17,6 +17,7 @@ from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.model.constraints import Constraints
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model.normalisation import Simulation
+from needle_parsl.nsbi.statistics.model.rows import Table
 
 Floats = npt.NDArray[np.float64]
 MOST_VETOED = 0.05
@@ -55,13 +56,13 @@ def model_pool(events: Likelihood, weight: Floats, theta: Floats) -> ToyPool:
 
     Args:
         events: Likelihood over simulated events of the reference.
-        weight: Their weights, shape (N,), of any sum.
+        weight: Their weights, shape (N,), of any sum in each region.
         theta: The truth of the toys.
 
     Raises:
         InputError: Too many events have a negative density.
     """
-    share = weight / weight.sum()
+    share = _shares(events, weight)
     wanted = share * _on(events, share).densities(theta)
     vetoed = float(np.maximum(-wanted, 0.0).sum())
     if vetoed > MOST_VETOED * wanted.sum():
@@ -70,39 +71,54 @@ def model_pool(events: Likelihood, weight: Floats, theta: Floats) -> ToyPool:
             "a reference without negative weights is needed"
         )
     # What cannot be drawn is not in Z_j either: of the others, the density adds up to the expected events by itself.
-    kept = np.where(wanted > 0, np.maximum(share, 0.0), 0.0)
-    own = _on(events, kept / kept.sum())
-    drawn = np.maximum(kept / kept.sum() * own.densities(theta), 0.0)
-    return ToyPool(own.thinned(theta), drawn * (own.expected(theta).sum() / drawn.sum()), vetoed)
+    kept = _shares(events, np.where(wanted > 0, np.maximum(share, 0.0), 0.0))
+    own = _on(events, kept)
+    drawn = np.maximum(kept * own.densities(theta), 0.0)
+    totals = (own.expected_by_region(theta).sum(axis=1), _split(events, drawn))
+    drawn = np.concatenate([part * (total / part.sum()) for total, part in zip(*totals, strict=True)])
+    return ToyPool(own.thinned(theta), drawn, vetoed)
+
+
+def _split(events: Likelihood, values: Floats) -> list[Floats]:
+    """Cut numbers of events by region, shape (N,) each."""
+    return np.split(values, np.cumsum([table.y.shape[1] for table in events.of_kind("events")])[:-1])
+
+
+def _shares(events: Likelihood, weight: Floats) -> Floats:
+    """Let the weights add up to 1 in each region."""
+    return np.concatenate([own / own.sum() for own in _split(events, weight)])
 
 
 def _on(events: Likelihood, share: Floats) -> Likelihood:
-    """Let events of the reference stand behind Z_j, each with its ratio; their weights, shape (N,), add up to 1."""
-    (table,) = events.of_kind("events")
-    ratio = table.y / np.concatenate([t.y for t in events.of_kind("total")], axis=1)
-    simulation = tuple(Simulation(j, share * r, table.responses.alone(j)) for j, r in enumerate(ratio))
-    return replace(
-        events,
-        tables=tuple(replace(t, simulation=simulation) if t.kind == "events" else t for t in events.tables),
-    )
+    """Let events of the reference stand behind Z_j, each with its ratio; their weights, shape (N,), add up to 1 in each region."""
+    own, totals = iter(_split(events, share)), iter(events.of_kind("total"))
+
+    def on(table: Table) -> Table:
+        part, ratio = next(own), table.y / next(totals).y
+        simulation = (Simulation(j, part * r, table.responses.alone(j)) for j, r in enumerate(ratio))
+        return replace(table, simulation=tuple(simulation))
+
+    return replace(events, tables=tuple(on(t) if t.kind == "events" else t for t in events.tables))
 
 
-def simulation_pool(events: Likelihood, simulated: Dataset, theta: Floats) -> ToyPool:
+def simulation_pool(events: Likelihood, simulated: Sequence[Dataset], theta: Floats) -> ToyPool:
     """Throw from the simulation of each process, whatever its learned ratio says: a Poisson bootstrap.
 
     Args:
         events: Likelihood over the simulated events of all processes.
-        simulated: These events, every process weighted to its nominal yield.
+        simulated: These events region by region, every process weighted to its nominal yield there.
         theta: The truth of the toys; shapes are nominal.
 
     Raises:
         InputError: Events with negative weights, or a process with a negative multiplier, cannot be drawn.
     """
-    rates = events.rates
-    nominal = np.array([simulated.yields[process] for process in rates.processes])
-    weight = simulated.weight * (events.expected(theta) / nominal)[simulated.sample]
+    rates, expected = events.rates, events.expected_by_region(theta)
+    nominal = [np.array([region.yields[process] for process in rates.processes]) for region in simulated]
+    scales = zip(simulated, expected, nominal, strict=True)
+    weight = np.concatenate([region.weight * (nu / own)[region.sample] for region, nu, own in scales])
+    sample = np.concatenate([region.sample for region in simulated])
     if (weight < 0).any():
-        names = [name for j, name in enumerate(rates.processes) if (weight[simulated.sample == j] < 0).any()]
+        names = [name for j, name in enumerate(rates.processes) if (weight[sample == j] < 0).any()]
         raise InputError(
             f"toys: {int((weight < 0).sum())} simulated events of {', '.join(names)} have negative weights there and cannot "
             'be drawn; name a function in toys.generate, or set toys.source = "model"'

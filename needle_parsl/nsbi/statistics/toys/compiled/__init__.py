@@ -21,7 +21,7 @@ parameters, shortened where it is longer than trusted, and again until -ln L fal
 best of these, each from several starts where `fits/starts.py` says so; a start that runs to a minimum that is known is given up on its way.
 
 **Where it stands in memory.** Likelihoods are `Rows` (`arrays.py`): blocks of 128 rows of one table; the tables of control regions and of bins
-first, the events of the toy last. All float64:
+first, the events of the toy last, a table for each unbinned region. All float64:
 
     y        (blocks, J, 128)            densities; `count`, `rate`, `floor` and others (blocks, 128)
     curves   (blocks, C, 4 * 136)        of each response the four numbers u, d, ln u, ln d, 136 apart

@@ -3,7 +3,7 @@
     lambda_i = sum_j f_j(mu) e_j(alpha) y_ji prod_k g_jik(alpha_k),   e_j = G_j / Z_j
     -ln L    = sum_i [rate_i lambda_i - count_i ln lambda_i] + constraints
 
-Rows stand in blocks that fit into the cache, each of one table; the events of a toy are the last table.
+Rows stand in blocks that fit into the cache, each of one table; the events of a toy are the last tables, one for each unbinned region.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class Scratch(NamedTuple):
 
 
 class Normalising(NamedTuple):
-    """The simulated events behind Z_j: tables, one per process, whose y are the weights of its events."""
+    """The simulated events behind Z_j: tables, one per region and process, J of each region, whose y are the weights of its events."""
 
     few: Rows
     """Events that stand for all."""
@@ -170,17 +170,17 @@ class Normalising(NamedTuple):
 
 
 class NormalisationCorrection(NamedTuple):
-    """ln Z_j minus what the few events say of it near one point, to first order."""
+    """ln Z_j minus what the few events say of it near one point, to first order; of the processes of all M regions, one region behind the other."""
 
     at: Any
     """alpha, shape (K,)."""
     value: Any
-    """Shape (J,)."""
+    """Shape (M J,)."""
     first: Any
-    """Shape (J, K)."""
+    """Shape (M J, K)."""
     log: Any
-    """ln Z_j here, shape (J,)."""
+    """ln Z_j here, shape (M J,)."""
     up: Any
-    """Its slopes, shape (J, K)."""
+    """Its slopes, shape (M J, K)."""
     bend: Any
-    """Its second derivatives, shape (J, K, K)."""
+    """Its second derivatives, shape (M J, K, K)."""

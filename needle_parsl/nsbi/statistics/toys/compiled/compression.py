@@ -42,11 +42,13 @@ SLOPE, VALUE = 1e-4, 3e-7
 most as many standard errors."""
 
 
-def few(simulations: Sequence[Simulation], every: Rows, likelihood: Likelihood) -> tuple[Simulation, ...]:
-    """Choose events of each process, and their weights.
+def few(
+    simulations: Sequence[Sequence[Simulation]], every: Rows, likelihood: Likelihood
+) -> list[tuple[Simulation, ...]]:
+    """Choose events of each region and process, and their weights.
 
     Args:
-        simulations: The events behind Z_j.
+        simulations: The events behind Z_j, by region.
         every: The same as tables.
         likelihood: Whose they are.
     """
@@ -54,7 +56,11 @@ def few(simulations: Sequence[Simulation], every: Rows, likelihood: Likelihood) 
     near = np.clip(rng.normal(0, SPREAD, (NEAR, len(low))), low, high)
     points = np.concatenate([near, rng.uniform(low, high, (ANYWHERE, len(low)))])
     logs, slopes = _sums(every, likelihood, points)
-    return tuple(_chosen(s, points, np.exp(logs[:, s.process]), slopes[:, s.process], rng) for s in simulations)
+    processes = len(likelihood.rates.processes)
+    return [
+        tuple(_chosen(s, points, np.exp(logs[:, r + s.process]), slopes[:, r + s.process], rng) for s in region)
+        for r, region in zip(range(0, logs.shape[1], processes), simulations, strict=True)
+    ]
 
 
 def _chosen(simulation: Simulation, points: Floats, z: Floats, slopes: Floats, rng: np.random.Generator) -> Simulation:
@@ -84,7 +90,7 @@ def trusted(few: Rows, every: Rows, likelihood: Likelihood) -> float:
     rng, (low, high) = np.random.default_rng(1), _box(likelihood)
     points = rng.normal(0, 1, (TRIALS, len(low))) * np.linspace(0.2, 1.6, TRIALS)[:, None]
     points = np.clip(points, low, high)
-    weight = np.abs(likelihood.expected(likelihood.rates.start))
+    weight = np.abs(likelihood.expected_by_region(likelihood.rates.start)).ravel()
     (logs, slopes), (right, right_slopes) = (_sums(rows, likelihood, points) for rows in (few, every))
     good = np.abs(logs - right) @ weight < VALUE
     good &= (np.abs(slopes - right_slopes) * weight[:, None]).sum(axis=1).max(axis=1) < SLOPE
@@ -98,10 +104,10 @@ def _box(likelihood: Likelihood) -> tuple[Floats, Floats]:
 
 
 def _sums(sample: Rows, likelihood: Likelihood, points: Floats) -> tuple[Floats, Floats]:
-    """Give ln Z_j, shape (S, J), and its slopes, shape (S, J, K), by the code that fits use."""
-    processes, nuisances = len(likelihood.rates.processes), likelihood.nuisances
-    s, c = scratch(nuisances, processes, sample.nuisance.shape[1]), correction(processes, nuisances)
-    logs, slopes = np.empty((len(points), processes)), np.empty((len(points), processes, nuisances))
+    """Give ln Z_j of the processes of all regions, shape (S, M J), and its slopes, shape (S, M J, K), by the code that fits use."""
+    tables, nuisances = len(sample.size), likelihood.nuisances
+    s, c = scratch(nuisances, len(likelihood.rates.processes), sample.nuisance.shape[1]), correction(tables, nuisances)
+    logs, slopes = np.empty((len(points), tables)), np.empty((len(points), tables, nuisances))
     for place, alpha in enumerate(points):
         total(sample, alpha, s, c, False)
         logs[place], slopes[place] = c.log, c.up

@@ -180,7 +180,7 @@ class CompiledFits:
         p, rates = self.prepared, self.likelihood.rates
         size, processes, nuisances = len(truth), len(rates.processes), self.likelihood.nuisances
         ends = np.cumsum([0, *(len(d.rows) for d in draws)])
-        need = max([0, *(-(-len(d.rows) // BLOCK) for d in draws)])
+        need = max([0, *(self._blocks(d) for d in draws)])
         rows = enlarged(p.rows, need)
         counts, seen, offsets = self._counts(draws)
         answer = Answer(
@@ -196,7 +196,7 @@ class CompiledFits:
             np.array([b for table in p.bins for b in range(table.start, table.stop)], np.int64),
             np.ascontiguousarray(truth, np.float64), rates.parameters.index(parameter),
             np.array([rates.inward(parameter, value) for value in tested]), _moved(self.likelihood), starts,
-            correction(processes, nuisances), _factors(rows, processes, rates.physics, nuisances),
+            correction(len(p.events.ends) * processes, nuisances), _factors(rows, processes, rates.physics, nuisances),
             scratch(size, processes, curves), space(size), answer,
         )  # fmt: skip
         return answer
@@ -210,19 +210,24 @@ class CompiledFits:
         """
         p, rates = self.prepared, self.likelihood.rates
         processes, nuisances = len(rates.processes), self.likelihood.nuisances
-        rows = enlarged(p.rows, -(-len(draw.rows) // BLOCK))
+        rows = enlarged(p.rows, self._blocks(draw))
         counts, seen, (offset,) = self._counts([draw])
         borders = np.cumsum([b.stop - b.start for b in p.bins])
         for table, own, known in zip(p.bins, np.split(counts[0], borders), np.split(seen[0], borders), strict=False):
             rows.count[table], rows.root[table], rows.seen[table] = own, np.sqrt(own), known
         s = scratch(len(theta), processes, max(rows.nuisance.shape[1], p.normalising.every.nuisance.shape[1]))
         offset -= gather(p.events, draw.rows.astype(np.int64), rows, s)
-        c, gradient, hessian = correction(processes, nuisances), np.zeros(len(theta)), np.zeros((len(theta),) * 2)
+        c, gradient = correction(len(p.events.ends) * processes, nuisances), np.zeros(len(theta))
+        hessian = np.zeros((len(theta),) * 2)
         total(p.normalising.every, theta[rates.physics :], s, c, True)
         toy = Toy(rows, draw.constraints.auxiliary.astype(np.float64))
         factors = _factors(rows, processes, rates.physics, nuisances)
         value = evaluate(p.model, toy, c, factors, s, theta, gradient, hessian)
         return float(value + offset), gradient, hessian
+
+    def _blocks(self, draw: Draw) -> int:
+        """Say how many blocks are enough for the events of a toy: each region may leave one partly empty."""
+        return -(-len(draw.rows) // BLOCK) + len(self.prepared.events.ends) - 1
 
     def _counts(self, draws: Sequence[Draw]) -> tuple[Floats, Floats, Floats]:
         """Put what was thrown for bins into blocks, and sum up what the reference point takes out of -ln L."""

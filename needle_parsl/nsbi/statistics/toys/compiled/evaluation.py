@@ -424,7 +424,7 @@ def evaluate(model, toy, correct, factors, s, theta, gradient, hessian):
     Args:
         model: What all toys have in common.
         toy: Its tables and auxiliary measurements.
-        correct: ln Z_j with its derivatives at these nuisance parameters, already evaluated; the last table has it.
+        correct: ln Z_j with its derivatives at these nuisance parameters, already evaluated; the last tables have it, one for each region.
         factors: Space for what multiplies the processes.
         s: `Scratch`.
         theta: Physics parameters in the coordinate of the fit, then nuisance parameters in sigma; shape (P,).
@@ -434,21 +434,23 @@ def evaluate(model, toy, correct, factors, s, theta, gradient, hessian):
     physics, rows, alpha = model.physics, toy.rows, theta[model.physics :]
     multiply(model, theta, factors)
     gain(model, alpha, factors, s.terms)
-    last = len(rows.begin) - 2
-    for j in range(len(factors.f)):
-        factors.e[last, j] *= math.exp(-correct.log[j])
+    tables, processes = len(rows.begin) - 1, len(factors.f)
+    fixed = tables - len(correct.log) // processes
+    for z in range(len(correct.log)):
+        r, j = fixed + z // processes, z % processes
+        factors.e[r, j] *= math.exp(-correct.log[z])
         for k in range(len(alpha)):
-            factors.up[last, j, k] -= correct.up[j, k]
+            factors.up[r, j, k] -= correct.up[z, k]
             for m in range(len(alpha)):
-                factors.bend[last, j, k, m] -= correct.bend[j, k, m]
+                factors.bend[r, j, k, m] -= correct.bend[z, k, m]
     gradient[:] = 0.0
     hessian[:] = 0.0
     s.floored[0] = 0.0
     value = constrain(model, toy.auxiliary, alpha, gradient, hessian)
-    for r in range(last + 1):
+    for r in range(tables):
         clear(s)
         value += accumulate(rows, r, factors, alpha, physics, s)
-        if r < last:  # the last table has events, of which nothing is expected
+        if r < fixed:  # the last tables have events, of which nothing is expected
             value += wall(rows, r, factors, alpha, physics, s)
         combine(rows, r, factors, physics, s, gradient, hessian)
     for a in range(len(theta)):

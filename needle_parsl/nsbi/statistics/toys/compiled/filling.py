@@ -14,12 +14,14 @@ ABOVE, BELOW, UP, DOWN = (place * PITCH for place in range(ROWS))
 
 
 class DrawnEvents(NamedTuple):
-    """Events that toys draw from, one behind the other, so that one takes a few lines of the cache."""
+    """Events that toys draw from, one behind the other, so that one takes a few lines of the cache; those of M regions, one region behind the other."""
 
+    ends: Any
+    """Where the events of each region end, shape (M,)."""
     y: Any
     """Divided by lambda at a reference point, shape (N, J)."""
     sides: Any
-    """Logarithms of the responses at plus and minus one sigma, shape (N, 2 C)."""
+    """Logarithms of the responses at plus and minus one sigma, shape (N, 2 C); zeros behind those of a region."""
     reference: Any
     """lambda at the reference point, shape (N,)."""
     floor: float
@@ -35,15 +37,27 @@ def fill(row, bits):
 
 @compiled
 def gather(events, drawn, rows, s):
-    """Put drawn events into the last table of a toy; give the sum of ln lambda at the reference point.
+    """Put drawn events into the last tables of a toy, one for each region; give the sum of ln lambda at the reference point.
 
     Args:
-        drawn: Which events; one that was drawn twice stands there twice. Shape (N,).
+        drawn: Which events, ascending; one that was drawn twice stands there twice. Shape (N,).
     """
-    last = len(rows.begin) - 2
-    start, processes, curves = rows.begin[last], rows.y.shape[1], events.sides.shape[1] // 2
+    r, begin, total = len(rows.begin) - 1 - len(events.ends), 0, 0.0
+    for region in range(len(events.ends)):
+        end = begin
+        while end < len(drawn) and drawn[end] < events.ends[region]:
+            end += 1
+        total += _gather(events, drawn[begin:end], rows, r + region, s)
+        begin = end
+    return total
+
+
+@compiled
+def _gather(events, drawn, rows, r, s):
+    """Put the drawn events of a region into a table behind the ones that are filled."""
+    start, processes, curves = rows.begin[r], rows.y.shape[1], rows.first[r, rows.y.shape[1]]
     blocks = (len(drawn) + BLOCK - 1) // BLOCK
-    rows.begin[last + 1] = start + blocks
+    rows.begin[r + 1] = start + blocks
     for block in range(blocks):
         place = start + block
         low, own = block * BLOCK, rows.curves[place]

@@ -14,7 +14,7 @@ from needle_parsl.nsbi.statistics.toys.compiled.evaluation import PRODUCT, clear
 
 
 def correction(processes: int, nuisances: int) -> NormalisationCorrection:
-    """Make space, without a correction so far."""
+    """Make space, without a correction so far; for as many processes as all regions have together."""
     j, k = processes, nuisances
     shapes = {
         "at": (k,), "value": (j,), "first": (j, k), "log": (j,), "up": (j, k), "bend": (j, k, k),
@@ -27,7 +27,7 @@ def total(sample, alpha, s, c, second):
     """Put ln Z_j and its derivatives into `c`, from sums over events.
 
     Args:
-        sample: One table per process, whose y are the weights of its events.
+        sample: One table per region and process, whose y are the weights of its events.
         alpha: In sigma, shape (K,).
         s: `Scratch`.
         c: `Correction`, of which `log`, `up` and `bend` are filled.
@@ -68,7 +68,7 @@ def normalise(every, few, exact, alpha, s, c):
     """Fill ln Z_j and its derivatives from the few events, and from what was measured.
 
     Args:
-        every: All simulated events, a table for each process.
+        every: All simulated events, a table for each region and process.
         few: Those that stand for them.
         alpha: In sigma, shape (K,).
         s: `Scratch`.

@@ -63,8 +63,6 @@ class PreparedPool:
 
 def unsupported(likelihood: Likelihood) -> str:
     """Say what of a likelihood compiled fits do not know; empty if they know all."""
-    if len(likelihood.of_kind("events")) != 1:
-        return "several unbinned regions"
     if any(len(table.responses.pairs) for table in likelihood.tables):
         return "cross terms of nuisance parameters"
     steps = [tree for row in _trees(likelihood.rates) for tree in row]
@@ -74,11 +72,11 @@ def unsupported(likelihood: Likelihood) -> str:
 
 def prepare(likelihood: Likelihood) -> PreparedPool:
     """Turn a likelihood over a pool of events into arrays."""
-    (events,) = likelihood.of_kind("events")
+    events = likelihood.of_kind("events")
     fixed = [table for table in likelihood.tables if table.kind != "events"]
     start = likelihood.rates.start
     f, alpha = likelihood.rates.factors(start)[0], start[likelihood.rates.physics :]
-    tables = [*fixed, events]
+    tables = [*fixed, *events]
     references = [_reference(table.densities(f, alpha)) for table in tables]
     rows = _rows(fixed, references, events)
     reference = np.ones(rows.count.shape)
@@ -94,14 +92,17 @@ def prepare(likelihood: Likelihood) -> PreparedPool:
         rows=rows,
         reference=reference,
         bins=bins,
-        events=_events(events, references[-1]),
-        normalising=_normalising(likelihood, events.simulation, len(f)),
+        events=_events(events, references[len(fixed) :]),
+        normalising=_normalising(likelihood),
     )
 
 
-def _normalising(likelihood: Likelihood, simulations: Sequence[Simulation], processes: int) -> Normalising:
-    every = _sample(simulations, processes)
-    chosen = _sample(few(simulations, every, likelihood), processes) if every.begin[-1] else every
+def _normalising(likelihood: Likelihood) -> Normalising:
+    simulations = [table.simulation for table in likelihood.of_kind("events")]
+    every = _sample(simulations, len(likelihood.rates.processes))
+    if not every.begin[-1]:
+        return Normalising(every, every, trusted(every, every, likelihood))
+    chosen = _sample(few(simulations, every, likelihood), len(likelihood.rates.processes))
     return Normalising(chosen, every, trusted(chosen, every, likelihood))
 
 
@@ -110,17 +111,17 @@ def _reference(density: Floats) -> Floats:
     return np.where(density > 1e6 * FLOOR, density, 1.0)
 
 
-def _rows(fixed: Sequence[Table], references: Sequence[Floats], events: Table) -> Rows:
+def _rows(fixed: Sequence[Table], references: Sequence[Floats], events: Sequence[Table]) -> Rows:
     """Lay out the tables; the events get no blocks yet."""
-    tables, processes = [*fixed, events], len(events.y)
+    tables, processes = [*fixed, *events], len(events[0].y)
     blocks = [-(-table.y.shape[1] // BLOCK) for table in fixed]
-    begin = np.cumsum([0, *blocks, 0])
+    begin = np.cumsum([0, *blocks, *(0 for _ in events)])
     curves = max(1, *(len(table.responses.process) for table in tables))
     rows = empty(len(tables), processes, curves, int(begin[-1]))
     rows.begin[:] = begin
     for r, (table, reference) in enumerate(zip(tables, references, strict=True)):
         _describe(rows, r, table.responses, processes)
-        if table is events:
+        if table.kind == "events":
             continue
         n = table.y.shape[1]
         rows.size[r] = min(BLOCK, -(-n // VECTOR) * VECTOR)
@@ -189,19 +190,26 @@ def _respond(rows: Rows, place: slice, responses: Responses) -> None:
             fill(row, bits)
 
 
-def _events(table: Table, reference: Floats) -> DrawnEvents:
-    """Lay out the events; Z_j of a process without responses is a number, and is put in here."""
+def _events(tables: Sequence[Table], references: Sequence[Floats]) -> DrawnEvents:
+    """Lay out the events of all regions."""
+    ends = np.cumsum([table.y.shape[1] for table in tables])
+    curves = max(len(table.responses.process) for table in tables)
+    sides = np.zeros((ends[-1], 2 * curves))
+    for table, stop in zip(tables, ends, strict=True):
+        own = np.stack([table.responses.log_up, table.responses.log_down]).transpose(2, 1, 0)  # (N, C, 2)
+        sides[stop - len(own) : stop, : 2 * own.shape[1]] = own.reshape(len(own), 2 * own.shape[1])
+    y = np.concatenate([_scaled(table, reference) for table, reference in zip(tables, references, strict=True)], axis=1)
+    return DrawnEvents(ends, np.ascontiguousarray(y.T, np.float64), sides, np.concatenate(references), FLOOR)
+
+
+def _scaled(table: Table, reference: Floats) -> Floats:
+    """Divide the densities of events by lambda at the reference point; Z_j of a process without responses is a number, and is put in here."""
     z = np.ones(len(table.y))
     for simulation in table.simulation:
         if not len(simulation.responses.process):
             z[simulation.process] = simulation(np.empty(0)).value
-    sides = np.stack([table.responses.log_up, table.responses.log_down])  # (2, C, N)
-    return DrawnEvents(
-        np.ascontiguousarray((table.y / z[:, None] / reference).T, np.float64),
-        np.ascontiguousarray(sides.transpose(2, 1, 0), np.float64).reshape(len(reference), 2 * sides.shape[1]),
-        reference,
-        FLOOR,
-    )
+    found: Floats = table.y / z[:, None] / reference
+    return found
 
 
 def _model(likelihood: Likelihood, tables: Sequence[Table]) -> CompiledModel:
@@ -255,9 +263,9 @@ def _programs(rates: Rates) -> tuple[Any, Floats, Any]:
     return np.array(steps, np.int64), np.array(numbers), np.array(ends, np.int64)
 
 
-def _sample(simulations: Sequence[Simulation], processes: int) -> Rows:
-    """Lay out the events behind Z_j, a table for each process; none where nothing changes its shape (`_events` knows it)."""
-    own = [s if len(s.responses.process) else None for s in simulations] or [None] * processes
+def _sample(simulations: Sequence[Sequence[Simulation]], processes: int) -> Rows:
+    """Lay out the events behind Z_j, a table for each region and process; none where nothing changes its shape (`_scaled` knows it)."""
+    own = [s if len(s.responses.process) else None for region in simulations for s in region] or [None] * processes
     blocks = [-(-len(s.weight) // BLOCK) if s else 0 for s in own]
     curves = max(1, *(len(s.responses.process) if s else 0 for s in own))
     rows = empty(len(own), 1, curves, sum(blocks))
