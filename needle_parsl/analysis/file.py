@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from glob import escape, glob, has_magic
 from pathlib import Path
 
 from needle_parsl import kinds, reading
 from needle_parsl.addresses import is_remote
-from needle_parsl.analysis import lists, recommended, rules, unused
+from needle_parsl.analysis import lists, recommended, regions, rules, unused
 from needle_parsl.analysis.tables import Analysis
 from needle_parsl.analysis.tables.stages import MADE, following
 from needle_parsl.errors import InputError, Problem
@@ -33,6 +33,8 @@ class Loaded:
     """Mistakes; what has one stands as its default."""
     warnings: tuple[Problem, ...]
     """What is allowed, and yet hardly meant."""
+    regions: Mapping[str, Analysis] = field(default_factory=dict)
+    """Analyses of the further unbinned regions, by name; `analysis` is that of the first."""
 
 
 def read(path: Path, settings: list[str] | None = None, *, fitted: bool = True) -> Loaded:
@@ -53,24 +55,47 @@ def read(path: Path, settings: list[str] | None = None, *, fitted: bool = True) 
     analysis = reader.table(Analysis, table)
     for key in _missing(analysis, table, fitted=fitted):
         reader.lack(key, "is missing; expected a table")
+    rules.regions.check(analysis, reader.complain)
+    names = regions.names(analysis)
+    first, *others = [
+        _of_region(table, name, analysis.features.selection, reader, first=name == names[0]) for name in names
+    ] or [_checked(analysis, reader)]
+    _files_exist(first, path, reader)
+    source = _physics(first, path, reader)
+    return Loaded(
+        analysis=first,
+        table=table,
+        path=path,
+        source=source,
+        places=reader.places,
+        problems=tuple(dict.fromkeys(reader.problems)),
+        warnings=tuple(dict.fromkeys(reader.warnings)),
+        regions=dict(zip(names[1:], others, strict=True)),
+    )
+
+
+def _checked(analysis: Analysis, reader: TableReader) -> Analysis:
+    """Hold the tables of an analysis against each other, and fill in what depends on other keys."""
     analysis = lists.resolved(analysis, reader.complain)
     analysis = replace(analysis, stages=following(analysis.stages))
     rules.check(analysis, reader.complain)
     for key, message in unused.found(analysis):
         reader.warn(key, message)
-    _files_exist(analysis, path, reader)
-    source = _physics(analysis, path, reader)
     analysis = recommended.settle(analysis)
     rules.search.check(analysis, reader.complain)  # which asks for what the analysis leaves open
-    return Loaded(
-        analysis=analysis,
-        table=table,
-        path=path,
-        source=source,
-        places=reader.places,
-        problems=tuple(reader.problems),
-        warnings=tuple(reader.warnings),
-    )
+    return analysis
+
+
+def _of_region(table: Mapping[str, object], name: str, selection: str, reader: TableReader, *, first: bool) -> Analysis:
+    """Read the analysis of an unbinned region; what is wrong with it is noted with the rest."""
+    own = regions.RegionReader(reader.places, table, name)
+    analysis = own.table(Analysis, regions.table(table, name))
+    analysis = regions.settled(analysis, name, selection, first=first)
+    analysis = _checked(analysis, own)
+    for problem in own.problems:
+        reader.note(problem)
+    reader.warnings += own.warnings
+    return analysis
 
 
 def _missing(analysis: Analysis, table: Mapping[str, object], *, fitted: bool) -> list[str]:

@@ -2,8 +2,10 @@
 
 from needle_parsl.plan.builder import Inputs, StageInputs
 from needle_parsl.plan.datasets import OBSERVED
-from needle_parsl.plan.graph import Plan, build, build_first, sources
+from needle_parsl.plan.graph import build, build_first, build_region
 from needle_parsl.plan.keys import content, digest
+from needle_parsl.plan.plan import Plan
+from needle_parsl.plan.sources import sources
 from needle_parsl.plan.specs import (
     Classes,
     ComputedSpec,
@@ -36,6 +38,7 @@ __all__ = [
     "Train",
     "build",
     "build_first",
+    "build_region",
     "content",
     "digest",
     "sources",

@@ -57,6 +57,8 @@ class Inputs:
     """Columns that are computed from what stages of the user's make."""
     stages: StageInputs | None = None
     """None where the user's stages are left out of the plan."""
+    regions: Mapping[str, tuple[Task, ...]] = field(default_factory=dict)
+    """Tasks of the further unbinned regions, up to their events with all ratios, by name."""
 
 
 Item = Mapping[str, Any]
@@ -212,4 +214,10 @@ class Graph:
 
     def share(self, sample: str) -> Share:
         """Give a nominal sample with its expected events."""
-        return Share(Density(sample), self.analysis.samples[sample].yield_)
+        return share(self.analysis, sample)
+
+
+def share(analysis: Analysis, sample: str) -> Share:
+    """Give a nominal sample with its expected events."""
+    stated = analysis.samples[sample].yield_
+    return Share(Density(sample), stated, None if stated is None else analysis.stated)

@@ -10,8 +10,9 @@ from needle_parsl.analysis import Analysis, Data, Sample
 from needle_parsl.densities import Density
 from needle_parsl.errors import InputError
 from needle_parsl.plan.datasets import OBSERVED
-from needle_parsl.plan.events import REGION, joint
-from needle_parsl.plan.graph import completed
+from needle_parsl.plan.events import joint
+from needle_parsl.plan.sources import completed
+from needle_parsl.plan.specs.stores import REGION
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -154,7 +154,7 @@ def leave(
     )
     facts = specs.Named(analysis.name, analysis.features.names, units)
     spec = specs.Compose(
-        facts=facts, ratios=tuple(estimators), processes=tuple(analysis.model.processes), shapes=inference.learned_shapes(analysis), interpolations=interpolations, covariance=covariance is not None
+        facts=facts, ratios=tuple(estimators), processes=tuple(analysis.model.processes), shapes=inference.learned_shapes(analysis, analysis.varied()), interpolations=interpolations, covariance=covariance is not None
     )  # fmt: skip
     graph.add("compose", ALL, spec, *estimators.values(), *([covariance] if covariance else []))
     if not graph.inputs.exports or not estimators:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from needle_parsl import expressions
@@ -11,16 +11,20 @@ from needle_parsl.nsbi.transforms.wanted import Wanted
 from needle_parsl.plan import specs
 from needle_parsl.plan.builder import Graph
 from needle_parsl.plan.specs import Convert, File, Piece, Task
+from needle_parsl.plan.specs.stores import REGION, WHOLE
 from needle_parsl.ranges import ranges
 
-REGION = "@"
-"""Between a sample and the binned region, in the name of a store."""
 
-
-def convert(graph: Graph, name: str, sample: Sample | Data) -> Task:
+def convert(graph: Graph, name: str, sample: Sample | Data, first: Sequence[Task] = ()) -> Task:
     """Convert a sample: in one task, or in one for each piece, some that merge, and one that writes the store.
 
     A function that generates events is called afresh for every binned region: events of its own are as good.
+
+    Args:
+        graph: The plan.
+        name: Of the store.
+        sample: Where the events are.
+        first: Stores that must be there as soon as this one is.
     """
     if sample.generate:
         seed = graph.salt("generate", name)
@@ -29,6 +33,7 @@ def convert(graph: Graph, name: str, sample: Sample | Data) -> Task:
         files: tuple[specs.File, ...] = (specs.File(path="", digest=before[0].key, borders=(0, sample.events)),)
     else:
         before, files = [], graph.inputs.files[name]
+    before += first
     spec = conversion(graph, name, sample, files)
     made_by = cut(files, row_bytes(spec), graph.memory)
     if len(made_by.groups) == 1:
@@ -40,13 +45,15 @@ def convert(graph: Graph, name: str, sample: Sample | Data) -> Task:
 def conversion(graph: Graph, name: str, sample: Sample | Data, files: tuple[specs.File, ...]) -> specs.Convert:
     """Say what is kept of a sample's events."""
     analysis, features = graph.analysis, graph.analysis.features
-    region = analysis.model.regions.get(name.partition(REGION)[2])
+    place = name.partition(REGION)[2]
+    region, every = analysis.model.regions.get(place), place == WHOLE
     inputs = features.parameters if analysis.parametrised(name.partition(".")[0]) else ()
-    names = (region.binning.column,) if region else (*features.names, *inputs)
+    names = (region.binning.column,) if region else features.names[:1] if every else (*features.names, *inputs)
     weight, selection = sample.weight, sample.selection if isinstance(sample, Sample) else ""
-    kept = tuple(text for text in (selection, region.selection if region else features.selection) if text)
-    shared = () if region or analysis.split.id else graph.inputs.shared.get(name.partition(".")[0], ())
-    known = () if region or isinstance(sample, Data) else joint(analysis, name)
+    own = region.selection if region else analysis.stated if every else features.selection
+    kept = tuple(text for text in (selection, own) if text)
+    shared = () if place or analysis.split.id else graph.inputs.shared.get(name.partition(".")[0], ())
+    known = () if place or isinstance(sample, Data) else joint(analysis, name)
     texts = [text for text in (*kept, weight, *(one.text for one in known)) if isinstance(text, str)]
     used = {*names, *analysis.split.id}.union(*(expressions.parse(text).names() for text in texts))
     derived = expressions.ordered(features.derived, used)
@@ -54,9 +61,9 @@ def conversion(graph: Graph, name: str, sample: Sample | Data, files: tuple[spec
     computed = tuple((made, _computed(graph, made)) for made in features.computed if made in used)
     return specs.Convert(
         sample=name, files=files, tree=sample.tree, features=names, weight=weight, selections=kept, id=analysis.split.id, salt=graph.salt("split"), derived=derived,
-        on_bad_file=sample.on_bad_file, computed=computed, particles=None if region else _stored(features.particles), physics=graph.inputs.physics if computed else None,
-        joint=known, content=shared, nan=None if region or "nan" not in features.missing else Wanted.of(features.missing).stored,
-        memory=graph.memory, region=name.partition(REGION)[2],
+        on_bad_file=sample.on_bad_file, computed=computed, particles=None if place else _stored(features.particles), physics=graph.inputs.physics if computed else None,
+        joint=known, content=shared, nan=None if place or "nan" not in features.missing else Wanted.of(features.missing).stored,
+        memory=graph.memory, region=place,
     )  # fmt: skip
 
 

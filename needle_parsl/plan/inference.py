@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from needle_parsl.analysis import Analysis, catalogue
+from needle_parsl.analysis import Analysis, Source, catalogue
 from needle_parsl.densities import Density, Shape
 from needle_parsl.plan import specs, toys
 from needle_parsl.plan.builder import Graph
@@ -56,15 +56,8 @@ def measure(
     graph: Graph, datasets: Datasets, thrower: ThrowerTasks | None, redone: Mapping[str, Sequence[ReplicaSpec]]
 ) -> InferenceTasks:
     """Plan everything that follows the evaluation of the ratios."""
-    poi, shapes = graph.analysis.poi(), learned_shapes(graph.analysis)
-    minos = (poi,) if graph.analysis.fit.minos else ()
-    fit = specs.FitSpec(
-        dataset=datasets.name,
-        model=graph.analysis.model,
-        shapes=shapes,
-        staterror=graph.analysis.fit.staterror,
-        binned=datasets.binned,
-    )
+    minos = (graph.analysis.poi(),) if graph.analysis.fit.minos else ()
+    fit = model_of(graph.analysis, datasets.several, datasets.name)
     needs = datasets.headline()
     fits, scans = _fits(graph, fit, needs, datasets, minos)
     area = _plane(graph, fit, needs)
@@ -108,7 +101,7 @@ def _fits(
         fits.append(graph.add("fit", ASIMOV, replace(expected, minos=minos), *simulated))
         scan = specs.Interval(fit=expected, poi=poi, scan=grid, levels=levels, inflated=fitted)
         scans.append(graph.add("interval", "scan_asimov", scan, *simulated, *fits[1 : 1 + fitted]))
-    if graph.inputs.exact and not datasets.binned:
+    if graph.inputs.exact and not (datasets.binned or datasets.several):
         reference = tuple(graph.share(name) for name in analysis.ratios.reference)
         exact = specs.Exact(expected, graph.inputs.physics, reference)
         fits.append(graph.add("fit", "exact", exact, *simulated))
@@ -151,10 +144,28 @@ def _limits(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> Task | None:
     return graph.add("interval", "limits", spec, *needs)
 
 
-def learned_shapes(analysis: Analysis) -> tuple[Shape, ...]:
-    """List the learned responses of the model."""
+def model_of(analysis: Analysis, regions: tuple[str, ...] = (), dataset: str = ASIMOV) -> specs.FitSpec:
+    """Say what is fitted to a dataset.
+
+    Args:
+        analysis: Of the first unbinned region.
+        regions: The unbinned ones that are fitted together; empty for that of the analysis alone.
+        dataset: `asimov` or `observed`.
+    """
+    return specs.FitSpec(
+        dataset=dataset,
+        model=analysis.model,
+        shapes=learned_shapes(analysis, analysis.every_variation()),
+        staterror=analysis.fit.staterror,
+        binned=analysis.binned,
+        unbinned=regions or ((analysis.region,) if analysis.region else ()),
+    )
+
+
+def learned_shapes(analysis: Analysis, varied: Sequence[tuple[str, str, str, Source]]) -> tuple[Shape, ...]:
+    """List the learned responses of the model to some of its variations."""
     sides: dict[tuple[str, str], dict[str, str]] = {}
-    for name, nuisance, side, _ in analysis.varied():
+    for name, nuisance, side, _ in varied:
         sides.setdefault((name, nuisance), {})[side] = Density(name, nuisance, side).name
     return tuple(
         Shape(

@@ -8,7 +8,6 @@ from needle_parsl.analysis import Analysis, catalogue, recommended
 from needle_parsl.nsbi.search import design
 from needle_parsl.plan import inference, specs
 from needle_parsl.plan.builder import Graph
-from needle_parsl.plan.datasets import ASIMOV
 from needle_parsl.plan.specs import Task
 
 
@@ -28,7 +27,7 @@ def measure(
     analysis, simulation = graph.analysis, asimov.of(specs.Evaluate)
     exact = [ratio for ratio in ratios if ratio.name in simulation.ratios] if graph.inputs.exact else []
     spec = specs.PrecisionSpec(
-        fit=specs.FitSpec(dataset=ASIMOV, model=analysis.model, shapes=inference.learned_shapes(analysis)),
+        fit=inference.model_of(analysis),
         poi=analysis.poi(),
         members=analysis.training.count(),
         bagging=1 / (analysis.training.folds or 1) if analysis.training.bootstrap else 0.0,

@@ -8,7 +8,7 @@ from itertools import product
 
 from needle_parsl.plan import estimators, specs, training
 from needle_parsl.plan.builder import Graph
-from needle_parsl.plan.datasets import Datasets, ReplicaSpec
+from needle_parsl.plan.datasets import RegionEvents, ReplicaSpec
 from needle_parsl.plan.specs import Task
 
 FOLDER = "bootstrap"
@@ -22,13 +22,15 @@ class ReplicaInputs:
     ratios: Sequence[specs.Ratio]
     """Of the model."""
     stores: Mapping[str, Task]
-    datasets: Datasets
+    events: RegionEvents
+    """Simulated and observed ones, with the ratios of the run."""
+    counts: Sequence[Task]
+    """Of the binned regions."""
 
     @property
     def simulation(self) -> specs.Evaluate:
         """Say which events they are evaluated at; their weights have no covariance."""
-        assert self.datasets.asimov is not None  # else nothing is trained
-        return replace(self.datasets.asimov.of(specs.Evaluate), covariance=False)
+        return replace(self.events.asimov.of(specs.Evaluate), covariance=False)
 
     def of_model(self) -> ReplicaInputs:
         """Leave out ratios that no fit uses."""
@@ -38,9 +40,9 @@ class ReplicaInputs:
         """List what is read beside packs: the events of the ratios, those that are fitted, and counts."""
         names = [share.density.name for share in self.simulation.samples]
         names += [density.name for density in self.simulation.varied]
-        names += [self.datasets.observed.name] if self.datasets.observed else []
+        names += [self.events.observed.name] if self.events.observed else []
         own = [store for ratio in self.ratios for store in estimators.needed(ratio, self.stores)]
-        return [*dict.fromkeys([*own, *(self.stores[name] for name in names), *self.datasets.counts])]
+        return [*dict.fromkeys([*own, *(self.stores[name] for name in names), *self.counts])]
 
 
 def both(graph: Graph, made: ReplicaInputs) -> tuple[list[ReplicaSpec], list[ReplicaSpec]]:

@@ -18,7 +18,7 @@ def belt(
 ) -> tuple[Task | None, list[list[Task]]]:
     """Throw toys of the model at each value of the grid, with nuisance parameters as the data has them there."""
     intervals, poi, grid = graph.analysis.intervals, graph.analysis.poi(), graph.analysis.grid()
-    if not grid or not (datasets.reference or datasets.binned):
+    if not grid or not (datasets.reference() or datasets.binned):
         return None, []
     toys = graph.analysis.toys or Toys()
     spec = specs.ToysSpec(
@@ -33,7 +33,7 @@ def belt(
         first=0,
         count=0,
     )
-    size, before = toys.block, [*needs, *([datasets.reference] if datasets.reference else [])]
+    size, before = toys.block, [*needs, *datasets.reference()]
     blocks = [_rounds(graph, spec, {poi: value}, size, before) for value in grid]
     made = specs.Neyman(
         fit=fit,
@@ -108,8 +108,8 @@ def coverage(
         count=0,
     )
     before = [*datasets.simulated(), *(thrower.estimators if thrower else ())]
-    if kind == "model" and datasets.reference:
-        before.append(datasets.reference)
+    if kind == "model":
+        before += datasets.reference()
     points = [_truth(graph.analysis, point) for point in graph.analysis.truths()]
     truths = {f"coverage/{_label(truth)}": truth for truth in points}
     blocks = [_blocks(graph, name, spec, truth, (toys.count, toys.block), before) for name, truth in truths.items()]

@@ -49,6 +49,8 @@ def key_of(field: dataclasses.Field[Any]) -> str:
     return field.name.rstrip("_")
 
 
+DERIVED = {"derived": True}
+"""Field metadata of what is no key: it follows from other keys."""
 LATER = {"key": "said"}
 """Field metadata of a key that came later: where it is not said, fingerprints are those of before (`plan.keys`)."""
 
@@ -74,6 +76,11 @@ def among(names: Collection[str], *, own: bool = False) -> dict[str, Any]:
     return {"names": tuple(names), "own": own}
 
 
+def written(owner: type) -> list[dataclasses.Field[Any]]:
+    """List the fields that are keys."""
+    return [field for field in dataclasses.fields(owner) if "derived" not in field.metadata]
+
+
 @cache
 def hints(owner: type) -> dict[str, Any]:
     """Give the types of a dataclass' fields; texts that stand for something known are the literal ones."""
@@ -96,7 +103,7 @@ def _narrowed(kind: Any, metadata: Mapping[str, Any]) -> Any:
 
 def keys(owner: type, table: str = "") -> Iterator[Key]:
     """List every key of a dataclass, those of a table before those of the tables in it."""
-    found = [Key(table, key_of(f), hints(owner)[f.name], owner, f) for f in dataclasses.fields(owner)]
+    found = [Key(table, key_of(f), hints(owner)[f.name], owner, f) for f in written(owner)]
     yield from found
     for key in found:
         for inner, named in tables_of(key.kind):

@@ -22,6 +22,7 @@ from needle_parsl.reading.schema import (
     placeholder,
     required,
     tables_of,
+    written,
 )
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class TableReader:
     def table(self, kind: type[T], value: Mapping[str, Any], key: str = "") -> T:
         """Read a table into a dataclass; what is wrong in it is noted and stands in as its default."""
         self.root = self.root or kind
-        fields = {key_of(field): field for field in dataclasses.fields(kind)}
+        fields = {key_of(field): field for field in written(kind)}
         for name in value:
             if name not in fields:
                 self.unknown(key, name, fields, value)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from needle_parsl import files
 from needle_parsl.json_records import JsonRecord
 from needle_parsl.nsbi.statistics import analyses, injections, network_error
 from needle_parsl.nsbi.statistics.analyses import CrossFitted, ObservedEvents, SimulatedData, WeightMoves
-from needle_parsl.nsbi.statistics.dataset import Dataset
+from needle_parsl.nsbi.statistics.dataset import Dataset, nothing
 from needle_parsl.nsbi.statistics.fits import ensemble_shifts
+from needle_parsl.nsbi.statistics.fits.distributions import RegionEvents
+from needle_parsl.nsbi.statistics.fits.ensemble_shifts import MovedRegion
 from needle_parsl.nsbi.statistics.fits.result import Floats
 from needle_parsl.nsbi.statistics.model import regions
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
@@ -52,51 +56,75 @@ def _learned(root: str, spec: specs.FitSpec) -> FitResult:
     learned, expected = inputs.likelihood(root, spec), spec.dataset == "asimov"
     if spec.binned:
         return analyses.fit_dataset(learned, minos=spec.minos, expected=expected)
-    moves = _moves(root, spec, inputs.fitted(root, spec))
+    moves = _moves(root, spec)
     return analyses.fit_dataset(
         learned,
         minos=spec.minos,
         expected=expected,
         simulated=_simulated(root, spec, learned),
         moves=moves,
-        networks=_networks(root, spec) if moves is None else None,
-        observed=None if expected else _observed(root, spec),
+        networks=_networks(root, spec) if moves is None else (),
+        observed=() if expected else list(_observed(root, spec)),
     )
 
 
-def _observed(root: str, spec: specs.FitSpec) -> ObservedEvents:
-    """Read the observed events, and those that say where anything was simulated."""
-    build = partial(inputs.likelihood_of, spec, regions=inputs.regions(root, spec))
-    data, simulation = inputs.dataset(root, spec.dataset), inputs.simulation(root, spec)
-    return ObservedEvents(data, simulation, inputs.features(root, spec.dataset), build)
+def _observed(root: str, spec: specs.FitSpec) -> Iterator[ObservedEvents]:
+    """Read the observed events of each unbinned region, and those that say where anything was simulated."""
+    events, regions = inputs.joint(root, spec), inputs.regions(root, spec)
+
+    def build(region: str, data: Dataset, simulation: Dataset) -> Likelihood:
+        return inputs.likelihood_of_all(spec, {**events, region: (data, simulation)}, regions)
+
+    for name, folder in inputs.places(root, spec).items():
+        features = inputs.features(folder, spec.dataset)
+        several = name if len(events) > 1 else ""
+        yield ObservedEvents(*events[name], features, partial(build, name), several)
 
 
 def _simulated(root: str, spec: specs.FitSpec, learned: Likelihood) -> SimulatedData | None:
     """Read the data for the uncertainty from the finite simulation: Asimov data alone, or, where it normalises the ratios, all."""
-    simulation = inputs.simulation(root, spec)
-    if spec.dataset != "asimov" and not simulation.priors:
+    simulations = inputs.simulations(root, spec)
+    normalised = all(simulation.priors for simulation in simulations)
+    if spec.dataset != "asimov" and not normalised:
         return None
     asimov = learned if spec.dataset == "asimov" else inputs.likelihood(root, inputs.expected(spec))
-    return SimulatedData(asimov, simulation.sample, bool(simulation.priors))
+    return SimulatedData(asimov, np.concatenate([own.sample for own in simulations]), normalised)
 
 
-def _networks(root: str, spec: specs.FitSpec) -> CrossFitted | None:
-    """Read the networks of cross-fitted ratios; None where ratios are made otherwise."""
-    found = network_error.read(inputs.path(root, "evaluate", "asimov"))
-    if found is None:
+def _networks(root: str, spec: specs.FitSpec) -> list[CrossFitted]:
+    """Read the networks of cross-fitted ratios of each unbinned region; none where ratios are made otherwise."""
+    found = []
+    for name, folder in inputs.places(root, spec).items():
+        if (networks := network_error.read(inputs.path(folder, "evaluate", "asimov"))) is not None:
+            build = partial(inputs.likelihood_of, replace(spec, unbinned=(name,) if name else ()))
+            found.append(CrossFitted(networks, inputs.dataset(folder, "asimov"), build))
+    return found
+
+
+def _moves(root: str, spec: specs.FitSpec, weight: Floats | None = None) -> WeightMoves | None:
+    """Read how the likelihood moves with the weights of wifi ratios; None without such.
+
+    Args:
+        root: The run directory.
+        spec: What is fitted.
+        weight: Other weights of Asimov events, shape (N,), those of several regions one behind the other.
+    """
+    events, folders = inputs.joint(root, spec), inputs.places(root, spec)
+    if weight is not None:
+        parts = np.split(weight, np.cumsum([len(data.weight) for data, _ in events.values()])[:-1])
+        events = {n: (replace(d, weight=w), s) for (n, (d, s)), w in zip(events.items(), parts, strict=True)}
+    moved = {name: _region_moves(folders[name], spec.dataset, pair) for name, pair in events.items()}
+    if not any(own.directions and own.behind for own in moved.values()):
         return None
-    return CrossFitted(found, inputs.dataset(root, "asimov"), partial(inputs.likelihood_of, spec))
+    regions = inputs.regions(root, spec)
+    return WeightMoves(*ensemble_shifts.mover(partial(inputs.likelihood_of_all, spec, regions=regions), moved))
 
 
-def _moves(root: str, spec: specs.FitSpec, data: Dataset) -> WeightMoves | None:
-    """Read how the likelihood moves with the weights of wifi ratios; None without such."""
-    behind = ensemble_shifts.read(inputs.path(root, "evaluate", "asimov"))
-    moves = behind if spec.dataset == "asimov" else ensemble_shifts.read(inputs.path(root, "evaluate", spec.dataset))
-    if moves is None or behind is None:
-        return None
-    build = partial(inputs.likelihood_of, spec, regions=inputs.regions(root, spec))
-    shifted = ensemble_shifts.mover(build, (data, moves), (inputs.dataset(root, "asimov"), behind))
-    return WeightMoves(moves.covariance.values, shifted)
+def _region_moves(folder: str, dataset: str, pair: tuple[Dataset, Dataset]) -> MovedRegion:
+    """Read how the ratios of a region move."""
+    behind = ensemble_shifts.read(inputs.path(folder, "evaluate", "asimov"))
+    own = behind if dataset == "asimov" else ensemble_shifts.read(inputs.path(folder, "evaluate", dataset))
+    return MovedRegion(*pair, own, behind)
 
 
 def _known_inflation(root: str, spec: specs.Interval | specs.LimitsSpec) -> float:
@@ -163,12 +191,12 @@ def _limits(root: str, spec: specs.LimitsSpec) -> Limits:
 
 def _asimov(root: str, spec: specs.FitSpec) -> SimulatedData:
     """Read the nominal Asimov data."""
-    return SimulatedData(inputs.likelihood(root, inputs.expected(spec)), inputs.simulation(root, spec).sample)
+    return SimulatedData(inputs.likelihood(root, inputs.expected(spec)), inputs.samples(root, spec))
 
 
 def _moves_of(root: str, spec: specs.FitSpec, weight: Floats) -> WeightMoves | None:
     """Read how Asimov data with other weights moves with those of wifi ratios, shape (N,)."""
-    return _moves(root, inputs.expected(spec), replace(inputs.dataset(root, "asimov"), weight=weight))
+    return _moves(root, inputs.expected(spec), weight)
 
 
 def inflations(root: str, spec: specs.CoverageSpec, truths: Sequence[Mapping[str, float]]) -> list[float | None]:
@@ -177,19 +205,25 @@ def inflations(root: str, spec: specs.CoverageSpec, truths: Sequence[Mapping[str
     if fit is None:
         return [None] * len(truths)
     moves_of = None if fit.binned else partial(_moves_of, root, fit)
-    simulated = SimulatedData(inputs.likelihood(root, fit), inputs.simulation(root, fit).sample)
+    simulated = SimulatedData(inputs.likelihood(root, fit), inputs.samples(root, fit))
     return analyses.inflations_at(simulated, truths, spec.poi, moves_of)
 
 
 def _distributions(root: str, spec: specs.DistributionsSpec) -> Distributions:
     """Compare data with the model before and after the fit; Asimov data shows the model alone."""
-    return analyses.describe_distributions(
-        inputs.likelihood(root, spec.fit),
-        inputs.simulation(root, spec.fit),
-        inputs.fitted(root, spec.fit) if spec.fit.dataset != "asimov" else None,
-        spec.features,
-        dataset=spec.fit.dataset,
-    )
+    fit, expected = spec.fit, spec.fit.dataset == "asimov"
+    shown = [_shown(name, folder, spec) for name, folder in inputs.places(root, fit).items()]
+    counted = RegionEvents(nothing(), None if expected else nothing(), ())
+    return analyses.describe_regions(inputs.likelihood(root, fit), shown or [counted], dataset=fit.dataset)
+
+
+def _shown(name: str, folder: str, spec: specs.DistributionsSpec) -> RegionEvents:
+    """Read the events of an unbinned region, of which distributions are shown."""
+    fit = spec.fit
+    several = len(fit.unbinned) > 1
+    features = inputs.features(folder, next(iter(fit.model.processes))) if several else spec.features
+    seen = None if fit.dataset == "asimov" else inputs.dataset(folder, fit.dataset)
+    return RegionEvents(inputs.dataset(folder, "asimov"), seen, features, name if several else "")
 
 
 def _injections(root: str, spec: specs.Closing) -> InjectionTests:

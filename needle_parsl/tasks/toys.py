@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,14 +78,14 @@ def throw(root: str, spec: specs.ToysSpec) -> ToyBatch:
     learned = inputs.likelihood(root, spec.fit)
     truth = analyses.truth_of(learned, dict(spec.truth), profiled=spec.profiled, dataset=spec.fit.dataset)
     ratios = _ratios(root, spec)
-    simulation = (
-        inputs.simulated(root, spec.again.simulation, ratios) if spec.again else inputs.simulation(root, spec.fit)
+    simulated = (
+        [inputs.simulated(root, spec.again.simulation, ratios)] if spec.again else inputs.simulations(root, spec.fit)
     )
     seeds = [key(spec.salt, number) for number in range(spec.first, spec.first + spec.count)]
     if spec.thrower:
-        own = _own_events(root, spec, spec.thrower, _parameters(learned, truth), ratios, simulation)
+        own = _own_events(root, spec, spec.thrower, _parameters(learned, truth), ratios, simulated[0])
         return analyses.make_toys(learned, truth, seeds, own)
-    return analyses.throw_toys(_pool(root, spec, simulation, truth), truth, seeds, spec.least)
+    return analyses.throw_toys(_pool(root, spec, simulated, truth), truth, seeds, spec.least)
 
 
 def _ratios(root: str, spec: specs.ToysSpec) -> Mapping[str, Estimator]:
@@ -104,15 +104,17 @@ def _ratios(root: str, spec: specs.ToysSpec) -> Mapping[str, Estimator]:
     return {name: files.read(inputs.path(root, "combine", name)) for name in spec.thrower.ratios}
 
 
-def _pool(root: str, spec: specs.ToysSpec, simulation: Dataset, truth: Floats) -> ToyPool:
+def _pool(root: str, spec: specs.ToysSpec, simulated: Sequence[Dataset], truth: Floats) -> ToyPool:
     """Read the events that toys are drawn from."""
     if spec.fit.binned:
         return no_pool(inputs.likelihood(root, spec.fit))
-    data = inputs.dataset(root, "reference") if spec.source == "model" else simulation
-    events = inputs.likelihood_of(spec.fit, data, simulation, inputs.regions(root, spec.fit))
-    if spec.source == "model":
-        return model_pool(events, data.weight, truth)
-    return simulation_pool(events, simulation, truth)
+    folders, from_model = inputs.places(root, spec.fit), spec.source == "model"
+    drawn = [inputs.dataset(folder, "reference") for folder in folders.values()] if from_model else simulated
+    pairs = dict(zip(folders, zip(drawn, simulated, strict=True), strict=True))
+    events = inputs.likelihood_of_all(spec.fit, pairs, inputs.regions(root, spec.fit))
+    if from_model:
+        return model_pool(events, np.concatenate([own.weight for own in drawn]), truth)
+    return simulation_pool(events, simulated, truth)
 
 
 def _parameters(learned: Likelihood, truth: Floats) -> dict[str, float]:

@@ -14,10 +14,9 @@ from needle_parsl.analysis import Model, Parameter
 from needle_parsl.nsbi.estimators import joint, wifi
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits.ensemble_error import propagate
-from needle_parsl.nsbi.statistics.fits.ensemble_shifts import Directions, mover
+from needle_parsl.nsbi.statistics.fits.ensemble_shifts import Directions, MovedRegion, mover
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.model.builder import Builder
-from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 
 APP = Path(__file__).parents[2] / "apps" / "gaussian" / "physics.py"
 MODEL = Model({"mu": Parameter(1.0, (0.0, 5.0))}, {"signal": "mu", "background": "1"}, {})
@@ -106,10 +105,7 @@ def replica(app: ModuleType, events: int, scale: float, rng: np.random.Generator
     nothing = Directions(covariance, {"signal": np.zeros((2, len(weights.spread)), np.float32)})
     builder = Builder.of(MODEL, ())
 
-    def build(one: Dataset, other: Dataset) -> Likelihood:
-        return builder.likelihood(one, other)
-
-    shifted = mover(build, (data, moves), (simulation, nothing))
+    _, shifted = mover(builder.joint, {"": MovedRegion(data, simulation, moves, nothing)})
     likelihood = shifted(np.zeros(len(weights.spread)))
     best = minimise(likelihood, likelihood.rates)
     found = propagate(shifted, best, covariance.values)

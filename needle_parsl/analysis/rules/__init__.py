@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from needle_parsl.analysis.rules import data, fits, limits, model, search, stages, toys, training
+from needle_parsl.analysis.rules import data, fits, limits, model, regions, search, stages, toys, training
 from needle_parsl.analysis.rules.data import OBSERVED
 
 if TYPE_CHECKING:
     from needle_parsl.analysis.rules.common import Complain
     from needle_parsl.analysis.tables import Analysis
 
-__all__ = ["OBSERVED", "check", "search"]
+__all__ = ["OBSERVED", "check", "regions", "search"]
 
 
 def check(analysis: Analysis, complain: Complain) -> None:

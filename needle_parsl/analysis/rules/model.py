@@ -1,14 +1,13 @@
-"""Parameters, processes, nuisances and binned regions."""
+"""Parameters, processes and nuisances."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from needle_parsl import expressions
-from needle_parsl.analysis.rules.common import NO_NAME, interesting, is_name, known_as, parsed, value_at
+from needle_parsl.analysis.rules.common import interesting, known_as, parsed, value_at
 from needle_parsl.errors import InputError, closest
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 def check(analysis: Analysis, complain: Complain) -> None:
     """Check what is fitted."""
-    for part in (_parameters, _processes, _nuisances, _regions):
+    for part in (_parameters, _processes, _nuisances):
         part(analysis, complain)
 
 
@@ -130,25 +129,6 @@ def _constraint(nuisance: Nuisance, key: str, complain: Complain) -> None:
             complain(
                 f"{key}.{name}", f'has no meaning with constraint = "{nuisance.constraint}"; it belongs to "{kind}"'
             )
-
-
-def _regions(analysis: Analysis, complain: Complain) -> None:
-    for name, region in analysis.model.regions.items():
-        key = f"model.regions.{name}"
-        if not is_name(name):
-            complain(key, f'"{name}" {NO_NAME}')
-        if analysis.binned and not region.selection:
-            pass  # all events are counted
-        elif not region.selection:
-            complain(f"{key}.selection", "is empty; every event would be in this region and in the fit")
-        elif region.selection == analysis.features.selection and not analysis.binned:
-            complain(f"{key}.selection", "is that of [features]; its events would count twice")
-        else:
-            parsed(region.selection, f"{key}.selection", complain)
-        edges = region.binning.edges
-        if len(edges) < 2 or any(a >= b for a, b in pairwise(edges)):
-            complain(f"{key}.binning.edges", f"found {list(edges)}, expected two or more ascending numbers")
-        parsed(region.binning.column, f"{key}.binning.column", complain)
 
 
 def _variations(analysis: Analysis, sample: str) -> Collection[str]:

@@ -17,7 +17,7 @@ from needle_parsl.analysis.tables.data import (
 )
 from needle_parsl.analysis.tables.fits import Fit, Grid, Intervals, Plane, Scan, Toys
 from needle_parsl.analysis.tables.limits import TimeLimits
-from needle_parsl.analysis.tables.model import WALL, Binning, Model, Nuisance, Parameter, Region
+from needle_parsl.analysis.tables.model import MAIN, NO_BINS, WALL, Binning, Model, Nuisance, Parameter, Region
 from needle_parsl.analysis.tables.search import Scheduler, Search
 from needle_parsl.analysis.tables.stages import OwnStage, Value
 from needle_parsl.analysis.tables.training import (
@@ -28,9 +28,11 @@ from needle_parsl.analysis.tables.training import (
     MemberSettings,
     Training,
 )
-from needle_parsl.reading import within
+from needle_parsl.reading import DERIVED, within
 
 __all__ = [
+    "MAIN",
+    "NO_BINS",
     "TRAINER",
     "WALL",
     "Analysis",
@@ -102,6 +104,11 @@ class Analysis:
     stages: dict[str, OwnStage] = field(default_factory=dict)
     """Steps of your own; docs/stages.md. With them, `model` may be left out, where networks are trained for the stages alone; or `samples`, too."""
 
+    region: str = field(default="", metadata=DERIVED)
+    """The unbinned region that it is of; empty where there is one alone. No key: `analysis.regions` makes such analyses."""
+    stated: str | None = field(default=None, metadata=DERIVED)
+    """The selection of the events that stated yields are of; None where these are those of the region itself. No key, either."""
+
     @property
     def stages_alone(self) -> bool:
         """Whether there is nothing but stages of the user's."""
@@ -116,7 +123,9 @@ class Analysis:
     @property
     def binned(self) -> bool:
         """Whether it is an analysis of binned regions alone, in which nothing is learned."""
-        return not (self.ratios.reference or self.ratios.targets) and bool(self.model.regions)
+        regions = self.model.regions.values()
+        learned = self.ratios.reference or self.ratios.targets or any(region.unbinned for region in regions)
+        return bool(regions) and not learned
 
     def evaluated_code(self) -> tuple[str, ...]:
         """List what of the user's the estimators name: networks, and what combines them."""
@@ -169,8 +178,17 @@ class Analysis:
             return None
         return self.fit.data if isinstance(self.fit.data, Data) else Data(files=self.fit.data)
 
-    def varied(self) -> list[tuple[str, str, str, Source]]:
-        """List the varied samples that the model uses, as (sample, nuisance, "up" or "down", source)."""
+    def varied(self, region: str | None = None) -> list[tuple[str, str, str, Source]]:
+        """List the varied samples that the model uses in a region, as (sample, nuisance, "up" or "down", source).
+
+        Args:
+            region: Left out, the unbinned one that the analysis is of.
+        """
+        where = self.region if region is None else region
+        return [one for one in self.every_variation() if self.model.nuisances[one[1]].acts(where)]
+
+    def every_variation(self) -> list[tuple[str, str, str, Source]]:
+        """List the varied samples of all regions, as `varied` does those of one."""
         return [
             (sample, nuisance, side, source)
             for sample in self.model.processes

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from needle_parsl.reading import LATER, within
 
+MAIN = "main"
+"""What the region of the events that `[features]` selects is called, where there are others."""
 WALL = 5.0
 """Nuisance parameters stay within this many sigma; a fit that ends there has failed."""
 
@@ -52,7 +54,7 @@ class Nuisance:
 
     def acts(self, region: str) -> bool:
         """Whether it changes anything in a region."""
-        return not self.regions or region in self.regions
+        return not self.regions or (region or MAIN) in self.regions
 
 
 @dataclass(frozen=True)
@@ -66,17 +68,32 @@ class Binning:
     Example: `[220.0, 300.0, 400.0, 600.0]`."""
 
 
+NO_BINS = Binning("", ())
+"""Of a region that has none."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """`[model.regions.NAME]`: a binned region that is fitted together with the events."""
+    """`[model.regions.NAME]`: a region that is fitted together with the others, in bins or, with `unbinned`, event by event."""
 
     selection: str = ""
     """Its events, an expression in the columns; it replaces `[features] selection`, and none may be in both, nor in two regions.
     Empty, in an analysis without `[ratios]`, takes all. Example: `"m4l < 220"`."""
-    binning: Binning
-    """What is counted. Example: `{ column = "m4l", edges = [105.0, 140.0, 180.0, 220.0] }`."""
+    binning: Binning = NO_BINS
+    """What is counted; not in an unbinned region. Example: `{ column = "m4l", edges = [105.0, 140.0, 180.0, 220.0] }`."""
     sensitive: bool = True
     """Whether observed counts stay hidden as long as the analysis is blind."""
+    unbinned: bool = field(default=False, metadata=LATER)
+    """Whether its events are fitted one by one, with networks of its own. Where `[features]` has a selection, too, the events of that are one more
+    region, `main`; else the top of the file only says what regions inherit (docs/statistics.md)."""
+    features: dict[str, Any] | None = field(default=None, metadata=LATER)
+    """Keys of `[features]` that are others in an unbinned region. Example: `{ names = ["m_jj", "pt_jj"] }`."""
+    ratios: dict[str, Any] | None = field(default=None, metadata=LATER)
+    """Keys of `[ratios]` that are others in an unbinned region. Example: `{ reference = ["background"] }`."""
+    training: dict[str, Any] | None = field(default=None, metadata=LATER)
+    """Keys of `[training]` that are others in an unbinned region. Example: `{ nodes = 32 }`."""
+    ensemble: dict[str, Any] | None = field(default=None, metadata=LATER)
+    """Keys of `[ensemble]` that are others in an unbinned region. Example: `{ combine = "mean_ratio" }`."""
 
 
 @dataclass(frozen=True)
@@ -91,4 +108,4 @@ class Model:
     nuisances: dict[str, Nuisance] = field(default_factory=dict)
     """The nuisance parameters, by name. Example: `{ jes = {} }`."""
     regions: dict[str, Region] = field(default_factory=dict)
-    """Binned regions, by name."""
+    """Regions beside the events that `[features]` selects, by name."""

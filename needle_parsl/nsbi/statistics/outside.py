@@ -56,6 +56,22 @@ def count(
     return OutsideEvents(int(out.sum()), float(out.mean()) if len(out) else 0.0, features, shown, shift)
 
 
+def joined(regions: Sequence[OutsideEvents]) -> OutsideEvents:
+    """Add up what lies outside in each region; shifts of the parameters add up, too, as long as they are small."""
+    if len(regions) == 1:
+        return regions[0]
+    observed = sum(own.events / own.share for own in regions if own.share)
+    names = dict.fromkeys(name for own in regions for name in own.shift)
+    events = sum(own.events for own in regions)
+    return OutsideEvents(
+        events,
+        events / observed if observed else 0.0,
+        {name: feature for own in regions for name, feature in own.features.items()},
+        tuple(event for own in regions for event in own.first)[:SHOWN],
+        {name: sum(own.shift.get(name, 0.0) for own in regions) for name in names},
+    )
+
+
 def insist(
     ratios: Mapping[str, npt.NDArray[np.floating[Any]]], x: npt.NDArray[np.float32], names: Sequence[str], what: str
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from needle_parsl.analysis import Model, Plane, Scan
 from needle_parsl.densities import Density, Shape
@@ -74,6 +74,12 @@ class FitSpec:
     """Whether the statistics of the simulation in bins is part of it."""
     binned: bool = field(default=False, metadata=IF_SAID)
     """Whether there are binned regions alone."""
+    unbinned: tuple[str, ...] = field(default=(), metadata=IF_SAID)
+    """Names of the unbinned regions that are fitted together, the run's own first; one name where it is fitted alone, none where it has no name."""
+
+    def alone(self) -> FitSpec:
+        """Fit the first unbinned region without the others."""
+        return replace(self, unbinned=self.unbinned[:1])
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from needle_parsl.analysis import Diagnostics
-from needle_parsl.plan.keys import NOT_IN_KEY
+from needle_parsl.plan.keys import IF_SAID, NOT_IN_KEY
 from needle_parsl.plan.specs.stores import File, Physics
 
 Outputs = tuple[tuple[str, str], ...]
@@ -71,6 +71,8 @@ class NetworksSection:
     ratios: tuple[str, ...]
     thresholds: Diagnostics
     """Of that analysis."""
+    region: bool = field(default=False, metadata=IF_SAID)
+    """Whether it is an unbinned region, and no stage."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,16 @@ from needle_parsl.analysis import Particles
 from needle_parsl.densities import Density
 from needle_parsl.plan.keys import IF_SAID, NOT_IN_KEY, content
 
+REGION = "@"
+"""Between a sample and the binned region, in the name of a store."""
+WHOLE = "@"
+"""Stands for a region: the events that a stated yield is of. No region has such a name."""
+
+
+def whole(sample: str) -> str:
+    """Name the store of the events that the stated yield of a sample is of, where these are not those of the region."""
+    return f"{sample}{REGION}{WHOLE}"
+
 
 @dataclass(frozen=True)
 class Physics:
@@ -165,3 +175,10 @@ class Share:
     density: Density
     yield_: float | None
     """None: the sum of the weights."""
+    of: str | None = field(default=None, metadata=IF_SAID)
+    """The selection of the events that the stated yield is of; None where these are those of the density."""
+
+    @property
+    def counted(self) -> str:
+        """Name the store of the events that the yield is of."""
+        return self.density.name if self.of is None else whole(self.density.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +32,10 @@ from needle_parsl.tasks.inputs.stores import count, part, path, shares, store, t
 if TYPE_CHECKING:
     from needle_parsl.nsbi.estimators.estimator import Estimator
 
+Ints = npt.NDArray[np.int64]
+Pair = tuple[Dataset, Dataset]
+"""The events of a region that are fitted, and the simulated ones."""
+
 
 def dataset(root: str, name: str) -> Dataset:
     """Read a dataset with its log ratios."""
@@ -38,8 +43,18 @@ def dataset(root: str, name: str) -> Dataset:
 
 
 def simulation(root: str, spec: specs.FitSpec) -> Dataset:
-    """Read the simulated events behind a fit; there are none behind one of binned regions alone."""
+    """Read the simulated events behind a fit in the first region; there are none behind one of binned regions alone."""
     return nothing() if spec.binned else dataset(root, "asimov")
+
+
+def simulations(root: str, spec: specs.FitSpec) -> list[Dataset]:
+    """Read the simulated events of each unbinned region."""
+    return [dataset(folder, "asimov") for folder in places(root, spec).values()]
+
+
+def samples(root: str, spec: specs.FitSpec) -> Ints:
+    """Give the process of each simulated event, those of several regions one behind the other; shape (N,)."""
+    return np.concatenate([np.empty(0, np.int64), *(own.sample for own in simulations(root, spec))])
 
 
 def expectation(root: str, spec: specs.Report) -> Dataset:
@@ -99,20 +114,44 @@ def yields(root: str, spec: specs.Evaluate) -> dict[str, float]:
     return nominal | varied
 
 
+def places(root: str, spec: specs.FitSpec) -> dict[str, str]:
+    """Give the folder of each unbinned region, the first one's own first; none where there are binned regions alone."""
+    first, *others = spec.unbinned or ("",)
+    return {} if spec.binned else {first: root} | {name: str(Path(root) / specs.PARTS / name) for name in others}
+
+
+def joint(root: str, spec: specs.FitSpec) -> dict[str, Pair]:
+    """Read the events of each unbinned region that are fitted, and the simulated ones; Asimov events are weighted to the nominal parameters."""
+    return {name: _pair(name, folder, spec) for name, folder in places(root, spec).items()}
+
+
+def _pair(name: str, folder: str, spec: specs.FitSpec) -> Pair:
+    simulation = dataset(folder, "asimov")
+    where = f" in the region {name}" if len(spec.unbinned) > 1 else ""
+    seen = weighted(spec, simulation, where) if spec.dataset == "asimov" else dataset(folder, spec.dataset)
+    return seen, simulation
+
+
 def fitted(root: str, spec: specs.FitSpec) -> Dataset:
-    """Read the events of a fit; Asimov events are weighted to the nominal parameters."""
-    found = simulation(root, spec) if spec.binned else dataset(root, spec.dataset)
-    return found if spec.binned or spec.dataset != "asimov" else weighted(spec, found)
+    """Read the events of the first region that are fitted; Asimov events are weighted to the nominal parameters."""
+    pairs = joint(root, spec.alone())
+    return next((data for data, _ in pairs.values()), nothing())
 
 
-def weighted(spec: specs.FitSpec, found: Dataset) -> Dataset:
-    """Weight simulated events to the nominal parameters: Asimov data."""
+def weighted(spec: specs.FitSpec, found: Dataset, where: str = "") -> Dataset:
+    """Weight simulated events to the nominal parameters: Asimov data.
+
+    Args:
+        spec: The model.
+        found: The simulated events.
+        where: In which region, for the message.
+    """
     rates = Rates.build(spec.model)
     factors = dict(zip(rates.processes, rates.factors(rates.start)[0].tolist(), strict=True))
     expected = sum(factor * found.yields[process] for process, factor in factors.items())
     if expected <= 0:
         raise InputError(
-            f"model.processes: {expected:.3g} events are expected at the nominal parameters; expected more than 0"
+            f"model.processes: {expected:.3g} events are expected at the nominal parameters{where}; expected more than 0"
         )
     return at(found, factors)
 
@@ -124,15 +163,22 @@ def expected(spec: specs.FitSpec) -> specs.FitSpec:
 
 def likelihood(root: str, spec: specs.FitSpec) -> Likelihood:
     """Build the likelihood of a dataset; the simulated test events are behind Z_j, too."""
-    return likelihood_of(spec, fitted(root, spec), simulation(root, spec), regions(root, spec))
+    return likelihood_of_all(spec, joint(root, spec), regions(root, spec))
+
+
+def likelihood_of_all(spec: specs.FitSpec, events: Mapping[str, Pair], regions: Sequence[Counts] = ()) -> Likelihood:
+    """Build the likelihood of the events of all unbinned regions that are in memory, and of counts in binned regions."""
+    made = Builder.of(spec.model, spec.shapes)
+    return made.joint(events, regions) if events else made.counting(regions)
 
 
 def likelihood_of(
     spec: specs.FitSpec, data: Dataset, simulation: Dataset, regions: Sequence[Counts] = ()
 ) -> Likelihood:
-    """Build the likelihood of events that are in memory, and of counts in binned regions."""
-    made = Builder.of(spec.model, spec.shapes)
-    return made.counting(regions) if spec.binned else made.likelihood(data, simulation, regions)
+    """Build the likelihood of events of the first unbinned region alone, and of counts in binned regions."""
+    if spec.binned:
+        return likelihood_of_all(spec, {}, regions)
+    return likelihood_of_all(spec, {(spec.unbinned or ("",))[0]: (data, simulation)}, regions)
 
 
 def regions(root: str, spec: specs.FitSpec) -> list[Counts]:
@@ -149,7 +195,8 @@ def _region(root: str, name: str) -> RegionCounts:
 def scales(root: str, spec: specs.Count) -> dict[str, float]:
     """Give what the weights of processes and varied processes are multiplied by, so that stated yields are theirs."""
     nominal = {share.density.name: share.yield_ for share in spec.samples}
-    factors = {name: expected / total(root, name) if expected else 1.0 for name, expected in nominal.items()}
+    counted = {share.density.name: share.counted for share in spec.samples}
+    factors = {name: expected / total(root, counted[name]) if expected else 1.0 for name, expected in nominal.items()}
     return factors | {density.name: factors[density.sample] for density in spec.varied}
 
 

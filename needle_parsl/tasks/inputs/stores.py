@@ -112,7 +112,15 @@ def lost(root: str, name: str) -> list[Lost]:
 
 def shares(root: str, wanted: tuple[specs.Share, ...]) -> list[tuple[Density, float]]:
     """Give each density its expected events; what the user did not state is the sum of the weights."""
-    return [(share.density, share.yield_ or total(root, share.density.name)) for share in wanted]
+    return [(share.density, _expected(root, share)) for share in wanted]
+
+
+def _expected(root: str, share: specs.Share) -> float:
+    """Give the expected events of a density: of a yield that is stated for more events, as much as are its own."""
+    own = total(root, share.density.name)
+    if share.yield_ is None or share.of is None:
+        return share.yield_ or own
+    return share.yield_ * own / total(root, share.counted)
 
 
 def yields_of(root: str, wanted: tuple[specs.Share, ...]) -> list[float]:

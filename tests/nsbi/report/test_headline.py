@@ -17,6 +17,7 @@ from needle_parsl.nsbi.report import headline, page
 from needle_parsl.nsbi.report.gathering import Facts, Inference, Provenance, SampleRow, Subject
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits import distributions, fitting, impacts
+from needle_parsl.nsbi.statistics.fits.distributions import RegionEvents
 from needle_parsl.nsbi.statistics.intervals import profile
 from needle_parsl.nsbi.statistics.model.builder import Builder
 from needle_parsl.summary import Summary
@@ -39,7 +40,7 @@ def facts(scale: float = 1.0, shift: float = 0.0, converged: bool = True, leaked
     fit = best.record(0, likelihood.normalisations(best.theta), np.array([0.02 * scale, 0.02]))
     fit = replace(fit, converged=converged)
     scan = replace(profile.scan(likelihood, best, "mu", None, [0.68, 0.95]), dataset="asimov")
-    described = distributions.describe(likelihood, best, simulation, None, ("x",))
+    described = distributions.describe(likelihood, best, [RegionEvents(simulation, None, ("x",))])
     effective = {"train": 5000.0, "combine": 3000.0, "test": 4000.0}
     samples = [
         SampleRow(name=name, events=12_000, sum_of_weights=events, negative=0, effective=effective, leaked=leaked)

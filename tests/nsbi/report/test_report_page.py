@@ -27,6 +27,7 @@ from needle_parsl.nsbi.report.figures import FIGURES, closure
 from needle_parsl.nsbi.report.gathering import Facts, Inference, Provenance, SampleRow, Subject
 from needle_parsl.nsbi.report.sections import Section, SectionTable
 from needle_parsl.nsbi.statistics.fits import distributions, impacts
+from needle_parsl.nsbi.statistics.fits.distributions import RegionEvents
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.intervals import coverage, neyman, profile
 from needle_parsl.nsbi.statistics.model.builder import Builder
@@ -109,7 +110,7 @@ def whole() -> Facts:
         plane=ProfilePlane.from_json(plane),
         impacts=replace(impacts.impacts(likelihood, best, "mu", ["covariance", "refit"]), dataset="asimov"),
         limits=Limits.from_json({"level": 0.95, "background": 0.0, "reasons": {}, "observed": 2.0, "expected": {str(n): 2.0 + n / 4 for n in range(-2, 3)}, "discovery": {"significance": 2.0, "p_value": 0.02}}),
-        distributions=distributions.describe(likelihood, best, data, replace(data, weight=np.ones(300), sample=np.full(300, -1)), ("x",)),
+        distributions=distributions.describe(likelihood, best, [RegionEvents(data, replace(data, weight=np.ones(300), sample=np.full(300, -1)), ("x",))]),
         belt=replace(line, limits=ClsLimits.from_json(cls, "mu"), normalisation=Correction(0.1, "s", "data", {"mu": 1.0})),
         coverage=Coverage("mu", tuple(coverage.points(toys, "mu", LEVELS, None, None)), None),
         toys=[toys],

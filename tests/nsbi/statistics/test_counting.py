@@ -15,6 +15,7 @@ from needle_parsl.nsbi.data import store
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.statistics.dataset import Dataset, nothing
 from needle_parsl.nsbi.statistics.fits import distributions, impacts
+from needle_parsl.nsbi.statistics.fits.distributions import RegionEvents
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.intervals import corrections, limits, neyman, profile
 from needle_parsl.nsbi.statistics.model.builder import Builder, Counts
@@ -57,7 +58,7 @@ def test_everything_of_a_fit_works_without_events() -> None:
     assert found.observed == pytest.approx(9.44, abs=0.02)
     moved = impacts.impacts(learned, best, "mu", ["covariance", "refit"])
     assert moved.nuisances[0].impacts["refit"][0] == pytest.approx(0.3, rel=0.1)
-    described = distributions.describe(learned, best, nothing(), nothing(), ())
+    described = distributions.describe(learned, best, [RegionEvents(nothing(), nothing(), ())])
     assert described.regions["signal region"].observed == [7.0]
     assert corrections.largest(learned, best.theta, []) is None
 
@@ -102,7 +103,7 @@ def test_no_observed_event_gives_its_upper_limit() -> None:
     assert best.converged
     found = profile.scan(learned, best, "mu", None, [0.95]).intervals["0.95"]
     assert found == ((0.0, pytest.approx(chi2.ppf(0.95, 1) / 6, abs=1e-4)),)
-    described = distributions.describe(learned, best, simulation, data, ("x",))
+    described = distributions.describe(learned, best, [RegionEvents(simulation, data, ("x",))])
     assert sum(described.columns["x"].observed) == 0
 
 

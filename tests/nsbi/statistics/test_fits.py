@@ -12,6 +12,7 @@ from needle_parsl.analysis import Model, Nuisance, Parameter
 from needle_parsl.densities import Shape
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits import degeneracy, distributions, ensemble_error, impacts, weighted_data
+from needle_parsl.nsbi.statistics.fits.distributions import RegionEvents
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.intervals import limits, profile
@@ -394,13 +395,13 @@ def test_distribution_after_the_fit_describes_data_that_the_model_has_made() -> 
     events = replace(table, y=kept, responses=responses, rate=np.zeros(len(x)), count=np.ones(len(x)))
     own = replace(likelihood, tables=(events, total, control))
     best = minimise(own, own.rates)
-    found = distributions.describe(own, best, simulation, data, ("x",))
+    found = distributions.describe(own, best, [RegionEvents(simulation, data, ("x",))])
     for entry in (found.columns["x"], found.columns["ln r of s"], found.regions["control"]):
         assert sum(entry.postfit.total) == pytest.approx(sum(map(sum, entry.postfit.processes.values())))
         assert entry.goodness.p_value > 1e-3
         assert sum(entry.postfit.error) < sum(entry.prefit.error) + sum(entry.postfit.total)
     assert sum(found.columns["x"].observed) == len(x)
-    wrong = distributions.describe(own, best, simulation, replace(data, x=data.x * 2), ("x",))
+    wrong = distributions.describe(own, best, [RegionEvents(simulation, replace(data, x=data.x * 2), ("x",))])
     assert wrong.columns["x"].goodness.p_value < 1e-6
 
 

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from problems import regions
+from problems.compiled_fits import agree
 from scipy.stats import norm
 
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
@@ -14,8 +16,6 @@ from needle_parsl.nsbi.statistics.toys import pool as toys
 from needle_parsl.nsbi.statistics.toys.block import Block
 from needle_parsl.nsbi.statistics.toys.compiled.engine import CompiledFits
 from needle_parsl.nsbi.statistics.toys.pool import Draw
-from problems import regions
-from problems.compiled_fits import agree
 
 
 def closed(mu: float, scale: float, lumi: float, own: regions.Gaussians, x: np.ndarray) -> float:

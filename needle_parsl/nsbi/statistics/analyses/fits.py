@@ -16,6 +16,7 @@ from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits import distributions, ensemble_error, weighted_data
 from needle_parsl.nsbi.statistics.fits import impacts as moving
 from needle_parsl.nsbi.statistics.fits.descent import Objective
+from needle_parsl.nsbi.statistics.fits.distributions import RegionEvents
 from needle_parsl.nsbi.statistics.fits.ensemble_error import Shifted, propagate, simulation_errors
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.fits.result import Result
@@ -81,6 +82,9 @@ class ObservedEvents:
     simulation: Dataset
     features: Sequence[str]
     build: Build
+    """With the other regions as they are."""
+    region: str = ""
+    """Its name, where there are several."""
 
 
 def fit_dataset(
@@ -90,8 +94,8 @@ def fit_dataset(
     expected: bool = False,
     simulated: SimulatedData | None = None,
     moves: WeightMoves | None = None,
-    networks: CrossFitted | None = None,
-    observed: ObservedEvents | None = None,
+    networks: Sequence[CrossFitted] = (),
+    observed: Sequence[ObservedEvents] = (),
 ) -> FitResult:
     """Minimise -ln L, and estimate every error that is known.
 
@@ -101,8 +105,8 @@ def fit_dataset(
         expected: Whether the data are expectations, as Asimov data; the weights of observed events widen the errors.
         simulated: For the error of the finite simulation; None leaves it out.
         moves: For the error of ensemble weights, in the place of that of networks.
-        networks: For the error of cross-fitted networks.
-        observed: For the events where nothing was simulated; None does not look for them.
+        networks: For the error of cross-fitted networks, of each unbinned region.
+        observed: For the events where nothing was simulated, of each unbinned region; none does not look for them.
     """
     best = minimise(likelihood, likelihood.rates, minos=minos)
     if not expected and not all((table.count == 1).all() for table in likelihood.of_kind("events")):
@@ -112,7 +116,7 @@ def fit_dataset(
     floored, normalisations = likelihood.floored(best.theta), likelihood.normalisations(best.theta)
     normalised = simulated is not None and simulated.normalised
     found = best.record(floored, normalisations, finite, errors, inflation, finite=normalised)
-    return replace(found, outside=_outside(observed, best)) if observed else found
+    return replace(found, outside=outside.joined([_outside(own, best) for own in observed])) if observed else found
 
 
 def fit_exactly(objective: Objective, rates: Rates) -> FitResult:
@@ -126,15 +130,16 @@ def _finite(simulated: SimulatedData, best: Result) -> Floats:
 
 
 def _ensemble(
-    best: Result, moves: WeightMoves | None, crossed: CrossFitted | None
+    best: Result, moves: WeightMoves | None, crossed: Sequence[CrossFitted]
 ) -> tuple[Floats | None, Floats | None]:
     """Give the errors of parameters that weights or networks add, and what t is divided by for those of weights."""
     if moves is not None:
         found = propagate(moves.shifted, best, moves.covariance)
         return np.array([found.error(name) for name in best.parameters]), found.inflation
-    if crossed is None:
+    if not crossed:
         return None, None
-    added = network_error.covariance(crossed.networks, crossed.simulation, best, crossed.build)
+    # Networks of different regions are independent.
+    added = sum(network_error.covariance(own.networks, own.simulation, best, own.build) for own in crossed)
     return np.sqrt(np.maximum(np.diag(added), 0.0)), None
 
 
@@ -150,7 +155,8 @@ def _outside(observed: ObservedEvents, best: Result) -> OutsideEvents:
         return {name: other.value(name) for name in other.parameters}
 
     known = {name: best.value(name) for name in best.parameters}
-    return outside.count(data.x, observed.simulation.x, observed.features, fitted, known)
+    named = [f"{name} in {observed.region}" if observed.region else name for name in observed.features]
+    return outside.count(data.x, observed.simulation.x, named, fitted, known)
 
 
 def scan_dataset(
@@ -236,7 +242,7 @@ def inflation_of(thrown: Likelihood, theta: Floats, parameter: str, moves_of: Mo
         parameter: That t tests.
         moves_of: How their likelihood moves with ensemble weights.
     """
-    moves = moves_of(thrown.of_kind("events")[0].count) if moves_of else None
+    moves = moves_of(np.concatenate([table.count for table in thrown.of_kind("events")])) if moves_of else None
     if moves is None:
         return None
     found = ensemble_error.inflation(thrown, moves.shifted, theta, moves.covariance)
@@ -262,5 +268,10 @@ def describe_distributions(
     dataset: str = "",
 ) -> Distributions:
     """Compare data with the model before and after the fit; see `distributions.describe`."""
+    return describe_regions(likelihood, [RegionEvents(simulation, data, features)], dataset=dataset)
+
+
+def describe_regions(likelihood: Likelihood, regions: Sequence[RegionEvents], *, dataset: str = "") -> Distributions:
+    """Compare data with the model in several unbinned regions, before and after the fit; see `distributions.describe`."""
     best = minimise(likelihood, likelihood.rates)
-    return replace(distributions.describe(likelihood, best, simulation, data, features), dataset=dataset)
+    return replace(distributions.describe(likelihood, best, regions), dataset=dataset)

@@ -7,7 +7,8 @@ The goodness of fit of binned data is the saturated deviance, which follows chi-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,27 +30,57 @@ FEWEST = 10.0
 """Events that a bin expects, at least, so that chi-squared holds."""
 
 
-def describe(
-    likelihood: Likelihood, best: Result, simulation: Dataset, data: Dataset | None, names: tuple[str, ...]
-) -> Distributions:
+@dataclass(frozen=True)
+class RegionEvents:
+    """The events of an unbinned region, of which distributions are shown."""
+
+    simulation: Dataset
+    """Events of all processes, which are behind Z_j."""
+    data: Dataset | None
+    """Observed events; None leaves them out."""
+    features: Sequence[str]
+    """Names of the features."""
+    name: str = ""
+    """Of the region, where there are several."""
+
+
+Columns = dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any] | None]]
+"""Values of simulated and of observed events, by what they are called."""
+Stages = Mapping[str, tuple[Predicted, Floats]]
+"""What is expected of simulated events before and after the fit, with the covariance of theta."""
+
+
+def describe(likelihood: Likelihood, best: Result, regions: Sequence[RegionEvents]) -> Distributions:
     """Compare data with the model before and after the fit.
 
     Args:
         likelihood: That was fitted.
         best: Its fit.
-        simulation: Events of all processes, which are behind Z_j.
-        data: Observed events; None leaves them out.
-        names: Of the features.
+        regions: Events of its unbinned regions, in their order.
     """
-    columns: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any] | None]] = {
-        name: (simulation.x[:, k], None if data is None else data.x[:, k]) for k, name in enumerate(names)
-    }
-    nominal = [name for name in simulation.samples if name in simulation.ratios]
-    for name in nominal:
-        columns[f"ln r of {name}"] = simulation.ratios[name], None if data is None else data.ratios[name]
     stages = {"prefit": (best.rates.start, _prior(best)), "postfit": (best.theta, best.theta_covariance)}
-    found = {name: _column(likelihood, stages, simulation, *pair, data) for name, pair in columns.items()}
-    return Distributions(found, _regions(likelihood, best, observed=data is not None))
+    sample = np.concatenate([np.empty(0, np.int64), *(own.simulation.sample for own in regions)])
+    weighted = {stage: (predicted(likelihood, theta, sample), c) for stage, (theta, c) in stages.items()}
+    found: dict[str, Distribution] = {}
+    start = 0
+    for own in regions:
+        rows = slice(start, start + len(own.simulation.sample))
+        parts = {s: (Predicted(p.weight[rows], p.slopes[:, rows]), c) for s, (p, c) in weighted.items()}
+        found |= {name: _column(parts, own, *pair) for name, pair in _columns(own).items()}
+        start = rows.stop
+    observed = any(own.data is not None for own in regions)
+    return Distributions(found, _regions(likelihood, best, observed=observed))
+
+
+def _columns(own: RegionEvents) -> Columns:
+    """List the features and log ratios of a region."""
+    simulation, data = own.simulation, own.data
+    found: Columns = {
+        name: (simulation.x[:, k], None if data is None else data.x[:, k]) for k, name in enumerate(own.features)
+    }
+    for name in (name for name in simulation.samples if name in simulation.ratios):
+        found[f"ln r of {name}"] = simulation.ratios[name], None if data is None else data.ratios[name]
+    return {f"{name} in {own.name}" if own.name else name: pair for name, pair in found.items()}
 
 
 def _prior(best: Result) -> Floats:
@@ -58,19 +89,12 @@ def _prior(best: Result) -> Floats:
     return unit
 
 
-def _column(
-    likelihood: Likelihood,
-    stages: dict[str, tuple[Floats, Floats]],
-    simulation: Dataset,
-    values: npt.NDArray[Any],
-    seen: npt.NDArray[Any] | None,
-    data: Dataset | None,
-) -> Distribution:
-    weighted = {stage: predicted(likelihood, theta, simulation.sample) for stage, (theta, _) in stages.items()}
-    edges = _edges(values.astype(np.float64), np.maximum(weighted["prefit"].weight, 0.0))
+def _column(stages: Stages, own: RegionEvents, values: npt.NDArray[Any], seen: npt.NDArray[Any] | None) -> Distribution:
+    simulation, data = own.simulation, own.data
+    edges = _edges(values.astype(np.float64), np.maximum(stages["prefit"][0].weight, 0.0))
     size, bins = len(edges) - 1, np.searchsorted(edges[1:-1], values, side="right").astype(np.int64)
     prefit, postfit = (
-        _filled(weighted[stage], simulation, bins, size, covariance) for stage, (_, covariance) in stages.items()
+        _filled(weighted, simulation, bins, size, covariance) for weighted, covariance in stages.values()
     )
     if seen is None or data is None:
         return Distribution(prefit, postfit, edges.tolist())

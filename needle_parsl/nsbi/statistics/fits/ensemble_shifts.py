@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import h5py
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import block_diag
 
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.estimators import joint
@@ -82,14 +83,45 @@ def read(path: Path) -> Directions | None:
         return Directions(covariance, {name: file[f"{GROUP}/{name}"][...] for name in covariance.ratios})
 
 
+@dataclass(frozen=True)
+class MovedRegion:
+    """The events of an unbinned region, and how their log ratios move; None where they do not."""
+
+    data: Dataset
+    """The events that are fitted."""
+    simulation: Dataset
+    """The events behind Z_j."""
+    directions: Directions | None
+    """Of the data."""
+    behind: Directions | None
+    """Of the simulation."""
+
+    @property
+    def covariance(self) -> Floats:
+        """Give that of xi, shape (S, S)."""
+        return self.directions.covariance.values if self.directions else np.empty((0, 0))
+
+    def moved(self, shift: Floats) -> tuple[Dataset, Dataset]:
+        """Move data and simulation by xi, shape (S,)."""
+        if self.directions is None or self.behind is None:
+            return self.data, self.simulation
+        return self.directions.moved(self.data, shift), self.behind.moved(self.simulation, shift)
+
+
 def mover(
-    build: Callable[[Dataset, Dataset], T], data: tuple[Dataset, Directions], simulation: tuple[Dataset, Directions]
-) -> Callable[[Floats], T]:
-    """Give what is built of two datasets as a function of xi, which moves both.
+    build: Callable[[Mapping[str, tuple[Dataset, Dataset]]], T], regions: Mapping[str, MovedRegion]
+) -> tuple[Floats, Callable[[Floats], T]]:
+    """Give the covariance of xi of all regions, whose networks are independent, and what is built of the events as a function of xi.
 
     Args:
-        build: Takes the data and the simulation.
-        data: The events that are fitted.
-        simulation: The events behind Z_j.
+        build: Takes data and simulation of each region.
+        regions: By name.
     """
-    return lambda shift: build(*(moves.moved(events, shift) for events, moves in (data, simulation)))
+    covariances = [own.covariance for own in regions.values()]
+    borders = np.cumsum([len(own) for own in covariances])[:-1]
+
+    def moved(shift: Floats) -> T:
+        parts = zip(regions.items(), np.split(shift, borders), strict=True)
+        return build({name: own.moved(part) for (name, own), part in parts})
+
+    return block_diag(*covariances), moved
