@@ -75,16 +75,18 @@ class RegionReader(TableReader):
     def __init__(self, places: Places, whole: Table, region: str) -> None:
         """Remember what the region says."""
         super().__init__(places)
-        self.region, self.own = region, _table(whole["model"]["regions"].get(region))
+        self.whole, self.region = whole, region
 
     def problem(self, key: str, message: str) -> Problem:
         """Give a message its place in the file."""
-        return super().problem(self.key_in_file(key), message)
+        return super().problem(key_in_file(self.whole, self.region, key), message)
 
-    def key_in_file(self, key: str) -> str:
-        """Give the key at which the file says what stands at a key of the region's table."""
-        name, _, rest = key.partition(".")
-        inner = rest.partition(".")[0].partition("[")[0]
-        if key == "features.selection" and self.own:
-            return f"model.regions.{self.region}.selection"
-        return f"model.regions.{self.region}.{key}" if inner in _table(self.own.get(name)) else key
+
+def key_in_file(whole: Table, region: str, key: str) -> str:
+    """Give the key at which the file says what stands at a key of a region's table."""
+    own = _table(whole["model"]["regions"].get(region))
+    name, _, rest = key.partition(".")
+    inner = rest.partition(".")[0].partition("[")[0]
+    if key == "features.selection" and own:
+        return f"model.regions.{region}.selection"
+    return f"model.regions.{region}.{key}" if inner in _table(own.get(name)) else key

@@ -14,7 +14,7 @@ from needle_parsl.cli import json_output, terminal
 from needle_parsl.cli.options import AnalysisFile, App, DataFile, Json, Settings
 from needle_parsl.errors import InputError, Problem
 from needle_parsl.plan import stage_rules
-from needle_parsl.workflow import probe, stage_analyses, stage_probe, trust
+from needle_parsl.workflow import probe, region_analyses, stage_analyses, stage_probe, trust
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -42,7 +42,8 @@ def _mistakes(folder: Path) -> tuple[Problem, ...]:
     try:
         loaded = read(folder)
         stage_probe.look(loaded)
-        probe.probe(stage_analyses.checked(loaded))
+        _, looked = probe.probe(stage_analyses.checked(loaded))
+        region_analyses.check(loaded, looked)
     except InputError as error:
         return error.listed()
     return ()
@@ -57,6 +58,7 @@ def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = Fal
             terminal.said(sentence)
         _, own = stage_probe.look(loaded)
         inputs, looked = probe.probe(stage_analyses.checked(loaded))
+        region_analyses.check(loaded, looked)
     except InputError as error:
         if as_json:
             json_output.print_json({"ok": False, "problems": [asdict(problem) for problem in error.listed()]})

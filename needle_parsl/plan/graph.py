@@ -96,6 +96,9 @@ def _fitted(graph: Graph, stores: Mapping[str, Task], learned: Learned, events: 
     """Plan the common fit of all regions, and all that comes with it."""
     counts = [_count(graph, name, stores) for name in graph.analysis.model.regions]
     start = Datasets({graph.analysis.region: events, **regions.add(graph)}, counts)
+    if start.several:
+        fit = inference.model_of(graph.analysis, start.several, start.name)
+        start = replace(start, counts=[*counts, regions.compare(graph, fit, start.regions, counts, stores)])
     made = replicas.ReplicaInputs(learned.ratios, stores, events, counts).of_model()
     resampled, repeated = replicas.both(graph, made)
     redone = _redone(graph, made, learned.packs, resampled)

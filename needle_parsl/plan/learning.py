@@ -131,7 +131,7 @@ def closing(graph: Graph, asimov: Task, estimators: Mapping[str, Task], stores: 
     if not asimov.of(specs.Evaluate).normalised:
         return []
     fit = inference.model_of(graph.analysis)
-    known = {one.key: one for one in graph.tasks if one.stage.name == "normalise"}
+    known = {one.key: one for one in graph.tasks if one.stage.name == "normalise" and not one.part}
     spec = specs.Closing(
         fit=fit,
         poi=graph.analysis.poi(),

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from needle_parsl.plan import specs
 from needle_parsl.plan.builder import Graph
 from needle_parsl.plan.datasets import ASIMOV, OBSERVED, REFERENCE, RegionEvents
-from needle_parsl.plan.specs import NetworksSection
+from needle_parsl.plan.specs import NetworksSection, Task
+
+TOGETHER = "regions"
+"""What is expected and observed in all unbinned regions."""
 
 
 def add(graph: Graph) -> dict[str, RegionEvents]:
@@ -19,3 +25,19 @@ def add(graph: Graph) -> dict[str, RegionEvents]:
         spec = NetworksSection(stage=name, ratios=ratios, thresholds=graph.analysis.diagnostics, region=True)
         graph.add("networks", name, spec, *measured)
     return found
+
+
+def compare(
+    graph: Graph,
+    fit: specs.FitSpec,
+    regions: Mapping[str, RegionEvents],
+    counts: Sequence[Task],
+    stores: Mapping[str, Task],
+) -> Task:
+    """Compare the events of several unbinned regions; fits wait for it, since none of them may be in two."""
+    bins = tuple((name, own.binning.edges) for name, own in graph.analysis.model.regions.items())
+    read = [
+        stores[name] for name in stores if name.partition(".")[0].partition("@")[0] in graph.analysis.model.processes
+    ]
+    events = [task for own in regions.values() for task in (own.asimov, own.observed) if task]
+    return graph.add("regions", TOGETHER, specs.CompareRegions(fit=fit, bins=bins), *events, *counts, *read)

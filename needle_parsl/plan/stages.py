@@ -141,6 +141,7 @@ ALL = (
     ),
     Stage(name="evaluate", version=2, place="ratios/{}.h5", work=f"{_TASKS}.estimators:evaluate", networked=True),
     Stage(name="count", version=1, place="regions/{}.json", work=f"{_TASKS}.fits:count"),
+    Stage(name="regions", version=1, place="fits/{}.json", work=f"{_TASKS}.regions:compare", section=True),
     Stage(name="fit", version=8, place="fits/{}.json", work=f"{_TASKS}.fits:fit"),
     Stage(name="interval", version=7, place="fits/{}.json", work=f"{_TASKS}.fits:interval"),
     Stage(name="replica", version=2, place="bootstrap/{}.h5", work=f"{_TASKS}.replicas:replica", networked=True),

@@ -80,7 +80,7 @@ def networks(root: str, task: Task, *_before: Record) -> Record:
     folder = Path(root) / specs.PARTS / spec.stage
     with writing(root, task) as out:
         found = {ratio: _diagnostics(str(folder), ratio) for ratio in spec.ratios}
-        write_json(out.path, stage_networks.section(spec.stage, found, spec.thresholds).to_json())
+        write_json(out.path, stage_networks.section(spec.stage, found, spec.thresholds, region=spec.region).to_json())
     return out.record(root)
 
 

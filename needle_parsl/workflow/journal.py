@@ -82,6 +82,7 @@ class Journal:
             "inputs": asdict(prepared.looked),
             **({"stage_inputs": asdict(prepared.stages)} if prepared.stages else {}),
             **({"stage_analyses": prepared.analyses} if prepared.analyses else {}),
+            **({"region_inputs": prepared.regions} if prepared.regions else {}),
         }
         write_json(prepared.root / rundir.RUN, facts)
 

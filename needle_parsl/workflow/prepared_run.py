@@ -15,7 +15,7 @@ from needle_parsl.plan import Plan, Task, stage_rules
 from needle_parsl.plan.stages import STAGES
 from needle_parsl.records import Record, holds
 from needle_parsl.site import Site
-from needle_parsl.workflow import changes, ledger, probe, run_state, stage_analyses, stage_probe
+from needle_parsl.workflow import changes, ledger, probe, region_analyses, run_state, stage_analyses, stage_probe
 
 MOST = 12
 """Differences from an earlier run that are listed."""
@@ -55,6 +55,8 @@ class Prepared:
     """Analyses that stages name, by these."""
     analyses: Mapping[str, Any] = field(default_factory=dict)
     """What looks at their inputs have told, as `probe.Looked` in plain values."""
+    regions: Mapping[str, Any] = field(default_factory=dict)
+    """What looks at the inputs of further unbinned regions have told, likewise."""
     more: bool = False
     """Whether there is more to plan when these tasks are done: they make files of samples, or columns."""
     unblinded: tuple[dict[str, str], ...]
@@ -94,14 +96,17 @@ def prepare(
     parts, looks = stage_analyses.planned(learned, remembered.get("stage_analyses"), site)
     thresholds = {name: one.analysis.diagnostics for name, one in learned.items()}
     own = replace(own, analyses=parts, thresholds=thresholds) if own else None
-    first = _first(root, loaded, own)
+    first, regions = _first(root, loaded, own), dict[str, Any]()
     if first and not first.done:
         probe.probe(stage_analyses.expected(loaded, learned))
         planned, looked = first.plan, probe.NOTHING
     else:
         whole, columns = _whole(root, loaded, first, learned)
         inputs, looked = probe.probe(whole, remembered.get("inputs"), columns)
-        planned = plan.build(whole.analysis, replace(inputs, stages=own), site.pack, site.memory_mib)
+        before_of = remembered.get("region_inputs")
+        tasks, regions = region_analyses.planned(whole, looked, before_of, columns, site)
+        inputs = replace(inputs, stages=own, regions=tasks)
+        planned = plan.build(whole.analysis, inputs, site.pack, site.memory_mib)
     rundir.insist_on_places(root, _outputs(planned))
     stamp, lines = ledger.stamp(root), ledger.lines(root)
     records = {record.key: record for record in lines}
@@ -122,7 +127,7 @@ def prepare(
     earlier = Earlier(before.get("analysis", ""), found, changes.redone(todo, lines), damaged, stamp)
     opened = _unblinded(loaded, before, asked=unblind)
     return Prepared(
-        root=root, loaded=loaded, site=site, plan=planned, done=done, looked=looked, earlier=earlier, stages=seen, analyses=looks, learned=learned, more=more, unblinded=opened
+        root=root, loaded=loaded, site=site, plan=planned, done=done, looked=looked, earlier=earlier, stages=seen, analyses=looks, regions=regions, learned=learned, more=more, unblinded=opened
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The section of networks that the analysis of a stage has trained: what test events say of its ratios."""
+"""The section of networks that the analysis of a stage, or an unbinned region, has trained: what test events say of its ratios."""
 
 from __future__ import annotations
 
@@ -21,18 +21,22 @@ COLUMNS = (
 )
 
 
-def section(stage: str, diagnostics: Mapping[str, RatioDiagnostics], limits: Diagnostics) -> Section:
+def section(
+    name: str, diagnostics: Mapping[str, RatioDiagnostics], limits: Diagnostics, *, region: bool = False
+) -> Section:
     """Show how good the ratios of an analysis are.
 
     Args:
-        stage: That names the analysis.
+        name: Of the stage that names the analysis, or of the region.
         diagnostics: By ratio.
         limits: Thresholds of that analysis.
+        region: Whether it is a region.
     """
+    whose = f"the region {name}" if region else f"the analysis of the stage {name}"
     table = SectionTable(COLUMNS, tuple(_row(name, found) for name, found in diagnostics.items()), _TABLE)
     return Section(
-        title=f"Networks of {stage}",
-        text=f"Ratios that the analysis of the stage {stage} has learned, on events that neither trained nor combined them.",
+        title=f"Networks of {name}",
+        text=f"Ratios that {whose} has learned, on events that neither trained nor combined them.",
         tables=(table,),
         figures=tuple(_figures(diagnostics)) if extras.here("plots") else (),
         checks=tuple(_checks(diagnostics, limits)),

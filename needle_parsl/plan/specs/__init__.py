@@ -10,6 +10,7 @@ from needle_parsl.plan.specs.fits import (
     Area,
     BootstrapSpec,
     Closing,
+    CompareRegions,
     Count,
     DistributionsSpec,
     Evaluate,
@@ -68,6 +69,7 @@ Inference = (
     | PlaneRows
     | Area
     | Closing
+    | CompareRegions
     | DistributionsSpec
     | ImpactsSpec
     | LimitsSpec
@@ -174,6 +176,7 @@ __all__ = [
     "Classes",
     "Closing",
     "Combine",
+    "CompareRegions",
     "Compose",
     "ComputedSpec",
     "Convert",

@@ -61,6 +61,15 @@ class Count:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CompareRegions:
+    """Say what is expected and observed in the unbinned regions of a fit, none of whose events may be in two regions."""
+
+    fit: FitSpec
+    bins: tuple[tuple[str, tuple[float, ...]], ...]
+    """The binned regions, with their edges."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FitSpec:
     """Fit a dataset."""
 

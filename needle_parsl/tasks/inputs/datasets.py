@@ -208,14 +208,14 @@ def counted(root: str, spec: specs.Count, name: str, scale: float) -> tuple[Floa
 
 def shared(root: str, spec: specs.Count, name: str) -> dict[str, int]:
     """Count the events of a process in the bins of a region that are fitted elsewhere, too, by the place."""
-    own = _inside(root, f"{name}@{spec.region}", spec.edges)
-    others = {f"region {other}": _inside(root, f"{name}@{other}", edges) for other, edges in spec.beside}
+    own = inside(root, f"{name}@{spec.region}", spec.edges)
+    others = {f"region {other}": inside(root, f"{name}@{other}", edges) for other, edges in spec.beside}
     if not spec.binned:
         others["[features] selection"] = store(root, name).id
     return {place: len(np.intersect1d(own, ids)) for place, ids in others.items()}
 
 
-def _inside(root: str, name: str, edges: Sequence[float]) -> npt.NDArray[np.uint64]:
+def inside(root: str, name: str, edges: Sequence[float]) -> npt.NDArray[np.uint64]:
     """Give the ids of the events that are counted."""
     events = store(root, name)
     value = events.x[:, 0]

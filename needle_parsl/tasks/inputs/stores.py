@@ -144,7 +144,8 @@ def provenance(root: str) -> Provenance:
     state = files.read_json(Path(root) / rundir.RUN)
     versions = {"needle": state["needle"], **state["versions"]}
     learned = state.get("stage_analyses", {})
-    looks = (state.get("stage_inputs", {}), *learned.values(), state["inputs"])
+    regions = state.get("region_inputs", {})
+    looks = (state.get("stage_inputs", {}), *learned.values(), *regions.values(), state["inputs"])
     paths = {name: Path(root) / specs.PARTS / name / rundir.ANALYSIS for name in learned}
     texts = [f"# [stages.{name}] analysis\n{path.read_text(encoding='utf-8')}" for name, path in paths.items()]
     return Provenance(

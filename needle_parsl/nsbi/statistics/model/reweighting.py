@@ -51,7 +51,7 @@ def predicted(likelihood: Likelihood, theta: Floats, sample: Ints) -> Predicted:
     """
     events = likelihood.of_kind("events")
     totals = likelihood.of_kind("total") or events  # without unbinned regions there are no events to weight
-    borders = np.cumsum([table.y.shape[1] for table in events])[:-1]
+    borders = np.cumsum([table.simulated for table in events])[:-1]
     parts = [
         _predicted(likelihood, theta, pair, own)
         for *pair, own in zip(events, totals, np.split(sample, borders), strict=True)

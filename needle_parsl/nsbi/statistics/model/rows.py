@@ -155,6 +155,12 @@ class Table:
 
         return line
 
+    @property
+    def simulated(self) -> int:
+        """Count the simulated events behind Z_j: those of each process, or all where they stand for each other."""
+        shared = [len(own.weight) for own in self.simulation if own.nominal is not None]
+        return shared[0] if shared else sum(len(own.weight) for own in self.simulation)
+
     def scale(self, alpha: Floats, *, second: bool = False) -> TableScale:
         """Evaluate G_j / Z_j."""
         processes, nuisances = len(self.y), len(alpha)
