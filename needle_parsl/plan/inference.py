@@ -26,6 +26,8 @@ class InferenceTasks:
     plane: Task | None
     distributions: Task
     impacts: Task | None
+    breakdowns: list[Task]
+    """Of the error of each parameter of interest, the headline's first."""
     limits: Task | None
     toys: list[list[Task]]
     """The blocks at each truth of `[toys]`."""
@@ -44,7 +46,7 @@ class InferenceTasks:
     def tasks(self) -> list[Task]:
         """List the tasks that the report waits for."""
         blocks = [task for tasks in (*self.toys, *self.belt_toys) for task in tasks]
-        return [*self.fits, *self.scans, *blocks, *(task for task in self._single() if task)]
+        return [*self.fits, *self.scans, *self.breakdowns, *blocks, *(task for task in self._single() if task)]
 
 
 def uses_reference(analysis: Analysis) -> bool:
@@ -71,6 +73,7 @@ def measure(
     features = () if datasets.binned else graph.analysis.features.names
     distributions = graph.add("interval", "distributions", specs.DistributionsSpec(fit, features), *needs)
     impacts = _impacts(graph, fit, needs)
+    breakdowns = _breakdowns(graph, fit, [*needs, fits[0]])
     limits = _limits(graph, fit, [*needs, *fits[: _fitted(graph.analysis)]])
     belt, belt_toys = toys.belt(graph, fit, needs, datasets)
     coverage, thrown = toys.coverage(graph, replace(fit, dataset=ASIMOV), datasets, thrower, belt, redone)
@@ -80,6 +83,7 @@ def measure(
         plane=area,
         distributions=distributions,
         impacts=impacts,
+        breakdowns=breakdowns,
         limits=limits,
         toys=thrown,
         belt=belt,
@@ -140,6 +144,19 @@ def _impacts(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> Task | None
     if not (methods and graph.analysis.model.nuisances):
         return None
     return graph.add("interval", "impacts", specs.ImpactsSpec(fit, graph.analysis.poi(), methods), *needs)
+
+
+def _breakdowns(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> list[Task]:
+    """Split the error of each parameter of interest, where there are nuisance parameters; the fit says what networks add."""
+    model, first = graph.analysis.model, graph.analysis.poi()
+    if not model.nuisances:
+        return []
+    others = [name for name, parameter in model.parameters.items() if parameter.role == "poi" and name != first]
+    places = {first: "breakdown", **{name: f"breakdown.{name}" for name in others}}
+    groups = tuple(model.groups().items())
+    return [
+        graph.add("breakdown", place, specs.BreakdownSpec(fit, name, groups), *needs) for name, place in places.items()
+    ]
 
 
 def _limits(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> Task | None:

@@ -146,6 +146,23 @@ def _impacts(root: str, spec: specs.ImpactsSpec) -> Impacts:
     return analyses.find_impacts(inputs.likelihood(root, spec.fit), spec.poi, spec.methods, dataset=spec.fit.dataset)
 
 
+def breakdown(root: str, task: Task, *_before: Record) -> Record:
+    """Split the error of a parameter of interest into its sources."""
+    spec = task.of(specs.BreakdownSpec)
+    with writing(root, task) as out:
+        fitted = FitResult.from_json(files.read_json(inputs.path(root, "fit", spec.fit.dataset)))
+        found = analyses.break_down(
+            inputs.likelihood(root, spec.fit),
+            spec.poi,
+            dict(spec.groups),
+            beside=fitted.parameters[spec.poi],
+            expected=spec.fit.dataset == "asimov",
+            dataset=spec.fit.dataset,
+        )
+        files.write_json(out.path, found.to_json())
+    return out.record(root)
+
+
 def _limits(root: str, spec: specs.LimitsSpec) -> Limits:
     """Find upper limits; what is expected of them comes from Asimov data without a signal."""
     return analyses.find_limits(

@@ -17,7 +17,7 @@ from needle_parsl.analysis.tables.data import (
 )
 from needle_parsl.analysis.tables.fits import Fit, Grid, Intervals, Plane, Scan, Toys
 from needle_parsl.analysis.tables.limits import TimeLimits
-from needle_parsl.analysis.tables.model import WALL, Binning, Model, Nuisance, Parameter, Region
+from needle_parsl.analysis.tables.model import COMPONENTS, WALL, Binning, Model, Nuisance, Parameter, Region
 from needle_parsl.analysis.tables.search import Scheduler, Search
 from needle_parsl.analysis.tables.stages import OwnStage, Value
 from needle_parsl.analysis.tables.training import (
@@ -31,6 +31,7 @@ from needle_parsl.analysis.tables.training import (
 from needle_parsl.reading import within
 
 __all__ = [
+    "COMPONENTS",
     "TRAINER",
     "WALL",
     "Analysis",

@@ -9,6 +9,8 @@ from needle_parsl.reading import within
 
 WALL = 5.0
 """Nuisance parameters stay within this many sigma; a fit that ends there has failed."""
+COMPONENTS = ("statistical", "simulation", "finite simulation", "networks")
+"""Components of the error of a parameter of interest that are no group of nuisance parameters."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ class Nuisance:
     """Events that are expected in the auxiliary count with constraint = "poisson". Unit: events."""
     bounds: tuple[float, float] | None = None
     """Smallest and largest alpha; `[0.0, 5.0]` makes it one-sided. Unit: standard deviations. Example: `[0.0, 5.0]`."""
+    group: str = field(default="", metadata={"key": False})
+    """Its row in the breakdown of the error of each parameter of interest; those without a group are together in `other`, or, where
+    no nuisance parameter has a group, each on its own. Nothing is fitted again when it changes. Example: `"jet"`."""
 
 
 @dataclass(frozen=True)
@@ -85,3 +90,11 @@ class Model:
     """The nuisance parameters, by name. Example: `{ jes = {} }`."""
     regions: dict[str, Region] = field(default_factory=dict)
     """Binned regions, by name."""
+
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """List the nuisance parameters of each group: `other` holds those without one; without any group each is on its own."""
+        grouped = any(nuisance.group for nuisance in self.nuisances.values())
+        found: dict[str, list[str]] = {}
+        for name, nuisance in self.nuisances.items():
+            found.setdefault(nuisance.group or ("other" if grouped else name), []).append(name)
+        return {group: tuple(names) for group, names in found.items()}

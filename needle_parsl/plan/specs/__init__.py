@@ -9,6 +9,7 @@ from needle_parsl.plan.specs.application import Application
 from needle_parsl.plan.specs.fits import (
     Area,
     BootstrapSpec,
+    BreakdownSpec,
     Closing,
     Count,
     DistributionsSpec,
@@ -70,6 +71,7 @@ Inference = (
     | Closing
     | DistributionsSpec
     | ImpactsSpec
+    | BreakdownSpec
     | LimitsSpec
     | ToysSpec
     | Neyman
@@ -171,6 +173,7 @@ __all__ = [
     "Before",
     "Best",
     "BootstrapSpec",
+    "BreakdownSpec",
     "Classes",
     "Closing",
     "Combine",

@@ -138,6 +138,16 @@ class ImpactsSpec:
     methods: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class BreakdownSpec:
+    """Split the error of a parameter of interest into its sources."""
+
+    fit: FitSpec
+    poi: str
+    groups: tuple[tuple[str, tuple[str, ...]], ...]
+    """Names of the groups, each with its nuisance parameters."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Closing:
     """Check that what is injected into the simulation comes back."""

@@ -26,11 +26,13 @@ from needle_parsl.nsbi.report import gathering, page
 from needle_parsl.nsbi.report.figures import FIGURES, closure
 from needle_parsl.nsbi.report.gathering import Facts, Inference, Provenance, SampleRow, Subject
 from needle_parsl.nsbi.report.sections import Section, SectionTable
+from needle_parsl.nsbi.statistics.fits import breakdown as components
 from needle_parsl.nsbi.statistics.fits import distributions, impacts
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.intervals import coverage, neyman, profile
 from needle_parsl.nsbi.statistics.model.builder import Builder
 from needle_parsl.nsbi.statistics.results import (
+    Breakdown,
     ClsLimits,
     Correction,
     Coverage,
@@ -117,6 +119,7 @@ def whole() -> Facts:
         mixture=Mixture("mu", tuple(MixturePoint(x, 1.0 + x / 50, 0.01, 0.0) for x in grid.tolist())),
         closure=InjectionTests.from_json(GOOD),
         precision=LAW,
+        breakdowns=[Breakdown(parameter="mu", error=0.3, total=0.31, components=components.components(likelihood, best, "mu", {"jet": ("jes", "jer"), "lumi": ("lumi",)}), sums={"observable": 0.3, "quadrature": 0.29})],
     )  # fmt: skip
     return Facts(
         subject=Subject(
@@ -268,6 +271,7 @@ def test_page_is_written_whatever_the_numbers_are(way: str, tmp_path: Path, monk
     drawn = {p.stem for p in (tmp_path / "report").glob("*.png")}
     assert not missing & drawn
     left_out = {
+        "breakdown",
         "correlations",
         "limits",
         "statistic",
