@@ -120,11 +120,15 @@ class Summary(JsonRecord):
     breakdown: Mapping[str, Mapping[str, Component]] | None = None
     """By parameter of interest the components of its error; None, and not in the file, where there are no nuisance parameters."""
 
+    offset: tuple[str, ...] = ()
+    """Parameters that are shifted by a hidden offset in what is of data; not in the file where there are none."""
+
     def to_json(self) -> Json:
         """Give the object, with the numbers of fits side by side."""
         written = super().to_json()
-        if self.breakdown is None:
-            del written["breakdown"]
+        for name, there in (("breakdown", self.breakdown is not None), ("offset", bool(self.offset))):
+            if not there:
+                del written[name]
         fits = {f"{name}_{key}": number for name, own in self.fits.items() for key, number in vars(own).items()}
         exact = {name: written[name] for name in EXACT if written[name] is not None}
         names = list(written)

@@ -25,3 +25,13 @@ def test_groups_of_the_page(small_inputs: Path, tmp_path: Path) -> None:
     loaded = load(folder)
     assert loaded.problems == ()
     assert loaded.analysis.model.groups() == {"jet": ("jes", "jer"), "other": ("lumi",)}
+
+
+def test_offset_of_the_page(small_inputs: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(small_inputs, tmp_path / "analysis")
+    text = (folder / "analysis.toml").read_text().split("[fit]")[0]
+    (folder / "analysis.toml").write_text(text + example("Blinding with a hidden offset"))
+    loaded = load(folder)
+    assert loaded.problems == ()
+    assert loaded.analysis.offset
+    assert loaded.analysis.data() is not None

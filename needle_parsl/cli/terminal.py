@@ -248,6 +248,7 @@ def results(found: Summary | StagesSummary, page: str) -> None:
 
 def _result(found: Summary) -> None:
     kind = "observed" if found.dataset == "observed" else "expected"
+    kind += f"; shifted by a hidden offset: {', '.join(found.offset)}" if found.offset else ""
     OUT.print(f"{found.result} ({kind})", style="bold")
     for level, methods in found.quoted_intervals.items():
         for method, shown in methods.items():

@@ -67,15 +67,20 @@ def measure(
         staterror=graph.analysis.fit.staterror,
         binned=datasets.binned,
     )
-    needs = datasets.headline()
-    fits, scans = _fits(graph, fit, needs, datasets, minos)
-    area = _plane(graph, fit, needs)
+    needs, hidden = datasets.headline(), blinding(graph.analysis, datasets.name)
+    shown = replace(fit, blinding=hidden)
+    fits, scans = _fits(graph, shown, needs, datasets, minos)
+    area = None if hidden else _plane(graph, fit, needs)
     features = () if datasets.binned else graph.analysis.features.names
-    distributions = graph.add("interval", "distributions", specs.DistributionsSpec(fit, features), *needs)
+    distributions = graph.add("interval", "distributions", specs.DistributionsSpec(shown, features), *needs)
     impacts = _impacts(graph, fit, needs)
     breakdowns = _breakdowns(graph, fit, [*needs, fits[0]])
-    limits = _limits(graph, fit, [*needs, *fits[: _fitted(graph.analysis)]])
-    belt, belt_toys = toys.belt(graph, fit, needs, datasets)
+    fitted = _fitted(graph.analysis)
+    # How far the data are from no signal, and which values of a known grid they accept, would show a hidden offset.
+    limited = (replace(fit, dataset=ASIMOV), [*datasets.simulated(), *fits[1 : 1 + fitted]])
+    limits = _limits(graph, *(limited if hidden else (fit, [*needs, *fits[:fitted]])))
+    none: tuple[Task | None, list[list[Task]]] = (None, [])
+    belt, belt_toys = none if hidden else toys.belt(graph, fit, needs, datasets)
     coverage, thrown = toys.coverage(graph, replace(fit, dataset=ASIMOV), datasets, thrower, belt, redone)
     return InferenceTasks(
         fits=fits,
@@ -92,24 +97,35 @@ def measure(
     )
 
 
+def blinding(analysis: Analysis, dataset: str) -> specs.Blinding | None:
+    """Say what is shifted by a hidden offset in what is written of fits to a dataset; None where nothing is."""
+    if not analysis.offset or dataset == ASIMOV:
+        return None
+    pois = [name for name, parameter in analysis.model.parameters.items() if parameter.role == "poi"]
+    names = tuple(dict.fromkeys([analysis.poi(), *pois]))
+    return specs.Blinding(analysis.fit.blind_phrase or analysis.name, names)
+
+
 def _fits(
     graph: Graph, fit: specs.FitSpec, needs: list[Task], datasets: Datasets, minos: tuple[str, ...]
 ) -> tuple[list[Task], list[Task]]:
     """Fit and scan: `scan` is the headline's; beside it those of statistics alone, of Asimov data, and of exact densities."""
     analysis, simulated = graph.analysis, datasets.simulated()
     poi, grid, levels = analysis.poi(), analysis.fit.scan, analysis.intervals.level
-    fitted = _fitted(analysis)
-    fits = [graph.add("fit", fit.dataset, replace(fit, minos=minos), *needs)]
-    scan = specs.Interval(fit=fit, poi=poi, scan=grid, levels=levels, inflated=fitted)
-    scans = [graph.add("interval", "scan", scan, *needs, *fits[:fitted])]
+    fitted, expected = _fitted(analysis), replace(fit, dataset=ASIMOV, blinding=None)
+    # A hidden offset is drawn in units of the expected error.
+    asimov = [graph.add("fit", ASIMOV, replace(expected, minos=minos), *simulated)] if fit.blinding else []
+    fits = [graph.add("fit", fit.dataset, replace(fit, minos=minos), *needs, *asimov)]
+    own = None if fit.blinding else grid
+    scan = specs.Interval(fit=fit, poi=poi, scan=own, levels=levels, inflated=fitted)
+    scans = [graph.add("interval", "scan", scan, *needs, *asimov, *fits[:fitted])]
     if analysis.model.nuisances:
-        alone = specs.Interval(fit=fit, poi=poi, scan=grid, levels=levels, statistical=True)
-        scans.append(graph.add("interval", "scan_statistical", alone, *needs))
+        alone = specs.Interval(fit=fit, poi=poi, scan=own, levels=levels, statistical=True)
+        scans.append(graph.add("interval", "scan_statistical", alone, *needs, *asimov))
     if not analysis.fit.asimov:
         return fits, scans
-    expected = replace(fit, dataset=ASIMOV)
     if fit != expected:
-        fits.append(graph.add("fit", ASIMOV, replace(expected, minos=minos), *simulated))
+        fits += asimov or [graph.add("fit", ASIMOV, replace(expected, minos=minos), *simulated)]
         scan = specs.Interval(fit=expected, poi=poi, scan=grid, levels=levels, inflated=fitted)
         scans.append(graph.add("interval", "scan_asimov", scan, *simulated, *fits[1 : 1 + fitted]))
     if graph.inputs.exact and not datasets.binned:

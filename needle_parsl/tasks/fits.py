@@ -9,8 +9,9 @@ from typing import Any
 
 from needle_parsl import files
 from needle_parsl.json_records import JsonRecord
-from needle_parsl.nsbi.statistics import analyses, injections, network_error
+from needle_parsl.nsbi.statistics import analyses, blinding, injections, network_error
 from needle_parsl.nsbi.statistics.analyses import CrossFitted, ObservedEvents, SimulatedData, WeightMoves
+from needle_parsl.nsbi.statistics.blinding import HiddenOffset
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits import ensemble_shifts
 from needle_parsl.nsbi.statistics.fits.result import Floats
@@ -49,6 +50,21 @@ def _exact(root: str, spec: specs.Exact) -> FitResult:
 
 
 def _learned(root: str, spec: specs.FitSpec) -> FitResult:
+    found, offsets = _fitted(root, spec), _offsets(root, spec)
+    return blinding.hide_fit(found, offsets) if offsets else found
+
+
+def _offsets(root: str, spec: specs.FitSpec) -> dict[str, HiddenOffset]:
+    """Draw by what parameters are shifted where the fit is written, in units of their expected errors; none without blinding."""
+    hidden = spec.blinding
+    if hidden is None:
+        return {}
+    expected = FitResult.from_json(files.read_json(inputs.path(root, "fit", "asimov"))).parameters
+    bounds = {name: spec.model.parameters[name].bounds for name in hidden.parameters}
+    return {name: HiddenOffset.draw(hidden.phrase, name, expected[name].error, bounds[name]) for name in bounds}
+
+
+def _fitted(root: str, spec: specs.FitSpec) -> FitResult:
     learned, expected = inputs.likelihood(root, spec), spec.dataset == "asimov"
     if spec.binned:
         return analyses.fit_dataset(learned, minos=spec.minos, expected=expected)
@@ -126,6 +142,7 @@ def _scan(root: str, spec: specs.Interval) -> ProfileScan:
         spec.levels,
         statistical=spec.statistical,
         inflation=_known_inflation(root, spec),
+        hidden=_offsets(root, spec.fit).get(spec.poi),
         dataset=spec.fit.dataset,
     )
 
@@ -200,13 +217,14 @@ def inflations(root: str, spec: specs.CoverageSpec, truths: Sequence[Mapping[str
 
 def _distributions(root: str, spec: specs.DistributionsSpec) -> Distributions:
     """Compare data with the model before and after the fit; Asimov data shows the model alone."""
-    return analyses.describe_distributions(
+    found = analyses.describe_distributions(
         inputs.likelihood(root, spec.fit),
         inputs.simulation(root, spec.fit),
         inputs.fitted(root, spec.fit) if spec.fit.dataset != "asimov" else None,
         spec.features,
         dataset=spec.fit.dataset,
     )
+    return blinding.hide_processes(found) if spec.fit.blinding else found
 
 
 def _injections(root: str, spec: specs.Closing) -> InjectionTests:

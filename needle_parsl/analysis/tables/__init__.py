@@ -165,10 +165,15 @@ class Analysis:
         Args:
             region: A binned region; data of one that is not sensitive may be looked at before.
         """
-        hidden = self.fit.blind and (not region or self.model.regions[region].sensitive)
+        hidden = self.fit.blind is True and (not region or self.model.regions[region].sensitive)
         if self.fit.data is None or hidden:
             return None
         return self.fit.data if isinstance(self.fit.data, Data) else Data(files=self.fit.data)
+
+    @property
+    def offset(self) -> bool:
+        """Whether data are fitted, and what is written of parameters of interest is shifted by a hidden offset."""
+        return self.fit.blind == "offset" and self.fit.data is not None
 
     def varied(self) -> list[tuple[str, str, str, Source]]:
         """List the varied samples that the model uses, as (sample, nuisance, "up" or "down", source)."""

@@ -96,6 +96,8 @@ class Subject:
     """Names of the features."""
     thresholds: Diagnostics = field(default_factory=Diagnostics)
     """Where checks of ratios turn."""
+    offset: tuple[str, ...] = ()
+    """Parameters that are shifted by a hidden offset in fits to data."""
 
 
 @dataclass(frozen=True)

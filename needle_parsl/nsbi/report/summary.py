@@ -49,6 +49,7 @@ def summarise(facts: Facts) -> Summary:
         ratios=ratios.by_ratio(facts),
         findings=tuple(finding for finding in run.ranked(findings) if finding.state != "pass"),
         warnings=facts.subject.warnings,
+        offset=facts.subject.offset,
         breakdown=_breakdown(inference) if inference.breakdowns else None,
     )
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 from needle_parsl.plan.specs.application import Application
 from needle_parsl.plan.specs.fits import (
     Area,
+    Blinding,
     BootstrapSpec,
     BreakdownSpec,
     Closing,
@@ -172,6 +173,7 @@ __all__ = [
     "Area",
     "Before",
     "Best",
+    "Blinding",
     "BootstrapSpec",
     "BreakdownSpec",
     "Classes",

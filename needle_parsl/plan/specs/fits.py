@@ -60,6 +60,14 @@ class Count:
     """The regions before it, with their edges: none of their events may be in it, too."""
 
 
+@dataclass(frozen=True)
+class Blinding:
+    """Shift what is written of parameters by a hidden offset."""
+
+    phrase: str
+    parameters: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitSpec:
     """Fit a dataset."""
@@ -74,6 +82,8 @@ class FitSpec:
     """Whether the statistics of the simulation in bins is part of it."""
     binned: bool = field(default=False, metadata=IF_SAID)
     """Whether there are binned regions alone."""
+    blinding: Blinding | None = field(default=None, metadata=IF_SAID)
+    """Given where what is written of the fit is shifted; the likelihood is the same."""
 
 
 @dataclass(frozen=True)
