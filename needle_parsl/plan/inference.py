@@ -73,8 +73,9 @@ def measure(
     area = None if hidden else _plane(graph, fit, needs)
     features = () if datasets.binned else graph.analysis.features.names
     distributions = graph.add("interval", "distributions", specs.DistributionsSpec(shown, features), *needs)
-    impacts = _impacts(graph, fit, needs)
-    breakdowns = _breakdowns(graph, fit, [*needs, fits[0]])
+    asimov = fits[1:2] if hidden else []  # it says in which units an offset is drawn
+    impacts = _impacts(graph, shown, [*needs, *asimov])
+    breakdowns = _breakdowns(graph, shown, [*needs, fits[0], *asimov])
     fitted = _fitted(graph.analysis)
     # How far the data are from no signal, and which values of a known grid they accept, would show a hidden offset.
     limited = (replace(fit, dataset=ASIMOV), [*datasets.simulated(), *fits[1 : 1 + fitted]])

@@ -160,7 +160,13 @@ def _plane(root: str, spec: specs.Area) -> ProfilePlane:
 
 def _impacts(root: str, spec: specs.ImpactsSpec) -> Impacts:
     """Move every nuisance parameter, and look at the parameter of interest."""
-    return analyses.find_impacts(inputs.likelihood(root, spec.fit), spec.poi, spec.methods, dataset=spec.fit.dataset)
+    return analyses.find_impacts(
+        inputs.likelihood(root, spec.fit),
+        spec.poi,
+        spec.methods,
+        hidden=_offsets(root, spec.fit).get(spec.poi),
+        dataset=spec.fit.dataset,
+    )
 
 
 def breakdown(root: str, task: Task, *_before: Record) -> Record:
@@ -174,6 +180,7 @@ def breakdown(root: str, task: Task, *_before: Record) -> Record:
             dict(spec.groups),
             beside=fitted.parameters[spec.poi],
             expected=spec.fit.dataset == "asimov",
+            hidden=_offsets(root, spec.fit).get(spec.poi),
             dataset=spec.fit.dataset,
         )
         files.write_json(out.path, found.to_json())

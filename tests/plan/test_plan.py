@@ -167,6 +167,20 @@ def test_a_changed_key_redoes_only_what_depends_on_it(small_inputs: Path, settin
     assert changed(build(small_inputs), build(small_inputs, setting)) == stages
 
 
+def test_unblinding_a_hidden_offset_makes_fits_again_and_what_was_left_out(small_inputs: Path) -> None:
+    more = ("fit.limit=0.95", "fit.plane={parameters=['mu', 'jes']}", *NEYMAN)
+    hidden, plain = build(small_inputs, "fit.blind='offset'", *more), build(small_inputs, *more)
+    assert not {"toys", "neyman"} & set(hidden.stages())
+    assert "plane" not in {task.name for task in hidden.tasks}
+    new = changed(hidden, plain)
+    assert new == {"fit", "interval", "breakdown", "toys", "neyman", "precision", "report"}
+    known = {task.key for task in hidden.tasks}
+    kept = {(task.stage.name, task.name) for task in plain.tasks if task.key in known}
+    assert {("fit", "asimov"), ("interval", "scan_asimov")} <= kept
+    (limits,) = (task.spec for task in hidden.tasks if task.name == "limits")
+    assert limits.fit.dataset == "asimov"
+
+
 def test_nothing_changes_without_a_change(small_inputs: Path) -> None:
     assert changed(build(small_inputs), build(small_inputs)) == set()
     assert changed(build(small_inputs), build(small_inputs, digest="other")) == set(build(small_inputs).stages())

@@ -22,14 +22,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from needle_parsl.analysis import Scan
-from needle_parsl.nsbi.statistics.results import Distributions, FitResult, FittedParameter, ProfileScan
+from needle_parsl.errors import InputError
+from needle_parsl.nsbi.statistics.results import Distributions, FitResult, FittedParameter, Impacts, ProfileScan
 
+Shifts = tuple[float | None, float | None]
 RANGE = 4.0
 """Largest offset, in units of s."""
 SPAN = 4
 """Standard errors to each side of the best value over which a scan is written, at most."""
 DENSITY = 4
 """Points of such a scan in a standard error."""
+NEAR = 0.02
+"""Expected errors from a bound within which a value is taken for being on it: fits end so close."""
 NOT_SHOWN: Any = None
 """In the place of a value on a bound, which is known and would show the offset."""
 
@@ -55,10 +59,10 @@ class HiddenOffset:
             bounds: Smallest and largest value.
 
         Raises:
-            ValueError: There is no expected error.
+            InputError: There is no expected error.
         """
         if not error:
-            raise ValueError(
+            raise InputError(
                 f'the Asimov fit gives {parameter} no error, in units of which fit.blind = "offset" draws; set fit.blind = true'
             )
         exponent = math.ceil(math.log2(error))
@@ -68,7 +72,7 @@ class HiddenOffset:
 
     def at_bound(self, value: float) -> bool:
         """Whether a value is on a bound, so that the value itself must not be written."""
-        return min(value - self.bounds[0], self.bounds[1] - value) < 1e-3 * self.error
+        return min(value - self.bounds[0], self.bounds[1] - value) < NEAR * self.error
 
     def window(self, best: float) -> Scan | None:
         """Give the scan that may be written: whole errors to each side, as far as the bounds are away; None closer than one error.
@@ -88,7 +92,13 @@ def hide_fit(found: FitResult, offsets: Mapping[str, HiddenOffset]) -> FitResult
         name: _parameter(fitted, offsets[name], at_bound=name in found.at_bound) if name in offsets else fitted
         for name, fitted in found.parameters.items()
     }
-    return replace(found, parameters=parameters, at_bound=tuple(name for name in found.at_bound if name not in offsets))
+    outside = found.outside
+    if outside is not None:  # a shift that ends on a bound is the distance to it
+        values = {name: found.parameters[name].value for name in offsets}
+        ended = [name for name in offsets if offsets[name].at_bound(values[name] + outside.shift.get(name, 0.0))]
+        outside = replace(outside, shift={name: x for name, x in outside.shift.items() if name not in ended})
+    at_bound = tuple(name for name in found.at_bound if name not in offsets)
+    return replace(found, parameters=parameters, at_bound=at_bound, outside=outside)
 
 
 def _parameter(fitted: FittedParameter, offset: HiddenOffset, *, at_bound: bool) -> FittedParameter:
@@ -123,6 +133,27 @@ def hide_scan(found: ProfileScan, offset: HiddenOffset) -> ProfileScan:
         intervals=pieces["intervals"],
         intervals_at_fixed_weights=pieces["intervals_at_fixed_weights"],
     )
+
+
+def hide_shifts(shifts: Shifts, best: float, offset: HiddenOffset) -> Shifts:
+    """Leave out shifts down and up of a parameter that end on a bound: they are the distance to it.
+
+    Args:
+        shifts: From the best value.
+        best: That value.
+        offset: Of the parameter.
+    """
+    down, up = (None if shift is None or offset.at_bound(best + shift) else shift for shift in shifts)
+    return down, up
+
+
+def hide_impacts(found: Impacts, best: float, offset: HiddenOffset) -> Impacts:
+    """Leave out impacts that end on a bound."""
+    nuisances = [
+        replace(one, impacts={method: hide_shifts(pair, best, offset) for method, pair in one.impacts.items()})
+        for one in found.nuisances
+    ]
+    return replace(found, nuisances=tuple(nuisances))
 
 
 def hide_processes(found: Distributions) -> Distributions:

@@ -9,7 +9,8 @@ import pytest
 from problems.likelihoods import counting
 from scipy.stats import kstest
 
-from needle_parsl.nsbi.statistics.analyses import fit_dataset, scan_dataset
+from needle_parsl.errors import InputError
+from needle_parsl.nsbi.statistics.analyses import break_down, find_impacts, fit_dataset, scan_dataset
 from needle_parsl.nsbi.statistics.blinding import DENSITY, RANGE, SPAN, HiddenOffset, hide_fit, hide_scan
 
 
@@ -26,7 +27,7 @@ def test_offsets_are_uniform_reproducible_and_their_own() -> None:
     assert drawn().value == drawn(error=0.25).value == drawn(error=0.13).value  # the same power of two
     assert len({drawn().value, drawn("b").value, drawn(name="k").value, drawn(error=0.26).value}) == 4
     assert drawn(error=0.26).value != pytest.approx(2 * drawn().value)  # or two runs would tell the offset
-    with pytest.raises(ValueError, match="no error"):
+    with pytest.raises(InputError, match="no error"):
         drawn(error=None)  # type: ignore[arg-type]
 
 
@@ -75,3 +76,15 @@ def test_ends_on_a_bound_are_not_shown() -> None:
     assert at_bound.at_bound == ()
     assert hide_scan(scan_dataset(none, none.rates, "mu"), own).best is None
     assert at_bound.to_json()["parameters"]["mu"]["value"] is None
+
+
+def test_shifts_that_end_on_a_bound_are_not_shown() -> None:
+    likelihood, own = counting(54.0, sigma=0.1), drawn(error=0.4, bounds=(0.0, 5.0))
+    plain, hidden = (find_impacts(likelihood, "mu", ["refit"], hidden=offset) for offset in (None, own))
+    (low, high), (none, same) = plain.nuisances[0].impacts["refit"], hidden.nuisances[0].impacts["refit"]
+    value = fit_dataset(likelihood).parameters["mu"].value
+    assert min(low or 0.0, high or 0.0) == pytest.approx(-value, abs=1e-3)  # the distance to 0
+    assert None in (none, same)
+    moved = break_down(likelihood, "mu", {"norm": ("bkg",)}, hidden=own).components[1].moved
+    assert moved
+    assert None in moved

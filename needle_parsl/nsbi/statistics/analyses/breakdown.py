@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from needle_parsl.nsbi.statistics import blinding
+from needle_parsl.nsbi.statistics.blinding import HiddenOffset
 from needle_parsl.nsbi.statistics.fits import breakdown, weighted_data
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
@@ -22,6 +25,7 @@ def break_down(
     *,
     beside: FittedParameter | None = None,
     expected: bool = False,
+    hidden: HiddenOffset | None = None,
     dataset: str = "",
 ) -> Breakdown:
     """Split the error of a parameter of interest; see `fits.breakdown`.
@@ -32,6 +36,7 @@ def break_down(
         groups: Nuisance parameters by group.
         beside: The same parameter as it was fitted, for the errors that -ln L does not know; None leaves them out.
         expected: Whether the data are expectations, as Asimov data; the weights of observed events widen the errors.
+        hidden: By what the parameter is shifted where it is written; shifts that end on a bound are left out.
         dataset: Its name.
     """
     best = minimise(likelihood, likelihood.rates)
@@ -45,6 +50,8 @@ def break_down(
             parameter=parameter, error=None, total=None, components=(), sums={}, reason=reason, dataset=dataset
         )
     inside = breakdown.components(likelihood, best, parameter, groups, weighted=weighted)
+    if hidden:
+        inside = [_hidden(own, best.value(parameter), hidden) for own in inside]
     found = (*inside, *(_beside(beside) if beside else ()))
     return Breakdown(
         parameter=parameter,
@@ -54,6 +61,10 @@ def break_down(
         sums={method: _added([getattr(own, method) for own in inside]) for method in METHODS},
         dataset=dataset,
     )
+
+
+def _hidden(own: ErrorComponent, best: float, offset: HiddenOffset) -> ErrorComponent:
+    return replace(own, moved=blinding.hide_shifts(own.moved, best, offset)) if own.moved else own
 
 
 def _beside(fitted: FittedParameter) -> list[ErrorComponent]:

@@ -192,11 +192,17 @@ def scan_strip(likelihood: Likelihood, where: PlaneTable, rows: tuple[int, int])
 
 
 def find_impacts(
-    likelihood: Likelihood, parameter: str, methods: Sequence[str] = moving.METHODS, *, dataset: str = ""
+    likelihood: Likelihood,
+    parameter: str,
+    methods: Sequence[str] = moving.METHODS,
+    *,
+    hidden: HiddenOffset | None = None,
+    dataset: str = "",
 ) -> Impacts:
     """Move every nuisance parameter, and look at the parameter of interest; see `fits.impacts`."""
     best = minimise(likelihood, likelihood.rates)
-    return replace(moving.impacts(likelihood, best, parameter, methods), dataset=dataset)
+    found = replace(moving.impacts(likelihood, best, parameter, methods), dataset=dataset)
+    return blinding.hide_impacts(found, best.value(parameter), hidden) if hidden else found
 
 
 def find_limits(
