@@ -8,7 +8,9 @@ from typing import TypeVar
 from needle_parsl.plan.specs.application import Application
 from needle_parsl.plan.specs.fits import (
     Area,
+    Blinding,
     BootstrapSpec,
+    BreakdownSpec,
     Closing,
     CompareRegions,
     Count,
@@ -72,6 +74,7 @@ Inference = (
     | CompareRegions
     | DistributionsSpec
     | ImpactsSpec
+    | BreakdownSpec
     | LimitsSpec
     | ToysSpec
     | Neyman
@@ -172,7 +175,9 @@ __all__ = [
     "Area",
     "Before",
     "Best",
+    "Blinding",
     "BootstrapSpec",
+    "BreakdownSpec",
     "Classes",
     "Closing",
     "Combine",
