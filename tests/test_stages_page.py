@@ -54,16 +54,23 @@ def runs(title: str, needle: Callable[..., Any], tmp_path: Path) -> None:
         assert (tmp_path / ended.json()["run"] / "stages" / name).is_file()
 
 
+SHORT = ("training.members=2", "training.epochs=5", "split.cross=3")
+"""Networks that tell the two samples apart, in seconds."""
+
+
 @pytest.mark.slow
 def test_region_of_a_network_is_that_of_the_page(needle: Callable[..., Any], tmp_path: Path) -> None:
     section = PAGE.partition("## Columns from networks and from stages")[2].partition("\n## ")[0]
     for name, text in re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)```", section, re.DOTALL):
         (tmp_path / name).write_text(text)
+    other = tmp_path / "preselection.toml"
+    other.write_text("\n".join([*SHORT, other.read_text()]))  # `--set` changes the first alone
     for seed, name in enumerate(("signal", "background", "training_signal", "training_background")):
         x, y = np.random.default_rng(seed).normal(1.0 if "signal" in name else 0.0, 1.0, (2, 12_000))
         table = pa.table({"x": x, "y": y, "weight": np.full(12_000, 0.02 if "signal" in name else 0.2)})
         parquet.write_table(table, tmp_path / f"{name}.parquet")
-    ended = needle("run", tmp_path, "--json", "--until", "count")  # the fit is that of `test_preselection`
+    choices = [word for choice in SHORT for word in ("--set", choice)]
+    ended = needle("run", tmp_path, *choices, "--json", "--until", "count")  # the fit is that of `test_preselection`
     assert ended.code == 0, ended
     root = tmp_path / "runs" / "region"
     assert (root / "analyses" / "preselection" / "estimators" / "signal" / "estimator.h5").is_file()
