@@ -11,15 +11,15 @@ from needle_parsl.analysis.space import Value
 from needle_parsl.analysis.tables import Search, Training
 
 
-def settled(training: Training, settings: Mapping[str, Value]) -> Training:
+def apply(training: Training, settings: Mapping[str, Value]) -> Training:
     """Write settings into the table.
 
     Args:
         training: As the user wrote it.
-        settings: By key; `network.NAME` is an argument of the network.
+        settings: By key; `network.NAME` is an argument of the network, and `ensemble.NAME` concerns what is made of networks later.
     """
-    own = {name: value for name, value in settings.items() if not name.startswith(space.ARGUMENT)}
-    arguments = {name.removeprefix(space.ARGUMENT): value for name, value in settings.items() if name not in own}
+    arguments = {n.removeprefix(space.ARGUMENT): value for n, value in settings.items() if n.startswith(space.ARGUMENT)}
+    own = {n: value for n, value in settings.items() if not n.startswith((space.ARGUMENT, space.ENSEMBLE))}
     found: Training = replace(training, **own)  # type: ignore[arg-type]  # the rules of the table have looked at every value
     if not arguments:
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -57,10 +58,16 @@ def search(graph: Graph, ratios: Sequence[specs.Ratio], stores: Mapping[str, Tas
 def _insist(graph: Graph, own: Search, searched: _Searched) -> None:
     """Insist on as many networks of the same settings as a trial has replicas; folds follow from the events where nothing is said of them."""
     there = min(len(subject.members) for subject in searched.subjects)
+    folds = graph.analysis.training.folds or 1
     if there < own.replicas:
-        folds = graph.analysis.training.folds or 1
         raise InputError(
             f"search.replicas: found {own.replicas}, and an ensemble has {there} networks of the same settings ({folds} folds); expected at most as many"
+        )
+    networks = Counter(member.fold for member in searched.subjects[0].members)
+    if own.combines() and min(networks.values()) < 2:
+        raise InputError(
+            f"search.replicas: found {own.replicas} in {folds} folds, and a key of [ensemble] is searched by what it makes of several networks of a fold; "
+            f"expected at least {2 * folds}"
         )
 
 
@@ -154,6 +161,7 @@ def _packs(
         metrics=searched.design.metrics,
         subjects=searched.subjects,
         fitted=_fitted(graph, own),
+        combined=_combined(graph, own),
     )
     count = decided.of(specs.Suggest).packs
     return [
@@ -162,6 +170,12 @@ def _packs(
         )
         for k in range(count)
     ]
+
+
+def _combined(graph: Graph, own: Search) -> tuple[str, str] | None:
+    """Give how members are combined where a search varies that."""
+    ensemble = graph.analysis.ensemble
+    return (ensemble.combine, ensemble.calibration) if own.combines() else None
 
 
 def _fitted(graph: Graph, own: Search) -> specs.FittedMetric | None:

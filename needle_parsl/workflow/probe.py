@@ -173,7 +173,7 @@ def _tried(loaded: Loaded, columns: Sequence[int], starts: Starts) -> dict[str, 
     engines: dict[str, str] = {}
     chosen = applied.first(loaded.analysis.search) if loaded.analysis.search else {}
     for place, (where, own_table) in enumerate(loaded.analysis.training.each()):
-        table = applied.settled(own_table, chosen)
+        table = applied.apply(own_table, chosen)
         if not (table.tried() or table.initial):
             continue
         request = _network(loaded, table) | known | {"initial": _start(loaded, place, table, starts)}

@@ -25,6 +25,11 @@ class Work(JsonRecord):
     begun: str
     """The pack that has trained it so far; empty from the start."""
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is a rung after this one."""
+        return bool(self.lengths) and self.epochs < self.lengths[-1]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step(JsonRecord):

@@ -31,7 +31,16 @@ if TYPE_CHECKING:
         weighted,
         yields,
     )
-    from needle_parsl.tasks.inputs.ratios import both, exact_log_ratio, head, log_density, pair, roles, training_events
+    from needle_parsl.tasks.inputs.ratios import (
+        both,
+        exact_log_ratio,
+        head,
+        kept_training_events,
+        log_density,
+        pair,
+        roles,
+        training_events,
+    )
     from needle_parsl.tasks.inputs.stores import (
         count,
         features,
@@ -67,6 +76,7 @@ __all__ = [
     "fitted",
     "fractions",
     "head",
+    "kept_training_events",
     "likelihood",
     "likelihood_of",
     "log_density",
@@ -119,7 +129,16 @@ _MODULES = {
         "weighted",
         "yields",
     ),
-    "ratios": ("both", "exact_log_ratio", "head", "log_density", "pair", "roles", "training_events"),
+    "ratios": (
+        "both",
+        "exact_log_ratio",
+        "head",
+        "kept_training_events",
+        "log_density",
+        "pair",
+        "roles",
+        "training_events",
+    ),
     "stores": (
         "count",
         "features",

@@ -80,7 +80,7 @@ def test_a_sampler_is_told_of_the_settings_that_were_tried(
     monkeypatch.setattr(optuna.Study, "tell", asked)
     made = designed(sampler="cmaes", space=space, scheduler=scheduler)
     found = run(made, lambda trial: [(float(trial.settings["a"]) - 0.3) ** 2])
-    assert len(told) > len(found)
+    assert len(told) >= len(found)
     for number, settings in told:
         assert settings == found[number].settings
 
