@@ -32,7 +32,28 @@ def apply(training: Training, settings: Mapping[str, Value]) -> Training:
 
 def first(search: Search) -> dict[str, Value]:
     """Give the first value of each range, for networks that are tried before anything is found."""
-    return {name: space.parse(text).extremes()[0] for name, text in space.flat(search.space).items()}
+    return {name: ends[0] for name, ends in _ends(search).items()}
+
+
+MOST = 40
+"""Values that are tried beside the first ones."""
+
+
+def further(search: Search) -> list[tuple[str, Value, tuple[dict[str, Value], ...]]]:
+    """List every other choice and end of a range, with its key, and in whole settings: beside the first values of all others, and beside the last."""
+    ends = _ends(search)
+    firsts, lasts = ({name: own[place] for name, own in ends.items()} for place in (0, -1))
+    found = [
+        (name, value, ({**firsts, name: value}, {**lasts, name: value}))
+        for name, own in ends.items()
+        if not name.startswith(space.ENSEMBLE)
+        for value in own[1:]
+    ]
+    return found[:MOST]
+
+
+def _ends(search: Search) -> dict[str, tuple[Value, ...]]:
+    return {name: space.parse(text).extremes() for name, text in space.flat(search.space).items()}
 
 
 def _put(table: Mapping[str, Any], path: Sequence[str], value: Value) -> dict[str, Any]:
