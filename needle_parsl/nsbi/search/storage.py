@@ -7,7 +7,7 @@ import json
 import math
 import sqlite3
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,29 +68,31 @@ def _filled(path: Path, design: Design, trials: Sequence[FrozenTrial]) -> None:
     storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"factory": _Hasty}})
     try:
         study = optuna.create_study(storage=storage, study_name=NAME, directions=_directions(design))
-        study.set_metric_names(list(design.metrics))
         with storage.engine.begin() as connection:
             known = connection.exec_driver_sql("SELECT schema_version FROM version_info").scalar()
             if known == SCHEMA:
-                _insert(connection, study._study_id, trials)  # noqa: SLF001  what rows of trials name it by
+                _insert(connection, _rows(study._study_id, design, trials))  # noqa: SLF001  what rows of trials name it by
         if known != SCHEMA:
+            study.set_metric_names(list(design.metrics))
             study.add_trials(trials)
     finally:
         storage.engine.dispose()
 
 
-def _insert(connection: Connection, study: int, trials: Sequence[FrozenTrial]) -> None:
+def _insert(connection: Connection, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Fill Optuna's tables, in one transaction."""
-    for name, rows in _rows(study, trials).items():
+    for name, rows in tables.items():
         if rows:
             columns: list[Any] = [sqlalchemy.column(one) for one in rows[0]]
             connection.execute(sqlalchemy.insert(sqlalchemy.table(name, *columns)), rows)
 
 
-def _rows(study: int, trials: Sequence[FrozenTrial]) -> dict[str, list[dict[str, Any]]]:
+def _rows(study: int, design: Design, trials: Sequence[FrozenTrial]) -> dict[str, list[dict[str, Any]]]:
     """Give the rows of each table; trials are numbered from 0, and their ids from 1."""
+    metrics = {"study_id": study, "key": "study:metric_names", "value_json": json.dumps(list(design.metrics))}
     found: dict[str, list[dict[str, Any]]] = {
-        "trials": [], "trial_params": [], "trial_values": [], "trial_user_attributes": [], "trial_intermediate_values": [],
+        "study_system_attributes": [metrics], "trials": [], "trial_params": [], "trial_values": [], "trial_user_attributes": [],
+        "trial_intermediate_values": [],
     }  # fmt: skip
     texts: dict[str, str] = {}
     for number, one in enumerate(trials):

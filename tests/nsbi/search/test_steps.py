@@ -217,7 +217,10 @@ def test_packs_end_together() -> None:
     assert max(loads) - min(loads) <= 1
 
 
-def test_study_opens_in_optuna(tmp_path: Path) -> None:
+@pytest.mark.parametrize("schema", [storage.SCHEMA, 0])
+def test_study_opens_in_optuna(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schema: int) -> None:
+    """Also where its tables are of a version that is not known here, and Optuna fills them."""
+    monkeypatch.setattr(storage, "SCHEMA", schema)
     made = designed(scheduler=HALVING, metric=("val_loss", "auc"))
     found = run(made, lambda trial: [distance(trial), distance(trial) + 0.1], lambda t: "lost" if t.number == 3 else "")
     path = tmp_path / "study.db"
@@ -231,6 +234,7 @@ def test_study_opens_in_optuna(tmp_path: Path) -> None:
     storage.write(path, made, found)
     study = optuna.load_study(study_name=storage.NAME, storage=f"sqlite:///{tmp_path}/study.db")
     assert [one.params for one in study.trials] == [dict(one.settings) for one in found]
+    assert study.metric_names == ["val_loss", "auc"]
     assert [direction.name for direction in study.directions] == ["MINIMIZE", "MAXIMIZE"]
     assert study.trials[3].state.name == "FAIL"
     assert study.trials[5].values == pytest.approx([found[5].rungs[-1].metrics[n].value for n in made.metrics])
