@@ -39,7 +39,7 @@ MOST = 40
 """Values that are tried beside the first ones."""
 
 
-def further(search: Search) -> list[tuple[str, Value, tuple[dict[str, Value], ...]]]:
+def further(search: Search) -> Sequence[tuple[str, Value, Sequence[Mapping[str, Value]]]]:
     """List every other choice and end of a range, with its key, and in whole settings: beside the first values of all others, and beside the last."""
     ends = _ends(search)
     firsts, lasts = ({name: own[place] for name, own in ends.items()} for place in (0, -1))

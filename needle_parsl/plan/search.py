@@ -130,6 +130,7 @@ def _step(graph: Graph, searched: _Searched, step: int, before: Sequence[Task], 
         measured=tuple(task.name for task in measured),
         packs=_count(graph, searched, step),
         subjects=searched.subjects,
+        stacked=graph.pack > 0,
     )
     return graph.add(
         "search", f"{searched.name}step.{step:03d}", spec, *before, *measured, *(() if before else searched.needed)
@@ -137,9 +138,11 @@ def _step(graph: Graph, searched: _Searched, step: int, before: Sequence[Task], 
 
 
 def _count(graph: Graph, searched: _Searched, step: int) -> int:
-    """Choose the packs of a step by its trials, and by their work in networks of the size that is recommended."""
+    """Choose the packs of a step by its trials, and by the networks that the site trains together, or by their work in networks of the size that is recommended."""
     running = searched.design.running(step)
     trials = sum(bracket.counts[rung] for bracket, rung in running)
+    if graph.pack:
+        return min(trials, math.ceil(trials * max(len(subject.members) for subject in searched.subjects) / graph.pack))
     work = sum(bracket.counts[rung] * _part(bracket.epochs, rung) for bracket, rung in running)
     networks = sum(len(subject.members) for subject in searched.subjects)
     names = list(dict.fromkeys(density.sample for one in searched.subjects for density in one.ratio.densities()))

@@ -39,7 +39,7 @@ def decide(root: str, task: Task, *_before: Record) -> Record:
         step = Step(
             step=spec.step,
             trials=tuple(found),
-            packs=steps.packed(works, sizes, spec.packs),
+            packs=steps.packed(works, sizes, spec.packs, stacked=spec.stacked),
             steps=spec.search.steps,
             best=steps.best(spec.search, found),
         )

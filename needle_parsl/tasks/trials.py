@@ -15,7 +15,7 @@ from needle_parsl.nsbi.search import combined, metrics
 from needle_parsl.nsbi.search.combined import Combination
 from needle_parsl.nsbi.search.metrics import Fitted
 from needle_parsl.nsbi.search.replicas import replicas
-from needle_parsl.nsbi.search.steps import Step, Work
+from needle_parsl.nsbi.search.steps import NUMBERS, Step, Work, stack
 from needle_parsl.nsbi.search.trials import Rung, measured
 from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training.members import Member
@@ -33,8 +33,6 @@ from needle_parsl.tasks.trial_states import TrialState
 
 Values = dict[str, list[float]]
 """Each metric of each replica."""
-NUMBERS = ("learning_rate", "weight_decay")
-"""Settings in which networks that are trained together may differ."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +93,8 @@ def alike(subject: specs.Train, works: Sequence[Work]) -> list[list[Work]]:
     groups: dict[object, list[Work]] = {}
     for work in works:
         own = applied.apply(subject.training, work.settings)
-        rest = {name: value for name, value in work.settings.items() if name not in NUMBERS}
         single = own.own_networks() or subject.initial
-        key = work.trial if single else json.dumps([rest, work.epochs, work.lengths, bool(work.begun)], sort_keys=True)
-        groups.setdefault(key, []).append(work)
+        groups.setdefault(work.trial if single else stack(work), []).append(work)
     return list(groups.values())
 
 

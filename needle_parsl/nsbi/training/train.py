@@ -318,7 +318,7 @@ class _Pack:
             arithmetic: What trains them.
             left: Those that have not ended, in the order of the arithmetic.
         """
-        running = [
+        running: list[Mapping[str, Any]] = [
             {
                 **c.described(),
                 "arithmetic": arithmetic.describe(place),

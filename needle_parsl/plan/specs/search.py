@@ -25,6 +25,8 @@ class Suggest:
     """That this step trains."""
     subjects: tuple[Train, ...]
     """What each trial trains: its networks are the members."""
+    stacked: bool = field(default=False, metadata=IF_SAID)
+    """Whether the site says how many networks are trained together, so that trials of one shape stay together."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -217,6 +217,19 @@ def test_packs_end_together() -> None:
     assert max(loads) - min(loads) <= 1
 
 
+def test_trials_of_one_stack_stay_together() -> None:
+    """Learning rates of three sizes of networks, for packs of eight trials."""
+    works = [
+        steps.Work(trial=k, settings={"learning_rate": 1e-3 * (k + 1), "nodes": k % 3}, epochs=1, lengths=(), begun="")
+        for k in range(24)
+    ]
+    packs = steps.packed(works, [1.0] * 24, 3, stacked=True)
+    assert sorted(work.trial for pack in packs for work in pack) == list(range(24))
+    assert [len({steps.stack(work) for work in pack}) for pack in packs] == [1, 1, 1]
+    spread = steps.packed(works[:6], [1.0] * 6, 6, stacked=True)
+    assert [len(pack) for pack in spread] == [1] * 6  # no worker waits for a stack
+
+
 @pytest.mark.parametrize("schema", [storage.SCHEMA, 0])
 def test_study_opens_in_optuna(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schema: int) -> None:
     """Also where its tables are of a version that is not known here, and Optuna fills them."""
