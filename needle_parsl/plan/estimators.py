@@ -57,6 +57,8 @@ def combining(graph: Graph, ratio: specs.Ratio, packs: Sequence[Task], normalise
     ensemble = graph.analysis.ensemble
     names = tuple(task.name for task in packs)
     splitting = graph.splitting if graph.splitting.folds else replace(graph.splitting, test=0.0)
+    end = training.searched(graph, ratio)
+    varied = bool(graph.analysis.search and graph.analysis.search.combines())
     other = "reference" if ensemble.normalise == "yields" else ensemble.normalise
     return specs.Combine(
         ratio=ratio,
@@ -67,6 +69,7 @@ def combining(graph: Graph, ratio: specs.Ratio, packs: Sequence[Task], normalise
         calibration=ensemble.calibration,
         normalise=normalised or other or "none",
         code=graph.inputs.physics if ensemble.own_code() else None,
+        searched=end if varied else "",
     )
 
 

@@ -86,9 +86,9 @@ ALL = (
     ),
     # Its version stands for those of `read` and `merge`, too, since a store is named by its files alone.
     Stage(name="convert", version=2, place="events/{}.h5", work=f"{_TASKS}.events:convert", needs="io"),
-    Stage(name="search", version=1, place="search/{}.json", work=f"{_TASKS}.search:decide"),
+    Stage(name="search", version=2, place="search/{}.json", work=f"{_TASKS}.search:decide"),
     Stage(
-        name="trials", version=1, place="search/packs/{}.h5", work=f"{_TASKS}.search:train", needs="gpu", networked=True
+        name="trials", version=2, place="search/packs/{}.h5", work=f"{_TASKS}.trials:train", needs="gpu", networked=True
     ),
     Stage(
         name="train",

@@ -10,7 +10,7 @@ from typing import Any
 from needle_parsl import initial_weights as initial
 from needle_parsl import plan, stamps
 from needle_parsl.addresses import is_remote
-from needle_parsl.analysis import Analysis, Training, applied, extras
+from needle_parsl.analysis import Analysis, Search, Training, applied, extras
 from needle_parsl.analysis.file import Loaded, match
 from needle_parsl.analysis.tables.limits import seconds
 from needle_parsl.errors import InputError, Problem
@@ -173,12 +173,15 @@ def _tried(loaded: Loaded, columns: Sequence[int], starts: Starts) -> dict[str, 
     engines: dict[str, str] = {}
     chosen = applied.first(loaded.analysis.search) if loaded.analysis.search else {}
     for place, (where, own_table) in enumerate(loaded.analysis.training.each()):
-        table = applied.settled(own_table, chosen)
+        table = applied.apply(own_table, chosen)
         if not (table.tried() or table.initial):
             continue
         request = _network(loaded, table) | known | {"initial": _start(loaded, place, table, starts)}
+        if loaded.analysis.search:
+            request["further"] = _further(own_table, loaded.analysis.search)
         answer = programs.ask(loaded, request, programs.TRIAL, _limit(loaded))
         found["problems"] += [(f"{where}.{name}", message) for name, message in answer["problems"]]
+        found["problems"] += [(f"search.space.{name}", message) for name, message in answer["space"]]
         found["notes"] += answer["notes"]
         found["code"] |= answer["code"]
         engines[answer["engine"]] = answer["reason"]
@@ -190,6 +193,14 @@ def _tried(loaded: Loaded, columns: Sequence[int], starts: Starts) -> dict[str, 
         found["code"] |= answer["code"]
     reasons = "; ".join(filter(None, engines.values()))
     return {**found, "engine": ", ".join(filter(None, engines)), "reason": reasons}
+
+
+def _further(training: Training, search: Search) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """List the other values of a search with what to train: a value is refused that goes neither with the first nor with the last of the others."""
+    return [
+        (name, str(value), [plan.content(replace(applied.apply(training, own), initial="")) for own in settings])
+        for name, value, settings in applied.further(search)
+    ]
 
 
 def _start(loaded: Loaded, place: int, table: Training, starts: Starts) -> dict[str, Any] | None:
@@ -339,6 +350,7 @@ def _request(
         "least": 0 if analysis.binned else split.min_events,
         "wanted": plan.content(plan.training.wanted(analysis)),
         "training": _tried_code(analysis),
+        **({"space": loaded.analysis.search.space} if loaded.analysis.search and _tried_code(analysis) else {}),
     }  # fmt: skip
 
 

@@ -37,7 +37,16 @@ if TYPE_CHECKING:
         weighted,
         yields,
     )
-    from needle_parsl.tasks.inputs.ratios import both, exact_log_ratio, head, log_density, pair, roles, training_events
+    from needle_parsl.tasks.inputs.ratios import (
+        both,
+        exact_log_ratio,
+        head,
+        kept_training_events,
+        log_density,
+        pair,
+        roles,
+        training_events,
+    )
     from needle_parsl.tasks.inputs.stores import (
         count,
         features,
@@ -75,6 +84,7 @@ __all__ = [
     "head",
     "inside",
     "joint",
+    "kept_training_events",
     "likelihood",
     "likelihood_of",
     "likelihood_of_all",
@@ -137,7 +147,16 @@ _MODULES = {
         "weighted",
         "yields",
     ),
-    "ratios": ("both", "exact_log_ratio", "head", "log_density", "pair", "roles", "training_events"),
+    "ratios": (
+        "both",
+        "exact_log_ratio",
+        "head",
+        "kept_training_events",
+        "log_density",
+        "pair",
+        "roles",
+        "training_events",
+    ),
     "stores": (
         "count",
         "features",
