@@ -20,6 +20,7 @@ from needle_parsl.plan import (
     packing,
     precision,
     replicas,
+    residuals,
     specs,
     stage_rules,
     toys,
@@ -183,6 +184,7 @@ def _measured(graph: Graph) -> None:
     resampled, repeated = replicas.both(graph, made)
     redone = _redone(graph, made, packs, resampled)
     closing = _closing(graph, asimov, estimators, stores)
+    closing += residuals.measure(graph, asimov, checks, _against(analysis))
     measured = inference.measure(graph, start, _thrower(graph, estimators), redone)
     again = replicas.replicas(graph, resampled, repeated, measured.learned())
     enough = precision.measure(graph, asimov, measured.fits, again, ratios, stores)
@@ -455,6 +457,7 @@ def _report(
         binned=analysis.binned,
         sections=tuple(place for place, _ in sections),
         precision=any(isinstance(task.spec, specs.PrecisionSpec) for task in checks),
+        residuals=any(isinstance(task.spec, specs.ResidualsSpec) for task in checks),
     )
     trained = {task.name: task for tasks in packs.values() for task in tasks}
     before = [*stores.values(), *trained.values(), *checks, *measured.tasks()]

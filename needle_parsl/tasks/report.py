@@ -28,6 +28,7 @@ from needle_parsl.nsbi.statistics.results import (
     ProfilePlane,
     ProfileScan,
     Replicas,
+    Residuals,
     read_belt,
 )
 from needle_parsl.plan import Task, specs
@@ -131,6 +132,7 @@ def _inference(root: str, spec: specs.Report) -> Inference:
         mixture=one(Mixture, "diagnose", "mixture", there=spec.mixture),
         closure=one(InjectionTests, "interval", "closure", there=spec.closure),
         precision=one(PrecisionLaw, "precision", "precision", there=spec.precision),
+        residuals=one(Residuals, "residuals", "residuals", there=spec.residuals),
         no_belt=belt.reason if isinstance(belt, NoBelt) else "",
     )
 

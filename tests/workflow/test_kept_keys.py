@@ -71,7 +71,8 @@ KEPT = {
     "neyman": "0468b815ebe9",
     "coverage": "8bf1b14440d6",
     "precision": "e825a4aab539",
-    "report": "86c2fa6587e3",
+    "residuals": "3062d65750fc",
+    "report": "58f5c3cc40c5",
 }
 """Of the names and keys of each stage, in the order of the plan."""
 

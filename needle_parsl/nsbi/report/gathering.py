@@ -32,6 +32,7 @@ from needle_parsl.nsbi.statistics.results import (
     ProfilePlane,
     ProfileScan,
     Replicas,
+    Residuals,
 )
 from needle_parsl.nsbi.transforms.transform import Transform
 from needle_parsl.precision import PrecisionLaw
@@ -140,6 +141,8 @@ class Inference:
     """Whether what is injected into the simulation comes back; None where ratios are not normalised at the yields."""
     precision: PrecisionLaw | None = None
     """How the error from networks falls with members and events; None where there are none."""
+    residuals: Residuals | None = None
+    """What measured residuals of ratios do to the parameter of interest; None where there are no ratios."""
     no_belt: str = ""
     """Why there is no Neyman construction, where one was asked for."""
 

@@ -57,3 +57,5 @@ class Report:
     """Outputs of stages that are sections, relative to the run directory."""
     precision: bool = field(default=False, metadata=IF_SAID)
     """Whether the precision of the networks was measured."""
+    residuals: bool = field(default=False, metadata=IF_SAID)
+    """Whether residuals were measured in units of the parameter of interest."""

@@ -44,6 +44,12 @@ from needle_parsl.nsbi.statistics.results.replicas import (
     Scatter,
     ScatterBin,
 )
+from needle_parsl.nsbi.statistics.results.residuals import (
+    LargestRatios,
+    RatioTails,
+    Residuals,
+    ResidualShift,
+)
 from needle_parsl.nsbi.statistics.results.scans import (
     Pieces,
     PlanePoint,
@@ -86,6 +92,7 @@ __all__ = [
     "Impacts",
     "Injection",
     "InjectionTests",
+    "LargestRatios",
     "LimitInflation",
     "Limits",
     "Linearity",
@@ -107,8 +114,11 @@ __all__ = [
     "ProfilePlane",
     "ProfileScan",
     "RatioScale",
+    "RatioTails",
     "RegionCounts",
     "Replicas",
+    "ResidualShift",
+    "Residuals",
     "ReturnedParameter",
     "ScanPoint",
     "Scatter",
