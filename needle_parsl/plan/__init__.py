@@ -1,6 +1,6 @@
 """The plan: an analysis turned into tasks with keys. Pure; knows no machine and opens no file."""
 
-from needle_parsl.plan.builder import Inputs, StageInputs
+from needle_parsl.plan.builder import Inputs, StageInputs, VariationEffect
 from needle_parsl.plan.datasets import OBSERVED
 from needle_parsl.plan.graph import Plan, build, build_first, sources
 from needle_parsl.plan.keys import content, digest
@@ -34,6 +34,7 @@ __all__ = [
     "Task",
     "ToysSpec",
     "Train",
+    "VariationEffect",
     "build",
     "build_first",
     "content",

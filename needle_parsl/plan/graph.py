@@ -19,6 +19,7 @@ from needle_parsl.plan import (
     own_stages,
     packing,
     precision,
+    pruning,
     replicas,
     residuals,
     specs,
@@ -51,6 +52,8 @@ class Plan:
     """Networks of the ensembles that the search has trained."""
     trials: int = 0
     """Networks that the search trains."""
+    verdicts: tuple[pruning.VariationVerdict, ...] = ()
+    """Variations that cannot matter, or by their yield alone, whether they are left out or not."""
 
     def stages(self) -> dict[str, int]:
         """Count the tasks by stage, in order."""
@@ -121,15 +124,22 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     Returns:
         The tasks; every task comes after those it needs.
     """
+    whole, verdicts = analysis, [one for one in pruning.judged(analysis, inputs.effects) if one.keep != "shape"]
+    if analysis.pruning.prune:
+        analysis = pruning.pruned(analysis, verdicts)
     graph = Graph(
-        analysis=_crossed(recommended.settle(analysis), inputs), inputs=inputs, pack=pack, memory=memory_mib * 2**20
+        analysis=_crossed(recommended.settle(analysis), inputs),
+        inputs=inputs,
+        pack=pack,
+        memory=memory_mib * 2**20,
+        pruned=tuple(one.sentence(pruned=True) for one in verdicts) if whole.pruning.prune else (),
     )
     graph.due = partial(own_stages.before_stage, graph, analysis)
     own_stages.before_samples(graph, analysis)
     (_stages_alone if analysis.stages_alone else _measured)(graph)
     own_stages.before_report(graph, analysis)
     own_stages.after_report(graph, analysis)
-    return _ordered(graph)
+    return replace(_ordered(graph), verdicts=tuple(verdicts))
 
 
 def build_first(analysis: Analysis, inputs: Inputs) -> tuple[Plan, dict[str, list[str]]]:
@@ -457,6 +467,7 @@ def _report(
         binned=analysis.binned,
         sections=tuple(place for place, _ in sections),
         precision=any(isinstance(task.spec, specs.PrecisionSpec) for task in checks),
+        pruned=graph.pruned,
         residuals=any(isinstance(task.spec, specs.ResidualsSpec) for task in checks),
     )
     trained = {task.name: task for tasks in packs.values() for task in tasks}

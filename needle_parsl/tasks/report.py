@@ -108,6 +108,7 @@ def _subject(root: str, spec: specs.Report, before: tuple[Record, ...]) -> Subje
         lost=lost,
         features=features,
         thresholds=spec.thresholds,
+        pruned=spec.pruned,
     )
 
 

@@ -96,6 +96,8 @@ class Subject:
     """Names of the features."""
     thresholds: Diagnostics = field(default_factory=Diagnostics)
     """Where checks of ratios turn."""
+    pruned: tuple[str, ...] = ()
+    """Variations that were left out since they cannot matter."""
 
 
 @dataclass(frozen=True)

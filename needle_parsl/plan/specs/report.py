@@ -57,5 +57,7 @@ class Report:
     """Outputs of stages that are sections, relative to the run directory."""
     precision: bool = field(default=False, metadata=IF_SAID)
     """Whether the precision of the networks was measured."""
+    pruned: tuple[str, ...] = field(default=(), metadata=IF_SAID)
+    """Variations that were left out since they cannot matter, a sentence each."""
     residuals: bool = field(default=False, metadata=IF_SAID)
     """Whether residuals were measured in units of the parameter of interest."""

@@ -46,9 +46,14 @@ def residuals(facts: Facts) -> Figure:
             if kind == "closure":
                 edge = np.copysign(abs(one.shift or 0.0) + (one.error or 0.0), one.shift or 0.0)
                 side = -1 if edge < 0 else 1
-                ends = "left" if side > 0 else "right"
                 axes.annotate(
-                    one.column, (edge, y), (4 * side, 0), textcoords="offset points", fontsize=7, va="center", ha=ends
+                    one.column,
+                    (edge, y),
+                    (4 * side, 0),
+                    textcoords="offset points",
+                    fontsize=7,
+                    va="center",
+                    ha="left" if side > 0 else "right",
                 )
     axes.set_yticks(range(len(ratios)), [name for name, _ in ratios])
     axes.set(xlabel=f"shift of {found.parameter}, in its standard errors", ylim=(len(ratios) - 0.4, -0.6))
