@@ -31,8 +31,8 @@ def residuals(facts: Facts) -> Figure:
     ratios = list(checks.shown(found).items())[:MOST]
     figure, (axes,) = panels(1, width=8.0, height=1.2 + 0.55 * len(ratios))
     yellow, red = facts.subject.thresholds.shift
+    axes.axvspan(-yellow, yellow, color="0.93", linewidth=0)
     for limit, colour in ((red, COLOURS[2]), (yellow, COLOURS[1])):
-        axes.axvspan(-limit, limit, color=colour, alpha=0.08, linewidth=0)
         for side in (-limit, limit):
             axes.axvline(side, color=colour, linewidth=0.8, linestyle="--")
     axes.axvline(0, color="black", linewidth=0.8)
