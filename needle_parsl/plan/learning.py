@@ -139,7 +139,7 @@ def closing(graph: Graph, asimov: Task, estimators: Mapping[str, Task], stores: 
         salt=graph.salt("closing"),
         normalisations=tuple(t.name for t in known.values()),
         points=tuple(tuple(point.items()) for point in estimating.reference_yields(graph.analysis).points),
-        against=_against(graph.analysis),
+        against=against(graph.analysis),
     )
     counts = [task for task in graph.tasks if task.stage.name == "count"]
     read = [stores[density.name] for density in spec.simulation.varied]
@@ -147,7 +147,7 @@ def closing(graph: Graph, asimov: Task, estimators: Mapping[str, Task], stores: 
     return [graph.add("interval", "closure", spec, asimov, *counts, *made, *read, *known.values())]
 
 
-def _against(analysis: Analysis) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def against(analysis: Analysis) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Say against which samples the ratio of each process that is not in the reference is learned: that, or by one network all other processes."""
     names, reference = tuple(analysis.model.processes), tuple(analysis.ratios.reference)
     every = catalogue.loss(analysis.training.loss).classes

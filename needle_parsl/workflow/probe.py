@@ -42,6 +42,8 @@ class Looked:
     """Why no faster one does."""
     shared: Mapping[str, list[str]] = field(default_factory=dict)
     """Features by whose values the events of a sample are found in its variations, which are made of them."""
+    effects: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """How much each varied sample differs from its nominal one."""
     initial: Mapping[str, str] = field(default_factory=dict)
     """Digests of the weights that trainings start from, by what the analysis calls them."""
 
@@ -56,6 +58,16 @@ FORM = {
     "engine?": str,
     "reason?": str,
     "shared?": forms.Each([str]),
+    "effects?": forms.Each(
+        {
+            "feature": str,
+            "shape": float,
+            "change": float,
+            "relative": float,
+            "error": float,
+            "total": float,
+        }
+    ),
     "initial?": forms.Each(str),
 }
 
@@ -105,9 +117,10 @@ def probe(
         for name, found in looked.samples.items()
     }
     shared = {name: tuple(columns) for name, columns in looked.shared.items()}
+    effects = {name: plan.VariationEffect(**own) for name, own in looked.effects.items()}
     physics = _physics(loaded, tuple(looked.code.values()))
     return plan.Inputs(
-        files=files, physics=physics, exact=looked.exact, exports=extras.here("onnx"), initial=starts, shared=shared, columns=columns or {}
+        files=files, physics=physics, exact=looked.exact, exports=extras.here("onnx"), initial=starts, shared=shared, effects=effects, columns=columns or {}
     ), looked  # fmt: skip
 
 
@@ -351,6 +364,8 @@ def _request(
         "wanted": plan.content(plan.training.wanted(analysis)),
         "training": _tried_code(analysis),
         **({"space": loaded.analysis.search.space} if loaded.analysis.search and _tried_code(analysis) else {}),
+        # A look of an earlier version of needle may know nothing of them.
+        **({"effects": True} if analysis.pruning.prune else {}),
     }  # fmt: skip
 
 

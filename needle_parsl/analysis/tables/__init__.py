@@ -28,6 +28,7 @@ from needle_parsl.analysis.tables.model import (
     Parameter,
     Region,
 )
+from needle_parsl.analysis.tables.pruning import Pruning
 from needle_parsl.analysis.tables.search import Scheduler, Search
 from needle_parsl.analysis.tables.stages import OwnStage, Value
 from needle_parsl.analysis.tables.training import (
@@ -64,6 +65,7 @@ __all__ = [
     "Parameter",
     "Particles",
     "Plane",
+    "Pruning",
     "Ratios",
     "Region",
     "Sample",
@@ -105,6 +107,7 @@ class Analysis:
     search: Search | None = None
     bootstrap: Bootstrap | None = None
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    pruning: Pruning = field(default_factory=Pruning)
     fit: Fit = field(default_factory=Fit)
     toys: Toys | None = None
     intervals: Intervals = field(default_factory=Intervals)

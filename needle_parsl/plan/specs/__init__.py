@@ -44,6 +44,7 @@ from needle_parsl.plan.specs.networks import (
 from needle_parsl.plan.specs.own_stages import Before, NetworksSection, Outputs, OwnCall, OwnMerge, StagesReport
 from needle_parsl.plan.specs.precision import PrecisionSpec
 from needle_parsl.plan.specs.report import Report
+from needle_parsl.plan.specs.residuals import ResidualsSpec
 from needle_parsl.plan.specs.search import Best, FittedMetric, SearchSection, Suggest, Trials
 from needle_parsl.plan.specs.stores import (
     ComputedSpec,
@@ -99,6 +100,7 @@ Spec = (
     | ReplicaFit
     | BootstrapSpec
     | PrecisionSpec
+    | ResidualsSpec
     | Report
     | OwnCall
     | OwnMerge
@@ -224,6 +226,7 @@ __all__ = [
     "ReplicaFit",
     "Report",
     "Resampling",
+    "ResidualsSpec",
     "SearchSection",
     "Share",
     "Spec",
