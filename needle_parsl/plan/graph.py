@@ -112,12 +112,12 @@ def _fitted(graph: Graph, stores: Mapping[str, Task], learned: Learned, events: 
     resampled, repeated = replicas.both(graph, made)
     redone = _redone(graph, made, learned.packs, resampled)
     closing = learning.closing(graph, events.asimov, learned.estimators, stores)
-    closing += residuals.measure(graph, events.asimov, learned.checks, learning.against(graph.analysis))
+    single = not (start.several or graph.analysis.simulated)
+    if not graph.analysis.simulated:
+        closing += residuals.measure(graph, events.asimov, learned.checks, learning.against(graph.analysis))
     measured = inference.measure(graph, start, _thrower(graph, learned.estimators), redone)
     again = replicas.replicas(graph, resampled, repeated, measured.learned())
-    enough = (
-        [] if start.several else [precision.measure(graph, events.asimov, measured.fits, again, learned.ratios, stores)]
-    )
+    enough = [precision.measure(graph, events.asimov, measured.fits, again, learned.ratios, stores)] if single else []
     _report(graph, stores, learned.ratios, learned.packs, [*learned.checks, *closing, *enough], measured, again)
 
 

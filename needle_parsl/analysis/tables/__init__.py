@@ -153,6 +153,12 @@ class Analysis:
         """Whether the events of a sample have parameters as inputs of networks."""
         return bool(self.features.parameters) and sample in self.ratios.targets and sample not in self.ratios.reference
 
+    @property
+    def simulated(self) -> tuple[str, ...]:
+        """List the parameters of the simulation that are fitted: inputs of networks that the model has, too."""
+        known = self.features.parameters
+        return known if known and all(name in self.model.parameters for name in known) else ()
+
     def poi(self) -> str:
         """Name the parameter that gets an interval."""
         if self.intervals.parameter:

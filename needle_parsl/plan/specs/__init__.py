@@ -25,6 +25,7 @@ from needle_parsl.plan.specs.fits import (
     PlaneRows,
     ReplicaFit,
     Resampling,
+    SimulatedParameter,
 )
 from needle_parsl.plan.specs.networks import (
     Classes,
@@ -229,6 +230,7 @@ __all__ = [
     "ResidualsSpec",
     "SearchSection",
     "Share",
+    "SimulatedParameter",
     "Spec",
     "Splitting",
     "StagesReport",
