@@ -6,10 +6,10 @@ import numpy as np
 from scipy.stats import norm
 
 from needle_parsl.analysis import Model, Nuisance, Parameter
+from needle_parsl.densities import knot
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.model.builder import Builder
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
-from needle_parsl.nsbi.statistics.model.splines import knot
 
 SIGNAL, BACKGROUND = 150.0, 700.0
 WIDTH, SPREAD = 0.7, 1.5

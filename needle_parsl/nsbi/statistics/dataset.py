@@ -13,11 +13,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl.densities import knot
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.data.placeholders import unknown_categories
-from needle_parsl.nsbi.statistics.model.splines import knot
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.estimators.estimator import Estimator  # brings torch, which fits do without

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from needle_parsl.analysis import Model as ModelTable
-from needle_parsl.densities import Shape
+from needle_parsl.densities import Shape, knot
 from needle_parsl.nsbi.statistics.model.constraints import Constraints
 from needle_parsl.nsbi.statistics.model.interpolation import logarithm
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
@@ -20,7 +20,7 @@ from needle_parsl.nsbi.statistics.model.rates import Rates
 from needle_parsl.nsbi.statistics.model.responses import ResponseEntry, Responses
 from needle_parsl.nsbi.statistics.model.rows import Table
 from needle_parsl.nsbi.statistics.model.shapes import Cross
-from needle_parsl.nsbi.statistics.model.splines import SplineResponse, knot
+from needle_parsl.nsbi.statistics.model.splines import SplineResponse
 from needle_parsl.nsbi.statistics.model.staterror import Staterror
 
 if TYPE_CHECKING:

@@ -27,11 +27,6 @@ class SplineValues(NamedTuple):
     second: Floats
 
 
-def knot(process: str, number: int) -> str:
-    """Name the ratio of a process at a value of a parameter of the simulation."""
-    return f"{process}@{number}"
-
-
 @dataclass(frozen=True)
 class SplineResponse:
     """The response of one process to one parameter of the simulation."""
