@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,12 +44,16 @@ class Shape:
     """Name of the ratio at minus one sigma; empty if that side is missing."""
     one_sided: str
     """What stands for a missing side: "mirror" or "none"."""
+    symmetric: bool = field(default=False, metadata={"key": "said"})
+    """Whether both sides are the mean of one and the inverse of the other."""
 
     def sides(self, values: Mapping[str, Floats]) -> tuple[Floats, Floats]:
         """Give the logarithms of the responses at plus and minus one sigma, with a missing side filled in."""
         one = values[self.up or self.down]
         other = -one if self.one_sided == "mirror" else 0.0 * one
-        return values[self.up] if self.up else other, values[self.down] if self.down else other
+        up, down = values[self.up] if self.up else other, values[self.down] if self.down else other
+        half = (up - down) / 2
+        return (half, -half) if self.symmetric else (up, down)
 
 
 def knot(process: str, number: int) -> str:

@@ -81,3 +81,12 @@ def test_parameter_of_the_simulation_of_the_page(tmp_path: Path) -> None:
     loaded = load(written(tmp_path, plain + example("Parameters of the simulation")))
     assert loaded.analysis.simulated == ("mass",)
     assert loaded.analysis.model.parameters["mass"].knots() == (120.0, 122.5, 125.0, 127.5, 130.0)
+
+
+def test_small_simulations_of_the_page(small_inputs: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(small_inputs, tmp_path / "analysis")
+    text = (folder / "analysis.toml").read_text()
+    text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("nuisances."))
+    own = example("Variations of small simulations").replace("smooth = true", "rate = { signal = [1.1, 0.9] }")
+    (folder / "analysis.toml").write_text(text + own)
+    assert load(folder).analysis.model.nuisances["jes"].symmetrise

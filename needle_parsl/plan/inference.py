@@ -208,6 +208,7 @@ def learned_shapes(analysis: Analysis, varied: Sequence[tuple[str, str, str, Sou
             found.get("up", ""),
             found.get("down", ""),
             analysis.samples[name].variations[nuisance].one_sided or "",
+            symmetric=analysis.model.nuisances[nuisance].symmetrise,
         )
         for (name, nuisance), found in sides.items()
     )

@@ -35,6 +35,10 @@ def check(analysis: Analysis, complain: Complain) -> None:
     for name, nuisance in analysis.model.nuisances.items():
         for where in nuisance.regions:
             known_as(where, known, "region", f"model.nuisances.{name}.regions", complain)
+        if nuisance.smooth and not any(not region.unbinned for region in analysis.model.regions.values()):
+            complain(
+                f"model.nuisances.{name}.smooth", "smooths the bins of binned regions, and there is none; leave it out"
+            )
     if regions.names(analysis):
         _together(analysis, complain)
 

@@ -66,6 +66,12 @@ class Nuisance:
     regions: tuple[str, ...] = field(default=(), metadata=LATER)
     """The regions in which it acts, unbinned and binned ones; left out, all. Where it does not, its variations are not trained.
     Example: `["boosted"]`."""
+    symmetrise: bool = field(default=False, metadata=LATER)
+    """Whether both sides of its variations, of shapes and yields, are replaced by the mean of one and the inverse of the other: half of the noise of
+    two small simulations, and no effect of both signs to the same side. Example: `true`."""
+    smooth: bool = field(default=False, metadata=LATER)
+    """Whether its variations in binned regions are smoothed over neighbouring bins, relative to the nominal ones (353QH, twice;
+    docs/statistics.md); their yields stay. Example: `true`."""
     group: str = field(default="", metadata={"key": False})
     """Its row in the breakdown of the error of each parameter of interest; those without a group are together in `other`, or, where
     no nuisance parameter has a group, each on its own. Nothing is fitted again when it changes. Example: `"jet"`."""

@@ -22,6 +22,7 @@ from needle_parsl.nsbi.statistics.model.rows import Table
 from needle_parsl.nsbi.statistics.model.shapes import Cross
 from needle_parsl.nsbi.statistics.model.splines import SplineResponse
 from needle_parsl.nsbi.statistics.model.staterror import Staterror
+from needle_parsl.nsbi.statistics.model.template_smoothing import smoothed_template
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.statistics.dataset import Dataset  # brings h5py, which plans do without
@@ -184,11 +185,12 @@ class Builder:
     def _bins(self, shape: Shape, expected: Mapping[str, Floats]) -> list[ResponseEntry]:
         """Respond bin by bin as the varied samples do; of a stated rate only the shape is theirs."""
         nominal = expected[shape.process]
-        stated = shape.process in self.table.nuisances[shape.nuisance].rate
-        logs = {}
+        own = self.table.nuisances[shape.nuisance]
+        stated, logs = shape.process in own.rate, {}
         for name in (shape.up, shape.down):
             if name:
-                varied = expected[name] * (nominal.sum() / expected[name].sum() if stated else 1.0)
+                template = smoothed_template(expected[name], nominal) if own.smooth else expected[name]
+                varied = template * (nominal.sum() / expected[name].sum() if stated else 1.0)
                 logs[name] = logarithm(np.where(nominal > 0, varied / np.where(nominal > 0, nominal, 1.0), 1.0))
         up, down = shape.sides(logs)
         return [self._entry(shape.process, shape.nuisance, np.exp(up), np.exp(down))]
