@@ -14,6 +14,7 @@ from needle_parsl.plan import (
     events,
     inference,
     learning,
+    morphing,
     own_stages,
     packing,
     precision,
@@ -104,6 +105,7 @@ def _fitted(graph: Graph, stores: Mapping[str, Task], learned: Learned, events: 
     redone = _redone(graph, made, learned.packs, resampled)
     closing = learning.closing(graph, events.asimov, learned.estimators, stores)
     measured = inference.measure(graph, start, _thrower(graph, learned.estimators), redone)
+    morphing.add(graph, start, measured, stores)
     again = replicas.replicas(graph, resampled, repeated, measured.learned())
     enough = (
         [] if start.several else [precision.measure(graph, events.asimov, measured.fits, again, learned.ratios, stores)]
@@ -127,6 +129,7 @@ def _counted_alone(graph: Graph, stores: Mapping[str, Task]) -> None:
     """Plan an analysis of binned regions alone."""
     counts = [_count(graph, name, stores) for name in graph.analysis.model.regions]
     measured = inference.measure(graph, Datasets({}, counts), None, {})
+    morphing.add(graph, Datasets({}, counts), measured, stores)
     _report(graph, stores, [], {}, [], measured, None)
 
 

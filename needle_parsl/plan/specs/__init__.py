@@ -20,6 +20,7 @@ from needle_parsl.plan.specs.fits import (
     Interval,
     LimitsSpec,
     MixtureSpec,
+    MorphingSection,
     PlaneRows,
     ReplicaFit,
     Resampling,
@@ -73,6 +74,7 @@ Inference = (
     | DistributionsSpec
     | ImpactsSpec
     | LimitsSpec
+    | MorphingSection
     | ToysSpec
     | Neyman
     | CoverageSpec
@@ -202,6 +204,7 @@ __all__ = [
     "MemberSpec",
     "Merge",
     "MixtureSpec",
+    "MorphingSection",
     "Named",
     "NetworksSection",
     "Neyman",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from needle_parsl.analysis import Model, Plane, Scan
+from needle_parsl.analysis import Model, MorphingBasis, Plane, Scan
 from needle_parsl.densities import Density, Shape
 from needle_parsl.plan.keys import IF_SAID
 from needle_parsl.plan.specs.networks import Combine, Normalise, Splitting
@@ -86,9 +86,23 @@ class FitSpec:
     unbinned: tuple[str, ...] = field(default=(), metadata=IF_SAID)
     """Names of the unbinned regions that are fitted together, the run's own first; one name where it is fitted alone, none where it has no name."""
 
+    truth: tuple[tuple[str, str | float], ...] = field(default=(), metadata=IF_SAID)
+    """Multipliers of the processes in Asimov data, where they are not those of the model."""
+
     def alone(self) -> FitSpec:
         """Fit the first unbinned region without the others."""
         return replace(self, unbinned=self.unbinned[:1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class MorphingSection:
+    """Show the basis of a process that is a polynomial in parameters, and its fit beside that of the linear terms alone."""
+
+    fit: FitSpec
+    basis: MorphingBasis
+    poi: str
+    limits: bool
+    """Whether there are upper limits."""
 
 
 @dataclass(frozen=True)
