@@ -56,6 +56,16 @@ class Measured:
     error: float | None
 
 
+@dataclass(frozen=True)
+class Component(JsonRecord):
+    """A component of the error of a parameter of interest; None where it is not known."""
+
+    observable: float | None
+    """By shifts of what was observed: these add up."""
+    quadrature: float | None
+    """By subtraction in quadrature."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Summary(JsonRecord):
     """`report/summary.json`. Errors and values are in units of the parameter of interest; None where they are not known."""
@@ -107,10 +117,18 @@ class Summary(JsonRecord):
     findings: tuple[Finding, ...]
     """That do not pass, the worst first."""
     warnings: tuple[str, ...]
+    breakdown: Mapping[str, Mapping[str, Component]] | None = None
+    """By parameter of interest the components of its error; None, and not in the file, where there are no nuisance parameters."""
+
+    offset: tuple[str, ...] = ()
+    """Parameters that are shifted by a hidden offset in what is of data; not in the file where there are none."""
 
     def to_json(self) -> Json:
         """Give the object, with the numbers of fits side by side."""
         written = super().to_json()
+        for name, there in (("breakdown", self.breakdown is not None), ("offset", bool(self.offset))):
+            if not there:
+                del written[name]
         fits = {f"{name}_{key}": number for name, own in self.fits.items() for key, number in vars(own).items()}
         exact = {name: written[name] for name in EXACT if written[name] is not None}
         names = list(written)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prepared import Preparations
 
 ROOT = Path(__file__).parent.parent
 SAMPLE_DATA = Path(os.environ.get("NEEDLE_SAMPLE_DATA", ROOT.parent / "shared" / "data"))
@@ -145,22 +146,48 @@ class Ended:
 
 
 @pytest.fixture
-def needle(tmp_path: Path) -> Callable[..., Ended]:
-    """Run the command line as users do: in a process of its own, in an empty folder."""
+def needle(tmp_path: Path, preparations: Preparations) -> Callable[..., Ended]:
+    """Run the command line as users do: in a process of its own, in an empty folder.
+
+    Libraries are imported there already, unless a test changes the environment in which they are.
+    """
 
     def call(*arguments: str | Path, env: dict[str, str] | None = None, cwd: Path = tmp_path) -> Ended:
-        ended = subprocess.run(
-            [sys.executable, "-m", "needle_parsl", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            cwd=cwd,
-            env={**os.environ, "COLUMNS": "200", **(env or {})},
-            check=False,
-            timeout=900,
-        )
-        return Ended(ended.returncode, ended.stdout, ended.stderr)
+        environment = {**os.environ, "COLUMNS": "200", **(env or {})}
+        if prepared := preparations.of(environment):
+            return Ended(*prepared.run([str(argument) for argument in arguments], cwd, environment))
+        return fresh(arguments, cwd, environment)
 
     return call
+
+
+def fresh(arguments: Iterable[str | Path], cwd: Path, environment: Mapping[str, str]) -> Ended:
+    """Run the command line in a new process."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "needle_parsl", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        check=False,
+        timeout=900,
+    )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+@pytest.fixture(scope="session")
+def preparations(private_state: Path, matplotlib_hidden: Path) -> Iterator[Preparations]:
+    """Processes with imported libraries: one for most tests, and one for those without matplotlib."""
+    del private_state  # is in the environment
+    path = os.environ.get("PYTHONPATH", "")
+    found = Preparations([os.environ, {**os.environ, "PYTHONPATH": joined(matplotlib_hidden, path)}])
+    yield found
+    found.end()
+
+
+def joined(first: Path, path: str) -> str:
+    """Put a folder before a path."""
+    return os.pathsep.join([str(first), *([path] if path else [])])
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from glob import escape, glob, has_magic
 from pathlib import Path
@@ -57,9 +57,7 @@ def read(path: Path, settings: list[str] | None = None, *, fitted: bool = True) 
         reader.lack(key, "is missing; expected a table")
     rules.regions.check(analysis, reader.complain)
     names = regions.names(analysis)
-    first, *others = [
-        _of_region(table, name, analysis.features.selection, reader, first=name == names[0]) for name in names
-    ] or [_checked(analysis, reader)]
+    first, *others = _by_region(analysis, table, names, reader) if names else [_checked(analysis, reader)]
     _files_exist(first, path, reader)
     source = _physics(first, path, reader)
     return Loaded(
@@ -89,16 +87,19 @@ def _checked(analysis: Analysis, reader: TableReader) -> Analysis:
     return analysis
 
 
-def _of_region(table: Mapping[str, object], name: str, selection: str, reader: TableReader, *, first: bool) -> Analysis:
-    """Read the analysis of an unbinned region; what is wrong with it is noted with the rest."""
-    own = regions.RegionReader(reader.places, table, name)
-    analysis = own.table(Analysis, regions.table(table, name))
-    analysis = regions.settled(analysis, name, selection, first=first)
-    analysis = _checked(analysis, own)
-    for problem in own.problems:
+def _by_region(
+    analysis: Analysis, table: Mapping[str, object], names: Sequence[str], reader: TableReader
+) -> list[Analysis]:
+    """Read the analysis of each unbinned region; what is wrong with one alone is noted as such, and what no region uses."""
+    found, readers = [], [regions.RegionReader(reader.places, table, name) for name in names]
+    for name, own in zip(names, readers, strict=True):
+        single = own.table(Analysis, regions.table(table, name))
+        single = regions.settled(single, name, analysis.features.selection, first=name == names[0])
+        found.append(_checked(single, own))
+    for problem in regions.problems(readers):
         reader.note(problem)
-    reader.warnings += own.warnings
-    return analysis
+    reader.warnings += [one for one in readers[0].warnings if all(one in own.warnings for own in readers)]
+    return found
 
 
 def _missing(analysis: Analysis, table: Mapping[str, object], *, fitted: bool) -> list[str]:

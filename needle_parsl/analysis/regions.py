@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -90,3 +90,11 @@ def key_in_file(whole: Table, region: str, key: str) -> str:
     if key == "features.selection" and own:
         return f"model.regions.{region}.selection"
     return f"model.regions.{region}.{key}" if inner in _table(own.get(name)) else key
+
+
+def problems(readers: Sequence[RegionReader]) -> Iterator[Problem]:
+    """List what is wrong with regions; of what is wrong with some alone, and said by tables of all, say with which."""
+    for own in readers:
+        for one in own.problems:
+            common = all(one in other.problems for other in readers) or one.key.startswith("model.regions.")
+            yield one if common else replace(one, message=f"{one.message} (in the region {own.region})")

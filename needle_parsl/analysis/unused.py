@@ -32,8 +32,8 @@ def found(analysis: Analysis, *, settled: bool = False) -> Iterator[tuple[str, s
             yield f"samples.{name}.variations", f'is not used, since "{name}" is no process of the model'
     if analysis.binned:
         yield from _unlearned(analysis, () if settled else TABLES)
-    if analysis.fit.data is not None and analysis.fit.blind:
-        yield "fit.data", "is left alone, since fit.blind is true; set fit.blind = false to look at the data"
+    if analysis.fit.data is not None:
+        yield from _blinded(analysis)
     if analysis.features.parameters:
         yield (
             "features.parameters",
@@ -45,6 +45,23 @@ def found(analysis: Analysis, *, settled: bool = False) -> Iterator[tuple[str, s
     for name in analysis.features.derived:
         if name not in named:
             yield f"features.derived.{name}", "is not used; name it in features.names, a selection or a weight"
+
+
+def _blinded(analysis: Analysis) -> Iterator[tuple[str, str]]:
+    """Find what is left out as long as the analysis is blind: data, or what holds values that would show a hidden offset."""
+    if analysis.fit.blind is True:
+        yield "fit.data", "is left alone, since fit.blind is true; set fit.blind = false to look at the data"
+    if not analysis.offset:
+        return
+    why = 'as long as fit.blind = "offset"; it would show the offset'
+    if analysis.fit.scan:
+        yield "fit.scan", f"is not used for data {why}; their scan goes around the best value"
+    if analysis.fit.plane:
+        yield "fit.plane", f"is left out {why}"
+    if analysis.fit.limit is not None:
+        yield "fit.limit", f"is of Asimov data {why}, as would the distance from no signal"
+    if analysis.grid():
+        yield "intervals.grid", f"is left out {why}; its toys are thrown when you unblind"
 
 
 def _unlearned(analysis: Analysis, tables: Sequence[str]) -> Iterator[tuple[str, str]]:

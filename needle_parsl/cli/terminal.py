@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         WholeCost,
     )
     from needle_parsl.errors import Problem
-    from needle_parsl.summary import Finding, Summary
+    from needle_parsl.summary import Component, Finding, Summary
     from needle_parsl.workflow.precision import PrecisionAnswer
     from needle_parsl.workflow.prepared_run import Prepared
 
@@ -253,10 +253,13 @@ def results(found: Summary | StagesSummary, page: str) -> None:
 
 def _result(found: Summary) -> None:
     kind = "observed" if found.dataset == "observed" else "expected"
+    kind += f"; shifted by a hidden offset: {', '.join(found.offset)}" if found.offset else ""
     OUT.print(f"{found.result} ({kind})", style="bold")
     for level, methods in found.quoted_intervals.items():
         for method, shown in methods.items():
             OUT.print(f"{100 * float(level):g} % {method} interval: {shown}")
+    for parameter, components in (found.breakdown or {}).items():
+        _components(parameter, components)
     _findings(found.findings)
     for state in ("fail", "warning"):
         own = {
@@ -267,6 +270,14 @@ def _result(found: Summary) -> None:
         if own:
             named = "; ".join(f"{name} ({', '.join(checks)})" for name, checks in own.items())
             OUT.print(f"ratios: {len(own)} of {len(found.ratios)} {LABELS[state]}: {named}")
+
+
+def _components(parameter: str, components: Mapping[str, Component]) -> None:
+    """Show the components of an error that add up, those below a hundredth of the largest left out."""
+    sizes = {name: own.observable for name, own in components.items() if own.observable is not None}
+    shown = [f"{size:.2g} {name}" for name, size in sizes.items() if size > 0.01 * max(sizes.values())]
+    if shown:
+        OUT.print(f"error of {parameter} by shifts of observables: {', '.join(shown)}")
 
 
 def _findings(findings: Sequence[Finding]) -> None:

@@ -256,6 +256,8 @@ def _report(
         binned=analysis.binned,
         sections=tuple(place for place, _ in sections),
         precision=any(isinstance(task.spec, specs.PrecisionSpec) for task in checks),
+        offset=shown.parameters if (shown := inference.blinding(analysis, measured.fits[0].name)) else (),
+        breakdowns=tuple(task.name for task in measured.breakdowns),
     )
     trained = {task.name: task for tasks in packs.values() for task in tasks}
     before = [*stores.values(), *trained.values(), *checks, *measured.tasks()]

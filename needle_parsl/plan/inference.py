@@ -26,6 +26,8 @@ class InferenceTasks:
     plane: Task | None
     distributions: Task
     impacts: Task | None
+    breakdowns: list[Task]
+    """Of the error of each parameter of interest, the headline's first."""
     limits: Task | None
     toys: list[list[Task]]
     """The blocks at each truth of `[toys]`."""
@@ -44,7 +46,7 @@ class InferenceTasks:
     def tasks(self) -> list[Task]:
         """List the tasks that the report waits for."""
         blocks = [task for tasks in (*self.toys, *self.belt_toys) for task in tasks]
-        return [*self.fits, *self.scans, *blocks, *(task for task in self._single() if task)]
+        return [*self.fits, *self.scans, *self.breakdowns, *blocks, *(task for task in self._single() if task)]
 
 
 def uses_reference(analysis: Analysis) -> bool:
@@ -58,14 +60,21 @@ def measure(
     """Plan everything that follows the evaluation of the ratios."""
     minos = (graph.analysis.poi(),) if graph.analysis.fit.minos else ()
     fit = model_of(graph.analysis, datasets.several, datasets.name)
-    needs = datasets.headline()
-    fits, scans = _fits(graph, fit, needs, datasets, minos)
-    area = _plane(graph, fit, needs)
+    needs, hidden = datasets.headline(), blinding(graph.analysis, datasets.name)
+    shown = replace(fit, blinding=hidden)
+    fits, scans = _fits(graph, shown, needs, datasets, minos)
+    area = None if hidden else _plane(graph, fit, needs)
     features = () if datasets.binned else graph.analysis.features.names
-    distributions = graph.add("interval", "distributions", specs.DistributionsSpec(fit, features), *needs)
-    impacts = _impacts(graph, fit, needs)
-    limits = _limits(graph, fit, [*needs, *fits[: _fitted(graph.analysis)]])
-    belt, belt_toys = toys.belt(graph, fit, needs, datasets)
+    distributions = graph.add("interval", "distributions", specs.DistributionsSpec(shown, features), *needs)
+    asimov = fits[1:2] if hidden else []  # it says in which units an offset is drawn
+    impacts = _impacts(graph, shown, [*needs, *asimov])
+    breakdowns = _breakdowns(graph, shown, [*needs, fits[0], *asimov])
+    fitted = _fitted(graph.analysis)
+    # How far the data are from no signal, and which values of a known grid they accept, would show a hidden offset.
+    limited = (replace(fit, dataset=ASIMOV), [*datasets.simulated(), *fits[1 : 1 + fitted]])
+    limits = _limits(graph, *(limited if hidden else (fit, [*needs, *fits[:fitted]])))
+    none: tuple[Task | None, list[list[Task]]] = (None, [])
+    belt, belt_toys = none if hidden else toys.belt(graph, fit, needs, datasets)
     coverage, thrown = toys.coverage(graph, replace(fit, dataset=ASIMOV), datasets, thrower, belt, redone)
     return InferenceTasks(
         fits=fits,
@@ -73,6 +82,7 @@ def measure(
         plane=area,
         distributions=distributions,
         impacts=impacts,
+        breakdowns=breakdowns,
         limits=limits,
         toys=thrown,
         belt=belt,
@@ -81,24 +91,35 @@ def measure(
     )
 
 
+def blinding(analysis: Analysis, dataset: str) -> specs.Blinding | None:
+    """Say what is shifted by a hidden offset in what is written of fits to a dataset; None where nothing is."""
+    if not analysis.offset or dataset == ASIMOV:
+        return None
+    pois = [name for name, parameter in analysis.model.parameters.items() if parameter.role == "poi"]
+    names = tuple(dict.fromkeys([analysis.poi(), *pois]))
+    return specs.Blinding(analysis.fit.blind_phrase or analysis.name, names)
+
+
 def _fits(
     graph: Graph, fit: specs.FitSpec, needs: list[Task], datasets: Datasets, minos: tuple[str, ...]
 ) -> tuple[list[Task], list[Task]]:
     """Fit and scan: `scan` is the headline's; beside it those of statistics alone, of Asimov data, and of exact densities."""
     analysis, simulated = graph.analysis, datasets.simulated()
     poi, grid, levels = analysis.poi(), analysis.fit.scan, analysis.intervals.level
-    fitted = _fitted(analysis)
-    fits = [graph.add("fit", fit.dataset, replace(fit, minos=minos), *needs)]
-    scan = specs.Interval(fit=fit, poi=poi, scan=grid, levels=levels, inflated=fitted)
-    scans = [graph.add("interval", "scan", scan, *needs, *fits[:fitted])]
+    fitted, expected = _fitted(analysis), replace(fit, dataset=ASIMOV, blinding=None)
+    # A hidden offset is drawn in units of the expected error.
+    asimov = [graph.add("fit", ASIMOV, replace(expected, minos=minos), *simulated)] if fit.blinding else []
+    fits = [graph.add("fit", fit.dataset, replace(fit, minos=minos), *needs, *asimov)]
+    own = None if fit.blinding else grid
+    scan = specs.Interval(fit=fit, poi=poi, scan=own, levels=levels, inflated=fitted)
+    scans = [graph.add("interval", "scan", scan, *needs, *asimov, *fits[:fitted])]
     if analysis.model.nuisances:
-        alone = specs.Interval(fit=fit, poi=poi, scan=grid, levels=levels, statistical=True)
-        scans.append(graph.add("interval", "scan_statistical", alone, *needs))
+        alone = specs.Interval(fit=fit, poi=poi, scan=own, levels=levels, statistical=True)
+        scans.append(graph.add("interval", "scan_statistical", alone, *needs, *asimov))
     if not analysis.fit.asimov:
         return fits, scans
-    expected = replace(fit, dataset=ASIMOV)
     if fit != expected:
-        fits.append(graph.add("fit", ASIMOV, replace(expected, minos=minos), *simulated))
+        fits += asimov or [graph.add("fit", ASIMOV, replace(expected, minos=minos), *simulated)]
         scan = specs.Interval(fit=expected, poi=poi, scan=grid, levels=levels, inflated=fitted)
         scans.append(graph.add("interval", "scan_asimov", scan, *simulated, *fits[1 : 1 + fitted]))
     if graph.inputs.exact and not (datasets.binned or datasets.several):
@@ -133,6 +154,19 @@ def _impacts(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> Task | None
     if not (methods and graph.analysis.model.nuisances):
         return None
     return graph.add("interval", "impacts", specs.ImpactsSpec(fit, graph.analysis.poi(), methods), *needs)
+
+
+def _breakdowns(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> list[Task]:
+    """Split the error of each parameter of interest, where there are nuisance parameters; the fit says what networks add."""
+    model, first = graph.analysis.model, graph.analysis.poi()
+    if not model.nuisances:
+        return []
+    others = [name for name, parameter in model.parameters.items() if parameter.role == "poi" and name != first]
+    places = {first: "breakdown", **{name: f"breakdown.{name}" for name in others}}
+    groups = tuple(model.groups().items())
+    return [
+        graph.add("breakdown", place, specs.BreakdownSpec(fit, name, groups), *needs) for name, place in places.items()
+    ]
 
 
 def _limits(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> Task | None:

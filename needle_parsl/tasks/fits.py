@@ -11,8 +11,9 @@ import numpy as np
 
 from needle_parsl import files
 from needle_parsl.json_records import JsonRecord
-from needle_parsl.nsbi.statistics import analyses, injections, network_error
+from needle_parsl.nsbi.statistics import analyses, blinding, injections, network_error
 from needle_parsl.nsbi.statistics.analyses import CrossFitted, ObservedEvents, SimulatedData, WeightMoves
+from needle_parsl.nsbi.statistics.blinding import HiddenOffset
 from needle_parsl.nsbi.statistics.dataset import Dataset, nothing
 from needle_parsl.nsbi.statistics.fits import ensemble_shifts
 from needle_parsl.nsbi.statistics.fits.distributions import RegionEvents
@@ -53,6 +54,21 @@ def _exact(root: str, spec: specs.Exact) -> FitResult:
 
 
 def _learned(root: str, spec: specs.FitSpec) -> FitResult:
+    found, offsets = _fitted(root, spec), _offsets(root, spec)
+    return blinding.hide_fit(found, offsets) if offsets else found
+
+
+def _offsets(root: str, spec: specs.FitSpec) -> dict[str, HiddenOffset]:
+    """Draw by what parameters are shifted where the fit is written, in units of their expected errors; none without blinding."""
+    hidden = spec.blinding
+    if hidden is None:
+        return {}
+    expected = FitResult.from_json(files.read_json(inputs.path(root, "fit", "asimov"))).parameters
+    bounds = {name: spec.model.parameters[name].bounds for name in hidden.parameters}
+    return {name: HiddenOffset.draw(hidden.phrase, name, expected[name].error, bounds[name]) for name in bounds}
+
+
+def _fitted(root: str, spec: specs.FitSpec) -> FitResult:
     learned, expected = inputs.likelihood(root, spec), spec.dataset == "asimov"
     if spec.binned:
         return analyses.fit_dataset(learned, minos=spec.minos, expected=expected)
@@ -154,6 +170,7 @@ def _scan(root: str, spec: specs.Interval) -> ProfileScan:
         spec.levels,
         statistical=spec.statistical,
         inflation=_known_inflation(root, spec),
+        hidden=_offsets(root, spec.fit).get(spec.poi),
         dataset=spec.fit.dataset,
     )
 
@@ -171,7 +188,31 @@ def _plane(root: str, spec: specs.Area) -> ProfilePlane:
 
 def _impacts(root: str, spec: specs.ImpactsSpec) -> Impacts:
     """Move every nuisance parameter, and look at the parameter of interest."""
-    return analyses.find_impacts(inputs.likelihood(root, spec.fit), spec.poi, spec.methods, dataset=spec.fit.dataset)
+    return analyses.find_impacts(
+        inputs.likelihood(root, spec.fit),
+        spec.poi,
+        spec.methods,
+        hidden=_offsets(root, spec.fit).get(spec.poi),
+        dataset=spec.fit.dataset,
+    )
+
+
+def breakdown(root: str, task: Task, *_before: Record) -> Record:
+    """Split the error of a parameter of interest into its sources."""
+    spec = task.of(specs.BreakdownSpec)
+    with writing(root, task) as out:
+        fitted = FitResult.from_json(files.read_json(inputs.path(root, "fit", spec.fit.dataset)))
+        found = analyses.break_down(
+            inputs.likelihood(root, spec.fit),
+            spec.poi,
+            dict(spec.groups),
+            beside=fitted.parameters[spec.poi],
+            expected=spec.fit.dataset == "asimov",
+            hidden=_offsets(root, spec.fit).get(spec.poi),
+            dataset=spec.fit.dataset,
+        )
+        files.write_json(out.path, found.to_json())
+    return out.record(root)
 
 
 def _limits(root: str, spec: specs.LimitsSpec) -> Limits:
@@ -214,7 +255,8 @@ def _distributions(root: str, spec: specs.DistributionsSpec) -> Distributions:
     fit, expected = spec.fit, spec.fit.dataset == "asimov"
     shown = [_shown(name, folder, spec) for name, folder in inputs.places(root, fit).items()]
     counted = RegionEvents(nothing(), None if expected else nothing(), ())
-    return analyses.describe_regions(inputs.likelihood(root, fit), shown or [counted], dataset=fit.dataset)
+    found = analyses.describe_regions(inputs.likelihood(root, fit), shown or [counted], dataset=fit.dataset)
+    return blinding.hide_processes(found) if fit.blinding else found
 
 
 def _shown(name: str, folder: str, spec: specs.DistributionsSpec) -> RegionEvents:

@@ -17,6 +17,7 @@ from needle_parsl.nsbi.report.gathering import Inference, StagesFacts, Subject
 from needle_parsl.nsbi.report.sections import Section
 from needle_parsl.nsbi.statistics.results import (
     Belt,
+    Breakdown,
     Coverage,
     Distributions,
     FitResult,
@@ -107,6 +108,7 @@ def _subject(root: str, spec: specs.Report, before: tuple[Record, ...]) -> Subje
         lost=lost,
         features=features,
         thresholds=spec.thresholds,
+        offset=spec.offset,
     )
 
 
@@ -131,6 +133,7 @@ def _inference(root: str, spec: specs.Report) -> Inference:
         mixture=one(Mixture, "diagnose", "mixture", there=spec.mixture),
         closure=one(InjectionTests, "interval", "closure", there=spec.closure),
         precision=one(PrecisionLaw, "precision", "precision", there=spec.precision),
+        breakdowns=[Breakdown.from_json(read_json(inputs.path(root, "breakdown", name))) for name in spec.breakdowns],
         no_belt=belt.reason if isinstance(belt, NoBelt) else "",
     )
 

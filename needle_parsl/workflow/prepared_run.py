@@ -177,7 +177,8 @@ def _unblinded(loaded: Loaded, before: Mapping[str, Any], *, asked: bool) -> tup
     """Add to the record of who has looked at the data, if this run does."""
     found = tuple(before.get("unblinded", ()))
     how = "--unblind" if asked else "fit.blind = false"
-    if loaded.analysis.data() is None or (found and not asked):
+    hidden = loaded.analysis.data() is None or loaded.analysis.offset
+    if hidden or (found and not asked):
         return found
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return (*found, {"who": getpass.getuser(), "when": now, "how": how})

@@ -42,6 +42,11 @@ def planned(
     return tasks, looks
 
 
+def written(loaded: Loaded, name: str) -> Loaded:
+    """Give the analysis of a region as its folder has it: its estimators are evaluated and exported from there."""
+    return replace(loaded, table=regions.table(loaded.table, name))
+
+
 def check(loaded: Loaded, first: probe.Looked) -> None:
     """Look into the files of the regions, as of the first one; files that stages are to make are not there yet.
 

@@ -14,7 +14,7 @@ from needle_parsl.errors import InputError
 from needle_parsl.files import full, no_space, write_text
 from needle_parsl.plan import Task
 from needle_parsl.records import Record
-from needle_parsl.workflow import ledger, lock, stage_analyses, trust
+from needle_parsl.workflow import ledger, lock, region_analyses, stage_analyses, trust
 from needle_parsl.workflow.journal import Journal, Outcome
 from needle_parsl.workflow.prepared_run import Prepared
 
@@ -87,6 +87,8 @@ def _begin(prepared: Prepared) -> None:
     _write(root, prepared.loaded)
     for name, learned in prepared.learned.items():
         _write(stage_analyses.folder(root, name), learned)
+    for name in prepared.loaded.regions:
+        _write(stage_analyses.folder(root, name), region_analyses.written(prepared.loaded, name))
     trust.remember(prepared.loaded)
 
 

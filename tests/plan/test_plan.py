@@ -34,7 +34,7 @@ def test_counts(small_inputs: Path) -> None:
     made = build(small_inputs)
     assert made.networks == 3 * 3 * 2  # (signal, jes up, jes down) x members x folds
     assert made.stages() == {
-        "convert": 5, "train": 6, "normalise": 2, "combine": 3, "compose": 1, "diagnose": 4, "evaluate": 2, "fit": 3, "interval": 7, "precision": 1, "report": 1,
+        "convert": 5, "train": 6, "normalise": 2, "combine": 3, "compose": 1, "diagnose": 4, "evaluate": 2, "fit": 3, "interval": 7, "breakdown": 1, "precision": 1, "report": 1,
     }  # fmt: skip
 
 
@@ -92,10 +92,21 @@ def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> Non
     ("setting", "stages"),
     [
         ("intervals.level=[0.9]", {"interval", "report"}),
-        ("model.parameters.mu.bounds=[0, 9]", {"diagnose", "fit", "interval", "precision", "report"}),
+        ("model.parameters.mu.bounds=[0, 9]", {"diagnose", "fit", "interval", "breakdown", "precision", "report"}),
         (
             "ensemble.quorum=0.5",
-            {"normalise", "combine", "compose", "diagnose", "evaluate", "fit", "interval", "precision", "report"},
+            {
+                "normalise",
+                "combine",
+                "compose",
+                "diagnose",
+                "evaluate",
+                "fit",
+                "interval",
+                "breakdown",
+                "precision",
+                "report",
+            },
         ),
         (
             "training.epochs=4",
@@ -108,28 +119,66 @@ def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> Non
                 "evaluate",
                 "fit",
                 "interval",
+                "breakdown",
                 "precision",
                 "report",
             },
         ),
         ("name='other'", {"compose", "report"}),
         ("split.min_events=10", set()),
-        ("split.test=0.2", {"diagnose", "evaluate", "fit", "interval", "precision", "report"}),
+        ("split.test=0.2", {"diagnose", "evaluate", "fit", "interval", "breakdown", "precision", "report"}),
         (
             "samples.background.yield=500.0",
-            {"normalise", "combine", "compose", "diagnose", "evaluate", "fit", "interval", "precision", "report"},
+            {
+                "normalise",
+                "combine",
+                "compose",
+                "diagnose",
+                "evaluate",
+                "fit",
+                "interval",
+                "breakdown",
+                "precision",
+                "report",
+            },
         ),
         (
             "model.parameters.mu.nominal=2.0",
-            {"normalise", "combine", "compose", "diagnose", "evaluate", "fit", "interval", "precision", "report"},
+            {
+                "normalise",
+                "combine",
+                "compose",
+                "diagnose",
+                "evaluate",
+                "fit",
+                "interval",
+                "breakdown",
+                "precision",
+                "report",
+            },
         ),
-        ("fit.minos=false", {"fit", "precision", "report"}),
+        ("fit.minos=false", {"fit", "breakdown", "precision", "report"}),
+        ("model.nuisances.jes.group='jet'", {"breakdown", "report"}),
         ("fit.plane={parameters=['mu', 'jes']}", {"interval", "report"}),
         ("toys.count=10", {"toys", "coverage", "report"}),
     ],
 )
 def test_a_changed_key_redoes_only_what_depends_on_it(small_inputs: Path, setting: str, stages: set[str]) -> None:
     assert changed(build(small_inputs), build(small_inputs, setting)) == stages
+
+
+def test_unblinding_a_hidden_offset_makes_fits_again_and_what_was_left_out(small_inputs: Path) -> None:
+    more = ("fit.limit=0.95", "fit.plane={parameters=['mu', 'jes']}", *NEYMAN)
+    hidden, plain = build(small_inputs, "fit.blind='offset'", *more), build(small_inputs, *more)
+    assert not {"toys", "neyman"} & set(hidden.stages())
+    assert "plane" not in {task.name for task in hidden.tasks}
+    new = changed(hidden, plain)
+    assert new == {"fit", "interval", "breakdown", "toys", "neyman", "precision", "report"}
+    known = {task.key for task in hidden.tasks}
+    kept = {(task.stage.name, task.name) for task in plain.tasks if task.key in known}
+    assert {("fit", "asimov"), ("interval", "scan_asimov")} <= kept
+    (limits,) = (task.spec for task in hidden.tasks if task.name == "limits")
+    assert limits.fit.dataset == "asimov"
 
 
 def test_nothing_changes_without_a_change(small_inputs: Path) -> None:

@@ -52,6 +52,7 @@ def test_a_run_tells_what_a_precision_needs(needle: Callable[..., Any], tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_figures")
 def test_a_pilot_tells_it_for_the_whole(needle: Callable[..., Any], tmp_path: Path) -> None:
     """By the commands of docs/enough.md."""
     generated.write(tmp_path, TRAINING, events=1_500)

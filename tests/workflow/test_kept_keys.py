@@ -65,13 +65,14 @@ KEPT = {
     "evaluate": "1f5a3e557db0",
     "fit": "118aed2f37dc",
     "interval": "68a21f661810",
+    "breakdown": "01e6196e8f6f",
     "replica": "5527480ccfb2",
     "bootstrap": "c7d16495599e",
     "toys": "5e379209d21d",
     "neyman": "0468b815ebe9",
     "coverage": "8bf1b14440d6",
     "precision": "e825a4aab539",
-    "report": "86c2fa6587e3",
+    "report": "cb65f0adf1e0",
 }
 """Of the names and keys of each stage, in the order of the plan."""
 

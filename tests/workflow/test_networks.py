@@ -11,6 +11,8 @@ from typing import Any
 import h5py
 import pytest
 
+from needle_parsl.workflow import programs
+
 OWN = '''
 
 import lightning
@@ -41,11 +43,6 @@ class Network(lightning.LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.NAdam(self.parameters(), lr=self.rate)
-
-
-class Clipped(Network):
-    def on_before_optimizer_step(self, optimizer):
-        torch.nn.utils.clip_grad_norm_(self.parameters(), 1.0)
 
 
 class Seven(torch.nn.Module):
@@ -85,9 +82,15 @@ def test_own_module_is_trained_and_evaluated(analysis: Path, needle: Callable[..
     assert (tmp_path / "run" / "fits" / "closure.json").exists()  # its task makes the networks again
 
 
-def test_plan_says_why_the_trainer_is_needed(analysis: Path, inside: Callable[..., Any]) -> None:
-    planned = inside("plan", analysis, *network("physics.py:Clipped"))
-    assert "engine: lightning, since it overrides on_before_optimizer_step" in planned.out, planned
+def test_plan_says_why_the_trainer_is_needed(
+    small_inputs: Path, inside: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the trial of the network answers is in `tests/nsbi/training/test_engines.py`; a trial brings Lightning, for ten seconds."""
+    ask = programs.ask
+    answer = {"problems": [], "notes": [], "code": {}, "engine": "lightning", "reason": "it overrides a hook"}
+    monkeypatch.setattr(programs, "ask", lambda *a: dict(answer) if programs.TRIAL in a else ask(*a))
+    planned = inside("plan", small_inputs, *network("physics.py:Hooked"))
+    assert "engine: lightning, since it overrides a hook" in planned.out, planned
 
 
 @pytest.mark.parametrize(

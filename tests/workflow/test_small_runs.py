@@ -94,7 +94,17 @@ def test_plan_of_binned_regions_alone_has_the_stages_that_apply(tmp_path: Path) 
     loaded = load(folder(tmp_path, COUNTING + BELT, 0))
     files = {name: (plan.File(path=name, digest=name, borders=(0, 10)),) for name in plan.sources(loaded.analysis)}
     made = plan.build(loaded.analysis, plan.Inputs(files=files, physics=plan.Physics("", ""), exact=False), pack=1)
-    assert list(made.stages()) == ["convert", "count", "fit", "interval", "toys", "neyman", "coverage", "report"]
+    assert list(made.stages()) == [
+        "convert",
+        "count",
+        "fit",
+        "interval",
+        "breakdown",
+        "toys",
+        "neyman",
+        "coverage",
+        "report",
+    ]
     assert made.networks == 0
     assert made.tasks[-1].of(specs.Report).warnings == ()  # what is filled in was not said
     assert set(plan.sources(loaded.analysis)) == {"signal@sr", "background@sr", "observed@sr"}

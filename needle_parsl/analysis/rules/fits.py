@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from needle_parsl.analysis.rules.common import (
     ascends,
     comes_from,
+    interesting,
     is_parameter,
     known_as,
     measured,
@@ -29,11 +30,31 @@ def check(analysis: Analysis, complain: Complain) -> None:
         parsed(analysis.fit.data.weight, "fit.data.weight", complain)
     if not analysis.fit.asimov and analysis.data() is None:
         complain("fit.asimov", "is false and there is no data that may be looked at; nothing would be fitted")
+    if analysis.offset:
+        _offset(analysis, complain)
     if analysis.fit.scan:
         _scan(analysis, analysis.fit.scan, complain)
     _limit(analysis, complain)
     if analysis.fit.plane:
         _plane(analysis, analysis.fit.plane, complain)
+
+
+def _offset(analysis: Analysis, complain: Complain) -> None:
+    """A hidden offset needs the expected error of each parameter of interest, and nothing else that holds best values."""
+    if not analysis.fit.asimov:
+        complain("fit.blind", 'draws the "offset" in units of the expected error; set fit.asimov = true')
+    if analysis.bootstrap is not None:
+        complain(
+            "fit.blind",
+            '"offset" cannot hide the data in the replicas of [bootstrap]; leave these out until you unblind',
+        )
+    for name in interesting(analysis):
+        parameter = analysis.model.parameters[name]
+        if parameter.nominal in parameter.bounds:
+            complain(
+                "fit.blind",
+                f'"offset" needs the expected error of {name}, and there is none at its bound {parameter.nominal:g}; widen the bounds',
+            )
 
 
 def _limit(analysis: Analysis, complain: Complain) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from needle_parsl import expressions
 from needle_parsl.analysis.rules.common import interesting, known_as, parsed, value_at
+from needle_parsl.analysis.tables import COMPONENTS
 from needle_parsl.errors import InputError, closest
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ def _nuisances(analysis: Analysis, complain: Complain) -> None:
     for name, nuisance in analysis.model.nuisances.items():
         key = f"model.nuisances.{name}"
         _constraint(nuisance, key, complain)
+        if nuisance.group in COMPONENTS:
+            complain(f"{key}.group", f'"{nuisance.group}" is a row of the breakdown by itself; choose another name')
         if name in analysis.model.parameters:
             complain(key, "is a parameter of the model, too; choose another name")
         if not nuisance.rate and name not in varied:

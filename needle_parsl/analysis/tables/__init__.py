@@ -18,6 +18,7 @@ from needle_parsl.analysis.tables.data import (
 from needle_parsl.analysis.tables.fits import Fit, Grid, Intervals, Plane, Scan, Toys
 from needle_parsl.analysis.tables.limits import TimeLimits
 from needle_parsl.analysis.tables.model import (
+    COMPONENTS,
     MAIN,
     NO_BINS,
     WALL,
@@ -42,6 +43,7 @@ from needle_parsl.analysis.tables.training import (
 from needle_parsl.reading import DERIVED, within
 
 __all__ = [
+    "COMPONENTS",
     "MAIN",
     "NO_BINS",
     "TRAINER",
@@ -195,7 +197,7 @@ class Analysis:
         Args:
             region: A binned region; data of one that is not sensitive may be looked at before.
         """
-        hidden = self.fit.blind and (not region or self.model.regions[region].sensitive)
+        hidden = self.fit.blind is True and (not region or self.model.regions[region].sensitive)
         if self.fit.data is None or hidden:
             return None
         return self.fit.data if isinstance(self.fit.data, Data) else Data(files=self.fit.data)
@@ -208,6 +210,11 @@ class Analysis:
         """
         where = self.region if region is None else region
         return [one for one in self.every_variation() if self.model.nuisances[one[1]].acts(where)]
+
+    @property
+    def offset(self) -> bool:
+        """Whether data are fitted, and what is written of parameters of interest is shifted by a hidden offset."""
+        return self.fit.blind == "offset" and self.fit.data is not None
 
     def every_variation(self) -> list[tuple[str, str, str, Source]]:
         """List the varied samples of all regions, as `varied` does those of one."""

@@ -61,8 +61,12 @@ class Fit:
     """Whether the expected result, from simulation at the nominal parameters, is fitted, too."""
     data: Data | tuple[str, ...] | None = None
     """Observed events: a list of files, or a table. Example: `["data/*.root"]`."""
-    blind: bool = True
-    """Whether observed data is left alone; expected results only. `needle run --unblind` overrides it and records who did."""
+    blind: bool | Literal["offset"] = True
+    """Whether observed data is left alone; expected results only. With `offset` it is fitted, and all that is written of parameters
+    of interest is shifted by a hidden offset (docs/statistics.md). `needle run --unblind` overrides both and records who did.
+    Example: `"offset"`."""
+    blind_phrase: str = ""
+    """Makes the offset of `blind = "offset"`; left out, the name of the analysis does. Example: `"do not look"`."""
     scan: Scan | None = None
     """The profile scan; left out, 25 points over four standard errors to each side of the best fit.
     Example: `{ start = 0.0, stop = 3.0, points = 25 }`."""

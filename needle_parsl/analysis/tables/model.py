@@ -11,6 +11,8 @@ MAIN = "main"
 """What the region of the events that `[features]` selects is called, where there are others."""
 WALL = 5.0
 """Nuisance parameters stay within this many sigma; a fit that ends there has failed."""
+COMPONENTS = ("statistical", "simulation", "finite simulation", "networks")
+"""Components of the error of a parameter of interest that are no group of nuisance parameters."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,9 @@ class Nuisance:
     regions: tuple[str, ...] = field(default=(), metadata=LATER)
     """The regions in which it acts, unbinned and binned ones; left out, all. Where it does not, its variations are not trained.
     Example: `["boosted"]`."""
+    group: str = field(default="", metadata={"key": False})
+    """Its row in the breakdown of the error of each parameter of interest; those without a group are together in `other`, or, where
+    no nuisance parameter has a group, each on its own. Nothing is fitted again when it changes. Example: `"jet"`."""
 
     def acts(self, region: str) -> bool:
         """Whether it changes anything in a region."""
@@ -153,3 +158,11 @@ class Model:
     """Regions beside the events that `[features]` selects, by name."""
     morphing: Morphing | None = field(default=None, metadata=LATER)
     """A process whose rate is a polynomial in parameters, such as Wilson coefficients (docs/statistics.md)."""
+
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """List the nuisance parameters of each group: `other` holds those without one; without any group each is on its own."""
+        grouped = any(nuisance.group for nuisance in self.nuisances.values())
+        found: dict[str, list[str]] = {}
+        for name, nuisance in self.nuisances.items():
+            found.setdefault(nuisance.group or ("other" if grouped else name), []).append(name)
+        return {group: tuple(names) for group, names in found.items()}

@@ -21,6 +21,7 @@ from needle_parsl.nsbi.report.sections import Section
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.results import (
     Belt,
+    Breakdown,
     Coverage,
     Distributions,
     FitResult,
@@ -95,6 +96,8 @@ class Subject:
     """Names of the features."""
     thresholds: Diagnostics = field(default_factory=Diagnostics)
     """Where checks of ratios turn."""
+    offset: tuple[str, ...] = ()
+    """Parameters that are shifted by a hidden offset in fits to data."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,8 @@ class Inference:
     """Whether what is injected into the simulation comes back; None where ratios are not normalised at the yields."""
     precision: PrecisionLaw | None = None
     """How the error from networks falls with members and events; None where there are none."""
+    breakdowns: Sequence[Breakdown] = ()
+    """Of the error of each parameter of interest, the headline's first."""
     no_belt: str = ""
     """Why there is no Neyman construction, where one was asked for."""
 

@@ -19,7 +19,7 @@ def result(facts: Facts) -> str:
     fitted = facts.fit.parameters[poi]
     value, error = float(np.array(fitted.value, np.float64)), fitted.error  # a null is NaN
     if not np.isfinite(value):
-        return f"{poi}: no fit"
+        return f"{poi}: not shown, since it is on a bound" if poi in facts.subject.offset else f"{poi}: no fit"
     if not facts.fit.converged:
         return f"{poi} = {value:.3g}, the last point of a fit that did not converge"
     sides = _sides(value, fitted.minos, error)

@@ -6,8 +6,8 @@ import numpy as np
 
 from needle_parsl.nsbi.report import headline
 from needle_parsl.nsbi.report.checks import ratios, run
-from needle_parsl.nsbi.report.gathering import Facts, StagesFacts
-from needle_parsl.summary import Finding, Measured, StagesSummary, Summary
+from needle_parsl.nsbi.report.gathering import Facts, Inference, StagesFacts
+from needle_parsl.summary import Component, Finding, Measured, StagesSummary, Summary
 
 
 def summarise(facts: Facts) -> Summary:
@@ -49,7 +49,17 @@ def summarise(facts: Facts) -> Summary:
         ratios=ratios.by_ratio(facts),
         findings=tuple(finding for finding in run.ranked(findings) if finding.state != "pass"),
         warnings=facts.subject.warnings,
+        offset=facts.subject.offset,
+        breakdown=_breakdown(inference) if inference.breakdowns else None,
     )
+
+
+def _breakdown(inference: Inference) -> dict[str, dict[str, Component]]:
+    """Give the components of the error of each parameter of interest."""
+    return {
+        found.parameter: {own.name: Component(own.observable, own.quadrature) for own in found.components}
+        for found in inference.breakdowns
+    }
 
 
 def of_stages(facts: StagesFacts, findings: list[Finding]) -> StagesSummary:

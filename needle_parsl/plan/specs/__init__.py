@@ -8,7 +8,9 @@ from typing import TypeVar
 from needle_parsl.plan.specs.application import Application
 from needle_parsl.plan.specs.fits import (
     Area,
+    Blinding,
     BootstrapSpec,
+    BreakdownSpec,
     Closing,
     CompareRegions,
     Count,
@@ -73,6 +75,7 @@ Inference = (
     | CompareRegions
     | DistributionsSpec
     | ImpactsSpec
+    | BreakdownSpec
     | LimitsSpec
     | MorphingSection
     | ToysSpec
@@ -174,7 +177,9 @@ __all__ = [
     "Area",
     "Before",
     "Best",
+    "Blinding",
     "BootstrapSpec",
+    "BreakdownSpec",
     "Classes",
     "Closing",
     "Combine",

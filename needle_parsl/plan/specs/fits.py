@@ -60,6 +60,14 @@ class Count:
     """The regions before it, with their edges: none of their events may be in it, too."""
 
 
+@dataclass(frozen=True)
+class Blinding:
+    """Shift what is written of parameters by a hidden offset."""
+
+    phrase: str
+    parameters: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class CompareRegions:
     """Say what is expected and observed in the unbinned regions of a fit, none of whose events may be in two regions."""
@@ -85,6 +93,8 @@ class FitSpec:
     """Whether there are binned regions alone."""
     unbinned: tuple[str, ...] = field(default=(), metadata=IF_SAID)
     """Names of the unbinned regions that are fitted together, the run's own first; one name where it is fitted alone, none where it has no name."""
+    blinding: Blinding | None = field(default=None, metadata=IF_SAID)
+    """Given where what is written of the fit is shifted; the likelihood is the same."""
 
     truth: tuple[tuple[str, str | float], ...] = field(default=(), metadata=IF_SAID)
     """Multipliers of the processes in Asimov data, where they are not those of the model."""
@@ -165,6 +175,16 @@ class ImpactsSpec:
     fit: FitSpec
     poi: str
     methods: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BreakdownSpec:
+    """Split the error of a parameter of interest into its sources."""
+
+    fit: FitSpec
+    poi: str
+    groups: tuple[tuple[str, tuple[str, ...]], ...]
+    """Names of the groups, each with its nuisance parameters."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,3 +57,7 @@ class Report:
     """Outputs of stages that are sections, relative to the run directory."""
     precision: bool = field(default=False, metadata=IF_SAID)
     """Whether the precision of the networks was measured."""
+    breakdowns: tuple[str, ...] = field(default=(), metadata=IF_SAID)
+    """Names of the breakdowns of errors, that of the headline's parameter first."""
+    offset: tuple[str, ...] = field(default=(), metadata=IF_SAID)
+    """Parameters that are shifted by a hidden offset in fits to data."""

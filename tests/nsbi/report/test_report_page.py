@@ -26,12 +26,16 @@ from needle_parsl.nsbi.report import gathering, page
 from needle_parsl.nsbi.report.figures import FIGURES, closure
 from needle_parsl.nsbi.report.gathering import Facts, Inference, Provenance, SampleRow, Subject
 from needle_parsl.nsbi.report.sections import Section, SectionTable
+from needle_parsl.nsbi.statistics import blinding
+from needle_parsl.nsbi.statistics.blinding import HiddenOffset
+from needle_parsl.nsbi.statistics.fits import breakdown as components
 from needle_parsl.nsbi.statistics.fits import distributions, impacts
 from needle_parsl.nsbi.statistics.fits.distributions import RegionEvents
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.intervals import coverage, neyman, profile
 from needle_parsl.nsbi.statistics.model.builder import Builder
 from needle_parsl.nsbi.statistics.results import (
+    Breakdown,
     ClsLimits,
     Correction,
     Coverage,
@@ -118,6 +122,7 @@ def whole() -> Facts:
         mixture=Mixture("mu", tuple(MixturePoint(x, 1.0 + x / 50, 0.01, 0.0) for x in grid.tolist())),
         closure=InjectionTests.from_json(GOOD),
         precision=LAW,
+        breakdowns=[Breakdown(parameter="mu", error=0.3, total=0.31, components=components.components(likelihood, best, "mu", {"jet": ("jes", "jer"), "lumi": ("lumi",)}), sums={"observable": 0.3, "quadrature": 0.29})],
     )  # fmt: skip
     return Facts(
         subject=Subject(
@@ -269,6 +274,7 @@ def test_page_is_written_whatever_the_numbers_are(way: str, tmp_path: Path, monk
     drawn = {p.stem for p in (tmp_path / "report").glob("*.png")}
     assert not missing & drawn
     left_out = {
+        "breakdown",
         "correlations",
         "limits",
         "statistic",
@@ -309,3 +315,17 @@ def test_page_has_the_sections_of_stages(tmp_path: Path, monkeypatch: pytest.Mon
     assert "<tr><td>a&lt;b&gt;</td><td>0.25</td></tr>" in text
     assert "<tr><td>c</td><td>–</td></tr>" in text
     assert '<p class="quiet">Of the &lt;first&gt; feature.</p>' in text
+
+
+@pytest.mark.slow
+def test_page_shows_no_value_on_a_bound_with_a_hidden_offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = whole()
+    offset = HiddenOffset(0.7, 0.2, (1.0, 5.0))  # as if mu were there
+    fit = blinding.hide_fit(replace(facts.fit, at_bound=("mu",)), {"mu": offset})
+    scan = blinding.hide_scan(replace(facts.scan, best=1.0), offset)
+    inference = replace(facts.inference, fits={"observed": fit}, scans={"scan": scan}, belt=None, bootstrap=None)
+    subject = replace(facts.subject, headline="observed", offset=("mu",))
+    text, _ = written(tmp_path, replace(facts, inference=inference, subject=subject), monkeypatch)
+    assert "mu: not shown, since it is on a bound" in text
+    assert "mu: shifted by a hidden offset in everything that is of data." in text
+    assert json.loads((tmp_path / "report" / "summary.json").read_text())["offset"] == ["mu"]

@@ -21,6 +21,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "plane_strip": results.PlaneStrip.from_json,
     "plane": results.ProfilePlane.from_json,
     "impacts": results.Impacts.from_json,
+    "breakdown": results.Breakdown.from_json,
     "limits": results.Limits.from_json,
     "distributions": results.Distributions.from_json,
     "distributions_asimov": results.Distributions.from_json,

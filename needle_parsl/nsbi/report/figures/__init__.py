@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from needle_parsl.nsbi.report.figures import (
+    breakdown,
     closure,
     fits,
     health,
@@ -47,6 +48,11 @@ FIGURES = {
         "fits", "Pulls of the nuisance parameters, and how far each moves the parameter of interest; the largest on top, above "
         "them, in red, those that are at a bound.",
         fits.impacts, lambda f: bool(f.inference.impacts),
+    ),
+    "breakdown": FigureEntry(
+        "fits", "Components of the error of each parameter of interest, by shifts of what was observed (bars) and by subtraction in quadrature "
+        "(marks); for the statistical component the latter is the error with everything else held.",
+        breakdown.breakdown, lambda f: bool(breakdown.known(f)),
     ),
     "correlations": FigureEntry(
         "fits", "Correlations of the parameters in the headline fit.", fits.correlations,

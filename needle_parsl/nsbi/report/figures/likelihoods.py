@@ -42,7 +42,9 @@ def likelihood(facts: Facts) -> Figure:
     if len(ends):
         axes.set_xlim(ends.min(), ends.max())
         axes.legend(frameon=False, loc="upper center", fontsize=9)
-    axes.set(xlabel=facts.subject.poi, ylabel=r"$t = -2\,\ln\lambda$", ylim=(0, height))
+    moved = facts.subject.poi in facts.subject.offset
+    label = f"{facts.subject.poi} (of data: with a hidden offset)" if moved else facts.subject.poi
+    axes.set(xlabel=label, ylabel=r"$t = -2\,\ln\lambda$", ylim=(0, height))
     return figure
 
 

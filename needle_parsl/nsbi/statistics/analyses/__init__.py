@@ -3,6 +3,7 @@
 Tasks call these, and so may a notebook (docs/library.md).
 """
 
+from needle_parsl.nsbi.statistics.analyses.breakdown import break_down
 from needle_parsl.nsbi.statistics.analyses.fits import (
     CrossFitted,
     MovesOf,
@@ -44,6 +45,7 @@ __all__ = [
     "ToyBatch",
     "UnfittedError",
     "WeightMoves",
+    "break_down",
     "build_belt",
     "describe_distributions",
     "describe_regions",

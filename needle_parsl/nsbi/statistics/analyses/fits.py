@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from needle_parsl.analysis import Plane as PlaneTable
 from needle_parsl.analysis import Scan as ScanTable
-from needle_parsl.nsbi.statistics import network_error, outside
+from needle_parsl.nsbi.statistics import blinding, network_error, outside
+from needle_parsl.nsbi.statistics.blinding import HiddenOffset
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits import distributions, ensemble_error, weighted_data
 from needle_parsl.nsbi.statistics.fits import impacts as moving
@@ -168,6 +169,7 @@ def scan_dataset(
     *,
     statistical: bool = False,
     inflation: float = 1.0,
+    hidden: HiddenOffset | None = None,
     dataset: str = "",
 ) -> ProfileScan:
     """Scan one parameter, and read its confidence intervals off.
@@ -180,11 +182,14 @@ def scan_dataset(
         levels: Confidence levels.
         statistical: Whether the nuisance parameters are held at their best fit.
         inflation: k, for the error of ensemble weights.
+        hidden: By what the parameter is shifted in the result, which then is around the best value.
         dataset: Its name.
     """
     best = minimise(objective, rates)
     held = best.nuisances() if statistical else None
-    return replace(profile.scan(objective, best, parameter, where, levels, held, inflation), dataset=dataset)
+    around = hidden.window(best.value(parameter)) if hidden else where
+    found = replace(profile.scan(objective, best, parameter, around, levels, held, inflation), dataset=dataset)
+    return blinding.hide_scan(found, hidden) if hidden else found
 
 
 def scan_strip(likelihood: Likelihood, where: PlaneTable, rows: tuple[int, int]) -> PlaneStrip:
@@ -193,11 +198,17 @@ def scan_strip(likelihood: Likelihood, where: PlaneTable, rows: tuple[int, int])
 
 
 def find_impacts(
-    likelihood: Likelihood, parameter: str, methods: Sequence[str] = moving.METHODS, *, dataset: str = ""
+    likelihood: Likelihood,
+    parameter: str,
+    methods: Sequence[str] = moving.METHODS,
+    *,
+    hidden: HiddenOffset | None = None,
+    dataset: str = "",
 ) -> Impacts:
     """Move every nuisance parameter, and look at the parameter of interest; see `fits.impacts`."""
     best = minimise(likelihood, likelihood.rates)
-    return replace(moving.impacts(likelihood, best, parameter, methods), dataset=dataset)
+    found = replace(moving.impacts(likelihood, best, parameter, methods), dataset=dataset)
+    return blinding.hide_impacts(found, best.value(parameter), hidden) if hidden else found
 
 
 def find_limits(

@@ -28,10 +28,11 @@ def weighted(likelihood: Likelihood, best: Result) -> Result:
         best: Its fit.
     """
     covariance = best.theta_covariance
-    return replace(best, theta_covariance=covariance @ _scores(likelihood, best.theta) @ covariance)
+    return replace(best, theta_covariance=covariance @ scores(likelihood, best.theta) @ covariance)
 
 
-def _scores(likelihood: Likelihood, theta: Floats) -> Floats:
+def scores(likelihood: Likelihood, theta: Floats) -> Floats:
+    """Give what the scatter of data does to the slopes of -ln L, with the constraints: sum_i w_i^2 s_i s_i^T + constraints, shape (P, P)."""
     f, alpha = likelihood.rates.multiply(theta, second=False), likelihood.alpha(theta)
     inner = np.arange(likelihood.rates.physics, len(theta))
     total = np.zeros((len(theta), len(theta)))

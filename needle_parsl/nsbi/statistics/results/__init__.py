@@ -3,6 +3,7 @@
 They are at the bottom: plain numbers, whatever has made them. None stands for null.
 """
 
+from needle_parsl.nsbi.statistics.results.breakdown import Breakdown, ErrorComponent
 from needle_parsl.nsbi.statistics.results.fits import (
     Distribution,
     Distributions,
@@ -71,6 +72,7 @@ __all__ = [
     "AsymptoticTest",
     "Belt",
     "BeltPoint",
+    "Breakdown",
     "ClsLimits",
     "ClsPoint",
     "Correction",
@@ -79,6 +81,7 @@ __all__ = [
     "CurveQuality",
     "Distribution",
     "Distributions",
+    "ErrorComponent",
     "FitResult",
     "FittedParameter",
     "Goodness",
