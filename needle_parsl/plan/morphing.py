@@ -42,13 +42,13 @@ def _linear(graph: Graph, datasets: Datasets, measured: InferenceTasks) -> list[
     found = []
     for task in fits:
         needs = datasets.headline() if task is fits[0] else datasets.simulated()
-        found.append(graph.add("fit", f"{task.name}{LINEAR}", _truncated(graph, task.of(specs.FitSpec)), *needs))
+        spec = _truncated(graph, task.of(specs.FitSpec))
+        found.append(graph.add("fit", f"{task.name}{LINEAR}", spec, *needs, *fits))
     for other in (measured.scans[0], measured.limits):
         if other is not None:
-            spec = other.spec
-            assert isinstance(spec, specs.Interval | specs.LimitsSpec)
-            moved = replace(spec, fit=_truncated(graph, spec.fit))
-            found.append(graph.add("interval", f"{other.name}{LINEAR}", moved, *datasets.headline(), fits[0]))
+            assert isinstance(other.spec, specs.Interval | specs.LimitsSpec)
+            moved = replace(other.spec, fit=_truncated(graph, other.spec.fit))
+            found.append(graph.add("interval", f"{other.name}{LINEAR}", moved, *datasets.headline(), *fits))
     return found
 
 

@@ -129,11 +129,12 @@ def _intervals(orders: Sequence[Order]) -> SectionTable:
     return SectionTable(columns, rows, f"Intervals of {scan.parameter}.")
 
 
-def _cells(order: Order) -> Iterator[str | float | None]:
+def _cells(order: Order) -> Iterator[str | None]:
     for pieces in order.scan.intervals.values():
         yield " and ".join(f"[{low:.4g}, {high:.4g}]" for low, high in pieces) or None
     if order.limits:
-        yield order.limits.expected.get("0") if order.limits.observed is None else order.limits.observed
+        limit = order.limits.expected.get("0") if order.limits.observed is None else order.limits.observed
+        yield None if limit is None else f"{limit:.4g}"
 
 
 def _scans(orders: Sequence[Order]) -> Figure:

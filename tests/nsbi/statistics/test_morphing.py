@@ -81,7 +81,7 @@ def coverage(toys: int, truth: dict[str, float], seed: int) -> float:
 
 
 def test_region_in_two_couplings_covers() -> None:
-    assert abs(coverage(200, {"c1": 0.3, "c2": 0.2}, 5)) < 2.5
+    assert abs(coverage(400, {"c1": 0.3, "c2": 0.2}, 5)) < 2.5
 
 
 @pytest.mark.campaign

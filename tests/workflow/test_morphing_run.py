@@ -1,0 +1,104 @@
+"""The effective field theory of docs/statistics.md: from weights of the same events to couplings, beside exact densities."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import uproot
+from problems.eft import Problem
+from scipy.optimize import minimize
+
+PAGE = Path(__file__).parents[2] / "docs" / "statistics.md"
+TRUTH = {"c1": 0.3, "c2": 0.2}
+NAMES = {"cW": "c1", "cHq3": "c2"}
+"""What the page and `problems.eft` call the couplings of the same problem."""
+DATA = """
+[fit]
+data  = ["data.root"]
+blind = false
+scan  = { parameter = "cW", start = -0.5, stop = 1.0, points = 7 }
+"""
+
+
+def folder(path: Path, events: int) -> Path:
+    """Write the files of the page, with densities that are known."""
+    section = PAGE.read_text(encoding="utf-8").split("## Effective field theory\n")[1].split("\n## ")[0]
+    (script,), (text,) = (re.findall(rf"```{kind}\n(.*?)```", section, flags=re.DOTALL) for kind in ("python", "toml"))
+    (path / "make.py").write_text(script)
+    (path / "analysis.toml").write_text(text + DATA)
+    subprocess.run([sys.executable, "make.py", str(events)], cwd=path, check=True)
+    x = Problem().throw(TRUTH, np.random.default_rng(2))
+    with uproot.recreate(path / "data.root") as file:
+        file["events"] = {"x1": x[:, 0], "x2": x[:, 1]}
+    return path
+
+
+def fit(root: Path, name: str) -> dict[str, Any]:
+    return json.loads((root / "fits" / f"{name}.json").read_text())
+
+
+def compare(root: Path, path: Path, simulated: float = 0.0) -> None:
+    """Hold couplings that were fitted with learned ratios against those of the formula, on the same data: within 0.2 standard errors.
+
+    Args:
+        root: The run.
+        path: Where the data are.
+        simulated: How many errors from the finite simulation are allowed beside.
+    """
+    with uproot.open(path / "data.root") as file:
+        x = np.stack(file["events"].arrays(["x1", "x2"], library="np").values(), axis=1)
+    best = minimize(lambda c: Problem().exact(x, dict(zip(NAMES.values(), c, strict=True))), [0.0, 0.0])
+    learned, allowed = fit(root, "observed")["parameters"], fit(root, "asimov")["parameters"]
+    for name, exact, variance in zip(NAMES, best.x, np.diag(best.hess_inv), strict=True):
+        error = float(np.sqrt(variance))
+        away = learned[name]["value"] - exact
+        assert abs(away) < 0.2 * error + simulated * allowed[name]["simulation_error"], (name, away / error)
+        assert learned[name]["error"] == pytest.approx(error, rel=0.15)
+
+
+def settings(**chosen: object) -> list[str]:
+    return [word for key, value in chosen.items() for word in ("--set", f"{key.replace('__', '.')}={value}")]
+
+
+def test_couplings_of_the_page(needle: Callable[..., Any], tmp_path: Path) -> None:
+    path = folder(tmp_path, 8000)
+    checked = needle("check", path)
+    assert checked.code == 0, checked.err
+    assert "note: morphing in cW, cHq3: 6 monomials from vh-w_sm, " in checked.out
+    short = settings(training__members=1, training__epochs=20, split__cross=2, fit__limit=0.95)
+    ended = needle("run", path, "--until", "morphing", *short)
+    assert ended.code == 0, ended.err
+    root = tmp_path / "runs" / "eft"
+    compare(root, path, 2.0)
+    for dataset in ("asimov", "observed"):
+        full, linear = fit(root, dataset), fit(root, f"{dataset}_linear")
+        assert full["converged"]
+        assert linear["converged"]
+        assert linear["minima"] == 1
+        assert abs(linear["parameters"]["cW"]["value"] - full["parameters"]["cW"]["value"]) < 0.1
+    assert {"scan", "scan_linear", "limits", "limits_linear"} <= {own.stem for own in (root / "fits").glob("*.json")}
+    with h5py.File(root / "events/vh-w_sm.h5") as one, h5py.File(root / "events/vh-w_both.h5") as other:
+        assert np.array_equal(one["id"], other["id"])  # so that an event is in the same fold in both
+        assert not np.array_equal(one["weight"], other["weight"])
+    section = fit(root, "morphing")
+    assert next(row[0] for row in section["tables"][0]["rows"]) == "vh-w_sm"
+    assert [row[0] for row in section["tables"][2]["rows"]] == ["all terms", "linear terms"]
+    assert section["checks"][0]["state"] == "pass"
+    assert len(section["figures"]) == 1
+
+
+@pytest.mark.campaign
+def test_couplings_of_the_page_with_many_events(needle: Callable[..., Any], tmp_path: Path) -> None:
+    path = folder(tmp_path, 200_000)
+    ended = needle("run", path, *settings(training__members=3))
+    assert ended.code == 0, ended.err
+    compare(tmp_path / "runs" / "eft", path)
