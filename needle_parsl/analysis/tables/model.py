@@ -108,7 +108,7 @@ class Morphing:
     parameters: tuple[str, ...]
     """Those of `[model] parameters` in which it is a polynomial. All of them 0 is the Standard Model. Example: `["cW", "cHq3"]`."""
     order: int = field(default=2, metadata=within(1, 8))
-    """The highest total power: 2 for the square of an amplitude with one insertion of an operator, 4 for two insertions."""
+    """The highest total power: 2 for the square of an amplitude with one insertion of an operator, 4 for two insertions. Unit: none."""
     basis: dict[str, dict[str, float]] = field(default_factory=dict)
     """Samples, each with the values at which it was simulated; 0 where one is left out. Their multipliers are made by needle.
     Unit: those of the parameters. Example: `{ sm = {}, cw_1 = { cW = 1.0 }, cw_2 = { cW = 2.0 } }`."""
