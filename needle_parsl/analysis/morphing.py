@@ -15,9 +15,11 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from needle_parsl import expressions
 from needle_parsl.analysis import polynomials
 from needle_parsl.analysis.rules.common import is_name, known_as
 from needle_parsl.analysis.tables import Analysis, Model, Morphing, MorphingBasis, Nuisance, Sample, Source, Variation
+from needle_parsl.errors import InputError
 
 if TYPE_CHECKING:
     from needle_parsl.analysis.polynomials import Monomial
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 KEY = "model.morphing"
 LARGE = 1e4
 """A condition number above this one is warned of."""
+WIDEST = 1e3
+"""Bounds beyond so many times the largest value of a parameter say nothing more of which basis is best."""
 SHOWN = 8
 """Monomials that a message names."""
 
@@ -45,8 +49,12 @@ def expanded(analysis: Analysis, complain: Complain) -> Analysis:
         return _filled(replace(analysis, model=model), table)
     names = _processes(table)
     points = {name: _points(table)[said] for name, said in names.items()}
-    found = _basis(table, model, points, complain)
-    if found is None:
+    try:
+        found = _basis(table, model, points, complain)
+    except OverflowError:
+        complain(_place(table), "has values so small or large that multipliers are no numbers; use another unit")
+        found = None
+    if found is None or not _short(found[1], complain):
         return _filled(replace(analysis, model=model), table)
     basis, multipliers = found
     columns = {name: names[name] for name in basis.points} if table.sample else {}
@@ -74,6 +82,21 @@ def notes(analysis: Analysis) -> list[str]:
     return [f"morphing in {', '.join(basis.parameters)}: {made}; {numbers}"]
 
 
+def _place(table: Morphing) -> str:
+    return f"{KEY}.weight_columns" if table.weight_columns else f"{KEY}.basis"
+
+
+def _short(multipliers: Mapping[str, str], complain: Complain) -> bool:
+    """Whether all multipliers can be read again; many parameters make them too long."""
+    try:
+        for multiplier in multipliers.values():
+            expressions.parse(multiplier)
+    except InputError as error:
+        complain(f"{KEY}.parameters", f"make multipliers that are too long: {error}; name fewer, or a lower order")
+        return False
+    return True
+
+
 def _points(table: Morphing) -> Mapping[str, Mapping[str, float]]:
     return table.weight_columns or table.basis
 
@@ -98,10 +121,9 @@ def _usable(analysis: Analysis, table: Morphing, complain: Complain) -> bool:
         if name in table.parameters[:number]:
             note(f"{KEY}.parameters[{number}]", f'"{name}" stands there more than once')
     _sources(analysis, table, note)
-    place = "weight_columns" if table.weight_columns else "basis"
     for name, values in _points(table).items():
         for parameter in values:
-            known_as(parameter, table.parameters, "parameter of the morphing", f"{KEY}.{place}.{name}", note)
+            known_as(parameter, table.parameters, "parameter of the morphing", f"{_place(table)}.{name}", note)
     return not found
 
 
@@ -167,7 +189,8 @@ def _basis(
     chosen = polynomials.best(scaled, over, [k for k, point in enumerate(exact) if point == nominal][:1])
     inside = polynomials.inverse([scaled[k] for k in chosen])
     products = polynomials.squares([list(map(float, row)) for row in inside], over)
-    weights = polynomials.inverse([rows[k] for k in chosen])
+    sizes = polynomials.values(scales, terms)
+    weights = [[value / size for value in row] for row, size in zip(inside, sizes, strict=True)]
     kept = [list(points)[k] for k in chosen]
     coefficients = dict(zip(kept, zip(*weights, strict=True), strict=True))
     first = [sum(powers) < 2 for powers in terms]
@@ -190,7 +213,7 @@ def _basis(
 def _range(model: Model, name: str, scale: float) -> tuple[float, float]:
     """Give the range over which multipliers are to be small; bounds that are none are complained of elsewhere."""
     low, high = model.parameters[name].bounds
-    return (low / scale, high / scale) if low < high else (-1.0, 1.0)
+    return (max(low / scale, -WIDEST), min(high / scale, WIDEST)) if low < high else (-1.0, 1.0)
 
 
 def _shown(terms: Sequence[Monomial], names: Sequence[str]) -> Iterator[str]:
@@ -200,19 +223,18 @@ def _shown(terms: Sequence[Monomial], names: Sequence[str]) -> Iterator[str]:
 
 def _enough(table: Morphing, terms: Sequence[Monomial], rows: Sequence[Sequence[Fraction]], complain: Complain) -> bool:
     """Check that the points determine the polynomial; name what they cannot tell."""
-    place = "weight_columns" if table.weight_columns else "basis"
     what, names = ("weight columns" if table.weight_columns else "samples"), table.parameters
     listed = list(_shown(terms, names))
     if len(rows) < len(terms):
         some = ", ".join(listed[:SHOWN]) + (", ..." if len(listed) > SHOWN else "")
         complain(
-            f"{KEY}.{place}",
+            _place(table),
             f"has {len(rows)} {what}; order = {table.order} in {', '.join(names)} needs {len(terms)}, one for each of {some}",
         )
         return False
     if (polynomial := polynomials.vanishing(rows)) is not None:
         complain(
-            f"{KEY}.{place}",
+            _place(table),
             f"is singular: {polynomials.text(polynomial, names, terms)} is 0 at all points, so that they cannot tell how much of it is in the rate; "
             "add a point where it is not",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,3 +142,40 @@ def test_without_morphing_nothing_changes() -> None:
     plain = replace(analysis(Morphing(parameters=("x",)), "a"), model=Model(PARAMETERS, {"background": "1"}))
     assert morphing.expanded(plain, refuse) is plain
     assert morphing.notes(plain) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "said"),
+    [
+        ({"basis": {"sm": {}, "a": {"x": 1e-300}, "b": {"x": 2e-300}}}, "basis", "use another unit"),
+        ({"basis": {"sm": {}, "a": {"x": 1.0}, "b": {"x": 1.0}}}, "basis", "is singular: -x + x**2 is 0 at all points"),
+        ({"basis": {}}, "basis", "is empty"),
+        ({"basis": POINTS, "sample": "sm"}, "basis", "leave one of them out"),
+        ({"sample": "sm", "weight_columns": {"w[1]": {}}}, "weight_columns.w[1]", "features.derived"),
+        ({"basis": {"sm": {}}, "parameters": ("x", "x")}, "parameters[1]", "more than once"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_basis_is_refused(table: dict[str, Any], key: str, said: str) -> None:
+    found: list[tuple[str, str]] = []
+    given = {"parameters": ("x",), **table}
+    made = morphing.expanded(analysis(Morphing(**given), *POINTS), lambda *told: found.append(told))
+    assert found[0][0] == f"model.morphing.{key}"
+    assert said in found[0][1]
+    assert made.basis is None
+    assert "background" in made.model.processes
+
+
+def test_multipliers_of_many_parameters_are_refused_where_they_are_too_long() -> None:
+    names, rng = tuple(f"c{k}" for k in range(8)), np.random.default_rng(3)
+    points = {
+        f"p{k}": {name: round(float(v), 2) for name, v in zip(names, row, strict=True)}
+        for k, row in enumerate(rng.uniform(-1, 1, (45, 8)))
+    }
+    parameters = {name: Parameter(0.0, (-1.0, 1.0)) for name in names}
+    found: list[tuple[str, str]] = []
+    table = Morphing(parameters=names, basis=points)
+    given = analysis(table, *points, model=Model(parameters, {"background": "1"}, morphing=table))
+    morphing.expanded(given, lambda *told: found.append(told))
+    ((key, message),) = found
+    assert key == "model.morphing.parameters"
+    assert "more than 256" in message

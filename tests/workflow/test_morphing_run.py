@@ -100,7 +100,7 @@ def test_couplings_of_the_page(needle: Callable[..., Any], tmp_path: Path) -> No
 
 @pytest.mark.campaign
 def test_couplings_of_the_page_with_many_events(needle: Callable[..., Any], tmp_path: Path) -> None:
-    path = folder(tmp_path, 200_000)
-    ended = needle("run", path, *settings(training__members=3))
+    path = folder(tmp_path, 60_000)
+    ended = needle("run", path, "--until", "fit", *settings(training__members=1, split__cross=2))
     assert ended.code == 0, ended.err
     compare(tmp_path / "runs" / "eft", path)
