@@ -129,13 +129,15 @@ def best(rows: Matrix, over: Floats, kept: Sequence[int] = ()) -> list[int]:
     References:
         Fedorov, Theory of Optimal Experiments (1972): exchange of points.
     """
+    if len(rows) == len(over):
+        return list(range(len(rows)))
     others = [k for k in range(len(rows)) if k not in kept]
     found = []
     for turn in range(0, len(others), max(len(others) // STARTS, 1)):
         order = [*kept, *others[turn:], *others[:turn]]
         start = [order[k] for k in independent([rows[k] for k in order])]
         found.append(_settled([list(map(float, row)) for row in rows], over, start, kept))
-    return min(found, default=(0.0, independent(rows)))[1]
+    return min(found)[1]
 
 
 def _settled(rows: Floats, over: Floats, chosen: list[int], kept: Sequence[int]) -> tuple[float, list[int]]:

@@ -166,10 +166,11 @@ def test_what_makes_no_basis_is_refused(table: dict[str, Any], key: str, said: s
 
 
 def test_multipliers_of_many_parameters_are_refused_where_they_are_too_long() -> None:
-    names, rng = tuple(f"c{k}" for k in range(8)), np.random.default_rng(3)
+    names = tuple(f"c{k}" for k in range(11))
+    alone = [{name: sign} for name in names for sign in (1.0, -1.0)]
     points = {
-        f"p{k}": {name: round(float(v), 2) for name, v in zip(names, row, strict=True)}
-        for k, row in enumerate(rng.uniform(-1, 1, (45, 8)))
+        f"p{k}": dict(point)
+        for k, point in enumerate([{}, *alone, *(dict.fromkeys(pair, 1.0) for pair in combinations(names, 2))])
     }
     parameters = {name: Parameter(0.0, (-1.0, 1.0)) for name in names}
     found: list[tuple[str, str]] = []
