@@ -50,3 +50,8 @@ class Shape:
         one = values[self.up or self.down]
         other = -one if self.one_sided == "mirror" else 0.0 * one
         return values[self.up] if self.up else other, values[self.down] if self.down else other
+
+
+def knot(process: str, number: int) -> str:
+    """Name the ratio of a process at a value of a parameter of the simulation."""
+    return f"{process}@{number}"

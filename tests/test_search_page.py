@@ -13,7 +13,7 @@ import pytest
 
 from needle_parsl import files
 from needle_parsl.analysis import catalogue, load, space
-from needle_parsl.analysis.rules.search import SEARCHED
+from needle_parsl.analysis.rules.search import COMBINED, FIXED, SEARCHED
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "search.md").read_text(encoding="utf-8")
@@ -29,7 +29,7 @@ def analysis(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     learning = (DOCS / "learning.md").read_text(encoding="utf-8")
     subprocess.run([sys.executable, "-c", blocks(learning, "python")[0], "4000"], cwd=folder, check=True)
-    first, _ = blocks(PAGE, "toml")
+    first, *_ = blocks(PAGE, "toml")
     (folder / "analysis.toml").write_text(f"{blocks(learning, 'toml')[0]}\n{first}")
     return folder
 
@@ -49,14 +49,20 @@ def test_first_search_of_the_page(analysis: Path, needle: Callable[..., Any], tm
 
 def test_other_examples_are_right(analysis: Path) -> None:
     learning = (DOCS / "learning.md").read_text(encoding="utf-8")
-    _, second = blocks(PAGE, "toml")
-    path = analysis / "second.toml"
-    path.write_text(f"{blocks(learning, 'toml')[0]}\n{second}")
-    assert load(path).problems == ()
+    for number, other in enumerate(blocks(PAGE, "toml")[1:]):
+        path = analysis / f"{number}.toml"
+        path.write_text(f"{blocks(learning, 'toml')[0]}\n{other}")
+        assert load(path).problems == ()
     for text in re.findall(r'^\| `"(\w+:[^"]+)"`', PAGE, flags=re.MULTILINE):
         space.parse(text)
 
 
 def test_the_page_knows_every_name() -> None:
-    for name in (*SEARCHED, *catalogue.SEARCH_METRICS, *catalogue.SAMPLERS, *space.FORMS):
+    for name in (
+        *SEARCHED,
+        *(name.removeprefix(space.ENSEMBLE) for name in (*COMBINED, *FIXED)),
+        *catalogue.SEARCH_METRICS,
+        *catalogue.SAMPLERS,
+        *space.FORMS,
+    ):
         assert name in PAGE, name

@@ -35,3 +35,47 @@ def test_offset_of_the_page(small_inputs: Path, tmp_path: Path) -> None:
     assert loaded.problems == ()
     assert loaded.analysis.offset
     assert loaded.analysis.data() is not None
+
+
+GENERATED = """
+name = "page"
+physics = "physics.py"
+[samples.background]
+generate = "physics.py:background"
+yield = 700.0
+[samples.background.variations.width]
+up = { generate = "physics.py:wider" }
+[ratios]
+reference = ["background"]
+targets = ["signal", "background"]
+[model]
+parameters.mu = { bounds = [0.0, 4.0] }
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    (tmp_path / "analysis.toml").write_text(text)
+    (tmp_path / "physics.py").write_text("")
+    (tmp_path / "signal_1.root").write_bytes(b"")
+    return tmp_path
+
+
+def test_regions_of_the_page(tmp_path: Path) -> None:
+    rest = """
+[samples.signal]
+generate = "physics.py:signal"
+[model.processes]
+signal = "mu"
+background = "1"
+"""
+    loaded = load(written(tmp_path, GENERATED + rest + example("Several unbinned regions")))
+    assert (loaded.analysis.region, list(loaded.regions)) == ("no_jet", ["one_jet"])
+    assert loaded.regions["one_jet"].training.nodes == 64
+    assert list(loaded.analysis.model.regions) == ["control"]
+
+
+def test_parameter_of_the_simulation_of_the_page(tmp_path: Path) -> None:
+    plain = GENERATED.replace('[samples.background.variations.width]\nup = { generate = "physics.py:wider" }\n', "")
+    loaded = load(written(tmp_path, plain + example("Parameters of the simulation")))
+    assert loaded.analysis.simulated == ("mass",)
+    assert loaded.analysis.model.parameters["mass"].knots() == (120.0, 122.5, 125.0, 127.5, 130.0)

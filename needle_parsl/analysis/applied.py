@@ -11,15 +11,15 @@ from needle_parsl.analysis.space import Value
 from needle_parsl.analysis.tables import Search, Training
 
 
-def settled(training: Training, settings: Mapping[str, Value]) -> Training:
+def apply(training: Training, settings: Mapping[str, Value]) -> Training:
     """Write settings into the table.
 
     Args:
         training: As the user wrote it.
-        settings: By key; `network.NAME` is an argument of the network.
+        settings: By key; `network.NAME` is an argument of the network, and `ensemble.NAME` concerns what is made of networks later.
     """
-    own = {name: value for name, value in settings.items() if not name.startswith(space.ARGUMENT)}
-    arguments = {name.removeprefix(space.ARGUMENT): value for name, value in settings.items() if name not in own}
+    arguments = {n.removeprefix(space.ARGUMENT): value for n, value in settings.items() if n.startswith(space.ARGUMENT)}
+    own = {n: value for n, value in settings.items() if not n.startswith((space.ARGUMENT, space.ENSEMBLE))}
     found: Training = replace(training, **own)  # type: ignore[arg-type]  # the rules of the table have looked at every value
     if not arguments:
         return found
@@ -32,7 +32,28 @@ def settled(training: Training, settings: Mapping[str, Value]) -> Training:
 
 def first(search: Search) -> dict[str, Value]:
     """Give the first value of each range, for networks that are tried before anything is found."""
-    return {name: space.parse(text).extremes()[0] for name, text in space.flat(search.space).items()}
+    return {name: ends[0] for name, ends in _ends(search).items()}
+
+
+MOST = 40
+"""Values that are tried beside the first ones."""
+
+
+def further(search: Search) -> Sequence[tuple[str, Value, Sequence[Mapping[str, Value]]]]:
+    """List every other choice and end of a range, with its key, and in whole settings: beside the first values of all others, and beside the last."""
+    ends = _ends(search)
+    firsts, lasts = ({name: own[place] for name, own in ends.items()} for place in (0, -1))
+    found = [
+        (name, value, ({**firsts, name: value}, {**lasts, name: value}))
+        for name, own in ends.items()
+        if not name.startswith(space.ENSEMBLE)
+        for value in own[1:]
+    ]
+    return found[:MOST]
+
+
+def _ends(search: Search) -> dict[str, tuple[Value, ...]]:
+    return {name: space.parse(text).extremes() for name, text in space.flat(search.space).items()}
 
 
 def _put(table: Mapping[str, Any], path: Sequence[str], value: Value) -> dict[str, Any]:

@@ -94,6 +94,8 @@ class SearchMetric(CatalogueEntry):
     """Whether it needs labels that are classes."""
     fitted: bool = False
     """Whether it needs a model, all processes of which one network tells apart."""
+    networks: bool = False
+    """Whether it is of networks one by one, before an ensemble is made of them."""
     lacking: str = ""
     """When it is no number, although the networks have trained."""
 
@@ -224,7 +226,7 @@ METRICS: Mapping[str, CatalogueEntry] = {
 """Each takes validation events with the log ratio of a member, and gives a number."""
 _ONNX, _TORCH, _ENSEMBLES = f"{_EXPORTING}.aggregation", f"{_EXPORTING}.torch_file", f"{_ESTIMATORS}.ensembles"
 SEARCH_METRICS: Mapping[str, SearchMetric] = {
-    "val_loss": SearchMetric(f"{_SEARCH}:val_loss", "loss on the validation events", labels=False),
+    "val_loss": SearchMetric(f"{_SEARCH}:val_loss", "loss on the validation events", labels=False, networks=True),
     "closure_chi2": SearchMetric(f"{_SEARCH}:closure_chi2", "chi2 / ndf of the reweighted features"),
     "wasserstein": SearchMetric(
         f"{_SEARCH}:wasserstein",
@@ -236,7 +238,7 @@ SEARCH_METRICS: Mapping[str, SearchMetric] = {
     "auc": SearchMetric(f"{_SEARCH}:auc", "area under the ROC curve of the score; larger is better", larger=True),
     "normalisation": SearchMetric(f"{_SEARCH}:normalisation", "distance of the mean of r over the reference from 1"),
     "spread": SearchMetric(
-        f"{_SEARCH}:spread", "standard deviation of ln r between replicas", several=True, labels=False
+        f"{_SEARCH}:spread", "standard deviation of ln r between replicas", several=True, labels=False, networks=True
     ),
     "expected_error": SearchMetric(
         f"{_SEARCH}:expected_error",

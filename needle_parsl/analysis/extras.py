@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from needle_parsl.analysis import catalogue
+from needle_parsl.analysis import catalogue, space
 
 if TYPE_CHECKING:
     from needle_parsl.analysis.tables import Analysis
@@ -52,18 +52,23 @@ def demanded(analysis: Analysis) -> Iterator[tuple[str, str]]:
         for output, kind in own.outputs.items():
             if kind == "hist" and not here("hist"):
                 yield f"stages.{stage}.outputs.{output}", f'"hist" {remedy("hist")}, or choose another format'
-    calibration = catalogue.CALIBRATIONS.get(analysis.ensemble.calibration)
-    if calibration and calibration.extra and not here(calibration.extra):
-        yield (
-            "ensemble.calibration",
-            f'"{analysis.ensemble.calibration}" {remedy(calibration.extra)}, or say "histogram"',
-        )
+    for key, name in _calibrations(analysis):
+        calibration = catalogue.CALIBRATIONS.get(name)
+        if calibration and calibration.extra and not here(calibration.extra):
+            yield key, f'"{name}" {remedy(calibration.extra)}, or say "histogram"'
     if analysis.search and not here("search"):
         yield "search", f"{remedy('search')}, or leave the table out"
     for name, key in {table.architecture()[0]: key for key, table in reversed(analysis.training.each())}.items():
         extra = catalogue.network(name).extra
         if extra and not here(extra):
             yield f"{key}.network", f'"{name}" {remedy(extra)}, or choose another network'
+
+
+def _calibrations(analysis: Analysis) -> Iterator[tuple[str, str]]:
+    """List the calibrations that may be made, each with its key."""
+    yield "ensemble.calibration", analysis.ensemble.calibration
+    varied = space.flat(analysis.search.space).get("ensemble.calibration", "") if analysis.search else ""
+    yield from (("search.space.ensemble.calibration", name) for name in catalogue.CALIBRATIONS if name in varied)
 
 
 def wished() -> list[str]:

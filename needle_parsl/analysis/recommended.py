@@ -47,8 +47,13 @@ def settle(analysis: Analysis) -> Analysis:
     normalise = ensemble.normalise or (
         "none" if fitted else "reference" if analysis.features.parameters or analysis.unfitted else "yields"
     )
+    parameters = {
+        name: replace(own, grid=own.knots()) if name in analysis.simulated else own
+        for name, own in analysis.model.parameters.items()
+    }
     return replace(
         analysis,
+        model=replace(analysis.model, parameters=parameters),
         split=split if crossed else replace(split, cross=0),
         training=trained,
         ensemble=replace(ensemble, normalise=normalise),

@@ -12,6 +12,8 @@ from needle_parsl.errors import InputError, near
 Value = bool | int | float | str
 ARGUMENT = "network."
 """What an argument of a network of the user's begins with, as a key of a space."""
+ENSEMBLE = "ensemble."
+"""What a key of `[ensemble]` begins with."""
 FORMS: Mapping[str, str] = {
     "uniform": "low,high",
     "loguniform": "low,high",

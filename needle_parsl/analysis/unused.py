@@ -34,7 +34,7 @@ def found(analysis: Analysis, *, settled: bool = False) -> Iterator[tuple[str, s
         yield from _unlearned(analysis, () if settled else TABLES)
     if analysis.fit.data is not None:
         yield from _blinded(analysis)
-    if analysis.features.parameters:
+    if analysis.features.parameters and not analysis.simulated:
         yield (
             "features.parameters",
             "end the run with the diagnostics; fits and toys, which need one value of them, are left out",

@@ -114,13 +114,15 @@ class PlanAnswer(JsonRecord):
     damaged: tuple[str, ...]
     """Outputs that are not what was recorded."""
     cost: Cost
+    variations: tuple[str, ...] = ()
+    """Those that cannot matter, or by their yield alone, a sentence each."""
     precision: PrecisionAnswer | None = None
     """What a wanted precision needs, where that was asked."""
 
     def to_json(self) -> Json:
-        """Give the object; the precision is in it only where it was asked for."""
-        written = super().to_json()
-        return written if self.precision else {name: own for name, own in written.items() if name != "precision"}
+        """Give the object; what there is none of, and a precision that was not asked for, are not in it."""
+        left = {"precision": self.precision, "variations": self.variations}
+        return {name: own for name, own in super().to_json().items() if left.get(name, True)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +193,7 @@ def planned(prepared: Prepared, *, probe: bool = False) -> PlanAnswer:
         redone=prepared.earlier.redone,
         damaged=prepared.earlier.damaged,
         cost=cost(prepared, probe=probe),
+        variations=tuple(one.sentence(pruned=prepared.loaded.analysis.pruning.prune) for one in prepared.plan.verdicts),
     )
 
 

@@ -107,6 +107,7 @@ def planned(plan: PlanAnswer) -> None:
         OUT.print(
             f"{calls} calls of your stages in {calls - plan.shared} tasks: {plan.shared} ({plan.shared / calls:.0%}) are made from the same as another"
         )
+    _lines(plan.variations)
     if plan.more:
         OUT.print("the rest is planned when these are done")
     left = f"{todo} tasks to do" if todo else "up to date"
@@ -115,6 +116,11 @@ def planned(plan: PlanAnswer) -> None:
     OUT.print(f"{plan.analysis} in {plan.run}: {plan.networks} networks; {left}")
     if plan.precision:
         _precision(plan.precision)
+
+
+def _lines(said: Sequence[str]) -> None:
+    for line in said:
+        OUT.print(line)
 
 
 def _precision(found: PrecisionAnswer) -> None:

@@ -1,6 +1,6 @@
 """The plan: an analysis turned into tasks with keys. Pure; knows no machine and opens no file."""
 
-from needle_parsl.plan.builder import Inputs, StageInputs
+from needle_parsl.plan.builder import Inputs, StageInputs, VariationEffect
 from needle_parsl.plan.datasets import OBSERVED
 from needle_parsl.plan.graph import build, build_first, build_region
 from needle_parsl.plan.keys import content, digest
@@ -36,6 +36,7 @@ __all__ = [
     "Task",
     "ToysSpec",
     "Train",
+    "VariationEffect",
     "build",
     "build_first",
     "build_region",

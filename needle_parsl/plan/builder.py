@@ -39,6 +39,24 @@ class StageInputs:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VariationEffect:
+    """How much a varied sample differs from its nominal one, as `nsbi.data.variation_effects` has it."""
+
+    feature: str
+    """The one that differs most."""
+    shape: float
+    """Upper bound of sum_b (p'_b - p_b)^2 / p_b there."""
+    change: float
+    """Largest relative change of a bin there."""
+    relative: float
+    """Yield over the nominal one."""
+    error: float
+    """Its statistical error; 0 where both are made of the same events."""
+    total: float
+    """Sum of the nominal weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inputs:
     """What a look into the files has told."""
 
@@ -55,6 +73,8 @@ class Inputs:
     """Features by whose values the events of a sample are found in its variations, which are made of them."""
     columns: Mapping[str, specs.ComputedSpec] = field(default_factory=dict)
     """Columns that are computed from what stages of the user's make."""
+    effects: Mapping[str, VariationEffect] = field(default_factory=dict)
+    """Of varied samples that were read to their ends, also in regions (`background.jes.up@low`)."""
     stages: StageInputs | None = None
     """None where the user's stages are left out of the plan."""
     regions: Mapping[str, tuple[Task, ...]] = field(default_factory=dict)
@@ -120,6 +140,8 @@ class Graph:
     """Tasks of the user's stages by key."""
     shared: int = 0
     """Calls of the user's stages that are made from the same as another one, and so need no task."""
+    pruned: tuple[str, ...] = ()
+    """What was left out of the analysis since it cannot matter, a sentence each."""
 
     def add(self, stage: str, name: str, spec: Spec, *after: Task) -> Task:
         """Add a task of a stage of needle's; its key says what it is and what comes before it."""

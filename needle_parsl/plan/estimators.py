@@ -57,6 +57,8 @@ def combining(graph: Graph, ratio: specs.Ratio, packs: Sequence[Task], normalise
     ensemble = graph.analysis.ensemble
     names = tuple(task.name for task in packs)
     splitting = graph.splitting if graph.splitting.folds else replace(graph.splitting, test=0.0)
+    end = training.searched(graph, ratio)
+    varied = bool(graph.analysis.search and graph.analysis.search.combines())
     other = "reference" if ensemble.normalise == "yields" else ensemble.normalise
     return specs.Combine(
         ratio=ratio,
@@ -67,6 +69,7 @@ def combining(graph: Graph, ratio: specs.Ratio, packs: Sequence[Task], normalise
         calibration=ensemble.calibration,
         normalise=normalised or other or "none",
         code=graph.inputs.physics if ensemble.own_code() else None,
+        searched=end if varied else "",
     )
 
 
@@ -152,7 +155,7 @@ def leave(
     units = tuple(
         (name, analysis.features.units[name]) for name in analysis.features.names if name in analysis.features.units
     )
-    facts = specs.Named(analysis.name, analysis.features.names, units)
+    facts = specs.Named(analysis.name, (*analysis.features.names, *analysis.features.parameters), units)
     spec = specs.Compose(
         facts=facts, ratios=tuple(estimators), processes=tuple(analysis.model.processes), shapes=inference.learned_shapes(analysis, analysis.varied()), interpolations=interpolations, covariance=covariance is not None
     )  # fmt: skip
@@ -173,7 +176,12 @@ def _export(
     estimators: Mapping[str, Task],
     stores: Mapping[str, Task],
 ) -> None:
-    read = dict.fromkeys(store for ratio in ratios for store in needed(ratio, stores))
+    # Events of the reference have no parameter; those of a ratio's numerator have.
+    read = dict.fromkeys(
+        store
+        for ratio in ratios
+        for store in ([stores[ratio.numerator.name]] if ratio.parameters else needed(ratio, stores))
+    )
     made = [estimators[ratio.name] for ratio in ratios]
     spec = specs.Export(facts, file, tuple(task.name for task in made), tuple(store.name for store in read))
     graph.add("export", name, spec, *made, *read)

@@ -18,8 +18,10 @@ from needle_parsl.plan import (
     own_stages,
     packing,
     precision,
+    pruning,
     regions,
     replicas,
+    residuals,
     specs,
     stage_rules,
     toys,
@@ -47,15 +49,22 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     Returns:
         The tasks; every task comes after those it needs.
     """
+    whole, verdicts = analysis, [one for one in pruning.judged(analysis, inputs.effects) if one.keep != "shape"]
+    if analysis.pruning.prune:
+        analysis = pruning.pruned(analysis, verdicts)
     graph = Graph(
-        analysis=_crossed(recommended.settle(analysis), inputs), inputs=inputs, pack=pack, memory=memory_mib * 2**20
+        analysis=_crossed(recommended.settle(analysis), inputs),
+        inputs=inputs,
+        pack=pack,
+        memory=memory_mib * 2**20,
+        pruned=tuple(one.sentence(pruned=True) for one in verdicts) if whole.pruning.prune else (),
     )
     graph.due = partial(own_stages.before_stage, graph, analysis)
     own_stages.before_samples(graph, analysis)
     (_stages_alone if analysis.stages_alone else _measured)(graph)
     own_stages.before_report(graph, analysis)
     own_stages.after_report(graph, analysis)
-    return _ordered(graph)
+    return replace(_ordered(graph), verdicts=tuple(verdicts))
 
 
 def build_first(analysis: Analysis, inputs: Inputs) -> tuple[Plan, dict[str, list[str]]]:
@@ -104,12 +113,13 @@ def _fitted(graph: Graph, stores: Mapping[str, Task], learned: Learned, events: 
     resampled, repeated = replicas.both(graph, made)
     redone = _redone(graph, made, learned.packs, resampled)
     closing = learning.closing(graph, events.asimov, learned.estimators, stores)
+    single = not (start.several or graph.analysis.simulated)
+    if not graph.analysis.simulated:
+        closing += residuals.measure(graph, events.asimov, learned.checks, learning.against(graph.analysis))
     measured = inference.measure(graph, start, _thrower(graph, learned.estimators), redone)
     morphing.add(graph, start, measured, stores)
     again = replicas.replicas(graph, resampled, repeated, measured.learned())
-    enough = (
-        [] if start.several else [precision.measure(graph, events.asimov, measured.fits, again, learned.ratios, stores)]
-    )
+    enough = [precision.measure(graph, events.asimov, measured.fits, again, learned.ratios, stores)] if single else []
     _report(graph, stores, learned.ratios, learned.packs, [*learned.checks, *closing, *enough], measured, again)
 
 
@@ -258,6 +268,8 @@ def _report(
         precision=any(isinstance(task.spec, specs.PrecisionSpec) for task in checks),
         offset=shown.parameters if (shown := inference.blinding(analysis, measured.fits[0].name)) else (),
         breakdowns=tuple(task.name for task in measured.breakdowns),
+        pruned=graph.pruned,
+        residuals=any(isinstance(task.spec, specs.ResidualsSpec) for task in checks),
     )
     trained = {task.name: task for tasks in packs.values() for task in tasks}
     before = [*stores.values(), *trained.values(), *checks, *measured.tasks()]

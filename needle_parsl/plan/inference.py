@@ -122,7 +122,7 @@ def _fits(
         fits += asimov or [graph.add("fit", ASIMOV, replace(expected, minos=minos), *simulated)]
         scan = specs.Interval(fit=expected, poi=poi, scan=grid, levels=levels, inflated=fitted)
         scans.append(graph.add("interval", "scan_asimov", scan, *simulated, *fits[1 : 1 + fitted]))
-    if graph.inputs.exact and not (datasets.binned or datasets.several):
+    if graph.inputs.exact and not (datasets.binned or datasets.several or analysis.simulated):
         reference = tuple(graph.share(name) for name in analysis.ratios.reference)
         exact = specs.Exact(expected, graph.inputs.physics, reference)
         fits.append(graph.add("fit", "exact", exact, *simulated))

@@ -41,14 +41,14 @@ def learned(graph: Graph, stores: Mapping[str, Task]) -> Learned:
     searching.search(graph, ratios, stores)
     packs = training.of_ratios(graph, ratios, partial(training.members, graph), stores)
     estimators = estimating.combine(graph, ratios, packs, stores)
-    # What comes next needs a model, and is made of events at one value of the parameters.
-    if analysis.unfitted or analysis.features.parameters:
+    if analysis.unfitted or (analysis.features.parameters and not analysis.simulated):
         checks = [_diagnose(graph, ratio, packs[ratio.name], estimators[ratio.name], stores) for ratio in ratios]
         return Learned(ratios=ratios, packs=packs, estimators=estimators, checks=checks)
     covariance = estimating.covariance(graph, ratios, estimators, stores)
-    estimating.leave(graph, ratios, estimators, covariance, stores)
     checks = [_diagnose(graph, ratio, packs[ratio.name], estimators[ratio.name], stores) for ratio in ratios]
-    checks += _mixture(graph, ratios, estimators, stores)
+    estimating.leave(graph, ratios, estimators, covariance, stores)
+    if not analysis.simulated:  # the mixture is looked at along one parameter
+        checks += _mixture(graph, ratios, estimators, stores)
     asimov = _evaluate(graph, ASIMOV, stores, estimators, covariance)
     observed = _evaluate(graph, OBSERVED, stores, estimators, covariance) if OBSERVED in stores else None
     reference = _evaluate(graph, REFERENCE, stores, estimators) if inference.uses_reference(analysis) else None
@@ -119,11 +119,31 @@ def _evaluate(
         ratios=tuple(ratios),
         covariance=covariance is not None,
         normalised=normalised,
+        simulated=_simulated(graph),
     )
-    read = [share.density.name for share in samples] + [density.name for density in varied]
+    reference = analysis.ratios.reference if spec.simulated and simulated else ()
+    read = [*dict.fromkeys([*(share.density.name for share in samples), *reference])] + [
+        density.name for density in varied
+    ]
     read += [] if simulated else [OBSERVED]
     before = [*(stores[name] for name in read), *ratios.values(), *([covariance] if covariance else [])]
     return graph.add("evaluate", dataset, spec, *before)
+
+
+def _simulated(graph: Graph) -> specs.SimulatedParameter | None:
+    """Say of which parameter of the simulation ratios are functions; None without such in the fit."""
+    analysis = graph.analysis
+    if not analysis.simulated:
+        return None
+    (name,) = analysis.simulated
+    own = analysis.model.parameters[name]
+    return specs.SimulatedParameter(
+        name=name,
+        nominal=own.nominal,
+        knots=own.knots(),
+        processes=tuple(process for process in analysis.model.processes if analysis.parametrised(process)),
+        reference=tuple(graph.share(sample) for sample in analysis.ratios.reference),
+    )
 
 
 def closing(graph: Graph, asimov: Task, estimators: Mapping[str, Task], stores: Mapping[str, Task]) -> list[Task]:
@@ -139,7 +159,7 @@ def closing(graph: Graph, asimov: Task, estimators: Mapping[str, Task], stores: 
         salt=graph.salt("closing"),
         normalisations=tuple(t.name for t in known.values()),
         points=tuple(tuple(point.items()) for point in estimating.reference_yields(graph.analysis).points),
-        against=_against(graph.analysis),
+        against=against(graph.analysis),
     )
     counts = [task for task in graph.tasks if task.stage.name == "count"]
     read = [stores[density.name] for density in spec.simulation.varied]
@@ -147,7 +167,7 @@ def closing(graph: Graph, asimov: Task, estimators: Mapping[str, Task], stores: 
     return [graph.add("interval", "closure", spec, asimov, *counts, *made, *read, *known.values())]
 
 
-def _against(analysis: Analysis) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def against(analysis: Analysis) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Say against which samples the ratio of each process that is not in the reference is learned: that, or by one network all other processes."""
     names, reference = tuple(analysis.model.processes), tuple(analysis.ratios.reference)
     every = catalogue.loss(analysis.training.loss).classes

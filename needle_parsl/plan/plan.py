@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from needle_parsl.errors import InputError, closest
+from needle_parsl.plan import pruning
 from needle_parsl.plan.specs import Task
 from needle_parsl.plan.stages import ALL, STAGES, Stage
 
@@ -23,6 +24,8 @@ class Plan:
     """Networks of the ensembles that the search has trained."""
     trials: int = 0
     """Networks that the search trains."""
+    verdicts: tuple[pruning.VariationVerdict, ...] = ()
+    """Variations that cannot matter, or by their yield alone, whether they are left out or not."""
 
     def stages(self) -> dict[str, int]:
         """Count the tasks by stage, in order."""

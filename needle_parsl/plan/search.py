@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -57,10 +58,16 @@ def search(graph: Graph, ratios: Sequence[specs.Ratio], stores: Mapping[str, Tas
 def _insist(graph: Graph, own: Search, searched: _Searched) -> None:
     """Insist on as many networks of the same settings as a trial has replicas; folds follow from the events where nothing is said of them."""
     there = min(len(subject.members) for subject in searched.subjects)
+    folds = graph.analysis.training.folds or 1
     if there < own.replicas:
-        folds = graph.analysis.training.folds or 1
         raise InputError(
             f"search.replicas: found {own.replicas}, and an ensemble has {there} networks of the same settings ({folds} folds); expected at most as many"
+        )
+    networks = Counter(member.fold for member in searched.subjects[0].members)
+    if own.combines() and min(networks.values()) < 2:
+        raise InputError(
+            f"search.replicas: found {own.replicas} in {folds} folds, and a key of [ensemble] is searched by what it makes of several networks of a fold; "
+            f"expected at least {2 * folds}"
         )
 
 
@@ -123,6 +130,7 @@ def _step(graph: Graph, searched: _Searched, step: int, before: Sequence[Task], 
         measured=tuple(task.name for task in measured),
         packs=_count(graph, searched, step),
         subjects=searched.subjects,
+        stacked=graph.pack > 0,
     )
     return graph.add(
         "search", f"{searched.name}step.{step:03d}", spec, *before, *measured, *(() if before else searched.needed)
@@ -130,9 +138,11 @@ def _step(graph: Graph, searched: _Searched, step: int, before: Sequence[Task], 
 
 
 def _count(graph: Graph, searched: _Searched, step: int) -> int:
-    """Choose the packs of a step by its trials, and by their work in networks of the size that is recommended."""
+    """Choose the packs of a step by its trials, and by the networks that the site trains together, or by their work in networks of the size that is recommended."""
     running = searched.design.running(step)
     trials = sum(bracket.counts[rung] for bracket, rung in running)
+    if graph.pack:
+        return min(trials, math.ceil(trials * max(len(subject.members) for subject in searched.subjects) / graph.pack))
     work = sum(bracket.counts[rung] * _part(bracket.epochs, rung) for bracket, rung in running)
     networks = sum(len(subject.members) for subject in searched.subjects)
     names = list(dict.fromkeys(density.sample for one in searched.subjects for density in one.ratio.densities()))
@@ -154,6 +164,7 @@ def _packs(
         metrics=searched.design.metrics,
         subjects=searched.subjects,
         fitted=_fitted(graph, own),
+        combined=_combined(graph, own),
     )
     count = decided.of(specs.Suggest).packs
     return [
@@ -162,6 +173,12 @@ def _packs(
         )
         for k in range(count)
     ]
+
+
+def _combined(graph: Graph, own: Search) -> tuple[str, str] | None:
+    """Give how members are combined where a search varies that."""
+    ensemble = graph.analysis.ensemble
+    return (ensemble.combine, ensemble.calibration) if own.combines() else None
 
 
 def _fitted(graph: Graph, own: Search) -> specs.FittedMetric | None:

@@ -86,9 +86,9 @@ ALL = (
     ),
     # Its version stands for those of `read` and `merge`, too, since a store is named by its files alone.
     Stage(name="convert", version=2, place="events/{}.h5", work=f"{_TASKS}.events:convert", needs="io"),
-    Stage(name="search", version=1, place="search/{}.json", work=f"{_TASKS}.search:decide"),
+    Stage(name="search", version=2, place="search/{}.json", work=f"{_TASKS}.search:decide"),
     Stage(
-        name="trials", version=1, place="search/packs/{}.h5", work=f"{_TASKS}.search:train", needs="gpu", networked=True
+        name="trials", version=2, place="search/packs/{}.h5", work=f"{_TASKS}.trials:train", needs="gpu", networked=True
     ),
     Stage(
         name="train",
@@ -146,6 +146,7 @@ ALL = (
     Stage(name="interval", version=7, place="fits/{}.json", work=f"{_TASKS}.fits:interval"),
     Stage(name="morphing", version=1, place="fits/{}.json", work=f"{_TASKS}.morphing:describe", section=True),
     Stage(name="breakdown", version=1, place="fits/{}.json", work=f"{_TASKS}.fits:breakdown"),
+    Stage(name="residuals", version=1, place="fits/{}.json", work=f"{_TASKS}.fits:residuals"),
     Stage(name="replica", version=2, place="bootstrap/{}.h5", work=f"{_TASKS}.replicas:replica", networked=True),
     Stage(name="bootstrap", version=1, place="fits/{}.json", work=f"{_TASKS}.replicas:bootstrap"),
     Stage(name="precision", version=1, place="fits/{}.json", work=f"{_TASKS}.precision:precision"),

@@ -23,14 +23,16 @@ MARGIN = 60.0
 """Seconds before the end of a batch job when a training stops itself."""
 
 
-class PackCheckpoint:
-    """Writes the state of one pack, or of a piece of one, when it is due."""
+class Checkpoint:
+    """Writes the state of what is trained when that is due."""
 
-    def __init__(self, root: str, task: Task) -> None:
+    def __init__(self, write: Callable[[State], None]) -> None:
+        """Begin.
 
-        members = task.of(specs.Train).members
-        self.key, self.write = task.key, state.write
-        self.path = _folder(root, task) / f"{members[0].member}.{members[0].fold}-{len(members)}.h5"
+        Args:
+            write: Writes a state.
+        """
+        self.write = write
         self.written, self.deadline = time.monotonic(), _deadline()
 
     def offer(self, describe: Callable[[], State]) -> None:
@@ -48,9 +50,20 @@ class PackCheckpoint:
 
     def keep(self, state: State) -> None:
         """Write the state now."""
-        with files.atomic(self.path) as temporary:
-            self.write(temporary, state, self.key)
+        self.write(state)
         self.written = time.monotonic()
+
+
+def of_pack(root: str, task: Task) -> Checkpoint:
+    """Give what writes the state of one pack, or of a piece of one."""
+    members = task.of(specs.Train).members
+    path = _folder(root, task) / f"{members[0].member}.{members[0].fold}-{len(members)}.h5"
+
+    def write(found: State) -> None:
+        with files.atomic(path) as temporary:
+            state.write(temporary, found, task.key)
+
+    return Checkpoint(write)
 
 
 def kept(root: str, task: Task) -> State:

@@ -144,7 +144,7 @@ def evaluate(root: str, task: Task, *_before: Record) -> Record:
         if spec.samples:
             made, networks = inputs.simulated(root, spec, ratios), inputs.networks(root, spec, ratios)
         else:
-            made, networks = dataset.observed(inputs.store(root, spec.dataset), ratios), None
+            made, networks = dataset.observed(inputs.store(root, spec.dataset), ratios, inputs.knots(spec)), None
         names = inputs.features(root, spec.samples[0].density.name if spec.samples else spec.dataset)
         outside.insist(made.ratios, made.x, names, spec.dataset)
         dataset.write(out.path, made)

@@ -11,7 +11,9 @@ import numpy as np
 
 from needle_parsl import files
 from needle_parsl.json_records import JsonRecord
+from needle_parsl.nsbi.estimators.results import RatioDiagnostics
 from needle_parsl.nsbi.statistics import analyses, blinding, injections, network_error
+from needle_parsl.nsbi.statistics import residuals as measuring
 from needle_parsl.nsbi.statistics.analyses import CrossFitted, ObservedEvents, SimulatedData, WeightMoves
 from needle_parsl.nsbi.statistics.blinding import HiddenOffset
 from needle_parsl.nsbi.statistics.dataset import Dataset, nothing
@@ -308,6 +310,27 @@ WORK: dict[type, Any] = {
     specs.DistributionsSpec: _distributions,
 }
 """What is done for each kind of spec of the stage `interval`."""
+
+
+def residuals(root: str, task: Task, *_before: Record) -> Record:
+    """Say what the measured residuals of ratios do to the parameter of interest."""
+    spec = task.of(specs.ResidualsSpec)
+    with writing(root, task) as out:
+        simulation = inputs.dataset(root, "asimov")
+        read = {name: files.read_json(inputs.path(root, "diagnose", name)) for name in spec.ratios}
+        found = measuring.measure(
+            partial(inputs.likelihood_of, spec.fit, regions=inputs.regions(root, spec.fit)),
+            simulation,
+            {name: RatioDiagnostics.from_json(own) for name, own in read.items()},
+            poi=spec.poi,
+            shapes=spec.fit.shapes,
+            features=inputs.features(root, simulation.samples[0]),
+            against=dict(spec.against),
+            weighted=spec.weighted,
+            divided=spec.divided,
+        )
+        files.write_json(out.path, found.to_json())
+    return out.record(root)
 
 
 def count(root: str, task: Task, *_before: Record) -> Record:

@@ -5,40 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from needle_parsl.analysis.space import Value
+from needle_parsl.analysis.space import ENSEMBLE, Value
 from needle_parsl.errors import TaskError
 from needle_parsl.files import read_json
-from needle_parsl.json_records import JsonRecord
 from needle_parsl.nsbi.data import hdf5
-from needle_parsl.nsbi.search.trials import Trial
+from needle_parsl.nsbi.search.found import Found
 from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.plan import specs
 from needle_parsl.tasks import inputs
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chosen(JsonRecord):
-    """Settings that the ensemble is made of."""
-
-    trial: int
-    settings: Mapping[str, Value]
-    lengths: tuple[int, ...]
-    """Epochs at which its training may end."""
-    pack: str
-    """That has its networks."""
-    words: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found(JsonRecord):
-    """`search/best.json`: the end of a search."""
-
-    chosen: tuple[Chosen, ...]
-    """The best first, as many as the ensemble is made of."""
-    front: tuple[int, ...]
-    """Trials that no other one beats in all metrics."""
-    trials: tuple[Trial, ...]
 
 
 @dataclass(frozen=True)
@@ -57,9 +32,23 @@ def of(root: str, spec: specs.Train) -> Settings:
     """Read what was found for a pack; nothing where nothing was searched."""
     if not spec.searched:
         return Settings()
-    found = Found.from_json(read_json(inputs.path(root, "search", spec.searched)))
+    found = _found(root, spec.searched)
     own = found.chosen[spec.slot % len(found.chosen)]
     return Settings(own.settings, own.lengths, own.words if len(found.chosen) > 1 else "", own.pack, own.trial)
+
+
+def _found(root: str, name: str) -> Found:
+    return Found.from_json(read_json(inputs.path(root, "search", name)))
+
+
+def combining(root: str, spec: specs.Combine) -> specs.Combine:
+    """Take what a search has found of how members are combined: one ensemble has one way, that of the best trial."""
+    if not spec.searched:
+        return spec
+    best = _found(root, spec.searched).chosen[0].settings
+    own = {name.removeprefix(ENSEMBLE): str(value) for name, value in best.items() if name.startswith(ENSEMBLE)}
+    combine, calibration = own.get("combine", spec.combine), own.get("calibration", spec.calibration)
+    return replace(spec, combine=combine, calibration=calibration, code=None if "combine" in own else spec.code)
 
 
 def networks(root: str, spec: specs.Train, found: Settings) -> list[Trained]:

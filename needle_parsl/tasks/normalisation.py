@@ -17,7 +17,7 @@ from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training.packs import Pack
 from needle_parsl.plan import Task, specs
 from needle_parsl.records import Record, writing
-from needle_parsl.tasks import inputs
+from needle_parsl.tasks import found_settings, inputs
 
 
 def normalise(root: str, task: Task, *_before: Record) -> Record:
@@ -42,6 +42,7 @@ def made(root: str, spec: specs.Combine, pack: Pack, resampled: int | None = Non
         pack: The members.
         resampled: Salt of the Poisson weights of a replica.
     """
+    spec = found_settings.combining(root, spec)
     crossed = (spec.splitting.folds, spec.splitting.fold_salt) if spec.splitting.folds else None
     kind = spec.normalise if spec.normalise in ("reference", "none") else "none"
     combine = refs.located(spec.combine, spec.code.source, spec.code.path) if spec.code else spec.combine

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from needle_parsl import files, initial_weights, plan, rundir
-from needle_parsl.analysis import Training, recommended
-from needle_parsl.analysis.applied import settled
+from needle_parsl.analysis import Training, applied, recommended
 from needle_parsl.analysis.space import Value
 from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training import train as engine
@@ -71,7 +70,7 @@ def prepare(
     events = inputs.training_events(root, spec) if events is None else events
     if settings:
         own = replace(spec.training, epochs=lengths[-1]) if lengths else spec.training
-        spec = replace(spec, training=settled(own, settings))
+        spec = replace(spec, training=applied.apply(own, settings))
     jets = events.transform.particles
     source = (code.source, code.path) if code else ("", "")
     table, ends = _suited(spec, list(events.counts().values()))

@@ -29,6 +29,7 @@ from needle_parsl.nsbi.statistics.results import (
     ProfilePlane,
     ProfileScan,
     Replicas,
+    Residuals,
     read_belt,
 )
 from needle_parsl.plan import Task, specs
@@ -109,6 +110,7 @@ def _subject(root: str, spec: specs.Report, before: tuple[Record, ...]) -> Subje
         features=features,
         thresholds=spec.thresholds,
         offset=spec.offset,
+        pruned=spec.pruned,
     )
 
 
@@ -134,6 +136,7 @@ def _inference(root: str, spec: specs.Report) -> Inference:
         closure=one(InjectionTests, "interval", "closure", there=spec.closure),
         precision=one(PrecisionLaw, "precision", "precision", there=spec.precision),
         breakdowns=[Breakdown.from_json(read_json(inputs.path(root, "breakdown", name))) for name in spec.breakdowns],
+        residuals=one(Residuals, "residuals", "residuals", there=spec.residuals),
         no_belt=belt.reason if isinstance(belt, NoBelt) else "",
     )
 

@@ -1,39 +1,25 @@
-"""The tasks of a search: decide a step, train its trials pack by pack, and end it."""
+"""The tasks that decide a search: a step, its end, and its section of the report. They load no torch."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Sequence
 
-import h5py
-
-from needle_parsl import files, rundir
 from needle_parsl.analysis import catalogue
-from needle_parsl.errors import NeedleError, TaskError
+from needle_parsl.errors import TaskError
 from needle_parsl.files import read_json, write_json
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.report import search as report
-from needle_parsl.nsbi.search import costs, metrics, steps, storage
+from needle_parsl.nsbi.search import costs, steps, storage
 from needle_parsl.nsbi.search.design import Design
-from needle_parsl.nsbi.search.metrics import Fitted
-from needle_parsl.nsbi.search.replicas import replicas
+from needle_parsl.nsbi.search.found import Chosen, Found
 from needle_parsl.nsbi.search.steps import Step, Work
-from needle_parsl.nsbi.search.trials import Rung, Trial, front, measured
-from needle_parsl.nsbi.training import packs, state
-from needle_parsl.nsbi.training.ratio_events import RatioEvents
-from needle_parsl.nsbi.training.state import State
-from needle_parsl.nsbi.training.stored_events import StoredEvents
-from needle_parsl.nsbi.training.train import train_until
-from needle_parsl.plan import Task, digest, specs
-from needle_parsl.processes.stopping import TRAINING
+from needle_parsl.nsbi.search.trials import Rung, Trial, front
+from needle_parsl.plan import Task, specs
 from needle_parsl.records import Record, writing
 from needle_parsl.tasks import inputs
-from needle_parsl.tasks.found_settings import Chosen, Found
-from needle_parsl.tasks.pack_training import prepare
 
 STUDY = "study.db"
 """What Optuna opens."""
@@ -53,7 +39,7 @@ def decide(root: str, task: Task, *_before: Record) -> Record:
         step = Step(
             step=spec.step,
             trials=tuple(found),
-            packs=steps.packed(works, sizes, spec.packs),
+            packs=steps.packed(works, sizes, spec.packs, stacked=spec.stacked),
             steps=spec.search.steps,
             best=steps.best(spec.search, found),
         )
@@ -75,95 +61,6 @@ def _measured(root: str, before: str, names: Sequence[str]) -> list[Trial]:
 def _cost(subjects: Sequence[specs.Train], work: Work, done: int) -> float:
     """Estimate what a trial costs in this rung, after the epochs that are done."""
     return sum(costs.cost(one.training, work.settings, work.epochs - done) for one in subjects)
-
-
-def train(root: str, task: Task, *_before: Record) -> Record:
-    """Train the trials of a pack to the end of their rungs, and measure them."""
-    spec = task.of(specs.Trials)
-    step = Step.from_json(read_json(inputs.path(root, "search", spec.step)))
-    works = step.packs[spec.place]
-    with TRAINING, writing(root, task) as out, h5py.File(out.path, "w") as file:
-        found: dict[int, dict[str, list[list[float]]]] = {work.trial: {} for work in works}
-        reasons: dict[int, str] = {}
-        for subject in spec.subjects if works else ():
-            events = inputs.training_events(root, subject)
-            for work in works:
-                group = file.require_group(f"{work.trial}/{subject.ratio.name}")
-                values, reason = _trial(root, task, subject, work, events, group)
-                for name, numbers in values.items():
-                    found[work.trial].setdefault(name, []).append(numbers)
-                reasons[work.trial] = reasons.get(work.trial) or reason
-        for work in works:
-            rung = _rung(task, work, found[work.trial], reasons[work.trial])
-            file[str(work.trial)].attrs["rung"] = json.dumps(rung.to_json())
-    return out.record(root)
-
-
-def _rung(task: Task, work: Work, values: Mapping[str, list[list[float]]], reason: str) -> Rung:
-    """Give what was measured of a trial: of each metric the mean over ratios, replica by replica."""
-    joined = {name: [sum(own) / len(own) for own in zip(*each, strict=True)] for name, each in values.items()}
-    known = {} if reason else {name: measured(own) for name, own in joined.items()}
-    return Rung(epochs=work.epochs, pack=task.name, metrics=known, reason=reason)
-
-
-def _trial(
-    root: str, task: Task, subject: specs.Train, work: Work, events: RatioEvents | StoredEvents, group: h5py.Group
-) -> tuple[dict[str, list[float]], str]:
-    """Train the networks of a trial for one ratio; give each metric of each, and why one has failed."""
-    spec = task.of(specs.Trials)
-    try:
-        training = prepare(root, subject, task.code, events, work.settings, work.lengths)
-        start = _start(root, task, work, subject)
-        trained, going = train_until(
-            training.events, training.members, training.settings, start, work.epochs, training.shelf
-        )
-    except NeedleError as error:  # settings that do not go together, such as heads that do not divide a width
-        return {}, str(error)
-    packs.put(group.create_group("networks"), trained)
-    _keep(root, task, work, subject, going)
-    group.attrs["shape"] = json.dumps(asdict(training.settings.shape))
-    if reason := next((one.reason for one in trained if one.reason), ""):
-        return {}, reason
-    made = replicas(training.events, training.members, training.settings, trained, others="spread" in spec.metrics)
-    return metrics.measure(spec.metrics, made, _fitted(root, spec, subject)), ""
-
-
-def _path(root: str, pack: str, work: Work, subject: specs.Train) -> Path:
-    """Give where the state of a trial is kept: random states differ from process to process, so that it is no output."""
-    return Path(root) / rundir.TRIAL_STATES / f"{pack}-{work.trial}-{subject.ratio.name}.h5"
-
-
-def _key(pack: str, work: Work, subject: specs.Train) -> str:
-    """Say what a state is that of: of the pack by its key, which says what code and events it was made from."""
-    return digest([pack, subject, work.settings, work.lengths])
-
-
-def _keep(root: str, task: Task, work: Work, subject: specs.Train, going: State) -> None:
-    """Keep what the next rung goes on from."""
-    with files.atomic(_path(root, task.name, work, subject)) as temporary:
-        state.write(temporary, going, _key(task.key, work, subject))
-
-
-def _start(root: str, task: Task, work: Work, subject: specs.Train) -> State:
-    """Give where a trial goes on; from the start, to the same result, where its state is not there any more, or that of a run with another code."""
-    path = _path(root, work.begun, work, subject)
-    if not work.begun or not path.exists():
-        return State()
-    known = (state.read(path, _key(before, work, subject)) for before in task.after)
-    return next((found for found in known if found), State())
-
-
-def _fitted(root: str, spec: specs.Trials, subject: specs.Train) -> Fitted | None:
-    if spec.fitted is None:
-        return None
-    assert isinstance(subject.ratio, specs.Classes)
-    return Fitted(
-        model=spec.fitted.model,
-        poi=spec.fitted.poi,
-        classes=tuple(density.name for density in subject.ratio.samples),
-        yields={density.name: expected for density, expected in inputs.shares(root, spec.fitted.samples)},
-        networks=spec.fitted.networks,
-    )
 
 
 def _end(root: str, task: Task, spec: specs.Best) -> Record:

@@ -19,7 +19,7 @@ def train(root: str, task: Task, *_before: Record) -> Record:
     """Train the members of a pack, from where their kept state stands."""
     with TRAINING, writing(root, task) as out:
         training = _training(root, task)
-        made = training.pack(training.trained(checkpoint.PackCheckpoint(root, task).offer))
+        made = training.pack(training.trained(checkpoint.of_pack(root, task).offer))
         packs.write(out.path, made)
     checkpoint.forget(root, task)
     return replace(out.record(root), engine=_engines(made))
@@ -28,7 +28,7 @@ def train(root: str, task: Task, *_before: Record) -> Record:
 def piece(root: str, task: Task) -> None:
     """Train some members of a pack that has lost its workers, and leave them in the kept state."""
     with TRAINING:
-        pack_checkpoint = checkpoint.PackCheckpoint(root, task)
+        pack_checkpoint = checkpoint.of_pack(root, task)
         pack_checkpoint.keep(State(_training(root, task).trained(pack_checkpoint.offer)))
 
 

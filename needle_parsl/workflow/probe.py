@@ -10,7 +10,7 @@ from typing import Any
 from needle_parsl import initial_weights as initial
 from needle_parsl import plan, stamps
 from needle_parsl.addresses import is_remote
-from needle_parsl.analysis import Analysis, Training, applied, extras
+from needle_parsl.analysis import Analysis, Search, Training, applied, extras
 from needle_parsl.analysis.file import Loaded, match
 from needle_parsl.analysis.tables.limits import seconds
 from needle_parsl.errors import InputError, Problem
@@ -42,6 +42,8 @@ class Looked:
     """Why no faster one does."""
     shared: Mapping[str, list[str]] = field(default_factory=dict)
     """Features by whose values the events of a sample are found in its variations, which are made of them."""
+    effects: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """How much each varied sample differs from its nominal one."""
     initial: Mapping[str, str] = field(default_factory=dict)
     """Digests of the weights that trainings start from, by what the analysis calls them."""
 
@@ -56,6 +58,16 @@ FORM = {
     "engine?": str,
     "reason?": str,
     "shared?": forms.Each([str]),
+    "effects?": forms.Each(
+        {
+            "feature": str,
+            "shape": float,
+            "change": float,
+            "relative": float,
+            "error": float,
+            "total": float,
+        }
+    ),
     "initial?": forms.Each(str),
 }
 
@@ -105,9 +117,10 @@ def probe(
         for name, found in looked.samples.items()
     }
     shared = {name: tuple(columns) for name, columns in looked.shared.items()}
+    effects = {name: plan.VariationEffect(**own) for name, own in looked.effects.items()}
     physics = _physics(loaded, tuple(looked.code.values()))
     return plan.Inputs(
-        files=files, physics=physics, exact=looked.exact, exports=extras.here("onnx"), initial=starts, shared=shared, columns=columns or {}
+        files=files, physics=physics, exact=looked.exact, exports=extras.here("onnx"), initial=starts, shared=shared, effects=effects, columns=columns or {}
     ), looked  # fmt: skip
 
 
@@ -173,12 +186,15 @@ def _tried(loaded: Loaded, columns: Sequence[int], starts: Starts) -> dict[str, 
     engines: dict[str, str] = {}
     chosen = applied.first(loaded.analysis.search) if loaded.analysis.search else {}
     for place, (where, own_table) in enumerate(loaded.analysis.training.each()):
-        table = applied.settled(own_table, chosen)
+        table = applied.apply(own_table, chosen)
         if not (table.tried() or table.initial):
             continue
         request = _network(loaded, table) | known | {"initial": _start(loaded, place, table, starts)}
+        if loaded.analysis.search:
+            request["further"] = _further(own_table, loaded.analysis.search)
         answer = programs.ask(loaded, request, programs.TRIAL, _limit(loaded))
         found["problems"] += [(f"{where}.{name}", message) for name, message in answer["problems"]]
+        found["problems"] += [(f"search.space.{name}", message) for name, message in answer["space"]]
         found["notes"] += answer["notes"]
         found["code"] |= answer["code"]
         engines[answer["engine"]] = answer["reason"]
@@ -190,6 +206,14 @@ def _tried(loaded: Loaded, columns: Sequence[int], starts: Starts) -> dict[str, 
         found["code"] |= answer["code"]
     reasons = "; ".join(filter(None, engines.values()))
     return {**found, "engine": ", ".join(filter(None, engines)), "reason": reasons}
+
+
+def _further(training: Training, search: Search) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """List the other values of a search with what to train: a value is refused that goes neither with the first nor with the last of the others."""
+    return [
+        (name, str(value), [plan.content(replace(applied.apply(training, own), initial="")) for own in settings])
+        for name, value, settings in applied.further(search)
+    ]
 
 
 def _start(loaded: Loaded, place: int, table: Training, starts: Starts) -> dict[str, Any] | None:
@@ -339,6 +363,9 @@ def _request(
         "least": 0 if analysis.binned else split.min_events,
         "wanted": plan.content(plan.training.wanted(analysis)),
         "training": _tried_code(analysis),
+        **({"space": loaded.analysis.search.space} if loaded.analysis.search and _tried_code(analysis) else {}),
+        # A look of an earlier version of needle may know nothing of them.
+        **({"effects": True} if analysis.pruning.prune else {}),
     }  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def test_an_ensemble_of_more_than_are_trained_to_their_end_is_refused(
     small_inputs: Path, sampler: str, name: str
 ) -> None:
     how = f'search.scheduler={{ name = "{name}", grace_period = 1, max_epochs = 9 }}'
-    more = [*SEARCH, how, f"search.sampler={sampler}", "search.replicas=1", "training.members=10"]
+    more = [*SEARCH, how, f"search.sampler={sampler}", "search.replicas=1", "training.members=10", "search.trials=18"]
     with pytest.raises(InputError, match=r"asks for the 10 best, and \d trials are trained to their end"):
         build(small_inputs, *more, 'search.ensemble="top:10"')
     made = build(small_inputs, *more, 'search.ensemble="top:2"')
@@ -109,6 +109,24 @@ def test_members_of_several_settings_are_told_apart(
     small_inputs: Path, settings: tuple[str, ...], kinds: tuple[int, ...]
 ) -> None:
     assert precision.kinds(load(small_inputs, [*SEARCH, *settings]).analysis) == kinds
+
+
+COMBINED = ('search.space={ ensemble = { combine = "choice:mean_log,mean_ratio" } }', "search.metric=ece")
+
+
+def test_an_ensemble_reads_how_it_is_combined(small_inputs: Path) -> None:
+    """And no ensemble where that is not searched; a combination needs two networks of each fold."""
+    with pytest.raises(InputError, match=r"found 2 in 2 folds, and .* expected at least 4"):
+        build(small_inputs, *SEARCH, *COMBINED)
+    made = build(small_inputs, *SEARCH, *COMBINED, "search.replicas=4")
+    kinds = (specs.Combine, specs.Normalise)
+    found = [task.spec for task in made.tasks if isinstance(task.spec, kinds)]
+    combines = [one for spec in found for one in (spec.ratios if isinstance(spec, specs.Normalise) else [spec])]
+    assert {one.searched for one in combines} == {"best"}
+    assert all(t.spec.combined == ("mean_log", "none") for t in made.tasks if isinstance(t.spec, specs.Trials))
+    other = build(small_inputs, *SEARCH)
+    assert {task.spec.searched for task in other.tasks if isinstance(task.spec, specs.Combine)} == {""}
+    assert {task.spec.combined for task in other.tasks if isinstance(task.spec, specs.Trials)} == {None}
 
 
 def test_each_ratio_may_have_a_search_of_its_own(small_inputs: Path) -> None:

@@ -72,7 +72,8 @@ KEPT = {
     "neyman": "0468b815ebe9",
     "coverage": "8bf1b14440d6",
     "precision": "e825a4aab539",
-    "report": "cb65f0adf1e0",
+    "residuals": "3062d65750fc",
+    "report": "336e7421117a",
 }
 """Of the names and keys of each stage, in the order of the plan."""
 

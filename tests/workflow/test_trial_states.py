@@ -13,7 +13,7 @@ from needle_parsl.analysis import load
 from needle_parsl.nsbi.search.steps import Work
 from needle_parsl.nsbi.training.state import State
 from needle_parsl.plan import Task
-from needle_parsl.tasks import search
+from needle_parsl.tasks.trial_states import TrialState
 
 HALVING = 'search.scheduler={ name = "halving", grace_period = 1, max_epochs = 4, reduction_factor = 2 }'
 SEARCH = ('search.space={ learning_rate = "loguniform:1e-3,1e-1" }', "search.trials=8", "search.replicas=2", HALVING)
@@ -36,17 +36,17 @@ def work() -> Work:
 def test_a_trial_goes_on_from_the_pack_before(small_inputs: Path, tmp_path: Path, work: Work) -> None:
     made = packs(small_inputs)
     subject = made["000.000"].spec.subjects[0]
-    search._keep(str(tmp_path), made["000.000"], work, subject, KEPT)
-    (found,) = search._start(str(tmp_path), made["002.000"], work, subject).running
+    TrialState(str(tmp_path), made["000.000"], work, subject).write(KEPT)
+    (found,) = TrialState(str(tmp_path), made["002.000"], work, subject).read().running
     assert torch.equal(found["weights"], KEPT.running[0]["weights"])
     for other in (replace(work, begun="000.001"), replace(work, begun=""), replace(work, trial=1)):
-        assert search._start(str(tmp_path), made["002.000"], other, subject) == State()
-    assert search._start(str(tmp_path), made["002.000"], replace(work, lengths=(2, 4)), subject) == State()
+        assert TrialState(str(tmp_path), made["002.000"], other, subject).read() == State()
+    assert TrialState(str(tmp_path), made["002.000"], replace(work, lengths=(2, 4)), subject).read() == State()
 
 
 @pytest.mark.parametrize("setting", ["seed=8", 'samples.signal.weight="2 * weight"', "search.risk=0.5"])
 def test_a_state_of_another_run_is_none(small_inputs: Path, tmp_path: Path, work: Work, setting: str) -> None:
     """It may be newer than the pack: a run with other code or events began the pack anew, and was killed before its end."""
     own, other = packs(small_inputs), packs(small_inputs, "p", setting)
-    search._keep(str(tmp_path), other["000.000"], work, own["000.000"].spec.subjects[0], KEPT)
-    assert search._start(str(tmp_path), own["002.000"], work, own["000.000"].spec.subjects[0]) == State()
+    TrialState(str(tmp_path), other["000.000"], work, own["000.000"].spec.subjects[0]).write(KEPT)
+    assert TrialState(str(tmp_path), own["002.000"], work, own["000.000"].spec.subjects[0]).read() == State()

@@ -59,7 +59,7 @@ def _processes(analysis: Analysis, complain: Complain) -> None:
     if values and max(values) <= 0:
         complain("model.processes", "no multiplier is above 0 at the nominal parameters, so that no event is expected")
     for name, parameter in analysis.model.parameters.items():
-        if name not in used and analysis.model.processes:
+        if name not in used and name not in analysis.simulated and analysis.model.processes:
             role = "parameter of interest" if parameter.role == "poi" else "parameter"
             complain(f"model.parameters.{name}", f"no process depends on this {role}")
 

@@ -91,6 +91,10 @@ def _together(analysis: Analysis, complain: Complain) -> None:
     ):
         if toys and getattr(toys, name):
             complain(f"toys.{name}", f"{what}; leave it out")
+    if analysis.pruning.prune:
+        complain(
+            "pruning.prune", "knows one unbinned region alone; leave it out, and name regions of nuisance parameters"
+        )
     for name, own in analysis.stages.items():
         if own.analysis and name in analysis.model.regions:
             complain(f"stages.{name}", "has the name of a region, and an analysis of its own; choose another name")

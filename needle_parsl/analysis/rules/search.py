@@ -26,6 +26,17 @@ SEARCHED = (
     "patience",
 )  # fmt: skip
 """Keys of `[training]` that may vary."""
+COMBINED = ("ensemble.combine", "ensemble.calibration")
+"""Keys of `[ensemble]` that may vary: they say how the networks of a trial become one ratio."""
+FIXED = {
+    "members": "says how many networks the ensemble has; [search] replicas says how many a trial has",
+    "folds": "decides which events validate, so that trials would not be compared on the same",
+    "validation": "decides which events validate, so that trials would not be compared on the same",
+    "bootstrap": "decides which events train, and is part of what the ensemble is meant to estimate",
+    "ensemble.normalise": "is measured on events that no trial sees, and decides which tasks there are; compare two runs",
+    "ensemble.quorum": "changes no ratio, but whether a run ends with too few networks",
+}
+"""Keys that cannot, and why."""
 MOST_FOLDS = 10
 """Of cross-fitting where nothing is said of it."""
 MOST = 1000
@@ -122,9 +133,14 @@ def _unsuited(analysis: Analysis, search: Search, name: str, axis: Axis) -> Iter
         if network in catalogue.NETWORKS:
             yield f'"{network}" takes no arguments; search layers and nodes instead'
         return
-    if name not in SEARCHED:
-        meant = near(name, SEARCHED)
-        hint = f'; did you mean "{meant}"?' if meant else f"; what can is {', '.join(SEARCHED)}, and network.NAME"
+    if name in COMBINED:
+        yield from _uncombined(analysis, search, name, axis)
+    elif name in FIXED:
+        yield f"cannot be searched: it {FIXED[name]}"
+    elif name not in SEARCHED:
+        known = (*SEARCHED, *COMBINED)
+        meant = near(name, known)
+        hint = f'; did you mean "{meant}"?' if meant else f"; what can is {', '.join(known)}, and network.NAME"
         yield f"cannot be searched{hint}"
     elif name == "epochs" and search.scheduler.name != "none":
         yield "is decided by the scheduler; leave it out"
@@ -138,6 +154,25 @@ def _unsuited(analysis: Analysis, search: Search, name: str, axis: Axis) -> Iter
         yield f'must be of the kind of "{analysis.training.loss}": of many classes, or of two'
     else:
         yield from _refused(name, axis)
+
+
+def _uncombined(analysis: Analysis, search: Search, name: str, axis: Axis) -> Iterator[str]:
+    """Say why a key of `[ensemble]` cannot be searched, or not through such values."""
+    key = name.removeprefix(space.ENSEMBLE)
+    known = [one for one, own in catalogue.COMBINERS.items() if not own.fitted]
+    if key == "calibration":
+        known = [catalogue.NO_CALIBRATION, *catalogue.CALIBRATIONS]
+    other = next((one for one in axis.values() if one not in known), None) if axis.choices else axis.low
+    if catalogue.combiner(analysis.ensemble.combine).fitted:
+        yield f'cannot be searched with ensemble.combine = "{analysis.ensemble.combine}", whose weights are fitted to events that no trial sees'
+    elif other is not None:
+        fitted = other in catalogue.COMBINERS
+        why = ", whose weights are fitted to events that no trial sees" if fitted else ""
+        yield f"has {other}{why}; expected some of {', '.join(known)}"
+    elif catalogue.loss(analysis.training.loss).joint:
+        yield f"is judged by the class of each event, which {analysis.training.loss} does not see; leave it out"
+    elif all(catalogue.SEARCH_METRICS[one].networks for one in search.metrics() if one in catalogue.SEARCH_METRICS):
+        yield f'changes no {" and no ".join(search.metrics())}, which is of networks one by one; choose another metric, such as "closure_chi2"'
 
 
 def _refused(name: str, axis: Axis) -> Iterator[str]:

@@ -30,6 +30,7 @@ from needle_parsl.analysis.tables.model import (
     Parameter,
     Region,
 )
+from needle_parsl.analysis.tables.pruning import Pruning
 from needle_parsl.analysis.tables.search import Scheduler, Search
 from needle_parsl.analysis.tables.stages import OwnStage, Value
 from needle_parsl.analysis.tables.training import (
@@ -68,6 +69,7 @@ __all__ = [
     "Parameter",
     "Particles",
     "Plane",
+    "Pruning",
     "Ratios",
     "Region",
     "Sample",
@@ -109,6 +111,7 @@ class Analysis:
     search: Search | None = None
     bootstrap: Bootstrap | None = None
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    pruning: Pruning = field(default_factory=Pruning)
     fit: Fit = field(default_factory=Fit)
     toys: Toys | None = None
     intervals: Intervals = field(default_factory=Intervals)
@@ -162,6 +165,12 @@ class Analysis:
     def parametrised(self, sample: str) -> bool:
         """Whether the events of a sample have parameters as inputs of networks."""
         return bool(self.features.parameters) and sample in self.ratios.targets and sample not in self.ratios.reference
+
+    @property
+    def simulated(self) -> tuple[str, ...]:
+        """List the parameters of the simulation that are fitted: inputs of networks that the model has, too."""
+        known = self.features.parameters
+        return known if known and all(name in self.model.parameters for name in known) else ()
 
     def poi(self) -> str:
         """Name the parameter that gets an interval."""

@@ -54,7 +54,8 @@ class Features:
     """Scalar columns, in the order of the network's inputs; not needed without `[ratios]`. Example: `["m4l", "mjj", "pt"]`."""
     parameters: tuple[str, ...] = ()
     """Columns of the target samples that are parameters of the simulation: networks see them behind the features and learn
-    p(x | theta) / p_ref(x). Such a run ends with the diagnostics (docs/training.md). Example: `["mass"]`."""
+    p(x | theta) / p_ref(x). Those that are parameters of the model, too, are fitted (docs/statistics.md);
+    with others a run ends with the diagnostics (docs/training.md). Example: `["mass"]`."""
     units: dict[str, str] = field(default_factory=dict)
     """Their units, for exported files. Example: `{ m4l = "GeV", pt = "GeV" }`."""
     selection: str = ""

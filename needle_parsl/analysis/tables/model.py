@@ -15,6 +15,10 @@ COMPONENTS = ("statistical", "simulation", "finite simulation", "networks")
 """Components of the error of a parameter of interest that are no group of nuisance parameters."""
 
 
+KNOTS = 9
+"""Values of a parameter of the simulation, from bound to bound, at which ratios are evaluated where nothing is said."""
+
+
 @dataclass(frozen=True)
 class Parameter:
     """`[model] parameters.NAME`: a parameter of the physics."""
@@ -28,6 +32,15 @@ class Parameter:
     bounds where `fit.limit` asks for these. Unit: that of the parameter. Example: `0.0`."""
     role: Literal["poi", "free"] = "poi"
     """`poi`: an interval is made; `free`: only fitted along."""
+    grid: tuple[float, ...] | None = field(default=None, metadata=LATER)
+    """For one of `[features] parameters`: values at which ln r is evaluated; between them that of each event is a cubic spline. Left out, 9
+    values from bound to bound, and the nominal one (docs/statistics.md). Unit: that of the parameter. Example: `[120.0, 125.0, 130.0]`."""
+
+    def knots(self) -> tuple[float, ...]:
+        """List the values at which ratios are evaluated, ascending, with the nominal one."""
+        (low, high), steps = self.bounds, KNOTS - 1
+        found = self.grid or tuple(low + (high - low) * k / steps for k in range(KNOTS))
+        return tuple(sorted({*found, self.nominal}))
 
 
 @dataclass(frozen=True, kw_only=True)

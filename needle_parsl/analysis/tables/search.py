@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from needle_parsl.analysis import catalogue
+from needle_parsl.analysis import catalogue, space
 from needle_parsl.reading import among, within
 
 TOP = re.compile(r"winner|top:([1-9]\d*)")
@@ -33,7 +33,7 @@ class Search:
     """`[search]`: hyper-parameters; docs/search.md."""
 
     space: dict[str, str | dict[str, str]]
-    """What varies: keys of `[training]`, or `network.NAME` for an argument of a network of your own, each with a range: `uniform:`, `loguniform:`, `quniform:`,
+    """What varies: keys of `[training]`, `network.NAME` for an argument of a network of your own, or `ensemble.combine` and `ensemble.calibration`, each with a range: `uniform:`, `loguniform:`, `quniform:`,
     `randint:`, `lograndint:`, `qrandint:`, `choice:`, `grid:`. Example: `{ layers = "randint:2,6", learning_rate = "loguniform:1e-4,1e-2" }`."""
     trials: int = field(default=20, metadata=within(1))
     """Settings that are tried. Unit: trials."""
@@ -55,6 +55,10 @@ class Search:
     pick: str = "balanced"
     """With several metrics, which point of the Pareto front is taken: that with the best value of a metric, or the one whose ranks in all of them add up to the
     least (`balanced`). Example: `"expected_error"`."""
+
+    def combines(self) -> bool:
+        """Whether keys of `[ensemble]` vary."""
+        return any(name.startswith(space.ENSEMBLE) for name in space.flat(self.space))
 
     def metrics(self) -> tuple[str, ...]:
         """List the metrics."""

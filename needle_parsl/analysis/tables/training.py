@@ -268,3 +268,9 @@ class Diagnostics:
     """|ln| of the yield of a varied sample over the nominal one: 0.3 is a change by a third. Unit: logarithm of a ratio of yields."""
     failed: tuple[float, float] = (0.0, 0.1)
     """Networks of a ratio that failed. Unit: fraction of the networks."""
+    shift: tuple[float, float] = field(default=(0.2, 0.5), metadata=LATER)
+    """What a measured residual of a ratio does to the parameter of interest, where it is significant (docs/statistics.md). Unit: standard errors
+    of the parameter. Example: `[0.1, 0.3]`."""
+    tails: tuple[float, float] = field(default=(0.025, 0.04), metadata=LATER)
+    """Share of the mean of r, or of 1/r, that the upper 0.1 % of the events hold, where ratios are divided by that mean or wifi weights are
+    fitted to it (docs/statistics.md). Unit: fraction of the mean. Example: `[0.02, 0.05]`."""

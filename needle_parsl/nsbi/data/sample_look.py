@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import acceptance, conversion, files, placeholders, shared_events, user_functions
+from needle_parsl.nsbi.data import (
+    acceptance,
+    conversion,
+    files,
+    placeholders,
+    shared_events,
+    user_functions,
+    variation_effects,
+)
 from needle_parsl.nsbi.data.events import Events, Fractions
 from needle_parsl.nsbi.data.files import Header
 from needle_parsl.nsbi.data.placeholders import FeatureFacts
@@ -52,6 +60,8 @@ class Held:
     wanted: Wanted
     events: dict[str, Events]
     """Those of each sample that were read, without their particles."""
+    shares: dict[str, variation_effects.Shares] = field(default_factory=dict)
+    """Histograms of each sample that was read, those of variations in the bins of the nominal one."""
 
 
 def guard(problems: list[tuple[str, str]], subject: str, work: Callable[[], Any]) -> Any:
@@ -97,6 +107,7 @@ def look(
     if len(events) and not item.region and sample != OBSERVED:
         most = shared_events.ROWS if "." in sample else shared_events.NOMINAL
         held.events[sample] = replace(events.take(slice(0, most)), particles=None)
+    _fill(events, sample, held, complete=complete)
     if not complete:  # conversion judges the sample
         return {path: header.borders for path, header in good.items()}
     held.counts[sample] = len(events)
@@ -116,6 +127,22 @@ def _keep(events: Events, item: Look, held: Held, *, complete: bool) -> None:
         held.features.append(
             placeholders.see(item.recipe.sample, events, held.wanted, complete=complete, particles=jets)
         )
+
+
+def _fill(events: Events, sample: str, held: Held, *, complete: bool) -> None:
+    """Keep the histograms of a sample, where its nominal one has any."""
+    nominal = nominal_of(sample)
+    if sample.startswith(OBSERVED) or (nominal != sample and nominal not in held.shares):
+        return
+    edges = None if nominal == sample else held.shares[nominal].edges
+    if found := variation_effects.Shares.of(events, complete=complete, edges=edges):
+        held.shares[sample] = found
+
+
+def nominal_of(sample: str) -> str:
+    """Name the nominal sample of a variation, in the same region: `background@low` for `background.jes.up@low`."""
+    name, at, region = sample.partition("@")
+    return f"{name.partition('.')[0]}{at}{region}"
 
 
 def _headers(inputs: Sequence[InputFile], recipe: Recipe, bad: list[str], notes: list[str]) -> dict[str, Header]:

@@ -14,9 +14,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from needle_parsl import refs
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.data import columns, files, own_code, placeholders, sample_look, shared_events, user_functions
+from needle_parsl.nsbi.data import (
+    columns,
+    files,
+    own_code,
+    placeholders,
+    sample_look,
+    shared_events,
+    user_functions,
+    variation_effects,
+)
 from needle_parsl.nsbi.data.events import Events, Fractions
 from needle_parsl.nsbi.data.files import FileState, Header
 from needle_parsl.nsbi.data.placeholders import FeatureFacts
@@ -79,7 +90,7 @@ def _look(
     Returns:
         `problems`: each a sample, or "physics", and a message; `notes` of what is no mistake, one line each; `files`: what each
         is, by path; `samples`: by sample, its paths with the rows where they may be cut; `shared`: by sample, the features by whose values its
-        events are found in its variations, if these are made of them; `exact`: whether `physics.py` has `log_density`; `outputs`: how many
+        events are found in its variations, if these are made of them; `effects`: by variation, how much it differs from its nominal sample; `exact`: whether `physics.py` has `log_density`; `outputs`: how many
         columns networks get of features and of particles, 0 where that is not known.
     """
     problems: list[tuple[str, str]] = []
@@ -111,7 +122,7 @@ def _look(
             borders[sample] = cuts or {}
     problems += [*_empty_regions(looks, seen), *placeholders.problems(features, wanted)]
     notes += placeholders.notes(features, wanted)
-    shared = _shared(kept, notes)
+    shared, own = _shared(kept, notes)
     for throw in throws:
         guard(problems, "toys", partial(user_functions.thrown, throw, physics))
     return {
@@ -123,6 +134,7 @@ def _look(
         },
         "exact": bool(exact),
         "shared": shared,
+        "effects": _effects(held, own),
         "outputs": (0, 0) if problems else placeholders.columns(features, wanted),
     }
 
@@ -180,16 +192,33 @@ def _has_density(source: str, path: str) -> bool:
         raise InputError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
 
 
-def _shared(kept: Mapping[str, Events], notes: list[str]) -> dict[str, tuple[str, ...]]:
-    """Find samples whose variations are made of their events, and note what is assumed of them."""
+def _effects(held: Held, own: set[str]) -> dict[str, dict[str, float | str]]:
+    """Compare every variation with its nominal sample, where both were read.
+
+    Args:
+        held: What was read.
+        own: Variations with events of their own.
+    """
     found = {}
+    for name, shares in held.shares.items():
+        nominal = sample_look.nominal_of(name)
+        if nominal != name and np.isfinite([shares.total, held.shares[nominal].total]).all():
+            independent = name.partition("@")[0] in own
+            found[name] = variation_effects.compared(held.shares[nominal], shares, independent=independent)
+    return found
+
+
+def _shared(kept: Mapping[str, Events], notes: list[str]) -> tuple[dict[str, tuple[str, ...]], set[str]]:
+    """Find samples whose variations are made of their events, note what is assumed of them, and name the variations with events of their own."""
+    found, own = {}, set()
     for sample in [name for name in kept if "." not in name]:
         if varied := {name: events for name, events in kept.items() if name.startswith(f"{sample}.")}:
             same = shared_events.shared(kept[sample], varied)
             notes += [line] if (line := shared_events.note(sample, same)) else []
             if same.content and same.columns:
                 found[sample] = same.columns
-    return found
+            own |= {*same.own}
+    return found, own
 
 
 def main(output: str) -> None:

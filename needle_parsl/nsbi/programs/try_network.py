@@ -35,6 +35,12 @@ CLASSES = ("a", "b", "c")
 """That stand for the samples of a network of many."""
 FROZEN = "[training] frozen: "
 """How sentences about that key begin, wherever it is found wrong."""
+_MEMBER = Member(
+    member=0,
+    fold=0,
+    seed=1,
+    view=MemberView(fold=0, folds=1, fold_salt=1, validation=0.5, validation_salt=2, bootstrap_salt=None),
+)
 EPOCHS, BATCH = 2, 64
 """Of the training that is tried: long enough for the end of an epoch, a scheduler, and a second epoch."""
 
@@ -78,6 +84,41 @@ def look(
         found = next((one for one in tried if not one["problems"]), first) if first["problems"] else first
     named = {reference.rpartition(":")[0] for reference in (table.architecture()[0], *table.own_code())}
     return {**found, "code": inspect_inputs.digests(set(sys.modules) - before, named, opened)}
+
+
+def _unable(
+    values: Sequence[tuple[str, str, Sequence[Mapping[str, Any]]]],
+    features: int,
+    particles: int,
+    physics: tuple[str, str],
+) -> list[tuple[str, str]]:
+    """Say which values of a search make networks that cannot be trained: each is built, and its first batch computed.
+
+    Args:
+        values: Key, value in words, and the tables in which it is tried; one that works is enough.
+        features: How many there are.
+        particles: Features of a particle; 0 without particles.
+        physics: Text and path of the user's Python file.
+    """
+    found = []
+    for name, value, tables in values:
+        wrong = [_fails(Training(**table), features, particles, physics) for table in tables]
+        if all(wrong):
+            found.append((name, f"has {value}, with which {wrong[0]}"))
+    return found
+
+
+def _fails(table: Training, features: int, particles: int, physics: tuple[str, str]) -> str:
+    """Say why a network cannot be trained; nothing if it can."""
+    complete, lengths = recommended.suited(table, [EVENTS])
+    classes = CLASSES if catalogue.loss(table.loss).classes else ()
+    try:
+        with user_errors.blamed(table.architecture()[0]):
+            settings = Settings.of(complete, features, particles, *physics, classes, lengths)
+        trained_part.prepare(_made_up(features, particles, classes), _MEMBER, settings)
+    except (InputError, TaskError) as error:
+        return str(error)
+    return ""
 
 
 def _sizes(table: Training, start: Start | None) -> list[Training]:
@@ -162,18 +203,12 @@ def _tried(settings: Settings, events: RatioEvents) -> dict[str, Any]:
         InputError: The network cannot be trained.
         TaskError: Its training has failed.
     """
-    member = Member(
-        member=0,
-        fold=0,
-        seed=1,
-        view=MemberView(fold=0, folds=1, fold_salt=1, validation=0.5, validation_salt=2, bootstrap_salt=None),
-    )
     short = replace(settings, epochs=EPOCHS, lengths=(), patience=EPOCHS, batch_size=min(settings.batch_size, BATCH))
-    choice = trained_part.prepare(events, member, settings).choice
+    choice = trained_part.prepare(events, _MEMBER, settings).choice
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a Trainer that is needed is said by the reason
         with user_errors.blamed(settings.shape.network, passed=(TaskError,)):
-            trained = train.train(events, member, short)
+            trained = train.train(events, _MEMBER, short)
     if trained.reason and not trained.reason.startswith("diverged"):  # random features prove nothing of a real loss
         raise TaskError(f"{settings.shape.network}: {trained.reason}")
     return {"engine": choice.engine, "reason": choice.reason}
@@ -203,7 +238,9 @@ def main(output: str) -> None:
     refs.note_calls(output)
     table = Training(**request["table"])
     with refs.alone(next(iter(table.own_code()), "")):
-        answer = look(table, request["features"], request["particles"], (source, path), start)
+        columns = request["features"], request["particles"]
+        answer = look(table, *columns, (source, path), start)
+        answer["space"] = [] if answer["problems"] else _unable(request.get("further", ()), *columns, (source, path))
     Path(output).write_text(json.dumps(answer), encoding="utf-8")
 
 

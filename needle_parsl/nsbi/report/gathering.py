@@ -33,6 +33,7 @@ from needle_parsl.nsbi.statistics.results import (
     ProfilePlane,
     ProfileScan,
     Replicas,
+    Residuals,
 )
 from needle_parsl.nsbi.transforms.transform import Transform
 from needle_parsl.precision import PrecisionLaw
@@ -98,6 +99,8 @@ class Subject:
     """Where checks of ratios turn."""
     offset: tuple[str, ...] = ()
     """Parameters that are shifted by a hidden offset in fits to data."""
+    pruned: tuple[str, ...] = ()
+    """Variations that were left out since they cannot matter."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,8 @@ class Inference:
     """How the error from networks falls with members and events; None where there are none."""
     breakdowns: Sequence[Breakdown] = ()
     """Of the error of each parameter of interest, the headline's first."""
+    residuals: Residuals | None = None
+    """What measured residuals of ratios do to the parameter of interest; None where there are no ratios."""
     no_belt: str = ""
     """Why there is no Neyman construction, where one was asked for."""
 

@@ -22,7 +22,7 @@ import numpy as np
 from needle_parsl import __version__, addresses
 from needle_parsl.analysis import extras
 from needle_parsl.nsbi.report import enough, rounding, summary
-from needle_parsl.nsbi.report.checks import closure_numbers, run
+from needle_parsl.nsbi.report.checks import closure_numbers, residuals, run
 from needle_parsl.nsbi.report.checks.states import reason
 from needle_parsl.nsbi.report.gathering import Facts, StagesFacts
 from needle_parsl.nsbi.report.sections import Section
@@ -54,7 +54,7 @@ def write(folder: Path, facts: Facts) -> None:
         "findings": run.ranked(run.judge(facts)),
         "pictures": pictures,
     }
-    shown |= {"shown": rounding.single, "shown_pieces": rounding.pieces, "enough": enough}
+    shown |= {"shown": rounding.single, "shown_pieces": rounding.pieces, "enough": enough, "residuals": residuals}
     shown["normalised_at"] = partial(closure_numbers.points, facts)  # called by its part, which may fail alone
     text = addresses.shown(_page({**shown, "version": __version__}))
     _save(folder, text, numbers)

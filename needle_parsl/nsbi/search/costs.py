@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from needle_parsl.analysis import Training
-from needle_parsl.analysis.applied import settled
+from needle_parsl.analysis import Training, applied
 from needle_parsl.analysis.space import Value
 
 LAYERS, NODES, BATCH = 3, 64, 512
@@ -22,6 +21,6 @@ def cost(training: Training, settings: Mapping[str, Value], epochs: int) -> floa
         settings: Of the trial.
         epochs: Of the rung; 0 for a whole training.
     """
-    own = settled(training, settings)
+    own = applied.apply(training, settings)
     layers, nodes, batch = own.layers or LAYERS, own.nodes or NODES, own.batch_size or BATCH
     return (layers * nodes**2 + OVERHEAD / batch) * (epochs or own.epochs or 1)

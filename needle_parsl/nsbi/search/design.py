@@ -118,13 +118,19 @@ def rungs(search: Search, epochs: int | None) -> tuple[int, ...]:
 
 
 def brackets(search: Search, count: int, epochs: int | None) -> tuple[Bracket, ...]:
-    """Divide trials into brackets, one beginning in each step; of `hyperband`, the first rung is another one each time."""
+    """Divide trials into brackets, one beginning in each step; of `hyperband`, the first rung is another one each time.
+
+    The others are of equal size: a few trials that are left over would be a bracket at whose rungs most workers have nothing to do.
+    """
     ends, factor = rungs(search, epochs), search.scheduler.reduction_factor
     found: list[Bracket] = []
     left, size = count, _size(search, count, len(ends))
+    hyperband, several = search.scheduler.name == "hyperband", max(1, round(count / size))
     while left > 0:
-        first = len(found) % len(ends) if search.scheduler.name == "hyperband" else 0
-        begun = min(left, max(1, round(size / factor**first)))
+        first = len(found) % len(ends) if hyperband else 0
+        begun = (
+            min(left, max(1, round(size / factor**first))) if hyperband else math.ceil(left / (several - len(found)))
+        )
         own = ends[first:]
         counts = tuple(max(1, round(begun / factor**rung)) for rung in range(len(own)))
         found.append(Bracket(step=len(found), counts=counts, epochs=own))

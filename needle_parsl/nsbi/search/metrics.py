@@ -39,6 +39,7 @@ class Replica:
     """Shape (N,)."""
     logit: Floats
     """ln r, shape (N,), or outputs of all classes, (N, C)."""
+    fold: int = 0
     others: tuple[Floats, ...] = ()
     """What the replicas before it say of its events, in the same shape."""
 
@@ -138,14 +139,14 @@ def spread(replicas: Sequence[Replica], _: Fitted | None) -> list[float]:
     """Give the root mean square over events of the standard deviation of ln r between replicas, on the events of each."""
     found = []
     for replica in replicas:
-        values = np.stack([_ratios(one) for one in (replica.logit, *replica.others)])
+        values = np.stack([ratios(one) for one in (replica.logit, *replica.others)])
         variance = values.var(axis=0, ddof=1).reshape(len(replica.label), -1).mean(axis=1)
         weight = np.abs(replica.weight)
         found.append(float(np.sqrt(weight @ variance / weight.sum())))
     return found
 
 
-def _ratios(logit: Floats) -> Floats:
+def ratios(logit: Floats) -> Floats:
     """Give ln r, shape (N,) or (N, C - 1)."""
     return logit if logit.ndim == 1 else logit[:, 1:] - logit[:, :1]
 

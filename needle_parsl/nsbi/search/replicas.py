@@ -53,6 +53,7 @@ def replicas(
                     label=label.astype(np.int64),
                     weight=weight.astype(np.float64),
                     logit=logit,
+                    fold=member.fold,
                     others=rest,
                 )
             )

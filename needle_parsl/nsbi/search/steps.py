@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,11 @@ class Work(JsonRecord):
     """Epochs of all rungs of its bracket; empty where the training itself decides."""
     begun: str
     """The pack that has trained it so far; empty from the start."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is a rung after this one."""
+        return bool(self.lengths) and self.epochs < self.lengths[-1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,14 +141,46 @@ def _shown(found: Measured) -> str:
     return "not known" if found.value is None else f"{found.value:.4g} ± {found.error:.2g}"
 
 
-def packed(works: Sequence[Work], costs: Sequence[float], packs: int) -> tuple[tuple[Work, ...], ...]:
-    """Divide work among packs so that they end together: the most costly first, each to the pack that has the least."""
+def packed(
+    works: Sequence[Work], costs: Sequence[float], packs: int, *, stacked: bool = False
+) -> tuple[tuple[Work, ...], ...]:
+    """Divide work among packs so that they end together: the most costly first, each to the pack that has the least.
+
+    Args:
+        works: The trials.
+        costs: Of each.
+        packs: How many there are.
+        stacked: Whether trials that could be one stack stay together, as far as they are no more than the part of a pack.
+    """
     loads, found = [0.0] * packs, [list[int]() for _ in range(packs)]
-    for place in sorted(range(len(works)), key=lambda k: (-costs[k], works[k].trial)):
+    units = _stacks(works, costs, sum(costs) / packs) if stacked else [[place] for place in range(len(works))]
+    sizes = [sum(costs[place] for place in unit) for unit in units]
+    for k in sorted(range(len(units)), key=lambda k: (-sizes[k], works[units[k][0]].trial)):
         least = loads.index(min(loads))
-        loads[least] += costs[place]
-        found[least].append(place)
+        loads[least] += sizes[k]
+        found[least] += units[k]
     return tuple(tuple(works[place] for place in sorted(own)) for own in found)
+
+
+NUMBERS = ("learning_rate", "weight_decay")
+"""Settings in which networks that are trained together may differ: an accelerator's stack holds them for each."""
+
+
+def stack(work: Work) -> str:
+    """Name what trials have in common that can be one stack."""
+    rest = {name: value for name, value in work.settings.items() if name not in NUMBERS}
+    return json.dumps([rest, work.epochs, work.lengths, bool(work.begun)], sort_keys=True)
+
+
+def _stacks(works: Sequence[Work], costs: Sequence[float], most: float) -> list[list[int]]:
+    """Group the places of trials of one stack, none more costly than a pack should be."""
+    groups: dict[str, list[list[int]]] = {}
+    for place, work in enumerate(works):
+        own = groups.setdefault(stack(work), [[]])
+        if own[-1] and sum(costs[one] for one in own[-1]) + costs[place] > most * (1 + 1e-9):
+            own.append([])
+        own[-1].append(place)
+    return [unit for own in groups.values() for unit in own]
 
 
 def work(search: Design, trials: Sequence[Trial]) -> list[Work]:

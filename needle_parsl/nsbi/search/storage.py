@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import json
 import math
-import shutil
 import sqlite3
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
+from optuna.distributions import distribution_to_json
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from needle_parsl import files
@@ -27,29 +30,29 @@ NAME = "needle"
 
 
 def write(path: Path, design: Design, trials: Sequence[Trial], *, whole: bool = False) -> None:
-    """Add the trials that have ended to a study; nothing reads it here, so that what happens to it changes no search.
-
-    Optuna takes ten milliseconds for a trial. What is in the file already stays, therefore, and a large search is written at its end.
+    """Write the trials that have ended as a study; nothing reads it here, so that what happens to it changes no search.
 
     Args:
-        path: The file; one that is not of these trials is made anew.
+        path: The file, which is replaced.
         design: What is searched.
         trials: All so far.
-        whole: Whether the search has ended: then all are written anew, with their last errors, and numbered as needle does.
+        whole: Whether the search has ended.
     """
     ended = [trial for trial in trials if trial.state != "running"]
-    if not whole and len(ended) > MOST:
+    if not ended or (not whole and len(ended) > MOST):
         return
-    with warnings.catch_warnings(), files.atomic(path) as temporary:
+    with warnings.catch_warnings(), files.atomic(path) as temporary, contextlib.suppress(*UNABLE):
         warnings.simplefilter("ignore")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        if whole or not (path.exists() and _filled(Path(shutil.copy(path, temporary)), design, ended)):
-            temporary.unlink(missing_ok=True)
-            _filled(temporary, design, ended)
+        _filled(temporary, design, [_known(design, trial) for trial in ended])
 
 
+UNABLE = (KeyError, ValueError, SQLAlchemyError, optuna.exceptions.OptunaError)
+"""What a study may be refused with, such as values that JSON does not have."""
 MOST = 200
 """Trials up to which a study is written while the search goes on."""
+SCHEMA = 12
+"""Of the tables that are filled here: Optuna's own call makes a transaction of each trial, which takes ten milliseconds."""
 
 
 class _Hasty(sqlite3.Connection):
@@ -60,35 +63,73 @@ class _Hasty(sqlite3.Connection):
         self.execute("PRAGMA synchronous = OFF")
 
 
-def _filled(path: Path, design: Design, trials: Sequence[Trial]) -> bool:
-    """Add what is not there; whether all that was there is of these trials."""
-    storage = None
+def _filled(path: Path, design: Design, trials: Sequence[FrozenTrial]) -> None:
+    """Make a study of trials."""
+    storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"factory": _Hasty}})
     try:
-        storage = RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"factory": _Hasty}})
-        study = optuna.create_study(
-            storage=storage, study_name=NAME, directions=_directions(design), load_if_exists=True
-        )
-        there = study.user_attrs.get("trials", [])
-        known = [trial for trial in trials if trial.number in there]
-        if study.user_attrs.get("settings", _settings([])) != _settings(known) or len(known) != len(there):
-            return False
-        study.set_metric_names(list(design.metrics))
-        study.add_trials([_known(design, trial) for trial in trials if trial.number not in there])
-        study.set_user_attr("trials", [trial.number for trial in trials])
-        study.set_user_attr("settings", _settings(trials))
-    except (KeyError, ValueError, SQLAlchemyError, optuna.exceptions.OptunaError):
-        return False  # somebody's own file, or one of another version
-    else:
-        return True
+        study = optuna.create_study(storage=storage, study_name=NAME, directions=_directions(design))
+        with storage.engine.begin() as connection:
+            known = connection.exec_driver_sql("SELECT schema_version FROM version_info").scalar()
+            if known == SCHEMA:
+                _insert(connection, _rows(study._study_id, design, trials))  # noqa: SLF001  what rows of trials name it by
+        if known != SCHEMA:
+            study.set_metric_names(list(design.metrics))
+            study.add_trials(trials)
     finally:
-        if storage is not None:
-            storage.engine.dispose()
+        storage.engine.dispose()
 
 
-def _settings(trials: Sequence[Trial]) -> str:
-    """Fingerprint the settings of trials."""
-    own = sorted((trial.number, trial.state, sorted(trial.settings.items())) for trial in trials)
-    return hashlib.sha256(repr(own).encode()).hexdigest()
+def _insert(connection: Connection, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Fill Optuna's tables, in one transaction."""
+    for name, rows in tables.items():
+        if rows:
+            columns: list[Any] = [sqlalchemy.column(one) for one in rows[0]]
+            connection.execute(sqlalchemy.insert(sqlalchemy.table(name, *columns)), rows)
+
+
+def _rows(study: int, design: Design, trials: Sequence[FrozenTrial]) -> dict[str, list[dict[str, Any]]]:
+    """Give the rows of each table; trials are numbered from 0, and their ids from 1."""
+    metrics = {"study_id": study, "key": "study:metric_names", "value_json": json.dumps(list(design.metrics))}
+    found: dict[str, list[dict[str, Any]]] = {
+        "study_system_attributes": [metrics], "trials": [], "trial_params": [], "trial_values": [], "trial_user_attributes": [],
+        "trial_intermediate_values": [],
+    }  # fmt: skip
+    texts: dict[str, str] = {}
+    for number, one in enumerate(trials):
+        own = {"trial_id": number + 1}
+        begun, ended = (time and time.isoformat(" ") for time in (one.datetime_start, one.datetime_complete))
+        found["trials"].append(
+            {
+                **own,
+                "number": number,
+                "study_id": study,
+                "state": one.state.name,
+                "datetime_start": begun,
+                "datetime_complete": ended,
+            }
+        )
+        for name, axis in one.distributions.items():
+            text = texts.setdefault(name, distribution_to_json(axis))
+            value = axis.to_internal_repr(one.params[name])
+            found["trial_params"].append({**own, "param_name": name, "param_value": value, "distribution_json": text})
+        for place, value in enumerate(one.values or ()):
+            number_, kind = _stored(value)
+            found["trial_values"].append({**own, "objective": place, "value": number_, "value_type": kind})
+        for name, said in one.user_attrs.items():
+            found["trial_user_attributes"].append({**own, "key": name, "value_json": json.dumps(said)})
+        for step, value in one.intermediate_values.items():
+            number_, kind = _stored(value)
+            found["trial_intermediate_values"].append(
+                {**own, "step": step, "intermediate_value": number_, "intermediate_value_type": kind}
+            )
+    return found
+
+
+def _stored(value: float) -> tuple[float | None, str]:
+    """Give a number as Optuna keeps it: SQL knows none that is infinite."""
+    if math.isfinite(value):
+        return value, "FINITE"
+    return None, "INF_POS" if value > 0 else "INF_NEG"
 
 
 def _directions(design: Design) -> list[StudyDirection]:

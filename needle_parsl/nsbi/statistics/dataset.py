@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl.densities import knot
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.data.events import Events
@@ -92,11 +93,21 @@ def nothing(yields: Mapping[str, float] | None = None) -> Dataset:
     )
 
 
+class Knots(NamedTuple):
+    """Values of a parameter of the simulation at which ratios are evaluated."""
+
+    nominal: float
+    values: tuple[float, ...]
+    processes: tuple[str, ...]
+    """Whose ratios depend on it."""
+
+
 def simulated(
     parts: Mapping[str, Events],
     yields: Mapping[str, float],
     ratios: Mapping[str, Estimator],
     priors: Mapping[str, float] | None = None,
+    knots: Knots | None = None,
 ) -> Dataset:
     """Make the simulation behind Asimov data and toys: the test events of samples, each weighted to its nominal yield.
 
@@ -105,17 +116,24 @@ def simulated(
         yields: Expected events by sample and varied sample.
         ratios: The estimators.
         priors: See `Dataset`.
+        knots: Of a parameter of the simulation; parts of processes that depend on it are events of the reference, which are weighted to its
+            nominal value.
 
     Raises:
         TaskError: A ratio is no finite number for some events.
     """
     joined = Events.join([*parts.values()], next(iter(parts.values())).names)
-    weight = [events.weight * (yields[name] / events.weight.sum()) for name, events in parts.items()]
     sample = np.repeat(np.arange(len(parts)), [len(events) for events in parts.values()])
-    log_ratios = {name: _judged(name, estimator.of(joined), "simulated") for name, estimator in ratios.items()}
+    log_ratios = _evaluated(joined, ratios, knots, "simulated", lambda estimator: estimator.of(joined))
+    raw = joined.weight.copy()
+    for name in (one for one in (knots.processes if knots else ()) if one in parts):
+        own = sample == list(parts).index(name)
+        raw[own] *= np.exp(log_ratios[name][own])
+    totals = np.bincount(sample, raw, len(parts))
+    weight = raw * np.array([yields[name] for name in parts])[sample] / totals[sample]
     return Dataset(
         x=joined.x,
-        weight=np.concatenate(weight),
+        weight=weight,
         sample=sample,
         samples=tuple(parts),
         ratios=log_ratios,
@@ -130,19 +148,35 @@ def at(simulation: Dataset, multipliers: Mapping[str, float]) -> Dataset:
     return replace(simulation, weight=simulation.weight * factors[simulation.sample])
 
 
-def observed(events: Events, ratios: Mapping[str, Estimator]) -> Dataset:
+def _evaluated(
+    events: Events, ratios: Mapping[str, Estimator], knots: Knots | None, kind: str, of: Callable[[Estimator], Floats]
+) -> dict[str, Floats]:
+    """Evaluate all ratios; those that depend on a parameter of the simulation at its nominal value and at all knots."""
+    found = {}
+    for name, estimator in ratios.items():
+        if knots is None or name not in knots.processes:
+            found[name] = _judged(name, of(estimator), kind)
+            continue
+        found[name] = _judged(name, estimator.at(events.inputs, knots.nominal), kind)
+        for number, value in enumerate(knots.values):
+            found[knot(name, number)] = _judged(name, estimator.at(events.inputs, value), kind)
+    return found
+
+
+def observed(events: Events, ratios: Mapping[str, Estimator], knots: Knots | None = None) -> Dataset:
     """Make the data set of observed events.
 
     Raises:
         InputError: Some have categories that no training event of a ratio has.
         TaskError: A ratio is no finite number for some events.
     """
-    for name, estimator in ratios.items():
+    plain = {name: own for name, own in ratios.items() if not (knots and name in knots.processes)}
+    for name, estimator in plain.items():
         transform = estimator.transform
         for feature, values in transform.unknown(events.x[:, : transform.inputs]).items():
             raise InputError(f"sample observed: {unknown_categories(feature, values, f'training event of {name}')}")
     inputs = events.inputs
-    log_ratios = {name: _judged(name, estimator.log_ratio(inputs), "observed") for name, estimator in ratios.items()}
+    log_ratios = _evaluated(events, ratios, knots, "observed", lambda estimator: estimator.log_ratio(inputs))
     return Dataset(
         x=events.x, weight=events.weight, sample=np.full(len(events), -1), samples=(), ratios=log_ratios, yields={}
     )

@@ -168,7 +168,7 @@ def scores(some: Dataset, raw: Mapping[str, npt.NDArray[np.float32] | Floats], b
     own = replace(some, ratios=_Scales.of(some, ratios, slopes=False).apply(ratios))
     likelihood = build(own, own)
     (table,) = likelihood.of_kind("events")
-    at = table.point(likelihood.rates.multiply(best.theta, second=False), likelihood.alpha(best.theta))
+    at = likelihood.point(table, best.theta)
     found: Floats = at.slopes / np.maximum(at.density, FLOOR)
     return found
 

@@ -82,7 +82,7 @@ def _compare(above: Floats, below: Floats, target: Floats, reweighted: Floats) -
     edges = _edges(above, below, target, reweighted)
     p, sigma_p = histogram(above, target, edges)
     q, sigma_q = histogram(below, reweighted, edges)
-    covariance = _covariance(p, sigma_p) + _covariance(q, sigma_q)
+    covariance = share_covariance(p, sigma_p) + share_covariance(q, sigma_q)
     ndf, away = len(p) - 1, (p - q)[:-1]
     value = float(away @ np.linalg.pinv(covariance[:-1, :-1], hermitian=True) @ away)
     return HistogramComparison(
@@ -97,7 +97,7 @@ def _compare(above: Floats, below: Floats, target: Floats, reweighted: Floats) -
     )
 
 
-def _covariance(share: Floats, error: Floats) -> Floats:
+def share_covariance(share: Floats, error: Floats) -> Floats:
     """Give the covariance of the shares of a total that fluctuates with them."""
     own = error**2
     cross = np.outer(own, share)

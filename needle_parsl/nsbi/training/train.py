@@ -59,6 +59,13 @@ def train_pack(
         shelf: Where outputs of frozen parts are kept; None to compute them for this pack alone.
     """
     ended: list[BaseException] = []
+    pack = _Pack(events, settings, start, _noting(offer, ended), shelf)
+    _run(pack, members, start, ended)
+    return tuple(pack.finished[m.name] for m in members)
+
+
+def _noting(offer: Offer, ended: list[BaseException]) -> Offer:
+    """Note what offering a state raises: it is none of the user's errors."""
 
     def offered(describe: Callable[[], State]) -> None:
         try:
@@ -67,13 +74,12 @@ def train_pack(
             ended.append(error)
             raise
 
-    pack = _Pack(events, settings, start, offered, shelf)
-    _run(pack, members, start, ended)
-    return tuple(pack.finished[m.name] for m in members)
+    return offered
 
 
 def train_until(
-    events: RatioEvents | StoredEvents, members: Sequence[Member], settings: Settings, start: State, epochs: int, shelf: Shelf | None = None
+    events: RatioEvents | StoredEvents, members: Sequence[Member], settings: Settings, start: State, epochs: int, shelf: Shelf | None = None,
+    offer: Offer = never,
 ) -> tuple[tuple[Trained, ...], State]:  # fmt: skip
     """Train members up to an epoch; those that lightning.Trainer trains, to their end.
 
@@ -84,12 +90,14 @@ def train_until(
         start: Where to go on; an empty state begins.
         epochs: Where to pause; 0 for the end of the training.
         shelf: See `train_pack`.
+        offer: See `train_pack`.
 
     Returns:
         The members as they are there, and the state from which they go on.
     """
-    pack = _Pack(events, settings, start, never, shelf, epochs)
-    _run(pack, members, start, [])
+    ended: list[BaseException] = []
+    pack = _Pack(events, settings, start, _noting(offer, ended), shelf, epochs)
+    _run(pack, members, start, ended)
     found = tuple(pack.finished.get(m.name) or pack.paused[m.name][0] for m in members)
     running = tuple(pack.paused[m.name][1] for m in members if m.name not in pack.finished)
     return found, State(tuple(pack.finished.values()), running)
@@ -310,7 +318,7 @@ class _Pack:
             arithmetic: What trains them.
             left: Those that have not ended, in the order of the arithmetic.
         """
-        running = [
+        running: list[Mapping[str, Any]] = [
             {
                 **c.described(),
                 "arithmetic": arithmetic.describe(place),
@@ -319,6 +327,7 @@ class _Pack:
             }
             for place, c in enumerate(left)
         ]
+        running += [state for _, state in self.paused.values()]
         finished = dict(self.finished)
         for c in trainings:
             if c.ended and c.reason and c.attempt + 1 < ATTEMPTS:

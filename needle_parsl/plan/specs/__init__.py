@@ -26,6 +26,7 @@ from needle_parsl.plan.specs.fits import (
     PlaneRows,
     ReplicaFit,
     Resampling,
+    SimulatedParameter,
 )
 from needle_parsl.plan.specs.networks import (
     Classes,
@@ -45,6 +46,7 @@ from needle_parsl.plan.specs.networks import (
 from needle_parsl.plan.specs.own_stages import Before, NetworksSection, Outputs, OwnCall, OwnMerge, StagesReport
 from needle_parsl.plan.specs.precision import PrecisionSpec
 from needle_parsl.plan.specs.report import Report
+from needle_parsl.plan.specs.residuals import ResidualsSpec
 from needle_parsl.plan.specs.search import Best, FittedMetric, SearchSection, Suggest, Trials
 from needle_parsl.plan.specs.stores import (
     ComputedSpec,
@@ -101,6 +103,7 @@ Spec = (
     | ReplicaFit
     | BootstrapSpec
     | PrecisionSpec
+    | ResidualsSpec
     | Report
     | OwnCall
     | OwnMerge
@@ -227,8 +230,10 @@ __all__ = [
     "ReplicaFit",
     "Report",
     "Resampling",
+    "ResidualsSpec",
     "SearchSection",
     "Share",
+    "SimulatedParameter",
     "Spec",
     "Splitting",
     "StagesReport",

@@ -26,6 +26,19 @@ class MixtureSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SimulatedParameter:
+    """A parameter of the simulation, of which ratios are functions."""
+
+    name: str
+    nominal: float
+    knots: tuple[float, ...]
+    """Values at which ratios are evaluated."""
+    processes: tuple[str, ...]
+    """Whose ratios depend on it; events of the reference stand for theirs."""
+    reference: tuple[Share, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Compute all log ratios of a dataset."""
 
@@ -41,6 +54,8 @@ class Evaluate:
     """Whether their weights have one: how ln r moves with them is kept beside the events."""
     normalised: tuple[float, ...] = ()
     """What the expected events of each process are multiplied with, where ratios are normalised at yields; empty where they are not."""
+    simulated: SimulatedParameter | None = field(default=None, metadata=IF_SAID)
+    """The parameter of the simulation that is fitted."""
 
 
 @dataclass(frozen=True, kw_only=True)

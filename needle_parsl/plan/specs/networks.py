@@ -132,6 +132,8 @@ class Combine:
     """`reference`, `none`, or the name of a normalisation at the expected yields."""
     code: Physics | None = field(default=None, metadata=IF_SAID)
     """The user's Python file, where `combine` is a function of theirs."""
+    searched: str = field(default="", metadata=IF_SAID)
+    """The end of a search that has chosen `combine` or `calibration`; empty where none has."""
 
 
 @dataclass(frozen=True)

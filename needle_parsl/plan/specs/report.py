@@ -61,3 +61,7 @@ class Report:
     """Names of the breakdowns of errors, that of the headline's parameter first."""
     offset: tuple[str, ...] = field(default=(), metadata=IF_SAID)
     """Parameters that are shifted by a hidden offset in fits to data."""
+    pruned: tuple[str, ...] = field(default=(), metadata=IF_SAID)
+    """Variations that were left out since they cannot matter, a sentence each."""
+    residuals: bool = field(default=False, metadata=IF_SAID)
+    """Whether residuals were measured in units of the parameter of interest."""

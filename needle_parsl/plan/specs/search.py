@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from needle_parsl.analysis import Model
 from needle_parsl.nsbi.search.design import Design
+from needle_parsl.plan.keys import IF_SAID
 from needle_parsl.plan.specs.networks import Train
 from needle_parsl.plan.specs.stores import Share
 
@@ -24,6 +25,8 @@ class Suggest:
     """That this step trains."""
     subjects: tuple[Train, ...]
     """What each trial trains: its networks are the members."""
+    stacked: bool = field(default=False, metadata=IF_SAID)
+    """Whether the site says how many networks are trained together, so that trials of one shape stay together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,8 @@ class Trials:
     metrics: tuple[str, ...]
     subjects: tuple[Train, ...]
     fitted: FittedMetric | None
+    combined: tuple[str, str] | None = field(default=None, metadata=IF_SAID)
+    """`combine` and `calibration` of `[ensemble]`, where the search varies one of them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         fitted,
         inside,
         joint,
+        knots,
         likelihood,
         likelihood_of,
         likelihood_of_all,
@@ -37,7 +38,16 @@ if TYPE_CHECKING:
         weighted,
         yields,
     )
-    from needle_parsl.tasks.inputs.ratios import both, exact_log_ratio, head, log_density, pair, roles, training_events
+    from needle_parsl.tasks.inputs.ratios import (
+        both,
+        exact_log_ratio,
+        head,
+        kept_training_events,
+        log_density,
+        pair,
+        roles,
+        training_events,
+    )
     from needle_parsl.tasks.inputs.stores import (
         count,
         features,
@@ -75,6 +85,8 @@ __all__ = [
     "head",
     "inside",
     "joint",
+    "kept_training_events",
+    "knots",
     "likelihood",
     "likelihood_of",
     "likelihood_of_all",
@@ -120,6 +132,8 @@ _MODULES = {
         "fitted",
         "inside",
         "joint",
+        "knots",
+        "knots",
         "likelihood",
         "likelihood_of",
         "likelihood_of_all",
@@ -137,7 +151,16 @@ _MODULES = {
         "weighted",
         "yields",
     ),
-    "ratios": ("both", "exact_log_ratio", "head", "log_density", "pair", "roles", "training_events"),
+    "ratios": (
+        "both",
+        "exact_log_ratio",
+        "head",
+        "kept_training_events",
+        "log_density",
+        "pair",
+        "roles",
+        "training_events",
+    ),
     "stores": (
         "count",
         "features",

@@ -16,7 +16,7 @@ from needle_parsl.files import read_json
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.statistics import dataset as datasets
 from needle_parsl.nsbi.statistics import network_error
-from needle_parsl.nsbi.statistics.dataset import Dataset, Floats, at, nothing
+from needle_parsl.nsbi.statistics.dataset import Dataset, Floats, Knots, at, nothing
 from needle_parsl.nsbi.statistics.model import Rates
 from needle_parsl.nsbi.statistics.model import regions as binned
 from needle_parsl.nsbi.statistics.model.builder import Builder, Counts
@@ -27,11 +27,13 @@ from needle_parsl.nsbi.statistics.results import RegionCounts
 from needle_parsl.nsbi.statistics.toys import block
 from needle_parsl.nsbi.statistics.toys.block import Block
 from needle_parsl.plan import specs
-from needle_parsl.tasks.inputs.stores import count, part, path, shares, store, total
+from needle_parsl.tasks.inputs.stores import count, mixed, part, path, shares, store, total
 
 if TYPE_CHECKING:
     from needle_parsl.nsbi.estimators.estimator import Estimator
 
+EDGE = 0.02
+"""Of the simulated range of a parameter, by which values may be beyond it: the ends of a sample are no sharp ones."""
 Ints = npt.NDArray[np.int64]
 Pair = tuple[Dataset, Dataset]
 """The events of a region that are fitted, and the simulated ones."""
@@ -75,8 +77,34 @@ def seen(root: str, spec: specs.Report) -> int | None:
 
 def simulated(root: str, spec: specs.Evaluate, ratios: Mapping[str, Estimator]) -> Dataset:
     """Evaluate ratios on the test events of the samples."""
-    parts = {s.density.name: part(root, s.density.name, spec.splitting, "test") for s in spec.samples}
-    return datasets.simulated(parts, yields(root, spec), ratios, _priors(root, spec))
+    names, own = [share.density.name for share in spec.samples], spec.simulated
+    stand_in = own.processes if own else ()
+    parts = {name: part(root, name, spec.splitting, "test") for name in names if name not in stand_in}
+    if own and set(stand_in) & set(names):
+        reference = mixed(root, own.reference, spec.splitting, "test")
+        _insist_on_range(root, own)
+        parts = {name: reference if name in stand_in else parts[name] for name in names}
+    return datasets.simulated(parts, yields(root, spec), ratios, _priors(root, spec), knots(spec))
+
+
+def knots(spec: specs.Evaluate) -> Knots | None:
+    """Say where ratios are evaluated; None where none depends on a parameter of the simulation."""
+    own = spec.simulated
+    return Knots(own.nominal, own.knots, own.processes) if own else None
+
+
+def _insist_on_range(root: str, own: specs.SimulatedParameter) -> None:
+    """Refuse values of a parameter where nothing was simulated."""
+    for process in own.processes:
+        values = store(root, process).x[:, -1].astype(np.float64)
+        low, high = float(values.min()), float(values.max())
+        slack = EDGE * (high - low)
+        outside = [value for value in own.knots if not low - slack <= value <= high + slack]
+        if outside:
+            raise InputError(
+                f"model.parameters.{own.name}: {outside[0]:g} is outside of {low:.3g} to {high:.3g}, where {process} was simulated; ratios know "
+                "nothing there: bring bounds and grid nearer, or simulate there"
+            )
 
 
 def varied(root: str, spec: specs.Evaluate, density: Density, simulation: Dataset) -> Dataset:

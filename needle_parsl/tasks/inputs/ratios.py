@@ -113,6 +113,34 @@ def training_events(root: str, spec: specs.Train) -> RatioEvents | StoredEvents:
     return RatioEvents.build(None if loss.below else numerator, denominator, joint, transform)
 
 
+HELD = 256 * 2**20
+"""Bytes of events that a process keeps between the packs of a search."""
+_kept: dict[str, RatioEvents] = {}
+"""Events that this process has read, the latest last."""
+
+
+def kept_training_events(root: str, spec: specs.Train) -> RatioEvents | StoredEvents:
+    """Read the training events of a ratio, or take those that this process has read for another pack of the search; the last few are kept."""
+    stores = [path(root, "convert", density.name) for density in spec.ratio.densities()]
+    stamps = [(str(one), one.stat().st_mtime_ns, one.stat().st_size, one.stat().st_ino) for one in stores]
+    key = repr((replace(spec, members=()), stamps))
+    found = _kept.pop(key, None) or training_events(root, spec)
+    if isinstance(found, StoredEvents):
+        return found
+    _kept[key] = found
+    while sum(map(_bytes, _kept.values())) > HELD:
+        del _kept[next(iter(_kept))]
+    return found
+
+
+def _bytes(events: RatioEvents) -> int:
+    """Count what events take in memory, about."""
+    jets = events.particles
+    return int(
+        events.x.nbytes + events.weight.nbytes + events.id.nbytes + (jets.values.nbytes if jets is not None else 0)
+    )
+
+
 def _stretches(root: str, ratio: specs.Ratio | specs.Classes, splitting: specs.Splitting, joint: str) -> list[Stretch]:
     """Locate the training events of a ratio, or of all classes; each sample of a denominator counts by its yield."""
 

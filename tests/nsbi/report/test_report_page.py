@@ -40,11 +40,15 @@ from needle_parsl.nsbi.statistics.results import (
     Correction,
     Coverage,
     InjectionTests,
+    LargestRatios,
     Limits,
     Mixture,
     MixturePoint,
     ProfilePlane,
+    RatioTails,
     Replicas,
+    Residuals,
+    ResidualShift,
 )
 from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training.packs import Pack
@@ -73,6 +77,19 @@ LAW = PrecisionLaw(
         replace(POINT, source="replicas", size=0, variance=6e-4, row=(2.0, 1.0, 0.0)),
         replace(POINT, source="weights", size=0, variance=4e-4, row=(0.0, 1.0, 0.0)),
     ),
+)
+
+LARGEST = LargestRatios(events=0.001, mean=0.05, upper=0.04)
+RESIDUALS = Residuals(
+    parameter="mu",
+    shifts=(
+        ResidualShift(ratio="s", kind="normalisation", column="", at={"mu": 1.0}, shift=0.3, error=0.05),
+        ResidualShift(ratio="s", kind="closure", column="x", at={"mu": 1.2}, shift=-0.1, error=0.2),
+        ResidualShift(ratio="s", kind="closure", column="ln r", at={"mu": 1.0}, shift=0.05, error=0.1),
+        ResidualShift(ratio="s", kind="calibration", column="ln r", at={"mu": 0.8}, shift=0.6, error=0.1),
+    ),
+    tails={"s": RatioTails(reference=LARGEST, numerator=LARGEST), "b": RatioTails(reference=LARGEST)},
+    weighted=True,
 )
 
 
@@ -123,6 +140,7 @@ def whole() -> Facts:
         closure=InjectionTests.from_json(GOOD),
         precision=LAW,
         breakdowns=[Breakdown(parameter="mu", error=0.3, total=0.31, components=components.components(likelihood, best, "mu", {"jet": ("jes", "jer"), "lumi": ("lumi",)}), sums={"observable": 0.3, "quadrature": 0.29})],
+        residuals=RESIDUALS,
     )  # fmt: skip
     return Facts(
         subject=Subject(
@@ -209,7 +227,7 @@ def test_page_has_all_figures_of_good_numbers(tmp_path: Path, monkeypatch: pytes
     text, said = written(tmp_path, whole(), monkeypatch)
     assert not said
     assert {p.stem for p in (tmp_path / "report").glob("*.png")} == set(FIGURES)
-    assert text.count("<h2") == 12
+    assert text.count("<h2") == 13
 
 
 @pytest.mark.slow
@@ -286,6 +304,7 @@ def test_page_is_written_whatever_the_numbers_are(way: str, tmp_path: Path, monk
         "impacts",
         "ratios",
         "precision",
+        "residuals",
     }
     assert set(FIGURES) - missing - drawn <= left_out | set(closure.FIGURES)  # where there is nothing of a kind
     assert missing <= MISSING.get(way, set(FIGURES)), said

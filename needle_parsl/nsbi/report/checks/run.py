@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from needle_parsl.nsbi.report.checks import closure, outside, ratios, samples, toys
+from needle_parsl.nsbi.report.checks import closure, outside, ratios, residuals, samples, toys
 from needle_parsl.nsbi.report.checks import fits as fit_checks
 from needle_parsl.nsbi.report.checks.states import (
     ORDER,
@@ -279,6 +279,8 @@ CHECKS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
     "leaks": (samples.leaks, samples.good_leaks),
     "outputs": (samples.outputs, samples.good_outputs),
     **{name: (partial(_ratios, name), partial(_good_ratios, name)) for name in ratios.CHECKS},
+    "residuals": (residuals.look, residuals.good),
+    "tails": (residuals.tails, residuals.good_tails),
     "mixture": (_mixture, _good_mixture),
     **closure.CHECKS,
     "fits": (fit_checks.fits, fit_checks.good_fits),

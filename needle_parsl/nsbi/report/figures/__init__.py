@@ -15,6 +15,7 @@ from needle_parsl.nsbi.report.figures import (
     precision,
     ratios,
     replicas,
+    residuals,
     toys,
     transforms,
 )
@@ -107,6 +108,11 @@ FIGURES = {
         health.spread, health.shows_spread,
     ),
     "ratios": FigureEntry("ratios", "Density ratios of the test events.", ratios.ratios, lambda f: bool(f.dataset.ratios)),
+    "residuals": FigureEntry(
+        "residuals", "What the residuals that diagnostics measure do to the parameter of interest, with their statistical errors: of each ratio the "
+        "normalisation, the calibration, and the closure in the column where that is most. Beyond the dashed lines checks turn, where a shift is significant.",
+        residuals.residuals, residuals.shown,
+    ),
     "precision": FigureEntry(
         "enough", "The networks' share of the error, with the members (left, at the events of this run) and with the simulated events (right, at its "
         "members): the fit with its error, and what was measured.", precision.precision, precision.shown,

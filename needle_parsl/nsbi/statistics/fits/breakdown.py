@@ -68,10 +68,9 @@ class _Fitted:
         """Give the variance by data, and the shifts by one sigma of auxiliary measurements, shape (K,), and of simulated bins, each of shape (B,)."""
         row, rates = self.row(), self.best.rates
         alpha = self.likelihood.alpha(self.best.theta)
-        f = rates.multiply(self.best.theta, second=False)
         data, bins = 0.0, []
         for table in self.likelihood.tables:
-            at = table.point(f, alpha)
+            at = self.likelihood.point(table, self.best.theta)
             by_count, by_simulation = _moves(table, np.maximum(at.density, FLOOR))
             shifts = row @ at.slopes
             count = table.count**2 if self.weighted and table.kind == "events" else table.count

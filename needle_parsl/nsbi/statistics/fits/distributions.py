@@ -152,7 +152,7 @@ def _regions(likelihood: Likelihood, best: Result, *, observed: bool) -> dict[st
 
 def _counted(likelihood: Likelihood, table: Table, theta: Floats, covariance: Floats) -> Prediction:
     """Expect the counts of a region."""
-    point = table.point(likelihood.rates.multiply(theta, second=False), likelihood.alpha(theta))
+    point = likelihood.point(table, theta)
     error = np.sqrt(np.maximum(np.einsum("pb,pq,qb->b", point.slopes, covariance, point.slopes), 0.0))
     processes = dict(zip(likelihood.rates.processes, point.components.tolist(), strict=True))
     return Prediction(processes, point.density.tolist(), error.tolist())

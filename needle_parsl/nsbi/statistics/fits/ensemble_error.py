@@ -138,14 +138,16 @@ def simulation_errors(likelihood: Likelihood, theta: Floats, covariance: Floats,
     tables = likelihood.of_kind("events")
     ends = np.cumsum([0, *(table.y.shape[1] for table in tables)])
     for table, (start, stop) in zip(tables, pairwise(ends), strict=True):
-        at = table.point(likelihood.rates.multiply(theta, second=False), likelihood.alpha(theta))
-        total += _scatter(table, at, sample[start:stop], likelihood.alpha(theta))
+        at = table.point(likelihood.rates.multiply(theta, second=False), likelihood.rates.moved(theta))
+        pulls = _pulls(table, at, sample[start:stop], likelihood.rates.moved(theta))
+        own = likelihood.rates.folded(pulls)
+        total += own @ own.T
     errors: Floats = np.sqrt(np.maximum(np.diag(covariance @ total @ covariance), 0.0))
     return errors * likelihood.rates.stretch(theta)
 
 
-def _scatter(table: Table, at: RowValues, sample: Ints, alpha: Floats) -> Floats:
-    """Give S of the events of a region, shape (P, P)."""
+def _pulls(table: Table, at: RowValues, sample: Ints, alpha: Floats) -> Floats:
+    """Give p_e of the events of a region, by the coordinates of multipliers and responses, shape (physics + K + S, N)."""
     density, physics = np.maximum(at.density, FLOOR), len(at.slopes) - len(alpha)
     scores = at.slopes / density
     pulls = np.zeros_like(scores)
@@ -159,5 +161,4 @@ def _scatter(table: Table, at: RowValues, sample: Ints, alpha: Floats) -> Floats
         moved = local.first - z.first[local.nuisance, None]
         rows = own if simulation.nominal is None else np.arange(len(sample))
         pulls[np.ix_(physics + local.nuisance, rows)] -= share * simulation.weight * local.product / z.value * moved
-    found: Floats = pulls @ pulls.T
-    return found
+    return pulls

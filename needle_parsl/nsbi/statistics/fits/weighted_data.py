@@ -33,12 +33,11 @@ def weighted(likelihood: Likelihood, best: Result) -> Result:
 
 def scores(likelihood: Likelihood, theta: Floats) -> Floats:
     """Give what the scatter of data does to the slopes of -ln L, with the constraints: sum_i w_i^2 s_i s_i^T + constraints, shape (P, P)."""
-    f, alpha = likelihood.rates.multiply(theta, second=False), likelihood.alpha(theta)
     inner = np.arange(likelihood.rates.physics, len(theta))
     total = np.zeros((len(theta), len(theta)))
-    total[inner, inner] = likelihood.constraints(alpha)[2]
+    total[inner, inner] = likelihood.constraints(likelihood.alpha(theta))[2]
     for table in likelihood.tables:
-        at = table.point(f, alpha)
+        at = likelihood.point(table, theta)
         share = np.where(at.density > FLOOR, table.count / np.maximum(at.density, FLOOR), 0.0)
         # Counts of bins are Poisson numbers: their scores scatter by what -ln L is curved.
         square = share**2 if table.kind == "events" else np.maximum(table.loss(at.density).second, 0.0)

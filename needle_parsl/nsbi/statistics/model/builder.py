@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from needle_parsl.analysis import Model as ModelTable
-from needle_parsl.densities import Shape
+from needle_parsl.densities import Shape, knot
 from needle_parsl.nsbi.statistics.model.constraints import Constraints
 from needle_parsl.nsbi.statistics.model.interpolation import logarithm
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
@@ -20,6 +20,7 @@ from needle_parsl.nsbi.statistics.model.rates import Rates
 from needle_parsl.nsbi.statistics.model.responses import ResponseEntry, Responses
 from needle_parsl.nsbi.statistics.model.rows import Table
 from needle_parsl.nsbi.statistics.model.shapes import Cross
+from needle_parsl.nsbi.statistics.model.splines import SplineResponse
 from needle_parsl.nsbi.statistics.model.staterror import Staterror
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class Builder:
             count=np.zeros(bins),
         )
         start, f = self.rates.start, self.rates.factors(self.rates.start)[0]
-        asimov = table.densities(f, start[self.rates.physics :])
+        asimov = table.densities(f, self.rates.moved(start))
         squares = [(f[j] * region.errors[p]) ** 2 for j, p in enumerate(self.rates.processes) if p in region.errors]
         scatter = Staterror.of(asimov, np.sum(squares, axis=0)) if squares else None
         return replace(table, count=asimov if region.observed is None else region.observed, staterror=scatter)
@@ -213,7 +214,17 @@ class Builder:
         own = [c for c in self.crosses if process in ("", c.process)]
         index, places = self.rates.processes.index, self.places
         crossed = [(index(c.process), places[c.first], places[c.second]) for c in own]
-        return Responses.of(entries, size, crossed, np.array([ratios[c.ratio] for c in own]).reshape(len(own), size))
+        cross = np.array([ratios[c.ratio] for c in own]).reshape(len(own), size)
+        return Responses.of(entries, size, crossed, cross, list(self._splines(ratios, process)))
+
+    def _splines(self, ratios: Mapping[str, Floats], process: str) -> Iterator[SplineResponse]:
+        """Respond event by event to the parameter of the simulation, as ratios at its knots say; of one process, or of all."""
+        for place, parameter in enumerate(p for p in self.table.parameters.values() if p.grid):
+            grid = np.array(parameter.knots())
+            for name in self.rates.processes if not process else (process,):
+                if knot(name, 0) in ratios:
+                    logs = np.array([ratios[knot(name, number)] for number in range(len(grid))]) - ratios[name]
+                    yield SplineResponse(self.rates.processes.index(name), len(self.places) + place, grid, logs)
 
     def _simulation(self, place: int, simulation: Dataset) -> Simulation:
         process = self.rates.processes[place]

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from needle_parsl.nsbi.statistics.model.constraints import Constraints
 from needle_parsl.nsbi.statistics.model.rates import Rates
 from needle_parsl.nsbi.statistics.model.responses import Rows
-from needle_parsl.nsbi.statistics.model.rows import Table, TableSums
+from needle_parsl.nsbi.statistics.model.rows import RowValues, Table, TableSums
 from needle_parsl.nsbi.statistics.results import MeanResponse
 
 Floats = npt.NDArray[np.float64]
@@ -56,7 +56,9 @@ class Likelihood:
         """
         found, f = self.rates.bent.copy(), self.rates.multiply(self.rates.start, second=False)
         for table in self.tables:
-            found[self.rates.physics :] |= table.turning(f, LOOKED, self.nuisances, SAME_SIDE)
+            found[self.rates.physics :] |= table.turning(
+                f, LOOKED, self.rates.moved(self.rates.start), self.nuisances, SAME_SIDE
+            )
         return found
 
     @cached_property
@@ -64,8 +66,14 @@ class Likelihood:
         """Say which coordinates change shapes, along which there may be further minima, shape (P,)."""
         found = np.zeros(len(self.rates.parameters), np.bool_)
         for table in self.tables:
-            found[self.rates.physics + table.responses.nuisance] = True
+            found[self._coordinates[table.responses.places]] = True
         return found
+
+    @cached_property
+    def _coordinates(self) -> npt.NDArray[np.intp]:
+        """Say which coordinate of theta each coordinate of responses is, shape (K + S,)."""
+        nuisances = np.arange(self.rates.physics, len(self.rates.parameters))
+        return np.concatenate([nuisances, np.array(self.rates.simulated, np.intp)])
 
     @cached_property
     def kinked(self) -> npt.NDArray[np.bool_] | None:
@@ -103,8 +111,9 @@ class Likelihood:
         """
         if any(len(table.responses.pairs) for table in self.tables):  # several nuisance parameters move together
             return lambda _: self
-        lines = [table.along(self.alpha(theta)) for table in self.tables]
-        return lambda k: replace(self, tables=tuple(line(max(k - self.rates.physics, -1)) for line in lines))
+        lines = [table.along(self.rates.moved(theta)) for table in self.tables]
+        places = {int(k): place for place, k in enumerate(self._coordinates)}
+        return lambda k: replace(self, tables=tuple(line(places.get(k, -1)) for line in lines))
 
     def hessian(self, theta: Floats) -> Floats:
         """Give the exact Hessian of -ln L, shape (P, P)."""
@@ -115,16 +124,16 @@ class Likelihood:
         return self._sums(theta, second=False).floored
 
     def _sums(self, theta: Floats, *, second: bool) -> TableSums:
-        f, alpha, size = self.rates.multiply(theta, second=second), self.alpha(theta), len(theta)
-        value, first, bends = self.constraints(alpha)
+        f, alpha, size = self.rates.multiply(theta, second=second), self.rates.moved(theta), len(theta)
+        value, first, bends = self.constraints(self.alpha(theta))
         gradient, hessian = np.zeros(size), np.zeros((size, size))
         inner = np.arange(self.rates.physics, size)
         gradient[inner], hessian[inner, inner], floored = first, bends, 0
         for table in self.tables:
             own = table.sums(f, alpha, second=second)
             value, floored = value + own.value, floored + own.floored
-            gradient += own.gradient
-            hessian += own.hessian
+            gradient += self.rates.folded(own.gradient)
+            hessian += self.rates.folded(self.rates.folded(own.hessian).T)
         return TableSums(value, gradient, hessian, floored)
 
     def expected(self, theta: Floats) -> Floats:
@@ -134,18 +143,23 @@ class Likelihood:
 
     def expected_by_region(self, theta: Floats) -> Floats:
         """Give the expected events of each process in each of the R unbinned regions; shape (R, J)."""
-        f, alpha = self.rates.factors(theta)[0], self.alpha(theta)
+        f, alpha = self.rates.factors(theta)[0], self.rates.moved(theta)
         found = [f * table.scale(alpha).value * table.y[:, 0] for table in self.of_kind("total")]
         return np.array(found).reshape(len(found), len(f))
 
+    def point(self, table: Table, theta: Floats) -> RowValues:
+        """Give lambda of the rows of a table, with its slopes by theta, shape (P, N), and its parts."""
+        at = table.point(self.rates.multiply(theta, second=False), self.rates.moved(theta))
+        return at._replace(slopes=self.rates.folded(at.slopes))
+
     def densities(self, theta: Floats) -> Floats:
         """Give lambda_e of all events, shape (N,)."""
-        f, alpha = self.rates.factors(theta)[0], self.alpha(theta)
+        f, alpha = self.rates.factors(theta)[0], self.rates.moved(theta)
         return np.concatenate([table.densities(f, alpha) for table in self.of_kind("events")])
 
     def counts(self, theta: Floats) -> list[Floats]:
         """Give the expected counts of each binned region, each of shape (B,)."""
-        f, alpha = self.rates.factors(theta)[0], self.alpha(theta)
+        f, alpha = self.rates.factors(theta)[0], self.rates.moved(theta)
         return [table.densities(f, alpha) for table in self.of_kind("bins")]
 
     def gammas(self, theta: Floats) -> list[Floats]:
@@ -193,7 +207,7 @@ class Likelihood:
         found = {}
         for table in self.of_kind("events"):
             for simulation in table.simulation:
-                z = simulation(self.alpha(theta))
+                z = simulation(self.rates.moved(theta))
                 process = self.rates.processes[simulation.process]
                 several = len(self.of_kind("events")) > 1
                 found[f"{table.name}: {process}" if several else process] = MeanResponse(z.value, z.error)

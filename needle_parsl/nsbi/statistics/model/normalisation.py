@@ -61,7 +61,7 @@ class Simulation:
         """Give Z_j, the derivatives of its logarithm, and its statistical error."""
         size, squares = len(alpha), np.zeros(3)
         total = ResponseMoments.zero(size)
-        if not len(self.responses.process):
+        if not self.responses.moved:
             return Normalisation(float(self.weight.sum()), total.first, total.second, 0.0)
         for start in range(0, len(self.weight), CHUNK):
             rows = slice(start, start + CHUNK)

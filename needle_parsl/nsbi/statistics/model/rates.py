@@ -61,6 +61,8 @@ class Rates:
     """Derivative of each multiplier (J) by each physics coordinate."""
     bends: tuple[tuple[tuple[expressions.Expression, ...], ...], ...]
     """Second derivatives of each multiplier (J) by each pair of physics coordinates."""
+    simulated: tuple[int, ...] = ()
+    """Places of the physics parameters that are parameters of the simulation, S of them: shapes change with them."""
 
     @staticmethod
     def build(table: ModelTable) -> Rates:
@@ -89,7 +91,28 @@ class Rates:
             bends=tuple(
                 tuple(tuple(m.derivative(a).derivative(b) for b in physics) for a in physics) for m in multipliers
             ),
+            simulated=tuple(place for place, p in enumerate(table.parameters.values()) if p.grid),
         )
+
+    def moved(self, theta: Floats) -> Floats:
+        """Give the coordinates of responses: nuisance parameters, then parameters of the simulation; shape (K + S,)."""
+        return np.concatenate([theta[self.physics :], theta[list(self.simulated)]])
+
+    def folded(self, values: Floats) -> Floats:
+        """Add derivatives by responses to those by multipliers, where a parameter of the simulation moves both.
+
+        Args:
+            values: By physics parameters, nuisance parameters, and coordinates of the simulation, shape (P + S, ...).
+
+        Returns:
+            Shape (P, ...).
+        """
+        if not self.simulated:
+            return values
+        found = values[: len(self.parameters)].copy()
+        for s, place in enumerate(self.simulated):
+            found[place] += values[len(self.parameters) + s]
+        return found
 
     @cached_property
     def bent(self) -> npt.NDArray[np.bool_]:

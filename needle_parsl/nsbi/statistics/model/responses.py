@@ -1,6 +1,8 @@
 """Responses of rows: plain arrays of what every row of a table does when a nuisance parameter moves.
 
 g_ji(alpha) = prod_k g_jik(alpha_k) * exp( sum_{k<l} c_jikl alpha_k alpha_l )
+
+Behind the K nuisance parameters alpha may stand parameters of the simulation, whose responses are splines (`splines`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.statistics.model.interpolation import CODES, INTERPOLATIONS, Curve
+from needle_parsl.nsbi.statistics.model.splines import SplineResponse
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -90,6 +93,8 @@ class Responses:
     """Process and two nuisances of each cross term, shape (Q, 3)."""
     cross: Floats
     """c of each cross term, shape (Q, N)."""
+    splines: tuple[SplineResponse, ...] = ()
+    """To parameters of the simulation."""
 
     @staticmethod
     def of(
@@ -97,6 +102,7 @@ class Responses:
         rows: int,
         crossed: Sequence[tuple[int, int, int]] = (),
         cross: Floats | None = None,
+        splines: Sequence[SplineResponse] = (),
     ) -> Responses:
         """Put responses together.
 
@@ -105,6 +111,7 @@ class Responses:
             rows: N.
             crossed: Process and two nuisances of each cross term.
             cross: c of each, shape (Q, N).
+            splines: Responses to parameters of the simulation.
         """
         order = sorted(entries, key=lambda entry: (entry.process, entry.nuisance))
         return Responses(
@@ -115,19 +122,21 @@ class Responses:
             log_down=np.array([entry.log_down for entry in order]).reshape(len(order), rows),
             pairs=np.array(crossed, dtype=np.intp).reshape(-1, 3),
             cross=np.empty((0, rows)) if cross is None else cross,
+            splines=tuple(splines),
         )
 
     def take(self, rows: Rows) -> Responses:
         """Keep the responses of some rows."""
         parts = self.log_up[:, rows], self.log_down[:, rows], self.cross[:, rows]
-        return replace(self, log_up=parts[0], log_down=parts[1], cross=parts[2])
+        splines = tuple(spline.take(rows) for spline in self.splines)
+        return replace(self, log_up=parts[0], log_down=parts[1], cross=parts[2], splines=splines)
 
     def alone(self, process: int) -> Responses:
         """Keep the responses of one process."""
         own, crossed = self.process == process, self.pairs[:, 0] == process
         return Responses(
             process=self.process[own], nuisance=self.nuisance[own], code=self.code[own], log_up=self.log_up[own], log_down=self.log_down[own],
-            pairs=self.pairs[crossed], cross=self.cross[crossed],
+            pairs=self.pairs[crossed], cross=self.cross[crossed], splines=tuple(s for s in self.splines if s.process == process),
         )  # fmt: skip
 
     def of_nuisance(self, place: int) -> Responses:
@@ -135,7 +144,7 @@ class Responses:
         own = self.nuisance == place
         return Responses(
             process=self.process[own], nuisance=self.nuisance[own], code=self.code[own], log_up=self.log_up[own], log_down=self.log_down[own],
-            pairs=self.pairs[:0], cross=self.cross[:0],
+            pairs=self.pairs[:0], cross=self.cross[:0], splines=tuple(s for s in self.splines if s.place == place),
         )  # fmt: skip
 
     def products(self, alpha: Floats, processes: int) -> Floats:
@@ -146,7 +155,7 @@ class Responses:
             processes: J.
         """
         found = np.ones((processes, self.log_up.shape[1]))
-        for start, process in product(range(0, found.shape[1], CHUNK), self.spans):
+        for start, process in product(range(0, found.shape[1], CHUNK), self.moved):
             rows = slice(start, start + CHUNK)
             found[process, rows] = self.at(process, alpha, rows).product
         return found
@@ -162,9 +171,20 @@ class Responses:
         own = self.spans.get(process)
         if own is None:
             none = np.empty((0, self.log_up[:, rows].shape[1]))
-            return Local(np.ones(none.shape[1]), self.nuisance[:0], none, none, ())
+            return self._splined(process, alpha, rows, Local(np.ones(none.shape[1]), self.nuisance[:0], none, none, ()))
         value, first, second = self.curves(alpha, own, rows)
-        return self._crossed(process, alpha, rows, Local(value.prod(axis=0), self.nuisance[own], first, second, ()))
+        local = Local(value.prod(axis=0), self.nuisance[own], first, second, ())
+        return self._splined(process, alpha, rows, self._crossed(process, alpha, rows, local))
+
+    @cached_property
+    def moved(self) -> list[int]:
+        """List the processes that respond to anything."""
+        return sorted({*self.spans, *(spline.process for spline in self.splines)})
+
+    @cached_property
+    def places(self) -> Ints:
+        """Name the coordinates to which some process responds: nuisance parameters, then parameters of the simulation."""
+        return np.unique([*self.nuisance, *(spline.place for spline in self.splines)]).astype(np.intp)
 
     @cached_property
     def spans(self) -> dict[int, slice]:
@@ -201,6 +221,17 @@ class Responses:
             for whole, part in zip(found, parts, strict=True):
                 whole[which] = part
         return found
+
+    def _splined(self, process: int, alpha: Floats, rows: slice, local: Local) -> Local:
+        for spline in (one for one in self.splines if one.process == process):
+            log, first, second = spline.at(float(alpha[spline.place]), rows)
+            local = local._replace(
+                product=local.product * np.exp(log),
+                nuisance=np.append(local.nuisance, spline.place),
+                first=np.concatenate([local.first, first[None]]),
+                second=np.concatenate([local.second, second[None]]),
+            )
+        return local
 
     def _crossed(self, process: int, alpha: Floats, rows: slice, local: Local) -> Local:
         if not len(self.pairs):

@@ -61,10 +61,11 @@ def predicted(likelihood: Likelihood, theta: Floats, sample: Ints) -> Predicted:
 
 def _predicted(likelihood: Likelihood, theta: Floats, tables: Sequence[Table], sample: Ints) -> Predicted:
     """Weight the simulated events of a region, given by the tables of its events and of its total."""
-    f, alpha = likelihood.rates.multiply(theta, second=False), likelihood.alpha(theta)
+    rates = likelihood.rates
+    f, alpha = rates.multiply(theta, second=False), rates.moved(theta)
     events, total = tables
     scale = events.scale(alpha)
-    weight, slopes = np.zeros(len(sample)), np.zeros((len(theta), len(sample)))
+    weight, slopes = np.zeros(len(sample)), np.zeros((rates.physics + len(alpha), len(sample)))
     for simulation in events.simulation:
         j = simulation.process
         share, local = simulation.simulated(alpha)
@@ -75,7 +76,7 @@ def _predicted(likelihood: Likelihood, theta: Floats, tables: Sequence[Table], s
         moves[local.nuisance] += local.first
         weight[own] = f.value[j] * whole
         slopes[:, own] = np.concatenate([f.slopes[:, j, None] * whole, f.value[j] * whole * moves])
-    return Predicted(weight, slopes)
+    return Predicted(weight, rates.folded(slopes))
 
 
 def asimov(likelihood: Likelihood, theta: Floats, sample: Ints, gammas: Sequence[Floats] = ()) -> Likelihood:

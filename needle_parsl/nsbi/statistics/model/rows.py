@@ -111,12 +111,15 @@ class Table:
         """Keep some rows, with other counts."""
         return replace(self, y=self.y[:, rows], responses=self.responses.take(rows), rate=self.rate[rows], count=count)
 
-    def turning(self, f: Multipliers, looked: Floats, nuisances: int, steep: float) -> npt.NDArray[np.bool_]:
+    def turning(
+        self, f: Multipliers, looked: Floats, start: Floats, nuisances: int, steep: float
+    ) -> npt.NDArray[np.bool_]:
         """Say along which nuisance parameters, each moved alone, the yield of a process, or of all at f, goes down to both sides, or up.
 
         Args:
             f: The multipliers.
             looked: Values of alpha, shape (X,).
+            start: The nominal coordinates of responses, shape (K + S,), of which the last ones stay.
             nuisances: K.
             steep: Smallest slope of ln yield that counts.
         """
@@ -129,7 +132,8 @@ class Table:
             found[responses.nuisance] |= _both_signs(slopes, values, steep)
         if self.kind == "events":
             return found
-        points = [[self.point(f, x * own) for own in np.eye(nuisances)] for x in looked]
+        away = np.eye(nuisances, len(start))
+        points = [[self.point(f, start + x * own) for own in away] for x in looked]
         values = np.array([[at.density.sum() for at in line] for line in points]).reshape(len(looked), nuisances)
         slopes = np.array([[at.slopes[len(f.slopes) + k].sum() for k, at in enumerate(line)] for line in points])
         return found | _both_signs(slopes.reshape(values.shape), values, steep)
@@ -171,6 +175,11 @@ class Table:
             np.multiply.at(value, j, gain.value[:, 0])
             first[j, k] = gain.slope[:, 0]
             bends[j, k, k] = gain.bend[:, 0]
+        for spline in self.gains.splines:
+            log, slope, bend = (float(part[0]) for part in spline.at(float(alpha[spline.place])))
+            value[spline.process] *= np.exp(log)
+            first[spline.process, spline.place] += slope
+            bends[spline.process, spline.place, spline.place] += bend
         for simulation in self.simulation:
             place, z = simulation.process, simulation(alpha, second=second)
             value[place] /= z.value

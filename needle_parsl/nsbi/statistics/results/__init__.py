@@ -45,6 +45,12 @@ from needle_parsl.nsbi.statistics.results.replicas import (
     Scatter,
     ScatterBin,
 )
+from needle_parsl.nsbi.statistics.results.residuals import (
+    LargestRatios,
+    RatioTails,
+    Residuals,
+    ResidualShift,
+)
 from needle_parsl.nsbi.statistics.results.scans import (
     Pieces,
     PlanePoint,
@@ -89,6 +95,7 @@ __all__ = [
     "Impacts",
     "Injection",
     "InjectionTests",
+    "LargestRatios",
     "LimitInflation",
     "Limits",
     "Linearity",
@@ -110,8 +117,11 @@ __all__ = [
     "ProfilePlane",
     "ProfileScan",
     "RatioScale",
+    "RatioTails",
     "RegionCounts",
     "Replicas",
+    "ResidualShift",
+    "Residuals",
     "ReturnedParameter",
     "ScanPoint",
     "Scatter",

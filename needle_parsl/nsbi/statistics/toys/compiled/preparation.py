@@ -65,6 +65,8 @@ def unsupported(likelihood: Likelihood) -> str:
     """Say what of a likelihood compiled fits do not know; empty if they know all."""
     if any(len(table.responses.pairs) for table in likelihood.tables):
         return "cross terms of nuisance parameters"
+    if likelihood.rates.simulated:
+        return "parameters of the simulation"
     steps = [tree for row in _trees(likelihood.rates) for tree in row]
     known = all(operation in OPERATIONS for tree in steps for operation in _operations(tree))
     return "" if known else "a function in a multiplier"
