@@ -45,6 +45,7 @@ generate = "physics.py:background"
 yield = 700.0
 [samples.background.variations.width]
 up = { generate = "physics.py:wider" }
+one_sided = "mirror"
 [ratios]
 reference = ["background"]
 targets = ["signal", "background"]
@@ -75,7 +76,8 @@ background = "1"
 
 
 def test_parameter_of_the_simulation_of_the_page(tmp_path: Path) -> None:
-    plain = GENERATED.replace('[samples.background.variations.width]\nup = { generate = "physics.py:wider" }\n', "")
+    head, _, rest = GENERATED.partition("[samples.background.variations.width]")
+    plain = head + rest[rest.index("[ratios]") :]
     loaded = load(written(tmp_path, plain + example("Parameters of the simulation")))
     assert loaded.analysis.simulated == ("mass",)
     assert loaded.analysis.model.parameters["mass"].knots() == (120.0, 122.5, 125.0, 127.5, 130.0)

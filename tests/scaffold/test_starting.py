@@ -108,7 +108,7 @@ def test_nothing_is_overwritten(inside: Needle, tmp_path: Path, how: list[str]) 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["new"], "say either --data FILE... or --from APP; the apps are gaussian"),
+        (["new"], "say either --data FILE... or --from APP; the apps are channels"),
         (["new", "--from", "gausian"], 'there is no app "gausian"'),
         (["new", "a.root"], "say either --data"),
         (["new", "--from", "gaussian", "--data", "a.root"], "say either --data"),

@@ -87,7 +87,7 @@ def test_plan_says_why_the_trainer_is_needed(
 ) -> None:
     """What the trial of the network answers is in `tests/nsbi/training/test_engines.py`; a trial brings Lightning, for ten seconds."""
     ask = programs.ask
-    answer = {"problems": [], "notes": [], "code": {}, "engine": "lightning", "reason": "it overrides a hook"}
+    answer = {"problems": [], "notes": [], "code": {}, "engine": "lightning", "reason": "it overrides a hook", "space": []}
     monkeypatch.setattr(programs, "ask", lambda *a: dict(answer) if programs.TRIAL in a else ask(*a))
     planned = inside("plan", small_inputs, *network("physics.py:Hooked"))
     assert "engine: lightning, since it overrides a hook" in planned.out, planned
