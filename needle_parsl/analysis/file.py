@@ -9,7 +9,7 @@ from pathlib import Path
 
 from needle_parsl import kinds, reading
 from needle_parsl.addresses import is_remote
-from needle_parsl.analysis import lists, recommended, regions, rules, unused
+from needle_parsl.analysis import lists, morphing, recommended, regions, rules, unused
 from needle_parsl.analysis.tables import Analysis
 from needle_parsl.analysis.tables.stages import MADE, following
 from needle_parsl.errors import InputError, Problem
@@ -76,6 +76,9 @@ def _checked(analysis: Analysis, reader: TableReader) -> Analysis:
     """Hold the tables of an analysis against each other, and fill in what depends on other keys."""
     analysis = lists.resolved(analysis, reader.complain)
     analysis = replace(analysis, stages=following(analysis.stages))
+    analysis = morphing.expanded(analysis, reader.complain)
+    for key, message in morphing.doubts(analysis):
+        reader.warn(key, message)
     rules.check(analysis, reader.complain)
     for key, message in unused.found(analysis):
         reader.warn(key, message)

@@ -10,6 +10,7 @@ from pathlib import Path
 import typer
 
 from needle_parsl import summary as summaries
+from needle_parsl.analysis import morphing
 from needle_parsl.cli import answers, drivers, failures, json_output, preparation, progress, remote, terminal
 from needle_parsl.cli.options import (
     AnalysisFile,
@@ -66,6 +67,7 @@ def plan_command(
     else:
         terminal.warned(prepared.loaded.warnings)
         terminal.explained(prepared)
+        terminal.noted(morphing.notes(prepared.loaded.analysis))
         terminal.planned(facts)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from needle_parsl import scaffold
-from needle_parsl.analysis import extras, read
+from needle_parsl.analysis import extras, morphing, read
 from needle_parsl.cli import json_output, terminal
 from needle_parsl.cli.options import AnalysisFile, App, DataFile, Json, Settings
 from needle_parsl.errors import InputError, Problem
@@ -65,11 +65,12 @@ def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = Fal
             raise typer.Exit(2) from error
         raise
     warnings = [asdict(warning) for warning in loaded.warnings]
+    notes = [*looked.notes, *morphing.notes(loaded.analysis), *extras.wished()]
     facts = {
         "ok": True,
         "problems": [],
         "warnings": warnings,
-        "notes": [*looked.notes, *extras.wished()],
+        "notes": notes,
         "files": dict(looked.files),
         "exact": inputs.exact,
     }
@@ -79,4 +80,4 @@ def check(analysis: AnalysisFile, settings: Settings = None, as_json: Json = Fal
         terminal.warned(loaded.warnings)
         files = {**looked.files, **(own.files if own else {})}
         first = bool(stage_rules.first(loaded.analysis))
-        terminal.checked(loaded.path, len(files), [*looked.notes, *extras.wished()], first=first)
+        terminal.checked(loaded.path, len(files), notes, first=first)

@@ -54,10 +54,15 @@ ERR = Plain(soft_wrap=True, highlight=False, markup=False, stderr=True)
 
 def checked(path: Path, files: int, notes: Sequence[str], *, first: bool = False) -> None:
     """Say that an analysis is in order, what was seen beside, and whether events are looked at only when the first stages are done."""
-    for note in notes:
-        OUT.print(f"note: {note}")
+    noted(notes)
     later = "; events are looked at when the first stages are done" if first else ""
     OUT.print(f"{path}: no mistakes found ({files} input files looked at{later})")
+
+
+def noted(notes: Sequence[str]) -> None:
+    """Say what was seen and is no mistake."""
+    for note in notes:
+        OUT.print(f"note: {note}")
 
 
 def warned(warnings: Sequence[Problem | str]) -> None:

@@ -42,17 +42,15 @@ def wanted(analysis: Analysis) -> Iterator[WantedColumns]:
     """List what is read from files; what cannot be told, because of a mistake, is left out."""
     used = dict.fromkeys((*analysis.model.processes, *analysis.ratios.targets, *analysis.ratios.reference))
     for name in [name for name in used if name in analysis.samples]:
-        sample, key = analysis.samples[name], f"samples.{name}"
-        yield _wanted(analysis, name, key, sample, (f"{key}.tree", f"{key}.weight"))
+        sample, (key, weight) = analysis.samples[name], analysis.keys_of(name)
+        yield _wanted(analysis, name, key, sample, (f"{key}.tree", weight))
         for nuisance, variation in sample.variations.items():
             for side, source in (("up", variation.up), ("down", variation.down)):
                 if source is not None and nuisance in analysis.model.nuisances and name in analysis.model.processes:
                     at = f"{key}.variations.{nuisance}.{side}"
-                    own = (at if source.tree else key, at if source.weight != "" else key)
+                    own = (f"{at if source.tree else key}.tree", f"{at}.weight" if source.weight != "" else weight)
                     store = Density(name, nuisance, side).name
-                    yield _wanted(
-                        analysis, store, at, completed(sample, source), (f"{own[0]}.tree", f"{own[1]}.weight")
-                    )
+                    yield _wanted(analysis, store, at, completed(sample, source), own)
     if data := analysis.data():
         yield _wanted(analysis, OBSERVED, "fit.data", data, ("fit.data.tree", "fit.data.weight"))
 
@@ -67,7 +65,7 @@ def _wanted(analysis: Analysis, store: str, key: str, source: Sample | Data, own
     texts = {"features.selection": features.selection}
     texts |= {own[1]: source.weight if isinstance(source.weight, str) else ""}
     if isinstance(source, Sample):
-        texts |= {f"samples.{store.partition('.')[0]}.selection": source.selection}
+        texts |= {f"{analysis.keys_of(store.partition('.')[0])[0]}.selection": source.selection}
         texts |= {f"ratios.joint.{known.ratio}": known.text for known in joint(analysis, store)}
     if store.partition(".")[0] in (*analysis.model.processes, OBSERVED):
         for name, region in analysis.model.regions.items():

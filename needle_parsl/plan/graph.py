@@ -14,6 +14,7 @@ from needle_parsl.plan import (
     events,
     inference,
     learning,
+    morphing,
     own_stages,
     packing,
     precision,
@@ -116,6 +117,7 @@ def _fitted(graph: Graph, stores: Mapping[str, Task], learned: Learned, events: 
     if not graph.analysis.simulated:
         closing += residuals.measure(graph, events.asimov, learned.checks, learning.against(graph.analysis))
     measured = inference.measure(graph, start, _thrower(graph, learned.estimators), redone)
+    morphing.add(graph, start, measured, stores)
     again = replicas.replicas(graph, resampled, repeated, measured.learned())
     enough = [precision.measure(graph, events.asimov, measured.fits, again, learned.ratios, stores)] if single else []
     _report(graph, stores, learned.ratios, learned.packs, [*learned.checks, *closing, *enough], measured, again)
@@ -137,6 +139,7 @@ def _counted_alone(graph: Graph, stores: Mapping[str, Task]) -> None:
     """Plan an analysis of binned regions alone."""
     counts = [_count(graph, name, stores) for name in graph.analysis.model.regions]
     measured = inference.measure(graph, Datasets({}, counts), None, {})
+    morphing.add(graph, Datasets({}, counts), measured, stores)
     _report(graph, stores, [], {}, [], measured, None)
 
 

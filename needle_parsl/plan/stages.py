@@ -144,6 +144,7 @@ ALL = (
     Stage(name="regions", version=1, place="fits/{}.json", work=f"{_TASKS}.regions:compare", section=True),
     Stage(name="fit", version=8, place="fits/{}.json", work=f"{_TASKS}.fits:fit"),
     Stage(name="interval", version=7, place="fits/{}.json", work=f"{_TASKS}.fits:interval"),
+    Stage(name="morphing", version=1, place="fits/{}.json", work=f"{_TASKS}.morphing:describe", section=True),
     Stage(name="breakdown", version=1, place="fits/{}.json", work=f"{_TASKS}.fits:breakdown"),
     Stage(name="residuals", version=1, place="fits/{}.json", work=f"{_TASKS}.fits:residuals"),
     Stage(name="replica", version=2, place="bootstrap/{}.h5", work=f"{_TASKS}.replicas:replica", networked=True),

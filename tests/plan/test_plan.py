@@ -38,6 +38,25 @@ def test_counts(small_inputs: Path) -> None:
     }  # fmt: skip
 
 
+MORPHED = (
+    "model.processes={}", "model.parameters={ c = { nominal = 0.0, bounds = [-1.0, 1.0] } }", "ratios.targets=[]",
+    "model.morphing={ parameters = ['c'], order = 1, linear = true, basis = { signal = {}, background = { c = 1.0 } } }",
+)  # fmt: skip
+
+
+def test_linear_terms_are_fitted_beside_all(small_inputs: Path) -> None:
+    made = build(small_inputs, *MORPHED, "fit.limit=0.95")
+    names = [(task.stage.name, task.name) for task in made.tasks]
+    linear = {"fit": ["observed_linear", "asimov_linear"], "interval": ["scan_linear", "limits_linear"]}
+    for stage, own in linear.items():
+        assert {(stage, name) for name in own} <= set(names)
+    assert ("morphing", "morphing") in names
+    (fit,) = (task.spec for task in made.tasks if task.name == "asimov_linear")
+    assert dict(fit.truth) == {"signal": "1 - c", "background": "c"}
+    without = build(small_inputs, *(text.replace("linear = true", "linear = false") for text in MORPHED))
+    assert not [task.name for task in without.tasks if task.name.endswith("_linear")]
+
+
 TOYS = ("toys.count=25", "toys.block=10", "toys.at=[{mu=0.5}, {}]")
 NEYMAN = ("intervals.method='neyman'", "intervals.grid=[0.5, 1.0, 2.0]", "intervals.toys_per_point=20")
 

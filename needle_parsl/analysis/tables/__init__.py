@@ -24,6 +24,8 @@ from needle_parsl.analysis.tables.model import (
     WALL,
     Binning,
     Model,
+    Morphing,
+    MorphingBasis,
     Nuisance,
     Parameter,
     Region,
@@ -60,6 +62,8 @@ __all__ = [
     "Intervals",
     "MemberSettings",
     "Model",
+    "Morphing",
+    "MorphingBasis",
     "Nuisance",
     "OwnStage",
     "Parameter",
@@ -123,6 +127,9 @@ class Analysis:
     stated: str | None = field(default=None, metadata=DERIVED)
     """The selection of the events that stated yields are of; None where these are those of the region itself. No key, either."""
 
+    basis: MorphingBasis | None = field(default=None, metadata=DERIVED)
+    """What `[model.morphing]` comes to; None without. No key, either: `analysis.morphing` makes it."""
+
     @property
     def stages_alone(self) -> bool:
         """Whether there is nothing but stages of the user's."""
@@ -148,6 +155,12 @@ class Analysis:
     def reference_of(self, target: str) -> bool:
         """Whether a target is the reference itself, so that its ratio is 1."""
         return self.ratios.reference == (target,)
+
+    def keys_of(self, sample: str) -> tuple[str, str]:
+        """Give the keys at which the file says a sample and its weight; those of a process with shared events are not in `[samples]`."""
+        if self.basis is not None and sample in self.basis.columns:
+            return f"samples.{self.basis.sample}", f"model.morphing.weight_columns.{self.basis.columns[sample]}"
+        return f"samples.{sample}", f"samples.{sample}.weight"
 
     def parametrised(self, sample: str) -> bool:
         """Whether the events of a sample have parameters as inputs of networks."""

@@ -120,19 +120,63 @@ class Region:
     """Keys of `[ensemble]` that are others in an unbinned region. Example: `{ combine = "mean_ratio" }`."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Morphing:
+    """`[model.morphing]`: a process whose rate is a polynomial in parameters, as in an effective field theory, from samples at some of their values."""
+
+    parameters: tuple[str, ...]
+    """Those of `[model] parameters` in which it is a polynomial. All of them 0 is the Standard Model. Example: `["cW", "cHq3"]`."""
+    order: int = field(default=2, metadata=within(1, 8))
+    """The highest total power: 2 for the square of an amplitude with one insertion of an operator, 4 for two insertions. Unit: none."""
+    basis: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Samples, each with the values at which it was simulated; 0 where one is left out. Their multipliers are made by needle.
+    Unit: those of the parameters. Example: `{ sm = {}, cw_1 = { cW = 1.0 }, cw_2 = { cW = 2.0 } }`."""
+    sample: str = ""
+    """Instead of `basis`, a sample whose events have weights for several values. Example: `"vh"`."""
+    weight_columns: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Columns that multiply the weight of `sample`, each with the values that it is for. The processes are called `vh-w_sm` and so on.
+    Unit: those of the parameters. Example: `{ w_sm = {}, w_cw_1 = { cW = 1.0 }, w_cw_2 = { cW = 2.0 } }`."""
+    linear: bool = False
+    """Whether a fit, a scan and limits without the terms of second and higher order are made, too: `fits/asimov_linear.json` and so on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MorphingBasis:
+    """What `[model.morphing]` comes to. No table: `analysis.morphing` makes it."""
+
+    parameters: tuple[str, ...]
+    points: dict[str, dict[str, float]]
+    """The processes, with the values of the parameters at which each was simulated."""
+    left_out: tuple[str, ...]
+    """Samples or columns that were offered, and that the best basis does without."""
+    monomials: tuple[str, ...]
+    condition: float
+    """Of the matrix of monomials at the points, in the norm of row sums, with parameters in units of their largest value."""
+    spread: float
+    """Mean over the bounds of the sum of squared multipliers."""
+    sample: str = ""
+    """Whose events they all are; empty for samples of their own."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """By process its column of weights, where they share events."""
+    linear: dict[str, str] = field(default_factory=dict)
+    """Multipliers without terms of second and higher order, by process; empty where they are not asked for."""
+
+
 @dataclass(frozen=True)
 class Model:
     """`[model]`: the statistical model."""
 
     parameters: dict[str, Parameter]
     """The physics parameters, by name. Example: `{ mu = { nominal = 1.0, bounds = [0.0, 5.0] } }`."""
-    processes: dict[str, str | float]
-    """For each sample in the data its multiplier, an expression in the parameters.
+    processes: dict[str, str | float] = field(default_factory=dict)
+    """For each sample in the data its multiplier, an expression in the parameters; those of `[model.morphing]` come by themselves.
     Example: `{ signal = "mu", background = "1" }`."""
     nuisances: dict[str, Nuisance] = field(default_factory=dict)
     """The nuisance parameters, by name. Example: `{ jes = {} }`."""
     regions: dict[str, Region] = field(default_factory=dict)
     """Regions beside the events that `[features]` selects, by name."""
+    morphing: Morphing | None = field(default=None, metadata=LATER)
+    """A process whose rate is a polynomial in parameters, such as Wilson coefficients (docs/statistics.md)."""
 
     def groups(self) -> dict[str, tuple[str, ...]]:
         """List the nuisance parameters of each group: `other` holds those without one; without any group each is on its own."""

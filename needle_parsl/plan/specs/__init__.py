@@ -22,6 +22,7 @@ from needle_parsl.plan.specs.fits import (
     Interval,
     LimitsSpec,
     MixtureSpec,
+    MorphingSection,
     PlaneRows,
     ReplicaFit,
     Resampling,
@@ -78,6 +79,7 @@ Inference = (
     | ImpactsSpec
     | BreakdownSpec
     | LimitsSpec
+    | MorphingSection
     | ToysSpec
     | Neyman
     | CoverageSpec
@@ -210,6 +212,7 @@ __all__ = [
     "MemberSpec",
     "Merge",
     "MixtureSpec",
+    "MorphingSection",
     "Named",
     "NetworksSection",
     "Neyman",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from needle_parsl.analysis import Model, Plane, Scan
+from needle_parsl.analysis import Model, MorphingBasis, Plane, Scan
 from needle_parsl.densities import Density, Shape
 from needle_parsl.plan.keys import IF_SAID
 from needle_parsl.plan.specs.networks import Combine, Normalise, Splitting
@@ -111,9 +111,23 @@ class FitSpec:
     blinding: Blinding | None = field(default=None, metadata=IF_SAID)
     """Given where what is written of the fit is shifted; the likelihood is the same."""
 
+    truth: tuple[tuple[str, str | float], ...] = field(default=(), metadata=IF_SAID)
+    """Multipliers of the processes in Asimov data, where they are not those of the model."""
+
     def alone(self) -> FitSpec:
         """Fit the first unbinned region without the others."""
         return replace(self, unbinned=self.unbinned[:1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class MorphingSection:
+    """Show the basis of a process that is a polynomial in parameters, and its fit beside that of the linear terms alone."""
+
+    fit: FitSpec
+    basis: MorphingBasis
+    poi: str
+    limits: bool
+    """Whether there are upper limits."""
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ def weighted(spec: specs.FitSpec, found: Dataset, where: str = "") -> Dataset:
         found: The simulated events.
         where: In which region, for the message.
     """
-    rates = Rates.build(spec.model)
+    rates = Rates.build(replace(spec.model, processes=dict(spec.truth)) if spec.truth else spec.model)
     factors = dict(zip(rates.processes, rates.factors(rates.start)[0].tolist(), strict=True))
     expected = sum(factor * found.yields[process] for process, factor in factors.items())
     if expected <= 0:

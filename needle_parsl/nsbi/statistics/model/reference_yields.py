@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations, product
 
 import numpy as np
 import numpy.typing as npt
@@ -40,9 +42,26 @@ class ReferenceYields:
         points = [nominal]
         for name, parameter in table.parameters.items():
             points += [{**nominal, name: float(value)} for value in np.linspace(*parameter.bounds, BETWEEN + 1)]
+        mean = _mean(rates, points)
+        if (mean <= SMALLEST * mean.max()).any():  # as that of c_1 c_2, which needs two parameters at once
+            points += [nominal | corner for corner in _corners(table)]
+            mean = _mean(rates, points)
         unique = tuple({tuple(point.values()): point for point in points}.values())
-        mean = np.mean([np.abs(_multipliers(rates, point)) for point in unique], axis=0)
         return ReferenceYields(np.maximum(mean, SMALLEST * mean.max()), unique)
+
+
+def _mean(rates: Rates, points: Sequence[dict[str, float]]) -> Floats:
+    """Give the mean of |f_j| over different points."""
+    unique = {tuple(point.values()): point for point in points}.values()
+    found: Floats = np.mean([np.abs(_multipliers(rates, point)) for point in unique], axis=0)
+    return found
+
+
+def _corners(table: ModelTable) -> Iterator[dict[str, float]]:
+    """Give the bounds of each two parameters."""
+    for pair in combinations(table.parameters.items(), 2):
+        for values in product(*(parameter.bounds for _, parameter in pair)):
+            yield {name: float(value) for (name, _), value in zip(pair, values, strict=True)}
 
 
 def _multipliers(rates: Rates, point: dict[str, float]) -> Floats:
