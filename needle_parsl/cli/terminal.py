@@ -253,6 +253,15 @@ def _result(found: Summary) -> None:
     for level, methods in found.quoted_intervals.items():
         for method, shown in methods.items():
             OUT.print(f"{100 * float(level):g} % {method} interval: {shown}")
+    for own in (found.further or {}).values():
+        level, methods = next(iter(own.quoted_intervals.items()))
+        quoted = ", ".join(f"{100 * float(level):g} % {method} interval: {shown}" for method, shown in methods.items())
+        OUT.print(f"{own.result} ({kind}); {quoted}", style="bold")
+    pairs = [
+        (a, b, x) for a, row in (found.correlations or {}).items() for b, x in row.items() if a < b and x is not None
+    ]
+    if pairs:
+        OUT.print(f"correlations: {', '.join(f'{a} and {b} {x:+.2f}' for a, b, x in pairs)}")
     for parameter, components in (found.breakdown or {}).items():
         _components(parameter, components)
     _findings(found.findings)

@@ -236,8 +236,8 @@ def _report(
         fits=tuple(task.name for task in measured.fits),
         scans=tuple(task.name for task in measured.scans),
         plane=measured.plane is not None,
-        impacts=measured.impacts is not None,
-        limits=measured.limits is not None,
+        impacts=bool(measured.impacts),
+        limits=bool(measured.limits),
         bootstrap=again is not None,
         mixture=any(isinstance(task.spec, specs.MixtureSpec) for task in checks),
         closure=any(isinstance(task.spec, specs.Closing) for task in checks),
@@ -255,6 +255,7 @@ def _report(
         precision=any(isinstance(task.spec, specs.PrecisionSpec) for task in checks),
         offset=shown.parameters if (shown := inference.blinding(analysis, measured.fits[0].name)) else (),
         breakdowns=tuple(task.name for task in measured.breakdowns),
+        further=analysis.pois()[1:],
     )
     trained = {task.name: task for tasks in packs.values() for task in tasks}
     before = [*stores.values(), *trained.values(), *checks, *measured.tasks()]

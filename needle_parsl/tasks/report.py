@@ -109,6 +109,7 @@ def _subject(root: str, spec: specs.Report, before: tuple[Record, ...]) -> Subje
         features=features,
         thresholds=spec.thresholds,
         offset=spec.offset,
+        further=spec.further,
     )
 
 
@@ -117,6 +118,10 @@ def _inference(root: str, spec: specs.Report) -> Inference:
 
     def one(kind: type[R], stage: str, name: str, *, there: bool) -> R | None:
         return kind.from_json(read_json(inputs.path(root, stage, name))) if there else None
+
+    def further(kind: type[R], what: str, *, there: bool) -> list[R]:
+        names = [f"{what}.{poi}" for poi in spec.further] if there else []
+        return [kind.from_json(read_json(inputs.path(root, "interval", name))) for name in names]
 
     belt = read_belt(read_json(inputs.path(root, "neyman", "neyman"))) if spec.belt else None
     return Inference(
@@ -135,6 +140,8 @@ def _inference(root: str, spec: specs.Report) -> Inference:
         precision=one(PrecisionLaw, "precision", "precision", there=spec.precision),
         breakdowns=[Breakdown.from_json(read_json(inputs.path(root, "breakdown", name))) for name in spec.breakdowns],
         no_belt=belt.reason if isinstance(belt, NoBelt) else "",
+        further_impacts=further(Impacts, "impacts", there=spec.impacts),
+        further_limits=further(Limits, "limits", there=spec.limits),
     )
 
 

@@ -34,11 +34,8 @@ def _parameters(analysis: Analysis, complain: Complain) -> None:
                 f"model.parameters.{name}.background",
                 f"{parameter.background:g} leaves the bounds [{low:g}, {high:g}]; it is the value without a signal, and limits lie above it",
             )
-    pois = interesting(analysis)
-    if not pois:
+    if not interesting(analysis):
         complain("model.parameters", 'has no parameter with role = "poi"')
-    for name in pois[1:]:
-        complain(f"model.parameters.{name}", f'only {pois[0]} can have an interval; give {name} role = "free"')
 
 
 def _processes(analysis: Analysis, complain: Complain) -> None:

@@ -158,6 +158,11 @@ class Analysis:
             return self.fit.scan.parameter
         return next(name for name, parameter in self.model.parameters.items() if parameter.role == "poi")
 
+    def pois(self) -> tuple[str, ...]:
+        """Name the parameters of interest, that of `poi` first; one that `intervals.parameter` names stands in the place of a single other."""
+        named = [name for name, parameter in self.model.parameters.items() if parameter.role == "poi"]
+        return tuple(dict.fromkeys([self.poi(), *named])) if len(named) > 1 else (self.poi(),)
+
     def grid(self) -> tuple[float, ...]:
         """List the values at which the Neyman construction throws toys, ascending; none without it."""
         if self.intervals.method != "neyman" or self.intervals.grid is None:

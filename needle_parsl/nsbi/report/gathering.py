@@ -98,6 +98,13 @@ class Subject:
     """Where checks of ratios turn."""
     offset: tuple[str, ...] = ()
     """Parameters that are shifted by a hidden offset in fits to data."""
+    further: tuple[str, ...] = ()
+    """Parameters of interest beside `poi`."""
+
+    @property
+    def pois(self) -> tuple[str, ...]:
+        """Name all parameters of interest."""
+        return (self.poi, *self.further)
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ class Inference:
     fits: Mapping[str, FitResult]
     """By name."""
     scans: Mapping[str, ProfileScan]
-    """By name."""
+    """By name; of a further parameter of interest as `scan.NAME`."""
     plane: ProfilePlane | None
     """A scan of two parameters."""
     impacts: Impacts | None
@@ -147,6 +154,9 @@ class Inference:
     """Of the error of each parameter of interest, the headline's first."""
     no_belt: str = ""
     """Why there is no Neyman construction, where one was asked for."""
+    further_impacts: Sequence[Impacts] = ()
+    """On further parameters of interest, as those below."""
+    further_limits: Sequence[Limits] = ()
 
 
 @dataclass(frozen=True)
@@ -233,6 +243,10 @@ class Facts:
     def scan(self) -> ProfileScan:
         """The headline scan."""
         return self.inference.scans["scan"]
+
+    def scans_of(self, parameter: str) -> dict[str, ProfileScan]:
+        """Give the scans of a parameter by what they are: `scan`, `scan_statistical`, `scan_asimov`, `scan_exact`."""
+        return {name.partition(".")[0]: own for name, own in self.inference.scans.items() if own.parameter == parameter}
 
     @property
     def binned(self) -> bool:

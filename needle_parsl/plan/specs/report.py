@@ -59,5 +59,7 @@ class Report:
     """Whether the precision of the networks was measured."""
     breakdowns: tuple[str, ...] = field(default=(), metadata=IF_SAID)
     """Names of the breakdowns of errors, that of the headline's parameter first."""
+    further: tuple[str, ...] = field(default=(), metadata=IF_SAID)
+    """Further parameters of interest: of each, files of its name stand beside those of the headline's."""
     offset: tuple[str, ...] = field(default=(), metadata=IF_SAID)
     """Parameters that are shifted by a hidden offset in fits to data."""

@@ -36,6 +36,9 @@ class FigureEntry:
 
 
 FIGURES = {
+    "interest": FigureEntry(
+        "summary", "Correlations of the parameters of interest in the headline fit.", fits.interest, lambda f: bool(f.subject.further),
+    ),
     "likelihood": FigureEntry(
         "likelihood", "Profile likelihood ratio, with the confidence intervals of the headline scan; thresholds from chi-squared, scaled for "
         "the uncertainty of ensemble weights.", likelihoods.likelihood
@@ -45,7 +48,7 @@ FIGURES = {
         likelihoods.plane, lambda f: f.inference.plane is not None,
     ),
     "impacts": FigureEntry(
-        "fits", "Pulls of the nuisance parameters, and how far each moves the parameter of interest; the largest on top, above "
+        "fits", "Pulls of the nuisance parameters, and how far each moves each parameter of interest; the largest on top, above "
         "them, in red, those that are at a bound.",
         fits.impacts, lambda f: bool(f.inference.impacts),
     ),
