@@ -146,11 +146,13 @@ class Summary(JsonRecord):
     """Further parameters of interest, by name; None, and not in the file, where there are none, as that below."""
     correlations: Mapping[str, Mapping[str, float | None]] | None = None
     """Of the parameters of interest in the headline fit; None where one has no error."""
+    neyman_region: Mapping[str, Mapping[str, Sequence[float]]] | None = None
+    """By level the smallest and the largest value of each of two parameters in their Neyman region; None, and not in the file, without one."""
 
     def to_json(self) -> Json:
         """Give the object, with the numbers of fits side by side."""
         written = super().to_json()
-        there = {name: getattr(self, name) is not None for name in ("breakdown", "further", "correlations")}
+        there = {name: getattr(self, name) is not None for name in LATER}
         for name in (name for name, given in {**there, "offset": bool(self.offset)}.items() if not given):
             del written[name]
         fits = {f"{name}_{key}": number for name, own in self.fits.items() for key, number in vars(own).items()}
@@ -187,6 +189,8 @@ def read(found: Mapping[str, Any]) -> Summary | StagesSummary:
     return (Summary if "parameter" in found else StagesSummary).from_json(found)
 
 
+LATER = ("breakdown", "further", "correlations", "neyman_region")
+"""Keys that are in the file where they are not None."""
 EXACT = ("exact_shift", "exact_error_ratio")
 
 

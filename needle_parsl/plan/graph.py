@@ -256,6 +256,7 @@ def _report(
         offset=shown.parameters if (shown := inference.blinding(analysis, measured.fits[0].name)) else (),
         breakdowns=tuple(task.name for task in measured.breakdowns),
         further=analysis.pois()[1:],
+        region=measured.region is not None,
     )
     trained = {task.name: task for tasks in packs.values() for task in tasks}
     before = [*stores.values(), *trained.values(), *checks, *measured.tasks()]

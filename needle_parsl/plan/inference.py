@@ -35,9 +35,11 @@ class InferenceTasks:
     belt_toys: list[list[Task]]
     """The blocks at each value of the grid."""
     coverage: Task | None
+    region: Task | None = None
+    """Of two parameters; `belt_toys` are then those of each pair of values."""
 
     def _single(self) -> tuple[Task | None, ...]:
-        return self.plane, self.distributions, *self.impacts, *self.limits, self.belt, self.coverage
+        return self.plane, self.distributions, *self.impacts, *self.limits, self.belt, self.coverage, self.region
 
     def learned(self) -> list[specs.FitSpec]:
         """Say what is fitted with learned ratios."""
@@ -51,7 +53,9 @@ class InferenceTasks:
 
 def uses_reference(analysis: Analysis) -> bool:
     """Whether toys are thrown from the learned model, and so from events of the reference."""
-    return bool(analysis.grid()) or (analysis.toys is not None and analysis.toys.source == "model")
+    return bool(analysis.grid() or analysis.grid_of_two()) or (
+        analysis.toys is not None and analysis.toys.source == "model"
+    )
 
 
 def measure(
@@ -75,6 +79,7 @@ def measure(
     limits = _limits(graph, *(limited if hidden else (fit, [*needs, *fits[:fitted]])))
     none: tuple[Task | None, list[list[Task]]] = (None, [])
     belt, belt_toys = none if hidden else toys.belt(graph, fit, needs, datasets)
+    region, region_toys = none if hidden else toys.region(graph, fit, needs, datasets)
     coverage, thrown = toys.coverage(graph, replace(fit, dataset=ASIMOV), datasets, thrower, belt, redone)
     return InferenceTasks(
         fits=fits,
@@ -86,7 +91,8 @@ def measure(
         limits=limits,
         toys=thrown,
         belt=belt,
-        belt_toys=belt_toys,
+        belt_toys=[*belt_toys, *region_toys],
+        region=region,
         coverage=coverage,
     )
 

@@ -25,11 +25,13 @@ from needle_parsl.nsbi.statistics.results import (
     InjectionTests,
     Limits,
     Mixture,
+    NeymanRegion,
     NoBelt,
     ProfilePlane,
     ProfileScan,
     Replicas,
     read_belt,
+    read_region,
 )
 from needle_parsl.plan import Task, specs
 from needle_parsl.precision import PrecisionLaw
@@ -124,6 +126,8 @@ def _inference(root: str, spec: specs.Report) -> Inference:
         return [kind.from_json(read_json(inputs.path(root, "interval", name))) for name in names]
 
     belt = read_belt(read_json(inputs.path(root, "neyman", "neyman"))) if spec.belt else None
+    region = read_region(read_json(inputs.path(root, "neyman", "neyman_region"))) if spec.region else None
+    none = next((own.reason for own in (belt, region) if isinstance(own, NoBelt)), "")
     return Inference(
         fits={name: FitResult.from_json(read_json(inputs.path(root, "fit", name))) for name in spec.fits},
         scans={name: ProfileScan.from_json(read_json(inputs.path(root, "interval", name))) for name in spec.scans},
@@ -139,7 +143,8 @@ def _inference(root: str, spec: specs.Report) -> Inference:
         closure=one(InjectionTests, "interval", "closure", there=spec.closure),
         precision=one(PrecisionLaw, "precision", "precision", there=spec.precision),
         breakdowns=[Breakdown.from_json(read_json(inputs.path(root, "breakdown", name))) for name in spec.breakdowns],
-        no_belt=belt.reason if isinstance(belt, NoBelt) else "",
+        no_belt=none,
+        region=region if isinstance(region, NeymanRegion) else None,
         further_impacts=further(Impacts, "impacts", there=spec.impacts),
         further_limits=further(Limits, "limits", there=spec.limits),
     )

@@ -1,4 +1,4 @@
-"""Two parameters of interest as a whole run: intervals, scans, impacts, limits and the breakdown of each, and their plane."""
+"""Two parameters of interest as a whole run: intervals, scans, impacts, limits and the breakdown of each, their plane and Neyman region."""
 
 from __future__ import annotations
 
@@ -86,8 +86,31 @@ def test_two_parameters_have_a_plane_of_their_own(tmp_path: Path) -> None:
     assert not names(alone, specs.PlaneRows)
 
 
+REGION = """
+[intervals]
+method = "neyman"
+toys_per_point = 60
+grid = { mu = { start = 0.6, stop = 1.4, points = 6 }, k = { start = 0.4, stop = 1.6, points = 5 } }
+"""
+
+
+def test_region_has_toys_at_each_pair(tmp_path: Path) -> None:
+    analysis = load(folder(tmp_path, TWO + REGION)).analysis
+    files = {name: (plan.File(path=name, digest=name, borders=(0, 10)),) for name in plan.sources(analysis)}
+    made = plan.build(analysis, plan.Inputs(files=files, physics=plan.Physics("", ""), exact=False), pack=1)
+    toys = [task.of(specs.ToysSpec) for task in made.tasks if task.stage.name == "toys"]
+    assert len(toys) == 30
+    assert {toy.also for toy in toys} == {("k",)}
+    assert all(toy.profiled and toy.poi == "mu" for toy in toys)
+    (last,) = (task for task in made.tasks if task.stage.name == "neyman")
+    assert last.place == "intervals/neyman_region.json"
+    pairs = [dict(toy.truth) for toy in toys]
+    assert pairs[0] == {"mu": 0.6, "k": 0.4}
+    assert pairs[1] == pytest.approx({"mu": 0.6, "k": 0.7})
+
+
 def test_whole_run_of_two_parameters(tmp_path: Path, needle: Callable[..., Any]) -> None:
-    ended = needle("run", folder(tmp_path))
+    ended = needle("run", folder(tmp_path, TWO + REGION))
     assert ended.code == 0, ended.err
     run = tmp_path / "runs/two"
     said = [line for line in ended.out.splitlines() if line.startswith(("mu = ", "k = ", "correlations"))]
@@ -109,3 +132,12 @@ def test_whole_run_of_two_parameters(tmp_path: Path, needle: Callable[..., Any])
     assert {"interest.png", "likelihood.png", "impacts.png", "plane.png"} <= {
         p.name for p in (run / "report").iterdir()
     }
+    found = json.loads((run / "intervals/neyman_region.json").read_text())
+    for level, q in (("0.68", 2.28), ("0.95", 5.99)):
+        for n, name in enumerate(("mu", "k")):
+            low, high = found["extents"][level][name]
+            assert high - low == pytest.approx(2 * np.sqrt(q * v[n, n]), rel=0.15)
+    assert [line for line in ended.out.splitlines() if line.startswith("68 % Neyman region: mu from 0.8")]
+    assert summary["neyman_region"] == found["extents"]
+    assert "Neyman construction of two parameters" in text
+    assert (run / "report/region.png").exists()

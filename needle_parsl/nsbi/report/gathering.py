@@ -30,6 +30,7 @@ from needle_parsl.nsbi.statistics.results import (
     InjectionTests,
     Limits,
     Mixture,
+    NeymanRegion,
     ProfilePlane,
     ProfileScan,
     Replicas,
@@ -154,6 +155,8 @@ class Inference:
     """Of the error of each parameter of interest, the headline's first."""
     no_belt: str = ""
     """Why there is no Neyman construction, where one was asked for."""
+    region: NeymanRegion | None = None
+    """The Neyman construction of two parameters."""
     further_impacts: Sequence[Impacts] = ()
     """On further parameters of interest, as those below."""
     further_limits: Sequence[Limits] = ()

@@ -54,6 +54,7 @@ def summarise(facts: Facts) -> Summary:
         breakdown=_breakdown(inference) if inference.breakdowns else None,
         further={name: _further(facts, name) for name in facts.subject.further} or None,
         correlations=headline.correlations(facts) or None,
+        neyman_region=inference.region.extents if inference.region else None,
     )
 
 

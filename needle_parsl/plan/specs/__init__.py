@@ -58,7 +58,7 @@ from needle_parsl.plan.specs.stores import (
     Read,
     Share,
 )
-from needle_parsl.plan.specs.toys import CoverageSpec, Neyman, RepeatedToys, Thrower, ToysSpec
+from needle_parsl.plan.specs.toys import CoverageSpec, Neyman, NeymanPlane, RepeatedToys, Thrower, ToysSpec
 from needle_parsl.plan.stages import Stage
 
 S = TypeVar("S")
@@ -78,6 +78,7 @@ Inference = (
     | LimitsSpec
     | ToysSpec
     | Neyman
+    | NeymanPlane
     | CoverageSpec
 )
 Spec = (
@@ -210,6 +211,7 @@ __all__ = [
     "Named",
     "NetworksSection",
     "Neyman",
+    "NeymanPlane",
     "Normalise",
     "Outputs",
     "OwnCall",

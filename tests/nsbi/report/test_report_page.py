@@ -279,6 +279,7 @@ def test_page_is_written_whatever_the_numbers_are(way: str, tmp_path: Path, monk
         "breakdown",
         "correlations",
         "interest",
+        "region",
         "limits",
         "statistic",
         "pulls",

@@ -76,6 +76,11 @@ FIGURES = {
         "error, that intervals are read from. Shaded: the intervals.",
         likelihoods.belt, lambda f: f.inference.belt is not None,
     ),
+    "region": FigureEntry(
+        "interval", "p-values from toys, and the region of the Neyman construction (lines); dotted: t at chi-squared quantiles of two degrees of "
+        "freedom; points: where toys were thrown, filled where accepted at the largest level.",
+        likelihoods.region, lambda f: f.inference.region is not None,
+    ),
     "limits": FigureEntry(
         "interval", "CLs from toys, and what toys without a signal lead to expect; upper limits are where it crosses a line.",
         likelihoods.limits, likelihoods.limited,

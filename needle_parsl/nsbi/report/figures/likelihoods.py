@@ -11,6 +11,7 @@ from scipy.stats import chi2
 
 from needle_parsl.nsbi.report.figures.canvas import COLOURS, Floats, each, panels
 from needle_parsl.nsbi.report.gathering import Facts
+from needle_parsl.nsbi.statistics.intervals import neyman_region
 from needle_parsl.nsbi.statistics.results import ProfileScan
 
 if TYPE_CHECKING:
@@ -94,6 +95,32 @@ def plane(facts: Facts) -> Figure:
     axes.clabel(lines, fmt=heights, fontsize=9)
     axes.plot(found.best[x], found.best[y], "+", color=COLOURS[2], markersize=10)
     axes.set(xlabel=x, ylabel=y)
+    return figure
+
+
+def region(facts: Facts) -> Figure:
+    """Draw the region of two parameters that the data accept by toys, beside that of chi-squared."""
+    found = facts.inference.region
+    assert found is not None
+    (x, y), points, level = found.parameters, found.points, list(found.asymptotic)[-1]
+    columns = [np.unique([p.x for p in points]), np.unique([p.y for p in points])]
+    share = np.array([np.nan if p.p_value is None else p.p_value for p in points]).reshape(*map(len, columns)).T
+    figure, (axes,) = panels(1, width=6.4, height=4.4)
+    image = axes.pcolormesh(*columns, share, cmap="Blues", vmin=0, vmax=1, shading="nearest", rasterized=True)
+    figure.colorbar(image, ax=axes, label="p-value")
+    for colour, (name, height) in zip(COLOURS[1:], found.asymptotic.items(), strict=False):
+        first, second, own = neyman_region.excess(found, name)
+        axes.contour(first, second, own.T, levels=[0.0], colors=colour)
+        axes.contour(first, second, neyman_region.between(found).T, levels=[height], colors=colour, linestyles=":")
+        axes.plot([], [], color=colour, label=f"{100 * float(name):g} %, toys")
+    axes.plot([], [], ":", color="grey", label="chi-squared")
+    for taken, face in ((True, "0.3"), (False, "none")):
+        shown = [p for p in points if p.accepted[level] == taken]
+        axes.scatter([p.x for p in shown], [p.y for p in shown], s=7, facecolors=face, edgecolors="0.3", linewidths=0.6)
+    if found.best:
+        axes.plot(found.best[x], found.best[y], "+", color="black", markersize=10)
+    axes.set(xlabel=x, ylabel=y)
+    axes.legend(fontsize=9, loc="best")
     return figure
 
 

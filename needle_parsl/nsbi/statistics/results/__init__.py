@@ -62,9 +62,12 @@ from needle_parsl.nsbi.statistics.results.toys import (
     CoveragePoint,
     CurveQuality,
     Linearity,
+    NeymanRegion,
     NoBelt,
+    RegionPoint,
     ToyEstimates,
     read_belt,
+    read_region,
 )
 
 __all__ = [
@@ -96,6 +99,7 @@ __all__ = [
     "MeanResponse",
     "Mixture",
     "MixturePoint",
+    "NeymanRegion",
     "NoBelt",
     "NuisanceImpact",
     "OutsideEvent",
@@ -111,6 +115,7 @@ __all__ = [
     "ProfileScan",
     "RatioScale",
     "RegionCounts",
+    "RegionPoint",
     "Replicas",
     "ReturnedParameter",
     "ScanPoint",
@@ -122,4 +127,5 @@ __all__ = [
     "ToyEstimates",
     "ToyScatter",
     "read_belt",
+    "read_region",
 ]
