@@ -35,3 +35,13 @@ def test_offset_of_the_page(small_inputs: Path, tmp_path: Path) -> None:
     assert loaded.problems == ()
     assert loaded.analysis.offset
     assert loaded.analysis.data() is not None
+
+
+def test_two_parameters_of_the_page(small_inputs: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(small_inputs, tmp_path / "analysis")
+    text = (folder / "analysis.toml").read_text().split("[model]")[0]
+    (folder / "analysis.toml").write_text(text + example("Several parameters of interest"))
+    loaded = load(folder)
+    assert loaded.problems == ()
+    assert loaded.analysis.pois() == ("mu", "k")
+    assert {name: len(values) for name, values in loaded.analysis.grid_of_two().items()} == {"mu": 9, "k": 9}

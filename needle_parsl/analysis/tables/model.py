@@ -27,7 +27,7 @@ class Parameter:
     """The value without a signal, against which a discovery and upper limits are tested; left out, 0, which must be within the
     bounds where `fit.limit` asks for these. Unit: that of the parameter. Example: `0.0`."""
     role: Literal["poi", "free"] = "poi"
-    """`poi`: of interest, and gets intervals, a scan, impacts and limits, as each of several such ones does; `free`: only fitted along."""
+    """`poi`: of interest, as one or several parameters are; each gets intervals, a scan, impacts and limits. `free`: only fitted along."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from scipy import stats
 from needle_parsl.analysis import Model, Nuisance, Parameter, Plane
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.nsbi.statistics import analyses
+from needle_parsl.nsbi.statistics.fits import degeneracy
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.intervals import neyman_region, planes
 from needle_parsl.nsbi.statistics.model.builder import Builder, Counts
@@ -73,6 +74,18 @@ def test_contour_is_that_of_iminuit() -> None:
         for mu, k in minuit.mncontour("mu", "k", cl=level, size=8, interpolated=False):
             held = minimise(learned, learned.rates, fixed={"mu": mu, "k": k}, errors=False)
             assert 2 * (held.nll - best.nll) == pytest.approx(stats.chi2.ppf(level, 2), rel=0.01)
+
+
+def test_direction_that_data_cannot_tell_is_named() -> None:
+    """Two processes of one distribution: the multipliers differ, and only the data do not tell them apart."""
+    model = Model(
+        {name: Parameter(1.0, (0.0, 6.0)) for name in gaussian.NAMES}, {"a": "mu", "b": "k", "background": "1"}
+    )
+    same = {"a": np.array([100.0, 50.0]), "b": np.array([50.0, 25.0]), "background": np.array([60.0, 80.0])}
+    learned = Builder.of(model, []).counting([Counts("region", same)])
+    found = minimise(learned, learned.rates)
+    assert not found.converged
+    assert degeneracy.sentence(found.degenerate).endswith("; mu + 0.5 k is measured, mu - 2 k is not")
 
 
 def test_both_parameters_are_held_in_fits_of_toys() -> None:
