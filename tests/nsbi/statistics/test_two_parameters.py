@@ -146,6 +146,8 @@ def test_region_that_leaves_the_grid_is_open() -> None:
     ):
         neyman_region.region(grid, made, moved + 30, LEVELS, rates)
     lost = [block(np.ones(3), np.zeros(3, bool)), *made[1:]]
+    assert neyman_region.region(grid, lost, moved, LEVELS, rates).points[0].p_value is None  # so far from the region
+    moved = gaussian.distance(grid["mu"], grid["k"], np.array([grid["mu"][0], grid["k"][0]]))
     with pytest.raises(TaskError, match=r"no toy thrown at mu = 0\.988.* has a fit that converged"):
         neyman_region.region(grid, lost, moved, LEVELS, rates)
 

@@ -139,18 +139,19 @@ def region(facts: Facts) -> Found:
             "warning",
             f"The {level} region of {' and '.join(found.parameters)} leaves its grid, or a fit of the data failed on it.",
         )
-    worst = max(p.failed / (p.failed + p.toys) for p in found.points)
+    near = found.near()
+    worst = max(p.failed / max(p.failed + p.toys, 1) for p in near)
     yield (
         above(worst, TOYS_LOST),
         f"Up to {100 * worst:.1f} % of the toys at a point of the region's grid have a fit that failed.",
     )
-    vetoed = max(p.vetoed for p in found.points)
+    vetoed = max(p.vetoed for p in near)
     yield (
         above(vetoed, VETOED),
         f"Up to {100 * vetoed:.2g} % of the expected events of the region's toys cannot be drawn.",
     )
     for level in found.asymptotic:
-        blur = max(p.critical_error[level] / max(p.critical[level], 1e-9) for p in found.points)
+        blur = max(p.critical_error[level] / max(p.critical[level], 1e-9) for p in near)
         yield (
             above(blur, BLURRED),
             (

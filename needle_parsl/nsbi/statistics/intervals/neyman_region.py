@@ -35,6 +35,9 @@ TERMS = 6
 """Of a surface of second order."""
 LEAST = 0.01
 """p-value of chi-squared below which no such surface describes the critical values."""
+FAR = 2.0
+"""t of the data, in chi-squared quantiles of the largest level, beyond which a pair is far from the region: what toys say there decides
+nothing, and nuisance parameters may be where no fit of a toy converges."""
 FINE = 201
 """Points to a side between which the edges of regions are sought."""
 
@@ -90,9 +93,12 @@ def region(
     """
     (x, first), (y, second) = grid.items()
     places = [(float(a), float(b)) for a in first for b in second]
-    statistics = [_converged(block, {x: a, y: b}) for block, (a, b) in zip(toys, places, strict=True)]
-    known = {f"{level:g}": _at_level(first, second, statistics, level, smoothed=smoothed) for level in levels}
-    t = observed.ravel()
+    t, far = observed.ravel(), observed > FAR * chi2.ppf(max(levels), 2)
+    statistics = [
+        _converged(block, {x: a, y: b}, far=bool(beyond))
+        for block, (a, b), beyond in zip(toys, places, far.ravel(), strict=True)
+    ]
+    known = {f"{level:g}": _at_level((first, second), statistics, level, far, smoothed=smoothed) for level in levels}
     points = [
         _point(place, float(t[n]), statistics[n], toys[n], {name: _flat(own, n) for name, own in known.items()})
         for n, place in enumerate(places)
@@ -154,27 +160,44 @@ def _axes(found: NeymanRegion) -> tuple[Floats, Floats]:
     return first, second
 
 
-def _converged(block: Block, values: Mapping[str, float]) -> Floats:
+def _converged(block: Block, values: Mapping[str, float], *, far: bool) -> Floats:
     t = block.t[block.converged]
-    if not len(t):
+    if not len(t) and not far:
         where = ", ".join(f"{name} = {value:g}" for name, value in values.items())
         raise TaskError(f"no toy thrown at {where} has a fit that converged")
     return t
 
 
-def _at_level(first: Floats, second: Floats, statistics: Sequence[Floats], level: float, *, smoothed: bool) -> _Level:
-    """Find the critical values of a level, smoothed if that is wanted and sound."""
-    raw, errors = (
-        column.reshape(len(first), len(second)) for column in np.array([critical(t, level) for t in statistics]).T
-    )
-    toys = np.array([len(t) for t in statistics], np.float64).reshape(raw.shape)
-    surface = _surface(first, second, raw, errors, toys) if smoothed else None
+def _at_level(
+    axes: tuple[Floats, Floats],
+    statistics: Sequence[Floats],
+    level: float,
+    far: npt.NDArray[np.bool_],
+    *,
+    smoothed: bool,
+) -> _Level:
+    """Find the critical values of a level: smoothed near the region, if that is wanted and sound; by chi-squared where there is no toy.
+
+    Args:
+        axes: Values of both parameters, shapes (X,) and (Y,).
+        statistics: t of toys at each pair.
+        level: The confidence level.
+        far: Which pairs are far from the region, shape (X, Y).
+        smoothed: Whether a surface is tried.
+    """
+    without = float(chi2.ppf(level, 2)), 0.0
+    found = np.array([critical(t, level) if len(t) else without for t in statistics])
+    raw, errors = (column.reshape(far.shape) for column in found.T)
+    toys = np.array([len(t) for t in statistics], np.float64).reshape(far.shape)
+    surface = _surface(axes, raw, errors, toys, far) if smoothed else None
     values, own = surface or (raw, errors)
-    return _Level(values, own, raw, errors, surface is not None)
+    return _Level(np.where(far, raw, values), np.where(far, errors, own), raw, errors, surface is not None)
 
 
-def _surface(first: Floats, second: Floats, raw: Floats, errors: Floats, toys: Floats) -> tuple[Floats, Floats] | None:
-    """Fit a surface of second order; None where it does not describe the values, or an error is 0, as of discrete data.
+def _surface(
+    axes: tuple[Floats, Floats], raw: Floats, errors: Floats, toys: Floats, far: npt.NDArray[np.bool_]
+) -> tuple[Floats, Floats] | None:
+    """Fit a surface of second order to the values that are not far from the region; None where it does not describe the values, or an error is 0, as of discrete data.
 
     The error of a single value is large where it has fluctuated upwards, so that it would pull the surface down: weights are from
     the median of error times sqrt(toys).
@@ -182,18 +205,23 @@ def _surface(first: Floats, second: Floats, raw: Floats, errors: Floats, toys: F
     Returns:
         The values, and their errors, shapes (X, Y).
     """
-    if raw.size < 2 * TERMS or not (errors > 0).all():
+    near = ~far.ravel()
+    if near.sum() < 2 * TERMS or not (errors[~far] > 0).all():
         return None
-    sigma = (np.median(errors * np.sqrt(toys)) / np.sqrt(toys)).ravel()
-    u, v = (2 * (own - own[0]) / (own[-1] - own[0]) - 1 for own in (first, second))
+    scaled = (errors * np.sqrt(toys)).ravel()[near]
+    sigma, values = np.median(scaled) / np.sqrt(toys.ravel()[near]), raw.ravel()[near]
+    u, v = (2 * (own - own[0]) / (own[-1] - own[0]) - 1 for own in axes)
     a, b = (own.ravel() for own in np.meshgrid(u, v, indexing="ij"))
     terms = np.column_stack([np.ones_like(a), a, b, a * a, a * b, b * b])
-    covariance = np.linalg.inv((terms / sigma[:, None] ** 2).T @ terms)
-    values = terms @ (covariance @ (terms / sigma[:, None] ** 2).T @ raw.ravel())
-    distance = (((raw.ravel() - values) / sigma) ** 2).sum()
-    if chi2.sf(distance, raw.size - TERMS) < LEAST:
+    weighted = terms[near] / sigma[:, None] ** 2
+    if np.linalg.matrix_rank(weighted) < TERMS:  # all near ones on a line or two
         return None
-    return values.reshape(raw.shape), np.sqrt(((terms @ covariance) * terms).sum(axis=1)).reshape(raw.shape)
+    covariance = np.linalg.inv(weighted.T @ terms[near])
+    surface = terms @ (covariance @ weighted.T @ values)
+    distance = (((values - surface[near]) / sigma) ** 2).sum()
+    if chi2.sf(distance, near.sum() - TERMS) < LEAST:
+        return None
+    return surface.reshape(raw.shape), np.sqrt(((terms @ covariance) * terms).sum(axis=1)).reshape(raw.shape)
 
 
 def _flat(own: _Level, place: int) -> tuple[float, float, float, float]:
@@ -219,7 +247,7 @@ def _point(
         known: By level the critical value and its error, smoothed and of these toys alone.
     """
     seen = not np.isnan(observed)
-    share, error = p_value(t, observed) if seen else (None, None)
+    share, error = p_value(t, observed) if seen and len(t) else (None, None)
     return RegionPoint(
         x=place[0],
         y=place[1],
@@ -227,7 +255,7 @@ def _point(
         toys=len(t),
         failed=len(block.t) - len(t),
         pool_effective=block.effective if np.isfinite(block.effective) else None,
-        vetoed=block.vetoed / max(float(block.events.mean()), 1.0),
+        vetoed=block.vetoed / max(float(block.events.mean()) if len(block.events) else 0.0, 1.0),
         p_value=share,
         p_value_error=error,
         p_value_asymptotic=float(chi2.sf(observed, 2)) if seen else None,

@@ -161,13 +161,18 @@ class NeymanRegion(JsonRecord):
     """Levels whose region reaches the end of the grid, or where a fit of the data did not converge."""
     dataset: str = ""
 
+    def near(self) -> list[RegionPoint]:
+        """List the pairs whose toys tell what is accepted: t is at most twice the chi-squared quantile of the largest level, or not known."""
+        most = 2 * max(self.asymptotic.values())
+        return [point for point in self.points if point.t is None or point.t <= most] or list(self.points)
+
     def accepted(self, level: str) -> int:
         """Count the pairs that are accepted at a level."""
         return sum(point.accepted[level] for point in self.points)
 
     def limits(self, level: str) -> list[float]:
-        """List the critical values of a level."""
-        return [point.critical[level] for point in self.points]
+        """List the critical values of a level at these pairs."""
+        return [point.critical[level] for point in self.near()]
 
     def to_json(self) -> Json:
         """Give the object; coordinates stand by the names of the parameters."""
