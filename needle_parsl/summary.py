@@ -67,6 +67,26 @@ class Component(JsonRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FurtherResult(JsonRecord):
+    """A further parameter of interest in the headline fit, as `Summary` has the first one; None where a number is not known."""
+
+    value: float
+    error: float | None
+    statistical_error: float | None
+    simulation_error: float | None
+    ensemble_error: float | None
+    total_error: float | None
+    bootstrap_error: float | None
+    minos: tuple[float, float] | None
+    intervals: Mapping[str, Pieces]
+    """Of the scan, by level."""
+    result: str
+    """As it is quoted."""
+    quoted_intervals: Mapping[str, Mapping[str, str]]
+    """By level and method."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Summary(JsonRecord):
     """`report/summary.json`. Errors and values are in units of the parameter of interest; None where they are not known."""
 
@@ -122,13 +142,19 @@ class Summary(JsonRecord):
 
     offset: tuple[str, ...] = ()
     """Parameters that are shifted by a hidden offset in what is of data; not in the file where there are none."""
+    further: Mapping[str, FurtherResult] | None = None
+    """Further parameters of interest, by name; None, and not in the file, where there are none, as that below."""
+    correlations: Mapping[str, Mapping[str, float | None]] | None = None
+    """Of the parameters of interest in the headline fit; None where one has no error."""
+    neyman_region: Mapping[str, Mapping[str, Sequence[float]]] | None = None
+    """By level the smallest and the largest value of each of two parameters in their Neyman region; None, and not in the file, without one."""
 
     def to_json(self) -> Json:
         """Give the object, with the numbers of fits side by side."""
         written = super().to_json()
-        for name, there in (("breakdown", self.breakdown is not None), ("offset", bool(self.offset))):
-            if not there:
-                del written[name]
+        there = {name: getattr(self, name) is not None for name in LATER}
+        for name in (name for name, given in {**there, "offset": bool(self.offset)}.items() if not given):
+            del written[name]
         fits = {f"{name}_{key}": number for name, own in self.fits.items() for key, number in vars(own).items()}
         exact = {name: written[name] for name in EXACT if written[name] is not None}
         names = list(written)
@@ -163,6 +189,8 @@ def read(found: Mapping[str, Any]) -> Summary | StagesSummary:
     return (Summary if "parameter" in found else StagesSummary).from_json(found)
 
 
+LATER = ("breakdown", "further", "correlations", "neyman_region")
+"""Keys that are in the file where they are not None."""
 EXACT = ("exact_shift", "exact_error_ratio")
 
 

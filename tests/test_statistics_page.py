@@ -90,3 +90,13 @@ def test_small_simulations_of_the_page(small_inputs: Path, tmp_path: Path) -> No
     own = example("Variations of small simulations").replace("smooth = true", "rate = { signal = [1.1, 0.9] }")
     (folder / "analysis.toml").write_text(text + own)
     assert load(folder).analysis.model.nuisances["jes"].symmetrise
+
+
+def test_two_parameters_of_the_page(small_inputs: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(small_inputs, tmp_path / "analysis")
+    text = (folder / "analysis.toml").read_text().split("[model]")[0]
+    (folder / "analysis.toml").write_text(text + example("Several parameters of interest"))
+    loaded = load(folder)
+    assert loaded.problems == ()
+    assert loaded.analysis.pois() == ("mu", "k")
+    assert {name: len(values) for name, values in loaded.analysis.grid_of_two().items()} == {"mu": 9, "k": 9}

@@ -264,6 +264,18 @@ def _result(found: Summary) -> None:
     for level, methods in found.quoted_intervals.items():
         for method, shown in methods.items():
             OUT.print(f"{100 * float(level):g} % {method} interval: {shown}")
+    for other in (found.further or {}).values():
+        level, methods = next(iter(other.quoted_intervals.items()))
+        quoted = ", ".join(f"{100 * float(level):g} % {method} interval: {shown}" for method, shown in methods.items())
+        OUT.print(f"{other.result} ({kind}); {quoted}", style="bold")
+    for level, extents in (found.neyman_region or {}).items():
+        ends = ", ".join(f"{name} from {low:.3g} to {high:.3g}" for name, (low, high) in extents.items())
+        OUT.print(f"{100 * float(level):g} % Neyman region: {ends}")
+    pairs = [
+        (a, b, x) for a, row in (found.correlations or {}).items() for b, x in row.items() if a < b and x is not None
+    ]
+    if pairs:
+        OUT.print(f"correlations: {', '.join(f'{a} and {b} {x:+.2f}' for a, b, x in pairs)}")
     for parameter, components in (found.breakdown or {}).items():
         _components(parameter, components)
     _findings(found.findings)

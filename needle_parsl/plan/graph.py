@@ -249,8 +249,8 @@ def _report(
         fits=tuple(task.name for task in measured.fits),
         scans=tuple(task.name for task in measured.scans),
         plane=measured.plane is not None,
-        impacts=measured.impacts is not None,
-        limits=measured.limits is not None,
+        impacts=bool(measured.impacts),
+        limits=bool(measured.limits),
         bootstrap=again is not None,
         mixture=any(isinstance(task.spec, specs.MixtureSpec) for task in checks),
         closure=any(isinstance(task.spec, specs.Closing) for task in checks),
@@ -270,6 +270,8 @@ def _report(
         breakdowns=tuple(task.name for task in measured.breakdowns),
         pruned=graph.pruned,
         residuals=any(isinstance(task.spec, specs.ResidualsSpec) for task in checks),
+        further=analysis.pois()[1:],
+        region=measured.region is not None,
     )
     trained = {task.name: task for tasks in packs.values() for task in tasks}
     before = [*stores.values(), *trained.values(), *checks, *measured.tasks()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from needle_parsl.analysis import Analysis, Source, catalogue
+from needle_parsl.analysis import Analysis, Plane, Source, catalogue
 from needle_parsl.densities import Density, Shape
 from needle_parsl.plan import specs, toys
 from needle_parsl.plan.builder import Graph
@@ -25,19 +25,21 @@ class InferenceTasks:
     scans: list[Task]
     plane: Task | None
     distributions: Task
-    impacts: Task | None
+    impacts: list[Task]
+    """Of each parameter of interest, the headline's first, as those below."""
     breakdowns: list[Task]
-    """Of the error of each parameter of interest, the headline's first."""
-    limits: Task | None
+    limits: list[Task]
     toys: list[list[Task]]
     """The blocks at each truth of `[toys]`."""
     belt: Task | None
     belt_toys: list[list[Task]]
     """The blocks at each value of the grid."""
     coverage: Task | None
+    region: Task | None = None
+    """Of two parameters; `belt_toys` are then those of each pair of values."""
 
     def _single(self) -> tuple[Task | None, ...]:
-        return self.plane, self.distributions, self.impacts, self.limits, self.belt, self.coverage
+        return self.plane, self.distributions, *self.impacts, *self.limits, self.belt, self.coverage, self.region
 
     def learned(self) -> list[specs.FitSpec]:
         """Say what is fitted with learned ratios."""
@@ -51,14 +53,16 @@ class InferenceTasks:
 
 def uses_reference(analysis: Analysis) -> bool:
     """Whether toys are thrown from the learned model, and so from events of the reference."""
-    return bool(analysis.grid()) or (analysis.toys is not None and analysis.toys.source == "model")
+    return bool(analysis.grid() or analysis.grid_of_two()) or (
+        analysis.toys is not None and analysis.toys.source == "model"
+    )
 
 
 def measure(
     graph: Graph, datasets: Datasets, thrower: ThrowerTasks | None, redone: Mapping[str, Sequence[ReplicaSpec]]
 ) -> InferenceTasks:
     """Plan everything that follows the evaluation of the ratios."""
-    minos = (graph.analysis.poi(),) if graph.analysis.fit.minos else ()
+    minos = graph.analysis.pois() if graph.analysis.fit.minos else ()
     fit = model_of(graph.analysis, datasets.several, datasets.name)
     needs, hidden = datasets.headline(), blinding(graph.analysis, datasets.name)
     shown = replace(fit, blinding=hidden)
@@ -75,6 +79,7 @@ def measure(
     limits = _limits(graph, *(limited if hidden else (fit, [*needs, *fits[:fitted]])))
     none: tuple[Task | None, list[list[Task]]] = (None, [])
     belt, belt_toys = none if hidden else toys.belt(graph, fit, needs, datasets)
+    region, region_toys = none if hidden else toys.region(graph, fit, needs, datasets)
     coverage, thrown = toys.coverage(graph, replace(fit, dataset=ASIMOV), datasets, thrower, belt, redone)
     return InferenceTasks(
         fits=fits,
@@ -86,7 +91,8 @@ def measure(
         limits=limits,
         toys=thrown,
         belt=belt,
-        belt_toys=belt_toys,
+        belt_toys=[*belt_toys, *region_toys],
+        region=region,
         coverage=coverage,
     )
 
@@ -95,9 +101,18 @@ def blinding(analysis: Analysis, dataset: str) -> specs.Blinding | None:
     """Say what is shifted by a hidden offset in what is written of fits to a dataset; None where nothing is."""
     if not analysis.offset or dataset == ASIMOV:
         return None
+    return specs.Blinding(analysis.fit.blind_phrase or analysis.name, _interesting(analysis))
+
+
+def _interesting(analysis: Analysis) -> tuple[str, ...]:
+    """Name what is of interest, whether it gets an interval or not, that of the headline first."""
     pois = [name for name, parameter in analysis.model.parameters.items() if parameter.role == "poi"]
-    names = tuple(dict.fromkeys([analysis.poi(), *pois]))
-    return specs.Blinding(analysis.fit.blind_phrase or analysis.name, names)
+    return tuple(dict.fromkeys([analysis.poi(), *pois]))
+
+
+def named(what: str, poi: str, analysis: Analysis) -> str:
+    """Name what is made for a parameter of interest: `scan` of the headline's, `scan.NAME` of a further one."""
+    return what if poi == analysis.poi() else f"{what}.{poi}"
 
 
 def _fits(
@@ -105,30 +120,38 @@ def _fits(
 ) -> tuple[list[Task], list[Task]]:
     """Fit and scan: `scan` is the headline's; beside it those of statistics alone, of Asimov data, and of exact densities."""
     analysis, simulated = graph.analysis, datasets.simulated()
-    poi, grid, levels = analysis.poi(), analysis.fit.scan, analysis.intervals.level
-    fitted, expected = _fitted(analysis), replace(fit, dataset=ASIMOV, blinding=None)
+    expected = replace(fit, dataset=ASIMOV, blinding=None)
     # A hidden offset is drawn in units of the expected error.
     asimov = [graph.add("fit", ASIMOV, replace(expected, minos=minos), *simulated)] if fit.blinding else []
     fits = [graph.add("fit", fit.dataset, replace(fit, minos=minos), *needs, *asimov)]
-    own = None if fit.blinding else grid
-    scan = specs.Interval(fit=fit, poi=poi, scan=own, levels=levels, inflated=fitted)
-    scans = [graph.add("interval", "scan", scan, *needs, *asimov, *fits[:fitted])]
-    if analysis.model.nuisances:
-        alone = specs.Interval(fit=fit, poi=poi, scan=own, levels=levels, statistical=True)
-        scans.append(graph.add("interval", "scan_statistical", alone, *needs, *asimov))
-    if not analysis.fit.asimov:
-        return fits, scans
-    if fit != expected:
+    other = analysis.fit.asimov and fit != expected
+    if other:
         fits += asimov or [graph.add("fit", ASIMOV, replace(expected, minos=minos), *simulated)]
-        scan = specs.Interval(fit=expected, poi=poi, scan=grid, levels=levels, inflated=fitted)
-        scans.append(graph.add("interval", "scan_asimov", scan, *simulated, *fits[1 : 1 + fitted]))
-    if graph.inputs.exact and not (datasets.binned or datasets.several or analysis.simulated):
+    exact = None
+    if analysis.fit.asimov and graph.inputs.exact and not (datasets.binned or datasets.several or analysis.simulated):
         reference = tuple(graph.share(name) for name in analysis.ratios.reference)
         exact = specs.Exact(expected, graph.inputs.physics, reference)
+    fitted, scans = _fitted(analysis), []
+    for poi in analysis.pois():
+        own = specs.Interval(fit=fit, poi=poi, scan=None, levels=analysis.intervals.level)
+        scans.append(_scan(graph, "scan", replace(own, inflated=fitted), *needs, *asimov, *fits[:fitted]))
+        if analysis.model.nuisances:
+            scans.append(_scan(graph, "scan_statistical", replace(own, statistical=True), *needs, *asimov))
+        own = replace(own, fit=expected)
+        if other:
+            scans.append(_scan(graph, "scan_asimov", replace(own, inflated=fitted), *simulated, *fits[1 : 1 + fitted]))
+        if exact is not None:
+            scans.append(_scan(graph, "scan_exact", replace(own, exact=exact), *simulated))
+    if exact is not None:
         fits.append(graph.add("fit", "exact", exact, *simulated))
-        scan = specs.Interval(fit=expected, poi=poi, scan=grid, levels=levels, exact=exact)
-        scans.append(graph.add("interval", "scan_exact", scan, *simulated))
     return fits, scans
+
+
+def _scan(graph: Graph, what: str, spec: specs.Interval, *needs: Task) -> Task:
+    """Scan a parameter of interest; where the user says, which is of the headline's alone, and not around a hidden offset."""
+    analysis = graph.analysis
+    where = analysis.fit.scan if spec.poi == analysis.poi() and not spec.fit.blinding else None
+    return graph.add("interval", named(what, spec.poi, analysis), replace(spec, scan=where), *needs)
 
 
 def _fitted(analysis: Analysis) -> bool:
@@ -137,8 +160,10 @@ def _fitted(analysis: Analysis) -> bool:
 
 
 def _plane(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> Task | None:
-    """Scan a plane in strips, each a task of its own."""
-    plane = graph.analysis.fit.plane
+    """Scan a plane in strips, each a task of its own: the one that the user names, or that of two parameters of interest."""
+    plane, pois = graph.analysis.fit.plane, graph.analysis.pois()
+    if plane is None and len(pois) == 2:
+        plane = Plane((pois[0], pois[1]))
     if plane is None:
         return None
     strips = []
@@ -149,33 +174,37 @@ def _plane(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> Task | None:
     return graph.add("interval", "plane", joined, *strips)
 
 
-def _impacts(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> Task | None:
-    methods = graph.analysis.fit.impacts
-    if not (methods and graph.analysis.model.nuisances):
-        return None
-    return graph.add("interval", "impacts", specs.ImpactsSpec(fit, graph.analysis.poi(), methods), *needs)
+def _impacts(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> list[Task]:
+    analysis, methods = graph.analysis, graph.analysis.fit.impacts
+    if not (methods and analysis.model.nuisances):
+        return []
+    return [
+        graph.add("interval", named("impacts", poi, analysis), specs.ImpactsSpec(fit, poi, methods), *needs)
+        for poi in analysis.pois()
+    ]
 
 
 def _breakdowns(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> list[Task]:
     """Split the error of each parameter of interest, where there are nuisance parameters; the fit says what networks add."""
-    model, first = graph.analysis.model, graph.analysis.poi()
+    analysis, model = graph.analysis, graph.analysis.model
     if not model.nuisances:
         return []
-    others = [name for name, parameter in model.parameters.items() if parameter.role == "poi" and name != first]
-    places = {first: "breakdown", **{name: f"breakdown.{name}" for name in others}}
     groups = tuple(model.groups().items())
     return [
-        graph.add("breakdown", place, specs.BreakdownSpec(fit, name, groups), *needs) for name, place in places.items()
+        graph.add("breakdown", named("breakdown", name, analysis), specs.BreakdownSpec(fit, name, groups), *needs)
+        for name in _interesting(analysis)
     ]
 
 
-def _limits(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> Task | None:
-    level, poi = graph.analysis.fit.limit, graph.analysis.poi()
-    if level is None:
-        return None
-    background = graph.analysis.model.parameters[poi].background or 0.0
-    spec = specs.LimitsSpec(fit, poi, level, background, inflated=_fitted(graph.analysis))
-    return graph.add("interval", "limits", spec, *needs)
+def _limits(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> list[Task]:
+    analysis, found = graph.analysis, []
+    if analysis.fit.limit is None:
+        return []
+    for poi in analysis.pois():
+        background = analysis.model.parameters[poi].background or 0.0
+        spec = specs.LimitsSpec(fit, poi, analysis.fit.limit, background, inflated=_fitted(analysis))
+        found.append(graph.add("interval", named("limits", poi, analysis), spec, *needs))
+    return found
 
 
 def model_of(analysis: Analysis, regions: tuple[str, ...] = (), dataset: str = ASIMOV) -> specs.FitSpec:

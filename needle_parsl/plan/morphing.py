@@ -26,7 +26,7 @@ def add(graph: Graph, datasets: Datasets, measured: InferenceTasks, stores: Mapp
         return
     headline = measured.fits[0].of(specs.FitSpec)
     linear = _linear(graph, datasets, measured) if basis.linear else []
-    limits = [measured.limits] if measured.limits else []
+    limits = measured.limits[:1]
     spec = specs.MorphingSection(
         fit=replace(headline, minos=()), basis=basis, poi=graph.analysis.poi(), limits=bool(limits)
     )
@@ -44,11 +44,10 @@ def _linear(graph: Graph, datasets: Datasets, measured: InferenceTasks) -> list[
         needs = datasets.headline() if task is fits[0] else datasets.simulated()
         spec = _truncated(graph, task.of(specs.FitSpec))
         found.append(graph.add("fit", f"{task.name}{LINEAR}", spec, *needs, *fits))
-    for other in (measured.scans[0], measured.limits):
-        if other is not None:
-            assert isinstance(other.spec, specs.Interval | specs.LimitsSpec)
-            moved = replace(other.spec, fit=_truncated(graph, other.spec.fit))
-            found.append(graph.add("interval", f"{other.name}{LINEAR}", moved, *datasets.headline(), *fits))
+    for other in (measured.scans[0], *measured.limits[:1]):
+        assert isinstance(other.spec, specs.Interval | specs.LimitsSpec)
+        moved = replace(other.spec, fit=_truncated(graph, other.spec.fit))
+        found.append(graph.add("interval", f"{other.name}{LINEAR}", moved, *datasets.headline(), *fits))
     return found
 
 

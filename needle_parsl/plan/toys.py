@@ -21,18 +21,7 @@ def belt(
     if not grid or not (datasets.reference() or datasets.binned):
         return None, []
     toys = graph.analysis.toys or Toys()
-    spec = specs.ToysSpec(
-        fit=fit,
-        poi=poi,
-        truth=(),
-        profiled=True,
-        source="model",
-        thrower=None,
-        least=toys.pool,
-        salt=0,
-        first=0,
-        count=0,
-    )
+    spec = _thrown_by_model(fit, poi, toys)
     size, before = toys.block, [*needs, *datasets.reference()]
     blocks = [_rounds(graph, spec, {poi: value}, size, before) for value in grid]
     made = specs.Neyman(
@@ -51,6 +40,40 @@ def belt(
         made = replace(made, without=intervals.background, background=tuple(task.name for task in alone))
     every = (task for tasks in (*blocks, alone) for task in tasks)
     return graph.add("neyman", "neyman", made, *needs, *every), [*blocks, *([alone] if alone else [])]
+
+
+def region(
+    graph: Graph, fit: specs.FitSpec, needs: list[Task], datasets: Datasets
+) -> tuple[Task | None, list[list[Task]]]:
+    """Throw toys of the model at each pair of values of two parameters, with nuisance parameters as the data has them there."""
+    intervals, grid = graph.analysis.intervals, tuple(graph.analysis.grid_of_two().items())
+    if not grid or not (datasets.reference() or datasets.binned):
+        return None, []
+    toys, ((x, first), (y, second)) = graph.analysis.toys or Toys(), grid
+    spec = replace(_thrown_by_model(fit, x, toys), also=(y,))
+    before, sizes = [*needs, *datasets.reference()], (intervals.toys_per_point, toys.block)
+    truths = [{x: a, y: b} for a in first for b in second]
+    blocks = [_blocks(graph, f"neyman/{_label(truth)}", spec, truth, sizes, before) for truth in truths]
+    made = specs.NeymanPlane(
+        fit=fit, grid=((x, first), (y, second)), blocks=names(blocks), levels=intervals.level, smooth=intervals.smooth
+    )
+    every = (task for tasks in blocks for task in tasks)
+    return graph.add("neyman", "neyman_region", made, *needs, *every), blocks
+
+
+def _thrown_by_model(fit: specs.FitSpec, poi: str, toys: Toys) -> specs.ToysSpec:
+    return specs.ToysSpec(
+        fit=fit,
+        poi=poi,
+        truth=(),
+        profiled=True,
+        source="model",
+        thrower=None,
+        least=toys.pool,
+        salt=0,
+        first=0,
+        count=0,
+    )
 
 
 def _rounds(

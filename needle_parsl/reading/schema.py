@@ -155,7 +155,7 @@ def describe(kind: Any) -> str:
     """Say a type in the words of a config file."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return " or ".join(describe(a) for a in arguments if a is not type(None))
+        return " or ".join(dict.fromkeys(describe(a) for a in arguments if a is not type(None)))
     if origin is Literal:
         return " or ".join(f'"{a}"' if isinstance(a, str) else str(a) for a in arguments)
     if origin is tuple and arguments[-1] is Ellipsis:

@@ -217,11 +217,16 @@ def _fits(kind: Any, value: Any) -> bool:
     if origin is tuple:
         return isinstance(value, list)
     if origin is dict or dataclasses.is_dataclass(kind):
-        return isinstance(value, Mapping)
+        tables = origin is dict and dataclasses.is_dataclass(get_args(kind)[1])  # unlike one table
+        return isinstance(value, Mapping) and (not tables or _holds_tables(value))
     if kind is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and not (isinstance(value, float) and math.isnan(value))
     return type(value) is kind
+
+
+def _holds_tables(value: Mapping[str, Any]) -> bool:
+    return bool(value) and all(isinstance(inner, Mapping) for inner in value.values())
 
 
 def _listed(kind: Any) -> Any:

@@ -25,12 +25,14 @@ from needle_parsl.nsbi.statistics.results import (
     InjectionTests,
     Limits,
     Mixture,
+    NeymanRegion,
     NoBelt,
     ProfilePlane,
     ProfileScan,
     Replicas,
     Residuals,
     read_belt,
+    read_region,
 )
 from needle_parsl.plan import Task, specs
 from needle_parsl.precision import PrecisionLaw
@@ -111,6 +113,7 @@ def _subject(root: str, spec: specs.Report, before: tuple[Record, ...]) -> Subje
         thresholds=spec.thresholds,
         offset=spec.offset,
         pruned=spec.pruned,
+        further=spec.further,
     )
 
 
@@ -120,7 +123,13 @@ def _inference(root: str, spec: specs.Report) -> Inference:
     def one(kind: type[R], stage: str, name: str, *, there: bool) -> R | None:
         return kind.from_json(read_json(inputs.path(root, stage, name))) if there else None
 
+    def further(kind: type[R], what: str, *, there: bool) -> list[R]:
+        names = [f"{what}.{poi}" for poi in spec.further] if there else []
+        return [kind.from_json(read_json(inputs.path(root, "interval", name))) for name in names]
+
     belt = read_belt(read_json(inputs.path(root, "neyman", "neyman"))) if spec.belt else None
+    region = read_region(read_json(inputs.path(root, "neyman", "neyman_region"))) if spec.region else None
+    none = next((own.reason for own in (belt, region) if isinstance(own, NoBelt)), "")
     return Inference(
         fits={name: FitResult.from_json(read_json(inputs.path(root, "fit", name))) for name in spec.fits},
         scans={name: ProfileScan.from_json(read_json(inputs.path(root, "interval", name))) for name in spec.scans},
@@ -137,7 +146,10 @@ def _inference(root: str, spec: specs.Report) -> Inference:
         precision=one(PrecisionLaw, "precision", "precision", there=spec.precision),
         breakdowns=[Breakdown.from_json(read_json(inputs.path(root, "breakdown", name))) for name in spec.breakdowns],
         residuals=one(Residuals, "residuals", "residuals", there=spec.residuals),
-        no_belt=belt.reason if isinstance(belt, NoBelt) else "",
+        no_belt=none,
+        region=region if isinstance(region, NeymanRegion) else None,
+        further_impacts=further(Impacts, "impacts", there=spec.impacts),
+        further_limits=further(Limits, "limits", there=spec.limits),
     )
 
 

@@ -15,7 +15,7 @@ from needle_parsl.nsbi.statistics import analyses
 from needle_parsl.nsbi.statistics.analyses import OwnEvents, ToyBatch, UnfittedError
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
-from needle_parsl.nsbi.statistics.results import Belt, NoBelt, read_belt
+from needle_parsl.nsbi.statistics.results import Belt, NeymanRegion, NoBelt, read_belt
 from needle_parsl.nsbi.statistics.toys import block as blocks
 from needle_parsl.nsbi.statistics.toys.block import Block
 from needle_parsl.nsbi.statistics.toys.pool import Floats, ToyPool, model_pool, no_pool, simulation_pool
@@ -52,7 +52,7 @@ def block(root: str, spec: specs.ToysSpec) -> Block:
         before = inputs.blocks(root, spec.earlier)
         return Block.empty(before.parameters, before.truth, (before.effective, before.vetoed), spec.tested)
     try:
-        return analyses.fit_toys(throw(root, spec), spec.poi, spec.tested)
+        return analyses.fit_toys(throw(root, spec), spec.poi, spec.tested, spec.also)
     except (QuorumError, UnfittedError):
         rates = inputs.likelihood(root, spec.fit).rates
         truth = rates.outward(rates.at(dict(spec.truth)))
@@ -144,13 +144,16 @@ def _own_events(
 
 
 def neyman(root: str, task: Task, *_before: Record) -> Record:
-    """Construct the confidence belt, and read off what the data accept; the reason where there is none."""
-    spec = task.of(specs.Neyman)
+    """Construct the confidence belt, or the region of two parameters: what the data accept; the reason where there is none."""
+    spec = task.spec
+    assert isinstance(spec, specs.Neyman | specs.NeymanPlane)
     with writing(root, task) as out:
+        found: Belt | NeymanRegion | NoBelt
         try:
-            found: Belt | NoBelt = _belt(root, spec)
+            found = _belt(root, spec) if isinstance(spec, specs.Neyman) else _region(root, spec)
         except TaskError as error:  # of fits that did not converge: the report says so, and has all else
-            found = NoBelt(spec.poi, str(error), spec.fit.dataset)
+            named = spec.poi if isinstance(spec, specs.Neyman) else ", ".join(name for name, _ in spec.grid)
+            found = NoBelt(named, str(error), spec.fit.dataset)
         write_json(out.path, found.to_json())
     return out.record(root)
 
@@ -170,6 +173,18 @@ def _belt(root: str, spec: specs.Neyman) -> Belt:
         statistic=spec.statistic,
         smooth=spec.smooth,
         without=None if spec.without is None else (spec.without, inputs.blocks(root, spec.background)),
+        dataset=spec.fit.dataset,
+    )
+
+
+def _region(root: str, spec: specs.NeymanPlane) -> NeymanRegion:
+    """Construct the region of two parameters; raises as `_belt` does."""
+    return analyses.build_region(
+        inputs.likelihood(root, spec.fit),
+        dict(spec.grid),
+        [inputs.blocks(root, names) for names in spec.blocks],
+        spec.levels,
+        smooth=spec.smooth,
         dataset=spec.fit.dataset,
     )
 

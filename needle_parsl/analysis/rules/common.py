@@ -112,6 +112,11 @@ def measured(analysis: Analysis) -> str:
     return analysis.poi() if interesting(analysis) or analysis.intervals.parameter else ""
 
 
+def all_measured(analysis: Analysis) -> tuple[str, ...]:
+    """Name the parameters that get intervals; empty if there are none, which is said elsewhere."""
+    return analysis.pois() if measured(analysis) else ()
+
+
 def value_at(tree: expressions.Expression, values: dict[str, float]) -> float:
     """Evaluate an expression at numbers; NaN where it has no value."""
     with warnings.catch_warnings():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from needle_parsl.analysis.rules.common import (
+    all_measured,
     ascends,
     comes_from,
     interesting,
@@ -59,16 +60,15 @@ def _offset(analysis: Analysis, complain: Complain) -> None:
 
 def _limit(analysis: Analysis, complain: Complain) -> None:
     """A limit needs a value without a signal that a fit can go to."""
-    name = measured(analysis)
-    if analysis.fit.limit is None or name not in analysis.model.parameters:
-        return
-    own = analysis.model.parameters[name]
-    low, high = own.bounds
-    if own.background is None and not low <= 0 < high:
-        complain(
-            f"model.parameters.{name}.background",
-            f"is missing, and fit.limit needs the value without a signal; 0 is outside [{low:g}, {high:g}]",
-        )
+    names = () if analysis.fit.limit is None else all_measured(analysis)
+    for name in (name for name in names if name in analysis.model.parameters):
+        own = analysis.model.parameters[name]
+        low, high = own.bounds
+        if own.background is None and not low <= 0 < high:
+            complain(
+                f"model.parameters.{name}.background",
+                f"is missing, and fit.limit needs the value without a signal; 0 is outside [{low:g}, {high:g}]",
+            )
 
 
 def _scan(analysis: Analysis, scan: Scan, complain: Complain) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from needle_parsl import expressions
+from needle_parsl.analysis.rules import degenerate
 from needle_parsl.analysis.rules.common import interesting, known_as, parsed, value_at
 from needle_parsl.analysis.tables import COMPONENTS
 from needle_parsl.errors import InputError, closest
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def check(analysis: Analysis, complain: Complain) -> None:
     """Check what is fitted."""
-    for part in (_parameters, _processes, _nuisances):
+    for part in (_parameters, _processes, _nuisances, degenerate.check):
         part(analysis, complain)
 
 
@@ -34,11 +35,8 @@ def _parameters(analysis: Analysis, complain: Complain) -> None:
                 f"model.parameters.{name}.background",
                 f"{parameter.background:g} leaves the bounds [{low:g}, {high:g}]; it is the value without a signal, and limits lie above it",
             )
-    pois = interesting(analysis)
-    if not pois:
+    if not interesting(analysis):
         complain("model.parameters", 'has no parameter with role = "poi"')
-    for name in pois[1:]:
-        complain(f"model.parameters.{name}", f'only {pois[0]} can have an interval; give {name} role = "free"')
 
 
 def _processes(analysis: Analysis, complain: Complain) -> None:

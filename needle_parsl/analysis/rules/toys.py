@@ -123,6 +123,34 @@ def _thrown_beside(analysis: Analysis, name: str, complain: Complain) -> None:
             complain(f"intervals.{key}", f'has no meaning with method = "{intervals.method}"; say method = "neyman"')
 
 
+def _grid_of_two(analysis: Analysis, grid: Mapping[str, Grid], complain: Complain) -> None:
+    """A grid of two needs two parameters of the model, and what belongs to one of them has no meaning with it."""
+    intervals, known = analysis.intervals, analysis.model.parameters
+    for name, own in grid.items():
+        key = f"intervals.grid.{name}"
+        if name in analysis.model.nuisances:
+            complain(
+                key,
+                f'"{name}" is a nuisance parameter, which is where the data have it at each value; name parameters of the model, here {", ".join(known)}',
+            )
+        else:
+            is_parameter(analysis, name, key, complain)
+        ascends(key, own.start, own.stop, complain)
+        stays_inside(analysis, name, (own.start, own.stop), key, complain)
+    if len(grid) != 2:
+        complain(
+            "intervals.grid",
+            f"is of {len(grid)} parameter{'s' * (len(grid) > 1)}; expected two, or the values of one as a list or {{ start, stop, points }}",
+        )
+    for key, given in (
+        ("background", intervals.background is not None),
+        ("rounds", intervals.rounds),
+        ("statistic", intervals.statistic != "t_mu"),
+    ):
+        if given:
+            complain(f"intervals.{key}", "has no meaning with a grid of two parameters; leave it out")
+
+
 def _intervals(analysis: Analysis, complain: Complain) -> None:
     intervals = analysis.intervals
     if not intervals.level:
@@ -138,12 +166,14 @@ def _intervals(analysis: Analysis, complain: Complain) -> None:
             f'has no meaning with method = "{intervals.method}"; say method = "neyman", or leave it out',
         )
     _thrown_beside(analysis, name, complain)
-    if isinstance(intervals.grid, Grid):
+    if isinstance(intervals.grid, dict):
+        _grid_of_two(analysis, intervals.grid, complain)
+    elif isinstance(intervals.grid, Grid):
         ascends("intervals.grid", intervals.grid.start, intervals.grid.stop, complain)
         stays_inside(analysis, name, (intervals.grid.start, intervals.grid.stop), "intervals.grid", complain)
     elif intervals.grid is not None:
         stays_inside(analysis, name, intervals.grid, "intervals.grid", complain)
     if intervals.method == "neyman" and intervals.grid is None:
         complain("intervals.grid", 'is missing; method = "neyman" needs values, as a list or { start, stop, points }')
-    elif intervals.method == "neyman" and len(set(analysis.grid())) < LEAST_GRID:
+    elif intervals.method == "neyman" and not analysis.grid_of_two() and len(set(analysis.grid())) < LEAST_GRID:
         complain("intervals.grid", f"has {len(set(analysis.grid()))} values; expected at least {LEAST_GRID}")

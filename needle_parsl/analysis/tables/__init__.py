@@ -180,12 +180,24 @@ class Analysis:
             return self.fit.scan.parameter
         return next(name for name, parameter in self.model.parameters.items() if parameter.role == "poi")
 
+    def pois(self) -> tuple[str, ...]:
+        """Name the parameters of interest, that of `poi` first; one that `intervals.parameter` names stands in the place of a single other."""
+        named = [name for name, parameter in self.model.parameters.items() if parameter.role == "poi"]
+        return tuple(dict.fromkeys([self.poi(), *named])) if len(named) > 1 else (self.poi(),)
+
     def grid(self) -> tuple[float, ...]:
-        """List the values at which the Neyman construction throws toys, ascending; none without it."""
-        if self.intervals.method != "neyman" or self.intervals.grid is None:
-            return ()
+        """List the values at which the Neyman construction of one parameter throws toys, ascending; none without it."""
         grid = self.intervals.grid
+        if self.intervals.method != "neyman" or grid is None or isinstance(grid, dict):
+            return ()
         return grid.values() if isinstance(grid, Grid) else tuple(sorted(set(grid)))
+
+    def grid_of_two(self) -> dict[str, tuple[float, ...]]:
+        """List the values of each parameter at whose pairs the Neyman construction of two throws toys; none without it."""
+        grid = self.intervals.grid
+        if self.intervals.method != "neyman" or not isinstance(grid, dict):
+            return {}
+        return {name: own.values() for name, own in grid.items()}
 
     def truths(self) -> list[dict[str, float]]:
         """List where `[toys]` throws: the points that were named, and those of a study of coverage; each once."""

@@ -121,8 +121,9 @@ class Intervals:
     """`profile`: t = -2 ln of the profile likelihood ratio against chi-squared; `neyman`: against toys, too."""
     parameter: str = ""
     """Which parameter; left out, the first parameter of interest. Example: `"mu"`."""
-    grid: Grid | tuple[float, ...] | None = None
-    """Values at which `neyman` throws toys: a list, or `{ start, stop, points }`.
+    grid: dict[str, Grid] | Grid | tuple[float, ...] | None = None
+    """Values at which `neyman` throws toys: a list, or `{ start, stop, points }`; for the region of two parameters together one such
+    table for each, as `{ mu = { start = 0.0, stop = 2.0, points = 10 }, k = { start = 0.0, stop = 2.0, points = 10 } }`.
     Unit: that of the parameter. Example: `[0.0, 0.5, 1.0, 1.5]`."""
     toys_per_point: int = field(default=1000, metadata=within(10, 10_000_000))
     """Toys at each value of the grid; they are thrown from the model, with nuisance parameters as the data has them there.
@@ -136,6 +137,6 @@ class Intervals:
     """What `neyman` orders by: `t_mu` gives intervals; `q_mu`, which is t_mu above the best value and 0 below it, upper limits."""
     smooth: bool = True
     """Whether the intervals of `neyman` are read off a smooth curve through the critical values of toys, where there is one: a
-    smoothing spline, whose freedom has the largest restricted likelihood."""
+    smoothing spline, whose freedom has the largest restricted likelihood. With two parameters it is a surface of second order."""
     level: tuple[float, ...] = field(default=(0.68, 0.95), metadata=within(0.01, 0.9999))
     """Confidence levels. Unit: probability."""

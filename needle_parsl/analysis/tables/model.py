@@ -31,7 +31,7 @@ class Parameter:
     """The value without a signal, against which a discovery and upper limits are tested; left out, 0, which must be within the
     bounds where `fit.limit` asks for these. Unit: that of the parameter. Example: `0.0`."""
     role: Literal["poi", "free"] = "poi"
-    """`poi`: an interval is made; `free`: only fitted along."""
+    """`poi`: of interest, as one or several parameters are; each gets intervals, a scan, impacts and limits. `free`: only fitted along."""
     grid: tuple[float, ...] | None = field(default=None, metadata=LATER)
     """For one of `[features] parameters`: values at which ln r is evaluated; between them that of each event is a cubic spline. Left out, 9
     values from bound to bound, and the nominal one (docs/statistics.md). Unit: that of the parameter. Example: `[120.0, 125.0, 130.0]`."""

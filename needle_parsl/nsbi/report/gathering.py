@@ -30,6 +30,7 @@ from needle_parsl.nsbi.statistics.results import (
     InjectionTests,
     Limits,
     Mixture,
+    NeymanRegion,
     ProfilePlane,
     ProfileScan,
     Replicas,
@@ -101,6 +102,13 @@ class Subject:
     """Parameters that are shifted by a hidden offset in fits to data."""
     pruned: tuple[str, ...] = ()
     """Variations that were left out since they cannot matter."""
+    further: tuple[str, ...] = ()
+    """Parameters of interest beside `poi`."""
+
+    @property
+    def pois(self) -> tuple[str, ...]:
+        """Name all parameters of interest."""
+        return (self.poi, *self.further)
 
 
 @dataclass(frozen=True)
@@ -124,7 +132,7 @@ class Inference:
     fits: Mapping[str, FitResult]
     """By name."""
     scans: Mapping[str, ProfileScan]
-    """By name."""
+    """By name; of a further parameter of interest as `scan.NAME`."""
     plane: ProfilePlane | None
     """A scan of two parameters."""
     impacts: Impacts | None
@@ -152,6 +160,11 @@ class Inference:
     """What measured residuals of ratios do to the parameter of interest; None where there are no ratios."""
     no_belt: str = ""
     """Why there is no Neyman construction, where one was asked for."""
+    region: NeymanRegion | None = None
+    """The Neyman construction of two parameters."""
+    further_impacts: Sequence[Impacts] = ()
+    """On further parameters of interest, as those below."""
+    further_limits: Sequence[Limits] = ()
 
 
 @dataclass(frozen=True)
@@ -238,6 +251,10 @@ class Facts:
     def scan(self) -> ProfileScan:
         """The headline scan."""
         return self.inference.scans["scan"]
+
+    def scans_of(self, parameter: str) -> dict[str, ProfileScan]:
+        """Give the scans of a parameter by what they are: `scan`, `scan_statistical`, `scan_asimov`, `scan_exact`."""
+        return {name.partition(".")[0]: own for name, own in self.inference.scans.items() if own.parameter == parameter}
 
     @property
     def binned(self) -> bool:

@@ -7,12 +7,13 @@ import numpy as np
 from needle_parsl.nsbi.report import headline
 from needle_parsl.nsbi.report.checks import ratios, run
 from needle_parsl.nsbi.report.gathering import Facts, Inference, StagesFacts
-from needle_parsl.summary import Component, Finding, Measured, StagesSummary, Summary
+from needle_parsl.summary import Component, Finding, FurtherResult, Measured, StagesSummary, Summary
 
 
 def summarise(facts: Facts) -> Summary:
     """Sum up a run; `report/summary.json`, `needle report --json` and `expected.json` use its names."""
-    poi, scatter, inference = facts.subject.poi, headline.scatter(facts), facts.inference
+    poi, inference = facts.subject.poi, facts.inference
+    scatter = headline.scatter(facts, poi)
     fitted, findings = facts.fit.parameters[poi], run.judge(facts)
     state, words = run.verdict(findings)
     shift, ratio = _compared(facts)
@@ -41,8 +42,8 @@ def summarise(facts: Facts) -> Summary:
         fits={name: _measured(facts, name) for name in inference.fits},
         exact_shift=shift,
         exact_error_ratio=ratio,
-        result=headline.result(facts),
-        quoted_intervals=headline.intervals(facts),
+        result=headline.result(facts, poi),
+        quoted_intervals=headline.intervals(facts, poi),
         state=state,
         verdict=words,
         checks=run.states(findings),
@@ -51,6 +52,27 @@ def summarise(facts: Facts) -> Summary:
         warnings=facts.subject.warnings,
         offset=facts.subject.offset,
         breakdown=_breakdown(inference) if inference.breakdowns else None,
+        further={name: _further(facts, name) for name in facts.subject.further} or None,
+        correlations=headline.correlations(facts) or None,
+        neyman_region=inference.region.extents if inference.region else None,
+    )
+
+
+def _further(facts: Facts, poi: str) -> FurtherResult:
+    """Give the numbers of a further parameter of interest."""
+    fitted = facts.fit.parameters[poi]
+    return FurtherResult(
+        value=fitted.value,
+        error=fitted.error,
+        statistical_error=fitted.statistical_error,
+        simulation_error=fitted.simulation_error,
+        ensemble_error=fitted.ensemble_error,
+        total_error=fitted.total_error,
+        bootstrap_error=headline.scatter(facts, poi).total,
+        minos=fitted.minos,
+        intervals=facts.scans_of(poi)["scan"].intervals,
+        result=headline.result(facts, poi),
+        quoted_intervals=headline.intervals(facts, poi),
     )
 
 

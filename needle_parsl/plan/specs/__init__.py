@@ -61,7 +61,7 @@ from needle_parsl.plan.specs.stores import (
     Read,
     Share,
 )
-from needle_parsl.plan.specs.toys import CoverageSpec, Neyman, RepeatedToys, Thrower, ToysSpec
+from needle_parsl.plan.specs.toys import CoverageSpec, Neyman, NeymanPlane, RepeatedToys, Thrower, ToysSpec
 from needle_parsl.plan.stages import Stage
 
 S = TypeVar("S")
@@ -82,6 +82,7 @@ Inference = (
     | MorphingSection
     | ToysSpec
     | Neyman
+    | NeymanPlane
     | CoverageSpec
 )
 Spec = (
@@ -216,6 +217,7 @@ __all__ = [
     "Named",
     "NetworksSection",
     "Neyman",
+    "NeymanPlane",
     "Normalise",
     "Outputs",
     "OwnCall",

@@ -59,6 +59,10 @@ class Report:
     """Whether the precision of the networks was measured."""
     breakdowns: tuple[str, ...] = field(default=(), metadata=IF_SAID)
     """Names of the breakdowns of errors, that of the headline's parameter first."""
+    region: bool = field(default=False, metadata=IF_SAID)
+    """Whether there is a Neyman construction of two parameters."""
+    further: tuple[str, ...] = field(default=(), metadata=IF_SAID)
+    """Further parameters of interest: of each, files of its name stand beside those of the headline's."""
     offset: tuple[str, ...] = field(default=(), metadata=IF_SAID)
     """Parameters that are shifted by a hidden offset in fits to data."""
     pruned: tuple[str, ...] = field(default=(), metadata=IF_SAID)

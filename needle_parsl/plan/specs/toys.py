@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from needle_parsl.plan.keys import NOT_IN_KEY
+from needle_parsl.plan.keys import IF_SAID, NOT_IN_KEY
 from needle_parsl.plan.specs.fits import FitSpec, Resampling
 from needle_parsl.plan.specs.stores import Convert, Physics
 
@@ -53,6 +53,8 @@ class ToysSpec:
     """What orders the values of the parameter of interest there, `t_mu` or `q_mu`."""
     again: Resampling | None = None
     """Given where these toys are fitted with other ratios than those of the run."""
+    also: tuple[str, ...] = field(default=(), metadata=IF_SAID)
+    """Parameters that are held at their truth together with the parameter of interest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,20 @@ class Neyman:
     """The value without a signal, where there are toys of it."""
     background: tuple[str, ...] = ()
     """Names of these."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeymanPlane:
+    """Construct the confidence region of two parameters."""
+
+    fit: FitSpec
+    grid: tuple[tuple[str, tuple[float, ...]], tuple[str, tuple[float, ...]]]
+    """Both parameters, each with its values."""
+    blocks: tuple[tuple[str, ...], ...]
+    """Names of the toys at each pair of values; the second parameter runs fastest."""
+    levels: tuple[float, ...]
+    smooth: bool
+    """Whether the region is read off a smooth surface through the critical values."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ def facts(**ends: list[str]) -> Any:
     nuisances = [entry("jes", 0.3), entry("b_tag", 4.99), entry("norm", -0.1)]
     found = Impacts.from_json({"methods": ["refit"], "parameter": "mu", "nuisances": nuisances})
     fit = FitResult.from_json({"on_wall": [], "at_bound": [], **ends})
-    inference = SimpleNamespace(impacts=found, fits={"observed": fit})
+    inference = SimpleNamespace(impacts=found, further_impacts=(), fits={"observed": fit})
     return PartialFacts(inference=inference, subject=SimpleNamespace(headline="observed"))
 
 

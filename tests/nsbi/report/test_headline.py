@@ -140,4 +140,4 @@ def test_a_value_at_its_bound_bears_an_interval_without_an_end() -> None:
     fit = replace(found.fit, at_bound=("mu",))
     scan = replace(found.scan, intervals={"0.68": ((0.0, None),), "0.95": ((0.0, 1.9),)})
     inference = replace(found.inference, fits={"asimov": fit}, scans={"scan": scan})
-    assert headline._alone(0.0, replace(found, inference=inference)) == "0.0, at its bound"
+    assert headline._alone(0.0, replace(found, inference=inference), "mu") == "0.0, at its bound"

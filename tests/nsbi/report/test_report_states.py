@@ -74,7 +74,7 @@ def good() -> Any:
     scans = {"scan": ProfileScan.from_json(scan)}
     subject = SimpleNamespace(poi="mu", headline="asimov", lost={}, thresholds=Diagnostics())
     samples = [sample(name, yields[name]) for name in names]
-    inference = SimpleNamespace(fits={"asimov": fit()}, scans=scans, closure=None, belt=None, no_belt="")
+    inference = SimpleNamespace(fits={"asimov": fit()}, scans=scans, closure=None, belt=None, no_belt="", region=None)
     return PartialFacts(
         subject=subject, samples=samples, dataset=dataset, inference=inference, observed=None, binned=False
     )

@@ -90,14 +90,15 @@ def minima(facts: Facts) -> Found:
                 ),
                 None,
             )
-    fitted, best = facts.fit.parameters[facts.subject.poi], facts.scan.best
-    if fitted.error and abs(best - fitted.value) > 0.1 * fitted.error:
-        shift = (best - fitted.value) / fitted.error
-        yield (
-            "fail",
-            f"The scan of {facts.subject.poi} has found a deeper minimum, {best:.4g}, than the fit, {fitted.value:.4g}.",
-            abs(shift),
-        )
+    for scan in (own for name, own in facts.inference.scans.items() if name.partition(".")[0] == "scan"):
+        fitted, best = facts.fit.parameters[scan.parameter], scan.best
+        if fitted.error and abs(best - fitted.value) > 0.1 * fitted.error:
+            shift = (best - fitted.value) / fitted.error
+            yield (
+                "fail",
+                f"The scan of {scan.parameter} has found a deeper minimum, {best:.4g}, than the fit, {fitted.value:.4g}.",
+                abs(shift),
+            )
 
 
 def good_minima(facts: Facts) -> str:

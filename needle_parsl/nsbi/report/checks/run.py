@@ -75,7 +75,7 @@ def _effect(finding: Finding) -> float:
     return WORTH.get(finding.check, 0.3) if known is None or math.isnan(known) else known
 
 
-WORTH = {"fits": 100.0, "minima": 50.0, "outside": 20.0, "leaks": 5.0, "outputs": 50.0, "variation samples": 2.0, "variations": 1.5, "signals": 1.5, "halves": 1.0, "goodness": 1.5, "belt": 1.0,
+WORTH = {"fits": 100.0, "minima": 50.0, "outside": 20.0, "leaks": 5.0, "outputs": 50.0, "variation samples": 2.0, "variations": 1.5, "signals": 1.5, "halves": 1.0, "goodness": 1.5, "belt": 1.0, "region": 1.0,
          "normalisation": 1.5, "calibration": 1.0, "support": 1.0, "closure": 0.9, "classifier": 0.8, "events": 0.5, "distances": 0.4}  # fmt: skip
 """Standard errors by which a check that fails may move the parameter of interest, where that was not measured: the order of what is said."""
 
@@ -294,5 +294,6 @@ CHECKS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
     "truth": (_truth, lambda f: "Learned and exact fit agree." if any(_compared(f)) else ""),
     "toys": (toys.toys, toys.good_toys),
     "belt": (toys.belt, toys.good_belt),
+    "region": (toys.region, toys.good_region),
 }  # fmt: skip
 """By name: what is looked at, and what to say if all of it passes; nothing if there was nothing to look at."""

@@ -129,6 +129,43 @@ def belt(facts: Facts) -> Found:
         )
 
 
+def region(facts: Facts) -> Found:
+    """Look at the toys behind the Neyman construction of two parameters."""
+    found = facts.inference.region
+    if found is None:
+        return
+    for level in found.open:
+        yield (
+            "warning",
+            f"The {level} region of {' and '.join(found.parameters)} leaves its grid, or a fit of the data failed on it.",
+        )
+    near = found.near()
+    worst = max(p.failed / max(p.failed + p.toys, 1) for p in near)
+    yield (
+        above(worst, TOYS_LOST),
+        f"Up to {100 * worst:.1f} % of the toys at a point of the region's grid have a fit that failed.",
+    )
+    vetoed = max(p.vetoed for p in near)
+    yield (
+        above(vetoed, VETOED),
+        f"Up to {100 * vetoed:.2g} % of the expected events of the region's toys cannot be drawn.",
+    )
+    for level in found.asymptotic:
+        blur = max(p.critical_error[level] / max(p.critical[level], 1e-9) for p in near)
+        yield (
+            above(blur, BLURRED),
+            (
+                f"At {level} the critical values of the region of {' and '.join(found.parameters)} are uncertain by up to {100 * blur:.0f} %; "
+                "ask for more intervals.toys_per_point."
+            ),
+        )
+
+
+def good_region(facts: Facts) -> str:
+    """Say that critical values are known well; nothing without a region."""
+    return "The critical values of the region are well known." if facts.inference.region else ""
+
+
 def good_belt(facts: Facts) -> str:
     """Say that critical values are known well; nothing without a construction."""
     return "The critical values of the belt are well known." if facts.inference.belt else ""

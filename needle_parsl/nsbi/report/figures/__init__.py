@@ -37,6 +37,9 @@ class FigureEntry:
 
 
 FIGURES = {
+    "interest": FigureEntry(
+        "summary", "Correlations of the parameters of interest in the headline fit.", fits.interest, lambda f: bool(f.subject.further),
+    ),
     "likelihood": FigureEntry(
         "likelihood", "Profile likelihood ratio, with the confidence intervals of the headline scan; thresholds from chi-squared, scaled for "
         "the uncertainty of ensemble weights.", likelihoods.likelihood
@@ -46,7 +49,7 @@ FIGURES = {
         likelihoods.plane, lambda f: f.inference.plane is not None,
     ),
     "impacts": FigureEntry(
-        "fits", "Pulls of the nuisance parameters, and how far each moves the parameter of interest; the largest on top, above "
+        "fits", "Pulls of the nuisance parameters, and how far each moves each parameter of interest; the largest on top, above "
         "them, in red, those that are at a bound.",
         fits.impacts, lambda f: bool(f.inference.impacts),
     ),
@@ -73,6 +76,11 @@ FIGURES = {
         "interval", "Test statistic of the data, and the critical values of the Neyman construction: of toys, and the curve, with its "
         "error, that intervals are read from. Shaded: the intervals.",
         likelihoods.belt, lambda f: f.inference.belt is not None,
+    ),
+    "region": FigureEntry(
+        "interval", "p-values from toys, and the region of the Neyman construction (lines); dotted: t at chi-squared quantiles of two degrees of "
+        "freedom; points: where toys were thrown, filled where accepted at the largest level.",
+        likelihoods.region, lambda f: f.inference.region is not None,
     ),
     "limits": FigureEntry(
         "interval", "CLs from toys, and what toys without a signal lead to expect; upper limits are where it crosses a line.",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, each, panels, split_panels
 from needle_parsl.nsbi.report.gathering import Facts
-from needle_parsl.nsbi.statistics.results import Distribution, NuisanceImpact
+from needle_parsl.nsbi.statistics.results import Distribution, Impacts, NuisanceImpact
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,46 +40,80 @@ def _pull(axes: Axes, row: float, entry: NuisanceImpact, colour: str) -> None:
 
 
 def impacts(facts: Facts) -> Figure:
-    """Draw pulls to the left and impacts to the right, the largest on top, as the field does; above all, in red, what is at a bound."""
+    """Draw pulls to the left and impacts to the right, a column for each parameter of interest, as the field does.
+
+    The largest, in errors of a parameter, are on top; above all, in red, is what is at a bound.
+    """
     from matplotlib.figure import Figure  # noqa: PLC0415  matplotlib, an extra
 
     assert facts.inference.impacts is not None
-    found = facts.inference.impacts
-    ends, method = _at_ends(facts), found.methods[-1]
-    entries = sorted(found.nuisances, key=lambda entry: entry.name not in ends)[:RANKED]
-    figure = Figure(figsize=(8.4, 1.6 + 0.34 * len(entries)), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1, 1.25])
+    every = [facts.inference.impacts, *facts.inference.further_impacts]
+    names = _ranked(facts, every)
+    figure = Figure(figsize=(4.2 * (1 + len(every)), 1.6 + 0.34 * len(names)), layout="constrained")
+    left, *right = figure.subplots(1, 1 + len(every), sharey=True, width_ratios=[1, *[1.25] * len(every)])
+    known = {entry.name: entry for entry in every[0].nuisances}
+    _pulls(left, [known[name] for name in names], _at_ends(facts))
+    for axes, found in zip(right, every, strict=True):
+        _shifts(axes, found, names)
+    handles, _ = right[0].get_legend_handles_labels()
+    figure.legend(handles=handles, frameon=False, loc="outside upper right", ncols=2, fontsize=8)
+    for axes in (left, *right):
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _ranked(facts: Facts, every: Sequence[Impacts]) -> list[str]:
+    """Name the nuisance parameters that are drawn, in their order."""
+    ends = _at_ends(facts)
+    if len(every) == 1:
+        names = [entry.name for entry in every[0].nuisances]
+    else:
+        sizes: dict[str, float] = {}
+        for found in every:
+            error = facts.fit.parameters[found.parameter].error or 1.0
+            for entry in found.nuisances:
+                shifts = [abs(x) / error for pair in entry.impacts.values() for x in pair if x is not None]
+                sizes[entry.name] = max([sizes.get(entry.name, 0.0), *shifts])
+        names = sorted(sizes, key=lambda name: -sizes[name])
+    return sorted(names, key=lambda name: name not in ends)[:RANKED]
+
+
+def _pulls(axes: Axes, entries: Sequence[NuisanceImpact], ends: set[str]) -> None:
+    """Draw the column of pulls."""
     rows = np.arange(len(entries))[::-1]
     for row, entry in zip(rows, entries, strict=True):
-        _bars(right, float(row), entry.impacts)
-        _pull(left, float(row), entry, RED if entry.name in ends else "black")
-    left.axvspan(-1, 1, color="0.92", zorder=0)
-    left.axvline(0, color="0.6", linewidth=0.8, zorder=0)
-    right.axvline(0, color="0.6", linewidth=0.8)
-    left.set_yticks(rows, [entry.name for entry in entries])
-    for label, entry in zip(left.get_yticklabels(), entries, strict=True):
+        _pull(axes, float(row), entry, RED if entry.name in ends else "black")
+    axes.axvspan(-1, 1, color="0.92", zorder=0)
+    axes.axvline(0, color="0.6", linewidth=0.8, zorder=0)
+    axes.set_yticks(rows, [entry.name for entry in entries])
+    for label, entry in zip(axes.get_yticklabels(), entries, strict=True):
         label.set_color(RED if entry.name in ends else "black")
-    left.set(
+    axes.set(
         xlabel=r"$(\hat\alpha - \alpha_0)\,/\,\sigma_0$",
         xlim=(-1.1 * PULLS, 1.1 * PULLS),
         ylim=(-0.7, len(entries) - 0.3),
     )
-    right.set(xlabel=rf"$\Delta${found.parameter}")
-    right.tick_params(left=False)
+
+
+def _shifts(axes: Axes, found: Impacts, names: Sequence[str]) -> None:
+    """Draw the column of a parameter of interest."""
+    known = {entry.name: entry for entry in found.nuisances}
+    entries, method = [known[name] for name in names], found.methods[-1]
+    for row, entry in zip(np.arange(len(entries))[::-1], entries, strict=True):
+        _bars(axes, float(row), entry.impacts)
+    axes.axvline(0, color="0.6", linewidth=0.8)
+    axes.set(xlabel=rf"$\Delta${found.parameter}")
+    axes.tick_params(left=False)
     shifts = [abs(x) for e in entries for pair in e.impacts.values() for x in pair if x is not None]
     reach = (
         1.15 * max([x for x in shifts if np.isfinite(x)], default=0.0) or 1.0
     )  # no impact may be known, or all may be 0
-    right.set_xlim(-reach, reach)
-    right.locator_params(axis="x", nbins=5)
-    handles = [right.barh(-9, 0, color=colour, label=rf"$\alpha$ {way}: {WORDS[method]}")
-               for colour, way in zip((COLOURS[0], COLOURS[1]), ("down", "up"), strict=True)]  # fmt: skip
-    handles += [right.plot([], [], marker, color="black", markersize=6, label=WORDS[other])[0]
-                for marker, other in zip("|x", found.methods[:-1], strict=False)]  # fmt: skip
-    figure.legend(handles=handles, frameon=False, loc="outside upper right", ncols=2, fontsize=8)
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure
+    axes.set_xlim(-reach, reach)
+    axes.locator_params(axis="x", nbins=5)
+    for colour, way in zip((COLOURS[0], COLOURS[1]), ("down", "up"), strict=True):
+        axes.barh(-9, 0, color=colour, label=rf"$\alpha$ {way}: {WORDS[method]}")
+    for marker, other in zip("|x", found.methods[:-1], strict=False):
+        axes.plot([], [], marker, color="black", markersize=6, label=WORDS[other])
 
 
 def _bars(axes: Axes, row: float, found: Mapping[str, tuple[float | None, float | None]]) -> None:
@@ -101,9 +135,20 @@ def correlated(facts: Facts) -> bool:
 
 def correlations(facts: Facts) -> Figure:
     """Draw the correlation matrix of the headline fit; parameters without an error are left out."""
-    covariance = np.array(facts.fit.covariance)
-    kept = np.flatnonzero(np.diag(covariance) > 0)
-    names = [list(facts.fit.parameters)[k] for k in kept]
+    return _matrix(facts, list(facts.fit.parameters))
+
+
+def interest(facts: Facts) -> Figure:
+    """Draw that of the parameters of interest."""
+    return _matrix(facts, facts.subject.pois)
+
+
+def _matrix(facts: Facts, wanted: Sequence[str]) -> Figure:
+    covariance, every = np.array(facts.fit.covariance), list(facts.fit.parameters)
+    kept = [k for k in map(every.index, wanted) if covariance[k, k] > 0]
+    if not kept:
+        raise ValueError("none of them has an error")
+    names = [every[k] for k in kept]
     error = np.sqrt(np.diag(covariance)[kept])
     found = covariance[np.ix_(kept, kept)] / np.outer(error, error)
     side = min(2.2 + 0.5 * len(kept), 9.0)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.stats import chi2
 
-from needle_parsl.nsbi.report.figures.canvas import COLOURS, Floats, panels
+from needle_parsl.nsbi.report.figures.canvas import COLOURS, Floats, each, panels
 from needle_parsl.nsbi.report.gathering import Facts
+from needle_parsl.nsbi.statistics.intervals import neyman_region
+from needle_parsl.nsbi.statistics.results import ProfileScan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,12 +30,21 @@ STYLES = {"scan_exact": ":", "scan_statistical": "--"}
 
 def likelihood(facts: Facts) -> Figure:
     """Draw the profile likelihood scans with their intervals: their points, and the curve that intervals are read from."""
-    figure, (axes,) = panels(1, width=6.4, height=4.4)
-    levels, inflation = facts.scan.intervals, facts.scan.inflation
+    pois = facts.subject.pois
+    figure, cells = panels(len(pois), width=6.4, height=4.4)
+    each(cells, [(poi, poi) for poi in pois], partial(_scans, facts))
+    return figure
+
+
+def _scans(facts: Facts, axes: Axes, poi: str) -> None:
+    """Draw the scans of a parameter of interest."""
+    scans = facts.scans_of(poi)
+    levels, inflation = scans["scan"].intervals, scans["scan"].inflation
     height = 2.2 * inflation * float(chi2.ppf(max(float(level) for level in levels), 1))
-    shown = [
-        _curve(axes, facts, name, colour, height) for colour, name in zip(COLOURS, facts.inference.scans, strict=False)
-    ]
+    shown = []
+    for colour, (name, scan) in zip(COLOURS, scans.items(), strict=False):
+        label = CURVES[facts.subject.headline if name == "scan" else name]
+        shown.append(_curve(axes, scan, (name, label), colour, height))
     for level, pieces in levels.items():
         t = inflation * float(chi2.ppf(float(level), 1))
         for low, high in pieces:
@@ -42,17 +54,14 @@ def likelihood(facts: Facts) -> Figure:
     if len(ends):
         axes.set_xlim(ends.min(), ends.max())
         axes.legend(frameon=False, loc="upper center", fontsize=9)
-    moved = facts.subject.poi in facts.subject.offset
-    label = f"{facts.subject.poi} (of data: with a hidden offset)" if moved else facts.subject.poi
+    label = f"{poi} (of data: with a hidden offset)" if poi in facts.subject.offset else poi
     axes.set(xlabel=label, ylabel=r"$t = -2\,\ln\lambda$", ylim=(0, height))
-    return figure
 
 
-def _curve(axes: Axes, facts: Facts, name: str, colour: str, height: float) -> Floats:
-    """Draw one scan; return where it is below the top of the figure."""
-    scan = facts.inference.scans[name]
+def _curve(axes: Axes, scan: ProfileScan, named: tuple[str, str], colour: str, height: float) -> Floats:
+    """Draw one scan, which has a name and a label; return where it is below the top of the figure."""
+    name, label = named
     points = _rising([[p.value, p.t] for p in scan.points if p.converged])
-    label = CURVES[facts.subject.headline if name == "scan" else name]
     if len(points) < 5:
         return np.empty(0)
     grid = np.linspace(points[0, 0], points[-1, 0], 400)
@@ -86,6 +95,32 @@ def plane(facts: Facts) -> Figure:
     axes.clabel(lines, fmt=heights, fontsize=9)
     axes.plot(found.best[x], found.best[y], "+", color=COLOURS[2], markersize=10)
     axes.set(xlabel=x, ylabel=y)
+    return figure
+
+
+def region(facts: Facts) -> Figure:
+    """Draw the region of two parameters that the data accept by toys, beside that of chi-squared."""
+    found = facts.inference.region
+    assert found is not None
+    (x, y), points, level = found.parameters, found.points, list(found.asymptotic)[-1]
+    columns = [np.unique([p.x for p in points]), np.unique([p.y for p in points])]
+    share = np.array([np.nan if p.p_value is None else p.p_value for p in points]).reshape(*map(len, columns)).T
+    figure, (axes,) = panels(1, width=6.4, height=4.4)
+    image = axes.pcolormesh(*columns, share, cmap="Blues", vmin=0, vmax=1, shading="nearest", rasterized=True)
+    figure.colorbar(image, ax=axes, label="p-value")
+    for colour, (name, height) in zip(COLOURS[1:], found.asymptotic.items(), strict=False):
+        first, second, own = neyman_region.excess(found, name)
+        axes.contour(first, second, own.T, levels=[0.0], colors=colour)
+        axes.contour(first, second, neyman_region.between(found).T, levels=[height], colors=colour, linestyles=":")
+        axes.plot([], [], color=colour, label=f"{100 * float(name):g} %, toys")
+    axes.plot([], [], ":", color="grey", label="chi-squared")
+    for taken, face in ((True, "0.3"), (False, "none")):
+        shown = [p for p in points if p.accepted[level] == taken]
+        axes.scatter([p.x for p in shown], [p.y for p in shown], s=7, facecolors=face, edgecolors="0.3", linewidths=0.6)
+    if found.best:
+        axes.plot(found.best[x], found.best[y], "+", color="black", markersize=10)
+    axes.set(xlabel=x, ylabel=y)
+    axes.legend(fontsize=9, loc="best")
     return figure
 
 

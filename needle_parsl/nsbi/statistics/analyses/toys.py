@@ -13,11 +13,11 @@ from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.statistics import dataset as datasets
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
-from needle_parsl.nsbi.statistics.intervals import corrections, hypothesis_tests, neyman, profile
+from needle_parsl.nsbi.statistics.intervals import corrections, hypothesis_tests, neyman, neyman_region, profile
 from needle_parsl.nsbi.statistics.intervals import coverage as sums
 from needle_parsl.nsbi.statistics.intervals.hypothesis_tests import too_large
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
-from needle_parsl.nsbi.statistics.results import Belt, Coverage
+from needle_parsl.nsbi.statistics.results import Belt, Coverage, NeymanRegion
 from needle_parsl.nsbi.statistics.toys.block import Block
 from needle_parsl.nsbi.statistics.toys.pool import Beside, Draw, ToyPool, cut, drawn, sufficient
 
@@ -111,9 +111,16 @@ def make_toys(known: Likelihood, truth: Floats, seeds: Sequence[int], own: OwnEv
     return ToyBatch(batch, cut([len(one) for one in events], beside), truth, (float("inf"), 0.0))
 
 
-def fit_toys(batch: ToyBatch, parameter: str, tested: Sequence[float] = ()) -> Block:
-    """Fit toys, each freely and with the parameter of interest held at its truth, and at other values."""
-    return Block.of(batch.events, batch.toys, parameter, batch.truth, batch.pool, tested)
+def fit_toys(batch: ToyBatch, parameter: str, tested: Sequence[float] = (), also: Sequence[str] = ()) -> Block:
+    """Fit toys, each freely and with the parameter of interest held at its truth, and at other values.
+
+    Args:
+        batch: The toys.
+        parameter: The parameter of interest.
+        tested: The other values.
+        also: Parameters that are held at their truth together with it: t is then of all of them.
+    """
+    return Block.of(batch.events, batch.toys, parameter, batch.truth, batch.pool, tested, also)
 
 
 def throw_block(
@@ -124,9 +131,10 @@ def throw_block(
     *,
     least: float = 0.0,
     tested: Sequence[float] = (),
+    also: Sequence[str] = (),
 ) -> Block:
     """Throw toys from a pool, and fit them: see `throw_toys` and `fit_toys`."""
-    return fit_toys(throw_toys(pool, truth, seeds, least), parameter, tested)
+    return fit_toys(throw_toys(pool, truth, seeds, least), parameter, tested, also)
 
 
 def is_settled(
@@ -206,6 +214,38 @@ def build_belt(
         discovery=None if np.isnan(q) else hypothesis_tests.discovery(background, parameter, q),
         limits=hypothesis_tests.limits(parameter, values, toys, background, observed, found, levels),
     )
+
+
+def build_region(
+    likelihood: Likelihood,
+    grid: Mapping[str, Sequence[float]],
+    toys: Sequence[Block],
+    levels: Sequence[float] = (0.68, 0.95),
+    *,
+    smooth: bool = True,
+    dataset: str = "observed",
+) -> NeymanRegion:
+    """Construct the confidence region of two parameters from toys in which both were held at their truth.
+
+    Args:
+        likelihood: Of the data.
+        grid: By both parameters their values, ascending, shapes (X,) and (Y,).
+        toys: Those thrown at each pair of values, the second parameter running fastest; X Y blocks.
+        levels: Confidence levels.
+        smooth: Whether the region is read off a smooth surface through the critical values.
+        dataset: The name of the data.
+
+    Raises:
+        InputError: At some level no point of the grid is accepted.
+        TaskError: The fit of the data did not converge, or no fit of a toy did at some point.
+    """
+    best = minimise(likelihood, likelihood.rates)
+    if not best.converged:
+        raise TaskError(f"the fit of the {dataset} data did not converge, so that there is no region")
+    values = {name: np.array(own) for name, own in grid.items()}
+    observed = neyman_region.statistic(likelihood, best, values)
+    found = neyman_region.region(values, toys, observed, levels, likelihood.rates, smoothed=smooth)
+    return replace(found, best={name: best.value(name) for name in grid}, dataset=dataset)
 
 
 def measure_coverage(

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from needle_parsl.analysis.directions import parted
+
 Floats = npt.NDArray[np.float64]
 FLAT = 1e-8
 """Smallest curvature over the largest, each parameter in its own unit, at which a direction is flat."""
@@ -40,4 +42,5 @@ def sentence(direction: Mapping[str, float]) -> str:
     if len(direction) == 1:
         return f"{next(iter(direction))} has no effect on the likelihood"
     moves = ", ".join(f"{name} by {x:+.3g}" for name, x in direction.items())
-    return f"{' and '.join(direction)} cannot be told apart: the likelihood stays the same when one moves {moves}"
+    said = f"{' and '.join(direction)} cannot be told apart: the likelihood stays the same when one moves {moves}"
+    return f"{said}; {parted(direction)}" if len(direction) == 2 else said

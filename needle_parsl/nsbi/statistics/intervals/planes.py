@@ -32,15 +32,15 @@ def strip(objective: Objective, best: Result, where: PlaneTable, rows: tuple[int
     x, y = where.parameters
     ranges = where.ranges or (_range(best, x), _range(best, y))
     first, second = (np.linspace(low, high, where.points) for low, high in ranges)
-    scanned = [(float(value), _row(objective, best, (x, float(value)), (y, second))) for value in first[slice(*rows)]]
+    scanned = [(float(value), row(objective, best, (x, float(value)), (y, second))) for value in first[slice(*rows)]]
     return PlaneStrip(
         (x, y),
         {name: best.value(name) for name in (x, y)},
         best.nll if np.isfinite(best.nll) else None,
         tuple(
             StripPoint(a, p.value, p.nll if np.isfinite(p.nll) else None, p.converged)
-            for a, row in scanned
-            for p in row
+            for a, points in scanned
+            for p in points
         ),
     )
 
@@ -71,8 +71,15 @@ def _range(best: Result, name: str) -> tuple[float, float]:
     return max(low, middle - width), min(high, middle + width)
 
 
-def _row(objective: Objective, best: Result, x: tuple[str, float], y: tuple[str, Floats]) -> list[ProfiledPoint]:
-    """Minimise over all other parameters along one row; each fit starts from its neighbour's solution."""
+def row(objective: Objective, best: Result, x: tuple[str, float], y: tuple[str, Floats]) -> list[ProfiledPoint]:
+    """Minimise over all other parameters along one row of a plane; each fit starts from its neighbour's solution.
+
+    Args:
+        objective: Gives -ln L and its gradient.
+        best: The free fit.
+        x: The parameter that is the same in the row, with its value.
+        y: The other one, with its values, shape (Y,).
+    """
     points, start = [], best.theta
     for value in y[1]:
         held = {x[0]: x[1], y[0]: float(value)}

@@ -68,9 +68,12 @@ from needle_parsl.nsbi.statistics.results.toys import (
     CoveragePoint,
     CurveQuality,
     Linearity,
+    NeymanRegion,
     NoBelt,
+    RegionPoint,
     ToyEstimates,
     read_belt,
+    read_region,
 )
 
 __all__ = [
@@ -103,6 +106,7 @@ __all__ = [
     "MeanResponse",
     "Mixture",
     "MixturePoint",
+    "NeymanRegion",
     "NoBelt",
     "NuisanceImpact",
     "OutsideEvent",
@@ -119,6 +123,7 @@ __all__ = [
     "RatioScale",
     "RatioTails",
     "RegionCounts",
+    "RegionPoint",
     "Replicas",
     "ResidualShift",
     "Residuals",
@@ -132,4 +137,5 @@ __all__ = [
     "ToyEstimates",
     "ToyScatter",
     "read_belt",
+    "read_region",
 ]

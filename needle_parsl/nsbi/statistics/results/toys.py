@@ -112,13 +112,94 @@ class Belt(JsonRecord):
         return super().from_json({**found, "points": points, "limits": limits, "normalisation": correction})
 
 
+@dataclass(frozen=True, kw_only=True)
+class RegionPoint(JsonRecord):
+    """One pair of values of the grid of a region."""
+
+    x: float
+    """Value of the first parameter."""
+    y: float
+    """Of the second."""
+    t: float | None
+    """-2 ln of the profile likelihood ratio of the data, with both parameters held; None where that fit did not converge."""
+    toys: int
+    """Whose fits converged."""
+    failed: int
+    pool_effective: float | None
+    """Effective events of the pool; None where every toy has events of its own."""
+    vetoed: float
+    """Share of the expected events that cannot be drawn."""
+    p_value: float | None
+    p_value_error: float | None
+    p_value_asymptotic: float | None
+    """By chi-squared with two degrees of freedom."""
+    critical: Mapping[str, float]
+    """By level; on the smooth surface, where there is one."""
+    critical_error: Mapping[str, float]
+    critical_raw: Mapping[str, float]
+    """Of the toys at this pair alone."""
+    critical_raw_error: Mapping[str, float]
+    accepted: Mapping[str, bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeymanRegion(JsonRecord):
+    """`intervals/neyman_region.json`: the Neyman construction of two parameters, and what the data accept."""
+
+    parameters: tuple[str, str]
+    best: Mapping[str, float]
+    """Of both parameters."""
+    points: tuple[RegionPoint, ...]
+    """Row by row: the second parameter runs fastest."""
+    asymptotic: Mapping[str, float]
+    """Critical values of chi-squared with two degrees of freedom, by level."""
+    extents: Mapping[str, Mapping[str, tuple[float, float]]]
+    """By level, the smallest and the largest value of each parameter in the region; no interval of one parameter."""
+    smooth: Mapping[str, bool]
+    """By level, whether critical values are those of a smooth surface."""
+    open: tuple[str, ...]
+    """Levels whose region reaches the end of the grid, or where a fit of the data did not converge."""
+    dataset: str = ""
+
+    def near(self) -> list[RegionPoint]:
+        """List the pairs whose toys tell what is accepted: t is at most twice the chi-squared quantile of the largest level, or not known."""
+        most = 2 * max(self.asymptotic.values())
+        return [point for point in self.points if point.t is None or point.t <= most] or list(self.points)
+
+    def accepted(self, level: str) -> int:
+        """Count the pairs that are accepted at a level."""
+        return sum(point.accepted[level] for point in self.points)
+
+    def limits(self, level: str) -> list[float]:
+        """List the critical values of a level at these pairs."""
+        return [point.critical[level] for point in self.near()]
+
+    def to_json(self) -> Json:
+        """Give the object; coordinates stand by the names of the parameters."""
+        x, y = self.parameters
+        points = [p.to_json() for p in self.points]
+        return {**super().to_json(), "points": [{x: p.pop("x"), y: p.pop("y"), **p} for p in points]}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Self:
+        """Read it again."""
+        x, y = found["parameters"]
+        points = tuple(RegionPoint.from_json({**p, "x": p[x], "y": p[y]}) for p in found["points"])
+        return super().from_json({**found, "points": points})
+
+
 @dataclass(frozen=True)
 class NoBelt(JsonRecord):
-    """`intervals/neyman.json` where there is no construction."""
+    """`intervals/neyman.json`, or `neyman_region.json`, where there is no construction."""
 
     parameter: str
     reason: str
     dataset: str
+
+
+def read_region(found: Mapping[str, Any]) -> NeymanRegion | NoBelt:
+    """Read `intervals/neyman_region.json`."""
+    return NoBelt.from_json(found) if "reason" in found else NeymanRegion.from_json(found)
 
 
 def read_belt(found: Mapping[str, Any]) -> Belt | NoBelt:

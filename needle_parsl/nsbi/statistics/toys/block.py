@@ -64,6 +64,7 @@ class Block:
         truth: Floats,
         pool: tuple[float, float],
         tested: Sequence[float] = (),
+        also: Sequence[str] = (),
     ) -> Block:
         """Fit toys, one after the other.
 
@@ -74,8 +75,9 @@ class Block:
             truth: theta, shape (P,).
             pool: Effective and vetoed events of the pool.
             tested: Further values at which the parameter of interest is held.
+            also: Parameters that are held at their truth together with it.
         """
-        rates, rows = events.rates, list(fitted(events, toys, parameter, truth, tested))
+        rates, rows = events.rates, list(fitted(events, toys, parameter, truth, tested, also))
         if not rows:
             return Block.empty(rates.parameters, rates.outward(truth), pool, tested)
         columns: dict[str, Any] = dict(zip(COLUMNS, map(np.array, zip(*rows, strict=True)), strict=True))

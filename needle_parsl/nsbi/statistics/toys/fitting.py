@@ -35,7 +35,7 @@ class ToyFit(NamedTuple):
     pulls: Floats
     """Best value minus truth over the error, in the coordinate of the fit, shape (P,); NaN at a bound."""
     t: float
-    """-2 ln of the profile likelihood ratio at the true value of the parameter of interest."""
+    """-2 ln of the profile likelihood ratio at the true value of the parameter of interest, and of those that are held with it."""
     nll: float
     converged: bool
     others: Floats
@@ -46,7 +46,14 @@ class ToyFit(NamedTuple):
     """Whether iminuit has fitted this toy."""
 
 
-def fit(toy: Likelihood, parameter: str, truth: Floats, tested: Sequence[float] = (), code: int = 0) -> ToyFit:
+def fit(
+    toy: Likelihood,
+    parameter: str,
+    truth: Floats,
+    tested: Sequence[float] = (),
+    code: int = 0,
+    also: Sequence[str] = (),
+) -> ToyFit:
     """Fit a toy with NumPy and iminuit: with the parameter of interest at its true value, and freely from there.
 
     Args:
@@ -55,10 +62,12 @@ def fit(toy: Likelihood, parameter: str, truth: Floats, tested: Sequence[float] 
         truth: theta, shape (P,).
         tested: Further values at which it is held.
         code: How a compiled fit has ended before.
+        also: Parameters that are held at their truth together with it.
     """
     rates = toy.rates
-    value = float(rates.outward(truth)[rates.parameters.index(parameter)])
-    held = [minimise(toy, rates, start=truth, fixed={parameter: v}, errors=False) for v in (value, *tested)]
+    true = dict(zip(rates.parameters, rates.outward(truth).tolist(), strict=True))
+    beside, values = {name: true[name] for name in also}, (true[parameter], *tested)
+    held = [minimise(toy, rates, start=truth, fixed={parameter: v, **beside}, errors=False) for v in values]
     lowest = min(held, key=lambda found: (not found.converged, found.nll))
     free = minimise(toy, rates, start=lowest.theta)
     errors = np.array([free.error(name) for name in rates.parameters])
@@ -75,7 +84,12 @@ def fit(toy: Likelihood, parameter: str, truth: Floats, tested: Sequence[float] 
 
 
 def fitted(
-    events: Likelihood, toys: Iterable[Draw], parameter: str, truth: Floats, tested: Sequence[float] = ()
+    events: Likelihood,
+    toys: Iterable[Draw],
+    parameter: str,
+    truth: Floats,
+    tested: Sequence[float] = (),
+    also: Sequence[str] = (),
 ) -> Iterator[ToyFit]:
     """Fit toys, in compiled code where numba is installed and knows the model.
 
@@ -85,13 +99,14 @@ def fitted(
         parameter: The parameter of interest.
         truth: theta, shape (P,).
         tested: Further values at which it is held.
+        also: Parameters that are held at their truth together with it.
     """
     if reason := slow(events):
         warnings.warn(f"toys are fitted by NumPy and iminuit, some fifty times slower: {reason}", stacklevel=2)
         for toy in toys:
-            yield fit(events.take(*toy), parameter, truth, tested)
+            yield fit(events.take(*toy), parameter, truth, tested, also=also)
         return
-    yield from _compiled(events, toys, parameter, truth, tested)
+    yield from _compiled(events, toys, parameter, truth, tested, also)
 
 
 def _events(events: Likelihood, draw: Draw) -> int:
@@ -110,7 +125,12 @@ def slow(events: Likelihood) -> str:
 
 
 def _compiled(
-    events: Likelihood, toys: Iterable[Draw], parameter: str, truth: Floats, tested: Sequence[float]
+    events: Likelihood,
+    toys: Iterable[Draw],
+    parameter: str,
+    truth: Floats,
+    tested: Sequence[float],
+    also: Sequence[str],
 ) -> Iterator[ToyFit]:
     from needle_parsl.nsbi.statistics.toys.compiled.engine import CompiledFits  # noqa: PLC0415  with numba, an extra, or iminuit: a worker loads the one that it uses
 
@@ -118,7 +138,7 @@ def _compiled(
     value = float(rates.outward(truth)[rates.parameters.index(parameter)])
     starts = separate(rates, events.bent, events.kinked)
     while batch := list(islice(source, BATCH)):
-        found = engine.fit(batch, truth, parameter, (value, *tested), starts)
+        found = engine.fit(batch, truth, parameter, (value, *tested), starts, also)
         stretch = np.abs([rates.stretch(theta) for theta in found.theta])
         sigma = np.where(found.sigma > 0, found.sigma, np.nan)
         t = np.maximum(2 * (found.held - found.nll[:, None]), 0.0)
@@ -127,7 +147,7 @@ def _compiled(
             code = int(found.code[place].max())
             deeper = bool((found.held[place] < found.nll[place] - DEEPER).any())
             if code or deeper:
-                yield fit(events.take(*draw), parameter, truth, tested, code)
+                yield fit(events.take(*draw), parameter, truth, tested, code, also)
                 continue
             yield ToyFit(
                 events=_events(events, draw), values=rates.outward(found.theta[place]), errors=stretch[place] * sigma[place],

@@ -73,7 +73,7 @@ def _errors(model, held, fit, sigma):
 
 @exactly
 def _block(
-    model, rows, events, normalising, drawn, ends, auxiliary, counts, seen, offsets, bins, truth, place, tested, moved,
+    model, rows, events, normalising, drawn, ends, auxiliary, counts, seen, offsets, bins, truth, places, tested, moved,
     starts, c, factors, s, fit, answer,
 ):  # fmt: skip
     """Fit toys one after the other: at the tested values, then freely from the best of them, each from several starts.
@@ -87,8 +87,8 @@ def _block(
         offsets: Part of -ln L that the reference point has taken from the bins, shape (T,).
         bins: Which blocks these are, shape (B,).
         truth: theta where fits start, shape (P,).
-        place: The parameter of interest.
-        tested: Its values, in the coordinate of the fit, shape (V,).
+        places: The parameters that are held, shape (H,).
+        tested: Their values, in the coordinates of the fit, shape (V, H).
         moved: Parameters along which fits are started again; shape (P,).
         starts: Where, shape (S, P); NaN leaves a parameter where it is. One that is not moved starts on the other side of its kink alone.
     """
@@ -110,10 +110,11 @@ def _block(
         lowest = math.inf
         for v in range(len(tested) + 1):
             free = v == len(tested)
-            held[place] = not free
             fit.theta[:] = where if free else best if v else truth
-            if not free:
-                fit.theta[place] = tested[v]
+            for h in range(len(places)):
+                held[places[h]] = not free
+                if not free:
+                    fit.theta[places[h]] = tested[v, h]
             value, code, floored = math.inf, BROKEN, 0.0
             for n in range(-1, len(starts)):
                 several = False
@@ -140,7 +141,6 @@ def _block(
             if free:
                 fit.theta[:] = best
                 fit.hessian[:] = matrix
-                held[place] = False
                 if code == CONVERGED and not _errors(model, held, fit, answer.sigma[t]):
                     code = BROKEN
                 answer.theta[t] = best
@@ -166,7 +166,13 @@ class CompiledFits:
         return CompiledFits(prepare(likelihood), likelihood)
 
     def fit(
-        self, draws: Sequence[Draw], truth: Floats, parameter: str, tested: Sequence[float], starts: Floats
+        self,
+        draws: Sequence[Draw],
+        truth: Floats,
+        parameter: str,
+        tested: Sequence[float],
+        starts: Floats,
+        also: Sequence[str] = (),
     ) -> Answer:
         """Fit toys with the parameter of interest at tested values, and freely.
 
@@ -176,6 +182,7 @@ class CompiledFits:
             parameter: The parameter of interest.
             tested: Its values.
             starts: Where fits are started again, along the bent parameters and beyond kinks, as `starts.separate` gives them; shape (S, P).
+            also: Parameters that are held at `truth` together with the parameter of interest.
         """
         p, rates = self.prepared, self.likelihood.rates
         size, processes, nuisances = len(truth), len(rates.processes), self.likelihood.nuisances
@@ -183,6 +190,9 @@ class CompiledFits:
         need = max([0, *(self._blocks(d) for d in draws)])
         rows = enlarged(p.rows, need)
         counts, seen, offsets = self._counts(draws)
+        places = np.array([rates.parameters.index(name) for name in (parameter, *also)], np.int64)
+        held = np.tile(np.asarray(truth, np.float64)[places], (len(tested), 1))
+        held[:, 0] = [rates.inward(parameter, value) for value in tested]
         answer = Answer(
             np.zeros((len(draws), size)), np.zeros((len(draws), size)), np.zeros(len(draws)),
             np.zeros((len(draws), len(tested))), np.zeros((len(draws), 1 + len(tested)), np.int64),
@@ -194,8 +204,7 @@ class CompiledFits:
             np.concatenate([np.empty(0, np.int64), *(d.rows for d in draws)]).astype(np.int64), ends,
             np.array([d.constraints.auxiliary for d in draws], np.float64).reshape(len(draws), nuisances), counts, seen, offsets,
             np.array([b for table in p.bins for b in range(table.start, table.stop)], np.int64),
-            np.ascontiguousarray(truth, np.float64), rates.parameters.index(parameter),
-            np.array([rates.inward(parameter, value) for value in tested]), _moved(self.likelihood), starts,
+            np.ascontiguousarray(truth, np.float64), places, held, _moved(self.likelihood), starts,
             correction(len(p.events.ends) * processes, nuisances), _factors(rows, processes, rates.physics, nuisances),
             scratch(size, processes, curves), space(size), answer,
         )  # fmt: skip
