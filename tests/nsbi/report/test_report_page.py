@@ -227,7 +227,8 @@ def test_page_has_all_figures_of_good_numbers(tmp_path: Path, monkeypatch: pytes
     text, said = written(tmp_path, whole(), monkeypatch)
     assert not said
     assert {p.stem for p in (tmp_path / "report").glob("*.png")} == set(FIGURES) - {
-        "interest"
+        "interest",
+        "region",
     }  # of several parameters of interest
     assert text.count("<h2") == 13
 
