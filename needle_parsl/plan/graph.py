@@ -255,6 +255,7 @@ def _report(
         precision=any(isinstance(task.spec, specs.PrecisionSpec) for task in checks),
         offset=shown.parameters if (shown := inference.blinding(analysis, measured.fits[0].name)) else (),
         breakdowns=tuple(task.name for task in measured.breakdowns),
+        goodness=measured.goodness is not None,
     )
     trained = {task.name: task for tasks in packs.values() for task in tasks}
     before = [*stores.values(), *trained.values(), *checks, *measured.tasks()]

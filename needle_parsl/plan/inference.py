@@ -28,6 +28,8 @@ class InferenceTasks:
     impacts: Task | None
     breakdowns: list[Task]
     """Of the error of each parameter of interest, the headline's first."""
+    goodness: Task | None
+    """Of observed events in unbinned regions."""
     limits: Task | None
     toys: list[list[Task]]
     """The blocks at each truth of `[toys]`."""
@@ -37,7 +39,7 @@ class InferenceTasks:
     coverage: Task | None
 
     def _single(self) -> tuple[Task | None, ...]:
-        return self.plane, self.distributions, self.impacts, self.limits, self.belt, self.coverage
+        return self.plane, self.distributions, self.impacts, self.goodness, self.limits, self.belt, self.coverage
 
     def learned(self) -> list[specs.FitSpec]:
         """Say what is fitted with learned ratios."""
@@ -83,6 +85,7 @@ def measure(
         distributions=distributions,
         impacts=impacts,
         breakdowns=breakdowns,
+        goodness=_goodness(graph, fit, needs, datasets),
         limits=limits,
         toys=thrown,
         belt=belt,
@@ -167,6 +170,15 @@ def _breakdowns(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> list[Tas
     return [
         graph.add("breakdown", place, specs.BreakdownSpec(fit, name, groups), *needs) for name, place in places.items()
     ]
+
+
+def _goodness(graph: Graph, fit: specs.FitSpec, needs: list[Task], datasets: Datasets) -> Task | None:
+    """Compare observed events with the model; a hidden offset changes nothing of it."""
+    toys = graph.analysis.fit.goodness
+    if not toys or datasets.binned or fit.dataset == ASIMOV:
+        return None
+    spec = specs.GoodnessSpec(fit, graph.analysis.poi(), toys, graph.salt("goodness"))
+    return graph.add("goodness", "goodness", spec, *needs)
 
 
 def _limits(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> Task | None:

@@ -21,6 +21,7 @@ from needle_parsl.nsbi.statistics.results import (
     Coverage,
     Distributions,
     FitResult,
+    GoodnessOfFit,
     Impacts,
     InjectionTests,
     Limits,
@@ -134,6 +135,7 @@ def _inference(root: str, spec: specs.Report) -> Inference:
         closure=one(InjectionTests, "interval", "closure", there=spec.closure),
         precision=one(PrecisionLaw, "precision", "precision", there=spec.precision),
         breakdowns=[Breakdown.from_json(read_json(inputs.path(root, "breakdown", name))) for name in spec.breakdowns],
+        goodness=one(GoodnessOfFit, "goodness", "goodness", there=spec.goodness),
         no_belt=belt.reason if isinstance(belt, NoBelt) else "",
     )
 

@@ -34,7 +34,7 @@ def test_counts(small_inputs: Path) -> None:
     made = build(small_inputs)
     assert made.networks == 3 * 3 * 2  # (signal, jes up, jes down) x members x folds
     assert made.stages() == {
-        "convert": 5, "train": 6, "normalise": 2, "combine": 3, "compose": 1, "diagnose": 4, "evaluate": 2, "fit": 3, "interval": 7, "breakdown": 1, "precision": 1, "report": 1,
+        "convert": 5, "train": 6, "normalise": 2, "combine": 3, "compose": 1, "diagnose": 4, "evaluate": 2, "fit": 3, "interval": 7, "breakdown": 1, "goodness": 1, "precision": 1, "report": 1,
     }  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> Non
     ("setting", "stages"),
     [
         ("intervals.level=[0.9]", {"interval", "report"}),
-        ("model.parameters.mu.bounds=[0, 9]", {"diagnose", "fit", "interval", "breakdown", "precision", "report"}),
+        ("model.parameters.mu.bounds=[0, 9]", {"diagnose", "fit", "interval", "breakdown", "goodness", "precision", "report"}),
         (
             "ensemble.quorum=0.5",
             {
@@ -104,6 +104,7 @@ def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> Non
                 "fit",
                 "interval",
                 "breakdown",
+                "goodness",
                 "precision",
                 "report",
             },
@@ -120,13 +121,14 @@ def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> Non
                 "fit",
                 "interval",
                 "breakdown",
+                "goodness",
                 "precision",
                 "report",
             },
         ),
         ("name='other'", {"compose", "report"}),
         ("split.min_events=10", set()),
-        ("split.test=0.2", {"diagnose", "evaluate", "fit", "interval", "breakdown", "precision", "report"}),
+        ("split.test=0.2", {"diagnose", "evaluate", "fit", "interval", "breakdown", "goodness", "precision", "report"}),
         (
             "samples.background.yield=500.0",
             {
@@ -138,6 +140,7 @@ def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> Non
                 "fit",
                 "interval",
                 "breakdown",
+                "goodness",
                 "precision",
                 "report",
             },
@@ -153,10 +156,13 @@ def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> Non
                 "fit",
                 "interval",
                 "breakdown",
+                "goodness",
                 "precision",
                 "report",
             },
         ),
+        ("fit.goodness=100", {"goodness", "report"}),
+        ("fit.goodness=0", {"report"}),
         ("fit.minos=false", {"fit", "breakdown", "precision", "report"}),
         ("model.nuisances.jes.group='jet'", {"breakdown", "report"}),
         ("fit.plane={parameters=['mu', 'jes']}", {"interval", "report"}),

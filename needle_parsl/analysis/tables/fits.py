@@ -75,6 +75,9 @@ class Fit:
     staterror: bool = True
     """Whether the finite number of simulated events in the bins of `[model.regions]` is part of the fit: one factor per bin for
     all processes, as `staterror` of HistFactory and pyhf."""
+    goodness: int = field(default=200, metadata=within(0, 100_000))
+    """Toys that tell how well observed events of unbinned regions are described, by statistics with power against shapes that the model
+    does not have (docs/statistics.md); 0 leaves it out. Unit: toys."""
     minos: bool = True
     """Whether MINOS intervals of the parameters of interest are found."""
     impacts: tuple[Literal["covariance", "observable", "refit"], ...] = ("covariance", "refit")

@@ -26,6 +26,7 @@ from needle_parsl.nsbi.statistics.results import (
     Distributions,
     FitResult,
     FittedParameter,
+    GoodnessOfFit,
     Impacts,
     InjectionTests,
     Limits,
@@ -145,6 +146,8 @@ class Inference:
     """How the error from networks falls with members and events; None where there are none."""
     breakdowns: Sequence[Breakdown] = ()
     """Of the error of each parameter of interest, the headline's first."""
+    goodness: GoodnessOfFit | None = None
+    """Of the events of unbinned regions; None where no data were fitted there."""
     no_belt: str = ""
     """Why there is no Neyman construction, where one was asked for."""
 

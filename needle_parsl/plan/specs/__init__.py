@@ -18,6 +18,7 @@ from needle_parsl.plan.specs.fits import (
     Evaluate,
     Exact,
     FitSpec,
+    GoodnessSpec,
     ImpactsSpec,
     Interval,
     LimitsSpec,
@@ -75,6 +76,7 @@ Inference = (
     | DistributionsSpec
     | ImpactsSpec
     | BreakdownSpec
+    | GoodnessSpec
     | LimitsSpec
     | ToysSpec
     | Neyman
@@ -198,6 +200,7 @@ __all__ = [
     "FittedMetric",
     "Generate",
     "Given",
+    "GoodnessSpec",
     "ImpactsSpec",
     "Inference",
     "InitialSpec",

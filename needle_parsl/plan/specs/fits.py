@@ -173,6 +173,16 @@ class BreakdownSpec:
     """Names of the groups, each with its nuisance parameters."""
 
 
+@dataclass(frozen=True)
+class GoodnessSpec:
+    """Compare the observed events of unbinned regions with the model after the fit, by toys."""
+
+    fit: FitSpec
+    poi: str
+    toys: int
+    salt: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Closing:
     """Check that what is injected into the simulation comes back."""

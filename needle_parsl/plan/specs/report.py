@@ -59,5 +59,7 @@ class Report:
     """Whether the precision of the networks was measured."""
     breakdowns: tuple[str, ...] = field(default=(), metadata=IF_SAID)
     """Names of the breakdowns of errors, that of the headline's parameter first."""
+    goodness: bool = field(default=False, metadata=IF_SAID)
+    """Whether the events of unbinned regions were compared with the model by toys."""
     offset: tuple[str, ...] = field(default=(), metadata=IF_SAID)
     """Parameters that are shifted by a hidden offset in fits to data."""

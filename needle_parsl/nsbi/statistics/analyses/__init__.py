@@ -21,6 +21,7 @@ from needle_parsl.nsbi.statistics.analyses.fits import (
     scan_dataset,
     scan_strip,
 )
+from needle_parsl.nsbi.statistics.analyses.goodness import ComparedEvents, describe_data
 from needle_parsl.nsbi.statistics.analyses.toys import (
     OwnEvents,
     ToyBatch,
@@ -37,6 +38,7 @@ from needle_parsl.nsbi.statistics.analyses.toys import (
 from needle_parsl.nsbi.statistics.intervals.planes import join as join_plane
 
 __all__ = [
+    "ComparedEvents",
     "CrossFitted",
     "MovesOf",
     "ObservedEvents",
@@ -47,6 +49,7 @@ __all__ = [
     "WeightMoves",
     "break_down",
     "build_belt",
+    "describe_data",
     "describe_distributions",
     "describe_regions",
     "find_impacts",

@@ -18,6 +18,7 @@ from needle_parsl.nsbi.statistics.results.fits import (
     OutsideFeature,
     Prediction,
 )
+from needle_parsl.nsbi.statistics.results.goodness import GoodnessOfFit, RegionGoodness, Validation
 from needle_parsl.nsbi.statistics.results.injections import (
     GroupNormalisation,
     Injection,
@@ -85,6 +86,7 @@ __all__ = [
     "FitResult",
     "FittedParameter",
     "Goodness",
+    "GoodnessOfFit",
     "GroupNormalisation",
     "Impacts",
     "Injection",
@@ -111,6 +113,7 @@ __all__ = [
     "ProfileScan",
     "RatioScale",
     "RegionCounts",
+    "RegionGoodness",
     "Replicas",
     "ReturnedParameter",
     "ScanPoint",
@@ -121,5 +124,6 @@ __all__ = [
     "ToyDiscovery",
     "ToyEstimates",
     "ToyScatter",
+    "Validation",
     "read_belt",
 ]
