@@ -94,8 +94,8 @@ def _measured(graph: Graph) -> None:
 
 def _fitted(graph: Graph, stores: Mapping[str, Task], learned: Learned, events: RegionEvents) -> None:
     """Plan the common fit of all regions, and all that comes with it."""
-    counts = [_count(graph, name, stores) for name in graph.analysis.model.regions]
-    start = Datasets({graph.analysis.region: events, **regions.add(graph)}, counts)
+    counts, validations = _counts(graph, stores)
+    start = Datasets({graph.analysis.region: events, **regions.add(graph)}, counts, validations)
     if start.several:
         fit = inference.model_of(graph.analysis, start.several, start.name)
         start = replace(start, counts=[*counts, regions.compare(graph, fit, start.regions, counts, stores)])
@@ -125,8 +125,7 @@ def build_region(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int 
 
 def _counted_alone(graph: Graph, stores: Mapping[str, Task]) -> None:
     """Plan an analysis of binned regions alone."""
-    counts = [_count(graph, name, stores) for name in graph.analysis.model.regions]
-    measured = inference.measure(graph, Datasets({}, counts), None, {})
+    measured = inference.measure(graph, Datasets({}, *_counts(graph, stores)), None, {})
     _report(graph, stores, [], {}, [], measured, None)
 
 
@@ -173,6 +172,13 @@ def _stores(graph: Graph) -> dict[str, Task]:
     return {name: found[name] for name in every}
 
 
+def _counts(graph: Graph, stores: Mapping[str, Task]) -> tuple[list[Task], list[Task]]:
+    """Count in the regions that are fitted, and in those that are only looked at."""
+    model = graph.analysis.model
+    fitted = [_count(graph, name, stores) for name in model.fitted().regions]
+    return fitted, [_count(graph, name, stores) for name in model.validations()]
+
+
 def _count(graph: Graph, region: str, stores: Mapping[str, Task]) -> Task:
     """Count in a binned region; a yield that the user states is that of the other events, hence their stores."""
     analysis = graph.analysis
@@ -182,7 +188,8 @@ def _count(graph: Graph, region: str, stores: Mapping[str, Task]) -> Task:
     own = [stores[name] for name in stores if name.endswith(f"{REGION}{region}")]
     seen = f"{OBSERVED}{REGION}{region}" in stores
     edges = {name: own.binning.edges for name, own in analysis.model.regions.items()}
-    before = tuple(takewhile(lambda name: name != region, edges))
+    # One that is only looked at may share no event with any that is fitted.
+    before = tuple(takewhile(lambda name: name != region, analysis.model.fitted().regions))
     shares, beside = tuple(graph.share(name) for name in processes), tuple((name, edges[name]) for name in before)
     spec = specs.Count(
         region=region,
@@ -230,7 +237,7 @@ def _report(
         name=analysis.name,
         seed=analysis.seed,
         stores=tuple(name for name in stores if _listed(analysis, name)),
-        regions=tuple(analysis.model.regions),
+        regions=tuple(analysis.model.fitted().regions),
         ratios=tuple(ratios),
         packs=tuple(dict.fromkeys(task.name for tasks in packs.values() for task in tasks)),
         fits=tuple(task.name for task in measured.fits),
@@ -256,6 +263,7 @@ def _report(
         offset=shown.parameters if (shown := inference.blinding(analysis, measured.fits[0].name)) else (),
         breakdowns=tuple(task.name for task in measured.breakdowns),
         goodness=measured.goodness is not None,
+        validation=measured.validation is not None,
     )
     trained = {task.name: task for tasks in packs.values() for task in tasks}
     before = [*stores.values(), *trained.values(), *checks, *measured.tasks()]

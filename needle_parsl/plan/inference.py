@@ -30,6 +30,8 @@ class InferenceTasks:
     """Of the error of each parameter of interest, the headline's first."""
     goodness: Task | None
     """Of observed events in unbinned regions."""
+    validation: Task | None
+    """Of regions that are only looked at."""
     limits: Task | None
     toys: list[list[Task]]
     """The blocks at each truth of `[toys]`."""
@@ -39,7 +41,16 @@ class InferenceTasks:
     coverage: Task | None
 
     def _single(self) -> tuple[Task | None, ...]:
-        return self.plane, self.distributions, self.impacts, self.goodness, self.limits, self.belt, self.coverage
+        return (
+            self.plane,
+            self.distributions,
+            self.impacts,
+            self.goodness,
+            self.validation,
+            self.limits,
+            self.belt,
+            self.coverage,
+        )
 
     def learned(self) -> list[specs.FitSpec]:
         """Say what is fitted with learned ratios."""
@@ -86,6 +97,7 @@ def measure(
         impacts=impacts,
         breakdowns=breakdowns,
         goodness=_goodness(graph, fit, needs, datasets),
+        validation=_validation(graph, shown, needs, datasets),
         limits=limits,
         toys=thrown,
         belt=belt,
@@ -181,6 +193,16 @@ def _goodness(graph: Graph, fit: specs.FitSpec, needs: list[Task], datasets: Dat
     return graph.add("goodness", "goodness", spec, *needs)
 
 
+def _validation(graph: Graph, fit: specs.FitSpec, needs: list[Task], datasets: Datasets) -> Task | None:
+    """Look at the regions that are fitted to nothing."""
+    regions = graph.analysis.model.regions
+    names = graph.analysis.model.validations()
+    if not names:
+        return None
+    spec = specs.ValidationSpec(fit, tuple((name, regions[name].binning.edges) for name in names))
+    return graph.add("validation", "validation", spec, *needs, *datasets.validations)
+
+
 def _limits(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> Task | None:
     level, poi = graph.analysis.fit.limit, graph.analysis.poi()
     if level is None:
@@ -200,7 +222,7 @@ def model_of(analysis: Analysis, regions: tuple[str, ...] = (), dataset: str = A
     """
     return specs.FitSpec(
         dataset=dataset,
-        model=analysis.model,
+        model=analysis.model.fitted(),
         shapes=learned_shapes(analysis, analysis.every_variation()),
         staterror=analysis.fit.staterror,
         binned=analysis.binned,

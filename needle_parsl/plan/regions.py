@@ -35,7 +35,7 @@ def compare(
     stores: Mapping[str, Task],
 ) -> Task:
     """Compare the events of several unbinned regions; fits wait for it, since none of them may be in two."""
-    bins = tuple((name, own.binning.edges) for name, own in graph.analysis.model.regions.items())
+    bins = tuple((name, own.binning.edges) for name, own in graph.analysis.model.fitted().regions.items())
     read = [
         stores[name] for name in stores if name.partition(".")[0].partition("@")[0] in graph.analysis.model.processes
     ]

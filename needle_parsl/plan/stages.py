@@ -146,6 +146,7 @@ ALL = (
     Stage(name="interval", version=7, place="fits/{}.json", work=f"{_TASKS}.fits:interval"),
     Stage(name="breakdown", version=1, place="fits/{}.json", work=f"{_TASKS}.fits:breakdown"),
     Stage(name="goodness", version=1, place="fits/{}.json", work=f"{_TASKS}.goodness:goodness"),
+    Stage(name="validation", version=1, place="fits/{}.json", work=f"{_TASKS}.goodness:validation"),
     Stage(name="replica", version=2, place="bootstrap/{}.h5", work=f"{_TASKS}.replicas:replica", networked=True),
     Stage(name="bootstrap", version=1, place="fits/{}.json", work=f"{_TASKS}.replicas:bootstrap"),
     Stage(name="precision", version=1, place="fits/{}.json", work=f"{_TASKS}.precision:precision"),

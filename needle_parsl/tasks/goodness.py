@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from needle_parsl import files
-from needle_parsl.nsbi.statistics import analyses
+from needle_parsl.nsbi.statistics import analyses, blinding
 from needle_parsl.nsbi.statistics.analyses import ComparedEvents
 from needle_parsl.nsbi.statistics.dataset import Dataset
+from needle_parsl.nsbi.statistics.model.builder import Builder
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.plan import Task, specs
+from needle_parsl.plan.specs.stores import REGION
 from needle_parsl.records import Record, writing
 from needle_parsl.tasks import inputs
+from needle_parsl.tasks.regions import apart
 
 
 def goodness(root: str, task: Task, *_before: Record) -> Record:
@@ -33,4 +36,23 @@ def goodness(root: str, task: Task, *_before: Record) -> Record:
             seed=spec.salt,
         )
         files.write_json(out.path, found.to_json())
+    return out.record(root)
+
+
+def validation(root: str, task: Task, *_before: Record) -> Record:
+    """Look at regions that are fitted to nothing."""
+    spec = task.of(specs.ValidationSpec)
+    fit = spec.fit
+    with writing(root, task) as out:
+        for process in fit.model.processes:
+            unbinned = [(n, inputs.store(folder, process).id) for n, folder in inputs.places(root, fit).items()]
+            for name, edges in spec.bins:
+                apart(process, [*unbinned, (name, inputs.inside(root, f"{process}{REGION}{name}", edges))])
+        found = analyses.validate(
+            inputs.likelihood(root, fit),
+            Builder.of(fit.model, fit.shapes),
+            [inputs.counts_of(root, name) for name, _ in spec.bins],
+            dataset=fit.dataset,
+        )
+        files.write_json(out.path, (blinding.hide_validation(found) if fit.blinding else found).to_json())
     return out.record(root)

@@ -30,6 +30,7 @@ from needle_parsl.nsbi.statistics.results import (
     ProfilePlane,
     ProfileScan,
     Replicas,
+    Validation,
     read_belt,
 )
 from needle_parsl.plan import Task, specs
@@ -136,6 +137,7 @@ def _inference(root: str, spec: specs.Report) -> Inference:
         precision=one(PrecisionLaw, "precision", "precision", there=spec.precision),
         breakdowns=[Breakdown.from_json(read_json(inputs.path(root, "breakdown", name))) for name in spec.breakdowns],
         goodness=one(GoodnessOfFit, "goodness", "goodness", there=spec.goodness),
+        validation=one(Validation, "validation", "validation", there=spec.validation),
         no_belt=belt.reason if isinstance(belt, NoBelt) else "",
     )
 

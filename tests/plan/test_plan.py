@@ -92,7 +92,10 @@ def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> Non
     ("setting", "stages"),
     [
         ("intervals.level=[0.9]", {"interval", "report"}),
-        ("model.parameters.mu.bounds=[0, 9]", {"diagnose", "fit", "interval", "breakdown", "goodness", "precision", "report"}),
+        (
+            "model.parameters.mu.bounds=[0, 9]",
+            {"diagnose", "fit", "interval", "breakdown", "goodness", "precision", "report"},
+        ),
         (
             "ensemble.quorum=0.5",
             {

@@ -35,6 +35,10 @@ def check(analysis: Analysis, complain: Complain) -> None:
     for name, nuisance in analysis.model.nuisances.items():
         for where in nuisance.regions:
             known_as(where, known, "region", f"model.nuisances.{name}.regions", complain)
+    if analysis.binned and not analysis.model.fitted().regions:
+        complain(
+            "model.regions", "has validation regions alone, and nothing is fitted; add one without validation = true"
+        )
     if regions.names(analysis):
         _together(analysis, complain)
 
@@ -63,6 +67,11 @@ def _binned(analysis: Analysis, region: Region, key: str, complain: Complain) ->
 def _unbinned(analysis: Analysis, region: Region, key: str, complain: Complain) -> None:
     if region.binning != NO_BINS:
         complain(f"{key}.binning", "is of a binned region; leave it out, or unbinned = true")
+    if region.validation:
+        complain(
+            f"{key}.validation",
+            "is of a binned region: give it a binning in the place of unbinned = true, or leave it out",
+        )
     if not region.sensitive:
         complain(
             f"{key}.sensitive",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from needle_parsl.reading import LATER, within
@@ -88,6 +88,8 @@ class Region:
     """What is counted; not in an unbinned region. Example: `{ column = "m4l", edges = [105.0, 140.0, 180.0, 220.0] }`."""
     sensitive: bool = True
     """Whether observed counts stay hidden as long as the analysis is blind."""
+    validation: bool = field(default=False, metadata=LATER)
+    """Whether it is only looked at: fitted to nothing, and shown with what the fit expects, its error and a p-value."""
     unbinned: bool = field(default=False, metadata=LATER)
     """Whether its events are fitted one by one, with networks of its own. Where `[features]` has a selection, too, the events of that are one more
     region, `main`; else the top of the file only says what regions inherit (docs/statistics.md)."""
@@ -114,6 +116,16 @@ class Model:
     """The nuisance parameters, by name. Example: `{ jes = {} }`."""
     regions: dict[str, Region] = field(default_factory=dict)
     """Regions beside the events that `[features]` selects, by name."""
+
+    def fitted(self) -> Model:
+        """Leave out the regions that are only looked at."""
+        if not self.validations():
+            return self
+        return replace(self, regions={name: own for name, own in self.regions.items() if not own.validation})
+
+    def validations(self) -> tuple[str, ...]:
+        """Name the regions that are only looked at."""
+        return tuple(name for name, own in self.regions.items() if own.validation)
 
     def groups(self) -> dict[str, tuple[str, ...]]:
         """List the nuisance parameters of each group: `other` holds those without one; without any group each is on its own."""

@@ -34,6 +34,7 @@ from needle_parsl.nsbi.statistics.results import (
     ProfilePlane,
     ProfileScan,
     Replicas,
+    Validation,
 )
 from needle_parsl.nsbi.transforms.transform import Transform
 from needle_parsl.precision import PrecisionLaw
@@ -148,6 +149,8 @@ class Inference:
     """Of the error of each parameter of interest, the headline's first."""
     goodness: GoodnessOfFit | None = None
     """Of the events of unbinned regions; None where no data were fitted there."""
+    validation: Validation | None = None
+    """Of regions that are fitted to nothing."""
     no_belt: str = ""
     """Why there is no Neyman construction, where one was asked for."""
 

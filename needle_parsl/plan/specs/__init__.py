@@ -26,6 +26,7 @@ from needle_parsl.plan.specs.fits import (
     PlaneRows,
     ReplicaFit,
     Resampling,
+    ValidationSpec,
 )
 from needle_parsl.plan.specs.networks import (
     Classes,
@@ -77,6 +78,7 @@ Inference = (
     | ImpactsSpec
     | BreakdownSpec
     | GoodnessSpec
+    | ValidationSpec
     | LimitsSpec
     | ToysSpec
     | Neyman
@@ -238,5 +240,6 @@ __all__ = [
     "ToysSpec",
     "Train",
     "Trials",
+    "ValidationSpec",
     "own_code",
 ]

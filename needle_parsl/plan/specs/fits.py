@@ -183,6 +183,15 @@ class GoodnessSpec:
     salt: int
 
 
+@dataclass(frozen=True)
+class ValidationSpec:
+    """Look at regions that are fitted to nothing."""
+
+    fit: FitSpec
+    bins: tuple[tuple[str, tuple[float, ...]], ...]
+    """The regions, with their edges."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Closing:
     """Check that what is injected into the simulation comes back."""

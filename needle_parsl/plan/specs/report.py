@@ -61,5 +61,7 @@ class Report:
     """Names of the breakdowns of errors, that of the headline's parameter first."""
     goodness: bool = field(default=False, metadata=IF_SAID)
     """Whether the events of unbinned regions were compared with the model by toys."""
+    validation: bool = field(default=False, metadata=IF_SAID)
+    """Whether there are regions that are only looked at."""
     offset: tuple[str, ...] = field(default=(), metadata=IF_SAID)
     """Parameters that are shifted by a hidden offset in fits to data."""

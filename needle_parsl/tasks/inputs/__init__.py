@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from needle_parsl.tasks.inputs.datasets import (
         blocks,
         counted,
+        counts_of,
         dataset,
         exact_likelihood,
         expectation,
@@ -72,6 +73,7 @@ __all__ = [
     "both",
     "count",
     "counted",
+    "counts_of",
     "dataset",
     "exact_likelihood",
     "exact_log_ratio",
@@ -123,6 +125,7 @@ _MODULES = {
     "datasets": (
         "blocks",
         "counted",
+        "counts_of",
         "dataset",
         "exact_likelihood",
         "expectation",

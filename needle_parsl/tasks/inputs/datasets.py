@@ -188,6 +188,11 @@ def regions(root: str, spec: specs.FitSpec) -> list[Counts]:
     return [binned.counts(region, observed=observed, staterror=spec.staterror) for region in found]
 
 
+def counts_of(root: str, name: str) -> Counts:
+    """Read a binned region that is fitted to nothing, with what may be looked at."""
+    return binned.counts(_region(root, name), observed=True)
+
+
 def _region(root: str, name: str) -> RegionCounts:
     return RegionCounts.from_json(read_json(path(root, "count", name)))
 

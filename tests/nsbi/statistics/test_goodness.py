@@ -122,14 +122,14 @@ def test_events_with_weights_have_a_reason() -> None:
 def test_deviance_and_classifier_follow_chi_squared_where_they_should() -> None:
     """With a simulation of the model itself, the mean of a deviance in B bins is B, and that of T is the trace of its whitening."""
     rng = np.random.default_rng(4)
-    simulation = replace(Dataset.of(rng.normal(size=(40_000, 2)), {}), sample=np.zeros(40_000, np.int64), samples=("b",))
+    simulation = replace(
+        Dataset.of(rng.normal(size=(40_000, 2)), {}), sample=np.zeros(40_000, np.int64), samples=("b",)
+    )
     weight = np.full(40_000, 1000 / 40_000)
     how, placed = two_sample.Comparison.of(simulation, weight, ("x", "y"), 1)
     expected = placed.sums(weight, how.sizes)
     drawn = [rng.choice(40_000, rng.poisson(1000)) for _ in range(200)]
-    values = np.array(
-        [how.statistics(placed.sums(np.ones(len(own)), how.sizes, own), expected) for own in drawn]
-    )
+    values = np.array([how.statistics(placed.sums(np.ones(len(own)), how.sizes, own), expected) for own in drawn])
     matrix = how.whitening.T @ how.whitening
     phi = placed.phi.astype(float)
     wanted = [np.trace(matrix @ (phi.T @ phi) * 1000 / 40_000), 20.0, 20.0]

@@ -35,3 +35,26 @@ def good_comparison(facts: Facts) -> str:
         return ""
     least = min(corrected(own.p_value, len(found.regions)) for own in found.regions.values())
     return f"A classifier, scores and features tell the events from those of the model no better than in toys (p = {least:.2g})."
+
+
+def validated(facts: Facts) -> Found:
+    """Look at the regions that are fitted to nothing."""
+    found = facts.inference.validation
+    tested = found.tested() if found else {}
+    if not found or not tested:
+        return
+    name, worst = min(tested.items(), key=lambda item: item[1].p_value)
+    p_value, when = corrected(worst.p_value, len(tested)), "after" if found.judged == "postfit" else "before"
+    yield (
+        below(p_value, LIKELY),
+        (
+            f"The validation region {name} is not described by the model {when} the fit: chi-squared {worst.deviance:.1f} in {worst.ndf} bins, "
+            f"p = {p_value:.2g} as the worst of {len(tested)} regions."
+        ),
+    )
+
+
+def good_validation(facts: Facts) -> str:
+    """Say that all is well."""
+    found = facts.inference.validation
+    return f"The model describes {len(found.tested())} validation regions." if found and found.tested() else ""

@@ -75,7 +75,7 @@ def _effect(finding: Finding) -> float:
     return WORTH.get(finding.check, 0.3) if known is None or math.isnan(known) else known
 
 
-WORTH = {"fits": 100.0, "minima": 50.0, "outside": 20.0, "leaks": 5.0, "outputs": 50.0, "variation samples": 2.0, "variations": 1.5, "signals": 1.5, "halves": 1.0, "goodness": 1.5, "two-sample": 1.5, "belt": 1.0,
+WORTH = {"fits": 100.0, "minima": 50.0, "outside": 20.0, "leaks": 5.0, "outputs": 50.0, "variation samples": 2.0, "variations": 1.5, "signals": 1.5, "halves": 1.0, "goodness": 1.5, "two-sample": 1.5, "validation": 1.5, "belt": 1.0,
          "normalisation": 1.5, "calibration": 1.0, "support": 1.0, "closure": 0.9, "classifier": 0.8, "events": 0.5, "distances": 0.4}  # fmt: skip
 """Standard errors by which a check that fails may move the parameter of interest, where that was not measured: the order of what is said."""
 
@@ -286,6 +286,7 @@ CHECKS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
     "asimov": (fit_checks.returned, fit_checks.good_returned),
     "goodness": (_described, _good_description),
     "two-sample": (goodness.compared, goodness.good_comparison),
+    "validation": (goodness.validated, goodness.good_validation),
     "outside": (outside.look, outside.good),
     "simulation": (_finite, _good_simulation),
     "ensemble": (_ensemble, _good_ensemble),

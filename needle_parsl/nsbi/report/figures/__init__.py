@@ -73,6 +73,10 @@ FIGURES = {
         "goodness", "Statistics that compare the events with the model after the fit: of toys, and of the data.",
         goodness.goodness, lambda f: bool(goodness.known(f)),
     ),
+    "validation": FigureEntry(
+        "validation", "Regions that are fitted to nothing: what is expected after the fit, its error from parameters and finite simulation, and data where "
+        "they may be shown.", fits.validation, lambda f: bool(f.inference.validation),
+    ),
     "belt": FigureEntry(
         "interval", "Test statistic of the data, and the critical values of the Neyman construction: of toys, and the curve, with its "
         "error, that intervals are read from. Shaded: the intervals.",

@@ -35,6 +35,7 @@ from needle_parsl.nsbi.statistics.analyses.toys import (
     throw_toys,
     truth_of,
 )
+from needle_parsl.nsbi.statistics.analyses.validation import validate
 from needle_parsl.nsbi.statistics.intervals.planes import join as join_plane
 
 __all__ = [
@@ -68,4 +69,5 @@ __all__ = [
     "throw_block",
     "throw_toys",
     "truth_of",
+    "validate",
 ]

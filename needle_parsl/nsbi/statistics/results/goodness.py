@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from needle_parsl.json_records import JsonRecord
-from needle_parsl.nsbi.statistics.results.fits import Distribution
+from needle_parsl.nsbi.statistics.results.fits import Distribution, Goodness
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,3 +68,7 @@ class Validation(JsonRecord):
     judged: str
     """What observed events are held against: `postfit`, or, where the fit is of no data, `prefit`."""
     dataset: str = ""
+
+    def tested(self) -> dict[str, Goodness]:
+        """Give how well those are described that were compared with data."""
+        return {name: own.goodness for name, own in self.regions.items() if own.goodness}
