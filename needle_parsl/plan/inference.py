@@ -82,7 +82,7 @@ def measure(
     asimov = fits[1:2] if hidden else []  # it says in which units an offset is drawn
     impacts = _impacts(graph, shown, [*needs, *asimov])
     breakdowns = _breakdowns(graph, shown, [*needs, fits[0], *asimov])
-    fitted = _fitted(graph.analysis)
+    fitted = _inflated(graph.analysis)
     # How far the data are from no signal, and which values of a known grid they accept, would show a hidden offset.
     limited = (replace(fit, dataset=ASIMOV), [*datasets.simulated(), *fits[1 : 1 + fitted]])
     limits = _limits(graph, *(limited if hidden else (fit, [*needs, *fits[:fitted]])))
@@ -121,7 +121,7 @@ def _fits(
     """Fit and scan: `scan` is the headline's; beside it those of statistics alone, of Asimov data, and of exact densities."""
     analysis, simulated = graph.analysis, datasets.simulated()
     poi, grid, levels = analysis.poi(), analysis.fit.scan, analysis.intervals.level
-    fitted, expected = _fitted(analysis), replace(fit, dataset=ASIMOV, blinding=None)
+    fitted, expected = _inflated(analysis), replace(fit, dataset=ASIMOV, blinding=None)
     # A hidden offset is drawn in units of the expected error.
     asimov = [graph.add("fit", ASIMOV, replace(expected, minos=minos), *simulated)] if fit.blinding else []
     fits = [graph.add("fit", fit.dataset, replace(fit, minos=minos), *needs, *asimov)]
@@ -146,9 +146,10 @@ def _fits(
     return fits, scans
 
 
-def _fitted(analysis: Analysis) -> bool:
-    """Whether ensemble weights are fitted: the fit then says what t of a scan is divided by for their error."""
-    return catalogue.combiner(analysis.ensemble.combine).fitted
+def _inflated(analysis: Analysis) -> bool:
+    """Whether the fit says what t of a scan is divided by: for the error of ensemble weights that are fitted, or of the finite simulation."""
+    added = analysis.fit.simulation_error == "add" and not analysis.binned
+    return added or catalogue.combiner(analysis.ensemble.combine).fitted
 
 
 def _plane(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> Task | None:
@@ -208,7 +209,7 @@ def _limits(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> Task | None:
     if level is None:
         return None
     background = graph.analysis.model.parameters[poi].background or 0.0
-    spec = specs.LimitsSpec(fit, poi, level, background, inflated=_fitted(graph.analysis))
+    spec = specs.LimitsSpec(fit, poi, level, background, inflated=_inflated(graph.analysis))
     return graph.add("interval", "limits", spec, *needs)
 
 
@@ -225,6 +226,8 @@ def model_of(analysis: Analysis, regions: tuple[str, ...] = (), dataset: str = A
         model=analysis.model.fitted(),
         shapes=learned_shapes(analysis, analysis.every_variation()),
         staterror=analysis.fit.staterror,
+        simulation_error="report" if analysis.binned else analysis.fit.simulation_error,
+        staterror_threshold=analysis.fit.staterror_threshold,
         binned=analysis.binned,
         unbinned=regions or ((analysis.region,) if analysis.region else ()),
     )

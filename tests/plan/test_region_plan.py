@@ -101,8 +101,8 @@ def test_validation_region_changes_no_fit(tmp_path: Path) -> None:
     before = {task.key for task in planned(edited(tmp_path)).tasks}
     looked = '[model.regions.looked]\nvalidation = true\nselection = "jets == 3"\nbinning = { column = "mass", edges = [-4.0, 4.0] }\n\n[fit]\n'
     made = planned(edited(tmp_path, ("[fit]\n", looked))).tasks
-    new = {task.stage.name for task in made if task.key not in before}
-    assert new == {"convert", "count", "validation", "report"}
+    new = {task.name if task.stage.name == "interval" else task.stage.name for task in made if task.key not in before}
+    assert new == {"generate", "convert", "count", "validation", "closure", "report"}
     (count,) = [task.own() for task in made if task.stage.name == "count" and task.key not in before]
     assert isinstance(count, specs.Count)
     assert [name for name, _ in count.beside] == ["control"]

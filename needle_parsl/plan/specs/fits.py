@@ -87,8 +87,12 @@ class FitSpec:
     shapes: tuple[Shape, ...]
     minos: tuple[str, ...] = ()
     """Parameters that get a MINOS interval."""
-    staterror: bool = True
-    """Whether the statistics of the simulation in bins is part of it."""
+    staterror: bool | str = True
+    """Whether the statistics of the simulation in bins is part of it; `per_process` with factors of each process."""
+    staterror_threshold: float = field(default=0.0, metadata=IF_SAID)
+    """Share of a bin below which its errors are left out."""
+    simulation_error: str = field(default="report", metadata=IF_SAID)
+    """`add` where the error from the finite number of simulated, unbinned events is part of the total error and of intervals."""
     binned: bool = field(default=False, metadata=IF_SAID)
     """Whether there are binned regions alone."""
     unbinned: tuple[str, ...] = field(default=(), metadata=IF_SAID)
@@ -123,7 +127,7 @@ class Interval:
     exact: Exact | None = None
     """Given for a scan with the exact densities."""
     inflated: bool = False
-    """Whether the fit says what t is divided by, for the error of ensemble weights."""
+    """Whether the fit says what t is divided by, for the error of ensemble weights or of the finite simulation."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +224,7 @@ class LimitsSpec:
     background: float
     """The value without a signal."""
     inflated: bool
-    """Whether the fit says what t is divided by, for the error of ensemble weights."""
+    """Whether the fit says what t is divided by, for the error of ensemble weights or of the finite simulation."""
 
 
 @dataclass(frozen=True)

@@ -153,10 +153,16 @@ def _finite(facts: Facts) -> Found:
                     above(fitted.simulation_error / fitted.error, FINITE),
                     (
                         f"MC statistics contribute ±{fitted.simulation_error:.2g} to {parameter} in the fit '{name}' "
-                        f"(error of the fit ±{fitted.error:.2g}); not included in the intervals."
+                        f"(error of the fit ±{fitted.error:.2g}); {_included(fitted)}."
                     ),
                     fitted.simulation_error / fitted.error if parameter == facts.subject.poi else None,
                 )
+
+
+def _included(fitted: FittedParameter) -> str:
+    share = ((fitted.simulation_error or 0.0) / (fitted.error or math.inf)) ** 2
+    added = (fitted.ensemble_inflation or 1.0) > 1 + 0.999 * share
+    return "included in the intervals of scans and limits" if added else "not included in the intervals"
 
 
 def _ensemble(facts: Facts) -> Found:

@@ -114,7 +114,9 @@ def cross(shifted: Shifted, theta: Floats, scale: Floats) -> Floats:
     return np.array(columns).reshape(len(scale), len(theta)).T
 
 
-def simulation_errors(likelihood: Likelihood, theta: Floats, covariance: Floats, sample: Ints) -> Floats:
+def simulation_errors(
+    likelihood: Likelihood, theta: Floats, covariance: Floats, sample: Ints, *, apart: bool = False
+) -> Floats:
     """Estimate how far the fit of an Asimov data set is off because its simulated events are finite.
 
         V = C S C,  S = sum_e p_e p_e^T,  p_e = w_e (s_e - s_j) - sum_j c_j omega_je q_je
@@ -130,6 +132,7 @@ def simulation_errors(likelihood: Likelihood, theta: Floats, covariance: Floats,
         theta: The best fit.
         covariance: C, of theta.
         sample: The process of each event, in the order of the model and of the tables of events.
+        apart: Whether the data are others, and ratios are not normalised on these events, which are behind Z_j alone: without the first term.
 
     Returns:
         One error per parameter, shape (P,).
@@ -139,12 +142,12 @@ def simulation_errors(likelihood: Likelihood, theta: Floats, covariance: Floats,
     ends = np.cumsum([0, *(table.y.shape[1] for table in tables)])
     for table, (start, stop) in zip(tables, pairwise(ends), strict=True):
         at = table.point(likelihood.rates.multiply(theta, second=False), likelihood.alpha(theta))
-        total += _scatter(table, at, sample[start:stop], likelihood.alpha(theta))
+        total += _scatter(table, at, sample[start:stop], likelihood.alpha(theta), apart=apart)
     errors: Floats = np.sqrt(np.maximum(np.diag(covariance @ total @ covariance), 0.0))
     return errors * likelihood.rates.stretch(theta)
 
 
-def _scatter(table: Table, at: RowValues, sample: Ints, alpha: Floats) -> Floats:
+def _scatter(table: Table, at: RowValues, sample: Ints, alpha: Floats, *, apart: bool) -> Floats:
     """Give S of the events of a region, shape (P, P)."""
     density, physics = np.maximum(at.density, FLOOR), len(at.slopes) - len(alpha)
     scores = at.slopes / density
@@ -153,7 +156,8 @@ def _scatter(table: Table, at: RowValues, sample: Ints, alpha: Floats) -> Floats
         own = np.flatnonzero(sample == j)
         weight = table.count[own]
         mean = scores[:, own] @ weight / weight.sum() if weight.sum() else np.zeros(len(scores))
-        pulls[:, own] += weight * (scores[:, own] - mean[:, None])
+        if not apart:
+            pulls[:, own] += weight * (scores[:, own] - mean[:, None])
         local, z = simulation.responses.at(j, alpha), simulation(alpha)
         share = float(table.count @ (at.components[j] / density))
         moved = local.first - z.first[local.nuisance, None]
