@@ -103,7 +103,6 @@ def test_validation_region_changes_no_fit(tmp_path: Path) -> None:
     made = planned(edited(tmp_path, ("[fit]\n", looked))).tasks
     new = {task.name if task.stage.name == "interval" else task.stage.name for task in made if task.key not in before}
     assert new == {"generate", "convert", "count", "validation", "closure", "report"}
-    (count,) = [task.own() for task in made if task.stage.name == "count" and task.key not in before]
-    assert isinstance(count, specs.Count)
+    (count,) = [task.of(specs.Count) for task in made if task.stage.name == "count" and task.key not in before]
     assert [name for name, _ in count.beside] == ["control"]
     assert all("looked" not in task.spec.model.regions for task in made if isinstance(task.spec, specs.FitSpec))
