@@ -100,3 +100,31 @@ def test_two_parameters_of_the_page(small_inputs: Path, tmp_path: Path) -> None:
     assert loaded.problems == ()
     assert loaded.analysis.pois() == ("mu", "k")
     assert {name: len(values) for name, values in loaded.analysis.grid_of_two().items()} == {"mu": 9, "k": 9}
+
+
+def small(small_inputs: Path, tmp_path: Path, text: str, *, fitted: bool = True) -> Path:
+    """Add an example to the small analysis, which selects x1 >= -1; its table [fit] is left out where the example has one."""
+    folder = shutil.copytree(small_inputs, tmp_path / "analysis")
+    own = (folder / "analysis.toml").read_text().replace('"x1 > -10"', '"x1 >= -1"')
+    (folder / "analysis.toml").write_text((own if fitted else own.split("[fit]")[0]) + text)
+    return folder
+
+
+def test_goodness_of_the_page(small_inputs: Path, tmp_path: Path) -> None:
+    loaded = load(small(small_inputs, tmp_path, example("Goodness of fit"), fitted=False))
+    assert loaded.problems == ()
+    assert loaded.analysis.fit.goodness == 500
+
+
+def test_validation_region_of_the_page(small_inputs: Path, tmp_path: Path) -> None:
+    loaded = load(small(small_inputs, tmp_path, example("Validation regions")))
+    assert loaded.problems == ()
+    assert loaded.analysis.model.validations() == ("validation",)
+    assert loaded.analysis.model.fitted().regions == {}
+
+
+def test_statistics_of_the_simulation_of_the_page(small_inputs: Path, tmp_path: Path) -> None:
+    loaded = load(small(small_inputs, tmp_path, example("Statistics of the simulation"), fitted=False))
+    assert loaded.problems == ()
+    assert loaded.analysis.model.regions["control"].shapesys == ("background",)
+    assert loaded.analysis.fit.simulation_error == "add"

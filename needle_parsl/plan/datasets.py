@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from needle_parsl.plan import specs
@@ -34,6 +34,8 @@ class Datasets:
     """Of the unbinned regions, the first one's own first; none in an analysis of binned regions alone."""
     counts: list[Task]
     """Of the binned regions."""
+    validations: Sequence[Task] = ()
+    """Of those that are only looked at."""
 
     @property
     def name(self) -> str:

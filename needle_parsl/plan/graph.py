@@ -104,8 +104,8 @@ def _measured(graph: Graph) -> None:
 
 def _fitted(graph: Graph, stores: Mapping[str, Task], learned: Learned, events: RegionEvents) -> None:
     """Plan the common fit of all regions, and all that comes with it."""
-    counts = [_count(graph, name, stores) for name in graph.analysis.model.regions]
-    start = Datasets({graph.analysis.region: events, **regions.add(graph)}, counts)
+    counts, validations = _counts(graph, stores)
+    start = Datasets({graph.analysis.region: events, **regions.add(graph)}, counts, validations)
     if start.several:
         fit = inference.model_of(graph.analysis, start.several, start.name)
         start = replace(start, counts=[*counts, regions.compare(graph, fit, start.regions, counts, stores)])
@@ -137,9 +137,9 @@ def build_region(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int 
 
 def _counted_alone(graph: Graph, stores: Mapping[str, Task]) -> None:
     """Plan an analysis of binned regions alone."""
-    counts = [_count(graph, name, stores) for name in graph.analysis.model.regions]
-    measured = inference.measure(graph, Datasets({}, counts), None, {})
-    morphing.add(graph, Datasets({}, counts), measured, stores)
+    start = Datasets({}, *_counts(graph, stores))
+    measured = inference.measure(graph, start, None, {})
+    morphing.add(graph, start, measured, stores)
     _report(graph, stores, [], {}, [], measured, None)
 
 
@@ -186,6 +186,13 @@ def _stores(graph: Graph) -> dict[str, Task]:
     return {name: found[name] for name in every}
 
 
+def _counts(graph: Graph, stores: Mapping[str, Task]) -> tuple[list[Task], list[Task]]:
+    """Count in the regions that are fitted, and in those that are only looked at."""
+    model = graph.analysis.model
+    fitted = [_count(graph, name, stores) for name in model.fitted().regions]
+    return fitted, [_count(graph, name, stores) for name in model.validations()]
+
+
 def _count(graph: Graph, region: str, stores: Mapping[str, Task]) -> Task:
     """Count in a binned region; a yield that the user states is that of the other events, hence their stores."""
     analysis = graph.analysis
@@ -195,7 +202,8 @@ def _count(graph: Graph, region: str, stores: Mapping[str, Task]) -> Task:
     own = [stores[name] for name in stores if name.endswith(f"{REGION}{region}")]
     seen = f"{OBSERVED}{REGION}{region}" in stores
     edges = {name: own.binning.edges for name, own in analysis.model.regions.items()}
-    before = tuple(takewhile(lambda name: name != region, edges))
+    # One that is only looked at may share no event with any that is fitted.
+    before = tuple(takewhile(lambda name: name != region, analysis.model.fitted().regions))
     shares, beside = tuple(graph.share(name) for name in processes), tuple((name, edges[name]) for name in before)
     spec = specs.Count(
         region=region,
@@ -243,7 +251,7 @@ def _report(
         name=analysis.name,
         seed=analysis.seed,
         stores=tuple(name for name in stores if _listed(analysis, name)),
-        regions=tuple(analysis.model.regions),
+        regions=tuple(analysis.model.fitted().regions),
         ratios=tuple(ratios),
         packs=tuple(dict.fromkeys(task.name for tasks in packs.values() for task in tasks)),
         fits=tuple(task.name for task in measured.fits),
@@ -272,6 +280,8 @@ def _report(
         residuals=any(isinstance(task.spec, specs.ResidualsSpec) for task in checks),
         further=analysis.pois()[1:],
         region=measured.region is not None,
+        goodness=measured.goodness is not None,
+        validation=measured.validation is not None,
     )
     trained = {task.name: task for tasks in packs.values() for task in tasks}
     before = [*stores.values(), *trained.values(), *checks, *measured.tasks()]

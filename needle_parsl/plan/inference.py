@@ -28,6 +28,10 @@ class InferenceTasks:
     impacts: list[Task]
     """Of each parameter of interest, the headline's first, as those below."""
     breakdowns: list[Task]
+    goodness: Task | None
+    """Of observed events in unbinned regions."""
+    validation: Task | None
+    """Of regions that are only looked at."""
     limits: list[Task]
     toys: list[list[Task]]
     """The blocks at each truth of `[toys]`."""
@@ -39,7 +43,17 @@ class InferenceTasks:
     """Of two parameters; `belt_toys` are then those of each pair of values."""
 
     def _single(self) -> tuple[Task | None, ...]:
-        return self.plane, self.distributions, *self.impacts, *self.limits, self.belt, self.coverage, self.region
+        return (
+            self.plane,
+            self.distributions,
+            *self.impacts,
+            self.goodness,
+            self.validation,
+            *self.limits,
+            self.belt,
+            self.coverage,
+            self.region,
+        )
 
     def learned(self) -> list[specs.FitSpec]:
         """Say what is fitted with learned ratios."""
@@ -73,7 +87,7 @@ def measure(
     asimov = fits[1:2] if hidden else []  # it says in which units an offset is drawn
     impacts = _impacts(graph, shown, [*needs, *asimov])
     breakdowns = _breakdowns(graph, shown, [*needs, fits[0], *asimov])
-    fitted = _fitted(graph.analysis)
+    fitted = _inflated(graph.analysis)
     # How far the data are from no signal, and which values of a known grid they accept, would show a hidden offset.
     limited = (replace(fit, dataset=ASIMOV), [*datasets.simulated(), *fits[1 : 1 + fitted]])
     limits = _limits(graph, *(limited if hidden else (fit, [*needs, *fits[:fitted]])))
@@ -88,6 +102,8 @@ def measure(
         distributions=distributions,
         impacts=impacts,
         breakdowns=breakdowns,
+        goodness=_goodness(graph, fit, needs, datasets),
+        validation=_validation(graph, shown, needs, datasets),
         limits=limits,
         toys=thrown,
         belt=belt,
@@ -131,7 +147,7 @@ def _fits(
     if analysis.fit.asimov and graph.inputs.exact and not (datasets.binned or datasets.several or analysis.simulated):
         reference = tuple(graph.share(name) for name in analysis.ratios.reference)
         exact = specs.Exact(expected, graph.inputs.physics, reference)
-    fitted, scans = _fitted(analysis), []
+    fitted, scans = _inflated(analysis), []
     for poi in analysis.pois():
         own = specs.Interval(fit=fit, poi=poi, scan=None, levels=analysis.intervals.level)
         scans.append(_scan(graph, "scan", replace(own, inflated=fitted), *needs, *asimov, *fits[:fitted]))
@@ -154,9 +170,10 @@ def _scan(graph: Graph, what: str, spec: specs.Interval, *needs: Task) -> Task:
     return graph.add("interval", named(what, spec.poi, analysis), replace(spec, scan=where), *needs)
 
 
-def _fitted(analysis: Analysis) -> bool:
-    """Whether ensemble weights are fitted: the fit then says what t of a scan is divided by for their error."""
-    return catalogue.combiner(analysis.ensemble.combine).fitted
+def _inflated(analysis: Analysis) -> bool:
+    """Whether the fit says what t of a scan is divided by: for the error of ensemble weights that are fitted, or of the finite simulation."""
+    added = analysis.fit.simulation_error == "add" and not analysis.binned
+    return added or catalogue.combiner(analysis.ensemble.combine).fitted
 
 
 def _plane(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> Task | None:
@@ -196,13 +213,32 @@ def _breakdowns(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> list[Tas
     ]
 
 
+def _goodness(graph: Graph, fit: specs.FitSpec, needs: list[Task], datasets: Datasets) -> Task | None:
+    """Compare observed events with the model; a hidden offset changes nothing of it."""
+    toys = graph.analysis.fit.goodness
+    if not toys or datasets.binned or fit.dataset == ASIMOV:
+        return None
+    spec = specs.GoodnessSpec(fit, graph.analysis.poi(), toys, graph.salt("goodness"))
+    return graph.add("goodness", "goodness", spec, *needs)
+
+
+def _validation(graph: Graph, fit: specs.FitSpec, needs: list[Task], datasets: Datasets) -> Task | None:
+    """Look at the regions that are fitted to nothing."""
+    regions = graph.analysis.model.regions
+    names = graph.analysis.model.validations()
+    if not names:
+        return None
+    spec = specs.ValidationSpec(fit, tuple((name, regions[name].binning.edges) for name in names))
+    return graph.add("validation", "validation", spec, *needs, *datasets.validations)
+
+
 def _limits(graph: Graph, fit: specs.FitSpec, needs: list[Task]) -> list[Task]:
     analysis, found = graph.analysis, []
     if analysis.fit.limit is None:
         return []
     for poi in analysis.pois():
         background = analysis.model.parameters[poi].background or 0.0
-        spec = specs.LimitsSpec(fit, poi, analysis.fit.limit, background, inflated=_fitted(analysis))
+        spec = specs.LimitsSpec(fit, poi, analysis.fit.limit, background, inflated=_inflated(analysis))
         found.append(graph.add("interval", named("limits", poi, analysis), spec, *needs))
     return found
 
@@ -217,9 +253,11 @@ def model_of(analysis: Analysis, regions: tuple[str, ...] = (), dataset: str = A
     """
     return specs.FitSpec(
         dataset=dataset,
-        model=analysis.model,
+        model=analysis.model.fitted(),
         shapes=learned_shapes(analysis, analysis.every_variation()),
         staterror=analysis.fit.staterror,
+        simulation_error="report" if analysis.binned else analysis.fit.simulation_error,
+        staterror_threshold=analysis.fit.staterror_threshold,
         binned=analysis.binned,
         unbinned=regions or ((analysis.region,) if analysis.region else ()),
     )

@@ -8,6 +8,7 @@ from needle_parsl.plan import specs
 from needle_parsl.plan.builder import Graph
 from needle_parsl.plan.datasets import ASIMOV, OBSERVED, REFERENCE, RegionEvents
 from needle_parsl.plan.specs import NetworksSection, Task
+from needle_parsl.plan.specs.stores import REGION
 
 TOGETHER = "regions"
 """What is expected and observed in all unbinned regions."""
@@ -35,9 +36,13 @@ def compare(
     stores: Mapping[str, Task],
 ) -> Task:
     """Compare the events of several unbinned regions; fits wait for it, since none of them may be in two."""
-    bins = tuple((name, own.binning.edges) for name, own in graph.analysis.model.regions.items())
+    bins = tuple((name, own.binning.edges) for name, own in graph.analysis.model.fitted().regions.items())
+    model = graph.analysis.model
+    looked = tuple(f"{REGION}{name}" for name in model.validations())  # what is only looked at changes no fit
     read = [
-        stores[name] for name in stores if name.partition(".")[0].partition("@")[0] in graph.analysis.model.processes
+        task
+        for name, task in stores.items()
+        if name.partition(".")[0].partition(REGION)[0] in model.processes and not name.endswith(looked)
     ]
     events = [task for own in regions.values() for task in (own.asimov, own.observed) if task]
     return graph.add("regions", TOGETHER, specs.CompareRegions(fit=fit, bins=bins), *events, *counts, *read)

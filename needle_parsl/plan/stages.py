@@ -147,6 +147,8 @@ ALL = (
     Stage(name="morphing", version=1, place="fits/{}.json", work=f"{_TASKS}.morphing:describe", section=True),
     Stage(name="breakdown", version=1, place="fits/{}.json", work=f"{_TASKS}.fits:breakdown"),
     Stage(name="residuals", version=1, place="fits/{}.json", work=f"{_TASKS}.fits:residuals"),
+    Stage(name="goodness", version=1, place="fits/{}.json", work=f"{_TASKS}.goodness:goodness"),
+    Stage(name="validation", version=1, place="fits/{}.json", work=f"{_TASKS}.goodness:validation"),
     Stage(name="replica", version=2, place="bootstrap/{}.h5", work=f"{_TASKS}.replicas:replica", networked=True),
     Stage(name="bootstrap", version=1, place="fits/{}.json", work=f"{_TASKS}.replicas:bootstrap"),
     Stage(name="precision", version=1, place="fits/{}.json", work=f"{_TASKS}.precision:precision"),

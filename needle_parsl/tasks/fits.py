@@ -79,6 +79,7 @@ def _fitted(root: str, spec: specs.FitSpec) -> FitResult:
         learned,
         minos=spec.minos,
         expected=expected,
+        added=spec.simulation_error == "add",
         simulated=_simulated(root, spec, learned),
         moves=moves,
         networks=_networks(root, spec) if moves is None else (),
@@ -100,13 +101,14 @@ def _observed(root: str, spec: specs.FitSpec) -> Iterator[ObservedEvents]:
 
 
 def _simulated(root: str, spec: specs.FitSpec, learned: Likelihood) -> SimulatedData | None:
-    """Read the data for the uncertainty from the finite simulation: Asimov data alone, or, where it normalises the ratios, all."""
+    """Read the data for the uncertainty from the finite simulation: of Asimov data alone, or, where it normalises ratios or is added, of all."""
     simulations = inputs.simulations(root, spec)
     normalised = all(simulation.priors for simulation in simulations)
-    if spec.dataset != "asimov" and not normalised:
+    if spec.dataset != "asimov" and not normalised and spec.simulation_error != "add":
         return None
     asimov = learned if spec.dataset == "asimov" else inputs.likelihood(root, inputs.expected(spec))
-    return SimulatedData(asimov, np.concatenate([own.sample for own in simulations]), normalised)
+    sample = np.concatenate([own.sample for own in simulations])
+    return SimulatedData(asimov, sample, normalised, apart=spec.dataset != "asimov")
 
 
 def _networks(root: str, spec: specs.FitSpec) -> list[CrossFitted]:
@@ -146,11 +148,19 @@ def _region_moves(folder: str, dataset: str, pair: tuple[Dataset, Dataset]) -> M
 
 
 def _known_inflation(root: str, spec: specs.Interval | specs.LimitsSpec) -> float:
-    """Read from the fit what t of a parameter is divided by; 1 where weights have no error, or none that is known."""
+    """Read from the fit what t of a parameter is divided by; 1 where nothing is beside the likelihood, or nothing that is known."""
     if not spec.inflated:
         return 1.0
     fit = FitResult.from_json(files.read_json(inputs.path(root, "fit", spec.fit.dataset)))
     return float(fit.parameters[spec.poi].ensemble_inflation or 1.0)
+
+
+def _added(root: str, spec: specs.LimitsSpec) -> float:
+    """Read from the fit what the finite simulation adds to what t is divided by."""
+    if spec.fit.simulation_error != "add":
+        return 0.0
+    own = FitResult.from_json(files.read_json(inputs.path(root, "fit", spec.fit.dataset))).parameters[spec.poi]
+    return (own.simulation_error / own.error) ** 2 if own.simulation_error and own.error else 0.0
 
 
 def interval(root: str, task: Task, *_before: Record) -> Record:
@@ -226,6 +236,7 @@ def _limits(root: str, spec: specs.LimitsSpec) -> Limits:
         background=spec.background,
         level=spec.level,
         inflation=_known_inflation(root, spec),
+        added=_added(root, spec),
         moves_of=None if spec.fit.binned else partial(_moves_of, root, spec.fit),
         blind=spec.fit.dataset == "asimov",
         dataset=spec.fit.dataset,

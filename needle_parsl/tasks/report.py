@@ -21,6 +21,7 @@ from needle_parsl.nsbi.statistics.results import (
     Coverage,
     Distributions,
     FitResult,
+    GoodnessOfFit,
     Impacts,
     InjectionTests,
     Limits,
@@ -31,6 +32,7 @@ from needle_parsl.nsbi.statistics.results import (
     ProfileScan,
     Replicas,
     Residuals,
+    Validation,
     read_belt,
     read_region,
 )
@@ -150,6 +152,8 @@ def _inference(root: str, spec: specs.Report) -> Inference:
         region=region if isinstance(region, NeymanRegion) else None,
         further_impacts=further(Impacts, "impacts", there=spec.impacts),
         further_limits=further(Limits, "limits", there=spec.limits),
+        goodness=one(GoodnessOfFit, "goodness", "goodness", there=spec.goodness),
+        validation=one(Validation, "validation", "validation", there=spec.validation),
     )
 
 

@@ -34,7 +34,7 @@ def test_counts(small_inputs: Path) -> None:
     made = build(small_inputs)
     assert made.networks == 3 * 3 * 2  # (signal, jes up, jes down) x members x folds
     assert made.stages() == {
-        "convert": 5, "train": 6, "normalise": 2, "combine": 3, "compose": 1, "diagnose": 4, "evaluate": 2, "fit": 3, "interval": 7, "breakdown": 1, "residuals": 1, "precision": 1, "report": 1,
+        "convert": 5, "train": 6, "normalise": 2, "combine": 3, "compose": 1, "diagnose": 4, "evaluate": 2, "fit": 3, "interval": 7, "breakdown": 1, "goodness": 1, "residuals": 1, "precision": 1, "report": 1,
     }  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> Non
         ("intervals.level=[0.9]", {"interval", "report"}),
         (
             "model.parameters.mu.bounds=[0, 9]",
-            {"diagnose", "fit", "interval", "breakdown", "residuals", "precision", "report"},
+            {"diagnose", "fit", "interval", "breakdown", "goodness", "residuals", "precision", "report"},
         ),
         (
             "ensemble.quorum=0.5",
@@ -126,6 +126,7 @@ def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> Non
                 "fit",
                 "interval",
                 "breakdown",
+                "goodness",
                 "residuals",
                 "precision",
                 "report",
@@ -143,6 +144,7 @@ def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> Non
                 "fit",
                 "interval",
                 "breakdown",
+                "goodness",
                 "residuals",
                 "precision",
                 "report",
@@ -152,7 +154,7 @@ def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> Non
         ("split.min_events=10", set()),
         (
             "split.test=0.2",
-            {"diagnose", "evaluate", "fit", "interval", "breakdown", "residuals", "precision", "report"},
+            {"diagnose", "evaluate", "fit", "interval", "breakdown", "goodness", "residuals", "precision", "report"},
         ),
         (
             "samples.background.yield=500.0",
@@ -165,6 +167,7 @@ def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> Non
                 "fit",
                 "interval",
                 "breakdown",
+                "goodness",
                 "residuals",
                 "precision",
                 "report",
@@ -181,11 +184,14 @@ def test_target_equal_to_the_reference_is_not_trained(small_inputs: Path) -> Non
                 "fit",
                 "interval",
                 "breakdown",
+                "goodness",
                 "residuals",
                 "precision",
                 "report",
             },
         ),
+        ("fit.goodness=100", {"goodness", "report"}),
+        ("fit.goodness=0", {"report"}),
         ("fit.minos=false", {"fit", "breakdown", "precision", "report"}),
         ("model.nuisances.jes.group='jet'", {"breakdown", "report"}),
         ("fit.plane={parameters=['mu', 'jes']}", {"interval", "report"}),

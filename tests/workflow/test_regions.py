@@ -101,3 +101,39 @@ def test_region_without_events_is_said_by_check(folder: Path, needle: Callable[.
     ended = needle("check", folder, "--set", "model.regions.side.selection='x1 < -1000'")
     assert ended.code == 2
     assert "model.regions.side: no simulated event is left after the selection 'x1 < -1000'" in ended.err
+
+
+LOOKED = f"""
+[model.regions.looked]
+validation = true
+selection  = "x1 <= -0.6"
+binning    = {{ column = "x2", edges = {EDGES} }}
+"""
+
+
+@pytest.mark.slow
+def test_validation_region_is_looked_at_and_fitted_to_nothing(
+    folder: Path, needle: Callable[..., Any], tmp_path: Path
+) -> None:
+    text = (folder / "analysis.toml").read_text()
+    (folder / "analysis.toml").write_text(text.replace('"x1 <= -0.3"', '"x1 <= -0.3 and x1 > -0.6"') + LOOKED)
+    settings = ("--set", "training.members=1", "--set", "fit.goodness=25")
+    ended = needle("run", folder, *settings)
+    assert ended.code in (0, 3), ended.err
+    run = tmp_path / "runs/small"
+    found = json.loads((run / "fits/validation.json").read_text())
+    counted = json.loads((run / "regions/looked.json").read_text())
+    assert found["judged"] == "postfit"
+    assert found["regions"]["looked"]["observed"] == counted["observed"]
+    assert set(json.loads((run / "fits/distributions.json").read_text())["regions"]) == {"side"}
+    assert json.loads((run / "fits/goodness.json").read_text())["toys"] == 25
+    page = (run / "report/index.html").read_text()
+    assert '<h2 id="validation">' in page
+    assert '<h2 id="goodness">' in page
+
+
+def test_validation_region_shares_no_event_with_a_fitted_one(folder: Path, needle: Callable[..., Any]) -> None:
+    (folder / "analysis.toml").write_text((folder / "analysis.toml").read_text() + LOOKED)
+    ended = needle("run", folder, "--until", "count")
+    assert ended.code != 0
+    assert "events of signal are in this region and in region side" in ended.err

@@ -39,6 +39,10 @@ def check(analysis: Analysis, complain: Complain) -> None:
             complain(
                 f"model.nuisances.{name}.smooth", "smooths the bins of binned regions, and there is none; leave it out"
             )
+    if analysis.binned and not analysis.model.fitted().regions:
+        complain(
+            "model.regions", "has validation regions alone, and nothing is fitted; add one without validation = true"
+        )
     if regions.names(analysis):
         _together(analysis, complain)
 
@@ -58,6 +62,8 @@ def _binned(analysis: Analysis, region: Region, key: str, complain: Complain) ->
         complain(f"{key}.selection", "is that of [features]; its events would count twice")
     else:
         parsed(region.selection, f"{key}.selection", complain)
+    for name in region.shapesys:
+        known_as(name, analysis.model.processes, "process of the model", f"{key}.shapesys", complain)
     edges = region.binning.edges
     if len(edges) < 2 or any(a >= b for a, b in pairwise(edges)):
         complain(f"{key}.binning.edges", f"found {list(edges)}, expected two or more ascending numbers")
@@ -67,6 +73,13 @@ def _binned(analysis: Analysis, region: Region, key: str, complain: Complain) ->
 def _unbinned(analysis: Analysis, region: Region, key: str, complain: Complain) -> None:
     if region.binning != NO_BINS:
         complain(f"{key}.binning", "is of a binned region; leave it out, or unbinned = true")
+    if region.shapesys:
+        complain(f"{key}.shapesys", "is of a binned region; leave it out, or unbinned = true")
+    if region.validation:
+        complain(
+            f"{key}.validation",
+            "is of a binned region: give it a binning in the place of unbinned = true, or leave it out",
+        )
     if not region.sensitive:
         complain(
             f"{key}.sensitive",

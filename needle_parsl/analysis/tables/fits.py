@@ -72,9 +72,17 @@ class Fit:
     Example: `{ start = 0.0, stop = 3.0, points = 25 }`."""
     plane: Plane | None = None
     """A profile scan of two parameters. Example: `{ parameters = ["mu", "jes"] }`."""
-    staterror: bool = True
+    staterror: bool | Literal["per_process"] = True
     """Whether the finite number of simulated events in the bins of `[model.regions]` is part of the fit: one factor per bin for
-    all processes, as `staterror` of HistFactory and pyhf."""
+    all processes, as `staterror` of HistFactory and pyhf, or, `per_process`, one for each process, as `shapesys`. Example: `"per_process"`."""
+    staterror_threshold: float = field(default=0.0, metadata=within(0.0, 1.0))
+    """Errors from the simulation that are a smaller share of what a bin expects are left out. Unit: share of the bin. Example: `0.05`."""
+    simulation_error: Literal["report", "add"] = "report"
+    """Whether the error from the finite number of simulated, unbinned events is only reported, or added: to the total error, and to intervals
+    of scans and limits, whose t is divided by 1 + its variance over that of the fit. Example: `"add"`."""
+    goodness: int = field(default=200, metadata=within(0, 100_000))
+    """Toys that tell how well observed events of unbinned regions are described, by statistics with power against shapes that the model
+    does not have (docs/statistics.md); 0 leaves it out. Unit: toys."""
     minos: bool = True
     """Whether MINOS intervals of the parameters of interest are found."""
     impacts: tuple[Literal["covariance", "observable", "refit"], ...] = ("covariance", "refit")

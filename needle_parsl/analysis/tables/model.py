@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from needle_parsl.reading import LATER, within
@@ -107,6 +107,11 @@ class Region:
     """What is counted; not in an unbinned region. Example: `{ column = "m4l", edges = [105.0, 140.0, 180.0, 220.0] }`."""
     sensitive: bool = True
     """Whether observed counts stay hidden as long as the analysis is blind."""
+    validation: bool = field(default=False, metadata=LATER)
+    """Whether it is only looked at: fitted to nothing, and shown with what the fit expects, its error and a p-value."""
+    shapesys: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Processes whose simulation has a factor of its own in each bin, with the Poisson constraint of as many events, beside the common one
+    of `fit.staterror`. Example: `["background"]`."""
     unbinned: bool = field(default=False, metadata=LATER)
     """Whether its events are fitted one by one, with networks of its own. Where `[features]` has a selection, too, the events of that are one more
     region, `main`; else the top of the file only says what regions inherit (docs/statistics.md)."""
@@ -177,6 +182,16 @@ class Model:
     """Regions beside the events that `[features]` selects, by name."""
     morphing: Morphing | None = field(default=None, metadata=LATER)
     """A process whose rate is a polynomial in parameters, such as Wilson coefficients (docs/statistics.md)."""
+
+    def fitted(self) -> Model:
+        """Leave out the regions that are only looked at."""
+        if not self.validations():
+            return self
+        return replace(self, regions={name: own for name, own in self.regions.items() if not own.validation})
+
+    def validations(self) -> tuple[str, ...]:
+        """Name the regions that are only looked at."""
+        return tuple(name for name, own in self.regions.items() if own.validation)
 
     def groups(self) -> dict[str, tuple[str, ...]]:
         """List the nuisance parameters of each group: `other` holds those without one; without any group each is on its own."""

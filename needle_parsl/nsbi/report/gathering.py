@@ -26,6 +26,7 @@ from needle_parsl.nsbi.statistics.results import (
     Distributions,
     FitResult,
     FittedParameter,
+    GoodnessOfFit,
     Impacts,
     InjectionTests,
     Limits,
@@ -35,6 +36,7 @@ from needle_parsl.nsbi.statistics.results import (
     ProfileScan,
     Replicas,
     Residuals,
+    Validation,
 )
 from needle_parsl.nsbi.transforms.transform import Transform
 from needle_parsl.precision import PrecisionLaw
@@ -158,6 +160,10 @@ class Inference:
     """Of the error of each parameter of interest, the headline's first."""
     residuals: Residuals | None = None
     """What measured residuals of ratios do to the parameter of interest; None where there are no ratios."""
+    goodness: GoodnessOfFit | None = None
+    """Of the events of unbinned regions; None where no data were fitted there."""
+    validation: Validation | None = None
+    """Of regions that are fitted to nothing."""
     no_belt: str = ""
     """Why there is no Neyman construction, where one was asked for."""
     region: NeymanRegion | None = None

@@ -23,7 +23,15 @@ from typing import Any
 
 from needle_parsl.analysis import Scan
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.statistics.results import Distributions, FitResult, FittedParameter, Impacts, ProfileScan
+from needle_parsl.nsbi.statistics.results import (
+    Distribution,
+    Distributions,
+    FitResult,
+    FittedParameter,
+    Impacts,
+    ProfileScan,
+    Validation,
+)
 
 Shifts = tuple[float | None, float | None]
 RANGE = 4.0
@@ -158,8 +166,13 @@ def hide_impacts(found: Impacts, best: float, offset: HiddenOffset) -> Impacts:
 
 def hide_processes(found: Distributions) -> Distributions:
     """Leave out what each process has after the fit; the sum of all stays."""
-    columns, regions = (
-        {name: replace(one, postfit=replace(one.postfit, processes={})) for name, one in own.items()}
-        for own in (found.columns, found.regions)
-    )
-    return replace(found, columns=columns, regions=regions)
+    return replace(found, columns=_summed(found.columns), regions=_summed(found.regions))
+
+
+def hide_validation(found: Validation) -> Validation:
+    """Do so in regions that are only looked at."""
+    return replace(found, regions=_summed(found.regions))
+
+
+def _summed(found: Mapping[str, Distribution]) -> dict[str, Distribution]:
+    return {name: replace(one, postfit=replace(one.postfit, processes={})) for name, one in found.items()}

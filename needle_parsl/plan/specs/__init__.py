@@ -18,6 +18,7 @@ from needle_parsl.plan.specs.fits import (
     Evaluate,
     Exact,
     FitSpec,
+    GoodnessSpec,
     ImpactsSpec,
     Interval,
     LimitsSpec,
@@ -27,6 +28,7 @@ from needle_parsl.plan.specs.fits import (
     ReplicaFit,
     Resampling,
     SimulatedParameter,
+    ValidationSpec,
 )
 from needle_parsl.plan.specs.networks import (
     Classes,
@@ -78,6 +80,8 @@ Inference = (
     | DistributionsSpec
     | ImpactsSpec
     | BreakdownSpec
+    | GoodnessSpec
+    | ValidationSpec
     | LimitsSpec
     | MorphingSection
     | ToysSpec
@@ -204,6 +208,7 @@ __all__ = [
     "FittedMetric",
     "Generate",
     "Given",
+    "GoodnessSpec",
     "ImpactsSpec",
     "Inference",
     "InitialSpec",
@@ -245,5 +250,6 @@ __all__ = [
     "ToysSpec",
     "Train",
     "Trials",
+    "ValidationSpec",
     "own_code",
 ]

@@ -102,8 +102,12 @@ class FitSpec:
     shapes: tuple[Shape, ...]
     minos: tuple[str, ...] = ()
     """Parameters that get a MINOS interval."""
-    staterror: bool = True
-    """Whether the statistics of the simulation in bins is part of it."""
+    staterror: bool | str = True
+    """Whether the statistics of the simulation in bins is part of it; `per_process` with factors of each process."""
+    staterror_threshold: float = field(default=0.0, metadata=IF_SAID)
+    """Share of a bin below which its errors are left out."""
+    simulation_error: str = field(default="report", metadata=IF_SAID)
+    """`add` where the error from the finite number of simulated, unbinned events is part of the total error and of intervals."""
     binned: bool = field(default=False, metadata=IF_SAID)
     """Whether there are binned regions alone."""
     unbinned: tuple[str, ...] = field(default=(), metadata=IF_SAID)
@@ -152,7 +156,7 @@ class Interval:
     exact: Exact | None = None
     """Given for a scan with the exact densities."""
     inflated: bool = False
-    """Whether the fit says what t is divided by, for the error of ensemble weights."""
+    """Whether the fit says what t is divided by, for the error of ensemble weights or of the finite simulation."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +206,25 @@ class BreakdownSpec:
     """Names of the groups, each with its nuisance parameters."""
 
 
+@dataclass(frozen=True)
+class GoodnessSpec:
+    """Compare the observed events of unbinned regions with the model after the fit, by toys."""
+
+    fit: FitSpec
+    poi: str
+    toys: int
+    salt: int
+
+
+@dataclass(frozen=True)
+class ValidationSpec:
+    """Look at regions that are fitted to nothing."""
+
+    fit: FitSpec
+    bins: tuple[tuple[str, tuple[float, ...]], ...]
+    """The regions, with their edges."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Closing:
     """Check that what is injected into the simulation comes back."""
@@ -230,7 +253,7 @@ class LimitsSpec:
     background: float
     """The value without a signal."""
     inflated: bool
-    """Whether the fit says what t is divided by, for the error of ensemble weights."""
+    """Whether the fit says what t is divided by, for the error of ensemble weights or of the finite simulation."""
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,10 @@ class Report:
     """Whether there is a Neyman construction of two parameters."""
     further: tuple[str, ...] = field(default=(), metadata=IF_SAID)
     """Further parameters of interest: of each, files of its name stand beside those of the headline's."""
+    goodness: bool = field(default=False, metadata=IF_SAID)
+    """Whether the events of unbinned regions were compared with the model by toys."""
+    validation: bool = field(default=False, metadata=IF_SAID)
+    """Whether there are regions that are only looked at."""
     offset: tuple[str, ...] = field(default=(), metadata=IF_SAID)
     """Parameters that are shifted by a hidden offset in fits to data."""
     pruned: tuple[str, ...] = field(default=(), metadata=IF_SAID)

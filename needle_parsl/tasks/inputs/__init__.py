@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from needle_parsl.tasks.inputs.datasets import (
         blocks,
         counted,
+        counts_of,
         dataset,
         exact_likelihood,
         expectation,
@@ -73,6 +74,7 @@ __all__ = [
     "both",
     "count",
     "counted",
+    "counts_of",
     "dataset",
     "exact_likelihood",
     "exact_log_ratio",
@@ -125,6 +127,7 @@ _MODULES = {
     "datasets": (
         "blocks",
         "counted",
+        "counts_of",
         "dataset",
         "exact_likelihood",
         "expectation",

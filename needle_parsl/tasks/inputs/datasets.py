@@ -211,9 +211,21 @@ def likelihood_of(
 
 def regions(root: str, spec: specs.FitSpec) -> list[Counts]:
     """Read the binned regions of a fit; with Asimov data nothing was observed in them."""
-    found = [_region(root, name) for name in spec.model.regions]
-    observed = spec.dataset != "asimov"
-    return [binned.counts(region, observed=observed, staterror=spec.staterror) for region in found]
+    return [
+        binned.counts(
+            _region(root, name),
+            observed=spec.dataset != "asimov",
+            staterror=spec.staterror,
+            own=region.shapesys,
+            threshold=spec.staterror_threshold,
+        )
+        for name, region in spec.model.regions.items()
+    ]
+
+
+def counts_of(root: str, name: str) -> Counts:
+    """Read a binned region that is fitted to nothing, with what may be looked at."""
+    return binned.counts(_region(root, name), observed=True)
 
 
 def _region(root: str, name: str) -> RegionCounts:

@@ -39,6 +39,7 @@ from needle_parsl.nsbi.statistics.results import (
     ClsLimits,
     Correction,
     Coverage,
+    GoodnessOfFit,
     InjectionTests,
     LargestRatios,
     Limits,
@@ -59,6 +60,9 @@ LEVELS = [0.68, 0.95]
 
 
 POINT = MeasuredVariance(source="members", size=1, variance=2e-4, relative_error=0.2, row=(2.0, 0.0, 0.0))
+GOODNESS = GoodnessOfFit.from_json(
+    json.loads((Path(__file__).parent.parent / "statistics" / "results" / "goodness.json").read_text())
+)
 LAW = PrecisionLaw(
     parameter="mu",
     sigma=0.2,
@@ -139,6 +143,7 @@ def whole() -> Facts:
         mixture=Mixture("mu", tuple(MixturePoint(x, 1.0 + x / 50, 0.01, 0.0) for x in grid.tolist())),
         closure=InjectionTests.from_json(GOOD),
         precision=LAW,
+        goodness=GOODNESS,
         breakdowns=[Breakdown(parameter="mu", error=0.3, total=0.31, components=components.components(likelihood, best, "mu", {"jet": ("jes", "jer"), "lumi": ("lumi",)}), sums={"observable": 0.3, "quadrature": 0.29})],
         residuals=RESIDUALS,
     )  # fmt: skip
@@ -296,6 +301,7 @@ def test_page_is_written_whatever_the_numbers_are(way: str, tmp_path: Path, monk
     assert not missing & drawn
     left_out = {
         "breakdown",
+        "goodness",
         "correlations",
         "interest",
         "region",

@@ -22,6 +22,8 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "plane": results.ProfilePlane.from_json,
     "impacts": results.Impacts.from_json,
     "breakdown": results.Breakdown.from_json,
+    "goodness": results.GoodnessOfFit.from_json,
+    "validation": results.Validation.from_json,
     "limits": results.Limits.from_json,
     "distributions": results.Distributions.from_json,
     "distributions_asimov": results.Distributions.from_json,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from needle_parsl.nsbi.report.checks import closure, outside, ratios, residuals, samples, toys
+from needle_parsl.nsbi.report.checks import closure, goodness, outside, ratios, residuals, samples, toys
 from needle_parsl.nsbi.report.checks import fits as fit_checks
 from needle_parsl.nsbi.report.checks.states import (
     ORDER,
@@ -75,7 +75,7 @@ def _effect(finding: Finding) -> float:
     return WORTH.get(finding.check, 0.3) if known is None or math.isnan(known) else known
 
 
-WORTH = {"fits": 100.0, "minima": 50.0, "outside": 20.0, "leaks": 5.0, "outputs": 50.0, "variation samples": 2.0, "variations": 1.5, "signals": 1.5, "halves": 1.0, "goodness": 1.5, "belt": 1.0, "region": 1.0,
+WORTH = {"fits": 100.0, "minima": 50.0, "outside": 20.0, "leaks": 5.0, "outputs": 50.0, "variation samples": 2.0, "variations": 1.5, "signals": 1.5, "halves": 1.0, "goodness": 1.5, "two-sample": 1.5, "validation": 1.5, "belt": 1.0, "region": 1.0,
          "normalisation": 1.5, "calibration": 1.0, "support": 1.0, "closure": 0.9, "classifier": 0.8, "events": 0.5, "distances": 0.4}  # fmt: skip
 """Standard errors by which a check that fails may move the parameter of interest, where that was not measured: the order of what is said."""
 
@@ -153,10 +153,16 @@ def _finite(facts: Facts) -> Found:
                     above(fitted.simulation_error / fitted.error, FINITE),
                     (
                         f"MC statistics contribute ±{fitted.simulation_error:.2g} to {parameter} in the fit '{name}' "
-                        f"(error of the fit ±{fitted.error:.2g}); not included in the intervals."
+                        f"(error of the fit ±{fitted.error:.2g}); {_included(fitted)}."
                     ),
                     fitted.simulation_error / fitted.error if parameter == facts.subject.poi else None,
                 )
+
+
+def _included(fitted: FittedParameter) -> str:
+    share = ((fitted.simulation_error or 0.0) / (fitted.error or math.inf)) ** 2
+    added = (fitted.ensemble_inflation or 1.0) > 1 + 0.999 * share
+    return "included in the intervals of scans and limits" if added else "not included in the intervals"
 
 
 def _ensemble(facts: Facts) -> Found:
@@ -287,6 +293,8 @@ CHECKS: dict[str, tuple[Callable[[Facts], Found], Callable[[Facts], str]]] = {
     "minima": (fit_checks.minima, fit_checks.good_minima),
     "asimov": (fit_checks.returned, fit_checks.good_returned),
     "goodness": (_described, _good_description),
+    "two-sample": (goodness.compared, goodness.good_comparison),
+    "validation": (goodness.validated, goodness.good_validation),
     "outside": (outside.look, outside.good),
     "simulation": (_finite, _good_simulation),
     "ensemble": (_ensemble, _good_ensemble),

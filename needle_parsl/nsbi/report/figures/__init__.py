@@ -10,6 +10,7 @@ from needle_parsl.nsbi.report.figures import (
     breakdown,
     closure,
     fits,
+    goodness,
     health,
     likelihoods,
     precision,
@@ -71,6 +72,14 @@ FIGURES = {
         "fits", "Regions, features and log ratios: the processes after the headline fit, their sum before it (dashed), and data "
         "where it may be shown. Below: data and the sum before the fit over the sum after it; grey, its error from the parameters.",
         fits.distributions,
+    ),
+    "goodness": FigureEntry(
+        "goodness", "Statistics that compare the events with the model after the fit: of toys, and of the data.",
+        goodness.goodness, lambda f: bool(goodness.known(f)),
+    ),
+    "validation": FigureEntry(
+        "validation", "Regions that are fitted to nothing: what is expected after the fit, its error from parameters and finite simulation, and data where "
+        "they may be shown.", fits.validation, lambda f: bool(f.inference.validation),
     ),
     "belt": FigureEntry(
         "interval", "Test statistic of the data, and the critical values of the Neyman construction: of toys, and the curve, with its "

@@ -168,7 +168,15 @@ def _matrix(facts: Facts, wanted: Sequence[str]) -> Figure:
 def distributions(facts: Facts) -> Figure:
     """Draw every feature, log ratio and region: the processes after the fit, the sum before it, and data."""
     found = facts.inference.distributions
-    entries = {**{f"region {name}": entry for name, entry in found.regions.items()}, **found.columns}
+    return _all({**{f"region {name}": entry for name, entry in found.regions.items()}, **found.columns})
+
+
+def validation(facts: Facts) -> Figure:
+    """Draw the regions that are fitted to nothing."""
+    return _all(facts.inference.validation.regions if facts.inference.validation else {})
+
+
+def _all(entries: Mapping[str, Distribution]) -> Figure:
     shown = list(entries.items())[:MOST]
     figure, cells = split_panels(len(shown))
 

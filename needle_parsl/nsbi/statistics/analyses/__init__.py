@@ -21,6 +21,7 @@ from needle_parsl.nsbi.statistics.analyses.fits import (
     scan_dataset,
     scan_strip,
 )
+from needle_parsl.nsbi.statistics.analyses.goodness import ComparedEvents, describe_data
 from needle_parsl.nsbi.statistics.analyses.toys import (
     OwnEvents,
     ToyBatch,
@@ -35,9 +36,11 @@ from needle_parsl.nsbi.statistics.analyses.toys import (
     throw_toys,
     truth_of,
 )
+from needle_parsl.nsbi.statistics.analyses.validation import validate
 from needle_parsl.nsbi.statistics.intervals.planes import join as join_plane
 
 __all__ = [
+    "ComparedEvents",
     "CrossFitted",
     "MovesOf",
     "ObservedEvents",
@@ -49,6 +52,7 @@ __all__ = [
     "break_down",
     "build_belt",
     "build_region",
+    "describe_data",
     "describe_distributions",
     "describe_regions",
     "find_impacts",
@@ -67,4 +71,5 @@ __all__ = [
     "throw_block",
     "throw_toys",
     "truth_of",
+    "validate",
 ]

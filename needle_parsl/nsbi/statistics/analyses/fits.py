@@ -50,6 +50,8 @@ class SimulatedData(NamedTuple):
     """The process of each event, shape (N,)."""
     normalised: bool = False
     """Whether ratios are normalised at the yields, so that the total error holds it."""
+    apart: bool = False
+    """Whether other data are fitted."""
 
 
 class WeightMoves(NamedTuple):
@@ -93,6 +95,7 @@ def fit_dataset(
     *,
     minos: Sequence[str] = (),
     expected: bool = False,
+    added: bool = False,
     simulated: SimulatedData | None = None,
     moves: WeightMoves | None = None,
     networks: Sequence[CrossFitted] = (),
@@ -104,6 +107,7 @@ def fit_dataset(
         likelihood: Of the data.
         minos: Parameters whose MINOS interval is wanted.
         expected: Whether the data are expectations, as Asimov data; the weights of observed events widen the errors.
+        added: Whether the error of the finite simulation is part of the total error, and of what t is divided by.
         simulated: For the error of the finite simulation; None leaves it out.
         moves: For the error of ensemble weights, in the place of that of networks.
         networks: For the error of cross-fitted networks, of each unbinned region.
@@ -114,9 +118,13 @@ def fit_dataset(
         best = weighted_data.weighted(likelihood, best)
     finite = _finite(simulated, best) if simulated else None
     errors, inflation = _ensemble(best, moves, networks) if best.converged else (None, None)
+    if added and finite is not None:
+        inflation = _with_simulation(best, finite, inflation)
     floored, normalisations = likelihood.floored(best.theta), likelihood.normalisations(best.theta)
     normalised = simulated is not None and simulated.normalised
-    found = best.record(floored, normalisations, finite, errors, inflation, finite=normalised)
+    found = best.record(
+        floored, normalisations, finite, errors, inflation, finite=normalised, added=added and finite is not None
+    )
     return replace(found, outside=outside.joined([_outside(own, best) for own in observed])) if observed else found
 
 
@@ -127,7 +135,16 @@ def fit_exactly(objective: Objective, rates: Rates) -> FitResult:
 
 def _finite(simulated: SimulatedData, best: Result) -> Floats:
     """Estimate the uncertainty of each parameter from the finite number of simulated events, shape (P,)."""
-    return simulation_errors(simulated.likelihood, best.theta, best.theta_covariance, simulated.sample)
+    apart = simulated.apart and not simulated.normalised
+    return simulation_errors(simulated.likelihood, best.theta, best.theta_covariance, simulated.sample, apart=apart)
+
+
+def _with_simulation(best: Result, finite: Floats, inflation: Floats | None) -> Floats:
+    """Add the variance of the finite simulation, over that of the fit, to what t of each parameter is divided by: k = 1 + sigma_sim^2 / sigma^2."""
+    errors = np.array([best.error(name) for name in best.parameters])
+    more = np.divide(finite, errors, out=np.zeros_like(finite), where=errors > 0) ** 2
+    found: Floats = (np.ones_like(finite) if inflation is None else np.nan_to_num(inflation, nan=1.0)) + more
+    return found
 
 
 def _ensemble(
@@ -219,6 +236,7 @@ def find_limits(
     background: float = 0.0,
     level: float = 0.95,
     inflation: float = 1.0,
+    added: float = 0.0,
     moves_of: MovesOf | None = None,
     blind: bool = False,
     dataset: str = "",
@@ -232,6 +250,7 @@ def find_limits(
         background: Its value without a signal.
         level: Confidence level.
         inflation: k of the data, for the error of ensemble weights.
+        added: What the finite simulation adds to k; `inflation` holds it.
         moves_of: For that of the Asimov data.
         blind: Leaves out the observed limit.
         dataset: Its name.
@@ -239,7 +258,9 @@ def find_limits(
     held = minimise(likelihood, likelihood.rates, fixed={parameter: background}, errors=False)
     without = asimov(simulated.likelihood, held.theta, simulated.sample, likelihood.gammas(held.theta))
     seen = limits.Test.of(likelihood, parameter, inflation)
-    expected = limits.Test.of(without, parameter, inflation_of(without, held.theta, parameter, moves_of) or 1.0)
+    expected = limits.Test.of(
+        without, parameter, (inflation_of(without, held.theta, parameter, moves_of) or 1.0) + added
+    )
     found = limits.limits(seen, expected, background, level, blind=blind)
     return replace(found, converged=found.converged and held.converged, dataset=dataset)
 

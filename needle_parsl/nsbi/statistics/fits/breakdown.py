@@ -24,6 +24,8 @@ from needle_parsl.nsbi.statistics.fits import weighted_data
 from needle_parsl.nsbi.statistics.fits.fitting import minimise
 from needle_parsl.nsbi.statistics.fits.result import Result
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
+from needle_parsl.nsbi.statistics.model.process_errors import ProcessErrors
+from needle_parsl.nsbi.statistics.model.rates import Multipliers
 from needle_parsl.nsbi.statistics.model.rows import FLOOR, Table
 from needle_parsl.nsbi.statistics.results import ErrorComponent
 
@@ -67,9 +69,14 @@ class _Fitted:
     def pulls(self) -> tuple[float, Floats, list[Floats]]:
         """Give the variance by data, and the shifts by one sigma of auxiliary measurements, shape (K,), and of simulated bins, each of shape (B,)."""
         row, rates = self.row(), self.best.rates
-        alpha = self.likelihood.alpha(self.best.theta)
+        alpha, f = self.likelihood.alpha(self.best.theta), rates.multiply(self.best.theta, second=False)
         data, bins = 0.0, []
         for table in self.likelihood.tables:
+            if isinstance(table.staterror, ProcessErrors):
+                own, shifts = _moved_processes(table, table.staterror, f, alpha, row)
+                data += own
+                bins.append(shifts)
+                continue
             at = self.likelihood.point(table, self.best.theta)
             by_count, by_simulation = _moves(table, np.maximum(at.density, FLOOR))
             shifts = row @ at.slopes
@@ -95,13 +102,25 @@ def _moves(table: Table, density: Floats) -> tuple[Floats, Floats]:
     return inverse / safe - 1 / density, -sigma
 
 
+def _moved_processes(
+    table: Table, errors: ProcessErrors, f: Multipliers, alpha: Floats, row: Floats
+) -> tuple[float, Floats]:
+    """Give the variance by the counts of bins, and the shifts by one sigma of their simulated processes, shape (G, B)."""
+    terms, slopes = table.terms(f, alpha)
+    found = errors.profile(terms, table.count)
+    along = np.einsum("p,jpb->jb", row, slopes)
+    common = (found.direction * along).sum(axis=0)
+    total = (errors.by_process(found.gamma) * terms).sum(axis=0)
+    relief = np.divide(found.common * total, table.count, out=np.zeros_like(total), where=table.count > 0)
+    joined = np.array([along[errors.group == g].sum(axis=0) for g in range(len(errors.variance))])
+    shifts = -errors.spread * (found.pulled * joined + found.drawn * found.common * common)
+    return float((relief * common) ** 2 @ table.count), shifts
+
+
 def _held(likelihood: Likelihood, theta: Floats) -> Likelihood:
     """Hold the simulation of bins at what the data make of it."""
     gammas = iter(likelihood.gammas(theta))
-    tables = [
-        replace(table, y=table.y * next(gammas), staterror=None) if table.kind == "bins" else table
-        for table in likelihood.tables
-    ]
+    tables = [table.held(next(gammas)) if table.kind == "bins" else table for table in likelihood.tables]
     return replace(likelihood, tables=tuple(tables))
 
 
@@ -160,7 +179,7 @@ def _group(at: _Fitted, parameter: str, group: str, names: Sequence[str], shifts
 
 def _simulation(at: _Fitted, parameter: str, bins: Sequence[Floats]) -> ErrorComponent:
     """Hold the simulation of all bins, and move it."""
-    size = float(np.sqrt(sum(float(shift @ shift) for shift in bins)))
+    size = float(np.sqrt(sum(float((shift**2).sum()) for shift in bins)))
 
     def moved(sigmas: float) -> Likelihood:
         own = iter(bins)

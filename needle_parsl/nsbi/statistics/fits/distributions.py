@@ -58,7 +58,7 @@ def describe(likelihood: Likelihood, best: Result, regions: Sequence[RegionEvent
         best: Its fit.
         regions: Events of its unbinned regions, in their order.
     """
-    stages = {"prefit": (best.rates.start, _prior(best)), "postfit": (best.theta, best.theta_covariance)}
+    stages = {"prefit": (best.rates.start, prior_covariance(best)), "postfit": (best.theta, best.theta_covariance)}
     sample = np.concatenate([np.empty(0, np.int64), *(own.simulation.sample for own in regions)])
     weighted = {stage: (predicted(likelihood, theta, sample), c) for stage, (theta, c) in stages.items()}
     found: dict[str, Distribution] = {}
@@ -83,7 +83,7 @@ def _columns(own: RegionEvents) -> Columns:
     return {f"{name} in {own.name}" if own.name else name: pair for name, pair in found.items()}
 
 
-def _prior(best: Result) -> Floats:
+def prior_covariance(best: Result) -> Floats:
     """Before the fit only constraints are known: unit errors of the nuisance parameters."""
     unit: Floats = np.diag(np.r_[np.zeros(best.rates.physics), np.ones(len(best.theta) - best.rates.physics)])
     return unit
@@ -142,7 +142,7 @@ def deviance(observed: Floats, expected: Floats, lost: int) -> Goodness:
 def _regions(likelihood: Likelihood, best: Result, *, observed: bool) -> dict[str, Distribution]:
     found = {}
     for table in likelihood.of_kind("bins"):
-        prefit = _counted(likelihood, table, best.rates.start, _prior(best))
+        prefit = _counted(likelihood, table, best.rates.start, prior_covariance(best))
         postfit = _counted(likelihood, table, best.theta, best.theta_covariance)
         seen = table.count.tolist() if observed else None
         judged = deviance(table.count, np.array(postfit.total), 0) if observed else None

@@ -114,7 +114,9 @@ def cross(shifted: Shifted, theta: Floats, scale: Floats) -> Floats:
     return np.array(columns).reshape(len(scale), len(theta)).T
 
 
-def simulation_errors(likelihood: Likelihood, theta: Floats, covariance: Floats, sample: Ints) -> Floats:
+def simulation_errors(
+    likelihood: Likelihood, theta: Floats, covariance: Floats, sample: Ints, *, apart: bool = False
+) -> Floats:
     """Estimate how far the fit of an Asimov data set is off because its simulated events are finite.
 
         V = C S C,  S = sum_e p_e p_e^T,  p_e = w_e (s_e - s_j) - sum_j c_j omega_je q_je
@@ -130,6 +132,7 @@ def simulation_errors(likelihood: Likelihood, theta: Floats, covariance: Floats,
         theta: The best fit.
         covariance: C, of theta.
         sample: The process of each event, in the order of the model and of the tables of events.
+        apart: Whether the data are others, and ratios are not normalised on these events, which are behind Z_j alone: without the first term.
 
     Returns:
         One error per parameter, shape (P,).
@@ -139,14 +142,14 @@ def simulation_errors(likelihood: Likelihood, theta: Floats, covariance: Floats,
     ends = np.cumsum([0, *(table.y.shape[1] for table in tables)])
     for table, (start, stop) in zip(tables, pairwise(ends), strict=True):
         at = table.point(likelihood.rates.multiply(theta, second=False), likelihood.rates.moved(theta))
-        pulls = _pulls(table, at, sample[start:stop], likelihood.rates.moved(theta))
+        pulls = _pulls(table, at, sample[start:stop], likelihood.rates.moved(theta), apart=apart)
         own = likelihood.rates.folded(pulls)
         total += own @ own.T
     errors: Floats = np.sqrt(np.maximum(np.diag(covariance @ total @ covariance), 0.0))
     return errors * likelihood.rates.stretch(theta)
 
 
-def _pulls(table: Table, at: RowValues, sample: Ints, alpha: Floats) -> Floats:
+def _pulls(table: Table, at: RowValues, sample: Ints, alpha: Floats, *, apart: bool) -> Floats:
     """Give p_e of the events of a region, by the coordinates of multipliers and responses, shape (physics + K + S, N)."""
     density, physics = np.maximum(at.density, FLOOR), len(at.slopes) - len(alpha)
     scores = at.slopes / density
@@ -155,7 +158,8 @@ def _pulls(table: Table, at: RowValues, sample: Ints, alpha: Floats) -> Floats:
         own = np.flatnonzero(sample == j)
         weight = table.count[own]
         mean = scores[:, own] @ weight / weight.sum() if weight.sum() else np.zeros(len(scores))
-        pulls[:, own] += weight * (scores[:, own] - mean[:, None])
+        if not apart:
+            pulls[:, own] += weight * (scores[:, own] - mean[:, None])
         local, z = simulation.responses.at(j, alpha), simulation(alpha)
         share = float(table.count @ (at.components[j] / density))
         moved = local.first - z.first[local.nuisance, None]

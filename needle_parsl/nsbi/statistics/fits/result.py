@@ -101,6 +101,7 @@ class Result:
         inflation: Floats | None = None,
         *,
         finite: bool = False,
+        added: bool = False,
     ) -> FitResult:
         """Give the fit in the parameters; at a bound the symmetric error has no meaning and is None.
 
@@ -111,6 +112,7 @@ class Result:
             ensemble_errors: Uncertainty from that of fitted ensemble weights, for each parameter.
             inflation: What t of each parameter is divided by for it; NaN where that is not known.
             finite: Whether the total error holds that from the finite number of simulated events, too.
+            added: Whether it does so where nothing else is beside the error of the fit.
         """
         numbers = zip(
             self.parameters,
@@ -118,11 +120,12 @@ class Result:
             strict=True,
         )
         statistical = self.statistical_errors()
+        finite = finite or added
         return FitResult(
             converged=self.converged,
             nll=self.nll if np.isfinite(self.nll) else None,
             parameters={
-                name: self._parameter(name, *own, finite=finite, statistical=statistical.get(name))
+                name: self._parameter(name, *own, finite=finite, added=added, statistical=statistical.get(name))
                 for name, *own in numbers
             },
             covariance=self.covariance.tolist(),
@@ -148,11 +151,13 @@ class Result:
         inflation: float,
         *,
         finite: bool,
+        added: bool,
         statistical: float | None,
     ) -> FittedParameter:
         """Give the numbers of a parameter; without a symmetric error there is nothing to compare the others with."""
         error = self.error(name)
-        other = np.hypot(ensemble, simulation) if finite else ensemble
+        beside = 0.0 if added and np.isnan(ensemble) else ensemble
+        other = np.hypot(beside, simulation) if finite else beside
         known = not np.isnan(error)
         return FittedParameter(
             value=self.value(name),
@@ -160,7 +165,7 @@ class Result:
             error=error if known else None,
             minos=self.minos.get(name),
             ensemble_error=float(ensemble) if known and not np.isnan(ensemble) else None,
-            total_error=float(np.hypot(error, other)) if known and not np.isnan(ensemble) else None,
+            total_error=float(np.hypot(error, other)) if known and not np.isnan(beside) else None,
             ensemble_inflation=None if np.isnan(inflation) else float(inflation),
             simulation_error=float(simulation) if known and not np.isnan(simulation) else None,
             statistical_error=statistical,

@@ -16,6 +16,7 @@ from needle_parsl.nsbi.statistics.model.constraints import Constraints
 from needle_parsl.nsbi.statistics.model.interpolation import logarithm
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
 from needle_parsl.nsbi.statistics.model.normalisation import Simulation
+from needle_parsl.nsbi.statistics.model.process_errors import ProcessErrors
 from needle_parsl.nsbi.statistics.model.rates import Rates
 from needle_parsl.nsbi.statistics.model.responses import ResponseEntry, Responses
 from needle_parsl.nsbi.statistics.model.rows import Table
@@ -41,6 +42,10 @@ class Counts:
     """Shape (B,); None stands for what the nominal parameters expect."""
     errors: Mapping[str, Floats] = field(default_factory=dict)
     """Statistical error of `expected` by process, from the simulation; shape (B,). None where it is left out of the fit."""
+    own: tuple[str, ...] = ()
+    """Processes whose simulation has a factor of its own in each bin; that of all others is common."""
+    threshold: float = 0.0
+    """Share of a bin below which an error from the simulation is left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,9 +179,19 @@ class Builder:
         )
         start, f = self.rates.start, self.rates.factors(self.rates.start)[0]
         asimov = table.densities(f, self.rates.moved(start))
-        squares = [(f[j] * region.errors[p]) ** 2 for j, p in enumerate(self.rates.processes) if p in region.errors]
-        scatter = Staterror.of(asimov, np.sum(squares, axis=0)) if squares else None
-        return replace(table, count=asimov if region.observed is None else region.observed, staterror=scatter)
+        seen = asimov if region.observed is None else region.observed
+        return replace(table, count=seen, staterror=self._scatter(region, f, asimov, f[:, None] * y))
+
+    def _scatter(self, region: Counts, f: Floats, asimov: Floats, nominal: Floats) -> Staterror | ProcessErrors | None:
+        """Say what the simulation lets bins scatter by, from the expectation of bins, (B,), and of each process, (J, B)."""
+        processes = self.rates.processes
+        errors = {p: np.abs(f[j]) * region.errors[p] for j, p in enumerate(processes) if p in region.errors}
+        if set(region.own) & set(errors):
+            return ProcessErrors.of(processes, nominal, errors, region.own, region.threshold)
+        if not errors:
+            return None
+        square = np.sum([own**2 for own in errors.values()], axis=0)
+        return Staterror.of(asimov, np.where(square > (region.threshold * asimov) ** 2, square, 0.0))
 
     def _entry(self, process: str, nuisance: str, up: Floats, down: Floats) -> ResponseEntry:
         place, kind = self.rates.processes.index(process), self.table.nuisances[nuisance].interpolation

@@ -163,9 +163,9 @@ class Likelihood:
         return [table.densities(f, alpha) for table in self.of_kind("bins")]
 
     def gammas(self, theta: Floats) -> list[Floats]:
-        """Give by what the data scale the simulation of each binned region, each of shape (B,); 1 where its statistics is left out."""
-        tables = zip(self.of_kind("bins"), self.counts(theta), strict=True)
-        return [t.staterror.profile(lam, t.count).gamma if t.staterror else np.ones(len(lam)) for t, lam in tables]
+        """Give by what the data scale the simulation of each binned region; see `Table.gamma`."""
+        f, alpha = self.rates.multiply(theta, second=False), self.alpha(theta)
+        return [table.gamma(f, alpha) for table in self.of_kind("bins")]
 
     def take(
         self, rows: Rows, constraints: Constraints, counts: Sequence[Floats] = (), seen: Sequence[Floats] = ()
@@ -186,7 +186,8 @@ class Likelihood:
                 kept, start = table.take(taken[inside] - start, np.empty(0)), start + table.y.shape[1]
                 thrown.append(replace(kept, count=np.ones(kept.y.shape[1])))
             elif table.kind == "bins":
-                scatter = table.staterror and replace(table.staterror, seen=next(beside, table.staterror.seen))
+                known = next(beside, None)
+                scatter = table.staterror if known is None else table.staterror and replace(table.staterror, seen=known)
                 thrown.append(replace(table, count=next(own), staterror=scatter))
             else:
                 thrown.append(table)

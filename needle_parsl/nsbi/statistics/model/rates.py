@@ -32,6 +32,11 @@ class Multipliers(NamedTuple):
     bends: Floats
     """Shape (J, physics, physics)."""
 
+    def alone(self, process: int) -> Multipliers:
+        """Leave one process."""
+        own = np.arange(len(self.value)) == process
+        return Multipliers(self.value * own, self.slopes * own, self.bends * own[:, None, None])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,15 +92,25 @@ def yields(regions: Sequence[RegionCounts]) -> dict[str, float]:
     return {name: float(sum(sum(region.expected[name]) for region in regions)) for name in names}
 
 
-def counts(region: RegionCounts, *, observed: bool, staterror: bool = True) -> Counts:
+def counts(
+    region: RegionCounts,
+    *,
+    observed: bool,
+    staterror: bool | str = True,
+    own: Collection[str] = (),
+    threshold: float = 0.0,
+) -> Counts:
     """Give the counts of a region to a likelihood.
 
     Args:
         region: Its counts.
         observed: Whether what was observed is wanted; else it is what the nominal parameters expect.
-        staterror: Whether the statistics of the simulation is part of the fit.
+        staterror: Whether the statistics of the simulation is part of the fit; `per_process` gives each process factors of its own.
+        own: Processes that have factors of their own, whatever `staterror` says.
+        threshold: Share of a bin below which an error from the simulation is left out.
     """
     expected = {name: np.array(sums) for name, sums in region.expected.items()}
     seen = np.array(region.observed) if observed and region.observed is not None else None
-    errors = {name: np.array(own) for name, own in region.errors.items()} if staterror else {}
-    return Counts(region.region, expected, seen, errors)
+    alone = tuple(name for name in region.errors if staterror == "per_process" or name in own)
+    errors = {name: np.array(error) for name, error in region.errors.items() if staterror or name in alone}
+    return Counts(region.region, expected, seen, errors, alone, threshold)

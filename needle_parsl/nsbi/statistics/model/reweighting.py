@@ -86,17 +86,19 @@ def asimov(likelihood: Likelihood, theta: Floats, sample: Ints, gammas: Sequence
         likelihood: Over all simulated events, which are behind its Z_j, too.
         theta: Where.
         sample: The process of each event.
-        gammas: By what the simulation of each binned region is scaled there; left out, by 1.
+        gammas: By what the simulation of each binned region is scaled there, as `Likelihood.gammas` has it; left out, by 1.
     """
-    weight, expected = predicted(likelihood, theta, sample).weight, likelihood.counts(theta)
-    counts, scales = iter(expected), iter(gammas or [np.ones(len(own)) for own in expected])
+    weight = predicted(likelihood, theta, sample).weight
+    f, alpha, scales = likelihood.rates.factors(theta)[0], likelihood.alpha(theta), iter(gammas)
     borders = np.cumsum([table.y.shape[1] for table in likelihood.of_kind("events")])[:-1]
     weights, tables = iter(np.split(weight, borders)), []
     for table in likelihood.tables:
         if table.kind == "bins":
-            gamma = next(scales)
+            gamma = next(scales, None)
+            if gamma is None:
+                gamma = np.ones(len(table.count) if table.staterror is None else table.staterror.seen.shape)
             scatter = table.staterror and replace(table.staterror, seen=gamma)
-            tables.append(replace(table, count=gamma * next(counts), staterror=scatter))
+            tables.append(replace(table, count=table.held(gamma).densities(f, alpha), staterror=scatter))
         else:
             tables.append(replace(table, count=next(weights)) if table.kind == "events" else table)
     constraints = replace(likelihood.constraints, auxiliary=likelihood.constraints.expected(likelihood.alpha(theta)))

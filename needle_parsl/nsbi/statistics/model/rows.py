@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.nsbi.statistics.model.normalisation import Simulation
+from needle_parsl.nsbi.statistics.model.process_errors import ProcessErrors
 from needle_parsl.nsbi.statistics.model.rates import Multipliers
 from needle_parsl.nsbi.statistics.model.responses import CHUNK, Local, ResponseMoments, Responses, Rows, moments
 from needle_parsl.nsbi.statistics.model.staterror import Staterror
@@ -104,8 +105,8 @@ class Table:
     """Shape (N,)."""
     simulation: tuple[Simulation, ...] = field(default=())
     """For Z_j, one per process; none where rows need no Z_j."""
-    staterror: Staterror | None = None
-    """Of bins: what their simulation lets them scatter by."""
+    staterror: Staterror | ProcessErrors | None = None
+    """Of bins: what their simulation lets them, or their processes, scatter by."""
 
     def take(self, rows: Rows, count: Floats) -> Table:
         """Keep some rows, with other counts."""
@@ -203,6 +204,8 @@ class Table:
             alpha: Nuisance parameters, shape (K,).
             second: Whether the Hessian is wanted.
         """
+        if isinstance(self.staterror, ProcessErrors):
+            return self._scattered(self.staterror, f, alpha, second=second)
         scale, size = self.scale(alpha, second=second), len(f.slopes) + len(alpha)
         value, floored, outer = 0.0, 0, np.zeros((size, size))
         seen = [ResponseMoments.zero(len(alpha)) for _ in f.value]
@@ -219,6 +222,54 @@ class Table:
             value, _gradient(f, scale, seen), outer + _curvature(f, scale, seen) if second else outer, floored
         )
 
+    def _scattered(self, errors: ProcessErrors, f: Multipliers, alpha: Floats, *, second: bool) -> TableSums:
+        """Do so where processes have factors of their own: -ln L then depends on what each expects."""
+        scale = self.scale(alpha, second=second)
+        at, terms, slopes = self._terms(f, alpha, scale)
+        safe = np.where(at.density > FLOOR, terms, FLOOR / len(terms))
+        found = errors.profile(safe, self.count)
+        good, low = at.density > FLOOR, np.minimum(at.density, 0.0)
+        first = np.where(good, found.first, 1.0) + 2 * WALL * low
+        value = float(found.value.sum() + np.minimum(at.density - FLOOR, 0.0).sum() + WALL * low @ low)
+        floored = int((((self.count != 0) & ~good) | (at.density < 0)).sum())
+        seen = [
+            moments(local, w * part, len(alpha), second=second)
+            for local, w, part in zip(at.locals, first, at.parts, strict=True)
+        ]
+        gradient = _gradient(f, scale, seen)
+        if not second:
+            return TableSums(value, gradient, np.zeros((len(gradient),) * 2), floored)
+        common = np.einsum("jb,jpb->pb", found.direction, slopes)
+        outer = (common * np.where(good, found.common, 0.0)) @ common.T
+        for g, own in enumerate(np.where(good, found.own, 0.0)):
+            joined = slopes[errors.group == g].sum(axis=0)
+            outer -= (joined * own) @ joined.T
+        whole = slopes.sum(axis=0)
+        outer += (whole * (2 * WALL * (low < 0))) @ whole.T
+        return TableSums(value, gradient, outer + _curvature(f, scale, seen), floored)
+
+    def _terms(self, f: Multipliers, alpha: Floats, scale: TableScale) -> tuple[RowRange, Floats, Floats]:
+        """Give all rows, what each process expects in them, (J, N), and its slopes by theta, (J, P, N)."""
+        at = next(self.stretches(f.value, alpha, scale, max(self.y.shape[1], 1)))
+        alone = [f.alone(j) for j in range(len(f.value))]
+        return at, f.value[:, None] * at.parts, np.array([_slopes(at, own, scale) for own in alone])
+
+    def terms(self, f: Multipliers, alpha: Floats) -> tuple[Floats, Floats]:
+        """Give what each process expects, shape (J, N), and its slopes by theta, shape (J, P, N)."""
+        return self._terms(f, alpha, self.scale(alpha))[1:]
+
+    def gamma(self, f: Multipliers, alpha: Floats) -> Floats:
+        """Give the factors of the simulation of bins at their minimum, shape (B,), or of processes, shape (G, B); 1 where there are none."""
+        if isinstance(self.staterror, ProcessErrors):
+            return self.staterror.profile(self.terms(f, alpha)[0], self.count).gamma
+        density = self.densities(f.value, alpha)
+        return self.staterror.profile(density, self.count).gamma if self.staterror else np.ones(len(density))
+
+    def held(self, gamma: Floats) -> Table:
+        """Fold such factors into what is expected."""
+        own = self.staterror.by_process(gamma) if isinstance(self.staterror, ProcessErrors) else gamma
+        return replace(self, y=self.y * own, staterror=None)
+
     def loss(self, density: Floats, rows: slice = slice(None)) -> RowsLikelihood:
         """Give the part of -ln L of some rows, as a function of their lambda.
 
@@ -229,7 +280,7 @@ class Table:
         rate, count = self.rate[rows], self.count[rows]
         good, safe = density > FLOOR, np.maximum(density, FLOOR)
         floored = int((((count != 0) & ~good) | ((rate > 0) & (density < 0))).sum())
-        if self.staterror is not None:  # of bins, which are few and come in one piece
+        if isinstance(self.staterror, Staterror):  # of bins, which are few and come in one piece
             profiled = self.staterror.profile(safe, count)
             first, second = np.where(good, profiled.first, 1.0), np.where(good, profiled.second, 0.0)
             value = float(profiled.value.sum() + np.minimum(density - FLOOR, 0.0).sum())

@@ -18,6 +18,7 @@ from needle_parsl.nsbi.statistics.results.fits import (
     OutsideFeature,
     Prediction,
 )
+from needle_parsl.nsbi.statistics.results.goodness import GoodnessOfFit, RegionGoodness, Validation
 from needle_parsl.nsbi.statistics.results.injections import (
     GroupNormalisation,
     Injection,
@@ -94,6 +95,7 @@ __all__ = [
     "FitResult",
     "FittedParameter",
     "Goodness",
+    "GoodnessOfFit",
     "GroupNormalisation",
     "Impacts",
     "Injection",
@@ -123,6 +125,7 @@ __all__ = [
     "RatioScale",
     "RatioTails",
     "RegionCounts",
+    "RegionGoodness",
     "RegionPoint",
     "Replicas",
     "ResidualShift",
@@ -136,6 +139,7 @@ __all__ = [
     "ToyDiscovery",
     "ToyEstimates",
     "ToyScatter",
+    "Validation",
     "read_belt",
     "read_region",
 ]

@@ -22,9 +22,9 @@ class FittedParameter(JsonRecord):
     ensemble_error: float | None
     """What the networks, or the weights of their ensembles, add."""
     total_error: float | None
-    """Both in quadrature, with `simulation_error` where ratios are normalised at the yields."""
+    """Both in quadrature, with `simulation_error` where ratios are normalised at the yields, or where it is added."""
     ensemble_inflation: float | None
-    """k, by which t of the parameter is divided for the error of ensemble weights."""
+    """k, by which t of the parameter is divided for the error of ensemble weights, and of the finite simulation where it is added."""
     simulation_error: float | None
     """Uncertainty from the finite number of simulated events."""
     statistical_error: float | None

@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from needle_parsl.expressions import Expression
 from needle_parsl.nsbi.statistics.model.interpolation import CODES
+from needle_parsl.nsbi.statistics.model.process_errors import ProcessErrors
 from needle_parsl.nsbi.statistics.model.rows import FLOOR
+from needle_parsl.nsbi.statistics.model.staterror import Staterror
 from needle_parsl.nsbi.statistics.toys.compiled.arrays import (  # fmt: skip
     BLOCK,
     EXPONENTIAL,
@@ -67,6 +69,8 @@ def unsupported(likelihood: Likelihood) -> str:
         return "cross terms of nuisance parameters"
     if likelihood.rates.simulated:
         return "parameters of the simulation"
+    if any(isinstance(table.staterror, ProcessErrors) for table in likelihood.tables):
+        return "factors of single processes in bins (shapesys)"
     steps = [tree for row in _trees(likelihood.rates) for tree in row]
     known = all(operation in OPERATIONS for tree in steps for operation in _operations(tree))
     return "" if known else "a function in a multiplier"
@@ -132,7 +136,7 @@ def _rows(fixed: Sequence[Table], references: Sequence[Floats], events: Sequence
         _spread(rows.rate[place], table.rate * reference)
         _spread(rows.floor[place], FLOOR / reference)
         _spread(rows.count[place], table.count)
-        if table.staterror is not None:
+        if isinstance(table.staterror, Staterror):
             rows.loose[r] = True
             _spread(rows.spread[place], table.staterror.spread**2)
             _spread(rows.seen[place], table.staterror.seen)
