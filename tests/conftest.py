@@ -155,7 +155,10 @@ def needle(tmp_path: Path, preparations: Preparations) -> Callable[..., Ended]:
     def call(*arguments: str | Path, env: dict[str, str] | None = None, cwd: Path = tmp_path) -> Ended:
         environment = {**os.environ, "COLUMNS": "200", **(env or {})}
         if prepared := preparations.of(environment):
-            return Ended(*prepared.run([str(argument) for argument in arguments], cwd, environment))
+            try:
+                return Ended(*prepared.run([str(argument) for argument in arguments], cwd, environment))
+            except BrokenPipeError:  # it has ended, and nothing was begun
+                sys.stderr.write(f"a process with imported libraries has ended: {prepared.end()[-500:]}\n")
         return fresh(arguments, cwd, environment)
 
     return call

@@ -91,7 +91,8 @@ class Preparations:
     def of(self, environment: Mapping[str, str]) -> Preparation | None:
         """Give the process whose libraries were imported with an environment; None if there is none."""
         key = _imported_with(environment)
-        if key in self._known and key not in self._begun:
+        before = self._begun.get(key)
+        if key in self._known and (before is None or before.process.poll() is not None):
             self._begun[key] = Preparation.begin(self._known[key])
         return self._begun.get(key)
 
