@@ -47,7 +47,7 @@ def test_blind_analysis_has_no_data(small_inputs: Path) -> None:
         ("model.processes.signal='mu > 1'", 'model.processes.signal: ">" has no derivative; a multiplier is arithmetic in the parameters'),
         ("model.parameters.mu.nominal=7", "model.parameters.mu.nominal: 7 is outside [0, 5]"),
         ("model.parameters.mu.bounds=[3, 1]", "model.parameters.mu.bounds: found [3, 1], expected [smaller, larger]"),
-        ("model.parameters.k={}", 'model.parameters.k: only mu can have an interval; give k role = "free"'),
+        ("model.parameters.k={}", "model.parameters.k: no process depends on this parameter of interest"),
         ("model.nuisances.jer={}", "model.nuisances.jer: has no effect: no process has variations.jer, and there is no rate; did you mean \"jes\"?"),
         ("model.nuisances.jex={rate={backgrund=[1.1, 0.9]}}", 'model.nuisances.jex.rate: "backgrund" is no process of the model; did you mean "background"?'),
         ("model.nuisances.x={rate={signal=[1.1, 0.0]}}", "model.nuisances.x.rate.signal: found [1.1, 0.0], expected relative yields above 0"),
