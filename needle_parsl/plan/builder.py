@@ -206,6 +206,11 @@ class Graph:
         self.networks += sum(len(task.spec.members) for task in found if isinstance(task.spec, specs.Train))
         return found
 
+    def counts(self) -> list[Task]:
+        """List the counts of the binned regions that are fitted."""
+        fitted = self.analysis.model.fitted().regions
+        return [task for task in self.tasks if task.stage.name == "count" and not task.part and task.name in fitted]
+
     def named(self, stage: OwnStage) -> str:
         """Name a stage of the user's."""
         return next(name for name, own in self.analysis.stages.items() if own is stage)

@@ -161,7 +161,7 @@ def closing(graph: Graph, asimov: Task, estimators: Mapping[str, Task], stores: 
         points=tuple(tuple(point.items()) for point in estimating.reference_yields(graph.analysis).points),
         against=against(graph.analysis),
     )
-    counts = [task for task in graph.tasks if task.stage.name == "count"]
+    counts = graph.counts()
     read = [stores[density.name] for density in spec.simulation.varied]
     made = [estimators[name] for name in spec.simulation.ratios]
     return [graph.add("interval", "closure", spec, asimov, *counts, *made, *read, *known.values())]

@@ -43,7 +43,7 @@ def measure(
         physics=graph.inputs.physics if exact else None,
     )
     read = dict.fromkeys(stores[share.density.name] for share in simulation.samples)
-    counts = [task for task in graph.tasks if task.stage.name == "count"]
+    counts = graph.counts()
     return graph.add("precision", "precision", spec, asimov, *counts, *fits, *([again] if again else []), *read)
 
 

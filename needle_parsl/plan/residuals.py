@@ -33,5 +33,5 @@ def measure(
         weighted=catalogue.combiner(analysis.ensemble.combine).fitted,
         divided=analysis.ensemble.normalise == "reference",
     )
-    counts = [task for task in graph.tasks if task.stage.name == "count"]
+    counts = graph.counts()
     return [graph.add("residuals", "residuals", spec, asimov, *counts, *(read[name] for name in names))]

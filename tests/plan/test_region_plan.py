@@ -102,7 +102,7 @@ def test_validation_region_changes_no_fit(tmp_path: Path) -> None:
     looked = '[model.regions.looked]\nvalidation = true\nselection = "jets == 3"\nbinning = { column = "mass", edges = [-4.0, 4.0] }\n\n[fit]\n'
     made = planned(edited(tmp_path, ("[fit]\n", looked))).tasks
     new = {task.name if task.stage.name == "interval" else task.stage.name for task in made if task.key not in before}
-    assert new == {"generate", "convert", "count", "validation", "closure", "report"}
+    assert new == {"generate", "convert", "count", "validation", "report"}
     (count,) = [task.of(specs.Count) for task in made if task.stage.name == "count" and task.key not in before]
     assert [name for name, _ in count.beside] == ["control"]
     assert all("looked" not in task.spec.model.regions for task in made if isinstance(task.spec, specs.FitSpec))
