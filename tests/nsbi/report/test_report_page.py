@@ -50,6 +50,7 @@ from needle_parsl.nsbi.statistics.results import (
     Replicas,
     Residuals,
     ResidualShift,
+    Validation,
 )
 from needle_parsl.nsbi.training import packs
 from needle_parsl.nsbi.training.packs import Pack
@@ -60,6 +61,9 @@ LEVELS = [0.68, 0.95]
 
 
 POINT = MeasuredVariance(source="members", size=1, variance=2e-4, relative_error=0.2, row=(2.0, 0.0, 0.0))
+VALIDATION = Validation.from_json(
+    json.loads((Path(__file__).parent.parent / "statistics" / "results" / "validation.json").read_text())
+)
 GOODNESS = GoodnessOfFit.from_json(
     json.loads((Path(__file__).parent.parent / "statistics" / "results" / "goodness.json").read_text())
 )
@@ -144,6 +148,7 @@ def whole() -> Facts:
         closure=InjectionTests.from_json(GOOD),
         precision=LAW,
         goodness=GOODNESS,
+        validation=VALIDATION,
         breakdowns=[Breakdown(parameter="mu", error=0.3, total=0.31, components=components.components(likelihood, best, "mu", {"jet": ("jes", "jer"), "lumi": ("lumi",)}), sums={"observable": 0.3, "quadrature": 0.29})],
         residuals=RESIDUALS,
     )  # fmt: skip
@@ -235,7 +240,7 @@ def test_page_has_all_figures_of_good_numbers(tmp_path: Path, monkeypatch: pytes
         "interest",
         "region",
     }  # of several parameters of interest
-    assert text.count("<h2") == 13
+    assert text.count("<h2") == 15
 
 
 @pytest.mark.slow
@@ -302,6 +307,7 @@ def test_page_is_written_whatever_the_numbers_are(way: str, tmp_path: Path, monk
     left_out = {
         "breakdown",
         "goodness",
+        "validation",
         "correlations",
         "interest",
         "region",
