@@ -286,7 +286,7 @@ WAYS: dict[str, Callable[[Any], Any]] = {
 
 
 MISSING = {
-    "huge": {"belt", "features", "likelihood", "precision", "transforms"},
+    "huge": {"belt", "features", "goodness", "likelihood", "precision", "transforms"},
     "all equal": {"closure", "plane"},
     "every other NaN": {"injected_variations", "likelihood", "mixture", "overtraining", "plane", "precision"},
 }
