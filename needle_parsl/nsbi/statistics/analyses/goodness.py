@@ -66,6 +66,10 @@ class _Looked:
         return self.placed.sums(again * scale[self.sample], self.how.sizes)
 
 
+FEWEST_EVENTS = 10.0
+"""Expected in each region after the fit, at least."""
+
+
 def describe_data(
     likelihood: Likelihood,
     regions: Mapping[str, ComparedEvents],
@@ -99,6 +103,13 @@ def describe_data(
     events = build(chosen)
     sample = np.concatenate([own.sample for own in chosen.values()])
     weight = predicted(events, best.theta, sample).weight
+    expected = [
+        float(own.sum()) for own in np.split(weight, np.cumsum([len(own.sample) for own in chosen.values()])[:-1])
+    ]
+    if min(expected) < FEWEST_EVENTS:
+        return _nothing(
+            f"{min(expected):.3g} events are expected in a region after the fit, of which no shape can be told"
+        )
     vetoed = float(np.maximum(-weight, 0.0).sum())
     if vetoed > MOST_VETOED * weight.sum():
         return _nothing("toys cannot be drawn from simulated events with so many negative weights")
