@@ -64,7 +64,7 @@ def build(analysis: Analysis, inputs: Inputs, pack: int, memory_mib: int = Site.
     (_stages_alone if analysis.stages_alone else _measured)(graph)
     own_stages.before_report(graph, analysis)
     own_stages.after_report(graph, analysis)
-    return replace(_ordered(graph), verdicts=tuple(verdicts))
+    return replace(_ordered(graph), verdicts=tuple(verdicts), regions=tuple(inputs.regions))
 
 
 def build_first(analysis: Analysis, inputs: Inputs) -> tuple[Plan, dict[str, list[str]]]:

@@ -26,6 +26,8 @@ class Plan:
     """Networks that the search trains."""
     verdicts: tuple[pruning.VariationVerdict, ...] = ()
     """Variations that cannot matter, or by their yield alone, whether they are left out or not."""
+    regions: tuple[str, ...] = ()
+    """Unbinned regions beside the first one: their tasks are of the run's own stages."""
 
     def stages(self) -> dict[str, int]:
         """Count the tasks by stage, in order."""
@@ -79,6 +81,7 @@ class Plan:
         """Keep some stages, or analyses of stages, and what they need."""
         wanted: set[str] = set()
         for task in reversed(self.tasks):
-            if (task.part or task.stage.name) in stages or task.key in wanted:
+            own = task.part == "" or task.part in self.regions
+            if (own and task.stage.name in stages) or task.part in stages or task.key in wanted:
                 wanted |= {task.key, *task.after}
         return replace(self, tasks=tuple(task for task in self.tasks if task.key in wanted))

@@ -91,6 +91,12 @@ def test_change_of_a_region_trains_that_region(tmp_path: Path, change: tuple[str
     assert {"observed", "asimov"} <= {task.name for task in new if task.stage.name == "fit"}
 
 
+def test_stage_with_which_a_run_ends_is_that_of_all_regions() -> None:
+    until = planned(load(APP)).until("train").tasks
+    assert {task.part for task in until if task.stage.name == "train"} == {"", "one_jet"}
+    assert not any(task.stage.name == "combine" for task in until)
+
+
 def test_region_without_unbinned_ones_is_as_before() -> None:
     loaded = load(shipped.folder("apps") / "gaussian")
     assert loaded.regions == {}
