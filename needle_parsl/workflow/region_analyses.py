@@ -43,7 +43,7 @@ def planned(
 
 
 def written(loaded: Loaded, name: str) -> Loaded:
-    """Give the analysis of a region as its folder has it: its estimators are evaluated and exported from there."""
+    """Give the analysis of a region as its folder has it: what it says, and the code that tasks there read."""
     return replace(loaded, table=regions.table(loaded.table, name))
 
 
