@@ -92,7 +92,10 @@ class Preparations:
         """Give the process whose libraries were imported with an environment; None if there is none."""
         key = _imported_with(environment)
         before = self._begun.get(key)
-        if key in self._known and (before is None or before.process.poll() is not None):
+        if before is not None and before.process.poll() is not None:
+            sys.stderr.write(f"a process with imported libraries has ended: {before.end()[-500:]}\n")
+            del self._begun[key]
+        if key in self._known and key not in self._begun:
             self._begun[key] = Preparation.begin(self._known[key])
         return self._begun.get(key)
 

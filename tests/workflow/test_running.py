@@ -245,6 +245,11 @@ def test_function_of_toys_is_tried_at_check(
     assert said in ended.err
 
 
+def content(dataset: h5py.Dataset) -> bytes:
+    """The bytes of a dataset; of texts, whose arrays hold addresses, the texts."""
+    return repr(dataset.asstr()[...]).encode() if h5py.check_string_dtype(dataset.dtype) else dataset[...].tobytes()
+
+
 def payload(root: Path) -> dict[str, bytes]:
     """Everything that must not depend on how the work was spread; a member is found wherever it was packed."""
     from needle_parsl.nsbi.training import packs
@@ -254,7 +259,7 @@ def payload(root: Path) -> dict[str, bytes]:
         with h5py.File(path) as file:
             names: list[str] = []
             file.visit(names.append)
-            found |= {f"{path}/{n}".removeprefix(str(root)): file[n][...].tobytes() for n in names if isinstance(file[n], h5py.Dataset)}  # fmt: skip
+            found |= {f"{path}/{n}".removeprefix(str(root)): content(file[n]) for n in names if isinstance(file[n], h5py.Dataset)}  # fmt: skip
     for path in (root / "packs").glob("*.h5"):
         for m in packs.read(path).members:
             ratio = path.name.rsplit(".", 2)[0]
