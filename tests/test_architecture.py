@@ -44,6 +44,11 @@ def test_submitting_process_loads_neither_torch_nor_uproot_nor_parsl(
     assert not loaded_by(code, tmp_path) & set(HEAVY)
 
 
+def test_files_of_tests_have_names_of_their_own() -> None:
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names)), "a worker imports one module of a name, and fails with the second"
+
+
 def test_flow_loads_parsl_but_no_torch(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     code = (

@@ -14,7 +14,7 @@ from needle_parsl.plan import Task, specs
 from needle_parsl.plan.specs.stores import REGION
 from needle_parsl.records import Record, writing
 from needle_parsl.tasks import inputs
-from needle_parsl.tasks.regions import apart
+from needle_parsl.tasks.regions import insist_on_disjoint
 
 
 def goodness(root: str, task: Task, *_before: Record) -> Record:
@@ -47,7 +47,7 @@ def validation(root: str, task: Task, *_before: Record) -> Record:
         for process in fit.model.processes:
             unbinned = [(n, inputs.store(folder, process).id) for n, folder in inputs.places(root, fit).items()]
             for name, edges in spec.bins:
-                apart(process, [*unbinned, (name, inputs.inside(root, f"{process}{REGION}{name}", edges))])
+                insist_on_disjoint(process, [*unbinned, (name, inputs.inside(root, f"{process}{REGION}{name}", edges))])
         found = analyses.validate(
             inputs.likelihood(root, fit),
             Builder.of(fit.model, fit.shapes),

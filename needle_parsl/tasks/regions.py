@@ -24,7 +24,7 @@ def compare(root: str, task: Task, *_before: Record) -> Record:
     spec = task.of(specs.CompareRegions)
     with writing(root, task) as out:
         for process in spec.fit.model.processes:
-            apart(process, list(_ids(root, spec, process)))
+            insist_on_disjoint(process, list(_ids(root, spec, process)))
         found = {name: _region(folder, spec) for name, folder in inputs.places(root, spec.fit).items()}
         files.write_json(out.path, region_table.section(found).to_json())
     return out.record(root)
@@ -38,7 +38,7 @@ def _ids(root: str, spec: specs.CompareRegions, process: str) -> Iterator[tuple[
         yield name, inputs.inside(root, f"{process}{REGION}{name}", edges)
 
 
-def apart(process: str, regions: list[tuple[str, Ids]]) -> None:
+def insist_on_disjoint(process: str, regions: list[tuple[str, Ids]]) -> None:
     """Refuse events that are in two regions; of binned ones among each other `count` does."""
     for place, (name, ids) in enumerate(regions):
         for other, theirs in regions[place + 1 :]:

@@ -19,10 +19,13 @@ STEPS = 8
 @pytest.fixture
 def pyhf() -> Iterator[Any]:
     import pyhf
+    import torch
 
+    default = torch.get_default_dtype()
     pyhf.set_backend("pytorch", precision="64b")
     yield pyhf
     pyhf.set_backend("numpy")
+    torch.set_default_dtype(default)  # which pyhf changes, for all tests that come after
 
 
 def placed(both: BothModels, names: list[str], theta: np.ndarray) -> np.ndarray:

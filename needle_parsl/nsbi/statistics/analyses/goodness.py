@@ -103,16 +103,9 @@ def describe_data(
     events = build(chosen)
     sample = np.concatenate([own.sample for own in chosen.values()])
     weight = predicted(events, best.theta, sample).weight
-    expected = [
-        float(own.sum()) for own in np.split(weight, np.cumsum([len(own.sample) for own in chosen.values()])[:-1])
-    ]
-    if min(expected) < FEWEST_EVENTS:
-        return _nothing(
-            f"{min(expected):.3g} events are expected in a region after the fit, of which no shape can be told"
-        )
     vetoed = float(np.maximum(-weight, 0.0).sum())
-    if vetoed > MOST_VETOED * weight.sum():
-        return _nothing("toys cannot be drawn from simulated events with so many negative weights")
+    if reason := _untellable(list(np.split(weight, _starts(chosen)[1:])), vetoed):
+        return _nothing(reason)
     looked = _looked(regions, chosen, weight, seed)
     seen = [own.how.place(region.data) for own, region in zip(looked, regions.values(), strict=True)]
     values = [
@@ -132,6 +125,21 @@ def describe_data(
 
 def _nothing(reason: str) -> GoodnessOfFit:
     return GoodnessOfFit(regions={}, toys=0, failed=0, reason=reason)
+
+
+def _starts(regions: Mapping[str, Dataset]) -> npt.NDArray[np.int64]:
+    """Give the row of all simulated events with which each region begins."""
+    return np.cumsum([0, *(len(own.weight) for own in regions.values())])[:-1]
+
+
+def _untellable(weights: Sequence[Floats], vetoed: float) -> str:
+    """Say why no toys of regions with these weights can be compared, if so."""
+    fewest = min(float(own.sum()) for own in weights)
+    if fewest < FEWEST_EVENTS:
+        return f"{fewest:.3g} events are expected in a region after the fit, of which no shape can be told"
+    if vetoed > MOST_VETOED * sum(float(own.sum()) for own in weights):
+        return "toys cannot be drawn from simulated events with so many negative weights"
+    return ""
 
 
 def _looked(
