@@ -13,7 +13,7 @@ from channels import APP, JETS, PHYSICS, exactly, fit, points
 
 from needle_parsl.analysis import load
 
-EVENTS = 12_000
+EVENTS = 8_000
 """Of each sample."""
 
 
@@ -22,6 +22,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, matplotlib_hidden: Path) -> Pa
     """A run of the app with few events and networks, twice: there is nothing to do the second time."""
     fewer = [f"samples.{name}.events={EVENTS}" for name in ("signal", "background")]
     fewer += ["training.epochs=8", "training.members=1", "split.cross=2", "toys.count=100"]
+    fewer += ["fit.scan={ start = 0.0, stop = 2.5, points = 6 }", "fit.goodness=20"]
     settings = [part for one in fewer for part in ("--set", one)]
     folder = tmp_path_factory.mktemp("channels")
     for said in ("0 reused, 0 failed", "0 tasks done"):
@@ -47,7 +48,7 @@ def test_learned_fit_is_the_exact_one(run: Path, data: str) -> None:
     """Ratios that are normalised on so few simulated events are off as these scatter, and the fit says by how much."""
     learned, best = fit(run, data)["parameters"]["mu"], exactly(run, load(APP), data)
     known = math.hypot(learned["simulation_error"], learned["ensemble_error"])
-    assert known < 0.6 * best.error("mu")
+    assert known < 0.8 * best.error("mu")
     assert abs(learned["value"] - best.value("mu")) < 3 * known
     assert learned["error"] == pytest.approx(best.error("mu"), rel=0.15)
 

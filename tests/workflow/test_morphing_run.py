@@ -76,7 +76,8 @@ def test_couplings_of_the_page(needle: Callable[..., Any], tmp_path: Path) -> No
     checked = needle("check", path)
     assert checked.code == 0, checked.err
     assert "note: morphing in cW, cHq3: 6 monomials from vh-w_sm, " in checked.out
-    short = settings(training__members=1, training__epochs=15, split__cross=2)
+    short = settings(training__members=1, training__epochs=15, split__cross=2, fit__goodness=0)
+    short += ["--set", "fit.scan={ start = -0.5, stop = 0.5, points = 7 }"]
     ended = needle("run", path, "--until", "morphing", *short)
     assert ended.code == 0, ended.err
     root = tmp_path / "runs" / "eft"

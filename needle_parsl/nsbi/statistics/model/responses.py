@@ -171,7 +171,9 @@ class Responses:
         own = self.spans.get(process)
         if own is None:
             none = np.empty((0, self.log_up[:, rows].shape[1]))
-            return self._splined(process, alpha, rows, Local(np.ones(none.shape[1]), self.nuisance[:0], none, none, ()))
+            return self._splined(
+                process, alpha, rows, Local(np.broadcast_to(1.0, none.shape[1]), self.nuisance[:0], none, none, ())
+            )
         value, first, second = self.curves(alpha, own, rows)
         local = Local(value.prod(axis=0), self.nuisance[own], first, second, ())
         return self._splined(process, alpha, rows, self._crossed(process, alpha, rows, local))

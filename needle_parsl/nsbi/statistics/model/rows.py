@@ -193,7 +193,9 @@ class Table:
         for start in range(0, max(self.y.shape[1], 1), size):  # once for no rows, too
             rows = slice(start, start + size)
             found = [self.responses.at(j, alpha, rows) for j in range(len(f))]
-            parts = scale.value[:, None] * self.y[:, rows] * np.array([local.product for local in found])
+            parts = scale.value[:, None] * self.y[:, rows]
+            for j in self.responses.moved:
+                parts[j] *= found[j].product
             yield RowRange(rows, parts, f @ parts, found)
 
     def sums(self, f: Multipliers, alpha: Floats, *, second: bool = False) -> TableSums:
@@ -212,9 +214,8 @@ class Table:
         for at in self.stretches(f.value, alpha, scale):
             loss = self.loss(at.density, at.rows)
             value, floored = value + loss.value, floored + loss.floored
-            for j, local in enumerate(at.locals):
-                own = moments(local, loss.first * at.parts[j], len(alpha), second=second)
-                seen[j] = seen[j].plus(own)
+            added = _moments(at, loss.first, len(alpha), second=second)
+            seen = [before.plus(own) for before, own in zip(seen, added, strict=True)]
             if second:
                 slopes = _slopes(at, f, scale)
                 outer += (slopes * loss.second) @ slopes.T
@@ -315,13 +316,26 @@ def _walled(loss: RowsLikelihood, rate: Floats, density: Floats) -> RowsLikeliho
     return RowsLikelihood(loss.value + float(WALL * rate @ low**2), first, second, loss.floored)
 
 
+def _moments(at: RowRange, first: Floats, nuisances: int, *, second: bool) -> list[ResponseMoments]:
+    """Add up the derivatives of each process; of one that responds to nothing there is only the sum of weights, a product of vectors."""
+    still = ResponseMoments.zero(nuisances)
+    return [
+        moments(local, first * part, nuisances, second=second)
+        if len(local.nuisance)
+        else still._replace(total=float(part @ first))
+        for local, part in zip(at.locals, at.parts, strict=True)
+    ]
+
+
 def _slopes(at: RowRange, f: Multipliers, scale: TableScale) -> Floats:
     """Give d lambda / d theta, shape (P, N)."""
     found = np.zeros((scale.first.shape[1], len(at.density)))
     for j, local in enumerate(at.locals):
+        moved = np.flatnonzero(scale.first[j])
+        if not len(local.nuisance) and not len(moved):
+            continue
         own = f.value[j] * at.parts[j]
         found[local.nuisance] += own * local.first
-        moved = np.flatnonzero(scale.first[j])
         found[moved] += scale.first[j, moved, None] * own
     return np.concatenate([f.slopes @ at.parts, found])
 
