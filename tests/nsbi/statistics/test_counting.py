@@ -60,6 +60,18 @@ def test_a_variation_without_events_in_a_region_changes_what_is_stated() -> None
     assert found(theta)[0] == pytest.approx(plain(theta)[0], abs=1e-12)
 
 
+def test_symmetrised_bins_have_the_stated_yield() -> None:
+    model = Model(MODEL.parameters, {"background": "mu"}, {"norm": Nuisance(rate={"background": (1.1, 0.9)})})
+    nominal = np.array([30.0, 30.0])
+    varied = {"background.norm.up": nominal * [1.4, 0.7], "background.norm.down": nominal * [0.6, 1.2]}
+    shape = Shape("background", "norm", *varied, one_sided="", symmetric=True)
+    learned = Builder.of(model, [shape]).counting([Counts("bins", {"background": nominal} | varied)])
+    (table,), rates = learned.of_kind("bins"), learned.rates
+    points = (np.array([1.0, alpha]) for alpha in (1.0, -1.0))
+    found = [table.densities(rates.factors(theta)[0], rates.moved(theta)).sum() for theta in points]
+    assert found == pytest.approx([66.0, 54.0])
+
+
 def test_everything_of_a_fit_works_without_events() -> None:
     model = Model(MODEL.parameters, MODEL.processes, {"norm": Nuisance(rate={"background": (1.1, 0.9)})})
     learned, simulated = counting(7, model), counting(None, model)
