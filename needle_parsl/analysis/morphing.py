@@ -18,7 +18,17 @@ from typing import TYPE_CHECKING
 from needle_parsl import expressions
 from needle_parsl.analysis import polynomials
 from needle_parsl.analysis.rules.common import is_name, known_as
-from needle_parsl.analysis.tables import Analysis, Model, Morphing, MorphingBasis, Nuisance, Sample, Source, Variation
+from needle_parsl.analysis.tables import (
+    Analysis,
+    Model,
+    Morphing,
+    MorphingBasis,
+    Nuisance,
+    Region,
+    Sample,
+    Source,
+    Variation,
+)
 from needle_parsl.errors import InputError
 
 if TYPE_CHECKING:
@@ -249,9 +259,12 @@ def _with_samples(analysis: Analysis, table: Morphing, names: Mapping[str, str])
     common = analysis.samples[table.sample]
     samples = {name: _weighted(common, column) for name, column in names.items()}
     nuisances = {name: _shared(own, table.sample, names) for name, own in analysis.model.nuisances.items()}
+    regions = {name: _scattered(own, table.sample, names) for name, own in analysis.model.regions.items()}
     used = (*analysis.ratios.reference, *analysis.ratios.targets)
     others = {name: own for name, own in analysis.samples.items() if name != table.sample or name in used}
-    return replace(analysis, samples={**others, **samples}, model=replace(analysis.model, nuisances=nuisances))
+    return replace(
+        analysis, samples={**others, **samples}, model=replace(analysis.model, nuisances=nuisances, regions=regions)
+    )
 
 
 def _shared(nuisance: Nuisance, sample: str, names: Mapping[str, str]) -> Nuisance:
@@ -259,6 +272,13 @@ def _shared(nuisance: Nuisance, sample: str, names: Mapping[str, str]) -> Nuisan
         return nuisance
     rate = {name: own for name, own in nuisance.rate.items() if name != sample}
     return replace(nuisance, rate={**rate, **dict.fromkeys(names, nuisance.rate[sample])})
+
+
+def _scattered(region: Region, sample: str, names: Mapping[str, str]) -> Region:
+    """Give each point factors of its own in the bins of a region, where the common sample has them."""
+    if sample not in region.shapesys:
+        return region
+    return replace(region, shapesys=(*(name for name in region.shapesys if name != sample), *names))
 
 
 def _weighted(sample: Sample, column: str) -> Sample:
@@ -283,13 +303,26 @@ def _product(weight: str | float, column: str) -> str:
 def _among(analysis: Analysis, multipliers: Mapping[str, str], dropped: Sequence[str]) -> Analysis:
     """Make the points processes, of which ratios are learned where any are; what the basis does without is no sample, unless it is the reference."""
     model, ratios = analysis.model, analysis.ratios
-    model = replace(model, processes={**multipliers, **model.processes})
+    model = replace(_without(model, dropped), processes={**multipliers, **model.processes})
     if ratios.reference or ratios.targets:
         targets = dict.fromkeys((*(t for t in ratios.targets if t not in dropped), *multipliers))
         ratios = replace(ratios, targets=tuple(targets))
     unused = [name for name in dropped if name not in ratios.reference]
     samples = {name: sample for name, sample in analysis.samples.items() if name not in unused}
     return replace(analysis, model=model, ratios=ratios, samples=samples)
+
+
+def _without(model: Model, dropped: Sequence[str]) -> Model:
+    """Leave out what is said of points that the basis does without."""
+    nuisances = {
+        name: replace(own, rate={process: sides for process, sides in own.rate.items() if process not in dropped})
+        for name, own in model.nuisances.items()
+    }
+    regions = {
+        name: replace(own, shapesys=tuple(process for process in own.shapesys if process not in dropped))
+        for name, own in model.regions.items()
+    }
+    return replace(model, nuisances=nuisances, regions=regions)
 
 
 def _filled(analysis: Analysis, table: Morphing) -> Analysis:

@@ -34,6 +34,7 @@ def found(analysis: Analysis, *, settled: bool = False) -> Iterator[tuple[str, s
         yield from _unlearned(analysis, () if settled else TABLES)
     if analysis.fit.data is not None:
         yield from _blinded(analysis)
+    yield from _no_simulation(analysis)
     if analysis.features.parameters and not analysis.simulated:
         yield (
             "features.parameters",
@@ -62,6 +63,24 @@ def _blinded(analysis: Analysis) -> Iterator[tuple[str, str]]:
         yield "fit.limit", f"is of Asimov data {why}, as would the distance from no signal"
     if analysis.grid() or analysis.grid_of_two():
         yield "intervals.grid", f"is left out {why}; its toys are thrown when you unblind"
+
+
+def _no_simulation(analysis: Analysis) -> Iterator[tuple[str, str]]:
+    """Find what is said of the statistics of simulated events, and of variations, where there is nothing that it changes."""
+    fit, model = analysis.fit, analysis.model
+    if fit.staterror_threshold and not fit.staterror and not any(r.shapesys for r in model.regions.values()):
+        yield "fit.staterror_threshold", "is not used: fit.staterror is false, and no region has shapesys"
+    varied = {nuisance for _, nuisance, _, _ in analysis.every_variation()}
+    for name in (name for name in model.nuisances if name not in varied):
+        for key in (key for key in ("symmetrise", "smooth") if getattr(model.nuisances[name], key)):
+            yield (
+                f"model.nuisances.{name}.{key}",
+                f"is not used: no process has variations.{name}, and a stated rate stays",
+            )
+    if analysis.binned and fit.simulation_error == "add":
+        yield "fit.simulation_error", "is not used: in bins the finite simulation is in fit.staterror"
+    if analysis.binned and analysis.pruning.prune:
+        yield "pruning.prune", "is not used: without [ratios] no variation is trained"
 
 
 def _unlearned(analysis: Analysis, tables: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -75,7 +75,7 @@ def _verdict(
     wanted = [side for side, source in (("up", variation.up), ("down", variation.down)) if source is not None]
     known = {side: effects[name] for side in wanted if (name := Density(process, nuisance, side).name) in effects}
     places = [
-        [name for name in analysis.model.regions if f"{Density(process, nuisance, side).name}@{name}" not in effects]
+        [name for name in _seen(analysis, nuisance) if f"{Density(process, nuisance, side).name}@{name}" not in effects]
         for side in wanted
     ]
     if len(known) < len(wanted) or any(places):
@@ -89,6 +89,8 @@ def _verdict(
         keep = "rate" if stated or math.hypot(shape, rate) >= limit else "nothing"
     worst = max(known.values(), key=lambda own: own.shape)
     up, down = _relative(variation, known)
+    if analysis.model.nuisances[nuisance].symmetrise:
+        up, down = math.sqrt(up / down), math.sqrt(down / up)
     return VariationVerdict(
         process=process,
         nuisance=nuisance,
@@ -102,6 +104,11 @@ def _verdict(
     )
 
 
+def _seen(analysis: Analysis, nuisance: str) -> list[str]:
+    """Name the binned regions in which a nuisance parameter acts; in others there is no variation to look at."""
+    return [name for name in analysis.model.regions if analysis.model.nuisances[nuisance].acts(name)]
+
+
 def _squares(
     analysis: Analysis, effects: Mapping[str, VariationEffect], process: str, nuisance: str, side: str
 ) -> tuple[float, float]:
@@ -110,7 +117,7 @@ def _squares(
     own = effects[name]
     events = analysis.samples[process].yield_ or own.total
     shape, rate = events * own.shape, events * (abs(own.relative - 1) + ERRORS * own.error) ** 2
-    for region in analysis.model.regions:
+    for region in _seen(analysis, nuisance):
         there = effects[f"{name}@{region}"]
         beside = abs(there.relative / own.relative - 1) + ERRORS * math.hypot(there.error, own.error)
         shape += events * there.total / own.total * (there.shape + beside**2)

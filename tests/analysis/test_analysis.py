@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from needle_parsl.analysis import load
+from needle_parsl.analysis import load, unused
 from needle_parsl.analysis.file import match
 from needle_parsl.errors import InputError
 
@@ -176,4 +176,36 @@ def test_odd_values_are_refused_cleanly(small_inputs: Path, value: str) -> None:
 def test_nothing_to_fit_is_a_mistake(small_inputs: Path) -> None:
     assert problems(small_inputs, "fit.asimov=false", "fit.blind=true") == [
         "fit.asimov: is false and there is no data that may be looked at; nothing would be fitted"
+    ]
+
+
+BINNED = """
+name = "counted"
+[samples.signal]
+files = ["signal_*.root"]
+[samples.background]
+files = ["background.root"]
+[model]
+parameters.mu = { bounds = [0.0, 5.0] }
+processes.signal = "mu"
+processes.background = "1"
+nuisances.lumi = { rate = { signal = [1.02, 0.98] }, symmetrise = true }
+regions.side = { binning = { column = "x2", edges = [-2.0, 0.0, 2.0] } }
+[fit]
+simulation_error = "add"
+staterror = false
+staterror_threshold = 0.1
+[pruning]
+prune = true
+"""
+
+
+def test_what_changes_nothing_in_bins_is_said(small_inputs: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(small_inputs, tmp_path / "analysis")
+    (folder / "analysis.toml").write_text(BINNED)
+    assert [key for key, _ in unused.found(load(folder).analysis, settled=True)] == [
+        "fit.staterror_threshold",
+        "model.nuisances.lumi.symmetrise",
+        "fit.simulation_error",
+        "pruning.prune",
     ]

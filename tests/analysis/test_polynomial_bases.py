@@ -22,8 +22,9 @@ from needle_parsl.analysis import (
     Variation,
     morphing,
     polynomials,
+    rules,
 )
-from needle_parsl.analysis.tables import Morphing
+from needle_parsl.analysis.tables import Binning, Morphing, Region
 
 POINTS = {"sm": {}, "a": {"x": 1.0}, "b": {"x": -0.3}, "c": {"y": 0.7}, "d": {"y": -1.0}, "e": {"x": 1.0, "y": 1.0}}
 PARAMETERS = {"x": Parameter(0.0, (-2.0, 1.0)), "y": Parameter(0.0, (-1.0, 3.0), role="free")}
@@ -180,3 +181,20 @@ def test_multipliers_of_many_parameters_are_refused_where_they_are_too_long() ->
     ((key, message),) = found
     assert key == "model.morphing.parameters"
     assert "more than 256" in message
+
+
+def test_what_is_said_of_the_sample_is_of_the_points_that_the_basis_uses() -> None:
+    """With more weight columns than monomials, rates and factors of bins are of those that become processes."""
+    columns = {**POINTS, "spare": {"x": 0.5}}
+    given = analysis(Morphing(parameters=("x", "y"), sample="vh", weight_columns=columns), "vh")
+    region = Region(selection="z > 1", binning=Binning("z", (1.0, 2.0)), shapesys=("vh",))
+    nuisance = Nuisance(rate={"vh": (1.1, 0.9)})
+    model = replace(given.model, nuisances={"lumi": nuisance}, regions={"side": region})
+    made = morphing.expanded(replace(given, model=model), refuse).model
+    vh = {name for name in made.processes if name != "background"}
+    assert len(vh) == len(POINTS)
+    assert made.nuisances["lumi"].rate == dict.fromkeys(vh, (1.1, 0.9))
+    assert set(made.regions["side"].shapesys) == vh
+    found = list[str]()
+    rules.regions.check(replace(given, model=model), lambda key, _: found.append(key))
+    assert not found

@@ -123,6 +123,13 @@ def test_a_yield_that_may_matter_stays_as_a_rate(tmp_path: Path) -> None:
     assert trained(made) == {"signal"}
 
 
+def test_a_yield_of_symmetrised_sides_is_symmetric(tmp_path: Path) -> None:
+    text = TEXT.replace("nuisances.jes = {}", "nuisances.jes = { symmetrise = true }")
+    made = build(tmp_path, SMALL | {"signal.jes.down": effect(relative=0.25)}, "pruning.prune=true", text=text)
+    (fit,) = [task.spec for task in made.tasks if task.stage.name == "fit" and task.name == "asimov"]
+    assert fit.model.nuisances["jes"].rate == {"signal": (2.0, 0.5)}  # type: ignore[union-attr]
+
+
 def test_a_side_that_is_not_known_keeps_the_variation(tmp_path: Path) -> None:
     effects = {name: own for name, own in SMALL.items() if name != "signal.jes.down"}
     made = build(tmp_path, effects, "pruning.prune=true")
@@ -145,6 +152,8 @@ def test_a_region_that_sees_more_keeps_the_variation(tmp_path: Path) -> None:
     loud = build(tmp_path, SMALL | there | {"background.jes.up@low": effect(relative=1.1, total=2.0)}, text=text)
     assert [(one.process, one.nuisance) for one in loud.verdicts] == [("signal", "jes"), ("signal", "jer")]
     assert build(tmp_path, SMALL, text=text).verdicts == ()
+    elsewhere = text.replace("= {}", '= { regions = ["main"] }')
+    assert len(build(tmp_path, SMALL, text=elsewhere).verdicts) == 3
 
 
 def test_a_parameter_that_is_named_elsewhere_stays(tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from needle_parsl.analysis.rules.common import Complain
     from needle_parsl.analysis.tables import Analysis, Plane, Scan
 
+LEAST_TOYS = 20
+"""Of `fit.goodness`: a p-value needs their mean and variance."""
+
 
 def check(analysis: Analysis, complain: Complain) -> None:
     """Check how it is fitted."""
@@ -31,6 +34,10 @@ def check(analysis: Analysis, complain: Complain) -> None:
         parsed(analysis.fit.data.weight, "fit.data.weight", complain)
     if not analysis.fit.asimov and analysis.data() is None:
         complain("fit.asimov", "is false and there is no data that may be looked at; nothing would be fitted")
+    if 0 < analysis.fit.goodness < LEAST_TOYS:
+        complain(
+            "fit.goodness", f"found {analysis.fit.goodness}, and fewer than {LEAST_TOYS} toys tell no p-value; expected 0, or {LEAST_TOYS} at least"
+        )  # fmt: skip
     if analysis.offset:
         _offset(analysis, complain)
     if analysis.fit.scan:

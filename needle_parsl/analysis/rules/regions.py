@@ -35,9 +35,12 @@ def check(analysis: Analysis, complain: Complain) -> None:
     for name, nuisance in analysis.model.nuisances.items():
         for where in nuisance.regions:
             known_as(where, known, "region", f"model.nuisances.{name}.regions", complain)
-        if nuisance.smooth and not any(not region.unbinned for region in analysis.model.regions.values()):
+        if nuisance.smooth and not any(
+            nuisance.acts(where) for where, region in analysis.model.regions.items() if not region.unbinned
+        ):
             complain(
-                f"model.nuisances.{name}.smooth", "smooths the bins of binned regions, and there is none; leave it out"
+                f"model.nuisances.{name}.smooth",
+                f"smooths the bins of binned regions, and {'it acts in none' if nuisance.regions else 'there is none'}; leave it out",
             )
     if analysis.binned and not analysis.model.fitted().regions:
         complain(
@@ -63,11 +66,20 @@ def _binned(analysis: Analysis, region: Region, key: str, complain: Complain) ->
     else:
         parsed(region.selection, f"{key}.selection", complain)
     for name in region.shapesys:
-        known_as(name, analysis.model.processes, "process of the model", f"{key}.shapesys", complain)
+        known_as(name, _processes(analysis), "process of the model", f"{key}.shapesys", complain)
     edges = region.binning.edges
     if len(edges) < 2 or any(a >= b for a, b in pairwise(edges)):
         complain(f"{key}.binning.edges", f"found {list(edges)}, expected two or more ascending numbers")
     parsed(region.binning.column, f"{key}.binning.column", complain)
+
+
+def _processes(analysis: Analysis) -> tuple[str, ...]:
+    """Name the processes, those that [model.morphing] is going to make and its sample included."""
+    table = analysis.model.morphing
+    made = (
+        (*table.basis, table.sample, *(f"{table.sample}-{column}" for column in table.weight_columns)) if table else ()
+    )
+    return (*analysis.model.processes, *filter(None, made))
 
 
 def _unbinned(analysis: Analysis, region: Region, key: str, complain: Complain) -> None:

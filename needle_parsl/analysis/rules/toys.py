@@ -93,7 +93,9 @@ def _thrown(analysis: Analysis, toys: Toys, point: Mapping[str, float], key: str
 
 def _drawable(analysis: Analysis, point: Mapping[str, float], key: str, complain: Complain) -> None:
     """Test events can only stand for nominal shapes, and only for processes that add events."""
-    remedy = 'name a function in toys.generate, or set toys.source = "model"'
+    remedy = 'set toys.source = "model"'
+    if not analysis.region:  # toys.generate knows one region alone
+        remedy = f"name a function in toys.generate, or {remedy}"
     shapes = {nuisance for _, nuisance, _, _ in analysis.varied()}
     for name in sorted(name for name in shapes & set(point) if point[name] != nominal(analysis, name)):
         complain(

@@ -82,7 +82,7 @@ class Fit:
     of scans and limits, whose t is divided by 1 + its variance over that of the fit. Example: `"add"`."""
     goodness: int = field(default=200, metadata=within(0, 100_000))
     """Toys that tell how well observed events of unbinned regions are described, by statistics with power against shapes that the model
-    does not have (docs/statistics.md); 0 leaves it out. Unit: toys."""
+    does not have (docs/statistics.md); 20 at least, or 0, which leaves it out. Unit: toys."""
     minos: bool = True
     """Whether MINOS intervals of the parameters of interest are found."""
     impacts: tuple[Literal["covariance", "observable", "refit"], ...] = ("covariance", "refit")

@@ -111,7 +111,7 @@ class Region:
     """Whether it is only looked at: fitted to nothing, and shown with what the fit expects, its error and a p-value."""
     shapesys: tuple[str, ...] = field(default=(), metadata=LATER)
     """Processes whose simulation has a factor of its own in each bin, with the Poisson constraint of as many events, beside the common one
-    of `fit.staterror`. Example: `["background"]`."""
+    of `fit.staterror`. That of `[model.morphing]` stands for all of its points. Example: `["background"]`."""
     unbinned: bool = field(default=False, metadata=LATER)
     """Whether its events are fitted one by one, with networks of its own. Where `[features]` has a selection, too, the events of that are one more
     region, `main`; else the top of the file only says what regions inherit (docs/statistics.md)."""

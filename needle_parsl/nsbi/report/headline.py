@@ -92,6 +92,8 @@ def intervals(facts: Facts, poi: str) -> dict[str, dict[str, str]]:
         methods = {"Neyman": belt.intervals[level]} if belt and belt.parameter == poi else {}
         methods["profile"] = own
         good = {name: rounding.pieces(pieces, error) for name, pieces in methods.items()}
+        if not own and poi in facts.subject.offset:
+            good["profile"] = "not shown, since a bound is near"
         found[level] = good if facts.fit.converged else {"profile": "none, since the fit did not converge"}
     return found
 

@@ -363,5 +363,6 @@ def test_page_shows_no_value_on_a_bound_with_a_hidden_offset(tmp_path: Path, mon
     subject = replace(facts.subject, headline="observed", offset=("mu",))
     text, _ = written(tmp_path, replace(facts, inference=inference, subject=subject), monkeypatch)
     assert "mu: not shown, since it is on a bound" in text
+    assert "68 % profile interval: not shown, since a bound is near" in text
     assert "mu: shifted by a hidden offset in everything that is of data." in text
     assert json.loads((tmp_path / "report" / "summary.json").read_text())["offset"] == ["mu"]

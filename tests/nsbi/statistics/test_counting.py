@@ -11,6 +11,7 @@ from scipy.optimize import brentq
 from scipy.stats import chi2
 
 from needle_parsl.analysis import Model, Nuisance, Parameter
+from needle_parsl.densities import Shape
 from needle_parsl.nsbi.data import store
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.statistics.dataset import Dataset, nothing
@@ -46,6 +47,29 @@ def test_scan_of_a_count_is_the_poisson_likelihood(n: int) -> None:
         high = brentq(lambda mu, level=level: t(mu, n) - chi2.ppf(level, 1), best.value("mu"), 20)
         assert len(pieces) == 1
         assert pieces[0][1] == pytest.approx(high, abs=1e-2)
+
+
+def test_a_variation_without_events_in_a_region_changes_what_is_stated() -> None:
+    """There is no shape that could be scaled to the stated rate."""
+    model = Model(MODEL.parameters, MODEL.processes, {"norm": Nuisance(rate={"background": (1.1, 0.9)})})
+    expected = {"signal": np.array([1.0, 2.0]), "background": np.array([3.0, 1.0])}
+    varied = {"background.norm.up": np.zeros(2), "background.norm.down": np.array([3.0, 1.0])}
+    shape = Shape("background", "norm", *varied, one_sided="")
+    found, plain = (Builder.of(model, shapes).counting([Counts("bins", expected | varied)]) for shapes in ([shape], []))
+    theta = np.array([1.5, 0.7])
+    assert found(theta)[0] == pytest.approx(plain(theta)[0], abs=1e-12)
+
+
+def test_symmetrised_bins_have_the_stated_yield() -> None:
+    model = Model(MODEL.parameters, {"background": "mu"}, {"norm": Nuisance(rate={"background": (1.1, 0.9)})})
+    nominal = np.array([30.0, 30.0])
+    varied = {"background.norm.up": nominal * [1.4, 0.7], "background.norm.down": nominal * [0.6, 1.2]}
+    shape = Shape("background", "norm", *varied, one_sided="", symmetric=True)
+    learned = Builder.of(model, [shape]).counting([Counts("bins", {"background": nominal} | varied)])
+    (table,), rates = learned.of_kind("bins"), learned.rates
+    points = (np.array([1.0, alpha]) for alpha in (1.0, -1.0))
+    found = [table.densities(rates.factors(theta)[0], rates.moved(theta)).sum() for theta in points]
+    assert found == pytest.approx([66.0, 54.0])
 
 
 def test_everything_of_a_fit_works_without_events() -> None:

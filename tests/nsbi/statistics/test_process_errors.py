@@ -46,6 +46,21 @@ def direct(errors: ProcessErrors, terms: np.ndarray, count: float) -> float:
     return float(minimize(nll, np.zeros(len(v)), method="BFGS", options={"gtol": 1e-8}).fun)
 
 
+def test_minimum_is_found_in_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Newton's steps converge quadratically; where they end on the bracket of the root, it is not halved again from its middle."""
+    tables = [table for table in channel(np.array([150.0, 60.0, 41.0])).tables if table.kind == "bins"]
+    (errors,) = [table.staterror for table in tables if isinstance(table.staterror, ProcessErrors)]
+    seen, plain = list[int](), ProcessErrors._at
+
+    def counted(self: ProcessErrors, *arguments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        seen.append(1)
+        return plain(self, *arguments)
+
+    monkeypatch.setattr(ProcessErrors, "_at", counted)
+    errors.profile(np.array([*EXPECTED.values()]), np.array([150.0, 60.0, 41.0]))
+    assert len(seen) < 12
+
+
 @pytest.mark.parametrize("count", [0.0, 3.0, 55.0, 300.0])
 def test_factors_are_at_their_minimum_with_exact_derivatives(count: float) -> None:
     rng = np.random.default_rng(int(count))

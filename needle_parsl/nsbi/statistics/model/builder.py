@@ -205,10 +205,13 @@ class Builder:
         for name in (shape.up, shape.down):
             if name:
                 template = smoothed_template(expected[name], nominal) if own.smooth else expected[name]
-                varied = template * (nominal.sum() / expected[name].sum() if stated else 1.0)
+                total = expected[name].sum()  # of nothing there is no shape, and the stated rate is all that is known
+                varied = template * (nominal.sum() / total) if stated and total > 0 else nominal if stated else template
                 logs[name] = logarithm(np.where(nominal > 0, varied / np.where(nominal > 0, nominal, 1.0), 1.0))
-        up, down = shape.sides(logs)
-        return [self._entry(shape.process, shape.nuisance, np.exp(up), np.exp(down))]
+        up, down = map(np.exp, shape.sides(logs))
+        if stated and shape.symmetric and nominal.any():  # means of bins have another sum than the sides
+            up, down = (own * (nominal.sum() / (nominal * own).sum()) for own in (up, down))
+        return [self._entry(shape.process, shape.nuisance, up, down)]
 
     def _gains(self, yields: Mapping[str, float]) -> Responses:
         """Relative yields at plus and minus one sigma; a stated rate wins over the variations'."""

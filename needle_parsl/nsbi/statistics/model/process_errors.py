@@ -31,6 +31,8 @@ Floats = npt.NDArray[np.float64]
 FLOOR = 1e-300
 STEPS = 200
 """Of the search for t, at most; most take six."""
+ROUNDING = 1e-15
+"""Step, relative to 1 + |t|, at which it ends."""
 
 
 class ProfiledProcesses(NamedTuple):
@@ -165,9 +167,11 @@ class ProcessErrors:
             low, high = np.where(excess > 0, t, low), np.where(excess > 0, high, t)
             step = excess / ((c * lam**2).sum(axis=0) + count / rest**2 + FLOOR)
             new: Floats = t + step
-            new = np.where((new > low) & (new < high), new, (low + high) / 2)
+            # A step of rounding alone ends on the bracket; halving would leave the root, and come back in some fifty steps.
+            still = np.abs(step) <= ROUNDING * (1 + np.abs(t))
+            new = np.where(still | ((new > low) & (new < high)), new, (low + high) / 2)
             new = np.where(count > 0, new, 1.0)
-            if (np.abs(new - t) <= 1e-15 * (1 + np.abs(t))).all():
+            if (np.abs(new - t) <= ROUNDING * (1 + np.abs(t))).all():
                 return new
             t = new
         return t

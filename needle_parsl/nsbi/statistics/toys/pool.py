@@ -121,7 +121,7 @@ def simulation_pool(events: Likelihood, simulated: Sequence[Dataset], theta: Flo
         names = [name for j, name in enumerate(rates.processes) if (weight[sample == j] < 0).any()]
         raise InputError(
             f"toys: {int((weight < 0).sum())} simulated events of {', '.join(names)} have negative weights there and cannot "
-            'be drawn; name a function in toys.generate, or set toys.source = "model"'
+            'be drawn; set toys.source = "model", or, with one unbinned region, name a function in toys.generate'
         )
     return ToyPool(events.thinned(theta), weight, 0.0)
 
