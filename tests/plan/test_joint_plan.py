@@ -29,7 +29,7 @@ nuisances.pdf = {}
 """
 HEAD = """
 name = "shifted"
-features.names = ["x"]
+features.names = ["x", "y"]
 samples.signal.files = ["signal.parquet"]
 [samples.background]
 files = ["background.parquet"]

@@ -1,7 +1,8 @@
-"""A background whose mean two nuisance parameters move, alone and together, under a signal: every ratio and fit is known exactly."""
+"""A background whose mean two nuisance parameters move, alone and together, beside a signal: every ratio and fit is known exactly."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,14 @@ from needle_parsl.densities import Cross, Density, Shape
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.model.builder import Builder
 
-MOVES = np.array([0.4, -0.3, 0.35])
-"""Shifts of the mean by one sigma of each nuisance, and by both together: ln g = x shift - ln Z, and Z has no say in a fit."""
+MOVES = np.array([[0.4, 0.0], [0.0, -0.3], [0.0, -0.35]])
+"""Shifts of the mean of (x, y) by one sigma of each nuisance, and by both together: ln g = m (x, y) - ln Z, and Z has no say in a fit."""
 NAMES = ("jes", "met")
 GRID = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1)]
-SIGNAL, BACKGROUND, PEAK = 100.0, 900.0, 2.0
-"""Expected events, and the mean of the signal."""
+SIGNAL, BACKGROUND, PEAK = 40.0, 200.0, 2.0
+"""Expected events, and the mean of x of the signal; that of y is 0."""
 TRUTH = {"mu": 1.0, "jes": 1.2, "met": -1.2}
-"""Of the observed events: far from nominal, where shifts add up but for what both do together."""
+"""Of the observed events: far from nominal."""
 MODEL = Model(
     parameters={"mu": Parameter(1.0, (0.0, 5.0))},
     processes={"signal": "mu", "background": "1"},
@@ -34,37 +35,39 @@ WITHOUT = Builder.of(MODEL, SHAPES)
 """The same without what both do together."""
 
 
-def mean(one: float, two: float) -> float:
-    return float(MOVES @ (one, two, one * two))
+def mean(one: float, two: float) -> np.ndarray:
+    """Mean of (x, y) of the background, shape (2,)."""
+    found: np.ndarray = np.array([one, two, one * two]) @ MOVES
+    return found
 
 
 def ratios(x: np.ndarray) -> dict[str, np.ndarray]:
-    """Exact ratios of events, as far as they depend on x."""
-    sides = {
-        f"background.{name}.{side}": sign * move * x
-        for name, move in zip(NAMES, MOVES[:2], strict=True)
-        for side, sign in (("up", 1), ("down", -1))
-    }
-    return {**sides, TOGETHER: MOVES.sum() * x, "signal": PEAK * x - PEAK**2 / 2}
+    """Exact ratios of events (N, 2), as far as they depend on these."""
+    points = {f"background.{n}.{s}": GRID[2 * k + j] for k, n in enumerate(NAMES) for j, s in enumerate(("up", "down"))}
+    responses = {name: x @ mean(*nu) for name, nu in {**points, TOGETHER: (1, 1)}.items()}
+    return {**responses, "signal": PEAK * x[:, 0] - PEAK**2 / 2}
+
+
+def drawn(rng: np.random.Generator, at: tuple[float, float], events: int) -> np.ndarray:
+    """Events whose mean is somewhere, shape (N, 2)."""
+    return rng.normal(at, 1.0, (events, 2))
 
 
 def observed(seed: int) -> np.ndarray:
-    """Events at the truth, as many as are expected."""
-    rng = np.random.default_rng(seed)
-    moved = mean(TRUTH["jes"], TRUTH["met"])
-    return np.concatenate([rng.normal(PEAK, 1, round(TRUTH["mu"] * SIGNAL)), rng.normal(moved, 1, round(BACKGROUND))])
+    """Events at the truth, as many as are expected, shape (N, 2)."""
+    rng, moved = np.random.default_rng(seed), mean(TRUTH["jes"], TRUTH["met"])
+    return np.concatenate([drawn(rng, (PEAK, 0.0), round(TRUTH["mu"] * SIGNAL)), drawn(rng, moved, round(BACKGROUND))])
 
 
 def exactly(events: Dataset) -> Dataset:
     """The same events with exact ratios."""
-    return Dataset(
-        x=events.x, weight=events.weight, sample=events.sample, samples=events.samples, ratios=ratios(events.x[:, 0].astype(np.float64)), yields=events.yields
-    )  # fmt: skip
+    return replace(events, ratios=ratios(events.x.astype(np.float64)))
 
 
 def weight(nu: tuple[float, float]) -> str:
     """The weight with which nominal events are those at nu."""
-    return f"exp({mean(*nu):.12g} * x - {mean(*nu) ** 2 / 2:.12g})"
+    x, y = mean(*nu)
+    return f"exp({x:.12g} * x + {y:.12g} * y - {(x**2 + y**2) / 2:.12g})"
 
 
 def toml(points: list[tuple[float, float]]) -> str:
@@ -84,8 +87,8 @@ def files(folder: Path, events: int) -> None:
     """Write simulated events, and observed ones."""
     rng = np.random.default_rng(1)
     for name, x in (
-        ("signal", rng.normal(PEAK, 1, events)),
-        ("background", rng.normal(0, 1, events)),
+        ("signal", drawn(rng, (PEAK, 0.0), events)),
+        ("background", drawn(rng, (0.0, 0.0), events)),
         ("observed", observed(3)),
     ):
-        pq.write_table(pa.table({"x": x}), folder / f"{name}.parquet")
+        pq.write_table(pa.table({"x": x[:, 0], "y": x[:, 1]}), folder / f"{name}.parquet")

@@ -111,14 +111,14 @@ def test_cross_terms_of_yields_and_bins_are_read_off_one_point() -> None:
         for k, n in enumerate(shifted.NAMES)
         for j, s in enumerate(("up", "down"))
     }
-    x = np.linspace(-2, 2, 400)
+    x = shifted.drawn(np.random.default_rng(6), (0.0, 0.0), 400)
     for corner in ((1.0, 1.0), (-1.0, 2.0)):
         cross = replace(shifted.CROSS, at=corner)
         points = {"background": (0, 0), **sides, cross.ratio: corner}
-        ratios = {**shifted.ratios(x), cross.ratio: float(shifted.MOVES @ (*corner, corner[0] * corner[1])) * x}
+        ratios = {**shifted.ratios(x), cross.ratio: x @ shifted.mean(*corner)}
         yields = {"signal": 100.0, **{name: expected_yields(nu) for name, nu in points.items()}}
         simulation = Dataset.of(
-            np.tile(x, 2),
+            np.tile(x, (2, 1)),
             {n: np.tile(v, 2) for n, v in ratios.items()},
             samples={"signal": 400, "background": 400},
             yields=yields,
