@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,26 @@ def test_points_are_counted_in_regions_too(tmp_path: Path) -> None:
     assert "background.jes=1,met=1@low" in named(made, "convert")
     (count,) = named(made, "count").values()
     assert "background.jes=1,met=1" in [density.name for density in count.of(specs.Count).varied]
+
+
+def test_replicas_train_the_surrogate_again(tmp_path: Path) -> None:
+    made = built(tmp_path, [(1, 1)], "bootstrap={ replicas = 2 }")
+    assert "bootstrap/replica/@background.surrogate.0000" in named(made, "train")
+    (again, *_) = (task.of(specs.ReplicaFit).again for task in named(made, "replica").values())
+    assert "background.jes=1,met=1" in [one.ratio.name for one in again.combines]
+
+
+def test_each_unbinned_region_has_a_surrogate_of_its_own(tmp_path: Path) -> None:
+    built(tmp_path, [(1, 1)])
+    text = (tmp_path / "analysis.toml").read_text()
+    regions = '[model.regions.left]\nunbinned = true\nselection = "x < 0"\n[model.regions.right]\nunbinned = true\nselection = "x >= 0"\n'
+    (tmp_path / "analysis.toml").write_text(text + regions)
+    loaded = load(tmp_path)
+    names = {name for own in (loaded.analysis, *loaded.regions.values()) for name in plan.sources(own)}
+    files = {name: (plan.File(path="f", digest=name, borders=(0, 100)),) for name in names}
+    inputs = plan.Inputs(files=files, physics=plan.Physics("", "p"), exact=False)
+    parts = {name: plan.build_region(own, inputs, 4) for name, own in loaded.regions.items()}
+    made = plan.build(loaded.analysis, replace(inputs, regions=parts), 4)
+    assert {"@background.surrogate.0000", "right/@background.surrogate.0000"} <= set(named(made, "train"))
+    (fit,) = named(made, "fit").values()
+    assert len(fit.of(specs.FitSpec).crosses) == 1

@@ -274,7 +274,7 @@ def _some(simulation: Dataset) -> Dataset:
 
 
 def _points(
-    build: Build, some: Dataset, poi: str, shapes: Sequence[Shape], crosses: Sequence[Cross]
+    build: Build, some: Dataset, poi: str, shapes: Sequence[Shape], crosses: Sequence[Cross] = ()
 ) -> Iterator[tuple[TruthPoint, dict[str, Callable[[], Floats]]]]:
     """Give data of several truths, each with the ratios that are looked at there and their psi."""
     nominal = TruthPoint.of(build, some, poi, {})
