@@ -15,21 +15,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Density:
-    """A density that events are drawn from: a sample, with one nuisance at plus or minus one sigma if it is varied."""
+    """A density that events are drawn from: a sample, if it is varied with one nuisance at plus or minus one sigma, or with several at once."""
 
     sample: str
     nuisance: str = ""
     side: str = ""
     """"up" or "down"; empty for the nominal sample."""
+    at: tuple[tuple[str, float], ...] = field(default=(), metadata={"key": "said"})
+    """Nuisances with their values, of a sample in which they are moved at once; `nuisance` and `side` are then empty."""
+
+    @property
+    def variation(self) -> str:
+        """`jes.up`, or `jes=1,met=-0p5`; empty for the nominal sample."""
+        moved = (f"{name}={value:g}".replace(".", "p") for name, value in self.at)
+        return f"{self.nuisance}.{self.side}" if self.nuisance else ",".join(moved)
 
     @property
     def name(self) -> str:
         """`background`, or `background.jes.up`."""
-        return f"{self.sample}.{self.nuisance}.{self.side}" if self.nuisance else self.sample
+        return f"{self.sample}.{self.variation}" if self.variation else self.sample
 
     def nuisances(self) -> Mapping[str, float]:
         """Give the values of the nuisance parameters."""
-        return {self.nuisance: 1.0 if self.side == "up" else -1.0} if self.nuisance else {}
+        return {self.nuisance: 1.0 if self.side == "up" else -1.0} if self.nuisance else dict(self.at)
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,33 @@ class Shape:
         up, down = values[self.up] if self.up else other, values[self.down] if self.down else other
         half = (up - down) / 2
         return (half, -half) if self.symmetric else (up, down)
+
+
+@dataclass(frozen=True)
+class Cross:
+    """What two nuisances do to a process together, beside what each does alone: exp(c alpha_1 alpha_2)."""
+
+    process: str
+    first: str
+    second: str
+    ratio: str
+    """Name of the ratio with both moved."""
+    at: tuple[float, float]
+    """The values of both there."""
+
+    def term(self, both: Floats, first: tuple[Floats, Floats], second: tuple[Floats, Floats]) -> Floats:
+        """Give c = [ln g(s, t) - h_1(s) - h_2(t)] / (s t), with h(s) = s (up - down) / 2 + s^2 (up + down) / 2.
+
+        Args:
+            both: ln g with both moved, shape (N,).
+            first: ln g with the first nuisance at plus and minus one sigma, shape (N,) each.
+            second: The same of the second one.
+        """
+        alone = [
+            s * (up - down) / 2 + s**2 * (up + down) / 2 for s, (up, down) in zip(self.at, (first, second), strict=True)
+        ]
+        found: Floats = (both - sum(alone)) / (self.at[0] * self.at[1])
+        return found
 
 
 def knot(process: str, number: int) -> str:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from needle_parsl.analysis import load
+from needle_parsl.plan.inference import learned_crosses
 
 PAGE = (Path(__file__).parent.parent / "docs" / "statistics.md").read_text(encoding="utf-8")
 
@@ -90,6 +91,20 @@ def test_small_simulations_of_the_page(small_inputs: Path, tmp_path: Path) -> No
     own = example("Variations of small simulations").replace("smooth = true", "rate = { signal = [1.1, 0.9] }")
     (folder / "analysis.toml").write_text(text + own)
     assert load(folder).analysis.model.nuisances["jes"].symmetrise
+
+
+def test_joint_variations_of_the_page(tmp_path: Path) -> None:
+    head, _, rest = GENERATED.partition("[samples.background.variations.width]")
+    processes = (
+        'processes.signal = "mu"\nprocesses.background = "1"\n[samples.signal]\ngenerate = "physics.py:signal"\n'
+    )
+    text = (
+        head + rest[rest.index("[ratios]") :] + processes + '[features]\nnames = ["x"]\n' + example("Joint variations")
+    )
+    loaded = load(written(tmp_path, text))
+    assert loaded.analysis.samples["background"].crossed() == ("jes", "met")
+    (cross,) = learned_crosses(loaded.analysis)
+    assert (cross.ratio, cross.at) == ("background.jes=1,met=1", (1.0, 1.0))
 
 
 def test_two_parameters_of_the_page(small_inputs: Path, tmp_path: Path) -> None:

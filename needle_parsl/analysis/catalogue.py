@@ -70,6 +70,8 @@ class Network(CatalogueEntry):
     """Whether it learns two densities, by a loss of its own, and has no hidden units that could be dropped."""
     compiled: bool = False
     """Whether compiled code trains it, if its loss and optimiser are compiled, too."""
+    surrogate: bool = False
+    """Whether it is that of joint variations, which needle takes by itself."""
     extra: str = ""
     """What must be installed for it."""
 
@@ -197,6 +199,11 @@ NETWORKS: Mapping[str, Network] = {
         "two densities, each a neural spline flow (arXiv:1906.04032)",
         densities=True,
         extra="flows",
+    ),
+    "quadratic": Network(
+        f"{_TRAINING}.quadratic:Quadratic",
+        "of joint variations, for which needle takes it: ln g is a quadratic form in nuisance parameters (arXiv:2505.05544)",
+        surrogate=True,
     ),
 }
 OPTIMIZERS: Mapping[str, CatalogueEntry] = {

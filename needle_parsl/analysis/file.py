@@ -191,6 +191,7 @@ def _patterns(analysis: Analysis) -> list[tuple[str, tuple[str, ...]]]:
         for nuisance, variation in sample.variations.items():
             sides = (("up", variation.up), ("down", variation.down))
             found += [(f"samples.{name}.variations.{nuisance}.{s}.files", v.files) for s, v in sides if v is not None]
+        found += [(f"samples.{name}.joint[{k}].files", own.files) for k, own in enumerate(sample.joint)]
     if data := analysis.data():
         found.append(("fit.data", data.files))
     return found

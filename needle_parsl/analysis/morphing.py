@@ -284,7 +284,10 @@ def _scattered(region: Region, sample: str, names: Mapping[str, str]) -> Region:
 def _weighted(sample: Sample, column: str) -> Sample:
     """Make the sample of one weight column; variations keep their own weights beside it."""
     variations = {name: _varied(variation, column) for name, variation in sample.variations.items()}
-    return replace(sample, weight=_product(sample.weight, column), variations=variations)
+    together = tuple(
+        one if one.weight == "" else replace(one, weight=_product(one.weight, column)) for one in sample.joint
+    )
+    return replace(sample, weight=_product(sample.weight, column), variations=variations, joint=together)
 
 
 def _varied(variation: Variation, column: str) -> Variation:

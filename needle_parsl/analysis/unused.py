@@ -28,8 +28,8 @@ def found(analysis: Analysis, *, settled: bool = False) -> Iterator[tuple[str, s
     for name in analysis.samples:
         if name not in used:
             yield f"samples.{name}", "is not used: neither a process of the model nor in [ratios]"
-        elif name not in model.processes and analysis.samples[name].variations:
-            yield f"samples.{name}.variations", f'is not used, since "{name}" is no process of the model'
+        elif name not in model.processes:
+            yield from _unvaried(analysis, name)
     if analysis.binned:
         yield from _unlearned(analysis, () if settled else TABLES)
     if analysis.fit.data is not None:
@@ -46,6 +46,14 @@ def found(analysis: Analysis, *, settled: bool = False) -> Iterator[tuple[str, s
     for name in analysis.features.derived:
         if name not in named:
             yield f"features.derived.{name}", "is not used; name it in features.names, a selection or a weight"
+
+
+def _unvaried(analysis: Analysis, name: str) -> Iterator[tuple[str, str]]:
+    """Find variations of a sample that is no process."""
+    own = analysis.samples[name]
+    for key, given in (("variations", own.variations), ("joint", own.joint)):
+        if given:
+            yield f"samples.{name}.{key}", f'is not used, since "{name}" is no process of the model'
 
 
 def _blinded(analysis: Analysis) -> Iterator[tuple[str, str]]:
@@ -94,6 +102,7 @@ def _expressions(analysis: Analysis) -> list[str | float]:
     """List all selections, weights and derived columns."""
     samples = analysis.samples.values()
     sides = [side for s in samples for v in s.variations.values() for side in (v.up, v.down) if side is not None]
+    sides += [one for s in samples for one in s.joint]
     own = [text for s in samples for text in (s.selection, s.weight)]
     regions = [text for r in analysis.model.regions.values() for text in (r.selection, r.binning.column)]
     return [

@@ -51,6 +51,10 @@ def wanted(analysis: Analysis) -> Iterator[WantedColumns]:
                     own = (f"{at if source.tree else key}.tree", f"{at}.weight" if source.weight != "" else weight)
                     store = Density(name, nuisance, side).name
                     yield _wanted(analysis, store, at, completed(sample, source), own)
+        for number, moved in enumerate(sample.joint if name in analysis.model.processes else ()):
+            at = f"{key}.joint[{number}]"
+            own = (f"{at if moved.tree else key}.tree", f"{at}.weight" if moved.weight != "" else weight)
+            yield _wanted(analysis, Density(name, at=moved.point()).name, at, completed(sample, moved), own)
     if data := analysis.data():
         yield _wanted(analysis, OBSERVED, "fit.data", data, ("fit.data.tree", "fit.data.weight"))
 

@@ -84,7 +84,7 @@ def normalise(
     found: dict[str, Task] = {}
     for spec, before in normalising(graph, ratios, packs):
         own = [one.ratio for one in spec.ratios]
-        varied = own[0].numerator.nuisance
+        varied = own[0].varied
         name = f"@{own[0].numerator.sample}" if varied else PROCESSES
         read = dict.fromkeys(
             [*(share.density.name for share in spec.samples), *(d.name for ratio in own for d in ratio.densities())]
@@ -117,11 +117,11 @@ def normalising(
     if not factors:
         return []
     known = [ratio for ratio in ratios if ratio.numerator.sample in analysis.model.processes]
-    groups = sorted(training.families(known), key=lambda own: bool(own[0].numerator.nuisance))
-    nominal = PROCESSES if any(not ratio.numerator.nuisance for ratio in known) else ""
+    groups = sorted(training.families(known), key=lambda own: bool(own[0].varied))
+    nominal = PROCESSES if any(not ratio.varied for ratio in known) else ""
     found = []
     for own in groups:
-        varied = bool(own[0].numerator.nuisance)
+        varied = bool(own[0].varied)
         combines = tuple(replace(combining(graph, r, packs[r.name]), normalise="none") for r in own)
         shared = catalogue.loss(analysis.training.loss).classes and not varied
         spec = specs.Normalise(combines, samples, factors, shared, nominal if varied else "")
@@ -157,7 +157,8 @@ def leave(
     )
     facts = specs.Named(analysis.name, (*analysis.features.names, *analysis.features.parameters), units)
     spec = specs.Compose(
-        facts=facts, ratios=tuple(estimators), processes=tuple(analysis.model.processes), shapes=inference.learned_shapes(analysis, analysis.varied()), interpolations=interpolations, covariance=covariance is not None
+        facts=facts, ratios=tuple(estimators), processes=tuple(analysis.model.processes), shapes=inference.learned_shapes(analysis, analysis.varied()), interpolations=interpolations, covariance=covariance is not None,
+        crosses=inference.learned_crosses(analysis),
     )  # fmt: skip
     graph.add("compose", ALL, spec, *estimators.values(), *([covariance] if covariance else []))
     if not graph.inputs.exports or not estimators:

@@ -8,7 +8,6 @@ from functools import partial
 from itertools import takewhile
 
 from needle_parsl.analysis import Analysis, Data, recommended, unused
-from needle_parsl.densities import Density
 from needle_parsl.plan import estimators as estimating
 from needle_parsl.plan import (
     events,
@@ -30,7 +29,7 @@ from needle_parsl.plan.builder import Graph, Inputs
 from needle_parsl.plan.datasets import OBSERVED, Datasets, RegionEvents, ReplicaSpec, ThrowerTasks
 from needle_parsl.plan.learning import Learned
 from needle_parsl.plan.plan import Plan
-from needle_parsl.plan.sources import sources
+from needle_parsl.plan.sources import densities, sources
 from needle_parsl.plan.specs import Task
 from needle_parsl.plan.specs.stores import REGION, whole
 from needle_parsl.plan.stages import ALL
@@ -197,7 +196,7 @@ def _count(graph: Graph, region: str, stores: Mapping[str, Task]) -> Task:
     """Count in a binned region; a yield that the user states is that of the other events, hence their stores."""
     analysis = graph.analysis
     processes = tuple(analysis.model.processes)
-    varied = tuple(Density(name, nuisance, side) for name, nuisance, side, _ in analysis.varied(region))
+    varied = densities(analysis, region)
     read = [*processes, *(density.name for density in varied)]
     own = [stores[name] for name in stores if name.endswith(f"{REGION}{region}")]
     seen = f"{OBSERVED}{REGION}{region}" in stores

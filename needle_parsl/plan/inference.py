@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from needle_parsl.analysis import Analysis, Plane, Source, catalogue
-from needle_parsl.densities import Density, Shape
+from needle_parsl.densities import Cross, Density, Shape
 from needle_parsl.plan import specs, toys
 from needle_parsl.plan.builder import Graph
 from needle_parsl.plan.datasets import ASIMOV, Datasets, ReplicaSpec, ThrowerTasks
@@ -255,6 +256,7 @@ def model_of(analysis: Analysis, regions: tuple[str, ...] = (), dataset: str = A
         dataset=dataset,
         model=analysis.model.fitted(),
         shapes=learned_shapes(analysis, analysis.every_variation()),
+        crosses=learned_crosses(analysis),
         staterror=analysis.fit.staterror,
         simulation_error="report" if analysis.binned else analysis.fit.simulation_error,
         staterror_threshold=analysis.fit.staterror_threshold,
@@ -279,3 +281,15 @@ def learned_shapes(analysis: Analysis, varied: Sequence[tuple[str, str, str, Sou
         )
         for (name, nuisance), found in sides.items()
     )
+
+
+def learned_crosses(analysis: Analysis) -> tuple[Cross, ...]:
+    """List what pairs of nuisance parameters do together: each is read off the first joint variation that moves these alone."""
+    found: dict[tuple[str, str, str], Cross] = {}
+    for sample, joint in analysis.joint():
+        point = dict(joint.point())
+        for first, second in combinations(analysis.samples[sample].crossed(), 2):
+            if {*point} == {first, second}:
+                name, values = Density(sample, at=joint.point()).name, (point[first], point[second])
+                found.setdefault((sample, first, second), Cross(sample, first, second, name, values))
+    return tuple(found.values())

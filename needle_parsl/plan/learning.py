@@ -13,6 +13,7 @@ from needle_parsl.plan import inference, specs, training
 from needle_parsl.plan import search as searching
 from needle_parsl.plan.builder import Graph, share
 from needle_parsl.plan.datasets import ASIMOV, OBSERVED, REFERENCE, RegionEvents
+from needle_parsl.plan.sources import densities
 from needle_parsl.plan.specs import Share, Task
 
 MIXTURE = "mixture"
@@ -64,12 +65,17 @@ def _ratios(analysis: Analysis) -> list[specs.Ratio]:
         share(analysis, name) if several else Share(Density(name), None) for name in analysis.ratios.reference
     )
     targets = [name for name in dict.fromkeys(analysis.ratios.targets) if not analysis.reference_of(name)]
-    varied = [
-        specs.Ratio(Density(name, nuisance, side), (Share(Density(name), None),))
-        for name, nuisance, side, _ in analysis.varied()
-    ]
+    varied = [_varied(analysis, Density(name, nuisance, side)) for name, nuisance, side, _ in analysis.varied()]
+    varied += [_varied(analysis, Density(name, at=joint.point())) for name, joint in analysis.joint()]
     inputs = len(analysis.features.parameters)
     return [specs.Ratio(Density(name), reference, inputs) for name in targets] + varied
+
+
+def _varied(analysis: Analysis, density: Density) -> specs.Ratio:
+    """Give the ratio of a varied sample over its nominal one; what joint variations move is of their surrogate."""
+    crossed = analysis.samples[density.sample].crossed() if analysis.joint() else ()
+    own = crossed if density.nuisances().keys() <= {*crossed} else ()
+    return specs.Ratio(density, (Share(Density(density.sample), None),), surrogate=own)
 
 
 def _diagnose(graph: Graph, ratio: specs.Ratio, packs: list[Task], estimator: Task, stores: Mapping[str, Task]) -> Task:
@@ -107,8 +113,7 @@ def _evaluate(
     simulated = dataset != OBSERVED
     names = analysis.ratios.reference if dataset == REFERENCE else analysis.model.processes
     samples = tuple(graph.share(name) for name in names) if simulated else ()
-    variations = analysis.varied() if dataset == ASIMOV else []
-    varied = tuple(Density(name, nuisance, side) for name, nuisance, side, _ in variations)
+    varied = densities(analysis) if dataset == ASIMOV else ()
     ratios = estimating.of_model(analysis, estimators)
     normalised = estimating.multipliers(analysis) if dataset == ASIMOV else ()
     spec = specs.Evaluate(

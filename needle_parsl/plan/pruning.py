@@ -63,7 +63,11 @@ def judged(analysis: Analysis, effects: Mapping[str, VariationEffect]) -> list[V
         analysis: As the user wrote it.
         effects: By varied sample.
     """
-    pairs = dict.fromkeys((process, nuisance) for process, nuisance, _, _ in analysis.varied())
+    pairs = dict.fromkeys(
+        (process, nuisance)
+        for process, nuisance, _, _ in analysis.varied()
+        if nuisance not in analysis.samples[process].crossed()  # one network learns all of these
+    )
     found = [_verdict(analysis, effects, *pair) for pair in pairs] if not analysis.binned else []
     return [one for one in found if one is not None]
 

@@ -21,12 +21,20 @@ def sources(analysis: Analysis) -> dict[str, Sample | Data]:
     found: dict[str, Sample | Data] = {name: analysis.samples[name] for name in used}
     for name, nuisance, side, source in analysis.varied():
         found[Density(name, nuisance, side).name] = completed(analysis.samples[name], source)
+    for name, joint in analysis.joint():
+        found[Density(name, at=joint.point()).name] = completed(analysis.samples[name], joint)
     if data := analysis.data():
         found[OBSERVED] = data
     counted = _counted(analysis, found) | _stated(analysis)
     if analysis.binned:
         found = {name: found[name] for name in analysis.model.processes if analysis.samples[name].yield_ is not None}
     return found | counted
+
+
+def densities(analysis: Analysis, region: str | None = None) -> tuple[Density, ...]:
+    """List the varied samples of a region; left out, of the unbinned one that the analysis is of."""
+    alone = [Density(name, nuisance, side) for name, nuisance, side, _ in analysis.varied(region)]
+    return (*alone, *(Density(name, at=joint.point()) for name, joint in analysis.joint()))
 
 
 def _counted(analysis: Analysis, found: Mapping[str, Sample | Data]) -> dict[str, Sample | Data]:
@@ -37,6 +45,10 @@ def _counted(analysis: Analysis, found: Mapping[str, Sample | Data]) -> dict[str
         for name, nuisance, side, source in analysis.varied(region):
             varied = f"{Density(name, nuisance, side).name}{REGION}{region}"
             counted[varied] = completed(analysis.samples[name], source)
+        for name, joint in analysis.joint():
+            counted[f"{Density(name, at=joint.point()).name}{REGION}{region}"] = completed(
+                analysis.samples[name], joint
+            )
         if data := analysis.data(region):
             counted[f"{OBSERVED}{REGION}{region}"] = data
     return counted

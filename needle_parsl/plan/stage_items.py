@@ -11,6 +11,7 @@ from typing import Any
 from needle_parsl import addresses
 from needle_parsl.analysis import Analysis, OwnStage
 from needle_parsl.analysis.tables.stages import LISTS, MADE
+from needle_parsl.densities import Density
 from needle_parsl.plan.builder import Item
 from needle_parsl.plan.keys import digest
 from needle_parsl.plan.specs import File
@@ -42,9 +43,12 @@ def _members(
             text for name in wanted for text in analysis.samples[name].files if not text.startswith(MADE)
         )
         return dict.fromkeys(chain.from_iterable(files[text] for text in patterns))
+    together = [Density(sample, at=one.point()) for sample, one in analysis.joint()]
     varied = [f"{nuisance}.{side}" for _, nuisance, side, _ in analysis.varied()]
+    varied += [density.variation for density in together]
     ratios = [name for name in analysis.ratios.targets if not analysis.reference_of(name)]
     ratios += [f"{sample}.{nuisance}.{side}" for sample, nuisance, side, _ in analysis.varied()]
+    ratios += [density.name for density in together]
     lists: dict[str, Iterable[Any]] = {
         "samples": analysis.samples,
         "variations": dict.fromkeys(["nominal", *varied]),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from needle_parsl.analysis import Analysis, OwnStage
 from needle_parsl.analysis.tables.stages import EVENTS, MADE, made_by
+from needle_parsl.densities import Density
 from needle_parsl.errors import closest
 from needle_parsl.plan.stages import STAGES
 
@@ -177,6 +178,9 @@ def made_for(analysis: Analysis) -> list[tuple[str, str, str, str]]:
             for side, source in (("up", variation.up), ("down", variation.down)):
                 place, varied = f"samples.{name}.variations.{nuisance}.{side}.files", f"{nuisance}.{side}"
                 found += [(place, text, name, varied) for text in (source.files if source else ())]
+        for number, joint in enumerate(sample.joint):
+            place, varied = f"samples.{name}.joint[{number}].files", Density(name, at=joint.point()).variation
+            found += [(place, text, name, varied) for text in joint.files]
     if data := analysis.data():
         found += [("fit.data", text, "observed", "nominal") for text in data.files]
     return [one for one in found if one[1].startswith(MADE)]

@@ -18,7 +18,7 @@ from needle_parsl.plan.specs import Task
 def of_ratios(
     graph: Graph,
     ratios: Sequence[specs.Ratio],
-    members: Callable[[specs.Ratio | specs.Classes], Sequence[specs.MemberSpec]],
+    members: Callable[[Subject], Sequence[specs.MemberSpec]],
     stores: Mapping[str, Task],
     folder: str = "",
 ) -> dict[str, list[Task]]:
@@ -41,22 +41,24 @@ def of_ratios(
     return found
 
 
-Subject = specs.Ratio | specs.Classes
+Subject = specs.Ratio | specs.Classes | specs.Surrogate
 """What a network learns."""
 
 
 def subjects(graph: Graph, ratios: Sequence[specs.Ratio]) -> list[tuple[Subject, list[specs.Ratio]]]:
-    """List what is learned, each with the ratios that it gives: a ratio, all nominal ones, or all variations of a process."""
+    """List what is learned, each with the ratios that it gives: a ratio, all nominal ones, all variations of a process, or a surrogate's."""
+    alone = [ratio for ratio in ratios if not ratio.surrogate]
+    together = [(surrogate(own), own) for own in families([ratio for ratio in ratios if ratio.surrogate])]
     if not catalogue.loss(graph.analysis.training.loss).classes:
-        return [(ratio, [ratio]) for ratio in ratios]
-    return [(classes(own), own) for own in families(ratios)]
+        return [*((ratio, [ratio]) for ratio in alone), *together]
+    return [*((classes(own), own) for own in families(alone)), *together]
 
 
 def families(ratios: Sequence[specs.Ratio]) -> list[list[specs.Ratio]]:
     """Group ratios that one network can give: the nominal ones, and the variations of each process."""
     groups: dict[str, list[specs.Ratio]] = {}
     for ratio in ratios:
-        groups.setdefault(ratio.numerator.sample if ratio.numerator.nuisance else "", []).append(ratio)
+        groups.setdefault(ratio.varied, []).append(ratio)
     return list(groups.values())
 
 
@@ -66,7 +68,13 @@ def classes(ratios: Sequence[specs.Ratio]) -> specs.Classes:
     return specs.Classes(tuple(dict.fromkeys([*below, *(ratio.numerator for ratio in ratios)])))
 
 
-def members(graph: Graph, ratio: specs.Ratio | specs.Classes) -> list[specs.MemberSpec]:
+def surrogate(ratios: Sequence[specs.Ratio]) -> specs.Surrogate:
+    """Give the surrogate from which ratios come."""
+    points = tuple(ratio.numerator for ratio in ratios)
+    return specs.Surrogate(points[0].sample, ratios[0].surrogate, points)
+
+
+def members(graph: Graph, ratio: Subject) -> list[specs.MemberSpec]:
     """List the networks of a ratio."""
     training, taken, tried = graph.analysis.training, _taken(graph), replicas(graph, ratio)
     own = entered(graph, ratio.name)
@@ -88,12 +96,11 @@ def _taken(graph: Graph) -> int:
     return graph.analysis.search.taken() if graph.analysis.search else 1
 
 
-def replicas(graph: Graph, ratio: specs.Ratio | specs.Classes) -> list[tuple[int, int]]:
+def replicas(graph: Graph, ratio: Subject) -> list[tuple[int, int]]:
     """List member and fold of the networks that a search trains of each trial, among those of the same settings; none of what it does not train."""
     search, training = graph.analysis.search, graph.analysis.training
-    varied = ratio.varied if isinstance(ratio, specs.Classes) else ratio.numerator.nuisance
     left_out = bool(search and search.ratios) and ratio.name not in (search.ratios if search else ())
-    if search is None or varied or left_out:
+    if search is None or ratio.varied or left_out:
         return []
     return list(product(range(training.count() // search.taken()), range(training.folds or 1)))[: search.replicas]
 
@@ -146,7 +153,7 @@ def _alike(training: Training, members: Sequence[specs.MemberSpec]) -> list[tupl
 
 def packs(
     graph: Graph,
-    ratio: specs.Ratio | specs.Classes,
+    ratio: Subject,
     members: Sequence[specs.MemberSpec],
     stores: Mapping[str, Task],
     folder: str = "",
@@ -206,7 +213,7 @@ def _packed(
 
 def searched(graph: Graph, ratio: Subject) -> str:
     """Name the search whose settings a ratio takes; empty for none."""
-    sample = ratio.varied or ratio.name if isinstance(ratio, specs.Classes) else ratio.numerator.sample
+    sample = ratio.varied or ratio.name
     return graph.searched.get(sample, graph.searched.get("", ""))
 
 
@@ -220,6 +227,8 @@ def trained_from(graph: Graph, ratio: Subject, splitting: specs.Splitting, table
         table: `[training]` as it is for them.
     """
     alone = replace(table, members=1, initial="")
+    if isinstance(ratio, specs.Surrogate):  # its network is not what others are
+        alone, table = alone.perceptron(), replace(table, initial="")
     if not _suits(graph, catalogue.loss(alone.loss), ratio):
         alone = replace(alone, loss=catalogue.TWO_CLASSES)
     yields = (
@@ -252,7 +261,7 @@ def _by_name(said: Mapping[str, str] | str, names: Sequence[str]) -> Mapping[str
     return dict.fromkeys(names, said) if isinstance(said, str) else said
 
 
-def _suits(graph: Graph, loss: catalogue.Loss, ratio: specs.Ratio | specs.Classes) -> bool:
+def _suits(graph: Graph, loss: catalogue.Loss, ratio: Subject) -> bool:
     """Whether a loss can learn a ratio; variations mostly have but labels of two classes."""
     if loss.classes:
         return isinstance(ratio, specs.Classes)

@@ -69,6 +69,7 @@ def compose(root: str, task: Task, *_before: Record) -> Record:
             shapes=spec.shapes,
             interpolations=interpolations,
             covariance=joined,
+            crosses=spec.crosses,
         )
         pseudomodel.write(out.path, model)
     return out.record(root)

@@ -50,7 +50,7 @@ def validation(root: str, task: Task, *_before: Record) -> Record:
                 insist_on_disjoint(process, [*unbinned, (name, inputs.inside(root, f"{process}{REGION}{name}", edges))])
         found = analyses.validate(
             inputs.likelihood(root, fit),
-            Builder.of(fit.model, fit.shapes),
+            Builder.of(fit.model, fit.shapes, fit.crosses),
             [inputs.counts_of(root, name) for name, _ in spec.bins],
             dataset=fit.dataset,
         )

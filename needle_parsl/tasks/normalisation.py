@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 
 import numpy as np
 
@@ -47,7 +46,7 @@ def made(root: str, spec: specs.Combine, pack: Pack, resampled: int | None = Non
     kind = spec.normalise if spec.normalise in ("reference", "none") else "none"
     combine = refs.located(spec.combine, spec.code.source, spec.code.path) if spec.code else spec.combine
     how = composing.How(combine, spec.quorum, spec.calibration, kind, crossed)
-    pack = packs.headed(pack, partial(inputs.head, root, spec.ratio))
+    pack = inputs.headed(root, spec.ratio, pack)
     calibrated = spec.calibration != catalogue.NO_CALIBRATION
     needed = catalogue.combiner(spec.combine).fitted or calibrated or kind == "reference"
     if not needed:
@@ -74,13 +73,14 @@ def normalised(
         resampled: Salt of the Poisson weights of a replica.
     """
     simulation, first = simulated(root, spec, resampled), spec.ratios[0].ratio
-    if not first.numerator.nuisance:
+    if not first.varied:
         shares = {density.name: expected for density, expected in inputs.shares(root, first.denominator)}
         return yield_scales.processes(simulation, raw, shares, shared=spec.shared)
     joined, place = simulation.joined(), simulation.processes.index(first.numerator.sample)
     weight = nominal.weight[place] if nominal else joined.weight * (simulation.labels() == place)
     own = {one.ratio.name: _events(root, spec, one.ratio.numerator.name, resampled) for one in spec.ratios}
-    return yield_scales.variations(joined, weight, own, simulation.events[place], raw)
+    together = tuple(one.ratio.name for one in spec.ratios if one.ratio.surrogate)
+    return yield_scales.variations(joined, weight, own, simulation.events[place], raw, together)
 
 
 def simulated(root: str, spec: specs.Normalise, resampled: int | None = None) -> Simulated:

@@ -10,7 +10,7 @@ from pathlib import Path
 from needle_parsl import files, initial_weights, plan, rundir
 from needle_parsl.analysis import Training, applied, recommended
 from needle_parsl.analysis.space import Value
-from needle_parsl.nsbi.training import packs
+from needle_parsl.nsbi.training import packs, quadratic
 from needle_parsl.nsbi.training import train as engine
 from needle_parsl.nsbi.training.embeddings import Shelf
 from needle_parsl.nsbi.training.members import Member, Settings
@@ -71,12 +71,16 @@ def prepare(
     if settings:
         own = replace(spec.training, epochs=lengths[-1]) if lengths else spec.training
         spec = replace(spec, training=applied.apply(own, settings))
+    if isinstance(spec.ratio, specs.Surrogate):
+        spec = replace(spec, training=spec.training.perceptron())
     jets = events.transform.particles
     source = (code.source, code.path) if code else ("", "")
     table, ends = _suited(spec, list(events.counts().values()))
     ends = lengths if lengths and ends else ends
     classes = [density.name for density in spec.ratio.samples] if isinstance(spec.ratio, specs.Classes) else []
     made = Settings.of(table, events.features, jets.outputs if jets else 0, *source, classes, ends)
+    if isinstance(spec.ratio, specs.Surrogate):
+        made = replace(made, shape=quadratic.shape(made.shape, len(spec.ratio.nuisances)))
     if spec.initial:
         made = replace(made, initial=initial_weights.read(spec.initial))
     if spec.yields:
@@ -93,10 +97,9 @@ def prepare(
 
 def _suited(spec: specs.Train, counts: list[int]) -> tuple[Training, tuple[int, ...]]:
     """Complete `[training]` for the events that there are."""
-    varied = spec.ratio.varied if isinstance(spec.ratio, specs.Classes) else spec.ratio.numerator.nuisance
     folds, crossed = spec.training.folds or 1, bool(spec.splitting.folds)
     part = (1 - 1 / folds if folds > 1 else 1.0) * (1.0 if crossed else 1 - spec.training.validation)
-    return recommended.suited(spec.training, counts, varied=bool(varied), part=part, crossed=crossed)
+    return recommended.suited(spec.training, counts, varied=bool(spec.ratio.varied), part=part, crossed=crossed)
 
 
 def _member(spec: specs.Train, member: specs.MemberSpec, own: float, said: str) -> Member:

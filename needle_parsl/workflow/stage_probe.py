@@ -193,7 +193,12 @@ def with_made(loaded: Loaded, root: Path, made: Mapping[str, list[str]]) -> Load
                 if source is not None
             }
             variations[nuisance] = replace(own, up=sides.get("up"), down=sides.get("down"))
-        samples[name] = replace(sample, files=files(f"samples.{name}.files", sample.files), variations=variations)
+        joint = tuple(
+            replace(one, files=files(f"samples.{name}.joint[{number}].files", one.files))
+            for number, one in enumerate(sample.joint)
+        )
+        own_files = files(f"samples.{name}.files", sample.files)
+        samples[name] = replace(sample, files=own_files, variations=variations, joint=joint)
     fit = analysis.fit
     if data := analysis.data():
         fit = replace(fit, data=replace(data, files=files("fit.data", data.files)))

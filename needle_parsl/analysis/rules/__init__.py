@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from needle_parsl.analysis.rules import data, fits, limits, model, regions, search, simulated, stages, toys, training
+from needle_parsl.analysis.rules import (
+    data,
+    fits,
+    joint,
+    limits,
+    model,
+    regions,
+    search,
+    simulated,
+    stages,
+    toys,
+    training,
+)
 from needle_parsl.analysis.rules.data import OBSERVED
 
 if TYPE_CHECKING:
@@ -22,7 +34,7 @@ def check(analysis: Analysis, complain: Complain) -> None:
         complain: Called with key and message for each mistake.
     """
     learned = [] if analysis.stages_alone else [data, training]
-    fitted = [] if analysis.stages_alone or analysis.unfitted else [model, simulated, fits, toys]
+    fitted = [] if analysis.stages_alone or analysis.unfitted else [model, joint, simulated, fits, toys]
     for part in (*learned, *fitted, stages, limits):
         part.check(analysis, complain)
     if analysis.stages_alone:

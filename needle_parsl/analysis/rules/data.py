@@ -200,10 +200,11 @@ def _variation(analysis: Analysis, variation: Variation, key: str, complain: Com
         complain(f"{key}.one_sided", "has no meaning where up and down are both given")
     for side, source in (("up", variation.up), ("down", variation.down)):
         if source is not None:
-            _varied(analysis, source, f"{key}.{side}", complain)
+            varied(analysis, source, f"{key}.{side}", complain)
 
 
-def _varied(analysis: Analysis, source: Source, key: str, complain: Complain) -> None:
+def varied(analysis: Analysis, source: Source, key: str, complain: Complain) -> None:
+    """Check where a varied sample's events come from."""
     if source.files and source.generate:
         complain(key, "has both files and generate; leave one of them out")
     if not (source.files or source.generate or source.weight != ""):

@@ -55,6 +55,11 @@ def _table(analysis: Analysis, table: str, complain: Complain) -> None:
     elif "." not in name:
         known_as(name, catalogue.NETWORKS, "network", key, complain)
     network = catalogue.network(name)
+    if network.surrogate:
+        complain(
+            key,
+            f'"{name}" is for joint variations of a sample, for which needle takes it by itself; choose another network',
+        )
     if network.densities and analysis.training.dropout:
         complain(f"{table}.dropout", "has no meaning for a flow, whose layers cannot be left out; leave the key out")
     if network.particles and not analysis.features.particles:
@@ -160,7 +165,11 @@ def _ratios(analysis: Analysis, complain: Complain) -> None:
         for name in names:
             known_as(name, analysis.samples, "sample", f"ratios.{part}", complain)
     learned = [name for name in analysis.ratios.targets if not analysis.reference_of(name)]
-    learned += [f"{name}.{nuisance}.{side}" for name, nuisance, side, _ in analysis.varied()]
+    learned += [
+        f"{name}.{nuisance}.{side}"
+        for name, nuisance, side, _ in analysis.varied()
+        if nuisance not in analysis.samples[name].crossed()
+    ]
     for name, text in analysis.ratios.joint.items():
         known_as(name, learned, "ratio that is learned", f"ratios.joint.{name}", complain)
         parsed(text, f"ratios.joint.{name}", complain)

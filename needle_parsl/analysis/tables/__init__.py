@@ -8,6 +8,7 @@ from needle_parsl.analysis.tables.data import (
     Computed,
     Data,
     Features,
+    JointVariation,
     Particles,
     Ratios,
     Sample,
@@ -60,6 +61,7 @@ __all__ = [
     "Fit",
     "Grid",
     "Intervals",
+    "JointVariation",
     "MemberSettings",
     "Model",
     "Morphing",
@@ -231,6 +233,16 @@ class Analysis:
         """
         where = self.region if region is None else region
         return [one for one in self.every_variation() if self.model.nuisances[one[1]].acts(where)]
+
+    def joint(self) -> list[tuple[str, JointVariation]]:
+        """List the samples with several nuisance parameters moved at once that the model uses, as (sample, variation)."""
+        return [
+            (sample, variation)
+            for sample in self.model.processes
+            if sample in self.samples  # a faulty analysis is asked, too
+            for variation in self.samples[sample].joint
+            if set(variation.at) <= set(self.model.nuisances)
+        ]
 
     @property
     def offset(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from needle_parsl.reading import within
+from needle_parsl.reading import LATER, within
 
 FRACTIONS = (0.60, 0.15, 0.25)
 """For training, combination and tests, where events are divided by purpose."""
@@ -104,6 +104,19 @@ class Variation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class JointVariation(Source):
+    """`[[samples.NAME.joint]]`: a sample with several systematic effects at once."""
+
+    at: dict[str, float]
+    """The nuisance parameters that are moved, with their values; the others are nominal. Unit: standard deviations.
+    Example: `{ jes = 1.0, met = 1.0 }`."""
+
+    def point(self) -> tuple[tuple[str, float], ...]:
+        """Give the nuisance parameters that are moved, by name, with their values."""
+        return tuple(sorted((name, value) for name, value in self.at.items() if value))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """`[samples.NAME]`: simulated events of one process."""
 
@@ -125,6 +138,14 @@ class Sample:
     """What to do with a file that is damaged or whose content is refused; `skip` leaves it out, and the report says so."""
     variations: dict[str, Variation] = field(default_factory=dict)
     """Systematic variations, by nuisance parameter."""
+    joint: tuple[JointVariation, ...] = field(default=(), metadata=LATER)
+    """Variations with several nuisance parameters moved at once: one network then learns what all of these do, also together
+    (docs/statistics.md)."""
+
+    def crossed(self) -> tuple[str, ...]:
+        """Name the nuisance parameters that joint variations move, in the order of the variations."""
+        moved = {name for one in self.joint for name, _ in one.point()}
+        return tuple(name for name in self.variations if name in moved)
 
 
 @dataclass(frozen=True, kw_only=True)

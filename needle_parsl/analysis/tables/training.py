@@ -172,6 +172,10 @@ class Training:
         """Whether only a trial tells which engine trains the network: something is the user's, or stays still in part."""
         return bool(self.own_code() or self.frozen)
 
+    def perceptron(self) -> Training:
+        """Train needle's perceptron alike."""
+        return replace(self, network="mlp", output="logit", batch="tuple", frozen=(), trainer={})
+
     def own_networks(self) -> tuple[str, ...]:
         """List the networks that are the user's."""
         names = dict.fromkeys(table.architecture()[0] for _, table in self.each())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -103,7 +103,12 @@ def processes(
 
 
 def variations(
-    joined: Events, weight: Floats, own: Mapping[str, Events], nominal: Events, raw: Mapping[str, Estimator]
+    joined: Events,
+    weight: Floats,
+    own: Mapping[str, Events],
+    nominal: Events,
+    raw: Mapping[str, Estimator],
+    together: Sequence[str] = (),
 ) -> YieldScales:
     """Normalise the variations of a process: a slope for each, and a centre over all events, each as far as it is of this process.
 
@@ -113,6 +118,7 @@ def variations(
         own: Events of each variation.
         nominal: Nominal events of the process.
         raw: The ratios over the nominal sample, not normalised, by variation.
+        together: Variations that have one slope, since one network gives them, and stay a quadratic form.
 
     Raises:
         TaskError: It cannot be found.
@@ -121,7 +127,9 @@ def variations(
     every = classes.joined()
     log_ratio = np.array([np.zeros(len(every)), *(estimator.of(every) for estimator in raw.values())])
     _finite(log_ratio, classes.processes)
-    found = offsets.fit(offsets.Labelled(log_ratio, classes.labels(), every.weight, every.id), [-1, *range(len(raw))])
+    groups = [together[0] if name in together else name for name in raw]
+    slopes = [[*dict.fromkeys(groups)].index(group) for group in groups]
+    found = offsets.fit(offsets.Labelled(log_ratio, classes.labels(), every.weight, every.id), [-1, *slopes])
     scales = {}
     for place, (name, estimator) in enumerate(raw.items(), 1):
         slope = float(found.slope[place])

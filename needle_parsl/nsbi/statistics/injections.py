@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl import salts
+from needle_parsl.densities import Density
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data import hashing
 from needle_parsl.nsbi.statistics.dataset import Dataset, at
@@ -62,6 +63,31 @@ def variations(
             if all(name in varied for name in names):
                 moved = {process: varied[name] for process, name in zip(processes, names, strict=True)}
                 found.append(_fitted(f"{nuisance}.{side}", build, simulation, moved, {nuisance: true}))
+    return found
+
+
+def together(
+    build: Build,
+    simulation: Dataset,
+    varied: Mapping[str, Dataset],
+    nuisances: Mapping[str, Sequence[str]],
+    points: Sequence[Density],
+) -> list[Injection]:
+    """Fit data made of samples in which several nuisance parameters are moved at once, as far as all that they move was simulated so.
+
+    Args:
+        build: See `variations`, as for all others.
+        simulation: All simulated events.
+        varied: Events of the samples, by name.
+        nuisances: By nuisance parameter, the processes whose shape it varies.
+        points: The samples.
+    """
+    found = []
+    for values in dict.fromkeys(density.at for density in points):
+        own = {density.sample: varied[density.name] for density in points if density.at == values}
+        if own.keys() == {process for name, _ in values for process in nuisances[name]}:
+            name = next(density.variation for density in points if density.at == values)
+            found.append(_fitted(name, build, simulation, own, dict(values)))
     return found
 
 
@@ -209,6 +235,7 @@ def inject(
     simulation: Dataset,
     varied: Mapping[str, Dataset],
     nuisances: Mapping[str, Sequence[str]],
+    points_together: Sequence[Density],
     poi: str,
     salt: int,
     *,
@@ -223,6 +250,7 @@ def inject(
         simulation: All simulated events, with ratios that are normalised at the yields.
         varied: See `variations`.
         nuisances: Likewise.
+        points_together: See `together`.
         poi: The parameter of interest.
         salt: Of halves and toys.
         normalisation: How ratios were normalised, by group.
@@ -233,7 +261,10 @@ def inject(
         points=tuple(points),
         yields=simulation.priors,
         normalisation=normalisation,
-        variations=tuple(variations(build, simulation, varied, nuisances)),
+        variations=(
+            *variations(build, simulation, varied, nuisances),
+            *together(build, simulation, varied, nuisances, points_together),
+        ),
         signals=tuple(signals(build, simulation, poi)),
         halves=tuple(halves(build, simulation, salt)),
         toys=scatter(build, simulation, poi, salt),

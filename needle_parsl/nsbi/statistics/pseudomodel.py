@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from needle_parsl import __version__
-from needle_parsl.densities import Shape
+from needle_parsl.densities import Cross, Shape
 from needle_parsl.errors import InputError, closest
 from needle_parsl.nsbi.data import hdf5
 from needle_parsl.nsbi.estimators import files, joint
@@ -48,6 +48,8 @@ class PseudoModel:
     """By nuisance."""
     covariance: joint.Covariance | None = None
     """Of the weights of all wifi ratios."""
+    crosses: tuple[Cross, ...] = ()
+    """Which ratios say how it responds to two nuisances together."""
 
     def log_ratio(self, events: npt.ArrayLike | Columns, names: Sequence[str] | None = None) -> dict[str, Floats]:
         """Evaluate ln r_j of each process: shape (N,).
@@ -79,7 +81,9 @@ class PseudoModel:
         nuisances: Mapping[str, float],
         names: Sequence[str] | None = None,
     ) -> Floats:
-        """Evaluate prod_k g_jk(x, alpha_k) of a process, shape (N,); a nuisance that is not named is 0.
+        """Evaluate prod_k g_jk(x, alpha_k), times exp(c_jkl(x) alpha_k alpha_l) where that is known, of a process, shape (N,).
+
+        A nuisance that is not named is 0.
 
         Args:
             process: j.
@@ -96,15 +100,18 @@ class PseudoModel:
         ):
             if name not in known:
                 raise InputError(f'"{name}" is no {kind} of the model{closest(name, known)}')
-        x, product = self.arranged(events, names), None
+        x, alpha = self.arranged(events, names), {name: float(value) for name, value in nuisances.items() if value}
+        product, sides = np.ones(len(x)), {}
         for shape in self.shapes:
-            if shape.process == process and nuisances.get(shape.nuisance):
+            if shape.process == process and shape.nuisance in alpha:
                 values = {side: self.ratios[side].log_ratio(x) for side in (shape.up, shape.down) if side}
-                up, down = (side[None] for side in shape.sides(values))
+                up, down = sides[shape.nuisance] = shape.sides(values)
                 curve = INTERPOLATIONS[self.interpolations[shape.nuisance]]
-                g = curve(np.array([[float(nuisances[shape.nuisance])]]), up, down).value[0]
-                product = g if product is None else product * g
-        return np.ones(len(x)) if product is None else product
+                product *= curve(np.array([[alpha[shape.nuisance]]]), up[None], down[None]).value[0]
+        for cross in (one for one in self.crosses if one.process == process and {one.first, one.second} <= set(alpha)):
+            term = cross.term(self.ratios[cross.ratio].log_ratio(x), sides[cross.first], sides[cross.second])
+            product *= np.exp(term * alpha[cross.first] * alpha[cross.second])
+        return product
 
     def arranged(self, events: npt.ArrayLike | Columns, names: Sequence[str] | None = None) -> npt.NDArray[np.float32]:
         """Make an array of features; what does not fit is refused by name."""
@@ -146,6 +153,7 @@ def write(path: Path, model: PseudoModel) -> None:
     """Write a pseudo-model."""
     with h5py.File(path, "w") as file:
         facts = {"processes": model.processes, "shapes": [asdict(shape) for shape in model.shapes]}
+        facts |= {"crosses": [asdict(cross) for cross in model.crosses]} if model.crosses else {}
         file.attrs["model"] = json.dumps({**facts, "interpolations": dict(model.interpolations)})
         file.attrs["name"], file.attrs["needle"] = model.name, __version__
         file.attrs["features"], file.attrs["units"] = json.dumps(model.features), json.dumps(dict(model.units))
@@ -168,4 +176,5 @@ def read(path: Path | str) -> PseudoModel:
             shapes=tuple(Shape(**shape) for shape in facts["shapes"]),
             interpolations=facts["interpolations"],
             covariance=joint.take(file["covariance"]) if "covariance" in file else None,
+            crosses=tuple(Cross(**{**cross, "at": tuple(cross["at"])}) for cross in facts.get("crosses", ())),
         )

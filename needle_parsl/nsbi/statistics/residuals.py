@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logit, softmax
 
-from needle_parsl.densities import Shape
+from needle_parsl.densities import Cross, Shape
 from needle_parsl.nsbi.estimators.results import RatioDiagnostics
 from needle_parsl.nsbi.statistics import network_error
 from needle_parsl.nsbi.statistics.dataset import Dataset
@@ -228,6 +228,7 @@ def measure(
     *,
     poi: str,
     shapes: Sequence[Shape],
+    crosses: Sequence[Cross] = (),
     features: Sequence[str],
     against: Mapping[str, Sequence[str]],
     weighted: bool = False,
@@ -241,6 +242,7 @@ def measure(
         diagnostics: By ratio.
         poi: The parameter of interest.
         shapes: The learned responses.
+        crosses: Those to two nuisance parameters together.
         features: Names of the columns of `simulation.x`.
         against: By process, the samples against which its ratio is learned.
         weighted: Whether ensemble weights are fitted.
@@ -249,12 +251,13 @@ def measure(
     some = _some(simulation)
     columns = dict(zip(features, some.x.T, strict=False))
     found: dict[str, list[list[ResidualShift]]] = {name: [] for name in diagnostics}
-    for point, names in _points(build, some, poi, shapes):
+    for point, names in _points(build, some, poi, shapes, crosses):
         for name, psi in names.items():
             if name in diagnostics and name in some.ratios:
                 made = corrections(diagnostics[name], columns, some.ratios[name])
                 found[name].append([_shift(name, point, correction, psi()) for correction in made])
     varied = {name: (shape.process,) for shape in shapes for name in (shape.up, shape.down) if name}
+    varied |= {cross.ratio: (cross.process,) for cross in crosses}
     return Residuals(
         parameter=poi,
         shifts=tuple(max(same, key=_size) for sets in found.values() for same in zip(*sets, strict=True)),
@@ -271,7 +274,7 @@ def _some(simulation: Dataset) -> Dataset:
 
 
 def _points(
-    build: Build, some: Dataset, poi: str, shapes: Sequence[Shape]
+    build: Build, some: Dataset, poi: str, shapes: Sequence[Shape], crosses: Sequence[Cross] = ()
 ) -> Iterator[tuple[TruthPoint, dict[str, Callable[[], Floats]]]]:
     """Give data of several truths, each with the ratios that are looked at there and their psi."""
     nominal = TruthPoint.of(build, some, poi, {})
@@ -291,6 +294,10 @@ def _points(
             if names:
                 point = TruthPoint.of(build, some, poi, {nuisance: rates.out(nuisance, side)})
                 yield point, {name: partial(point.varied, process) for name, process in names.items()}
+    for cross in crosses:
+        values = zip((cross.first, cross.second), cross.at, strict=True)
+        point = TruthPoint.of(build, some, poi, {name: rates.out(name, value) for name, value in values})
+        yield point, {cross.ratio: partial(point.varied, cross.process)}
 
 
 def _shift(ratio: str, point: TruthPoint, correction: Correction, psi: Floats) -> ResidualShift:

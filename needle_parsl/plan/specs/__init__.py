@@ -43,6 +43,7 @@ from needle_parsl.plan.specs.networks import (
     Normalise,
     Ratio,
     Splitting,
+    Surrogate,
     Train,
 )
 from needle_parsl.plan.specs.own_stages import Before, NetworksSection, Outputs, OwnCall, OwnMerge, StagesReport
@@ -245,6 +246,7 @@ __all__ = [
     "Splitting",
     "StagesReport",
     "Suggest",
+    "Surrogate",
     "Task",
     "Thrower",
     "ToysSpec",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from needle_parsl.analysis import Model, MorphingBasis, Plane, Scan
-from needle_parsl.densities import Density, Shape
+from needle_parsl.densities import Cross, Density, Shape
 from needle_parsl.plan.keys import IF_SAID
 from needle_parsl.plan.specs.networks import Combine, Normalise, Splitting
 from needle_parsl.plan.specs.stores import Physics, Share
@@ -100,6 +100,8 @@ class FitSpec:
     """`asimov`, or `observed`."""
     model: Model
     shapes: tuple[Shape, ...]
+    crosses: tuple[Cross, ...] = field(default=(), metadata=IF_SAID)
+    """What pairs of nuisance parameters do together."""
     minos: tuple[str, ...] = ()
     """Parameters that get a MINOS interval."""
     staterror: bool | str = True

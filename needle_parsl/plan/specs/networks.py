@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from needle_parsl.analysis import Training
-from needle_parsl.densities import Density, Shape
+from needle_parsl.densities import Cross, Density, Shape
 from needle_parsl.nsbi.transforms.wanted import Wanted
 from needle_parsl.plan.keys import IF_SAID, NOT_IN_KEY
 from needle_parsl.plan.specs.stores import Physics, Share
@@ -19,11 +19,23 @@ class Ratio:
     denominator: tuple[Share, ...]
     parameters: int = 0
     """How many of the numerator's columns, the last ones, are drawn for the denominator's events."""
+    surrogate: tuple[str, ...] = field(default=(), metadata=IF_SAID)
+    """The nuisance parameters of the surrogate that gives it; none for a ratio with networks of its own, or of many classes."""
 
     @property
     def name(self) -> str:
         """A ratio is called after its numerator."""
         return self.numerator.name
+
+    @property
+    def varied(self) -> str:
+        """The process whose variation the numerator is; empty for a nominal sample."""
+        return self.numerator.sample if self.numerator.variation else ""
+
+    def nu(self) -> tuple[float, ...]:
+        """Give the values of the surrogate's nuisance parameters."""
+        moved = self.numerator.nuisances()
+        return tuple(moved.get(name, 0.0) for name in self.surrogate)
 
     def densities(self) -> tuple[Density, ...]:
         """List what its events are drawn from."""
@@ -39,7 +51,7 @@ class Classes:
     @property
     def varied(self) -> str:
         """The process whose variations they are; empty for nominal samples."""
-        return self.samples[0].sample if any(density.nuisance for density in self.samples) else ""
+        return self.samples[0].sample if any(density.variation for density in self.samples) else ""
 
     @property
     def name(self) -> str:
@@ -49,6 +61,30 @@ class Classes:
     def densities(self) -> tuple[Density, ...]:
         """List what its events are drawn from."""
         return self.samples
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """The responses of a process to several nuisance parameters and to all of them together, learned by networks that see these."""
+
+    sample: str
+    nuisances: tuple[str, ...]
+    points: tuple[Density, ...]
+    """Varied samples: of one nuisance parameter, or of several at once."""
+
+    @property
+    def varied(self) -> str:
+        """The process whose variations they are."""
+        return self.sample
+
+    @property
+    def name(self) -> str:
+        """What its packs are called; no sample can have this name."""
+        return f"@{self.sample}.surrogate"
+
+    def densities(self) -> tuple[Density, ...]:
+        """List what its events are drawn from; the nominal sample is the last one."""
+        return (*self.points, Density(self.sample))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +134,7 @@ class InitialSpec:
 class Train:
     """Train the members of one pack."""
 
-    ratio: Ratio | Classes
+    ratio: Ratio | Classes | Surrogate
     splitting: Splitting
     training: Training
     """With `members` set to 1, since the number of the others changes nothing here."""
@@ -182,6 +218,7 @@ class Compose:
     interpolations: tuple[tuple[str, str], ...]
     """By nuisance."""
     covariance: bool
+    crosses: tuple[Cross, ...] = field(default=(), metadata=IF_SAID)
 
 
 @dataclass(frozen=True)

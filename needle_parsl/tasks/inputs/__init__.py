@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from needle_parsl.tasks.inputs.ratios import (
         both,
         exact_log_ratio,
-        head,
+        headed,
         kept_training_events,
         log_density,
         pair,
@@ -84,7 +84,7 @@ __all__ = [
     "first",
     "fitted",
     "fractions",
-    "head",
+    "headed",
     "inside",
     "joint",
     "kept_training_events",
@@ -157,7 +157,7 @@ _MODULES = {
     "ratios": (
         "both",
         "exact_log_ratio",
-        "head",
+        "headed",
         "kept_training_events",
         "log_density",
         "pair",

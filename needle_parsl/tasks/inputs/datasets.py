@@ -196,7 +196,7 @@ def likelihood(root: str, spec: specs.FitSpec) -> Likelihood:
 
 def likelihood_of_all(spec: specs.FitSpec, events: Mapping[str, Pair], regions: Sequence[Counts] = ()) -> Likelihood:
     """Build the likelihood of the events of all unbinned regions that are in memory, and of counts in binned regions."""
-    made = Builder.of(spec.model, spec.shapes)
+    made = Builder.of(spec.model, spec.shapes, spec.crosses)
     return made.joint(events, regions) if events else made.counting(regions)
 
 

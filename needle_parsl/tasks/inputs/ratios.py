@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from needle_parsl import refs, salts
 from needle_parsl.analysis import catalogue
@@ -16,8 +17,9 @@ from needle_parsl.nsbi.estimators.exact import guarded, log_mixture
 from needle_parsl.nsbi.estimators.joint import Role
 from needle_parsl.nsbi.physics import LogDensity
 from needle_parsl.nsbi.statistics.dataset import Dataset, Floats
-from needle_parsl.nsbi.training import heads
+from needle_parsl.nsbi.training import heads, packs, quadratic
 from needle_parsl.nsbi.training.networks import NetworkShape
+from needle_parsl.nsbi.training.packs import Pack
 from needle_parsl.nsbi.training.ratio_events import BELOW, BOTH, RatioEvents
 from needle_parsl.nsbi.training.stored_events import StoredEvents
 from needle_parsl.plan import specs
@@ -95,6 +97,10 @@ def _marked(events: Events, density: Density) -> Events:
 def training_events(root: str, spec: specs.Train) -> RatioEvents | StoredEvents:
     """Read the training events of a ratio, or leave them in their stores where there are too many to hold."""
     ratio, splitting, loss = spec.ratio, spec.splitting, catalogue.loss(spec.training.loss)
+    if isinstance(ratio, specs.Surrogate):
+        *points, nominal = (part(root, density.name, splitting, "train") for density in ratio.densities())
+        grid = [(density.nuisances(), events) for density, events in zip(ratio.points, points, strict=True)]
+        return quadratic.on_grid(ratio.nuisances, nominal, grid, spec.transform)
     joint = ratio.name if loss.joint else ""
     found = _stretches(root, ratio, splitting, joint)
     if loss.below:
@@ -153,8 +159,14 @@ def _stretches(root: str, ratio: specs.Ratio | specs.Classes, splitting: specs.S
     return [one(ratio.numerator, 1.0, 1.0), *below]
 
 
-def head(root: str, ratio: specs.Ratio, shape: NetworkShape) -> NetworkShape:
-    """Let networks of many classes give one ratio; others do already."""
+def headed(root: str, ratio: specs.Ratio, pack: Pack) -> Pack:
+    """Let networks of many classes, or of a surrogate, give one ratio; others do already."""
+    if ratio.surrogate:
+        return quadratic.at(pack, ratio.nu())
+    return packs.headed(pack, partial(_head, root, ratio))
+
+
+def _head(root: str, ratio: specs.Ratio, shape: NetworkShape) -> NetworkShape:
     if not shape.head:
         return shape
     below = {density.name: expected for density, expected in shares(root, ratio.denominator)}

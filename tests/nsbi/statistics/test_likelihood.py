@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from problems import shifted
 from problems.interference import BINS, CONSTRAINED, MULTIPLIERS, Problem
 
 from needle_parsl.analysis import Model, Nuisance, Parameter
@@ -95,6 +96,48 @@ def test_cross_terms_have_their_value_and_derivatives() -> None:
     np.testing.assert_allclose(likelihood(theta)[1], slope, rtol=1e-6, atol=1e-5)
     bends = np.array([(likelihood(theta + h)[1] - likelihood(theta - h)[1]) / 2e-5 for h in steps])
     np.testing.assert_allclose(likelihood.hessian(theta), bends, rtol=1e-6, atol=1e-5)
+
+
+def expected_yields(nu: tuple[float, float]) -> float:
+    """An exponent that is quadratic in both, with a cross term."""
+    a, b = nu
+    return float(900 * np.exp(0.1 * a - 0.05 * b + 0.02 * a**2 - 0.03 * b**2 + 0.08 * a * b))
+
+
+def test_cross_terms_of_yields_and_bins_are_read_off_one_point() -> None:
+    """Totals and bins at any nu are those that the same exponent gives, wherever the point is, and derivatives are those of the sum."""
+    sides = {
+        f"background.{n}.{s}": shifted.GRID[2 * k + j]
+        for k, n in enumerate(shifted.NAMES)
+        for j, s in enumerate(("up", "down"))
+    }
+    x = shifted.drawn(np.random.default_rng(6), (0.0, 0.0), 400)
+    for corner in ((1.0, 1.0), (-1.0, 2.0)):
+        cross = replace(shifted.CROSS, at=corner)
+        points = {"background": (0, 0), **sides, cross.ratio: corner}
+        ratios = {**shifted.ratios(x), cross.ratio: x @ shifted.mean(*corner)}
+        yields = {"signal": 100.0, **{name: expected_yields(nu) for name, nu in points.items()}}
+        simulation = Dataset.of(
+            np.tile(x, (2, 1)),
+            {n: np.tile(v, 2) for n, v in ratios.items()},
+            samples={"signal": 400, "background": 400},
+            yields=yields,
+        )
+        bins = {
+            "signal": np.full(3, 10.0),
+            **{name: np.array([0.2, 0.3, 0.5]) * expected_yields(nu) for name, nu in points.items()},
+        }
+        builder = Builder.of(shifted.MODEL, shifted.SHAPES, [cross])
+        likelihood = builder.likelihood(Dataset.of(x, ratios), simulation, [Counts("low", bins)])
+        nu = (1.2, -1.3)
+        theta = np.array([1.5, *nu])
+        np.testing.assert_allclose(likelihood.expected(theta), [150, expected_yields(nu)])
+        np.testing.assert_allclose(likelihood.counts(theta)[0], 15 + np.array([0.2, 0.3, 0.5]) * expected_yields(nu))
+        steps = 1e-5 * np.eye(3)
+        slope = np.array([(likelihood(theta + h)[0] - likelihood(theta - h)[0]) / 2e-5 for h in steps])
+        np.testing.assert_allclose(likelihood(theta)[1], slope, rtol=1e-6, atol=1e-4)
+        bends = np.array([(likelihood(theta + h)[1] - likelihood(theta - h)[1]) / 2e-5 for h in steps])
+        np.testing.assert_allclose(likelihood.hessian(theta), bends, rtol=1e-6, atol=1e-4)
 
 
 def test_rows_without_positive_density_are_floored_and_counted() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from needle_parsl.densities import Shape
+from needle_parsl.densities import Cross, Shape
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators import composing, joint
@@ -104,3 +105,25 @@ def test_columns_go_by_their_names() -> None:
 def test_what_does_not_fit_is_refused_by_name(call: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call(pseudo("mean_ratio"))  # type: ignore[operator]
+
+
+def test_cross_terms_are_part_of_responses_and_of_the_file(tmp_path: Path) -> None:
+    """At the point from which a cross term is read, the response is the ratio of that point."""
+    made = pseudo("mean_log")
+    ratios = {f"signal.{name}": made.ratios["signal"] for name in ("jes.up", "jes.down", "met.up", "met.down")}
+    ratios["signal.jes=1,met=-1"] = made.ratios["background.jes.up"]
+    model = replace(
+        made,
+        ratios=made.ratios | ratios,
+        shapes=tuple(Shape("signal", n, f"signal.{n}.up", f"signal.{n}.down", "") for n in ("jes", "met")),
+        interpolations=dict.fromkeys(("jes", "met"), "exp_quadratic"),
+        covariance=None,
+        crosses=(Cross("signal", "jes", "met", "signal.jes=1,met=-1", (1.0, -1.0)),),
+    )
+    pseudomodel.write(tmp_path / "all.h5", model)
+    read = pseudomodel.read(tmp_path / "all.h5")
+    assert read.crosses == model.crosses
+    point = np.exp(ratios["signal.jes=1,met=-1"].log_ratio(X))
+    np.testing.assert_allclose(read.response("signal", X, {"jes": 1.0, "met": -1.0}), point)
+    single = np.exp(2 * 2 * ratios["signal.jes.up"].log_ratio(X))  # both sides are the same: alpha^2 times ln g
+    np.testing.assert_allclose(read.response("signal", X, {"jes": 2.0}), single)

@@ -85,6 +85,21 @@ def variations(facts: Facts) -> Found:
         if not same:
             yield from _yields(facts, f"{process}.{nuisance}", sides)
             yield from _shapes(facts, f"{process}.{nuisance}", tuple(named.values()))
+    for process, joint, relative in _together(facts):
+        name = f"{process}.{joint}"
+        if name in samples and _identical(samples[name], samples[process]):
+            yield "fail", f"The joint variation {name} is identical to the nominal sample; is it the right file?"
+        else:
+            yield from _yields(facts, process, {joint: relative})
+
+
+def _together(facts: Facts) -> Iterator[tuple[str, str, float]]:
+    """List joint variations, such as `jes=1,met=1`, with the logarithms of their relative yields."""
+    yields = facts.dataset.yields
+    for name, value in yields.items():
+        process, _, joint = name.partition(".")
+        if "=" in joint and yields.get(process, 0) > 0 and value > 0:
+            yield process, joint, float(np.log(value / yields[process]))
 
 
 def _varied(facts: Facts) -> Iterator[tuple[str, str, dict[str, float]]]:
@@ -144,7 +159,7 @@ def _shapes(facts: Facts, name: str, pair: tuple[str, ...]) -> Found:
 
 def good_variations(facts: Facts) -> str:
     """Say that all is well."""
-    count = len(list(_varied(facts)))
+    count = len(list(_varied(facts))) + len(list(_together(facts)))
     return f"Yields and shapes of {count} variations move to both sides, by plausible sizes." if count else ""
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from needle_parsl.analysis import Model as ModelTable
-from needle_parsl.densities import Shape, knot
+from needle_parsl.densities import Cross, Shape, knot
 from needle_parsl.nsbi.statistics.model.constraints import Constraints
 from needle_parsl.nsbi.statistics.model.interpolation import logarithm
 from needle_parsl.nsbi.statistics.model.likelihood import Likelihood
@@ -20,7 +20,6 @@ from needle_parsl.nsbi.statistics.model.process_errors import ProcessErrors
 from needle_parsl.nsbi.statistics.model.rates import Rates
 from needle_parsl.nsbi.statistics.model.responses import ResponseEntry, Responses
 from needle_parsl.nsbi.statistics.model.rows import Table
-from needle_parsl.nsbi.statistics.model.shapes import Cross
 from needle_parsl.nsbi.statistics.model.splines import SplineResponse
 from needle_parsl.nsbi.statistics.model.staterror import Staterror
 from needle_parsl.nsbi.statistics.model.template_smoothing import smoothed_template
@@ -165,6 +164,11 @@ class Builder:
         entries, gains = [], []
         for shape in self.shapes:
             entries += self._bins(shape, region.expected)
+        logs = {
+            name: self._relative(expected, y[self.rates.processes.index(process)])
+            for name, expected in region.expected.items()
+            if (process := name.partition(".")[0]) in {c.process for c in self.crosses}
+        }
         for nuisance, entry in self.table.nuisances.items():
             for process, (up, down) in entry.rate.items():
                 gains.append(self._entry(process, nuisance, np.array([up]), np.array([down])))
@@ -172,7 +176,7 @@ class Builder:
             name=region.name,
             kind="bins",
             y=y,
-            responses=Responses.of(entries, bins),
+            responses=Responses.of(entries, bins, *self._crossed(logs, bins)),
             gains=Responses.of(gains, 1),
             rate=np.ones(bins),
             count=np.zeros(bins),
@@ -207,22 +211,28 @@ class Builder:
                 template = smoothed_template(expected[name], nominal) if own.smooth else expected[name]
                 total = expected[name].sum()  # of nothing there is no shape, and the stated rate is all that is known
                 varied = template * (nominal.sum() / total) if stated and total > 0 else nominal if stated else template
-                logs[name] = logarithm(np.where(nominal > 0, varied / np.where(nominal > 0, nominal, 1.0), 1.0))
+                logs[name] = self._relative(varied, nominal)
         up, down = map(np.exp, shape.sides(logs))
         if stated and shape.symmetric and nominal.any():  # means of bins have another sum than the sides
             up, down = (own * (nominal.sum() / (nominal * own).sum()) for own in (up, down))
         return [self._entry(shape.process, shape.nuisance, up, down)]
 
+    @staticmethod
+    def _relative(varied: Floats, nominal: Floats) -> Floats:
+        """Give the logarithm of what bins hold over the nominal content; 0 where that is nothing."""
+        return logarithm(np.where(nominal > 0, varied / np.where(nominal > 0, nominal, 1.0), 1.0))
+
     def _gains(self, yields: Mapping[str, float]) -> Responses:
-        """Relative yields at plus and minus one sigma; a stated rate wins over the variations'."""
-        sides = {}
-        for shape in self.shapes:
-            logs = {n: np.array([np.log(yields[n] / yields[shape.process])]) for n in (shape.up, shape.down) if n}
-            sides[shape.process, shape.nuisance] = tuple(map(np.exp, shape.sides(logs)))
+        """Relative yields at plus and minus one sigma, and with two moved; a stated rate wins over the variations'."""
+        names = [(s.process, n) for s in self.shapes for n in (s.up, s.down) if n] + [
+            (c.process, c.ratio) for c in self.crosses
+        ]
+        logs = {name: np.array([np.log(yields[name] / yields[process])]) for process, name in names}
+        sides = {(s.process, s.nuisance): tuple(map(np.exp, s.sides(logs))) for s in self.shapes}
         for nuisance, entry in self.table.nuisances.items():
             for process, (up, down) in entry.rate.items():
                 sides[process, nuisance] = np.array([up]), np.array([down])
-        return Responses.of([self._entry(*key, *pair) for key, pair in sides.items()], 1)
+        return Responses.of([self._entry(*key, *pair) for key, pair in sides.items()], 1, *self._crossed(logs, 1))
 
     def _responses(self, ratios: Mapping[str, Floats], size: int, process: str = "") -> Responses:
         """Respond event by event as the learned ratios say; of one process, or of all."""
@@ -231,11 +241,25 @@ class Builder:
             for s in self.shapes
             if process in ("", s.process)
         ]
+        crossed = self._crossed(ratios, size, process)
+        return Responses.of(entries, size, *crossed, list(self._splines(ratios, process)))
+
+    def _crossed(
+        self, logs: Mapping[str, Floats], size: int, process: str = ""
+    ) -> tuple[list[tuple[int, int, int]], Floats]:
+        """Give process, nuisances and c of each cross term, shape (Q, N); of one process, or of all.
+
+        Args:
+            logs: ln g by ratio, shape (N,) each.
+            size: N.
+            process: Which one.
+        """
         own = [c for c in self.crosses if process in ("", c.process)]
         index, places = self.rates.processes.index, self.places
-        crossed = [(index(c.process), places[c.first], places[c.second]) for c in own]
-        cross = np.array([ratios[c.ratio] for c in own]).reshape(len(own), size)
-        return Responses.of(entries, size, crossed, cross, list(self._splines(ratios, process)))
+        sides = {(s.process, s.nuisance): s.sides(logs) for c in own for s in self.shapes if s.process == c.process}
+        terms = [c.term(logs[c.ratio], *(sides[c.process, name] for name in (c.first, c.second))) for c in own]
+        pairs = [(index(c.process), places[c.first], places[c.second]) for c in own]
+        return pairs, np.array(terms).reshape(len(own), size)
 
     def _splines(self, ratios: Mapping[str, Floats], process: str) -> Iterator[SplineResponse]:
         """Respond event by event to the parameter of the simulation, as ratios at its knots say; of one process, or of all."""

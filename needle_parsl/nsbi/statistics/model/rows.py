@@ -176,6 +176,11 @@ class Table:
             np.multiply.at(value, j, gain.value[:, 0])
             first[j, k] = gain.slope[:, 0]
             bends[j, k, k] = gain.bend[:, 0]
+        for (process, k, m), (c,) in zip(self.gains.pairs, self.gains.cross, strict=True):
+            value[process] *= np.exp(c * alpha[k] * alpha[m])
+            first[process, k] += c * alpha[m]
+            first[process, m] += c * alpha[k]
+            bends[process, [k, m], [m, k]] += c
         for spline in self.gains.splines:
             log, slope, bend = (float(part[0]) for part in spline.at(float(alpha[spline.place])))
             value[spline.process] *= np.exp(log)
