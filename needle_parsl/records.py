@@ -47,6 +47,8 @@ class Record:
     """What of the task has failed, such as a member."""
     engine: str = ""
     """What trained the members of a pack: `native`, `sequential`, `stacked` or `lightning`."""
+    evaluator: str = ""
+    """What evaluated networks: `torch`, or the inference server; both, where the server was lost. Never in the key."""
 
 
 def name() -> str:
@@ -72,8 +74,13 @@ class Output:
     heard: Counter[str] = field(default_factory=Counter)
     """Warnings so far."""
 
-    def record(self, root: str) -> Record:
-        """Record the finished output."""
+    def record(self, root: str, evaluator: str = "") -> Record:
+        """Record the finished output.
+
+        Args:
+            root: The run directory.
+            evaluator: What evaluated networks for it.
+        """
         place = self.task.place
         seconds = round(time.time() - self.started, 3)
         if not (Path(root) / place).exists():
@@ -91,6 +98,7 @@ class Output:
             output=place,
             digest=digest,
             warnings=warnings,
+            evaluator=evaluator,
         )
 
 

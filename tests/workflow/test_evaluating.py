@@ -119,6 +119,6 @@ def test_files_for_colleagues(made: Path, needle: Needle, tmp_path: Path) -> Non
 
 def test_formats_that_do_not_exist(made: Path, needle: Needle, tmp_path: Path) -> None:
     ended = needle("export", made / "runs" / "small", "--to", tmp_path / "out", "--format", "onx")
-    assert (ended.code, ended.err) == (2, '--format: "onx" is no format; expected onnx, h5, pt2, safetensors\n')
+    assert (ended.code, ended.err) == (2, '--format: "onx" is no format; expected onnx, h5, pt2, safetensors, triton\n')
     assert needle("export", made / "runs" / "small", "--format", "onnx").code == 2
     assert not (tmp_path / "out").exists()
