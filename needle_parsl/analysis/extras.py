@@ -22,7 +22,7 @@ MODULES = {
     "onnx": ("onnx", "onnxruntime"),
     "plots": ("matplotlib",),
     "search": ("cmaes", "optuna"),
-    "serve": ("grpc", "onnxruntime", "tritonclient"),
+    "serve": ("grpc", "onnx", "onnxruntime"),
     "toys": ("numba",),
 }
 """By extra, what must be there to import."""

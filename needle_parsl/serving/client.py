@@ -12,11 +12,11 @@ from typing import Any
 import grpc
 import numpy as np
 import numpy.typing as npt
-from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from needle_parsl.errors import InputError, TaskError, printable
 from needle_parsl.serving.datatypes import KINDS, NAMES
 from needle_parsl.serving.endpoint import GRPC_TOKEN, MESSAGE, Endpoint
+from needle_parsl.serving.kserve import Stub, messages
 
 Array = npt.NDArray[np.generic]
 CHUNK = 16_384
@@ -61,7 +61,7 @@ class Client:
         self.endpoint, self.seconds = endpoint, seconds
         limits = [("grpc.max_receive_message_length", MESSAGE), ("grpc.max_send_message_length", MESSAGE)]
         self.channel = grpc.insecure_channel(endpoint.grpc, options=[*limits, ("grpc.enable_http_proxy", 0)])
-        self.stub = service_pb2_grpc.GRPCInferenceServiceStub(self.channel)
+        self.stub: Any = Stub(self.channel)
         self.metadata = [(GRPC_TOKEN, endpoint.token)] if endpoint.token else []
 
     def close(self) -> None:
@@ -72,19 +72,19 @@ class Client:
         """Whether the server answers, and has loaded its models."""
         try:
             return bool(
-                self.stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=seconds, metadata=self.metadata).ready
+                self.stub.ServerReady(messages.ServerReadyRequest(), timeout=seconds, metadata=self.metadata).ready
             )
         except grpc.RpcError:
             return False
 
     def server(self) -> str:
         """Name the server, with its version: `triton 2.51.0`."""
-        found = self._call("ServerMetadata", service_pb2.ServerMetadataRequest())
+        found = self._call("ServerMetadata", messages.ServerMetadataRequest())
         return f"{found.name} {found.version}"
 
     def load(self, model: str) -> None:
         """Have the server load a model of its repository."""
-        self._call("RepositoryModelLoad", service_pb2.RepositoryModelLoadRequest(model_name=model))
+        self._call("RepositoryModelLoad", messages.RepositoryModelLoadRequest(model_name=model))
 
     def described(self, model: str, version: str = "") -> ServedVersion:
         """Ask what a model is; without a version, its latest.
@@ -92,8 +92,8 @@ class Client:
         Raises:
             InputError: There is no such model or version, or needle has not exported it.
         """
-        config = self._call("ModelConfig", service_pb2.ModelConfigRequest(name=model, version=version)).config
-        found = {key: value.string_value for key, value in config.parameters.items()}
+        config = self._call("ModelConfig", messages.ModelConfigRequest(name=model, version=version)).config
+        found = {one.key: one.value.string_value for one in config.parameters}
         numbers = sorted(int(key.removeprefix("version.")) for key in found if key.startswith("version."))
         if not numbers:
             raise InputError(f"{self.endpoint.grpc}: the model {printable(model)} is none that needle has exported")
@@ -107,7 +107,7 @@ class Client:
 
     def statistics(self, model: str) -> dict[str, int]:
         """Count what the server has done for a model: `inferences` are events, `executions` batches of them."""
-        found = self._call("ModelStatistics", service_pb2.ModelStatisticsRequest(name=model)).model_stats
+        found = self._call("ModelStatistics", messages.ModelStatisticsRequest(name=model)).model_stats
         return {
             "inferences": sum(one.inference_count for one in found),
             "executions": sum(one.execution_count for one in found),
@@ -190,14 +190,14 @@ class Client:
 def _request(
     version: ServedVersion, inputs: Mapping[str, Array], outputs: Sequence[str], parameters: Mapping[str, str]
 ) -> Any:
-    request = service_pb2.ModelInferRequest(model_name=version.name, model_version=str(version.number))
+    request = messages.ModelInferRequest(model_name=version.name, model_version=str(version.number))
     for name, array in inputs.items():
         request.inputs.add(name=name, datatype=NAMES[array.dtype], shape=array.shape)
         request.raw_input_contents.append(np.ascontiguousarray(array).tobytes())
     for name in outputs:
         request.outputs.add(name=name)
     for name, value in parameters.items():
-        request.parameters[name].string_param = value
+        request.parameters.add(key=name, value=messages.InferParameter(string_param=value))
     size = request.ByteSize()
     if size > MESSAGE:
         raise InputError(

@@ -13,10 +13,9 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import grpc
-from tritonclient.grpc import service_pb2_grpc
 
 from needle_parsl.errors import NeedleError
-from needle_parsl.serving import repository
+from needle_parsl.serving import kserve, repository
 from needle_parsl.serving.builtin import grpc_service, http_service
 from needle_parsl.serving.builtin.engine import Engine
 
@@ -56,7 +55,7 @@ def main(arguments: list[str]) -> int:
     checks = [grpc_service.TokenCheck(token)] if token else []
     pool = ThreadPoolExecutor(THREADS)
     server = grpc.server(pool, interceptors=checks, options=grpc_service.OPTIONS)
-    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(grpc_service.Service(engine), server)
+    server.add_generic_rpc_handlers((kserve.handler(grpc_service.Service(engine)),))
     handler = http_service.handler(http_service.HttpService(engine), token)
     asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2
 
 from needle_parsl.errors import InputError, closest, printable, said
 from needle_parsl.serving import repository
 from needle_parsl.serving.builtin import backend_utils
 from needle_parsl.serving.builtin.backend_utils import InferenceRequest, InferenceResponse, TritonError
 from needle_parsl.serving.datatypes import NAMES
+from needle_parsl.serving.kserve import messages, word
 from needle_parsl.serving.repository import CONFIG, Model, Version
 
 Array = npt.NDArray[np.generic]
@@ -144,7 +144,7 @@ def _called(loaded: Loaded, request: InferenceRequest) -> InferenceResponse:
 
 
 def _loaded(model: Model, version: Version) -> Loaded:
-    config = text_format.Parse((model.folder / CONFIG).read_text(), model_config_pb2.ModelConfig())
+    config = text_format.Parse((model.folder / CONFIG).read_text(), messages.ModelConfig())
     arguments = {
         "model_name": model.name,
         "model_version": str(version.number),
@@ -198,7 +198,7 @@ def _checked(config: Any, inputs: Mapping[str, Array]) -> int:
         if name not in inputs:
             raise RequestError(f'{config.name}: the input "{name}" is missing')
         array, wanted = inputs[name], [*([-1] if config.max_batch_size else []), *given.dims]
-        kind = model_config_pb2.DataType.Name(given.data_type).removeprefix("TYPE_")
+        kind = word(given.data_type)
         if NAMES.get(array.dtype) != kind:
             raise RequestError(f'{config.name}: the input "{name}" is {NAMES.get(array.dtype)}; expected {kind}')
         if len(array.shape) != len(wanted) or any(w not in (-1, n) for w, n in zip(wanted, array.shape, strict=True)):

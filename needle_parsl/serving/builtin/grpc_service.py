@@ -1,4 +1,4 @@
-"""The KServe v2 protocol by gRPC, with the messages that come with Triton's client."""
+"""The KServe v2 protocol by gRPC, message by message."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 import grpc
 import numpy as np
-from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from needle_parsl import __version__
 from needle_parsl.errors import NeedleError
 from needle_parsl.serving.builtin.engine import Engine, Loaded, RequestError
 from needle_parsl.serving.datatypes import KINDS, NAMES
 from needle_parsl.serving.endpoint import GRPC_TOKEN, MESSAGE
+from needle_parsl.serving.kserve import messages, word
 
 NAME = "needle"
 
 
-class Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
+class Service:
     """Answers calls."""
 
     def __init__(self, engine: Engine) -> None:
@@ -27,23 +27,23 @@ class Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
 
     def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
         """Say that the server is there."""
-        return service_pb2.ServerLiveResponse(live=True)
+        return messages.ServerLiveResponse(live=True)
 
     def ServerReady(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
         """Say that models are loaded; the server answers nobody before."""
-        return service_pb2.ServerReadyResponse(ready=True)
+        return messages.ServerReadyResponse(ready=True)
 
     def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
         """Say whether a model is loaded."""
         try:
             self.engine.find(request.name, request.version)
         except RequestError:
-            return service_pb2.ModelReadyResponse(ready=False)
-        return service_pb2.ModelReadyResponse(ready=True)
+            return messages.ModelReadyResponse(ready=False)
+        return messages.ModelReadyResponse(ready=True)
 
     def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
         """Say which server this is."""
-        return service_pb2.ServerMetadataResponse(name=NAME, version=__version__, extensions=["model_configuration"])
+        return messages.ServerMetadataResponse(name=NAME, version=__version__, extensions=["model_configuration"])
 
     def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Say what a model takes and gives."""
@@ -51,10 +51,10 @@ class Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
         batch = [-1] if loaded.config.max_batch_size else []
 
         def described(tensors: Any) -> list[Any]:
-            kind = service_pb2.ModelMetadataResponse.TensorMetadata
-            return [kind(name=t.name, datatype=_word(t.data_type), shape=[*batch, *t.dims]) for t in tensors]
+            kind = messages.TensorMetadata
+            return [kind(name=t.name, datatype=word(t.data_type), shape=[*batch, *t.dims]) for t in tensors]
 
-        return service_pb2.ModelMetadataResponse(
+        return messages.ModelMetadataResponse(
             name=loaded.version.name,
             versions=[str(number) for number in self.engine.models[loaded.version.name]],
             platform="python",
@@ -64,7 +64,7 @@ class Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
 
     def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Give the configuration of a model."""
-        return service_pb2.ModelConfigResponse(config=self._found(request, context).config)
+        return messages.ModelConfigResponse(config=self._found(request, context).config)
 
     def ModelStatistics(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Give the counts of a model, or of all."""
@@ -72,13 +72,13 @@ class Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
             chosen = [self._found(request, context)]
         else:
             chosen = [own for versions in self.engine.models.values() for own in versions.values()]
-        return service_pb2.ModelStatisticsResponse(model_stats=[_statistics(one) for one in chosen])
+        return messages.ModelStatisticsResponse(model_stats=[_statistics(one) for one in chosen])
 
     def RepositoryIndex(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
         """List the models that are loaded."""
-        kind = service_pb2.RepositoryIndexResponse.ModelIndex
+        kind = messages.ModelIndex
         models = self.engine.models.items()
-        return service_pb2.RepositoryIndexResponse(
+        return messages.RepositoryIndexResponse(
             models=[kind(name=name, version=str(n), state="READY") for name, versions in models for n in versions]
         )
 
@@ -88,20 +88,18 @@ class Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
             self.engine.load(request.model_name)
         except NeedleError as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        return service_pb2.RepositoryModelLoadResponse()
+        return messages.RepositoryModelLoadResponse()
 
     def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Call a model."""
         loaded = self._found(request, context, name=request.model_name, version=request.model_version)
         try:
             inputs = arrays(request)
-            parameters = {
-                key: getattr(value, value.WhichOneof("parameter_choice")) for key, value in request.parameters.items()
-            }
+            parameters = {one.key: _value(one.value) for one in request.parameters}
             found = self.engine.infer(loaded, inputs, [output.name for output in request.outputs], parameters)
         except RequestError as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        response = service_pb2.ModelInferResponse(
+        response = messages.ModelInferResponse(
             model_name=loaded.version.name, model_version=str(loaded.version.number), id=request.id
         )
         for name, array in found.items():
@@ -117,11 +115,8 @@ class Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
             raise
 
 
-def _word(kind: int) -> str:
-    from tritonclient.grpc import model_config_pb2  # noqa: PLC0415
-
-    name: str = model_config_pb2.DataType.Name(kind)
-    return name.removeprefix("TYPE_")
+def _value(parameter: Any) -> Any:
+    return getattr(parameter, parameter.WhichOneof("parameter_choice") or "string_param")
 
 
 def arrays(request: Any) -> dict[str, Any]:
@@ -149,13 +144,13 @@ def arrays(request: Any) -> dict[str, Any]:
 def _statistics(loaded: Loaded) -> Any:
     with loaded.counting:
         counts = loaded.counts
-        timed = service_pb2.StatisticDuration
-        return service_pb2.ModelStatistics(
+        timed = messages.StatisticDuration
+        return messages.ModelStatistics(
             name=loaded.version.name,
             version=str(loaded.version.number),
             inference_count=counts.inferences,
             execution_count=counts.executions,
-            inference_stats=service_pb2.InferStatistics(
+            inference_stats=messages.InferStatistics(
                 success=timed(count=counts.success, ns=int(counts.seconds * 1e9)), fail=timed(count=counts.failure)
             ),
         )
