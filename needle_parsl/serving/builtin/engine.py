@@ -30,10 +30,10 @@ Array = npt.NDArray[np.generic]
 class RequestError(Exception):
     """A request that cannot be answered; its message is for the client."""
 
-    def __init__(self, message: str, *, missing: bool = False) -> None:
+    def __init__(self, message: str, *, missing: bool = False, failed: bool = False) -> None:
         super().__init__(message)
-        self.missing = missing
-        """Whether there is no such model."""
+        self.missing, self.failed = missing, failed
+        """Whether there is no such model, and whether it is the model that has failed."""
 
 
 @dataclass
@@ -127,7 +127,7 @@ def _answered(
     rows = _checked(loaded.config, inputs)
     response = _called(loaded, InferenceRequest(inputs, _asked(loaded.config, outputs), parameters))
     if response.error is not None:
-        raise RequestError(response.error.text)
+        raise RequestError(response.error.text, failed=response.error.kind == TritonError.INTERNAL)
     return rows, {tensor.label: tensor.array for tensor in response.tensors}
 
 

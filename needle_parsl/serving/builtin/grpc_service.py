@@ -98,7 +98,8 @@ class Service:
             parameters = {one.key: _value(one.value) for one in request.parameters}
             found = self.engine.infer(loaded, inputs, [output.name for output in request.outputs], parameters)
         except RequestError as error:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            code = grpc.StatusCode.INTERNAL if error.failed else grpc.StatusCode.INVALID_ARGUMENT
+            context.abort(code, str(error))
         response = messages.ModelInferResponse(
             model_name=loaded.version.name, model_version=str(loaded.version.number), id=request.id
         )

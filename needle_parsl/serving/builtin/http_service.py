@@ -46,7 +46,7 @@ class HttpService:
                 return HTTPStatus.OK, self._posted(path, body)
             return HTTPStatus.OK, self._got(path)
         except RequestError as error:
-            return (HTTPStatus.NOT_FOUND if error.missing else HTTPStatus.BAD_REQUEST), {"error": str(error)}
+            return _status(error), {"error": str(error)}
 
     def _got(self, path: str) -> Any:
         if path in ("/v2/health/live", "/v2/health/ready"):
@@ -92,6 +92,12 @@ class HttpService:
             for model, versions in self.engine.models.items():
                 for number, loaded in versions.items():
                     yield f'{name}{{model="{model}",version="{number}"}} {count(loaded.counts)}\n'
+
+
+def _status(error: RequestError) -> HTTPStatus:
+    if error.missing:
+        return HTTPStatus.NOT_FOUND
+    return HTTPStatus.INTERNAL_SERVER_ERROR if error.failed else HTTPStatus.BAD_REQUEST
 
 
 def _array(given: Any) -> Any:
