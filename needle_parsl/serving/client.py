@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from needle_parsl.errors import InputError, TaskError, printable
 from needle_parsl.serving.datatypes import KINDS, NAMES
-from needle_parsl.serving.endpoint import GRPC_TOKEN, MESSAGE, Endpoint
+from needle_parsl.serving.endpoint import GRPC_TOKEN, MESSAGE, Endpoint, LostError
 from needle_parsl.serving.kserve import Stub, messages
 
 Array = npt.NDArray[np.generic]
@@ -36,10 +36,6 @@ WRONG = (
     grpc.StatusCode.UNAUTHENTICATED,
 )
 """What the one who asks has to mend."""
-
-
-class LostError(TaskError):
-    """The server does not answer."""
 
 
 @dataclass(frozen=True)

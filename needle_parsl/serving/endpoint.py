@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from needle_parsl import files, ownership
-from needle_parsl.errors import InputError
+from needle_parsl.errors import InputError, TaskError
 from needle_parsl.json_records import JsonRecord
 
 FILE = "endpoint.json"
@@ -17,6 +17,20 @@ HTTP_TOKEN, GRPC_TOKEN = TOKEN, f"triton-grpc-protocol-{TOKEN}"
 """Headers that carry the token; Triton gives those of gRPC this prefix."""
 MESSAGE = 2**28
 """Bytes of a message, at most."""
+
+
+FOLDER, MODELS = "serving", "models"
+"""In a run directory while the run has a server: the endpoint, and the models that its tasks have made of the estimators."""
+
+
+def of_run(root: Path) -> Path | None:
+    """Locate the endpoint of a run, which that of a region or a stage has, too; None if the run has no server."""
+    above = (root, *root.resolve().parents[:2])
+    return next((path / FOLDER / FILE for path in above if (path / FOLDER / MODELS).is_dir()), None)
+
+
+class LostError(TaskError):
+    """The server does not answer."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +21,8 @@ from needle_parsl.serving.repository import CONFIG, ESTIMATOR, FACTS, FLAVOUR, F
 
 ROWS = 65_536
 """Events of a request, or of several that are batched, at most."""
+LOCK = ".needle-lock"
+"""Held by whoever writes to a repository."""
 DELAY = 300
 """Microseconds that a request may wait for others."""
 TYPES = {
@@ -79,12 +83,27 @@ def publish(
     """
     if not NAME.fullmatch(name):
         raise InputError(f'"{printable(name)}" is no name of a model; use letters, digits, ".", "-" and "_"')
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        return _published(folder, name, kind, interface, write, run)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time write to a repository."""
+    with (folder / LOCK).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _published(
+    folder: Path, name: str, kind: str, interface: Interface, write: Callable[[Path], Mapping[str, Any]], run: str
+) -> Version:
     own = folder / name
     before = repository.one(folder, name) if (own / FACTS).is_file() else None
     if before is None and own.exists():
         raise InputError(f"{own}: is there, and is no model of needle's; choose another name")
     number = max((one.number for one in before.versions), default=0) + 1 if before else 1
-    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".needle-") as inside:
         made = Path(inside) / "version"
         said = _filled(made, kind, write, run)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from needle_parsl import files
 from needle_parsl.errors import InputError
-from needle_parsl.nsbi.estimators.estimator import Estimator
+from needle_parsl.nsbi.estimators import model_export
 from needle_parsl.nsbi.estimators.exporting import torch_file
+from needle_parsl.nsbi.estimators.model_export import Processes
 from needle_parsl.nsbi.statistics import pseudomodel
-from needle_parsl.serving import publishing
-from needle_parsl.serving.publishing import Interface, TensorShape
-from needle_parsl.serving.repository import ESTIMATOR
 
 WRITERS = {"pt2": torch_file.write_program, "safetensors": torch_file.write_weights}
 
@@ -51,33 +48,8 @@ def write(path: Path, folder: Path, kind: str) -> list[Path]:
 
 def publish(path: Path, folder: Path, name: str, run: str, gpus: int = 0, instances: int = 1) -> str:
     """Add the estimators of a run to a model repository, as one model; give where its version is."""
-    from needle_parsl.nsbi.estimators.exporting import served_graph  # noqa: PLC0415  with onnx, an extra
-
     model = pseudomodel.read(path)
     if not model.ratios:
         raise InputError(f"{path}: has no ratios, so that there is nothing to serve")
-    return str(
-        publishing.publish(
-            folder,
-            name or model.name,
-            ESTIMATOR,
-            interface(model.ratios, gpus, instances),
-            lambda target: served_graph.write(target / "model.onnx", model.ratios, model.units),
-            run,
-        ).folder
-    )
-
-
-def interface(estimators: Mapping[str, Estimator], gpus: int = 0, instances: int = 1) -> Interface:
-    """Say what the model of estimators takes and gives."""
-    features = max(len(one.features) for one in estimators.values())
-    return Interface(
-        inputs=(TensorShape("features", "float32", (features,)),),
-        outputs=(
-            TensorShape("log_ratio", "float64", (len(estimators),)),
-            TensorShape("log_ratio_std", "float64", (len(estimators),)),
-            TensorShape("members", "float32", (-1,)),
-        ),
-        gpus=gpus,
-        instances=instances,
-    )
+    how = Processes(gpus, instances)
+    return str(model_export.publish(folder, name or model.name, model.ratios, model.units, run, how).folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,13 +19,14 @@ from pathlib import Path
 
 import psutil
 
-from needle_parsl import ownership
+from needle_parsl import ownership, rundir
 from needle_parsl.analysis import extras
 from needle_parsl.errors import InputError, TaskError
 from needle_parsl.processes import python, supervised
 from needle_parsl.serving import endpoint as endpoints
 from needle_parsl.serving import repository, triton
 from needle_parsl.serving.endpoint import Endpoint
+from needle_parsl.site import Serving, Site
 
 Say = Callable[[str], None]
 BUILTIN = "built-in"
@@ -87,6 +89,41 @@ def started(choice: ServerChoice, say: Say = lambda _: None, *, restart: bool = 
             yield server
         finally:
             server.stop()
+
+
+@contextmanager
+def of_run(root: Path, site: Site, say: Say) -> Iterator[None]:
+    """Start the server of a run, if its site has one, and end it with the run."""
+    folder = root / endpoints.FOLDER
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier run that was killed
+    if site.serving is None:
+        yield
+        return
+    try:
+        with started(of_site(site.serving, root), say, restart=True) as server:
+            say(f"{server.name} evaluates networks for this run")
+            yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def of_site(wanted: Serving, root: Path) -> ServerChoice:
+    """Say what the server of a run is like."""
+    folder = root / endpoints.FOLDER
+    program = wanted.tritonserver
+    if wanted.server == "triton" and triton.find(program) is None:
+        raise InputError(
+            'serving.server: "triton" is not found here; "needle serve --fetch" installs it, or name serving.tritonserver'
+        )
+    return ServerChoice(
+        repository=folder / endpoints.MODELS,
+        endpoint=folder / endpoints.FILE,
+        log=root / rundir.LOGS / "serving.log",
+        tritonserver=program,
+        builtin=wanted.server == BUILTIN,
+        host=wanted.host,
+        explicit=True,
+    )
 
 
 def _insist(choice: ServerChoice) -> None:

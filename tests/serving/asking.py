@@ -27,7 +27,9 @@ class Connection(http.client.HTTPConnection):
         return None
 
 
-def ask(endpoint: Endpoint, path: str, body: Any = None, *, address: str = "", token: str | None = None) -> tuple[int, str]:
+def ask(
+    endpoint: Endpoint, path: str, body: Any = None, *, address: str = "", token: str | None = None
+) -> tuple[int, str]:
     """Ask; give status and answer."""
     connection = Connection(address or endpoint.http)
     headers = {HTTP_TOKEN: endpoint.token if token is None else token, "Content-Type": "application/json"}

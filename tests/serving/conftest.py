@@ -20,14 +20,7 @@ SIZE = sum(p.numel() for p in networks.empty(SHAPE).parameters())
 REQUIRED = "triton" in os.environ.get("NEEDLE_REQUIRE", "").split(",")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Servers need packages of an extra."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.usefixtures("extra"))
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def extra() -> None:
     """The packages of servers and clients."""
     for name in ("grpc", "onnx", "onnxruntime"):
@@ -57,7 +50,7 @@ class Published:
     versions: tuple[dict[str, Estimator], ...]
 
 
-HITS = '''
+HITS = """
 import numpy as np
 
 def load(folder):
@@ -71,31 +64,22 @@ def load(folder):
         return {"labels": np.arange(len(x)), "length": weight * length}
 
     return call
-'''
+"""
 """Arrays of any length in, such out."""
 
 
 def publish(folder: Path) -> Published:
     """Write the repository."""
-    from needle_parsl.nsbi.estimators.exporting import served_graph
+    from needle_parsl.nsbi.estimators import model_export
     from needle_parsl.serving import publishing
     from needle_parsl.serving.publishing import Interface, TensorShape
-    from needle_parsl.serving.repository import ESTIMATOR
-    from needle_parsl.tasks.exports import interface
 
     versions = tuple(
         {"signal": estimator("signal", 5, seed), "signal.jes.up": estimator("signal.jes.up", 1, seed + 1)}
         for seed in (1, 10)
     )
     for number, own in enumerate(versions):
-        publishing.publish(
-            folder,
-            "gaussian",
-            ESTIMATOR,
-            interface(own),
-            lambda target, own=own: served_graph.write(target / "model.onnx", own, {"pt": "GeV"}),
-            f"/runs/{number}",
-        )
+        model_export.publish(folder, "gaussian", own, {"pt": "GeV"}, f"/runs/{number}")
     above = folder.with_name("function")
     above.mkdir(exist_ok=True)
     (above / "hits.py").write_text(HITS)
@@ -110,13 +94,13 @@ def publish(folder: Path) -> Published:
 
 
 @pytest.fixture(scope="session")
-def published(extra: None, tmp_path_factory: pytest.TempPathFactory) -> Published:
+def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
     """A repository that no test changes."""
     return publish(tmp_path_factory.mktemp("served") / "models")
 
 
 @pytest.fixture(scope="session")
-def tritonserver(extra: None) -> str:
+def tritonserver() -> str:
     """A Triton from PyPI, in a folder of the user that stays."""
     from needle_parsl.errors import NeedleError
     from needle_parsl.serving import triton

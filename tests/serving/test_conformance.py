@@ -30,7 +30,9 @@ def here(published: Published, version: str = "") -> ModelEvaluator:
     return ModelEvaluator(GraphRunner(repository.one(published.folder, "gaussian").version(version)), "gaussian")
 
 
-def test_numbers_are_those_of_the_graph_here_and_of_torch(endpoint: Path, published: Published, events: np.ndarray) -> None:
+def test_numbers_are_those_of_the_graph_here_and_of_torch(
+    endpoint: Path, published: Published, events: np.ndarray
+) -> None:
     found, own = served(endpoint), here(published)
     for name, ratio in found.evaluate(events, RATIOS).items():
         local = own.evaluate(events, RATIOS)[name]

@@ -46,10 +46,11 @@ def test_the_end_of_a_server_changes_no_byte(server: object, published: Publishe
     parts = evaluator.parts(x, "signal")
     first = next(parts)
     kill(server)
-    with pytest.warns(UserWarning, match="does not answer.*evaluated here instead, to the same numbers") as heard:
+    with pytest.warns(UserWarning, match="does not answer.*evaluated here instead, to the same numbers"):
         found = np.concatenate([first, *parts], axis=1)
+    with warnings.catch_warnings():  # it is said once
+        warnings.simplefilter("error")
         evaluator.log_ratios(x, ("signal",))
-    assert len(heard) == 1, "said once"
     np.testing.assert_array_equal(found, graph.members(x, "signal"))
     assert evaluator.name == "built-in, onnxruntime"
     ends = time.monotonic() + 60
@@ -63,7 +64,9 @@ def test_the_end_of_a_server_changes_no_byte(server: object, published: Publishe
 
 
 def test_without_a_server_there_is_no_endpoint(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match='no server has written it, or the server has ended; "needle serve DIR" starts one'):
+    with pytest.raises(
+        InputError, match='no server has written it, or the server has ended; "needle serve DIR" starts one'
+    ):
         ServedRunner(tmp_path / "endpoint.json", "gaussian")
 
 

@@ -104,7 +104,12 @@ def test_a_shape_takes_from_the_top_what_it_does_not_say(tmp_path: Path) -> None
     assert found.cpu
     assert (found.gpu.account, found.gpu.workers(), found.gpu.launcher) == ("top", 4, "srun")
     assert (found.cpu.account, found.cpu.workers(), found.cpu.gpus_per_node) == ("own", 16, 0)
-    assert {need: found.serving(need) for need in site.NEEDS} == {"gpu": "gpu", "cpu": "cpu", "io": "cpu", "mpi": "cpu"}
+    assert {need: found.shape_for(need) for need in site.NEEDS} == {
+        "gpu": "gpu",
+        "cpu": "cpu",
+        "io": "cpu",
+        "mpi": "cpu",
+    }
     assert found.notes() == ["the site has no [io]; such tasks go to [cpu]"]
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 from needle_parsl import stamps
-from needle_parsl.nsbi.estimators import files
+from needle_parsl.errors import InputError, TaskError
+from needle_parsl.files import digest, digest_of
+from needle_parsl.nsbi.estimators import files, model_export
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.estimators.evaluators import OnnxEvaluator, TorchEvaluator
 from needle_parsl.nsbi.estimators.protocol import RatioEvaluator
+from needle_parsl.nsbi.estimators.served import GraphRunner, ModelEvaluator, ServedRunner, say_lost
+from needle_parsl.serving import endpoint as endpoints
+from needle_parsl.serving.endpoint import LostError
 
 
 @dataclass(frozen=True)
@@ -45,16 +51,50 @@ class Opened:
     """Estimators of a run, whose members may be evaluated elsewhere."""
 
     estimators: Mapping[str, Estimator]
+    elsewhere: tuple[RatioEvaluator, ...] = ()
 
     @property
     def evaluator(self) -> str:
         """Say who has evaluated so far: `torch`, or what was asked instead."""
-        return "torch"
+        names = ["torch"] if any(one.elsewhere is None for one in self.estimators.values()) else []
+        return ", ".join(dict.fromkeys([*(one.name for one in self.elsewhere), *names]))
 
 
-def estimators(paths: Mapping[str, Path]) -> Opened:
-    """Open estimators to evaluate events."""
-    return Opened({name: files.read(path) for name, path in paths.items()})
+def estimators(paths: Mapping[str, Path], endpoint: Path | None = None) -> Opened:
+    """Open estimators to evaluate events.
+
+    Args:
+        paths: The file of each ratio.
+        endpoint: `endpoint.json` of a server that has, or had, a repository beside it: estimators are added to that, evaluated
+            there, and from the same graph here where the server is lost.
+    """
+    found = {name: files.read(path) for name, path in paths.items()}
+    if endpoint is None:
+        return Opened(found)
+    groups: dict[tuple[str, ...], dict[str, Estimator]] = {}
+    for name, one in found.items():
+        groups.setdefault(one.features, {})[name] = one
+    evaluators = []
+    for group in groups.values():
+        content = digest_of("".join(f"{name} {digest(paths[name])}\n" for name in group).encode())
+        try:
+            evaluator = _served(endpoint, f"ratios-{content}", group)
+        except TaskError as error:  # networks that ONNX cannot hold
+            warnings.warn(f"{error}; they are evaluated by torch, without the server", stacklevel=2)
+            continue
+        evaluators.append(evaluator)
+        found |= {n: replace(one, elsewhere=partial(evaluator.parts, name=n)) for n, one in group.items()}
+    return Opened(found, tuple(evaluators))
+
+
+def _served(endpoint: Path, name: str, group: Mapping[str, Estimator]) -> ModelEvaluator:
+    """Have a server evaluate estimators that take the same features, as one model."""
+    version = model_export.publish(endpoint.parent / endpoints.MODELS, name, group, {}, "")
+    try:
+        return ModelEvaluator(ServedRunner(endpoint, name, load=True), name)
+    except (InputError, LostError) as error:
+        say_lost(endpoint, "", error)
+        return ModelEvaluator(GraphRunner(version), name)
 
 
 def column(path: Path) -> RatioEvaluator:

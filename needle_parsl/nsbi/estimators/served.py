@@ -30,6 +30,7 @@ from needle_parsl.nsbi.estimators.protocol import (
 from needle_parsl.nsbi.estimators.ratio_cache import RatioCache
 from needle_parsl.serving import endpoint as endpoints
 from needle_parsl.serving import repository
+from needle_parsl.serving.endpoint import LostError
 from needle_parsl.serving.repository import ESTIMATOR, Version
 
 if TYPE_CHECKING:
@@ -188,23 +189,13 @@ class ServedRunner:
 
     def _served(self, chunks: Sequence[Features], outputs: Sequence[str]) -> Iterator[Outputs]:
         """Ask the server for as many chunks as it answers."""
-        from needle_parsl.serving.client import LostError  # noqa: PLC0415  with grpc, an extra
-
         # Triton gives parameters to a model as text.
         said = {"features": json.dumps(self.facts["features"])}
         try:
             yield from self.client.stream(self.version, [{runtime.INPUT: chunk} for chunk in chunks], outputs, said)
         except LostError as error:
             self.lost = self.endpoint.started
-            self._warn(error)
-
-    def _warn(self, error: Exception) -> None:
-        key = (str(self.path), self.endpoint.started)
-        with _SAYING:
-            if key in _SAID:
-                return
-            _SAID.add(key)
-        warnings.warn(f"{error}; ratios are evaluated here instead, to the same numbers", stacklevel=2)
+            say_lost(self.path, self.endpoint.started, error)
 
     def _connected(self) -> bool:
         """Whether there is a server: the one so far, or one that has taken its place."""
@@ -244,3 +235,18 @@ class ServedRunner:
 _SAYING = threading.Lock()
 _SAID: set[tuple[str, str]] = set()
 """Servers of which this process has said that they are lost."""
+
+
+def say_lost(path: Path, started: str, error: Exception) -> None:
+    """Warn that a server is lost, once in a process.
+
+    Args:
+        path: Its `endpoint.json`.
+        started: When it was; empty for one that was never reached.
+        error: What it looks like.
+    """
+    with _SAYING:
+        said, key = (str(path), started) in _SAID, (str(path), started)
+        _SAID.add(key)
+    if not said:
+        warnings.warn(f"{error}; ratios are evaluated here instead, to the same numbers", stacklevel=2)
