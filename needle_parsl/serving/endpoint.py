@@ -23,6 +23,16 @@ FOLDER, MODELS = "serving", "models"
 """In a run directory while the run has a server: the endpoint, and the models that its tasks have made of the estimators."""
 
 
+GPUS = "gpus"
+"""Beside these: on how many GPUs models are; without, on the CPU."""
+
+
+def gpus(path: Path) -> int:
+    """Say on how many GPUs the models of an endpoint are."""
+    said = path.with_name(GPUS)
+    return int(said.read_text()) if said.is_file() else 0
+
+
 def of_run(root: Path) -> Path | None:
     """Locate the endpoint of a run, which that of a region or a stage has, too; None if the run has no server."""
     above = (root, *root.resolve().parents[:2])

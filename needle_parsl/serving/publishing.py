@@ -243,7 +243,8 @@ def use(folder: Path, name: str, number: str) -> Version:
     known = [one.number for one in model.versions]
     if number not in map(str, known):
         raise InputError(f"{model.folder}: has no version {printable(number)}; there are {', '.join(map(str, known))}")
-    _configure(model.folder, _interface(model.folder), [one for one in known if one <= int(number)])
+    with _alone(folder):
+        _configure(model.folder, _interface(model.folder), [one for one in known if one <= int(number)])
     return repository.one(folder, name).latest
 
 

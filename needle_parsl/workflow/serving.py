@@ -22,6 +22,7 @@ import psutil
 from needle_parsl import ownership, rundir
 from needle_parsl.analysis import extras
 from needle_parsl.errors import InputError, TaskError
+from needle_parsl.files import write_text
 from needle_parsl.processes import python, supervised
 from needle_parsl.serving import endpoint as endpoints
 from needle_parsl.serving import repository, triton
@@ -100,11 +101,21 @@ def of_run(root: Path, site: Site, say: Say) -> Iterator[None]:
         yield
         return
     try:
+        if site.serving.where == "gpu":  # `serving_block` starts it there
+            _models(folder, site.shapes()[site.shape_for("gpu")].gpus_per_node)
+            yield
+            return
         with started(of_site(site.serving, root), say, restart=True) as server:
             say(f"{server.name} evaluates networks for this run")
             yield
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _models(folder: Path, gpus: int) -> None:
+    """Make the folder of the models of a run, and say on how many GPUs they are."""
+    (folder / endpoints.MODELS).mkdir(parents=True)
+    write_text(folder / endpoints.GPUS, str(min(gpus, 1)))  # Parsl gives a worker one
 
 
 def of_site(wanted: Serving, root: Path) -> ServerChoice:

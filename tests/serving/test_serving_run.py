@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ import psutil
 import pytest
 
 from needle_parsl.analysis import load
+from needle_parsl.nsbi.estimators import files
 from needle_parsl.nsbi.statistics import dataset
 from needle_parsl.site import Serving, Site
 from needle_parsl.workflow import ledger, prepared_run, run, serving
+
 
 def done(root: Path, inputs: Path, wanted: Serving | None, on_end: Any = lambda *_: None) -> list[str]:
     """Run an analysis up to its fits; give what was said."""
@@ -29,10 +33,9 @@ def done(root: Path, inputs: Path, wanted: Serving | None, on_end: Any = lambda 
 
 @pytest.fixture(scope="module")
 def runs(small_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Three runs: without a server, with one, and with one that is killed before it was asked."""
+    """Two runs: with a server, and with one that is killed before it was asked."""
     above = tmp_path_factory.mktemp("runs")
-    found = {name: above / name for name in ("plain", "served", "killed")}
-    done(found["plain"], small_inputs, None)
+    found = {name: above / name for name in ("served", "killed")}
     said = done(found["served"], small_inputs, Serving(server="built-in"))
     assert said[-1:] == ["the built-in server evaluates networks for this run"]
 
@@ -54,17 +57,19 @@ def runs(small_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 
 def test_who_evaluates_stands_in_the_record(runs: dict[str, Path]) -> None:
-    records = {name: [r for r in ledger.lines(root) if r.stage == "evaluate"] for name, root in runs.items()}
-    assert {r.evaluator for r in records["plain"]} == {"torch"}
-    assert {r.evaluator for r in records["served"]} == {"built-in"}
-    assert {r.evaluator for r in records["killed"]} <= {"onnxruntime", "built-in", "built-in, onnxruntime"}
-    assert {r.key for r in records["plain"]} == {r.key for r in records["served"]}, "not in the key"
+    said = {name: {r.evaluator for r in ledger.lines(root) if r.stage == "evaluate"} for name, root in runs.items()}
+    assert said["served"] == {"built-in"}
+    assert said["killed"] <= {"onnxruntime", "built-in", "built-in, onnxruntime"}
 
 
-def test_numbers_are_those_of_torch(runs: dict[str, Path]) -> None:
-    plain, served = (dataset.read(runs[name] / "ratios" / "asimov.h5") for name in ("plain", "served"))
-    for name, values in plain.ratios.items():
-        np.testing.assert_allclose(served.ratios[name], values, atol=2e-5)
+def test_numbers_and_keys_are_those_without_a_server(runs: dict[str, Path], small_inputs: Path) -> None:
+    plain = prepared_run.prepare(runs["served"], load(small_inputs), Site(description="t"), "fit")
+    assert not plain.todo()
+    found = dataset.read(runs["served"] / "ratios" / "asimov.h5")
+    for name, values in found.ratios.items():
+        one = files.read(runs["served"] / "estimators" / name / "estimator.h5")
+        if one.crossed is None:  # else each event has members of its own
+            np.testing.assert_allclose(one.log_ratio(found.x), values, atol=2e-5)
 
 
 def test_the_end_of_the_server_changes_no_byte(runs: dict[str, Path]) -> None:
@@ -87,3 +92,37 @@ def test_a_server_that_is_not_there(wanted: Serving, message: str, tmp_path: Pat
 
     with pytest.raises(InputError, match=message):
         serving.of_site(wanted, tmp_path)
+
+
+def test_a_server_on_a_node_of_workers(tmp_path: Path) -> None:
+    """It begins with the run, is started again when it dies, and ends with the run."""
+    from needle_parsl.serving import endpoint as endpoints
+    from needle_parsl.workflow import executors, flow, serving_block
+
+    wanted = Serving(where="gpu", server="built-in", host="127.0.0.1")
+    site = Site(description="t", executor="htex", workers_per_node=1, serving=wanted)
+    (tmp_path / "logs").mkdir()
+    path = tmp_path / endpoints.FOLDER / endpoints.FILE
+
+    def next_one(before: str) -> endpoints.Endpoint:
+        ends = time.monotonic() + 90
+        while time.monotonic() < ends:
+            if path.exists() and (found := endpoints.read(path)).started != before:
+                return found
+            time.sleep(0.1)
+        raise AssertionError((tmp_path / "logs" / "serving.node.stderr").read_text())
+
+    with serving.of_run(tmp_path, site, lambda _: None), executors.started(site, tmp_path / "logs") as machine:
+        with serving_block.started(site, tmp_path, partial(flow.serve, machine, tmp_path), lambda _: None):
+            first = next_one("")
+            assert first.token
+            for process in psutil.Process(first.pid).children():
+                process.kill()
+            second = next_one(first.started)
+        ends = time.monotonic() + 30
+        while path.exists() and time.monotonic() < ends:
+            time.sleep(0.1)
+        assert not path.exists()
+    while psutil.pid_exists(second.pid) and time.monotonic() < ends:
+        time.sleep(0.1)
+    assert not psutil.pid_exists(second.pid)

@@ -122,3 +122,28 @@ def test_formats_that_do_not_exist(made: Path, needle: Needle, tmp_path: Path) -
     assert (ended.code, ended.err) == (2, '--format: "onx" is no format; expected onnx, h5, pt2, safetensors, triton\n')
     assert needle("export", made / "runs" / "small", "--format", "onnx").code == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_for_servers(made: Path, needle: Needle) -> None:
+    pytest.importorskip("onnx")
+    arguments = ("export", "small", "--format", "triton", "-o", "models", "--json")
+    ended = needle(*arguments, cwd=made)
+    assert ended.code == 0, ended.err
+    (written,) = ended.json()["written"]
+    assert written == "models/small/1"
+    facts = json.loads((made / written / "needle.json").read_text())
+    assert facts["run"] == str(made / "runs" / "small")
+    assert facts["facts"]["features"] == ["x1", "x2", "x3", "x4"]
+    assert facts["facts"]["units"]["x1"] == "GeV"
+    assert 0 < facts["facts"]["parity"]["largest_difference"] < 1e-5
+    assert needle(*arguments, cwd=made).json()["written"] == [written], "equal estimators are no new version"
+    named = needle(*arguments, "--name", "other", "--gpus", "2", cwd=made)
+    assert named.json()["written"] == ["models/other/1"]
+    assert "gpus: 1" in (made / "models" / "other" / "config.pbtxt").read_text()
+    for more, message in (
+        (("--name", "a/b", "--format", "triton"), '"a/b" is no name of a model'),
+        (("--name", "a"), "--name, --gpus and --instances are of models that are served; say --format triton, too"),
+    ):
+        ended = needle("export", "small", "-o", "models", *more, cwd=made)
+        assert (ended.code, len(ended.err.splitlines())) == (2, 1)
+        assert message in ended.err

@@ -89,7 +89,8 @@ def estimators(paths: Mapping[str, Path], endpoint: Path | None = None) -> Opene
 
 def _served(endpoint: Path, name: str, group: Mapping[str, Estimator]) -> ModelEvaluator:
     """Have a server evaluate estimators that take the same features, as one model."""
-    version = model_export.publish(endpoint.parent / endpoints.MODELS, name, group, {}, "")
+    how = model_export.Processes(endpoints.gpus(endpoint))
+    version = model_export.publish(endpoint.parent / endpoints.MODELS, name, group, {}, "", how)
     try:
         return ModelEvaluator(ServedRunner(endpoint, name, load=True), name)
     except (InputError, LostError) as error:
