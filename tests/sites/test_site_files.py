@@ -87,6 +87,10 @@ def complaints(tmp_path: Path, text: str) -> list[str]:
         (("gpus_per_node = 4", "gpus_per_node = 4\noptions = [\"mail\"]"), ":8: options: each must be one option"),
         (("\"htex\"", "\"threads\""), ":4: executor: a scheduler needs executor = \"htex\""),
         (("gpus_per_node = 4", "gpus_per_node = 4\npartition = \"debug\""), ":8: partition: unknown key"),
+        (("gpus_per_node = 4", "gpus_per_node = 4\n[serving]"), "serving.host: workers on other nodes reach no socket of this one"),
+        (("gpus_per_node = 4", "gpus_per_node = 4\n[serving]\nhost = \"0.0.0.0\""), ":9: serving.host: \"0.0.0.0\" would listen to everybody"),
+        (("gpus_per_node = 4", "gpus_per_node = 4\n[serving]\nwhere = \"node\""), ":9: serving.where: found \"node\", expected \"driver\" or \"gpu\""),
+        (("gpus_per_node = 4", "gpus_per_node = 4\n[serving]\nwhere = \"gpu\"\nserver = \"built-in\"\ntritonserver = \"x\""), ":11: serving.tritonserver: has no meaning with server"),
     ],
 )  # fmt: skip
 def test_what_contradicts_itself_is_said(tmp_path: Path, change: tuple[str, str], words: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -147,3 +148,29 @@ def test_a_model_for_servers(made: Path, needle: Needle) -> None:
         ended = needle("export", "small", "-o", "models", *more, cwd=made)
         assert (ended.code, len(ended.err.splitlines())) == (2, 1)
         assert message in ended.err
+
+
+def test_the_page_on_serving_is_true(made: Path, needle: Needle, tmp_path: Path) -> None:
+    """Its commands and programs, one after the other."""
+    for name in ("onnx", "onnxruntime", "grpc"):
+        pytest.importorskip(name)
+    text = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8").replace("gaussian", "small")
+    (shell,), (client, function) = (re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL) for kind in ("sh", "python"))
+    shutil.copytree(made / "runs", tmp_path / "runs")
+    *commands, serve = [line.split("#")[0].split()[1:] for line in shell.splitlines()]
+    for arguments in commands:
+        ended = needle(*arguments)
+        assert ended.code == 0, ended.err
+    command = [sys.executable, "-m", "needle_parsl", *serve, "--builtin"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline().startswith("the built-in server serves small 1")
+            checks = "assert ratios.name == 'built-in', ratios.name\nassert members.shape[1] == 50_000\n"
+            subprocess.run([sys.executable, "-c", client + checks], cwd=tmp_path, check=True, timeout=120)
+            server.terminate()
+            server.wait(60)
+        finally:
+            server.kill()
+    subprocess.run([sys.executable, "-c", function], cwd=tmp_path, check=True, timeout=120)
+    assert [one["name"] for one in needle("models", "models", "--json").json()["models"]] == ["pairs", "small"]

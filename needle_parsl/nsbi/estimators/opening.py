@@ -15,6 +15,7 @@ from needle_parsl.nsbi.estimators import files, model_export
 from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.estimators.evaluators import OnnxEvaluator, TorchEvaluator
 from needle_parsl.nsbi.estimators.protocol import RatioEvaluator
+from needle_parsl.nsbi.estimators.ratio_cache import RatioCache
 from needle_parsl.nsbi.estimators.served import GraphRunner, ModelEvaluator, ServedRunner, say_lost
 from needle_parsl.serving import endpoint as endpoints
 from needle_parsl.serving.endpoint import LostError
@@ -96,6 +97,22 @@ def _served(endpoint: Path, name: str, group: Mapping[str, Estimator]) -> ModelE
     except (InputError, LostError) as error:
         say_lost(endpoint, "", error)
         return ModelEvaluator(GraphRunner(version), name)
+
+
+def served(endpoint: Path, model: str, version: str = "", cache: Path | None = None) -> ModelEvaluator:
+    """Open a model of a server that runs; where that is lost, its graph is evaluated here.
+
+    Args:
+        endpoint: `endpoint.json`, from `needle serve`.
+        model: Its name.
+        version: Its number; empty for the latest.
+        cache: A folder in which what has been evaluated is kept by content.
+
+    Raises:
+        InputError: There is no such server, model or version.
+        LostError: The server does not answer.
+    """
+    return ModelEvaluator(ServedRunner(endpoint, model, version), model, RatioCache(cache) if cache else None)
 
 
 def column(path: Path) -> RatioEvaluator:
