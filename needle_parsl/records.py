@@ -8,7 +8,7 @@ import threading
 import time
 import warnings as python_warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -74,13 +74,8 @@ class Output:
     heard: Counter[str] = field(default_factory=Counter)
     """Warnings so far."""
 
-    def record(self, root: str, evaluator: str = "") -> Record:
-        """Record the finished output.
-
-        Args:
-            root: The run directory.
-            evaluator: What evaluated networks for it.
-        """
+    def record(self, root: str) -> Record:
+        """Record the finished output."""
         place = self.task.place
         seconds = round(time.time() - self.started, 3)
         if not (Path(root) / place).exists():
@@ -98,16 +93,31 @@ class Output:
             output=place,
             digest=digest,
             warnings=warnings,
-            evaluator=evaluator,
+            evaluator=", ".join(dict.fromkeys(name() for name in _ASKED.names)),
         )
 
 
 @contextmanager
 def writing(root: str, task: Task) -> Iterator[Output]:
     """Give a task a temporary name to write to; the output has its own name only if all went well."""
-    started = time.time()
+    started, _ASKED.names = time.time(), []
     with listening() as heard, files.atomic(Path(root) / task.place) as temporary:
         yield Output(task, temporary, started, heard)
+
+
+class _Asked(threading.local):
+    """Of each thread: what its task has had evaluate networks."""
+
+    def __init__(self) -> None:
+        self.names: list[Callable[[], str]] = []
+
+
+_ASKED = _Asked()
+
+
+def evaluated_by(name: Callable[[], str]) -> None:
+    """Note what evaluates networks for the task of this thread; it is asked for its name in the end."""
+    _ASKED.names.append(name)
 
 
 def warnings(records: Iterable[Record]) -> list[str]:

@@ -121,8 +121,8 @@ def _ratio(root: str, spec: specs.Diagnose) -> RatioDiagnostics:
 def _mixture(root: str, spec: specs.MixtureSpec) -> Mixture:
     """Look at the mixture of all processes along the parameter of interest."""
     reference = inputs.mixed(root, spec.reference, spec.splitting, "test")
-    x, opened = reference.inputs, inputs.opened(root, spec.ratios)
-    ratios = {name: estimator.log_ratio(x) for name, estimator in opened.estimators.items()}
+    x, estimators = reference.inputs, inputs.opened(root, spec.ratios)
+    ratios = {name: estimator.log_ratio(x) for name, estimator in estimators.items()}
     expected = {density.name: value for density, value in inputs.shares(root, spec.samples)}
     where = spec.poi, mixture.values(spec.model.parameters[spec.poi])
     return mixture.normalisations(Rates.build(spec.model), expected, ratios, reference.weight, where)
@@ -132,8 +132,7 @@ def evaluate(root: str, task: Task, *_before: Record) -> Record:
     """Compute the log ratios of all events of a dataset."""
     spec = task.of(specs.Evaluate)
     with writing(root, task) as out:
-        opened = inputs.opened(root, spec.ratios)
-        ratios = opened.estimators
+        ratios = inputs.opened(root, spec.ratios)
         if spec.samples:
             made, networks = inputs.simulated(root, spec, ratios), inputs.networks(root, spec, ratios)
         else:
@@ -145,4 +144,4 @@ def evaluate(root: str, task: Task, *_before: Record) -> Record:
             one_by_one.write(out.path, networks)
         if spec.covariance:
             ensemble_shifts.write(out.path, made.x, ratios, joint.read(inputs.path(root, "covariance", "covariance")))
-    return out.record(root, evaluator=opened.evaluator)
+    return out.record(root)

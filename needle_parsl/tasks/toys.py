@@ -100,7 +100,7 @@ def _ratios(root: str, spec: specs.ToysSpec) -> Mapping[str, Estimator]:
         except TaskError as error:
             raise QuorumError(str(error)) from error
     assert spec.thrower is not None
-    return inputs.opened(root, spec.thrower.ratios).estimators
+    return inputs.opened(root, spec.thrower.ratios)
 
 
 def _pool(root: str, spec: specs.ToysSpec, simulated: Sequence[Dataset], truth: Floats) -> ToyPool:

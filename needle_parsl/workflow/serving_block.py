@@ -82,13 +82,17 @@ def main(arguments: list[str]) -> int:
     wanted = Serving(server=server, tritonserver=tritonserver, host=host or socket.gethostname())  # type: ignore[arg-type]
     choice = serving.of_site(wanted, Path(root))
     try:
-        with serving.started(choice, lambda text: sys.stderr.write(f"{text}\n"), restart=True):
+        with serving.started(choice, _say, restart=True):
             while choice.repository.is_dir() and not (choice.repository.parent / STOPPED).exists():
                 threading.Event().wait(LOOK)
     except NeedleError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 if __name__ == "__main__":

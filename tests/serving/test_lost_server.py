@@ -7,12 +7,13 @@ import signal
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
-from serving.conftest import Published
+from serving.conftest import KINDS, Published, chosen
 
 from needle_parsl.errors import InputError
 from needle_parsl.nsbi.estimators.ratio_cache import RatioCache
@@ -61,6 +62,39 @@ def test_the_end_of_a_server_changes_no_byte(server: object, published: Publishe
         evaluator.log_ratios(x, ("signal",))
     assert not evaluator.runner.lost
     assert server.times == 2
+
+
+@pytest.mark.parametrize("late", KINDS, indirect=True)
+def test_models_that_come_later(late: Path, published: Published, tmp_path: Path, events: np.ndarray) -> None:
+    """As in a run: its tasks make models of the estimators when these are there."""
+    from needle_parsl.nsbi.estimators import files, opening
+
+    paths = {name: tmp_path / f"{name}.h5" for name in published.versions[0]}
+    for name, path in paths.items():
+        files.write(path, published.versions[0][name])
+    opened = opening.estimators(paths, late)
+    for name, one in opened.estimators.items():
+        own = published.versions[0][name]
+        np.testing.assert_allclose(one.log_ratio(events), own.log_ratio(events), atol=1e-5)
+        np.testing.assert_allclose(one.members(events), own.members(events), atol=1e-5)
+    assert opened.evaluator in ("built-in", "triton 2.51.0")
+    again = opening.estimators(paths, late)
+    assert [one.where for one in again.elsewhere] == [one.where for one in opened.elsewhere]
+
+
+@pytest.fixture
+def late(request: pytest.FixtureRequest, published: Published, tmp_path: Path) -> Iterator[Path]:
+    """A server of models that are not there yet."""
+    from needle_parsl.serving import endpoint as endpoints
+    from needle_parsl.workflow import serving
+
+    choice = replace(
+        chosen(request, published, tmp_path / "serving"),
+        repository=tmp_path / "serving" / endpoints.MODELS,
+        explicit=True,
+    )
+    with serving.started(choice):
+        yield choice.endpoint
 
 
 def test_without_a_server_there_is_no_endpoint(tmp_path: Path) -> None:

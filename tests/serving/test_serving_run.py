@@ -57,7 +57,9 @@ def runs(small_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 
 def test_who_evaluates_stands_in_the_record(runs: dict[str, Path]) -> None:
-    said = {name: {r.evaluator for r in ledger.lines(root) if r.stage == "evaluate"} for name, root in runs.items()}
+    lines = {name: ledger.lines(root) for name, root in runs.items()}
+    said = {name: {r.evaluator for r in found if r.stage == "evaluate"} for name, found in lines.items()}
+    assert {r.evaluator for r in lines["served"] if r.stage == "combine"} == {""}
     assert said["served"] == {"built-in"}
     assert said["killed"] <= {"onnxruntime", "built-in", "built-in, onnxruntime"}
 

@@ -112,7 +112,7 @@ def varied(root: str, spec: specs.Evaluate, density: Density, simulation: Datase
     from needle_parsl.tasks.inputs.evaluation import opened  # noqa: PLC0415  with torch, which fits do without
 
     events = part(root, density.name, spec.splitting, "test")
-    ratios = {name: estimator.of(events) for name, estimator in opened(root, spec.ratios).estimators.items()}
+    ratios = {name: estimator.of(events) for name, estimator in opened(root, spec.ratios).items()}
     weight = events.weight * (simulation.yields[density.name] / events.weight.sum())
     return Dataset.of(events.x, ratios, weight=weight)
 
