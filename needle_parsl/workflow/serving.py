@@ -38,6 +38,8 @@ STOP = 30.0
 LOOK = 0.1
 PAUSE = 2.0
 """Seconds before a server that has ended is started again."""
+LONGEST = 90
+"""Characters of the folder of a socket, whose name may have 107."""
 EVERYWHERE = ("0.0.0.0", "::", "*", "")  # noqa: S104  these are refused
 TOKEN_VARIABLE = "NEEDLE_SERVE_TOKEN"  # noqa: S105  a name
 
@@ -188,6 +190,10 @@ class Server:
         if not host:
             self.number += 1
             sockets = self.folder / str(self.number)
+            if len(str(sockets)) > LONGEST:
+                raise InputError(
+                    f"{sockets}: is too long a name for sockets; set TMPDIR to a shorter one, or say --host"
+                )
             sockets.mkdir(mode=0o700)
             return {name: f"unix:{sockets / name[0]}{':1' if name == 'grpc' else ''}" for name in names}
         if host in EVERYWHERE:

@@ -188,6 +188,19 @@ def test_a_model_without_its_backend(tmp_path: Path) -> None:
     assert isinstance(serving.refusal(log, "tritonserver"), TaskError)
 
 
+def test_a_folder_that_is_too_deep_for_sockets(
+    published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("d" * 90)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    choice = serving.ServerChoice(
+        repository=published.folder, endpoint=tmp_path / "e", log=tmp_path / "l", builtin=True
+    )
+    with pytest.raises(InputError, match="too long a name for sockets; set TMPDIR"), serving.started(choice):
+        pass
+
+
 def test_a_server_is_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(triton.VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

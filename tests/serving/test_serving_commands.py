@@ -18,7 +18,6 @@ import pytest
 from serving.conftest import Published
 
 Needle = Callable[..., Any]
-DOCS = Path(__file__).parents[2] / "docs" / "serving.md"
 
 
 def first_line(process: subprocess.Popen[str]) -> str:
@@ -106,3 +105,10 @@ def test_models_are_listed(published: Published, needle: Needle) -> None:
     found = needle("models", published.folder, "--json").json()["models"]
     assert found[1]["ratios"] == {"signal": 5, "signal.jes.up": 1}
     assert 0 < found[1]["parity"]["largest_difference"] < 1e-5
+
+
+def test_a_server_that_cannot_be_fetched_is_said(needle: Needle, tmp_path: Path) -> None:
+    ended = needle("serve", "--fetch", env={"XDG_CACHE_HOME": str(tmp_path / "cache"), "PIP_NO_INDEX": "1"})
+    assert ended.code == 1
+    assert "nvidia-pytriton==0.7.0 cannot be fetched: " in ended.err
+    assert not list((tmp_path / "cache" / "needle").iterdir())
