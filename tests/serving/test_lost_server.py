@@ -20,6 +20,8 @@ from needle_parsl.nsbi.estimators.ratio_cache import RatioCache
 from needle_parsl.nsbi.estimators.served import GraphRunner, ModelEvaluator, ServedRunner
 from needle_parsl.serving import repository
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def server(published: Published, tmp_path: Path) -> Iterator[object]:

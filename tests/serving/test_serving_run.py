@@ -17,6 +17,8 @@ from needle_parsl.analysis import load
 from needle_parsl.site import Serving, Site
 from needle_parsl.workflow import ledger, prepared_run, run, serving
 
+pytestmark = pytest.mark.slow
+
 
 def done(root: Path, inputs: Path, wanted: Serving | None, on_end: Any = lambda *_: None) -> list[str]:
     """Run an analysis up to its fits; give what was said."""
