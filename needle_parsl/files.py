@@ -90,6 +90,11 @@ def no_space(root: Path) -> TaskError:
     return TaskError(f"{root}: no space left on its disk; make some, and the same command goes on from here")
 
 
+def digest_of(content: bytes) -> str:
+    """Fingerprint bytes as `digest` does a file's."""
+    return xxhash.xxh3_128(content).hexdigest()
+
+
 def digest(path: Path) -> str:
     """Fingerprint a file, or all files of a folder with their names: 128 bits of XXH3, as hex."""
     if path.is_file():

@@ -8,7 +8,7 @@ import threading
 import time
 import warnings as python_warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,6 +47,8 @@ class Record:
     """What of the task has failed, such as a member."""
     engine: str = ""
     """What trained the members of a pack: `native`, `sequential`, `stacked` or `lightning`."""
+    evaluator: str = ""
+    """What evaluated networks: `torch`, or the inference server; both, where the server was lost. Never in the key."""
 
 
 def name() -> str:
@@ -91,15 +93,31 @@ class Output:
             output=place,
             digest=digest,
             warnings=warnings,
+            evaluator=", ".join(dict.fromkeys(name() for name in _ASKED.names)),
         )
 
 
 @contextmanager
 def writing(root: str, task: Task) -> Iterator[Output]:
     """Give a task a temporary name to write to; the output has its own name only if all went well."""
-    started = time.time()
+    started, _ASKED.names = time.time(), []
     with listening() as heard, files.atomic(Path(root) / task.place) as temporary:
         yield Output(task, temporary, started, heard)
+
+
+class _Asked(threading.local):
+    """Of each thread: what its task has had evaluate networks."""
+
+    def __init__(self) -> None:
+        self.names: list[Callable[[], str]] = []
+
+
+_ASKED = _Asked()
+
+
+def evaluated_by(name: Callable[[], str]) -> None:
+    """Note what evaluates networks for the task of this thread; it is asked for its name in the end."""
+    _ASKED.names.append(name)
 
 
 def warnings(records: Iterable[Record]) -> list[str]:

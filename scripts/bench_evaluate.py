@@ -136,6 +136,7 @@ def memory_arm(count: int) -> dict[str, Any]:
 
     from needle_parsl.nsbi.data.recipes import FileRange, InputFile, Recipe
     from needle_parsl.nsbi.estimators import application
+    from needle_parsl.nsbi.estimators.opening import RatioSource
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -144,7 +145,7 @@ def memory_arm(count: int) -> dict[str, Any]:
         with parquet.ParquetWriter(file, pa.table(columns).schema) as writer:
             for _ in range(max(count // len(x), 1)):
                 writer.write_table(pa.table(columns))
-        source = application.RatioSource(str(exported(folder, 1, 5)), {}, ("r0",))
+        source = RatioSource(str(exported(folder, 1, 5)), {}, ("r0",))
         recipe = Recipe(sample="events", features=tuple(columns), weight=1.0, selections=(), id=())
         before, parts = measuring.resident_mb(), []
         for number, start in enumerate(range(0, count, 100_000)):

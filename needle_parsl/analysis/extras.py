@@ -22,10 +22,11 @@ MODULES = {
     "onnx": ("onnx", "onnxruntime"),
     "plots": ("matplotlib",),
     "search": ("cmaes", "optuna"),
+    "serve": ("grpc", "onnx", "onnxruntime"),
     "toys": ("numba",),
 }
 """By extra, what must be there to import."""
-PACKAGES = {"sklearn": "scikit-learn"}
+PACKAGES = {"grpc": "grpcio", "sklearn": "scikit-learn"}
 """What is installed under another name."""
 WITHOUT = {
     "onnx": "estimators are not exported to ONNX",

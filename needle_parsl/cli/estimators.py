@@ -34,10 +34,21 @@ At = Annotated[
     list[str] | None,
     typer.Option("--at", metavar="NAME=VALUE", help="A parameter that networks have as an input; may be repeated."),
 ]
-To = Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Write files for colleagues into this folder.")]
+To = Annotated[
+    Path | None, typer.Option("--to", "-o", metavar="DIR", help="Write files for colleagues into this folder.")
+]
+ModelName = Annotated[
+    str, typer.Option("--name", help="With triton: what the model is called; by default as the analysis.")
+]
+Gpus = Annotated[
+    int, typer.Option("--gpus", min=0, max=64, help="With triton: an instance on each of so many GPUs; 0 for the CPU.")
+]
+Instances = Annotated[
+    int, typer.Option("--instances", min=1, max=256, help="With triton: processes per GPU, or on the CPU.")
+]
 Format = Annotated[
     list[str] | None,
-    typer.Option("--format", help="With --to: onnx, pt2, safetensors, h5; may be repeated. Default onnx."),
+    typer.Option("--format", help="With --to: onnx, pt2, safetensors, h5, triton; may be repeated. Default onnx."),
 ]
 
 
@@ -108,6 +119,10 @@ def export(
     run_name: RunName,
     to: To = None,
     kinds: Format = None,
+    *,
+    name: ModelName = "",
+    gpus: Gpus = 0,
+    instances: Instances = 1,
     trust: Trust = False,
     force: Overwrite = False,
     as_json: Json = False,
@@ -117,11 +132,12 @@ def export(
         raise InputError("--format: says what is written, and --to DIR where; give both")
     root = find(run_name)
     facts = exports.described(root)
-    facts["written"] = (
-        [str(path) for path in exports.write(root, to, kinds or ["onnx"], trust=trust, force=force, say=terminal.said)]
-        if to
-        else []
+    model = exports.ModelOptions(name, gpus, instances)
+    how = None if model == exports.ModelOptions() else model
+    written = (
+        exports.write(root, to, kinds or ["onnx"], trust=trust, force=force, model=how, say=terminal.said) if to else []
     )
+    facts["written"] = [str(path) for path in written]
     if as_json:
         json_output.print_json(facts)
     else:

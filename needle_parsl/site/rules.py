@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from needle_parsl.reading import TableReader
-from needle_parsl.site.tables import NodeShape, Site
+from needle_parsl.site.tables import NodeShape, Serving, Site
 
 WALLTIME = re.compile(r"\d{1,3}:[0-5]\d:[0-5]\d")
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -57,11 +57,30 @@ def _whole(site: Site) -> Iterator[tuple[str, str]]:
             if found
             else '"globus-compute" needs an endpoint; write [remote] endpoint = "$NEEDLE_ENDPOINT"',
         )
+    if site.serving is not None:
+        yield from _serving(site, site.serving)
     if site.environment and site.executor == "threads":
         yield (
             "environment",
             'threads run the Python that runs needle; an environment of their own needs executor = "htex"',
         )
+
+
+def _serving(site: Site, serving: Serving) -> Iterator[tuple[str, str]]:
+    if serving.host.lower() in EVERYWHERE:
+        yield (
+            "serving.host",
+            f'"{serving.host}" would listen to everybody; name one address ("ip -brief address" lists them)',
+        )
+    if serving.where == "gpu" and site.executor != "htex":
+        yield "serving.where", f'"gpu" needs worker processes, executor = "htex"; found executor = "{site.executor}"'
+    if serving.where == "driver" and site.scheduler != "local" and not serving.host:
+        yield (
+            "serving.host",
+            'workers on other nodes reach no socket of this one; name an address of it, or write where = "gpu"',
+        )
+    if serving.server == "built-in" and serving.tritonserver:
+        yield "serving.tritonserver", 'has no meaning with server = "built-in"'
 
 
 def _shape(site: Site, shape: NodeShape) -> Iterator[tuple[str, str]]:

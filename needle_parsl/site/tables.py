@@ -39,6 +39,21 @@ class Environment:
     """Where `packed` goes on the node's own disk; removed at the end of the block."""
 
 
+@dataclass(frozen=True)
+class Serving:
+    """An inference server that a run starts, and that ends with it: its tasks have their networks evaluated there, and by themselves where it is lost."""
+
+    where: Literal["driver", "gpu"] = "driver"
+    """`driver`: beside `needle run`, which suits workers of the same machine; `gpu`: on a node of `[gpu]`, where it takes the place of one task."""
+    server: Literal["any", "triton", "built-in"] = "any"
+    """`any` is Triton where one is found, else the built-in server."""
+    tritonserver: str = ""
+    """The program of a Triton server, else `TRITONSERVER` of the environment or what `needle serve --fetch` has installed. Example: `"/opt/tritonserver/bin/tritonserver"`."""
+    host: str = ""
+    """Its address, for workers on other nodes, which need the token in the run directory; without, sockets that only this user's processes on the same
+    machine can open; with `where = "gpu"` the name of the node. Example: `"10.0.0.1"`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class NodeShape:
     """One kind of node: what is asked for, and what runs there."""
@@ -150,13 +165,15 @@ class Site(NodeShape):
     mpi: NodeShape | None = None
     """Nodes for programs that run on several nodes by MPI. What is not said in this table is as at the top."""
     remote: Remote = Remote()
+    serving: Serving | None = None
+    """An inference server beside the tasks; without, tasks evaluate networks themselves."""
 
     def shapes(self) -> dict[str, NodeShape]:
         """Map the names of the kinds of nodes to them; a site without such tables has one, `tasks`."""
         found = {name: getattr(self, name) for name in NEEDS if getattr(self, name) is not None}
         return found or {"tasks": self}
 
-    def serving(self, need: str) -> str:
+    def shape_for(self, need: str) -> str:
         """Name the shape that serves a need, the nearest that there is."""
         shapes = self.shapes()
         return next((name for name in NEEDS[need] if name in shapes), next(iter(shapes)))
@@ -173,7 +190,7 @@ class Site(NodeShape):
     def _others(self) -> list[str]:
         if len(self.shapes()) == 1:
             return []
-        others = {need: self.serving(need) for need in ("gpu", "cpu", "io")}
+        others = {need: self.shape_for(need) for need in ("gpu", "cpu", "io")}
         return [f"the site has no [{need}]; such tasks go to [{name}]" for need, name in others.items() if need != name]
 
     def node_hours(self) -> float:

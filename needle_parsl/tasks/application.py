@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from needle_parsl import refs
 from needle_parsl.nsbi.data.recipes import FileRange, InputFile
 from needle_parsl.nsbi.estimators import application
+from needle_parsl.nsbi.estimators.opening import RatioSource
 from needle_parsl.plan.specs import Application
 from needle_parsl.tasks import inputs
 
@@ -19,7 +20,7 @@ def look(spec: Application, files: Sequence[str]) -> dict[str, list[int]]:
 def apply(spec: Application, path: str, start: int, stop: int, output: str) -> int:
     """Evaluate the rows of a file from `start` to `stop`; give the number of events that the selection kept."""
     refs.grant(spec.code.names, spec.code.source, spec.code.path)
-    source = application.RatioSource(spec.onnx, spec.estimators, spec.ratios)
+    source = RatioSource(spec.onnx, spec.estimators, spec.ratios)
     piece = FileRange(InputFile(path=path, tree=spec.tree, label=path), start, stop)
     return application.apply(source, piece, inputs.recipe(spec.events), output)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import numpy as np
 from needle_parsl.errors import TaskError
 from needle_parsl.files import atomic, digest, write_json
 from needle_parsl.nsbi.estimators import diagnostics, files, joint, yield_scales
-from needle_parsl.nsbi.estimators.estimator import Estimator
 from needle_parsl.nsbi.estimators.exporting import onnx_file
 from needle_parsl.nsbi.estimators.results import RatioDiagnostics
 from needle_parsl.nsbi.statistics import dataset, outside, pseudomodel
@@ -75,12 +73,6 @@ def compose(root: str, task: Task, *_before: Record) -> Record:
     return out.record(root)
 
 
-def _refuse_particles(ratios: Mapping[str, Estimator]) -> None:
-    for name, ratio in ratios.items():
-        if any(shape.particles for shape in (ratio.shape, *ratio.shapes)):
-            raise TaskError(f"the networks of {name} see particles, for which exported files have no input")
-
-
 def export(root: str, task: Task, *_before: Record) -> Record:
     """Write an ONNX file beside a note of what it is; a network that cannot be exported leaves the reason in the note."""
     spec = task.of(specs.Export)
@@ -91,7 +83,7 @@ def export(root: str, task: Task, *_before: Record) -> Record:
         facts = onnx_file.FileFacts(spec.facts.name, dict(spec.facts.units))
         note: dict[str, Any] = {"file": str(target.relative_to(root)), "exported": True, "reason": ""}
         try:
-            _refuse_particles(ratios)
+            onnx_file.refuse_particles(ratios)
             with atomic(target) as temporary:
                 note |= {"largest_difference": onnx_file.write(temporary, ratios, x, facts)}
                 note |= {"digest": digest(temporary), "bytes": temporary.stat().st_size}
@@ -130,8 +122,8 @@ def _ratio(root: str, spec: specs.Diagnose) -> RatioDiagnostics:
 def _mixture(root: str, spec: specs.MixtureSpec) -> Mixture:
     """Look at the mixture of all processes along the parameter of interest."""
     reference = inputs.mixed(root, spec.reference, spec.splitting, "test")
-    x, made = reference.inputs, {name: files.read(inputs.path(root, "combine", name)) for name in spec.ratios}
-    ratios = {name: estimator.log_ratio(x) for name, estimator in made.items()}
+    x, estimators = reference.inputs, inputs.opened(root, spec.ratios)
+    ratios = {name: estimator.log_ratio(x) for name, estimator in estimators.items()}
     expected = {density.name: value for density, value in inputs.shares(root, spec.samples)}
     where = spec.poi, mixture.values(spec.model.parameters[spec.poi])
     return mixture.normalisations(Rates.build(spec.model), expected, ratios, reference.weight, where)
@@ -141,7 +133,7 @@ def evaluate(root: str, task: Task, *_before: Record) -> Record:
     """Compute the log ratios of all events of a dataset."""
     spec = task.of(specs.Evaluate)
     with writing(root, task) as out:
-        ratios = {name: files.read(inputs.path(root, "combine", name)) for name in spec.ratios}
+        ratios = inputs.opened(root, spec.ratios)
         if spec.samples:
             made, networks = inputs.simulated(root, spec, ratios), inputs.networks(root, spec, ratios)
         else:

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from needle_parsl import files
+from needle_parsl.errors import InputError
+from needle_parsl.nsbi.estimators import model_export
 from needle_parsl.nsbi.estimators.exporting import torch_file
+from needle_parsl.nsbi.estimators.model_export import Processes
 from needle_parsl.nsbi.statistics import pseudomodel
 
 WRITERS = {"pt2": torch_file.write_program, "safetensors": torch_file.write_weights}
@@ -41,3 +44,12 @@ def write(path: Path, folder: Path, kind: str) -> list[Path]:
             WRITERS[kind](temporary, ratio)
         written.append(target)
     return written
+
+
+def publish(path: Path, folder: Path, name: str, run: str, gpus: int = 0, instances: int = 1) -> str:
+    """Add the estimators of a run to a model repository, as one model; give where its version is."""
+    model = pseudomodel.read(path)
+    if not model.ratios:
+        raise InputError(f"{path}: has no ratios, so that there is nothing to serve")
+    how = Processes(gpus, instances)
+    return str(model_export.publish(folder, name or model.name, model.ratios, model.units, run, how).folder)

@@ -163,4 +163,4 @@ def _workers(root: str) -> int:
         site = sites.load(str(Path(root) / rundir.SITE))
     except InputError:
         return 1
-    return site.shapes()[site.serving("gpu")].workers()
+    return site.shapes()[site.shape_for("gpu")].workers()

@@ -92,7 +92,6 @@ def _ratios(root: str, spec: specs.ToysSpec) -> Mapping[str, Estimator]:
     """Give the ratios that are evaluated here: those that are made again, or those that a user's events need."""
     if not spec.again and spec.thrower is None:
         return {}
-    from needle_parsl.nsbi.estimators import files  # noqa: PLC0415  with torch, which toys of the model do without
     from needle_parsl.tasks import replicas  # noqa: PLC0415  with torch, which other tasks do without
 
     if spec.again:
@@ -101,7 +100,7 @@ def _ratios(root: str, spec: specs.ToysSpec) -> Mapping[str, Estimator]:
         except TaskError as error:
             raise QuorumError(str(error)) from error
     assert spec.thrower is not None
-    return {name: files.read(inputs.path(root, "combine", name)) for name in spec.thrower.ratios}
+    return inputs.opened(root, spec.thrower.ratios)
 
 
 def _pool(root: str, spec: specs.ToysSpec, simulated: Sequence[Dataset], truth: Floats) -> ToyPool:

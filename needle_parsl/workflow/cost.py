@@ -181,7 +181,7 @@ def stages(
     nodes, found = {task.stage.name: task.stage.nodes for task in tasks}, {}
     for stage, count in units(tasks).items():
         seconds, size = rates.get(stage, (None, 0.0))
-        found[stage] = StageCost(count, seconds, shapes[site.serving(nodes[stage])].workers(), size)
+        found[stage] = StageCost(count, seconds, shapes[site.shape_for(nodes[stage])].workers(), size)
     return found
 
 

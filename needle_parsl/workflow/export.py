@@ -5,6 +5,7 @@ from __future__ import annotations
 import pkgutil
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,19 @@ from needle_parsl.workflow import evaluate, overwrite, run_state
 from needle_parsl.workflow import trust as trusting
 
 ALL = "all"
+TRITON = "triton"
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How the estimators of a run are served."""
+
+    name: str = ""
+    """Of the model; empty for that of the analysis."""
+    gpus: int = 0
+    """One instance on each of so many GPUs; 0 for the CPU."""
+    instances: int = 1
+    """Processes per GPU, or on the CPU."""
 
 
 def described(root: Path) -> dict[str, Any]:
@@ -60,6 +74,7 @@ def write(
     *,
     trust: bool = False,
     force: bool = False,
+    model: ModelOptions | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
     """Write files for colleagues: one per ratio and kind, and for `onnx` and `h5` one of everything.
@@ -70,6 +85,7 @@ def write(
         kinds: What `--format` takes.
         trust: Whether code of somebody else's run may be executed.
         force: Whether files that needle has not written may be replaced.
+        model: For `triton`, what the model is called and how it is run.
         say: Tells the user something.
 
     Raises:
@@ -78,20 +94,25 @@ def write(
     for kind in kinds:
         if kind not in KINDS:
             raise InputError(f'--format: "{kind}" is no format; expected {", ".join(KINDS)}')
-    if {"pt2", "safetensors"} & set(kinds):
+    if model is not None and TRITON not in kinds:
+        raise InputError("--name, --gpus and --instances are of models that are served; say --format triton, too")
+    if {"pt2", "safetensors", TRITON} & set(kinds):
         code = trusting.code(root, analysis.read(root / rundir.ANALYSIS), networks=True, trust=trust, say=say)
         refs.grant(code.names, code.source, code.path)
     overwrite.into(folder, [name for kind in kinds for name in _names(root, kind)], root, force=force)
     folder.mkdir(parents=True, exist_ok=True)
-    written = [path for kind in dict.fromkeys(kinds) for path in KINDS[kind](root, folder)]
-    overwrite.note(folder, written)
-    return written
+    written = [path for kind in dict.fromkeys(kinds) if kind != TRITON for path in KINDS[kind](root, folder)]
+    if written:
+        overwrite.note(folder, written)
+    return [*written, *(_triton(root, folder, model or ModelOptions()) if TRITON in kinds else [])]
 
 
 def _names(root: Path, kind: str) -> list[str]:
     """List the files that a kind of export writes."""
     if kind == "h5":
         return [f"{ALL}.h5"]
+    if kind == TRITON:  # a version is added, and none replaced
+        return []
     if kind == "onnx":
         return [_flat(str(note["file"])) for note in _notes(root) if note["exported"]]
     return [f"{ratio['name']}.{kind}" for ratio in described(root)["ratios"]]
@@ -137,5 +158,12 @@ def _safetensors(root: Path, folder: Path) -> list[Path]:
     return written
 
 
-KINDS = {"onnx": _onnx, "h5": _h5, "pt2": _pt2, "safetensors": _safetensors}
+def _triton(root: Path, folder: Path, options: ModelOptions = ModelOptions()) -> list[Path]:
+    if not extras.here("onnx"):
+        raise InputError(f"--format {TRITON} {extras.remedy('onnx')}")
+    place = _task("publish", _model(root), folder, options.name, str(root.resolve()), options.gpus, options.instances)
+    return [Path(place)]
+
+
+KINDS = {"onnx": _onnx, "h5": _h5, "pt2": _pt2, "safetensors": _safetensors, "triton": _triton}
 """By what `--format` takes; each takes the run directory and the folder, and lists what it wrote."""

@@ -16,7 +16,7 @@ from needle_parsl.plan import Task
 from needle_parsl.processes import supervised
 from needle_parsl.records import Record
 from needle_parsl.site import Site
-from needle_parsl.workflow import executors, failure_reasons, mpi, pack_recovery, worker
+from needle_parsl.workflow import executors, failure_reasons, mpi, pack_recovery, serving_block, worker
 
 LOOK = 0.5
 """Seconds between two looks at the machine."""
@@ -50,7 +50,10 @@ def run(
     """
     futures: Futures = dict(done)
     endings = _Endings(len(todo), site.window, finished)
-    with executors.started(site, (root / rundir.LOGS).resolve(), say) as machine:
+    with (
+        executors.started(site, (root / rundir.LOGS).resolve(), say) as machine,
+        serving_block.started(site, root.resolve(), partial(serve, machine, root.resolve()), say),
+    ):
         submit = _submission(machine, root.resolve(), site)
         try:
             for batch in mpi.batches(todo, site.window) if by_mpi(machine, site) else ([task] for task in todo):
@@ -63,6 +66,15 @@ def run(
         except BaseException:
             endings.stopped.set()
             raise
+
+
+def serve(machine: executors.Machine, root: Path, line: str) -> Future[int]:
+    """Run the command line of the run's inference server on a node for GPUs."""
+    from parsl import bash_app  # noqa: PLC0415  Parsl, which is imported first by `patches/spared_imports`
+
+    app = bash_app(serving_block.program, data_flow_kernel=machine.kernel, executors=[machine.labels["gpu"]])
+    future: Future[int] = app(line, **_files(root / rundir.LOGS / "serving.node"))
+    return future
 
 
 def by_mpi(machine: executors.Machine, site: Site) -> bool:

@@ -84,7 +84,7 @@ def _node_hours(prepared: Prepared, law: PrecisionLaw, found: Needed) -> float |
     if seconds is None or found.members is None or found.events is None:
         return None
     each = _networks(prepared) / prepared.loaded.analysis.training.count()
-    shape = prepared.site.shapes()[prepared.site.serving("gpu")]
+    shape = prepared.site.shapes()[prepared.site.shape_for("gpu")]
     longer = (found.events / law.events) ** law.growth
     return float(each * found.members * seconds * longer / shape.workers() / 3600)
 

@@ -14,7 +14,7 @@ from needle_parsl.errors import InputError
 from needle_parsl.files import full, no_space, write_text
 from needle_parsl.plan import Task
 from needle_parsl.records import Record
-from needle_parsl.workflow import ledger, lock, region_analyses, stage_analyses, trust
+from needle_parsl.workflow import ledger, lock, region_analyses, serving, stage_analyses, trust
 from needle_parsl.workflow.journal import Journal, Outcome
 from needle_parsl.workflow.prepared_run import Prepared
 
@@ -72,7 +72,8 @@ def _run(prepared: Prepared, journal: Journal, say: Callable[[str], None]) -> Ou
         if todo:
             from needle_parsl.workflow import flow  # noqa: PLC0415  Parsl is not loaded when nothing is to do
 
-            flow.run(root, todo, prepared.done, prepared.site, journal.finished, say)
+            with serving.of_run(root, prepared.site, say):
+                flow.run(root, todo, prepared.done, prepared.site, journal.finished, say)
         status = "failed" if journal.outcome.failed else "done"
     finally:
         journal.state(status)

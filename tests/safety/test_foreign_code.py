@@ -237,7 +237,7 @@ def test_the_copy_in_the_run_directory_is_executed_as_it_was_written(tmp_path: P
 
 def test_an_onnx_file_holds_its_own_data() -> None:
     onnx = pytest.importorskip("onnx")
-    from needle_parsl.nsbi.estimators.exporting import contents
+    from needle_parsl.serving import onnx_contents
 
     def made(tensor: Any, node: Any = None) -> bytes:
         value = onnx.helper.make_tensor_value_info
@@ -248,7 +248,7 @@ def test_an_onnx_file_holds_its_own_data() -> None:
         return bytes(onnx.helper.make_model(graph).SerializeToString())
 
     tensor = onnx.numpy_helper.from_array(np.zeros(4, np.float32), "w")
-    assert contents.whole(made(tensor), "m") == made(tensor)
+    assert onnx_contents.whole(made(tensor), "m") == made(tensor)
     outside = onnx.TensorProto(name="w", data_type=1, dims=[4], data_location=onnx.TensorProto.EXTERNAL)
     outside.external_data.add(key="location", value="/etc/passwd")
     within = onnx.helper.make_node("Constant", [], ["y"], value=outside)
@@ -256,9 +256,9 @@ def test_an_onnx_file_holds_its_own_data() -> None:
     deep = onnx.helper.make_node("If", ["x"], ["y"], then_branch=branch, else_branch=branch)
     for content in (made(outside), made(None, within), made(None, deep)):
         with pytest.raises(InputError, match="another file"):
-            contents.whole(content, "m")
+            onnx_contents.whole(content, "m")
     with pytest.raises(InputError, match="no ONNX file"):
-        contents.whole(made(tensor)[:-3], "m")
+        onnx_contents.whole(made(tensor)[:-3], "m")
 
 
 def test_children_do_not_look_into_the_current_folder() -> None:

@@ -87,6 +87,10 @@ def complaints(tmp_path: Path, text: str) -> list[str]:
         (("gpus_per_node = 4", "gpus_per_node = 4\noptions = [\"mail\"]"), ":8: options: each must be one option"),
         (("\"htex\"", "\"threads\""), ":4: executor: a scheduler needs executor = \"htex\""),
         (("gpus_per_node = 4", "gpus_per_node = 4\npartition = \"debug\""), ":8: partition: unknown key"),
+        (("gpus_per_node = 4", "gpus_per_node = 4\n[serving]"), "serving.host: workers on other nodes reach no socket of this one"),
+        (("gpus_per_node = 4", "gpus_per_node = 4\n[serving]\nhost = \"0.0.0.0\""), ":9: serving.host: \"0.0.0.0\" would listen to everybody"),
+        (("gpus_per_node = 4", "gpus_per_node = 4\n[serving]\nwhere = \"node\""), ":9: serving.where: found \"node\", expected \"driver\" or \"gpu\""),
+        (("gpus_per_node = 4", "gpus_per_node = 4\n[serving]\nwhere = \"gpu\"\nserver = \"built-in\"\ntritonserver = \"x\""), ":11: serving.tritonserver: has no meaning with server"),
     ],
 )  # fmt: skip
 def test_what_contradicts_itself_is_said(tmp_path: Path, change: tuple[str, str], words: str) -> None:
@@ -104,7 +108,12 @@ def test_a_shape_takes_from_the_top_what_it_does_not_say(tmp_path: Path) -> None
     assert found.cpu
     assert (found.gpu.account, found.gpu.workers(), found.gpu.launcher) == ("top", 4, "srun")
     assert (found.cpu.account, found.cpu.workers(), found.cpu.gpus_per_node) == ("own", 16, 0)
-    assert {need: found.serving(need) for need in site.NEEDS} == {"gpu": "gpu", "cpu": "cpu", "io": "cpu", "mpi": "cpu"}
+    assert {need: found.shape_for(need) for need in site.NEEDS} == {
+        "gpu": "gpu",
+        "cpu": "cpu",
+        "io": "cpu",
+        "mpi": "cpu",
+    }
     assert found.notes() == ["the site has no [io]; such tasks go to [cpu]"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -119,6 +120,57 @@ def test_files_for_colleagues(made: Path, needle: Needle, tmp_path: Path) -> Non
 
 def test_formats_that_do_not_exist(made: Path, needle: Needle, tmp_path: Path) -> None:
     ended = needle("export", made / "runs" / "small", "--to", tmp_path / "out", "--format", "onx")
-    assert (ended.code, ended.err) == (2, '--format: "onx" is no format; expected onnx, h5, pt2, safetensors\n')
+    assert (ended.code, ended.err) == (2, '--format: "onx" is no format; expected onnx, h5, pt2, safetensors, triton\n')
     assert needle("export", made / "runs" / "small", "--format", "onnx").code == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_for_servers(made: Path, needle: Needle) -> None:
+    pytest.importorskip("onnx")
+    arguments = ("export", "small", "--format", "triton", "-o", "models", "--json")
+    ended = needle(*arguments, cwd=made)
+    assert ended.code == 0, ended.err
+    (written,) = ended.json()["written"]
+    assert written == "models/small/1"
+    facts = json.loads((made / written / "needle.json").read_text())
+    assert facts["run"] == str(made / "runs" / "small")
+    assert facts["facts"]["features"] == ["x1", "x2", "x3", "x4"]
+    assert facts["facts"]["units"]["x1"] == "GeV"
+    assert 0 < facts["facts"]["parity"]["largest_difference"] < 1e-5
+    assert needle(*arguments, cwd=made).json()["written"] == [written], "equal estimators are no new version"
+    named = needle(*arguments, "--name", "other", "--gpus", "2", cwd=made)
+    assert named.json()["written"] == ["models/other/1"]
+    assert "gpus: 1" in (made / "models" / "other" / "config.pbtxt").read_text()
+    for more, message in (
+        (("--name", "a/b", "--format", "triton"), '"a/b" is no name of a model'),
+        (("--name", "a"), "--name, --gpus and --instances are of models that are served; say --format triton, too"),
+    ):
+        ended = needle("export", "small", "-o", "models", *more, cwd=made)
+        assert (ended.code, len(ended.err.splitlines())) == (2, 1)
+        assert message in ended.err
+
+
+def test_the_page_on_serving_is_true(made: Path, needle: Needle, tmp_path: Path) -> None:
+    """Its commands and programs, one after the other."""
+    for name in ("onnx", "onnxruntime", "grpc"):
+        pytest.importorskip(name)
+    text = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8").replace("gaussian", "small")
+    (shell,), (client, function) = (re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL) for kind in ("sh", "python"))
+    shutil.copytree(made / "runs", tmp_path / "runs")
+    *commands, serve = [line.split("#")[0].split()[1:] for line in shell.splitlines()]
+    for arguments in commands:
+        ended = needle(*arguments)
+        assert ended.code == 0, ended.err
+    command = [sys.executable, "-m", "needle_parsl", *serve, "--builtin"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline().startswith("the built-in server serves small 1")
+            checks = "assert ratios.name == 'built-in', ratios.name\nassert members.shape[1] == 50_000\n"
+            subprocess.run([sys.executable, "-c", client + checks], cwd=tmp_path, check=True, timeout=120)
+            server.terminate()
+            server.wait(60)
+        finally:
+            server.kill()
+    subprocess.run([sys.executable, "-c", function], cwd=tmp_path, check=True, timeout=120)
+    assert [one["name"] for one in needle("models", "models", "--json").json()["models"]] == ["pairs", "small"]

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,72 +17,9 @@ from needle_parsl.nsbi.data import files as headers
 from needle_parsl.nsbi.data.placeholders import unknown_categories
 from needle_parsl.nsbi.data.readers import source
 from needle_parsl.nsbi.data.recipes import FileRange, InputFile, Recipe
-from needle_parsl.nsbi.estimators import files
-from needle_parsl.nsbi.estimators.estimator import CHUNK, chunks
-from needle_parsl.nsbi.transforms.transform import Transform
-
-Floats = npt.NDArray[np.float64]
-ONNX = ".onnx"
-
-
-class Evaluator(Protocol):
-    """Gives all ratios of events."""
-
-    features: tuple[str, ...]
-    transforms: Mapping[str, Transform]
-    """What features go through, by ratio."""
-
-    def evaluate(self, x: npt.NDArray[np.float32]) -> dict[str, dict[str, Floats]]:
-        """Give by ratio `log_ratio`, and `log_ratio_error` where there is one: features (N, F) to shape (N,)."""
-
-
-class Torch:
-    """Estimators as needle wrote them, member after member in torch."""
-
-    def __init__(self, paths: Mapping[str, Path]) -> None:
-        self.estimators = {name: files.read(path) for name, path in paths.items()}
-        self.features = max((e.features for e in self.estimators.values()), key=len)
-        self.transforms: Mapping[str, Transform] = {
-            name: estimator.transform for name, estimator in self.estimators.items()
-        }
-        """Those of all: a ratio that does not depend on the parameters, which come last, looks at the first ones alone."""
-
-    def evaluate(self, x: npt.NDArray[np.float32]) -> dict[str, dict[str, Floats]]:
-        """Give all ratios; the members are evaluated once for both."""
-        found = {}
-        for name, estimator in self.estimators.items():
-            pairs = [estimator.log_ratio_and_error(chunk) for chunk in chunks(x)]
-            columns = (np.concatenate([np.empty(0), *column]) for column in zip(*pairs, strict=True))
-            found[name] = dict(zip(("log_ratio", "log_ratio_error"), columns, strict=True))
-        return found
-
-
-@dataclass(frozen=True)
-class RatioSource:
-    """Where the ratios come from."""
-
-    onnx: str
-    """An exported file with all of them; empty to evaluate with torch."""
-    estimators: Mapping[str, str]
-    """The file of each ratio."""
-    ratios: tuple[str, ...]
-    """Which are wanted, in this order."""
-
-    def open(self) -> Evaluator:
-        """Load the networks, unless this process has just evaluated them."""
-        files = (self.onnx,) if self.onnx else tuple(self.estimators[name] for name in self.ratios)
-        states = tuple((stat.st_mtime_ns, stat.st_size) for stat in (Path(name).stat() for name in files))
-        return _loaded(self.onnx, () if self.onnx else tuple(zip(self.ratios, files, strict=True)), states)
-
-
-@lru_cache(maxsize=1)
-def _loaded(onnx: str, estimators: tuple[tuple[str, str], ...], _states: tuple[tuple[int, int], ...]) -> Evaluator:
-    """Load networks; files in another state are others."""
-    if onnx:
-        from needle_parsl.nsbi.estimators.exporting.runtime import Session  # noqa: PLC0415  with onnxruntime, an extra
-
-        return Session(Path(onnx))
-    return Torch({name: Path(path) for name, path in estimators})
+from needle_parsl.nsbi.estimators.estimator import CHUNK
+from needle_parsl.nsbi.estimators.opening import RatioSource
+from needle_parsl.nsbi.estimators.protocol import Ratio, RatioEvaluator
 
 
 def look(paths: Sequence[str], tree: str, recipe: Recipe) -> dict[str, list[int]]:
@@ -133,12 +66,12 @@ def apply(ratios: RatioSource, piece: FileRange, recipe: Recipe, output: str) ->
         for start in range(0, len(events), CHUNK):
             some = slice(start, start + CHUNK)
             writer.write_table(
-                _table(legible(piece.file.path), rows[some], evaluator.evaluate(events.x[some]), ratios.ratios)
+                _table(legible(piece.file.path), rows[some], evaluator.evaluate(events.x[some], ratios.ratios))
             )
     return len(events)
 
 
-def _know(evaluator: Evaluator, x: npt.NDArray[np.float32], path: str) -> None:
+def _know(evaluator: RatioEvaluator, x: npt.NDArray[np.float32], path: str) -> None:
     """Refuse categories that no training event had.
 
     Raises:
@@ -163,13 +96,10 @@ def _schema(ratios: Sequence[str]) -> pa.Schema:
     return pa.schema([("file", pa.dictionary(pa.int32(), pa.string())), ("row", pa.int64()), *kinds])
 
 
-def _table(
-    path: str, rows: npt.NDArray[np.int64], found: Mapping[str, Mapping[str, Floats]], ratios: Sequence[str]
-) -> pa.Table:
-    nothing = np.full(len(rows), np.nan)
-    columns = [found[r].get(kind, nothing) for r in ratios for kind in ("log_ratio", "log_ratio_error")]
+def _table(path: str, rows: npt.NDArray[np.int64], found: Mapping[str, Ratio]) -> pa.Table:
+    columns = [column for ratio in found.values() for column in ratio]
     name = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int32)), pa.array([path]))
-    return pa.Table.from_arrays([name, pa.array(rows), *map(pa.array, columns)], schema=_schema(ratios))
+    return pa.Table.from_arrays([name, pa.array(rows), *map(pa.array, columns)], schema=_schema(tuple(found)))
 
 
 def join(parts: Sequence[str], output: str, ratios: Sequence[str], facts: Mapping[str, str]) -> None:

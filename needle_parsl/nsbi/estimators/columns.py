@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import awkward as ak
 import numpy as np
 
-from needle_parsl import stamps
-from needle_parsl.nsbi.estimators import files
-from needle_parsl.nsbi.estimators.estimator import Estimator, Floats
+from needle_parsl.nsbi.estimators import opening
+from needle_parsl.nsbi.estimators.protocol import Floats
 
 
 def log_ratio(events: Any, estimator: str) -> Floats:
@@ -25,18 +23,13 @@ def log_ratio(events: Any, estimator: str) -> Floats:
     Returns:
         ln r of each event, shape (N,); NaN where a feature is no finite number, of which a warning tells.
     """
-    path = Path(estimator)
-    found = _read(path, tuple(stamps.of(path.stat())))
+    found = opening.column(Path(estimator))
+    (ratio,) = found.ratios
     x = np.stack([ak.to_numpy(events[name], allow_missing=False) for name in found.features], axis=1).astype(np.float32)
     wrong = ~np.isfinite(x)
     for name in (found.features[column] for column in np.flatnonzero(wrong.any(axis=0))):
         warnings.warn(
-            f"{name} is no finite number in some events, and so the log ratio of {found.ratio}, whatever a selection makes of that",
+            f"{name} is no finite number in some events, and so the log ratio of {ratio}, whatever a selection makes of that",
             stacklevel=2,
         )
-    return np.where(wrong.any(axis=1), np.nan, found.log_ratio(np.where(wrong, 0, x)))
-
-
-@lru_cache(maxsize=4)
-def _read(path: Path, _state: object) -> Estimator:
-    return files.read(path)
+    return np.where(wrong.any(axis=1), np.nan, found.log_ratios(np.where(wrong, 0, x), found.ratios)[ratio])

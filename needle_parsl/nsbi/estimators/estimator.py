@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,8 @@ from needle_parsl.nsbi.transforms.transform import Transform
 Floats = npt.NDArray[np.float64]
 CHUNK = 16_384
 """Events that are evaluated at a time, so that memory stays flat."""
+Elsewhere = Callable[[npt.NDArray[np.float32]], Iterator[Floats]]
+"""Evaluates all members of an estimator: features (N, F) to log ratios (M, n), part by part."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Estimator:
     """Why this is not the wifi ensemble that was asked for; empty if it is what was asked for."""
     shapes: tuple[networks.NetworkShape, ...] = ()
     """Of each member's network, where they differ; then rows of `weights` are as long as the longest, and end with NaN."""
+    elsewhere: Elsewhere | None = None
+    """What evaluates the members in the place of these weights, such as a server; never in a file."""
 
     @property
     def wifi(self) -> wifi.Weights:
@@ -75,9 +80,17 @@ class Estimator:
 
     def members(self, x: npt.NDArray[np.float32]) -> Floats:
         """Evaluate each member: `Events.inputs`, or without particles features (N, F), to log ratios (M, N), neither calibrated nor normalised."""
+        if self.elsewhere is not None:
+            return np.concatenate([np.empty((len(self.weights), 0)), *self.elsewhere(x)], axis=1)
         inputs = {shape: networks.separated(shape, self.transform, x) for shape in {self.shape, *self.shapes}}
         with torch.no_grad():
             return np.stack([network(*inputs[shape]).double().numpy() for shape, network in self.filled()])
+
+    def parts(self, x: npt.NDArray[np.float32]) -> Iterator[Floats]:
+        """Evaluate each member, some events at a time, so that memory stays flat; arguments as those of `members`."""
+        if self.elsewhere is not None:
+            return self.elsewhere(x)
+        return (self.members(chunk) for chunk in chunks(x))
 
     def filled(self) -> Iterator[tuple[networks.NetworkShape, nn.Module]]:
         """Make each member's network; one of the same shape is the same object with other weights, so use it before the next."""
@@ -90,7 +103,7 @@ class Estimator:
 
     def log_ratio(self, x: npt.NDArray[np.float32]) -> Floats:
         """Evaluate ln r: features (N, F) to shape (N,)."""
-        return np.concatenate([np.empty(0), *(self._combined(self.members(chunk)) for chunk in chunks(x))])
+        return np.concatenate([np.empty(0), *map(self._combined, self.parts(x))])
 
     def of(self, events: Events, *, seen: bool = False) -> Floats:
         """Evaluate ln r of simulated events, each by the members that it did not train; shape (N,).
@@ -123,7 +136,15 @@ class Estimator:
             )
         coefficients = self.coefficients[kept] / self.coefficients[kept].sum()
         shapes = tuple(self.shapes[k] for k in kept) if self.shapes else ()
-        return replace(self, weights=self.weights[kept], coefficients=coefficients, crossed=None, shapes=shapes)
+        elsewhere = None if self.elsewhere is None else partial(_rows, self.elsewhere, kept)
+        return replace(
+            self,
+            weights=self.weights[kept],
+            coefficients=coefficients,
+            crossed=None,
+            shapes=shapes,
+            elsewhere=elsewhere,
+        )
 
     def _combined(self, members: Floats) -> Floats:
         combined = ensembles.find(self.combine)(members, self.coefficients)
@@ -141,11 +162,10 @@ class Estimator:
         spread of the members over sqrt(M): the noise of training alone, not the finite simulation that all of them saw;
         NaN for one member. It is that of ln r before a calibration. Errors of different events are correlated.
         """
-        return np.concatenate([np.empty(0), *(self._error(self.members(chunk)) for chunk in chunks(x))])
+        return np.concatenate([np.empty(0), *map(self._error, self.parts(x))])
 
-    def log_ratio_and_error(self, x: npt.NDArray[np.float32]) -> tuple[Floats, Floats]:
-        """Evaluate both, with the members evaluated once; for as many events as fit into memory."""
-        members = self.members(x)
+    def combined_with_error(self, members: Floats) -> tuple[Floats, Floats]:
+        """Give ln r and its error of members that have been evaluated, (M, N), each of shape (N,)."""
         return self._combined(members), self._error(members)
 
     def _error(self, members: Floats) -> Floats:
@@ -158,12 +178,17 @@ class Estimator:
 
     def coordinates(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Compute how ln r of a wifi ensemble moves with its weights: features (N, F) to shape (N, K)."""
-        parts = [self.wifi.coordinates(self.members(chunk)).astype(np.float32) for chunk in chunks(x)]
+        parts = [self.wifi.coordinates(part).astype(np.float32) for part in self.parts(x)]
         return np.concatenate([np.empty((0, len(self.wifi.spread)), np.float32), *parts])
 
     def influence(self, events: Events, side: int) -> Floats:
         """Compute what each event did to the weights of a wifi ensemble, shape (N, K); side 0 is the numerator."""
         return self.wifi.influence(self.members(events.inputs), events.weight, side)
+
+
+def _rows(elsewhere: Elsewhere, kept: npt.NDArray[np.int64], x: npt.NDArray[np.float32]) -> Iterator[Floats]:
+    """Keep some members of those that are evaluated elsewhere."""
+    return (part[kept] for part in elsewhere(x))
 
 
 def chunks(x: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:

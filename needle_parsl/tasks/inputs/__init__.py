@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         weighted,
         yields,
     )
+    from needle_parsl.tasks.inputs.evaluation import opened
     from needle_parsl.tasks.inputs.ratios import (
         both,
         exact_log_ratio,
@@ -96,6 +97,7 @@ __all__ = [
     "lost",
     "mixed",
     "networks",
+    "opened",
     "pair",
     "part",
     "parts",
@@ -154,6 +156,7 @@ _MODULES = {
         "weighted",
         "yields",
     ),
+    "evaluation": ("opened",),
     "ratios": (
         "both",
         "exact_log_ratio",

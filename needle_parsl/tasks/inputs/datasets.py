@@ -109,10 +109,10 @@ def _insist_on_range(root: str, own: specs.SimulatedParameter) -> None:
 
 def varied(root: str, spec: specs.Evaluate, density: Density, simulation: Dataset) -> Dataset:
     """Evaluate the ratios of a model on the events of a varied sample, whose weights add up to its yield."""
-    from needle_parsl.nsbi.estimators import files  # noqa: PLC0415  with torch, which fits do without
+    from needle_parsl.tasks.inputs.evaluation import opened  # noqa: PLC0415  with torch, which fits do without
 
     events = part(root, density.name, spec.splitting, "test")
-    ratios = {name: files.read(path(root, "combine", name)).of(events) for name in spec.ratios}
+    ratios = {name: estimator.of(events) for name, estimator in opened(root, spec.ratios).items()}
     weight = events.weight * (simulation.yields[density.name] / events.weight.sum())
     return Dataset.of(events.x, ratios, weight=weight)
 

@@ -43,7 +43,7 @@ def script(arguments: list[str], cwd: Path, root: Path, site: Site, submit: str,
         submit: The command that submits a job and prints its number.
         note: What the next job is remembered by, with `%s` for its number.
     """
-    shape = site.shapes()[site.serving("cpu")]
+    shape = site.shapes()[site.shape_for("cpu")]
     log = root.resolve() / rundir.LOGS / LOG
     asked = _asked(shape, site.scheduler, f"{NAME}-{root.name}", log)
     return JOB.format(

@@ -241,7 +241,8 @@ def test_the_same_function_gives_the_same_estimator(how: dict[str, Any]) -> None
 
 
 def test_what_a_combiner_changes_in_place_is_its_own() -> None:
-    found, error = composed(named("spoiling"), normalise="none").log_ratio_and_error(BELOW.x)
+    own = composed(named("spoiling"), normalise="none")
+    found, error = own.combined_with_error(own.members(BELOW.x))
     assert not found.any()
     assert error.all()
 

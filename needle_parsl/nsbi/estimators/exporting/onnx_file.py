@@ -54,7 +54,7 @@ def build(estimators: Mapping[str, Estimator], facts: FileFacts) -> onnx.ModelPr
     graph, outputs = OnnxGraph(), []
     one = len(estimators) == 1
     for name, estimator in estimators.items():
-        members = _members(graph, estimator)
+        members = graph.cast(members_of(graph, estimator), graph.DOUBLE)
         made = {
             "log_ratio": aggregation.combined(graph, estimator, members),
             "log_ratio_error": aggregation.error(graph, estimator, members),
@@ -73,8 +73,8 @@ def build(estimators: Mapping[str, Estimator], facts: FileFacts) -> onnx.ModelPr
     return model
 
 
-def _members(graph: OnnxGraph, estimator: Estimator) -> str:
-    """Add all members; give the name of their log ratios, (N, M), in double precision."""
+def members_of(graph: OnnxGraph, estimator: Estimator) -> str:
+    """Add all members; give the name of their log ratios, (N, M), in single precision."""
     made = transform_nodes.transformed(graph, estimator.transform, INPUT)
     traced: dict[NetworkShape, Any] = {}
     columns = []
@@ -82,7 +82,18 @@ def _members(graph: OnnxGraph, estimator: Estimator) -> str:
         if shape not in traced:
             traced[shape] = layers.traced(network)
         columns.append(layers.emit(graph, traced[shape], made))
-    return graph.cast(graph.add("Concat", *columns, axis=1), OnnxGraph.DOUBLE)
+    return graph.add("Concat", *columns, axis=1)
+
+
+def refuse_particles(ratios: Mapping[str, Estimator]) -> None:
+    """Refuse networks that see particles.
+
+    Raises:
+        TaskError: Some do.
+    """
+    for name, ratio in ratios.items():
+        if any(shape.particles for shape in (ratio.shape, *ratio.shapes)):
+            raise TaskError(f"the networks of {name} see particles, for which exported files have no input")
 
 
 def _properties(estimators: Mapping[str, Estimator], features: tuple[str, ...], facts: FileFacts) -> dict[str, str]:
@@ -143,13 +154,13 @@ def _difference(model: bytes, estimators: Mapping[str, Estimator], x: npt.NDArra
     found = session.evaluate(x)
     for name, estimator in estimators.items():
         ours = {"log_ratio": estimator.log_ratio(x), "log_ratio_error": estimator.log_ratio_error(x)}
-        clear = _clear_of_steps(estimator, x)
+        clear = clear_of_steps(estimator, x)
         for kind, values in found[name].items():
             away = max(away, float(np.abs(values - ours[kind])[clear].max(initial=0.0)))
     return away
 
 
-def _clear_of_steps(estimator: Estimator, x: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+def clear_of_steps(estimator: Estimator, x: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """Leave out events where a calibration jumps, or rises so steeply that it enlarges rounding."""
     if estimator.calibration is None:
         return np.ones(len(x), dtype=bool)

@@ -6,13 +6,14 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from needle_parsl.errors import InputError, printable
-from needle_parsl.nsbi.estimators.exporting import contents
 from needle_parsl.nsbi.transforms.transform import Transform
+from needle_parsl.serving import onnx_contents
 
 Floats = npt.NDArray[np.float64]
 SILENT = ("ORT_DISABLE_TELEMETRY", "1")
@@ -29,31 +30,51 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {printable(' '.join(str(error).split()))[:200]}"
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """Read a file that may be an ONNX file."""
     if path.stat().st_size > LARGEST:
         raise InputError(f"{path}: is no exported estimator: it has more than {LARGEST} bytes")
     return path.read_bytes()
+
+
+def opened(content: bytes, path: str) -> Any:
+    """Open a graph in ONNX Runtime, on one thread.
+
+    Args:
+        content: Of the file.
+        path: Its name, for messages.
+
+    Raises:
+        InputError: It is none, or names other files.
+    """
+    os.environ.setdefault(*SILENT)  # before its library is loaded
+    import onnxruntime  # noqa: PLC0415  an extra
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        return onnxruntime.InferenceSession(
+            onnx_contents.whole(content, path), options, providers=["CPUExecutionProvider"]
+        )
+    except InputError:
+        raise
+    except Exception as error:  # its errors have no common class
+        raise InputError(f"{path}: is no exported estimator ({_reason(error)})") from error
 
 
 class Session:
     """An exported file that is evaluated, on one thread."""
 
     def __init__(self, model: Path | bytes) -> None:
-        os.environ.setdefault(*SILENT)  # before its library is loaded
-        import onnxruntime  # noqa: PLC0415  an extra
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
         path = self.path = "the model" if isinstance(model, bytes) else str(model)
-        content = contents.whole(model if isinstance(model, bytes) else _read(model), path)
+        self.session = opened(model if isinstance(model, bytes) else read(model), path)
         try:
-            self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             self.properties: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
             self.features = tuple(json.loads(self.properties["features"]))
             self.ratios = tuple(json.loads(self.properties["ratios"]))
             texts = json.loads(self.properties.get("transforms", "{}"))
             self.transforms: Mapping[str, Transform] = {n: Transform.from_json(text) for n, text in texts.items()}
-        except Exception as error:  # its errors have no common class
+        except Exception as error:  # whatever is wrong with what it says of itself
             raise InputError(f"{path}: is no exported estimator ({_reason(error)})") from error
         self.outputs = [output.name for output in self.session.get_outputs()]
 
