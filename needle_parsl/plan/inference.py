@@ -219,7 +219,9 @@ def _goodness(graph: Graph, fit: specs.FitSpec, needs: list[Task], datasets: Dat
     toys = graph.analysis.fit.goodness
     if not toys or datasets.binned or fit.dataset == ASIMOV:
         return None
-    spec = specs.GoodnessSpec(fit, graph.analysis.poi(), toys, graph.salt("goodness"))
+    evaluated = tuple(task.of(specs.Evaluate) for task in datasets.observed())
+    crossed = evaluated if all(own.splitting.folds for own in evaluated) else ()
+    spec = specs.GoodnessSpec(fit, graph.analysis.poi(), toys, graph.salt("goodness"), crossed)
     return graph.add("goodness", "goodness", spec, *needs)
 
 

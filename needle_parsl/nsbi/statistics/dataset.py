@@ -163,8 +163,17 @@ def _evaluated(
     return found
 
 
-def observed(events: Events, ratios: Mapping[str, Estimator], knots: Knots | None = None) -> Dataset:
+def observed(
+    events: Events, ratios: Mapping[str, Estimator], knots: Knots | None = None, *, folds: bool = False
+) -> Dataset:
     """Make the data set of observed events.
+
+    Args:
+        events: Observed ones.
+        ratios: The estimators.
+        knots: Of a parameter of the simulation.
+        folds: Whether each event is evaluated by the networks of one fold alone, as simulated events are, instead of by all: ln r is then
+            distributed as theirs is.
 
     Raises:
         InputError: Some have categories that no training event of a ratio has.
@@ -176,7 +185,9 @@ def observed(events: Events, ratios: Mapping[str, Estimator], knots: Knots | Non
         for feature, values in transform.unknown(events.x[:, : transform.inputs]).items():
             raise InputError(f"sample observed: {unknown_categories(feature, values, f'training event of {name}')}")
     inputs = events.inputs
-    log_ratios = _evaluated(events, ratios, knots, "observed", lambda estimator: estimator.log_ratio(inputs))
+    log_ratios = _evaluated(
+        events, ratios, knots, "observed", lambda own: own.of(events) if folds else own.log_ratio(inputs)
+    )
     return Dataset(
         x=events.x, weight=events.weight, sample=np.full(len(events), -1), samples=(), ratios=log_ratios, yields={}
     )

@@ -216,6 +216,8 @@ class GoodnessSpec:
     poi: str
     toys: int
     salt: int
+    crossed: tuple[Evaluate, ...] = field(default=(), metadata=IF_SAID)
+    """How the observed events of each region were evaluated, where networks are of folds."""
 
 
 @dataclass(frozen=True)
