@@ -68,7 +68,10 @@ def _blinded(analysis: Analysis) -> Iterator[tuple[str, str]]:
     if analysis.fit.plane:
         yield "fit.plane", f"is left out {why}"
     if analysis.fit.limit is not None:
-        yield "fit.limit", f"is of Asimov data {why}, as would the distance from no signal"
+        yield (
+            "fit.limit",
+            f"gives expected limits and significance alone, of Asimov data, {why}, as would the distance from no signal",
+        )
     if analysis.grid() or analysis.grid_of_two():
         yield "intervals.grid", f"is left out {why}; its toys are thrown when you unblind"
 

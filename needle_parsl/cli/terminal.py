@@ -56,7 +56,7 @@ def checked(path: Path, files: int, notes: Sequence[str], *, first: bool = False
     """Say that an analysis is in order, what was seen beside, and whether events are looked at only when the first stages are done."""
     noted(notes)
     later = "; events are looked at when the first stages are done" if first else ""
-    OUT.print(f"{path}: no mistakes found ({files} input files looked at{later})")
+    OUT.print(f"{path}: no mistakes found ({files} input files checked{later})")
 
 
 def noted(notes: Sequence[str]) -> None:

@@ -278,6 +278,7 @@ def _report(
         pruned=graph.pruned,
         residuals=any(isinstance(task.spec, specs.ResidualsSpec) for task in checks),
         further=analysis.pois()[1:],
+        further_regions=measured.fits[0].of(specs.FitSpec).unbinned[1:],
         region=measured.region is not None,
         goodness=measured.goodness is not None,
         validation=measured.validation is not None,

@@ -164,7 +164,7 @@ ALL = (
     ),
     Stage(name="neyman", version=7, place="intervals/{}.json", work=f"{_TASKS}.toys:neyman"),
     Stage(name="coverage", version=4, place="intervals/{}.json", work=f"{_TASKS}.toys:coverage"),
-    Stage(name="report", version=7, place="{}", work=f"{_TASKS}.report:report"),
+    Stage(name="report", version=8, place="{}", work=f"{_TASKS}.report:report"),
 )
 """The stages of needle, in their order."""
 STAGES = {stage.name: stage for stage in ALL}

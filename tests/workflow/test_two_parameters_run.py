@@ -127,7 +127,7 @@ def test_whole_run_of_two_parameters(tmp_path: Path, needle: Callable[..., Any])
     assert set(summary["breakdown"]) == {"mu", "k"}
     text = (run / "report/index.html").read_text()
     assert "cannot be" not in text
-    assert text.count("Upper limit at 95 %") == 2
+    assert text.count("at 95 % CL (asymptotic CLs)") == 2
     assert "impact on k" in text
     assert {"interest.png", "likelihood.png", "impacts.png", "plane.png"} <= {
         p.name for p in (run / "report").iterdir()

@@ -74,7 +74,8 @@ def _limit(analysis: Analysis, complain: Complain) -> None:
         if own.background is None and not low <= 0 < high:
             complain(
                 f"model.parameters.{name}.background",
-                f"is missing, and fit.limit needs the value without a signal; 0 is outside [{low:g}, {high:g}]",
+                f"is missing, and fit.limit needs the value without a signal; 0 is outside [{low:g}, {high:g}]; give it, or, where "
+                'no limit is wanted of this parameter, role = "free"',
             )
 
 

@@ -84,7 +84,8 @@ class Source:
     files: tuple[str, ...] = ()
     """ROOT, Parquet, HDF5 or CSV files, or their addresses; `*` and `?` match."""
     generate: str = ""
-    """A function `(generator, events) -> {column: array}` that makes the events, as `"physics.py:name"`."""
+    """A function `(generator, events) -> {column: array}` that makes the events, as `"physics.py:name"`; `generator` is a
+    `numpy.random.Generator`, `events` how many to make. Give `yield` with it, or weights that add up to what is expected."""
     tree: str = ""
     """The TTree, RNTuple or HDF5 group to read; may be left out where a file has only one."""
     weight: str | float = ""
@@ -123,7 +124,8 @@ class Sample:
     files: tuple[str, ...] = ()
     """ROOT, Parquet, HDF5 or CSV files, or their addresses; `*` and `?` match."""
     generate: str = ""
-    """A function `(generator, events) -> {column: array}` that makes the events, as `"physics.py:name"`."""
+    """A function `(generator, events) -> {column: array}` that makes the events, as `"physics.py:name"`; `generator` is a
+    `numpy.random.Generator`, `events` how many to make. Give `yield` with it, or weights that add up to what is expected."""
     events: int = field(default=100_000, metadata=within(1))
     """How many events `generate` is asked for. Unit: events."""
     tree: str = ""
@@ -155,7 +157,8 @@ class Data:
     files: tuple[str, ...] = ()
     """ROOT, Parquet, HDF5 or CSV files, or their addresses; `*` and `?` match."""
     generate: str = ""
-    """A function `(generator, events) -> {column: array}` that makes pseudo-data, as `"physics.py:name"`."""
+    """A function `(generator, events) -> {column: array}` that makes pseudo-data, as `"physics.py:name"`; `generator` is a
+    `numpy.random.Generator`, and the function may make another number of events than it is asked for."""
     events: int = field(default=1000, metadata=within(1))
     """How many events `generate` is asked for. Unit: events."""
     tree: str = ""

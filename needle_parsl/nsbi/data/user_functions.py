@@ -49,9 +49,12 @@ def generated(
     expected = trial.effective() * events / TRIAL
     smallest = (1.0 if fractions.crossed else min(fractions.train, fractions.combine, fractions.test)) * expected
     if recipe.sample != OBSERVED and smallest < least:
+        passing = " and ".join(f"({text})" for text in recipe.selections if text)
+        where = f" that pass {passing}" if passing else ""
+        part = "" if fractions.crossed else " in the smallest part"
         raise InputError(
-            f"sample {recipe.sample}: {events} generated events leave about {smallest:.0f} effective ones in the smallest "
-            f"part; expected at least {least}; ask for more events, or set split.min_events lower"
+            f"sample {recipe.sample}: {events} generated events leave about {smallest:.0f} effective ones{where}{part}; "
+            f"expected at least {least}; ask for more events, or set split.min_events lower"
         )
     return trial
 

@@ -348,8 +348,9 @@ def sample(name: str, path: Path, fractions: Fractions, folds: Folds | None = No
         sums = {part: store.sums(*store.rows_of(part, fractions)) for part in PARTS}
         leaked, repeated = crossed_leaks(store, fractions, folds) if folds else leaks(store, fractions)
         content = int(_contents(store.read(0, min(len(store), COMPARED))).sum(dtype=np.uint64))
-    total = sum(part.weight for part in sums.values())
-    events, negative = (sum(getattr(part, what) for part in sums.values()) for what in ("events", "negative"))
+    apart = [sums["test"]] if fractions.crossed else list(sums.values())  # with cross-fitting each part is the whole
+    total = sum(part.weight for part in apart)
+    events, negative = (sum(getattr(part, what) for part in apart) for what in ("events", "negative"))
     return SampleRow(
         name=name,
         events=events,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -83,12 +84,17 @@ def _text(basis: MorphingBasis) -> str:
     )
 
 
+def _rounded(multiplier: str) -> str:
+    """Write the numbers of an expression with six digits."""
+    return re.sub(r"\d+\.\d{6,}", lambda found: f"{float(found[0]):.6g}", multiplier)
+
+
 def _basis(basis: MorphingBasis, multipliers: Mapping[str, str], events: BasisEvents | None) -> SectionTable:
     rows = tuple(
         (
             name,
             ", ".join(f"{parameter} = {point.get(parameter, 0.0):g}" for parameter in basis.parameters),
-            multipliers[name],
+            _rounded(multipliers[name]),
             f"{events.samples[name]:.0f}" if events else None,
         )
         for name, point in basis.points.items()

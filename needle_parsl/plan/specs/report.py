@@ -71,5 +71,7 @@ class Report:
     """Parameters that are shifted by a hidden offset in fits to data."""
     pruned: tuple[str, ...] = field(default=(), metadata=IF_SAID)
     """Variations that were left out since they cannot matter, a sentence each."""
+    further_regions: tuple[str, ...] = field(default=(), metadata=IF_SAID)
+    """Unbinned regions beside the first, whose observed events count, too."""
     residuals: bool = field(default=False, metadata=IF_SAID)
     """Whether residuals were measured in units of the parameter of interest."""

@@ -67,11 +67,12 @@ def expectation(root: str, spec: specs.Report) -> Dataset:
 
 
 def seen(root: str, spec: specs.Report) -> int | None:
-    """Count the observed events of the headline fit; None without such."""
+    """Count the observed events of the headline fit, those of all unbinned regions or of binned ones alone; None without such."""
     if "observed" not in spec.fits:
         return None
     if not spec.binned:
-        return count(root, "observed")
+        folders = [root, *(str(Path(root) / specs.PARTS / name) for name in spec.further_regions)]
+        return sum(count(folder, "observed") for folder in folders)
     return sum(count(root, f"observed@{name}") for name in spec.regions)
 
 

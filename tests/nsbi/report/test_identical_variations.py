@@ -28,3 +28,13 @@ def test_only_equal_features_make_a_variation_the_nominal_sample(tmp_path: Path)
     turned = row(tmp_path, events.take(slice(None, None, -1)))
     assert not samples._identical(scaled, nominal)
     assert samples._identical(turned, nominal)
+
+
+def test_events_that_serve_every_purpose_are_counted_once(tmp_path: Path) -> None:
+    events = Events(
+        names=("a",), x=np.zeros((30, 1), np.float32), weight=np.full(30, -2.0), id=np.arange(30).astype(np.uint64)
+    )
+    store.write(tmp_path / "s.h5", events, Schema(events.names, (), 1))
+    crossed = gathering.sample("s", tmp_path / "s.h5", Fractions(0.0, 0.0, 0.0, 1, crossed=True), gathering.Folds(5, 1))
+    assert (crossed.events, crossed.negative, crossed.sum_of_weights) == (30, 30, -60.0)
+    assert crossed.effective == dict.fromkeys(("train", "combine", "test"), 30.0)

@@ -201,7 +201,10 @@ def _good_information(facts: Facts) -> str:
     if found is None:
         return ""
     before, after = (1e3 * x for x in found)
-    return f"Ratios tell {after:.4g} nats per 1000 events of the process of events that did not train; {before:.4g} before they were normalised."
+    return (
+        f"The ratios separate the processes by {after:.4g} nats per 1000 events that did not train "
+        f"(entropy of the processes minus cross-entropy); {before:.4g} before they were normalised."
+    )
 
 
 def _good(kind: str, words: str) -> Callable[[Facts], str]:

@@ -261,7 +261,7 @@ def _sparse(name: str, found: SparseRegion) -> str:
 
 CHECKS = {
     "training": Check(_training, "All networks have trained."),
-    "weights": Check(_weights, "Members are combined as was asked for."),
+    "weights": Check(_weights, "Members are combined as configured."),
     "normalisation": Check(_normalisation, "The mean of every ratio over its reference is 1 within errors."),
     "closure": Check(_closure, "Every reweighted reference agrees with its numerator (closure)."),
     "distances": Check(_distances, "Every reweighted reference is near its numerator in each column."),

@@ -47,11 +47,12 @@ def events(facts: Facts) -> Found:
 
 def _sample(sample: SampleRow, *, counted: bool) -> Found:
     part, effective = min(sample.effective.items(), key=lambda item: item[1])
+    where = "there" if len(set(sample.effective.values())) == 1 else f"in the part '{part}'"
     if not counted:  # the uncertainty from few events in bins is part of the fit
         yield (
             below(effective, FEW),
             (
-                f"Only {effective:.0f} effective events of {sample.name} are in the part '{part}' ({sample.events} events in all); "
+                f"Only {effective:.0f} effective events of {sample.name} are {where} ({sample.events} events in all); "
                 "results using this sample are statistically limited."
             ),
         )
@@ -212,4 +213,6 @@ def _scales(closure: InjectionTests | None) -> dict[str, tuple[float, float]]:
 
 def good_outputs(facts: Facts) -> str:
     """Say that all is well."""
-    return "What networks give is no probability: values lie below 0 or above 1." if facts.dataset.ratios else ""
+    return (
+        "Network outputs are logits, not probabilities: values lie below 0 or above 1." if facts.dataset.ratios else ""
+    )

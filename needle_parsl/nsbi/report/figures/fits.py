@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from needle_parsl.nsbi.report.figures.canvas import COLOURS, MOST, each, panels, split_panels
 from needle_parsl.nsbi.report.gathering import Facts
 from needle_parsl.nsbi.statistics.results import Distribution, Impacts, NuisanceImpact
+
+Floats = npt.NDArray[np.float64]
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 RANKED = 25
 """Nuisance parameters in the figure of impacts; the others are in its file."""
+STEEP = 1000.0
+"""Largest over smallest density of a distribution from which on its axis is logarithmic."""
 PULLS, RED = 2.0, "#bd1f01"
 """Where the axis of pulls ends; the colour of what is at a bound, as that of a check that fails."""
 WORDS = {"covariance": "covariance", "observable": r"observable $\pm 1\sigma$", "refit": r"refit at $\pm\hat\sigma$"}
@@ -191,6 +196,12 @@ def _all(entries: Mapping[str, Distribution]) -> Figure:
     return figure
 
 
+def _steep(density: Floats) -> bool:
+    """Whether a linear axis would show nothing but the peak of a distribution."""
+    filled = density[density > 0]
+    return bool(len(filled)) and float(filled.max()) > STEEP * float(filled.min())
+
+
 def _distribution(upper: Axes, lower: Axes, entry: Distribution) -> None:
     post, prior = entry.postfit, entry.prefit
     size = len(post.total)
@@ -211,6 +222,8 @@ def _distribution(upper: Axes, lower: Axes, entry: Distribution) -> None:
         lower.errorbar(middle, n / safe, np.sqrt(n) / safe, fmt=".", color="black", markersize=4)
         p_value = "" if entry.goodness is None else f"p = {entry.goodness.p_value:.2g}"
         upper.set_title(p_value, loc="right", fontsize=8)  # data may be anywhere below
+    if _steep(total / width):
+        upper.set_yscale("log")
     upper.set_ylabel("events / unit" if entry.edges is not None else "events", fontsize=8)
     lower.set(ylabel="ratio", ylim=(0.6, 1.4) if entry.observed is not None else (0.8, 1.2))
     lower.axhline(1, color="black", linewidth=0.8)

@@ -49,4 +49,6 @@ def _compared(axes: Axes, shown: tuple[RegionGoodness, str]) -> None:
     axes.plot(x, curve, color="black", linewidth=1, label="gamma distribution")
     axes.axvline(own.value, color=COLOURS[2], linewidth=1.5, label="data")
     axes.set(xlabel="statistic", ylabel="toys", ylim=(0, 1.15 * max(float(np.max(counts)), float(curve.max()))))
-    axes.text(0.97, 0.95, f"p = {own.p_value:.2g}", ha="right", va="top", transform=axes.transAxes, fontsize=8)
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5}  # the line of the data may be behind it
+    label = f"p = {own.p_value:.2g}"
+    axes.text(0.97, 0.95, label, ha="right", va="top", transform=axes.transAxes, fontsize=8, bbox=box)
