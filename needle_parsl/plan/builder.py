@@ -149,7 +149,7 @@ class Graph:
         keys = tuple(task.key for task in after)
         # A store is named by its files alone, whatever the tasks through which they came.
         named = () if stage == "convert" else keys
-        networked = how.networked or isinstance(spec, specs.Closing | specs.GoodnessSpec)
+        networked = how.networked or isinstance(spec, specs.Closing | specs.GoodnessSpec | specs.DistributionsSpec)
         trains = stage in ("train", "trials")
         own = self.analysis.training.own_code() if trains else self.analysis.evaluated_code()
         code = self.code() if networked and own else None

@@ -84,7 +84,9 @@ def measure(
     fits, scans = _fits(graph, shown, needs, datasets, minos)
     area = None if hidden else _plane(graph, fit, needs)
     features = () if datasets.binned else graph.analysis.features.names
-    distributions = graph.add("interval", "distributions", specs.DistributionsSpec(shown, features), *needs)
+    distributions = graph.add(
+        "interval", "distributions", specs.DistributionsSpec(shown, features, _crossed(shown, datasets)), *needs
+    )
     asimov = fits[1:2] if hidden else []  # it says in which units an offset is drawn
     impacts = _impacts(graph, shown, [*needs, *asimov])
     breakdowns = _breakdowns(graph, shown, [*needs, fits[0], *asimov])
@@ -219,10 +221,14 @@ def _goodness(graph: Graph, fit: specs.FitSpec, needs: list[Task], datasets: Dat
     toys = graph.analysis.fit.goodness
     if not toys or datasets.binned or fit.dataset == ASIMOV:
         return None
-    evaluated = tuple(task.of(specs.Evaluate) for task in datasets.observed())
-    crossed = evaluated if all(own.splitting.folds for own in evaluated) else ()
-    spec = specs.GoodnessSpec(fit, graph.analysis.poi(), toys, graph.salt("goodness"), crossed)
+    spec = specs.GoodnessSpec(fit, graph.analysis.poi(), toys, graph.salt("goodness"), _crossed(fit, datasets))
     return graph.add("goodness", "goodness", spec, *needs)
+
+
+def _crossed(fit: specs.FitSpec, datasets: Datasets) -> tuple[specs.Evaluate, ...]:
+    """Say how observed events were evaluated, where networks are of folds: ln r of data is compared by those of one fold an event."""
+    evaluated = () if fit.dataset == ASIMOV else tuple(task.of(specs.Evaluate) for task in datasets.observed())
+    return evaluated if all(own.splitting.folds for own in evaluated) else ()
 
 
 def _validation(graph: Graph, fit: specs.FitSpec, needs: list[Task], datasets: Datasets) -> Task | None:

@@ -266,18 +266,20 @@ def inflations(root: str, spec: specs.CoverageSpec, truths: Sequence[Mapping[str
 def _distributions(root: str, spec: specs.DistributionsSpec) -> Distributions:
     """Compare data with the model before and after the fit; Asimov data shows the model alone."""
     fit, expected = spec.fit, spec.fit.dataset == "asimov"
-    shown = [_shown(name, folder, spec) for name, folder in inputs.places(root, fit).items()]
+    folders = inputs.places(root, fit)
+    scored = inputs.scored(folders, spec.crossed)
+    shown = [_shown(name, folder, spec, scored.get(name)) for name, folder in folders.items()]
     counted = RegionEvents(nothing(), None if expected else nothing(), ())
     found = analyses.describe_regions(inputs.likelihood(root, fit), shown or [counted], dataset=fit.dataset)
     return blinding.hide_processes(found) if fit.blinding else found
 
 
-def _shown(name: str, folder: str, spec: specs.DistributionsSpec) -> RegionEvents:
-    """Read the events of an unbinned region, of which distributions are shown."""
+def _shown(name: str, folder: str, spec: specs.DistributionsSpec, scored: Dataset | None) -> RegionEvents:
+    """Read the events of an unbinned region, of which distributions are shown; observed ones where networks are of folds are given."""
     fit = spec.fit
     several = len(fit.unbinned) > 1
     features = inputs.features(folder, next(iter(fit.model.processes))) if several else spec.features
-    seen = None if fit.dataset == "asimov" else inputs.dataset(folder, fit.dataset)
+    seen = None if fit.dataset == "asimov" else scored or inputs.dataset(folder, fit.dataset)
     return RegionEvents(inputs.dataset(folder, "asimov"), seen, features, name if several else "")
 
 

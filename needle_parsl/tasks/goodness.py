@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from needle_parsl import files
-from needle_parsl.nsbi.statistics import analyses, blinding, dataset
+from needle_parsl.nsbi.statistics import analyses, blinding
 from needle_parsl.nsbi.statistics.analyses import ComparedEvents
 from needle_parsl.nsbi.statistics.dataset import Dataset
 from needle_parsl.nsbi.statistics.model.builder import Builder
@@ -27,7 +27,7 @@ def goodness(root: str, task: Task, *_before: Record) -> Record:
 
     with writing(root, task) as out:
         pairs, folders = inputs.joint(root, spec.fit), inputs.places(root, spec.fit)
-        scored = _scored(root, spec) or {name: data for name, (data, _) in pairs.items()}
+        scored = inputs.scored(folders, spec.crossed) or {name: data for name, (data, _) in pairs.items()}
         found = analyses.describe_data(
             inputs.likelihood_of_all(spec.fit, pairs, counts),
             {
@@ -41,20 +41,6 @@ def goodness(root: str, task: Task, *_before: Record) -> Record:
         )
         files.write_json(out.path, found.to_json())
     return out.record(root)
-
-
-def _scored(root: str, spec: specs.GoodnessSpec) -> dict[str, Dataset]:
-    """Evaluate the observed events of each region by the networks of one fold each, as simulated ones were; none without folds.
-
-    The mean over folds, which is fitted, scatters less, and its distribution is another one.
-    """
-    folders = inputs.places(root, spec.fit).items() if spec.crossed else ()
-    return {
-        name: dataset.observed(
-            inputs.store(folder, how.dataset), inputs.opened(folder, how.ratios), inputs.knots(how), folds=True
-        )
-        for (name, folder), how in zip(folders, spec.crossed, strict=True)
-    }
 
 
 def validation(root: str, task: Task, *_before: Record) -> Record:

@@ -187,6 +187,8 @@ class DistributionsSpec:
 
     fit: FitSpec
     features: tuple[str, ...]
+    crossed: tuple[Evaluate, ...] = field(default=(), metadata=IF_SAID)
+    """How the observed events of each region were evaluated, where networks are of folds."""
 
 
 @dataclass(frozen=True)

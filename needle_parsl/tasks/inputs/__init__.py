@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         regions,
         samples,
         scales,
+        scored,
         seen,
         shared,
         simulated,
@@ -111,6 +112,7 @@ __all__ = [
     "samples",
     "scales",
     "schema",
+    "scored",
     "seen",
     "shared",
     "shares",
@@ -155,6 +157,7 @@ _MODULES = {
         "varied",
         "weighted",
         "yields",
+        "scored",
     ),
     "evaluation": ("opened",),
     "ratios": (

@@ -118,6 +118,20 @@ def varied(root: str, spec: specs.Evaluate, density: Density, simulation: Datase
     return Dataset.of(events.x, ratios, weight=weight)
 
 
+def scored(folders: Mapping[str, str], crossed: Sequence[specs.Evaluate]) -> dict[str, Dataset]:
+    """Evaluate the observed events of each region by the networks of one fold each, as simulated ones were; none without folds.
+
+    The mean over folds, which is fitted, scatters less, and its distribution is another one.
+    """
+    from needle_parsl.tasks.inputs.evaluation import opened  # noqa: PLC0415  with torch, which fits do without
+
+    each = zip(folders.items(), crossed, strict=True) if crossed else ()
+    return {
+        name: datasets.observed(store(folder, how.dataset), opened(folder, how.ratios), knots(how), folds=True)
+        for (name, folder), how in each
+    }
+
+
 def networks(root: str, spec: specs.Evaluate, ratios: Mapping[str, Estimator]) -> Networks | None:
     """Evaluate the networks of cross-fitted ratios one by one, on some of the simulated events; None without such."""
     if not (spec.normalised and spec.splitting.folds and ratios):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import ks_2samp
 
 from needle_parsl import salts
 from needle_parsl.analysis import Training, recommended
@@ -13,6 +14,7 @@ from needle_parsl.errors import TaskError
 from needle_parsl.nsbi.data import hashing, shared_events
 from needle_parsl.nsbi.data.events import Events
 from needle_parsl.nsbi.estimators.estimator import Crossed, Estimator
+from needle_parsl.nsbi.statistics import dataset
 from needle_parsl.nsbi.training import networks, packs
 from needle_parsl.nsbi.training.packs import Trained
 from needle_parsl.nsbi.training.ratio_events import MemberView, chosen
@@ -46,6 +48,16 @@ def test_an_event_is_judged_by_members_that_did_not_see_it() -> None:
     other = np.array([[f == (w + 1) % FOLDS for w in where] for f in made.crossed.fold])  # type: ignore[union-attr]
     assert made.of(some, seen=True) == pytest.approx(0.9 * np.average(members, axis=0, weights=other) - 0.1, abs=1e-6)
     assert made.log_ratio(some.x) == pytest.approx(0.9 * members.mean(axis=0) - 0.1, abs=1e-6)
+
+
+def test_observed_events_may_be_evaluated_as_simulated_ones() -> None:
+    """By the networks of one fold each: the mean over folds scatters less, and is distributed otherwise."""
+    some, made = events(20_000), estimator([0, 1, 2, 3, 4])
+    alike = dataset.observed(some, {"s": made}, folds=True).ratios["s"]
+    assert alike == pytest.approx(made.of(some))
+    other = made.of(events(20_000, seed=2))
+    assert ks_2samp(alike, other).pvalue > 1e-3
+    assert ks_2samp(dataset.observed(some, {"s": made}).ratios["s"], other).pvalue < 1e-6
 
 
 def test_training_and_judging_agree_on_folds() -> None:

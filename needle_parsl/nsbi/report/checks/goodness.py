@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from needle_parsl.nsbi.report.checks.states import Found, below, corrected
 from needle_parsl.nsbi.report.gathering import Facts
 
-LOG_RATIO = "ln r of "
-"""What names of learned scores begin with."""
 LIKELY = {"warning": 1e-2, "fail": 1e-3}
 """p-values, corrected for the number of comparisons."""
 
@@ -27,19 +23,9 @@ def compared(facts: Facts) -> Found:
             below(p_value, LIKELY),
             (
                 f"The model does not describe the shape of the events{where}: p = {p_value:.2g} by {found.toys} toys as the worst of "
-                f"{len(own.comparisons)} statistics, which is that of {worst.name} ({worst.value:.3g}, toys {worst.mean:.3g} ± {worst.deviation:.2g}).{of_scores_alone({one.name: one.p_value for one in own.comparisons}, LIKELY)}"
+                f"{len(own.comparisons)} statistics, which is that of {worst.name} ({worst.value:.3g}, toys {worst.mean:.3g} ± {worst.deviation:.2g})."
             ),
         )
-
-
-def of_scores_alone(p_values: Mapping[str, float], thresholds: Mapping[str, float]) -> str:
-    """Say where only learned scores disagree, as those of networks that have not converged do with any data."""
-    others = [p_value for name, p_value in p_values.items() if not name.startswith(LOG_RATIO)]
-    if not others or below(corrected(min(others), len(others)), thresholds) != "pass":
-        return ""
-    if len(others) == len(p_values) or below(corrected(min(p_values.values()), len(p_values)), thresholds) == "pass":
-        return ""
-    return " Only learned scores disagree: see first whether the networks have converged (slopes, calibration)."
 
 
 def good_comparison(facts: Facts) -> str:

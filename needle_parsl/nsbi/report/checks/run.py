@@ -270,7 +270,6 @@ def _described(facts: Facts) -> Found:
             (
                 f"After the fit the data are not described in {name}: deviance {worst.deviance:.0f} for {worst.ndf} degrees "
                 f"of freedom, p = {p_value:.2g} as the worst of {len(tested)} distributions."
-                f"{goodness.of_scores_alone({name: own.p_value for name, own in tested.items()}, UNLIKELY)}"
             ),
         )
 
