@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import awkward as ak
@@ -43,7 +44,12 @@ def simulate(events: int, tracks: int, seed: int) -> ak.Array:
     """Simulate events, as records with jagged columns: `r`, `phi`, `z`, `particle` of hits, `pt`, `eta` of particles."""
     generator = np.random.default_rng(seed)
     made = [_simulated(tracks, generator) for _ in range(events)]
-    return ak.zip({name: ak.Array([one[name] for one in made]) for name in made[0]}, depth_limit=1)
+    return ak.zip({name: _jagged([one[name] for one in made]) for name in made[0]}, depth_limit=1)
+
+
+def _jagged(arrays: Sequence[Array]) -> ak.Array:
+    """Put arrays of any length one after another; numbers stay of their kind."""
+    return ak.unflatten(np.concatenate(arrays), [len(one) for one in arrays])
 
 
 def _simulated(tracks: int, generator: np.random.Generator) -> dict[str, Array]:
