@@ -56,15 +56,27 @@ def serve(
     as_json: Json = False,
 ) -> None:
     """Compare one model, Triton's ensemble and calls of the client, for a chain of six steps and for 16 networks."""
+    wanted = {
+        option: _numbers(option, text)
+        for option, text in (
+            ("--concurrency", concurrency), ("--hits", hits), ("--rows", rows), ("--instances", instances),
+        )
+        if text or option != "--instances"
+    }  # fmt: skip
     if not extras.here("serve"):
         raise InputError(f"a server {extras.remedy('serve')}")
     from needle_parsl.serving.bench import figure  # noqa: PLC0415  with grpc, an extra
     from needle_parsl.workflow import bench as measuring  # noqa: PLC0415  likewise
 
     settings = measuring.BenchSettings(
-        concurrency=_numbers("--concurrency", concurrency), hits=_numbers("--hits", hits), rows=_numbers("--rows", rows),
-        instances=_numbers("--instances", instances) if instances else (), seconds=seconds, tritonserver=program, builtin=builtin,
-    )  # fmt: skip
+        concurrency=wanted["--concurrency"],
+        hits=wanted["--hits"],
+        rows=wanted["--rows"],
+        instances=wanted.get("--instances", ()),
+        seconds=seconds,
+        tritonserver=program,
+        builtin=builtin,
+    )
     with interrupts.watched():
         found = measuring.run(settings, terminal.said)
     out.mkdir(parents=True, exist_ok=True)
