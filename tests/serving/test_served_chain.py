@@ -48,6 +48,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_labels_are_those_of_the_chain_here(
     request: pytest.FixtureRequest, kind: str, trained: Path, tmp_path: Path
