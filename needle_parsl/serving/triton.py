@@ -90,16 +90,8 @@ def fetch() -> Path:
         return target
     ownership.private(target.parent)
     with files.atomic(target) as temporary:
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--no-compile",
-        ]
+        how = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-compile"]
+        pip = [sys.executable, "-P", "-m", "pip", "install", *how]
         done = subprocess.run([*pip, "--target", str(temporary), PACKAGE], capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]

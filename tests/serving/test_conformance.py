@@ -19,6 +19,8 @@ from needle_parsl.nsbi.estimators.served import GraphRunner, ModelEvaluator, Ser
 from needle_parsl.serving import endpoint as endpoints
 from needle_parsl.serving import repository
 
+pytestmark = pytest.mark.slow
+
 RATIOS = ("signal", "signal.jes.up")
 
 

@@ -20,6 +20,8 @@ from needle_parsl.nsbi.estimators.ratio_cache import RatioCache
 from needle_parsl.nsbi.estimators.served import GraphRunner, ModelEvaluator, ServedRunner
 from needle_parsl.serving import repository
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def server(published: Published, tmp_path: Path) -> Iterator[object]:
@@ -67,16 +69,24 @@ def test_the_end_of_a_server_changes_no_byte(server: object, published: Publishe
 @pytest.mark.parametrize("late", KINDS, indirect=True)
 def test_models_that_come_later(late: Path, published: Published, tmp_path: Path, events: np.ndarray) -> None:
     """As in a run: its tasks make models of the estimators when these are there."""
+    from needle_parsl.nsbi.data.events import Events
     from needle_parsl.nsbi.estimators import files, opening
+    from needle_parsl.nsbi.estimators.estimator import Crossed
 
-    paths = {name: tmp_path / f"{name}.h5" for name in published.versions[0]}
+    plain = published.versions[0]
+    made = {**plain, "signal": replace(plain["signal"], crossed=Crossed(2, 7, np.array([0, 1, 0, 1, 0])))}
+    paths = {name: tmp_path / f"{name}.h5" for name in made}
     for name, path in paths.items():
-        files.write(path, published.versions[0][name])
+        files.write(path, made[name])
+    ids = np.arange(len(events), dtype=np.uint64)
+    simulated = Events(names=plain["signal"].features, x=events, weight=np.ones(len(events)), id=ids)
     opened = opening.estimators(paths, late)
     for name, one in opened.estimators.items():
-        own = published.versions[0][name]
+        own = made[name]
         np.testing.assert_allclose(one.log_ratio(events), own.log_ratio(events), atol=1e-5)
         np.testing.assert_allclose(one.members(events), own.members(events), atol=1e-5)
+        np.testing.assert_allclose(one.of(simulated), own.of(simulated), atol=1e-5)
+    assert not np.allclose(opened.estimators["signal"].of(simulated), opened.estimators["signal"].log_ratio(events))
     assert opened.evaluator in ("built-in", "triton 2.51.0")
     again = opening.estimators(paths, late)
     assert [one.where for one in again.elsewhere] == [one.where for one in opened.elsewhere]

@@ -11,11 +11,13 @@ import pytest
 from serving.conftest import Published, estimator
 
 from needle_parsl.errors import InputError, TaskError
-from needle_parsl.serving import config_text, kserve, publishing, repository, triton
+from needle_parsl.serving import config_text, publishing, repository, triton
 from needle_parsl.serving.config_text import Word
 from needle_parsl.workflow import serving
 
+pytest.importorskip("grpc")
 text_format = pytest.importorskip("google.protobuf.text_format")
+kserve = pytest.importorskip("needle_parsl.serving.kserve")
 
 
 @pytest.fixture

@@ -157,12 +157,12 @@ def test_columns_that_a_ratio_needs_are_looked_for_first(folder: Path, inside: C
 
 def test_events_without_a_log_ratio_are_warned_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Ensemble:
-        features, ratio = ("x", "y"), "signal"
+        features, ratios = ("x", "y"), ("signal",)
 
-        def log_ratio(self, x: np.ndarray) -> np.ndarray:
-            return x.sum(axis=1).astype(float)
+        def log_ratios(self, x: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+            return dict.fromkeys(names, x.sum(axis=1).astype(float))
 
-    monkeypatch.setattr(columns, "_read", lambda *_: Ensemble())
+    monkeypatch.setattr(columns.opening, "column", lambda _: Ensemble())
     events = ak.Array({"x": [1.0, np.nan, 3.0], "y": [2.0, 2.0, 4.0]})
     with pytest.warns(UserWarning, match="x is no finite number in some events, and so the log ratio of signal"):
         found = columns.log_ratio(events, str(folder / "analysis.toml"))
