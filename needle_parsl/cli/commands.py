@@ -29,6 +29,7 @@ COMMANDS = {
     "export": ("estimators", "Describe the estimators of a run, or export them."),
     "serve": ("serving", "Serve exported estimators to other processes, by Triton or a built-in server."),
     "models": ("serving", "List what a model repository holds, or choose the version that is served."),
+    "bench": ("bench", "Measure what an inference server does on this machine."),
     "submit": ("remote", "Start a run at another site, through Globus Compute."),
     "fetch": ("remote", "Bring the report, fits and estimators of a remote run."),
     "attach": ("drivers", "Follow the output of a detached run until it ends."),

@@ -58,6 +58,8 @@ class Interface:
     """One instance on each of so many GPUs; 0 for the CPU."""
     instances: int = 1
     """Per GPU, or on the CPU; each is a process of its own. Unit: instances."""
+    batching: bool = True
+    """Whether requests that come at the same time are put together, where arrays have a common first axis."""
 
 
 def publish(
@@ -204,7 +206,11 @@ def configuration(
         "input": [_tensor(one) for one in interface.inputs],
         "output": [_tensor(one) for one in interface.outputs],
         "instance_group": [group],
-        **({"dynamic_batching": {"max_queue_delay_microseconds": DELAY}} if interface.rows else {}),
+        **(
+            {"dynamic_batching": {"max_queue_delay_microseconds": DELAY}}
+            if interface.rows and interface.batching
+            else {}
+        ),
         "parameters": [{"key": key, "value": {"string_value": value}} for key, value in facts.items()],
     }
 
@@ -223,14 +229,22 @@ def _plain(interface: Interface) -> dict[str, Any]:
     tensors = {
         side: [[t.name, t.kind, list(t.dims)] for t in getattr(interface, side)] for side in ("inputs", "outputs")
     }
-    return {**tensors, "rows": interface.rows, "gpus": interface.gpus, "instances": interface.instances}
+    return {
+        **tensors,
+        "rows": interface.rows,
+        "gpus": interface.gpus,
+        "instances": interface.instances,
+        "batching": interface.batching,
+    }
 
 
 def _interface(folder: Path) -> Interface:
     found = repository.described(folder / FACTS, {"interface": dict})["interface"]
     inputs, outputs = (tuple(TensorShape(n, k, tuple(d)) for n, k, d in found[side]) for side in ("inputs", "outputs"))
     rows, gpus, instances = (int(found[key]) for key in ("rows", "gpus", "instances"))
-    return Interface(inputs=inputs, outputs=outputs, rows=rows, gpus=gpus, instances=instances)
+    return Interface(
+        inputs=inputs, outputs=outputs, rows=rows, gpus=gpus, instances=instances, batching=found.get("batching", True)
+    )
 
 
 def use(folder: Path, name: str, number: str) -> Version:

@@ -38,7 +38,7 @@ class TritonPythonModel:
             asked = [name for name in self.facts["outputs"] if name in request.requested_output_names()]
             kinds = self.facts["outputs"]
             return pb_utils.InferenceResponse(
-                [tensor_of(name, np.array(found[name], dtype=kinds[name])) for name in asked]
+                [tensor_of(name, np.array(found[name], dtype=kinds[name], order="C")) for name in asked]
             )
         except Exception as error:
             return pb_utils.InferenceResponse(
