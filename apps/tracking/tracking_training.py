@@ -58,7 +58,7 @@ def trained(
         for k in order.permutation(len(items)):
             optimizer.zero_grad()
             value = loss(epoch, items[k])
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()  # type: ignore[no-untyped-call]  # torch's has no types
             optimizer.step()
             schedule.step()
             mean[epoch] += float(value.detach()) / len(items)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -65,6 +66,7 @@ def serve(
     }  # fmt: skip
     if not extras.here("serve"):
         raise InputError(f"a server {extras.remedy('serve')}")
+    _insist_on_folder(out)
     from needle_parsl.serving.bench import figure  # noqa: PLC0415  with grpc, an extra
     from needle_parsl.workflow import bench as measuring  # noqa: PLC0415  likewise
 
@@ -79,7 +81,6 @@ def serve(
     )
     with interrupts.watched():
         found = measuring.run(settings, terminal.said)
-    out.mkdir(parents=True, exist_ok=True)
     facts = {"server": found.server, "seconds": seconds, "points": [encode(point) for point in found.points]}
     files.write_json(out / "serving.json", facts)
     figure.draw(out / "serving.png", found.points)
@@ -87,6 +88,20 @@ def serve(
         json_output.print_json(facts)
         return
     typer.echo(f"{found.server}: {out / 'serving.json'}, {out / 'serving.png'}")
+
+
+def _insist_on_folder(out: Path) -> None:
+    """Make the folder of the results before minutes are measured.
+
+    Raises:
+        InputError: Nothing can be written there.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written to ({error.strerror}); choose another folder") from error
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:

@@ -54,6 +54,13 @@ def test_bad_numbers_are_a_sentence(needle: Callable[..., Any]) -> None:
     assert bench._numbers("--hits", "1, 16") == (1, 16)
 
 
+def test_where_nothing_can_be_written_nothing_is_measured(needle: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = needle("bench", "serve", "--builtin", "--out", tmp_path / "file")
+    assert ended.code == 2
+    assert ended.err == f"--out {tmp_path}/file: cannot be written to (File exists); choose another folder\n"
+
+
 @pytest.mark.triton
 def test_layouts_and_batches_of_triton(tritonserver: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from needle_parsl.serving.bench import workloads
